@@ -1,0 +1,47 @@
+# `make demo` and `make test` do all the set-up themselves.
+PYTHON ?= python3
+PIP_ARGS ?=
+
+DEMO_ENV := .venv
+TEST_ENV := .env-test
+PIP = $(1)/bin/python -m pip --disable-pip-version-check --quiet install $(PIP_ARGS) -c constraints.txt
+
+.PHONY: demo test check agreement clean
+
+# torch is asked for by itself and first, so that the pinned build is the one that the other packages find
+$(DEMO_ENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DEMO_ENV)
+	$(call PIP,$(DEMO_ENV)) torch
+	$(call PIP,$(DEMO_ENV)) '.[diffusion]'
+	touch $@
+
+# the package itself is installed again each time, so that an edit is never missed
+demo: $(DEMO_ENV)/ready
+	$(call PIP,$(DEMO_ENV)) --no-deps --force-reinstall .
+	$(DEMO_ENV)/bin/megdt-opt demo --output demo-output
+
+$(TEST_ENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(TEST_ENV)
+	$(call PIP,$(TEST_ENV)) torch
+	$(call PIP,$(TEST_ENV)) '.[all]'
+	touch $@
+
+# the suite runs against the installed wheel, never against the source tree
+test: $(TEST_ENV)/ready
+	rm -rf build dist
+	$(TEST_ENV)/bin/python -m build --wheel >/dev/null
+	$(call PIP,$(TEST_ENV)) --no-deps --force-reinstall dist/*.whl
+	$(MAKE) check
+	$(TEST_ENV)/bin/python -P -m pytest --durations=15
+
+check:
+	$(TEST_ENV)/bin/ruff check .
+	$(TEST_ENV)/bin/ruff format --check .
+	$(TEST_ENV)/bin/python -P -m mypy -p megdt_opt
+
+# the 200-instance agreement run of all solution routes (a few minutes)
+agreement: $(TEST_ENV)/ready
+	$(TEST_ENV)/bin/python experiments/agreement.py --count 200 --seed 0
+
+clean:
+	rm -rf $(DEMO_ENV) $(TEST_ENV) build dist demo-output

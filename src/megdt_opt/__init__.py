@@ -1,0 +1,90 @@
+"""Where a diffusion model's work runs at the mobile edge: proven allocations, executed and verified.
+
+Nothing heavy is loaded by this import: names are resolved on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from megdt_opt.allocation import Allocation
+    from megdt_opt.calibration import calibrate
+    from megdt_opt.errors import (
+        ExecutionError,
+        Infeasible,
+        InvalidInput,
+        MegdtError,
+        NotRepresentable,
+        ProfileError,
+        SolverFailure,
+        WeightsError,
+    )
+    from megdt_opt.executing import execute
+    from megdt_opt.execution import Execution
+    from megdt_opt.planning import Plan, plan
+    from megdt_opt.problem import AllocationProblem, Evaluation, evaluate
+    from megdt_opt.scenario import Scenario
+    from megdt_opt.solve import solve
+    from megdt_opt.timing import TimingProfile
+
+_HOME = {
+    "Allocation": "allocation",
+    "AllocationProblem": "problem",
+    "Evaluation": "problem",
+    "Execution": "execution",
+    "ExecutionError": "errors",
+    "Infeasible": "errors",
+    "InvalidInput": "errors",
+    "MegdtError": "errors",
+    "NotRepresentable": "errors",
+    "Plan": "planning",
+    "ProfileError": "errors",
+    "Scenario": "scenario",
+    "SolverFailure": "errors",
+    "TimingProfile": "timing",
+    "WeightsError": "errors",
+    "calibrate": "calibration",
+    "evaluate": "problem",
+    "execute": "executing",
+    "plan": "planning",
+    "solve": "solve",
+}
+
+__all__ = [
+    "Allocation",
+    "AllocationProblem",
+    "Evaluation",
+    "Execution",
+    "ExecutionError",
+    "Infeasible",
+    "InvalidInput",
+    "MegdtError",
+    "NotRepresentable",
+    "Plan",
+    "ProfileError",
+    "Scenario",
+    "SolverFailure",
+    "TimingProfile",
+    "WeightsError",
+    "calibrate",
+    "evaluate",
+    "execute",
+    "plan",
+    "solve",
+]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"megdt_opt.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'megdt_opt' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,1 @@
+"""Files that the package reads at run time."""

@@ -1,0 +1,154 @@
+"""Quantities with units: the only place that converts.
+
+Inside the package everything is SI (second, bit, hertz, watt, joule; byte for memory only). Text with
+a unit, such as "20 MHz", "60 ms", "2 Mbit" or "23 dBm", is read here, and a bare number where a unit
+is needed is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from megdt_opt.errors import InvalidInput
+
+_PREFIX = {"": 1.0, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30}
+_DIMENSION = {
+    "time": ("s", "60 ms"),
+    "frequency": ("Hz", "20 MHz"),
+    "data": ("bit", "2 Mbit"),
+    "rate": ("bit/s", "5 Mbit/s"),
+    "power": ("W", "200 mW or 23 dBm"),
+    "energy": ("J", "3 J"),
+    "memory": ("B", "2 GB"),
+    "length": ("m", "150 m"),
+}
+_TEXT = re.compile(r"^\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([^\s\d].*?)\s*$")
+
+
+def parse(text: object, dimension: str, field: str = "value") -> float:
+    """Read a quantity with its unit.
+
+    Parameters
+    ----------
+    text : str
+        For example "20 MHz".
+    dimension : str
+        "time", "frequency", "data", "rate", "power", "energy", "memory" or "length".
+    field : str
+        Name to use in an error.
+
+    Returns
+    -------
+    float
+        The value in SI units (memory in byte).
+
+    Raises
+    ------
+    InvalidInput
+        Where the unit is missing, unknown or of another dimension, or the number is not finite.
+    """
+    unit, example = _DIMENSION[dimension]
+    remedy = f'Write it with its unit, for example "{example}".'
+    match = _TEXT.match(text) if isinstance(text, str) else None
+    if match is None:
+        raise InvalidInput(field, text, f"a {dimension} with a unit ({unit})", remedy)
+    number, symbol = float(match[1]), match[2]
+    value = _convert(number, symbol, unit, dimension)
+    if value is None or not math.isfinite(value):
+        raise InvalidInput(field, text, f"a finite {dimension} in {unit} or a multiple of it", remedy)
+    return value
+
+
+def _convert(number: float, symbol: str, unit: str, dimension: str) -> float | None:
+    if dimension == "power" and symbol in ("dBm", "dBW"):
+        return float(db_to_linear(number) * (1e-3 if symbol == "dBm" else 1.0))
+    if dimension == "time" and symbol in ("min", "h"):
+        return number * (60.0 if symbol == "min" else 3600.0)
+    if dimension == "energy" and symbol in ("Wh", "mWh"):
+        return number * (3600.0 if symbol == "Wh" else 3.6)
+    spellings = (unit, "bps") if dimension == "rate" else (unit,)
+    for spelling in spellings:
+        if symbol.endswith(spelling):
+            prefix = symbol[: len(symbol) - len(spelling)]
+            if prefix in _PREFIX:
+                return number * _PREFIX[prefix]
+            if dimension == "memory" and prefix in _BINARY:
+                return number * _BINARY[prefix]
+    return None
+
+
+def parse_db(text: object, field: str = "value") -> float:
+    """Read a ratio in decibel, such as "7 dB"; the value stays in dB.
+
+    Raises
+    ------
+    InvalidInput
+        Where the text is not a finite number of dB.
+    """
+    match = _TEXT.match(text) if isinstance(text, str) else None
+    if match is None or match[2] not in ("dB", "dBi"):
+        raise InvalidInput(field, text, "a ratio in dB", 'Write it with its unit, for example "7 dB".')
+    return float(match[1])
+
+
+def parse_efficiency(text: object, field: str = "value") -> float:
+    """Read a spectral efficiency such as "4 bit/s/Hz" [bit/s/Hz].
+
+    Raises
+    ------
+    InvalidInput
+        Where the unit is missing or the value is negative or not finite.
+    """
+    match = _TEXT.match(text) if isinstance(text, str) else None
+    if match is None or match[2] not in ("bit/s/Hz", "bps/Hz") or not float(match[1]) >= 0:
+        raise InvalidInput(
+            field, text, "a spectral efficiency in bit/s/Hz", 'Write it with its unit, for example "4 bit/s/Hz".'
+        )
+    return float(match[1])
+
+
+def db_to_linear(value_db: float) -> float:
+    """Power ratio of a value in dB."""
+    return float(10.0 ** (value_db / 10.0))
+
+
+def linear_to_db(ratio: float) -> float:
+    """dB of a power ratio, which must be positive."""
+    return 10.0 * math.log10(ratio)
+
+
+def show(value: float, unit: str, digits: int = 3) -> str:
+    """Format an SI value with a prefix, for example show(0.0123, "s") = "12.3 ms"."""
+    if not math.isfinite(value) or value == 0:
+        return f"{value:g} {unit}"
+    names = [("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0), ("m", 1e-3), ("u", 1e-6), ("n", 1e-9)]
+    for prefix, factor in names:
+        if prefix in ("G", "M", "k") and unit == "s":
+            continue
+        if abs(value) >= factor * (1 - 10.0**-digits):
+            return f"{value / factor:.{digits}g} {prefix}{unit}"
+    return f"{value:.{digits}g} {unit}"
+
+
+def _field(dimension: str) -> BeforeValidator:
+    def read(value: Any) -> float:
+        return parse(value, dimension)
+
+    return BeforeValidator(read)
+
+
+TimeS = Annotated[float, _field("time")]
+FrequencyHz = Annotated[float, _field("frequency")]
+DataBit = Annotated[float, _field("data")]
+RateBitPerS = Annotated[float, _field("rate")]
+PowerW = Annotated[float, _field("power")]
+EnergyJ = Annotated[float, _field("energy")]
+MemoryByte = Annotated[float, _field("memory")]
+LengthM = Annotated[float, _field("length")]
+RatioDb = Annotated[float, BeforeValidator(lambda v: parse_db(v))]
+EfficiencyBitPerSHz = Annotated[float, BeforeValidator(lambda v: parse_efficiency(v))]
