@@ -139,9 +139,13 @@ class Send:
     def __post_init__(self) -> None:
         allowed = CODECS if self.payload is Payload.IMAGE else PRECISIONS
         if self.precision not in allowed:
-            raise InvalidInput(f"precision of {self.payload}", self.precision, f"one of {allowed}", "Choose one of them.")
+            raise InvalidInput(
+                f"precision of {self.payload}", self.precision, f"one of {allowed}", "Choose one of them."
+            )
         if not self.to or self.source in self.to:
-            raise InvalidInput("to", self.to, "at least one actor other than the source", "Name the receivers.")
+            raise InvalidInput(
+                "to", self.to, "at least one actor other than the source", "Name the receivers."
+            )
 
     @property
     def direction(self) -> str:
@@ -174,9 +178,9 @@ Stage = Compute | Send | Series | Parallel
 """A stage program is any of these."""
 
 
-def series(*stages: Stage | None) -> Series:
-    """Series of the stages that are not None."""
-    return Series(tuple(s for s in stages if s is not None))
+def series(*stages: Stage) -> Series:
+    """Stages one after another, as arguments."""
+    return Series(stages)
 
 
 def leaves(program: Stage) -> Iterator[Compute | Send]:
