@@ -1,1 +1,1 @@
-"""Files that the package reads at run time."""
+"""Data that ships with the package: published timings, measured profiles and scenarios."""

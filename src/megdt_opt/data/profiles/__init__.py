@@ -1,1 +1,1 @@
-"""Files that the package reads at run time."""
+"""Measured timing profiles, one JSON file each."""
