@@ -195,8 +195,10 @@ def catalogue(
             raise InvalidInput(
                 "cuts", cut, f"1..{steps - 1} denoising steps before the hand-over", "Leave it out."
             )
+    # a picture goes down as an image only where the device shows it
+    downloads = tuple(codecs) if setting.shown_at == "device" else ("",)
     found = [Option(mechanism="local", cut=0)]
-    found += [Option(mechanism="centralised", cut=steps, codec=c) for c in codecs]
+    found += [Option(mechanism="centralised", cut=steps, codec=c) for c in downloads]
     for precision in precisions:
         found.append(Option(mechanism="E2U", cut=steps, precision=precision))
         found += [Option(mechanism="SEU", cut=n, precision=precision) for n in inner]
@@ -204,11 +206,7 @@ def catalogue(
         found += [
             Option(mechanism="PEU", share=s, precision=precision) for s in _valid_shares(setting, shares)
         ]
-        # the picture of a U2E goes down as an image where the device shows it
-        found += [
-            Option(mechanism="U2E", cut=steps, precision=precision, codec=c)
-            for c in (codecs if setting.shown_at == "device" else ("",))
-        ]
+        found += [Option(mechanism="U2E", cut=steps, precision=precision, codec=c) for c in downloads]
     return tuple(found)
 
 

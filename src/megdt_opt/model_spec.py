@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from megdt_opt.errors import InvalidInput
@@ -78,14 +77,20 @@ class ModelSpec:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInput(
-                "model spec", dict(data) if isinstance(data, Mapping) else data, "the fields of ModelSpec",
+                "model spec",
+                dict(data) if isinstance(data, Mapping) else data,
+                "the fields of ModelSpec",
                 f"Mend this field: {error}.",
             ) from error
 
     @classmethod
-    def load(cls, path: str | Path) -> ModelSpec:
-        """Read a spec from a JSON file."""
-        return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+    def from_json(cls, text: str) -> ModelSpec:
+        """Build from JSON text; raises as `from_dict` does."""
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InvalidInput("model spec", text, "JSON", f"{error}.") from None
+        return cls.from_dict(data)
 
 
 def _triple(value: Any) -> tuple[int, int, int]:

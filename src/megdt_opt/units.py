@@ -107,7 +107,10 @@ def parse_efficiency(text: object, field: str = "value") -> float:
     match = _TEXT.match(text) if isinstance(text, str) else None
     if match is None or match[2] not in ("bit/s/Hz", "bps/Hz") or not float(match[1]) >= 0:
         raise InvalidInput(
-            field, text, "a spectral efficiency in bit/s/Hz", 'Write it with its unit, for example "4 bit/s/Hz".'
+            field,
+            text,
+            "a spectral efficiency in bit/s/Hz",
+            'Write it with its unit, for example "4 bit/s/Hz".',
         )
     return float(match[1])
 
