@@ -236,7 +236,7 @@ def _latent(
     shape = (channels, height if rows is None else rows[1] - rows[0], width)
     tensors = {"latent": shape}
     if history and setting.scheduler in MULTISTEP:
-        tensors["history"] = shape
+        tensors["previous_x0"] = shape
     return _item(item, tensors)
 
 

@@ -7,7 +7,7 @@ terms, the costs and later the execution all come from the option's stage progra
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -37,10 +37,14 @@ class Machines:
         Of the edge server, its declared stretch included.
     devices : tuple of TimingProfile
         Of each user's device, likewise.
+    edge_end, device_end : str
+        "middle" takes medians, "low" or "high" an end of their intervals.
     """
 
     edge: TimingProfile
     devices: tuple[TimingProfile, ...]
+    edge_end: str = "middle"
+    device_end: str = "middle"
 
     @classmethod
     def of(cls, scenario: Scenario, known: Mapping[str, TimingProfile] | None = None) -> Machines:
@@ -55,19 +59,22 @@ class Machines:
             devices=tuple(get(u.device.profile, u.device.stretch, u.name) for u in scenario.users),
         )
 
+    def at(self, edge: str, devices: str) -> Machines:
+        """The same machines at an end of the calibration's intervals: "low" or "high" for each."""
+        return replace(self, edge_end=edge, device_end=devices)
+
     def compute_s(self, leaf: Compute, user: int) -> float:
         """Seconds of a compute stage of a user at its actor's full speed [s]."""
-        profile = self.edge if is_edge(leaf.at) else self.devices[user]
-        return leaf.amount * profile.stage_s(leaf.kind, rows=_rows(leaf), codec=leaf.codec)
-
-    def compute_interval_s(self, leaf: Compute, user: int) -> tuple[float, float]:
-        """Interval of `compute_s` from the calibration [s]; a published figure counts as exact."""
-        profile = self.edge if is_edge(leaf.at) else self.devices[user]
-        found = profile.stage_interval_s(leaf.kind, rows=_rows(leaf), codec=leaf.codec)
-        if found is None:
-            value = self.compute_s(leaf, user)
-            return value, value
-        return leaf.amount * found[0], leaf.amount * found[1]
+        at_edge = is_edge(leaf.at)
+        profile = self.edge if at_edge else self.devices[user]
+        end = self.edge_end if at_edge else self.device_end
+        where = {"rows": _rows(leaf), "codec": leaf.codec}
+        if end != "middle":
+            # a published figure has no interval and counts as exact
+            found = profile.stage_interval_s(leaf.kind, **where)
+            if found is not None:
+                return leaf.amount * found[end == "high"]
+        return leaf.amount * profile.stage_s(leaf.kind, **where)
 
     def send_bit(self, leaf: Send) -> float:
         """Payload of a send stage [bit], as the serialiser makes it."""
@@ -109,6 +116,7 @@ class OptionTable:
         profiles: Mapping[str, TimingProfile] | None = None,
         *,
         spec: ModelSpec | None = None,
+        machines: Machines | None = None,
     ) -> OptionTable:
         """Make the table of a scenario.
 
@@ -119,25 +127,30 @@ class OptionTable:
             Profiles at hand by name; they go before bundled ones.
         spec : ModelSpec, optional
             The model; default the one that the scenario names.
+        machines : Machines, optional
+            Timing of every actor, stretches included; default from the profiles that the scenario names.
         """
-        found = spec or find_spec(scenario.model)
-        machines = Machines.of(scenario, profiles)
-        draft = cls(scenario=scenario, spec=found, machines=machines, options=())
+        draft = cls(
+            scenario=scenario,
+            spec=spec or find_spec(scenario.model),
+            machines=machines or Machines.of(scenario, profiles),
+            options=(),
+        )
         precisions = _used(PRECISIONS, [u.precisions for u in scenario.users])
         codecs = _used(CODECS, [u.codecs for u in scenario.users])
-        more = {
-            "precisions": precisions,
-            "codecs": codecs,
-            "cuts": scenario.cuts,
-            "shares": scenario.peu_shares,
-        }
-        shown = {user.shown_at for user in scenario.users}
         names: dict[Option, None] = {}
-        for k, user in enumerate(scenario.users):
-            if user.shown_at in shown:
-                shown.discard(user.shown_at)
-                names.update(dict.fromkeys(catalogue(draft.setting(k), **more)))  # type: ignore[arg-type]
-        return cls(scenario=scenario, spec=found, machines=machines, options=tuple(names))
+        for shown_at in ("device", "edge"):
+            users = [k for k, user in enumerate(scenario.users) if user.shown_at == shown_at]
+            if users:
+                found = catalogue(
+                    draft.setting(users[0]),
+                    precisions=precisions,
+                    codecs=codecs,
+                    cuts=scenario.cuts,
+                    shares=scenario.peu_shares,
+                )
+                names.update(dict.fromkeys(found))
+        return replace(draft, options=tuple(names))
 
     def setting(self, user: int) -> Setting:
         """What the programs of a user are built for."""
