@@ -58,8 +58,8 @@ class UserPlan:
     costs : Costs
         Edge seconds, memory, energy, messages.
     refresh_hz : float
-        Pictures a second that the shares can sustain when pictures follow one another as in a pipeline: one over the
-        busiest of device, uplink, edge share and downlink [Hz].
+        Pictures a second that the shares can sustain when pictures follow one another as in a pipeline: one
+        over the busiest of device, uplink, edge share and downlink [Hz].
     bottleneck : str
         Which of them is the busiest.
     """
@@ -353,7 +353,8 @@ def user_plan(
 def _notes(users: tuple[UserPlan, ...]) -> tuple[str, ...]:
     if all(u.option.mechanism in ("local", "E2U", "centralised") for u in users):
         return (
-            "Every chain runs on one side: with static shares, constant step times and a latent of constant size, "
-            "an optimum without interior cuts exists (bang-bang theorem) unless a user's own limit asks for one.",
+            "Every chain runs on one side: with static shares, constant step times and a latent of constant "
+            "size there is an optimum without interior cuts (bang-bang theorem), unless a user's own limit "
+            "asks for one.",
         )
     return ()

@@ -10,8 +10,8 @@ from megdt_opt.baselines import Baseline
 from megdt_opt.execution.job import UserRun
 from megdt_opt.options import OptionTable
 from megdt_opt.planning import UserPlan, user_plan
-from megdt_opt.user_request import camera_of, request_of
 from megdt_opt.stages import Compute, leaves
+from megdt_opt.user_request import camera_of, request_of
 
 
 def user_runs(table: OptionTable, users: Sequence[UserPlan]) -> list[UserRun]:

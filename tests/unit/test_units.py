@@ -1,0 +1,61 @@
+"""Quantities with units."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from megdt_opt import units
+from megdt_opt.errors import InvalidInput
+
+
+@pytest.mark.parametrize(
+    ("text", "dimension", "value"),
+    [
+        ("20 MHz", "frequency", 20e6),
+        ("60ms", "time", 0.06),
+        ("1.5 min", "time", 90.0),
+        ("2 Mbit", "data", 2e6),
+        ("5 Mbit/s", "rate", 5e6),
+        ("5 Mbps", "rate", 5e6),
+        ("30 dBm", "power", 1.0),
+        ("200 mW", "power", 0.2),
+        ("2 GB", "memory", 2e9),
+        ("2 GiB", "memory", 2.0**31),
+        ("3 mWh", "energy", 10.8),
+        ("150 m", "length", 150.0),
+    ],
+)
+def test_reads(text: str, dimension: str, value: float) -> None:
+    assert units.parse(text, dimension) == pytest.approx(value, rel=1e-12)
+
+
+@pytest.mark.parametrize("text", [20, 20.0, "20", "20 Mhz", "MHz", "nan MHz", "1e999 MHz", "20 ms", None, ""])
+def test_refuses_what_has_no_proper_unit(text: object) -> None:
+    with pytest.raises(InvalidInput, match="bandwidth.*with its unit"):
+        units.parse(text, "frequency", "bandwidth")
+
+
+def test_decibel_and_efficiency() -> None:
+    assert units.parse_db("7 dB") == 7.0
+    assert units.parse_efficiency("4 bit/s/Hz") == 4.0
+    for bad in ("7", "7 Hz", 7):
+        with pytest.raises(InvalidInput):
+            units.parse_db(bad)
+    for bad in ("4", "-1 bit/s/Hz", 4):
+        with pytest.raises(InvalidInput):
+            units.parse_efficiency(bad)
+
+
+@given(st.floats(1e-6, 1e9))
+def test_shown_values_read_back(value: float) -> None:
+    shown = units.show(value, "Hz", digits=9)
+    assert units.parse(shown, "frequency") == pytest.approx(value, rel=1e-6)
+
+
+@given(st.floats(-100, 100))
+def test_decibels_invert(value_db: float) -> None:
+    assert math.isclose(units.linear_to_db(units.db_to_linear(value_db)), value_db, abs_tol=1e-9)
