@@ -1,0 +1,179 @@
+"""What an actor's process does for the coordinator: prepare, start, wait, results, abort, measure."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import torch
+
+from megdt_opt.errors import ExecutionError
+from megdt_opt.execution.clock import Turns
+from megdt_opt.execution.graph import image_holder, latent_holder
+from megdt_opt.execution.job import ExecutionOptions, Probe, UserRun
+from megdt_opt.execution.model import SplitModel
+from megdt_opt.execution.plain import array_to_plain
+from megdt_opt.execution.probe import measure
+from megdt_opt.execution.rpc import Peer
+from megdt_opt.execution.serial import rehearse
+from megdt_opt.execution.session import Session
+from megdt_opt.stages import Kind, Send, leaves
+
+WALKERS = 128
+"""Stages that one actor can have under way at once."""
+
+
+class Actor:
+    """One actor's process.
+
+    Parameters
+    ----------
+    name : str
+        Name of the actor.
+    model : SplitModel
+        The model.
+    token : str
+        Secret of the cluster.
+    """
+
+    def __init__(self, name: str, model: SplitModel, token: str) -> None:
+        self.name = name
+        self._model = model
+        self._token = token
+        self._turns = Turns()
+        self._pool = ThreadPoolExecutor(WALKERS, "walk")
+        self._peers: dict[str, Peer] = {}
+        self._session: Session | None = None
+        self._warm: set[Hashable] = set()
+        self._cpu_s = 0.0
+
+    def session(self, identity: object) -> Session:
+        """The run of that name.
+
+        Raises
+        ------
+        ExecutionError
+            If it is not the one that is prepared here.
+        """
+        if self._session is None or self._session.identity != identity:
+            raise ExecutionError(f"{self.name} has no run {identity!r}")
+        return self._session
+
+    def ping(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Answer with the facts of this process."""
+        return {
+            "actor": self.name,
+            "pid": os.getpid(),
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "python": sys.version.split()[0],
+        }
+
+    def prepare(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Take a run, connect to the peers and warm up what it needs."""
+        runs = [UserRun.from_dict(r) for r in message["runs"]]
+        options = ExecutionOptions.from_dict(message["options"])
+        self._connect({str(k): str(v) for k, v in message["peers"].items() if k != self.name})
+        for run in runs:
+            self._warm_up(run)
+        self._session = Session(
+            actor=self.name,
+            runs=runs,
+            options=options,
+            model=self._model,
+            peers=self._peers,
+            turns=self._turns,
+            pool=self._pool,
+            identity=str(message["run"]),
+        )
+        return {}
+
+    def start(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Begin at a common time."""
+        self._cpu_s = time.process_time()
+        self.session(message["run"]).start(float(message["start_s"]))
+        return {}
+
+    def wait(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Rows of this actor's stages, when they have all ended."""
+        rows = self.session(message["run"]).wait()
+        return {"rows": rows, "cpu_s": time.process_time() - self._cpu_s}
+
+    def results(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Pictures and final latents that are at this actor; the run's data are dropped."""
+        session = self.session(message["run"])
+        images, latents = {}, {}
+        for name, walk in session.walks.items():
+            pixels = walk.store.get("image", {}).get("pixels")
+            if image_holder(walk.run.program) == self.name and pixels is not None:
+                images[name] = array_to_plain(pixels.numpy())
+            latent = walk.store.get("state", {}).get("latent")
+            if latent_holder(walk.run.program) == self.name and latent is not None:
+                latents[name] = array_to_plain(latent.numpy())
+        self._session = None
+        return {"images": images, "latents": latents}
+
+    def abort(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Give a run up; tells the stages in progress and its error, if it has one."""
+        session = self._session
+        if session is None or session.identity != message["run"]:
+            return {"active": [], "idle": True}
+        active = session.active()
+        session.give_up(ExecutionError("the run was given up"))
+        idle = session.drain(0.5)
+        self._session = None
+        return {"active": active, "idle": idle}
+
+    def signal(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Another actor's stage has ended."""
+        session = self.session(message["run"])
+        session.signal(str(message["user"]), int(message["index"]), float(message["due_s"]))
+        return {}
+
+    def measure(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Time a stage by itself."""
+        rows = message["rows"]
+        probe = Probe(
+            kind=Kind(message["kind"]),
+            rows=(int(rows[0]), int(rows[1])) if rows else None,
+            scheduler=str(message["scheduler"]),
+            steps=int(message["steps"]),
+            codec=str(message["codec"]),
+        )
+        with self._turns.turn(time.monotonic(), threading.Event()):
+            return {"samples_s": measure(self._model, probe, int(message["samples"]))}
+
+    def _connect(self, addresses: dict[str, str]) -> None:
+        for name, address in addresses.items():
+            known = self._peers.get(name)
+            if known is None or known.address != address:
+                if known is not None:
+                    known.close()
+                self._peers[name] = Peer(name, address, self._token)
+            self._peers[name].warm_up()
+
+    def _warm_up(self, run: UserRun) -> None:
+        for leaf in leaves(run.program):
+            if isinstance(leaf, Send):
+                if self.name == leaf.source or self.name in leaf.to:
+                    self._once(("send", leaf), partial(rehearse, leaf))
+            elif leaf.at == self.name:
+                probe = Probe(
+                    kind=leaf.kind,
+                    rows=leaf.rows,
+                    scheduler=run.scheduler,
+                    steps=run.steps,
+                    codec=leaf.codec or "png",
+                )
+                self._once(probe, partial(measure, self._model, probe, 1, warm_up=1))
+
+    def _once(self, key: Hashable, task: Callable[[], object]) -> None:
+        if key not in self._warm:
+            task()
+            self._warm.add(key)

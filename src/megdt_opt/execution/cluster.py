@@ -1,0 +1,373 @@
+"""The coordinator: one process per actor, kept alive across runs."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from megdt_opt.errors import ExecutionError, ExecutionTimeout, InvalidInput, PeerLost
+from megdt_opt.execution.environment import cores, environment
+from megdt_opt.execution.graph import graph
+from megdt_opt.execution.job import ExecutionOptions, Probe, UserRun
+from megdt_opt.execution.model import DEFAULT_MODEL, Rows
+from megdt_opt.execution.process import ActorProcess
+from megdt_opt.execution.record import Execution, StageRow
+from megdt_opt.execution.rpc import Peer
+from megdt_opt.stages import Compute, Kind, actors, is_edge
+
+GRACE_S = 0.3
+"""Time given to other reports after a first failure, so that the cause is named and not a consequence [s]."""
+
+_POLL_S = 0.02
+
+
+class Cluster:
+    """Processes that execute stage programs.
+
+    Use it as a context manager: on leaving, every process has ended. The processes also end by
+    themselves when the coordinating process is gone, however it went.
+
+    Parameters
+    ----------
+    actors : iterable of str
+        The actors, for example "edge" and the devices.
+    model : str or mapping of str to str
+        Import path "module:class" of the model (`megdt_opt.execution.model.SplitModel`), for all or
+        for each actor.
+    start_timeout_s : float
+        Time that processes have to come up and to prepare a run [s].
+
+    Examples
+    --------
+    >>> with Cluster(["edge", "phone"]) as cluster:            # doctest: +SKIP
+    ...     execution = cluster.run([user_run])
+    """
+
+    def __init__(
+        self,
+        actors: Iterable[str],
+        model: str | Mapping[str, str] = DEFAULT_MODEL,
+        *,
+        start_timeout_s: float = 120.0,
+    ) -> None:
+        self.actors = tuple(dict.fromkeys(actors))
+        if not self.actors:
+            raise InvalidInput("actors", self.actors, "at least one name", "Name the edge and the devices.")
+        self._models = {
+            a: model if isinstance(model, str) else model.get(a, DEFAULT_MODEL) for a in self.actors
+        }
+        self._start_timeout_s = start_timeout_s
+        self._token = secrets.token_hex(16)
+        self._count = itertools.count()
+        self._processes: dict[str, ActorProcess] = {}
+        self._peers: dict[str, Peer] = {}
+        self._running: str | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the processes that do not run, all at once, and wait until they serve.
+
+        Raises
+        ------
+        PeerLost, ExecutionTimeout, WeightsError, ExecutionError
+            If one does not come up; none is left running then.
+        """
+        missing = [a for a in self.actors if a not in self._processes or not self._processes[a].alive]
+        for actor in missing:
+            self._drop(actor)
+        try:
+            for actor in missing:
+                self._processes[actor] = ActorProcess(actor, self._models[actor], self._token)
+            deadline_s = time.monotonic() + self._start_timeout_s
+            for actor in missing:
+                self._peers[actor] = self._processes[actor].connect(deadline_s)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End every process."""
+        for actor in list(self._processes):
+            self._drop(actor)
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process number of each actor."""
+        return {actor: process.pid for actor, process in self._processes.items()}
+
+    def run(self, runs: Sequence[UserRun], options: ExecutionOptions | None = None) -> Execution:
+        """Execute the programs of all users, with one common start.
+
+        Parameters
+        ----------
+        runs : sequence of UserRun
+            The users.
+        options : ExecutionOptions, optional
+            How to run.
+
+        Returns
+        -------
+        Execution
+            Every stage, measured beside predicted.
+
+        Raises
+        ------
+        InvalidInput
+            If the users cannot be executed by this cluster.
+        PeerLost
+            If a process has ended.
+        ExecutionTimeout
+            If the run did not end within `options.timeout_s`.
+        MalformedMessage
+            If bytes came that are not the payload of their stage.
+        ExecutionError
+            If a stage failed. After any of these the cluster can be used again: processes that
+            are gone or stuck are started anew.
+        """
+        options = options or ExecutionOptions()
+        self._check(runs)
+        self.start()
+        self._running = f"run-{next(self._count)}"
+        try:
+            return self._run(runs, options, self._running)
+        except BaseException as error:
+            stuck = self._abort(self._running)
+            if isinstance(error, ExecutionTimeout) and stuck:
+                raise ExecutionTimeout(f"{error}; in progress: {'; '.join(stuck)}") from error
+            raise
+        finally:
+            self._running = None
+
+    def measure(self, actor: str, probe: Probe, samples: int = 10) -> list[float]:
+        """Time a compute stage by itself in an actor's process, warm-up excluded.
+
+        Returns
+        -------
+        list of float
+            Each sample [s]; for denoising, of single steps that walk through the chain.
+        """
+        if samples < 1:
+            raise InvalidInput("samples", samples, "at least 1", "Ask for one or more.")
+        self.start()
+        message = {
+            "kind": probe.kind.value,
+            "rows": probe.rows,
+            "scheduler": probe.scheduler,
+            "steps": probe.steps,
+            "codec": probe.codec,
+            "samples": samples,
+        }
+        reply = self._peers[actor].call("measure", message, self._start_timeout_s)
+        return [float(s) for s in reply["samples_s"]]
+
+    def calibrate(
+        self,
+        probes: Iterable[Probe | Kind],
+        samples: int = 10,
+        *,
+        actors: Iterable[str] | None = None,
+        rounds: int = 2,
+    ) -> dict[tuple[str, str, Rows | None], list[float]]:
+        """Time stages in every actor's process, one actor at a time.
+
+        Parameters
+        ----------
+        probes : iterable of Probe or Kind
+            What to time.
+        samples : int
+            Samples of each actor and probe.
+        actors : iterable of str, optional
+            Which actors; all by default.
+        rounds : int
+            The samples are taken in this many rounds over all actors and probes, so that a drift of
+            the machine falls on all of them alike.
+
+        Returns
+        -------
+        dict
+            (actor, kind, rows) to the samples [s].
+        """
+        wanted = [p if isinstance(p, Probe) else Probe(kind=p) for p in probes]
+        names = list(actors) if actors is not None else list(self.actors)
+        rounds = max(1, min(rounds, samples))
+        found: dict[tuple[str, str, Rows | None], list[float]] = {}
+        for number in range(rounds):
+            part = samples // rounds + (number < samples % rounds)
+            for actor in names:
+                for probe in wanted:
+                    key = (actor, probe.kind.value, probe.rows)
+                    found.setdefault(key, []).extend(self.measure(actor, probe, part))
+        return found
+
+    def _run(self, runs: Sequence[UserRun], options: ExecutionOptions, identity: str) -> Execution:
+        addresses = {actor: peer.address for actor, peer in self._peers.items()}
+        used = sorted(frozenset().union(*(actors(r.program) for r in runs)))
+        prepare = {
+            "run": identity,
+            "runs": [r.to_dict() for r in runs],
+            "options": options.to_dict(),
+            "peers": {a: addresses[a] for a in used},
+        }
+        limit_s = time.monotonic() + self._start_timeout_s
+        self._gather(
+            {a: self._peers[a].begin("prepare", prepare, self._start_timeout_s) for a in used}, limit_s
+        )
+        facts = {a: self._peers[a].call("ping", {}, 10.0) for a in used}
+        start_s = time.monotonic() + options.lead_s
+        deadline_s = start_s + options.timeout_s
+        start = {"run": identity, "start_s": start_s}
+        self._gather({a: self._peers[a].begin("start", start, options.timeout_s) for a in used}, deadline_s)
+        # the coordinator's own deadline counts; the calls' is only a stop behind it
+        waits = {a: self._peers[a].begin("wait", {"run": identity}, options.timeout_s + 10) for a in used}
+        replies = self._gather(waits, deadline_s)
+        final = self._gather(
+            {a: self._peers[a].begin("results", {"run": identity}, self._start_timeout_s) for a in used},
+            time.monotonic() + self._start_timeout_s,
+        )
+        return _execution(runs, options, replies, final, facts)
+
+    def _gather(self, calls: Mapping[str, Any], deadline_s: float) -> dict[str, dict[str, Any]]:
+        """Replies of all calls; the first failure ends it, after a short grace for its cause."""
+        replies: dict[str, dict[str, Any]] = {}
+        failures: list[ExecutionError] = []
+        grace_end_s = float("inf")
+        while True:
+            for actor, call in calls.items():
+                if actor not in replies and call.done():
+                    try:
+                        replies[actor] = self._peers[actor].finish(call)
+                    except Exception as error:
+                        replies[actor] = {}
+                        failures.append(
+                            error if isinstance(error, ExecutionError) else ExecutionError(str(error))
+                        )
+            dead = [a for a in self.actors if not self._processes[a].alive]
+            if dead:
+                codes = ", ".join(f"{a} (exit code {self._processes[a].exit_code})" for a in dead)
+                raise PeerLost(f"the process of {codes} ended during the run")
+            now = time.monotonic()
+            if failures:
+                grace_end_s = min(grace_end_s, now + GRACE_S)
+            if now > grace_end_s or (failures and len(replies) == len(calls)):
+                raise min(failures, key=_rank)
+            if len(replies) == len(calls):
+                return replies
+            if now > deadline_s and not failures:
+                late = sorted(set(calls) - set(replies))
+                raise ExecutionTimeout(f"{', '.join(late)} did not end within the deadline")
+            time.sleep(_POLL_S)
+
+    def _abort(self, identity: str) -> list[str]:
+        """Give a run up everywhere and tell what was in progress; processes that cannot leave it are killed."""
+        calls = {}
+        for actor in self.actors:
+            if self._processes[actor].alive:
+                calls[actor] = self._peers[actor].begin("abort", {"run": identity}, 3.0)
+        active: list[str] = []
+        for actor, call in calls.items():
+            try:
+                reply = self._peers[actor].finish(call)
+            except ExecutionError:
+                reply = {"idle": False, "active": []}
+            active.extend(str(s) for s in reply["active"])
+            if not reply["idle"]:
+                self._processes[actor].kill()
+        return active
+
+    def _check(self, runs: Sequence[UserRun]) -> None:
+        if not runs:
+            raise InvalidInput("runs", runs, "at least one user", "Name the users.")
+        names = [r.name for r in runs]
+        if len(set(names)) != len(names):
+            raise InvalidInput("runs", names, "users with different names", "Rename them.")
+        shares: dict[str, float] = {}
+        for run in runs:
+            unknown = sorted((actors(run.program) | {run.device}) - set(self.actors))
+            if unknown:
+                raise InvalidInput(
+                    f"program of user {run.name}",
+                    unknown,
+                    f"actors of this cluster: {self.actors}",
+                    "Start the cluster with all actors.",
+                )
+            for edge in {
+                n.actor for n in graph(run.program) if isinstance(n.leaf, Compute) and is_edge(n.actor)
+            }:
+                shares[edge] = shares.get(edge, 0.0) + run.edge_share
+        for edge, total in shares.items():
+            if total > 1 + 1e-9:
+                raise InvalidInput(f"edge_share at {edge}", total, "a sum of at most 1", "Reserve less.")
+
+    def _drop(self, actor: str) -> None:
+        peer = self._peers.pop(actor, None)
+        if peer is not None:
+            peer.close()
+        process = self._processes.pop(actor, None)
+        if process is not None:
+            process.end()
+
+
+def _rank(error: ExecutionError) -> int:
+    # a lost peer or a time-out is often only what a neighbour sees of another failure
+    return 2 if isinstance(error, PeerLost) else 1 if isinstance(error, ExecutionTimeout) else 0
+
+
+def _execution(
+    runs: Sequence[UserRun],
+    options: ExecutionOptions,
+    replies: Mapping[str, Mapping[str, Any]],
+    final: Mapping[str, Mapping[str, Any]],
+    facts: Mapping[str, Mapping[str, Any]],
+) -> Execution:
+    from megdt_opt.execution.plain import array_from_plain
+
+    measured = {(r["user"], r["index"]): r for reply in replies.values() for r in reply["rows"]}
+    rows = []
+    for run in runs:
+        for node in graph(run.program):
+            stamps = {k: v for k, v in measured[run.name, node.index].items() if k not in ("user", "index")}
+            leaf = node.leaf
+            rows.append(
+                StageRow(
+                    user=run.name,
+                    index=node.index,
+                    label=node.label,
+                    actor=node.actor,
+                    kind=leaf.kind.value if isinstance(leaf, Compute) else f"send {leaf.payload.value}",
+                    predicted_start_s=run.predicted[node.index].start_s,
+                    predicted_duration_s=run.predicted[node.index].duration_s,
+                    **stamps,
+                )
+            )
+    images, latents = {}, {}
+    for reply in final.values():
+        images.update({user: array_from_plain(data) for user, data in reply["images"].items()})
+        latents.update({user: array_from_plain(data) for user, data in reply["latents"].items()})
+    first = next(iter(facts.values()))
+    return Execution(
+        rows=tuple(rows),
+        mode=options.mode,
+        stretch=dict(options.stretch),
+        environment={
+            **environment(),
+            "cores": cores(),
+            "torch_threads": first["threads"],
+            "processes": len(facts),
+            "slack_s": options.slack_s,
+        },
+        cpu_s={actor: float(reply["cpu_s"]) for actor, reply in replies.items()},
+        images=images,
+        latents=latents,
+    )

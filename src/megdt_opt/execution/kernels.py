@@ -1,0 +1,131 @@
+"""The compute of each stage kind on an actor's items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from megdt_opt.errors import ExecutionError, MalformedMessage
+from megdt_opt.execution.codec import compress, decompress
+from megdt_opt.execution.graph import regions
+from megdt_opt.execution.job import UserRun
+from megdt_opt.execution.model import SplitModel
+from megdt_opt.execution.serial import Store
+from megdt_opt.stages import Compute, Kind
+
+Piece = Callable[[], None]
+"""A part of a stage that runs in one go: a denoising step, or the whole of any other stage."""
+
+
+class Kernels:
+    """One user's stages on one actor.
+
+    Parameters
+    ----------
+    model : SplitModel
+        The model.
+    run : UserRun
+        The user.
+    store : dict
+        Items of the user at this actor; the stages read and write them.
+    """
+
+    def __init__(self, model: SplitModel, run: UserRun, store: Store) -> None:
+        self._model = model
+        self._run = run
+        self._store = store
+        self._regions = regions(run.program)
+
+    def pieces(self, leaf: Compute) -> list[Piece]:
+        """Parts of a stage, to be called in order."""
+        match leaf.kind:
+            case Kind.DENOISE:
+                return [partial(self._denoise, leaf, leaf.first + n) for n in range(leaf.amount)]
+            case Kind.ENCODE_PROMPT:
+                return [self._encode_prompt]
+            case Kind.SENSE:
+                return [self._sense]
+            case Kind.FUSE:
+                return [self._fuse]
+            case Kind.DECODE:
+                return [self._decode]
+            case Kind.COMPRESS:
+                return [lambda: self._compress(leaf)]
+            case Kind.DECOMPRESS:
+                return [lambda: self._decompress(leaf)]
+
+    def _encode_prompt(self) -> None:
+        self._store["conditioning"] = self._model.encode_prompt(self._item("request"))
+
+    def _sense(self) -> None:
+        camera = self._item("camera")
+        self._store["sensed"] = {"latent": self._model.sense(next(iter(camera.values())))}
+
+    def _denoise(self, leaf: Compute, step: int) -> None:
+        state = self._store.get(leaf.item)
+        if state is None:
+            state = self._begin(leaf)
+        self._store[leaf.item] = self._model.denoise(
+            state,
+            self._item("conditioning"),
+            scheduler=self._run.scheduler,
+            steps=self._run.steps,
+            first=step,
+            count=1,
+            rows=leaf.rows,
+        )
+
+    def _begin(self, leaf: Compute) -> dict[str, Tensor]:
+        scheduler, steps, seed = self._run.scheduler, self._run.steps, self._run.seed
+        if leaf.first == 0:
+            return self._model.start(seed, scheduler=scheduler, steps=steps, rows=leaf.rows)
+        if "sensed" not in self._store or leaf.rows is not None:
+            raise ExecutionError(
+                f"step {leaf.first} has neither an item {leaf.item!r} nor a sensed latent to begin with"
+            )
+        latent = self._item("sensed")["latent"]
+        return self._model.start_from(latent, seed, scheduler=scheduler, steps=steps, first=leaf.first)
+
+    def _fuse(self) -> None:
+        a, b = self._item("part_a")["latent"], self._item("part_b")["latent"]
+        for item in ("part_a", "part_b"):
+            if item not in self._regions:
+                raise ExecutionError(f"no denoise stage tells the rows of item {item!r}")
+        fused = self._model.fuse(a, self._regions["part_a"], b, self._regions["part_b"])
+        self._store["state"] = {"latent": fused}
+
+    def _decode(self) -> None:
+        self._store["image"] = {"pixels": self._model.decode(self._item("state")["latent"])}
+
+    def _compress(self, leaf: Compute) -> None:
+        item = self._image_item(leaf)
+        (pixels,) = self._item(item).values()
+        self._store[item] = {"bytes": compress(pixels, leaf.codec)}
+
+    def _decompress(self, leaf: Compute) -> None:
+        item = self._image_item(leaf)
+        (data,) = self._item(item).values()
+        name = "image" if item == "camera" else "pixels"
+        self._store[item] = {name: decompress(data, self._model.spec.image_shape)}
+
+    @staticmethod
+    def _image_item(leaf: Compute) -> str:
+        return "camera" if leaf.item == "camera" else "image"
+
+    def _item(self, name: str) -> Mapping[str, Tensor]:
+        if name not in self._store:
+            raise MalformedMessage(f"item {name!r} is not at this actor; it has {sorted(self._store)}")
+        return self._store[name]
+
+
+def first_items(run: UserRun, actor: str) -> Store:
+    """Items that an actor has before the run: the request and the camera picture of its user."""
+    if actor != run.device:
+        return {}
+    items: Store = {"request": {k: torch.from_numpy(v.copy()) for k, v in run.request.items()}}
+    if run.camera is not None:
+        items["camera"] = {"image": torch.from_numpy(run.camera.copy())}
+    return items

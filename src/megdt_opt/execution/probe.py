@@ -1,0 +1,117 @@
+"""Times of one compute stage by itself, and the warm-up that precedes every timed run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from megdt_opt.execution.codec import compress, decompress
+from megdt_opt.execution.job import Probe
+from megdt_opt.execution.model import Rows, SplitModel
+from megdt_opt.stages import Kind
+
+WARM_UP = 2
+"""Untimed repetitions before the first sample."""
+
+
+def measure(model: SplitModel, probe: Probe, samples: int, *, warm_up: int = WARM_UP) -> list[float]:
+    """Time a stage.
+
+    Parameters
+    ----------
+    model : SplitModel
+        The model.
+    probe : Probe
+        What to time.
+    samples : int
+        Timed repetitions; for denoising, single steps that walk through the chain.
+    warm_up : int
+        Untimed repetitions before them.
+
+    Returns
+    -------
+    list of float
+        Each sample [s].
+    """
+    with torch.no_grad():
+        task = _task(model, probe)
+        for _ in range(warm_up):
+            task()
+        times: list[float] = []
+        for _ in range(samples):
+            begin = time.monotonic()
+            task()
+            times.append(time.monotonic() - begin)
+        return times
+
+
+def default_regions(model: SplitModel) -> tuple[Rows, Rows]:
+    """Two halves of the latent that overlap by one region multiple on each side."""
+    rows, lap = model.spec.latent_shape[1], model.spec.region_multiple
+    half = rows // 2 // lap * lap
+    return (0, min(rows, half + lap)), (max(0, half - lap), rows)
+
+
+def _task(model: SplitModel, probe: Probe) -> Callable[[], object]:
+    spec = model.spec
+    match probe.kind:
+        case Kind.ENCODE_PROMPT:
+            request = _request(model)
+            return lambda: model.encode_prompt(request)
+        case Kind.DENOISE:
+            return _Chain(model, probe)
+        case Kind.SENSE:
+            image = torch.zeros(1, *spec.image_shape, dtype=torch.uint8)
+            return lambda: model.sense(image)
+        case Kind.DECODE:
+            latent = _latent(model)
+            return lambda: model.decode(latent)
+        case Kind.FUSE:
+            (a, b), whole = default_regions(model), _latent(model)
+            part_a, part_b = whole[:, :, a[0] : a[1]], whole[:, :, b[0] : b[1]]
+            return lambda: model.fuse(part_a, a, part_b, b)
+        case Kind.COMPRESS:
+            pixels = model.decode(_latent(model))
+            return lambda: compress(pixels, probe.codec)
+        case Kind.DECOMPRESS:
+            data = compress(model.decode(_latent(model)), probe.codec)
+            return lambda: decompress(data, spec.image_shape)
+
+
+class _Chain:
+    """Steps of a chain, one a call, beginning again at its end."""
+
+    def __init__(self, model: SplitModel, probe: Probe) -> None:
+        self._model = model
+        self._probe = probe
+        self._scheduler = probe.scheduler or model.spec.schedulers[0]
+        self._conditioning = model.encode_prompt(_request(model))
+        self._begin = model.start(0, scheduler=self._scheduler, steps=probe.steps, rows=probe.rows)
+        self._state = self._begin
+        self._step = 0
+
+    def __call__(self) -> None:
+        self._state = self._model.denoise(
+            self._state,
+            self._conditioning,
+            scheduler=self._scheduler,
+            steps=self._probe.steps,
+            first=self._step,
+            count=1,
+            rows=self._probe.rows,
+        )
+        self._step += 1
+        if self._step == self._probe.steps:
+            self._state, self._step = self._begin, 0
+
+
+def _request(model: SplitModel) -> dict[str, Tensor]:
+    return {name: torch.zeros(1, *shape) for name, shape in model.spec.request.items()}
+
+
+def _latent(model: SplitModel) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(1, *model.spec.latent_shape, generator=generator)

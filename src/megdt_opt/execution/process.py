@@ -1,0 +1,109 @@
+"""The processes of a cluster: start, health, end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+from megdt_opt.errors import ExecutionTimeout, PeerLost
+from megdt_opt.execution.rpc import Peer, error_from_plain
+
+
+class ActorProcess:
+    """One actor's process, a fresh interpreter.
+
+    Parameters
+    ----------
+    name : str
+        Name of the actor.
+    model : str
+        Import path of its model.
+    token : str
+        Secret of the cluster.
+    """
+
+    def __init__(self, name: str, model: str, token: str) -> None:
+        self.name = name
+        self._token = token
+        single = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "megdt_opt.execution.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            env={**os.environ, **single, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        )
+        config = {"actor": name, "model": model, "token": token, "path": sys.path}
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(config) + "\n")
+            self._process.stdin.flush()
+        self._first_line: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """Process number."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the process ended; None while it runs."""
+        return self._process.poll()
+
+    def connect(self, deadline_s: float) -> Peer:
+        """Connection to the process once it serves, until a time of the monotonic clock [s].
+
+        Raises
+        ------
+        PeerLost, ExecutionTimeout, WeightsError, ExecutionError
+            If it does not come up.
+        """
+        try:
+            line = self._first_line.get(timeout=max(0.0, deadline_s - time.monotonic()))
+        except queue.Empty:
+            raise ExecutionTimeout(f"the process of {self.name} was not ready in time") from None
+        if not line:
+            self._process.wait(5)
+            raise PeerLost(f"the process of {self.name} ended while it started (exit code {self.exit_code})")
+        reply: dict[str, Any] = json.loads(line)
+        if "error" in reply:
+            raise error_from_plain(reply["error"])
+        return Peer(self.name, f"127.0.0.1:{reply['port']}", self._token)
+
+    def end(self, patience_s: float = 2.0) -> None:
+        """End the process: by closing its input, then by force."""
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+        try:
+            self._process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdout.close()
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self._process.kill()
+        self.end()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with contextlib.suppress(ValueError, OSError):
+            self._first_line.put(self._process.stdout.readline())

@@ -1,0 +1,253 @@
+"""What was measured: one row per stage and user, beside what was predicted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.atomic import write_text
+from megdt_opt.errors import InvalidInput
+from megdt_opt.execution.plain import array_from_plain, array_to_plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = "megdt_opt execution 1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRow:
+    """One executed leaf stage. Times count from the common start of all users.
+
+    Parameters
+    ----------
+    user : str
+        User.
+    index : int
+        Position of the leaf in the user's program.
+    label, actor, kind : str
+        What was done, by whom; the kind of a send is "send <payload>".
+    predicted_start_s, predicted_duration_s : float
+        Prediction [s].
+    start_s, end_s : float
+        Measured [s]; a send ends when the last receiver has the payload.
+    busy_s : float
+        Seconds of real compute [s].
+    waiting_s : float
+        From when the stage was due to when its compute or serialisation began, with the waiting for
+        the processor between steps [s].
+    serialise_s : float
+        Serialisation and its inverse [s]; they happen inside the link's time.
+    payload_byte : int
+        Bytes on the air [byte].
+    overrun_s : float
+        By how much a paced slot ended too late [s]; 0 within the declared slack.
+    late_steps : int
+        Steps that ended after their own slot [1].
+    """
+
+    user: str
+    index: int
+    label: str
+    actor: str
+    kind: str
+    predicted_start_s: float
+    predicted_duration_s: float
+    start_s: float
+    end_s: float
+    busy_s: float = 0.0
+    waiting_s: float = 0.0
+    serialise_s: float = 0.0
+    payload_byte: int = 0
+    overrun_s: float = 0.0
+    late_steps: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """A run.
+
+    Parameters
+    ----------
+    rows : tuple of StageRow
+        Every stage of every user, in program order.
+    mode : str
+        "paced" or "raw".
+    stretch : mapping of str to float
+        Declared stretch of each actor's compute [1]; an actor that is not named has 1.
+    environment : mapping
+        Processor, cores, threads, versions.
+    cpu_s : mapping of str to float
+        Processor seconds of each actor's process during the run [s], overheads included.
+    images : mapping of str to array
+        Each user's picture, uint8 (1, rows, columns, 3), where it is decoded.
+    latents : mapping of str to array
+        Each user's final latent, float32, where it is whole.
+    """
+
+    rows: tuple[StageRow, ...]
+    mode: str
+    stretch: Mapping[str, float]
+    environment: Mapping[str, Any]
+    cpu_s: Mapping[str, float] = field(default_factory=dict)
+    images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    latents: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    @property
+    def users(self) -> tuple[str, ...]:
+        """Users in the order of the run."""
+        return tuple(dict.fromkeys(row.user for row in self.rows))
+
+    @property
+    def predicted_s(self) -> dict[str, float]:
+        """Predicted end-to-end latency of each user [s]."""
+        return {
+            user: max(r.predicted_start_s + r.predicted_duration_s for r in self.rows if r.user == user)
+            for user in self.users
+        }
+
+    @property
+    def measured_s(self) -> dict[str, float]:
+        """Measured end-to-end latency of each user [s]."""
+        return {user: max(r.end_s for r in self.rows if r.user == user) for user in self.users}
+
+    @property
+    def error_percent(self) -> dict[str, float]:
+        """End-to-end error of each user, measured against predicted [%]."""
+        measured = self.measured_s
+        return {user: _percent(measured[user], p) for user, p in self.predicted_s.items()}
+
+    @property
+    def wall_s(self) -> float:
+        """Time from the common start to the end of the last stage [s]."""
+        return max(row.end_s for row in self.rows)
+
+    @property
+    def busy_fraction(self) -> float:
+        """Busy compute seconds over wall seconds times cores [1]."""
+        return sum(row.busy_s for row in self.rows) / (self.wall_s * float(self.environment["cores"]))
+
+    @property
+    def overruns(self) -> tuple[StageRow, ...]:
+        """Stages that ended after their slot."""
+        return tuple(row for row in self.rows if row.overrun_s > 0)
+
+    def compare(self) -> pd.DataFrame:
+        """Predicted and measured, one line a stage.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The fields of `StageRow` with `predicted_end_s`, `duration_s`, `start_error_s`, `end_error_s`
+            and `duration_error_s` [s] and `duration_error_percent` [%], each measured less predicted.
+        """
+        import pandas as pd
+
+        frame = pd.DataFrame([asdict(row) for row in self.rows])
+        frame["predicted_end_s"] = frame["predicted_start_s"] + frame["predicted_duration_s"]
+        frame["duration_s"] = frame["end_s"] - frame["start_s"]
+        frame["start_error_s"] = frame["start_s"] - frame["predicted_start_s"]
+        frame["end_error_s"] = frame["end_s"] - frame["predicted_end_s"]
+        frame["duration_error_s"] = frame["duration_s"] - frame["predicted_duration_s"]
+        frame["duration_error_percent"] = [
+            _percent(m, p) for m, p in zip(frame["duration_s"], frame["predicted_duration_s"], strict=True)
+        ]
+        return frame
+
+    def summary(self) -> dict[str, Any]:
+        """The run in a few numbers, as plain data."""
+        measured, predicted, error = self.measured_s, self.predicted_s, self.error_percent
+        return {
+            "mode": self.mode,
+            "stretch": dict(self.stretch),
+            "users": {
+                user: {
+                    "predicted_s": predicted[user],
+                    "measured_s": measured[user],
+                    "error_percent": error[user],
+                    "waiting_s": sum(r.waiting_s for r in self.rows if r.user == user),
+                    "serialise_s": sum(r.serialise_s for r in self.rows if r.user == user),
+                    "overrun_s": sum(r.overrun_s for r in self.rows if r.user == user),
+                }
+                for user in self.users
+            },
+            "overruns": len(self.overruns),
+            "late_steps": sum(row.late_steps for row in self.rows),
+            "busy_fraction": self.busy_fraction,
+            "wall_s": self.wall_s,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that `from_dict` reads back, pictures included."""
+        return {
+            "format": FORMAT,
+            "mode": self.mode,
+            "stretch": dict(self.stretch),
+            "environment": dict(self.environment),
+            "cpu_s": dict(self.cpu_s),
+            "summary": self.summary(),
+            "rows": [asdict(row) for row in self.rows],
+            "images": {user: array_to_plain(image) for user, image in self.images.items()},
+            "latents": {user: array_to_plain(latent) for user, latent in self.latents.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Execution:
+        """Build from plain data.
+
+        Raises
+        ------
+        InvalidInput
+            If the data are not an execution's.
+        """
+        try:
+            if data["format"] != FORMAT:
+                raise ValueError(f"format {data['format']!r}")
+            names = {f.name for f in fields(StageRow)}
+            rows = tuple(StageRow(**{k: v for k, v in row.items() if k in names}) for row in data["rows"])
+            return cls(
+                rows=rows,
+                mode=str(data["mode"]),
+                stretch={str(k): float(v) for k, v in data["stretch"].items()},
+                environment=dict(data["environment"]),
+                cpu_s={str(k): float(v) for k, v in data["cpu_s"].items()},
+                images={str(k): array_from_plain(v) for k, v in data["images"].items()},
+                latents={str(k): array_from_plain(v) for k, v in data["latents"].items()},
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, InvalidInput):
+                raise
+            raise InvalidInput(
+                "execution", data, f"a record of format {FORMAT!r}", f"Mend: {error}."
+            ) from error
+
+    def save(self, path: str | Path) -> None:
+        """Write the record as JSON, whole or not at all."""
+        write_text(Path(path), json.dumps(self.to_dict(), allow_nan=False))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Execution:
+        """Read a record.
+
+        Raises
+        ------
+        InvalidInput
+            If the file holds no record.
+        """
+        try:
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (ValueError, OSError) as error:
+            raise InvalidInput("execution file", str(path), "a JSON record", f"Mend: {error}.") from error
+        return cls.from_dict(data)
+
+
+def _percent(measured: float, predicted: float) -> float:
+    if predicted == 0:
+        return 0.0 if measured == 0 else float("nan")
+    return 100 * (measured - predicted) / predicted

@@ -1,0 +1,254 @@
+"""One run at one actor: every user's program is walked for the leaves that this actor executes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from megdt_opt.errors import ExecutionError, InvalidInput, MegdtError, PeerLost
+from megdt_opt.execution.clock import Stopped, Turns
+from megdt_opt.execution.graph import Node, graph
+from megdt_opt.execution.job import ExecutionOptions, UserRun
+from megdt_opt.execution.kernels import Kernels, first_items
+from megdt_opt.execution.model import SplitModel
+from megdt_opt.execution.rpc import Peer
+from megdt_opt.execution.serial import Store
+from megdt_opt.execution.slots import run_compute
+from megdt_opt.execution.transfer import run_send
+from megdt_opt.stages import Compute, Send
+
+
+@dataclass
+class Walk:
+    """Progress of one user's program at one actor."""
+
+    run: UserRun
+    nodes: tuple[Node, ...]
+    store: Store
+    kernels: Kernels
+    due: dict[int, float] = field(default_factory=dict)
+    """Leaves that have ended, with the time at which they were due to end [s, monotonic]."""
+
+
+class Session:
+    """State of a run in a worker.
+
+    Parameters
+    ----------
+    actor : str
+        This actor.
+    runs : list of UserRun
+        All users of the run.
+    options : ExecutionOptions
+        How to run.
+    model : SplitModel
+        The model.
+    peers : mapping of str to Peer
+        The other actors.
+    turns : Turns
+        The process's turn at the processor.
+    pool : ThreadPoolExecutor
+        Threads that walk.
+    identity : str
+        Name of the run, which every message of it carries.
+    """
+
+    def __init__(
+        self,
+        *,
+        actor: str,
+        runs: list[UserRun],
+        options: ExecutionOptions,
+        model: SplitModel,
+        peers: Mapping[str, Peer],
+        turns: Turns,
+        pool: ThreadPoolExecutor,
+        identity: str,
+    ) -> None:
+        self.actor = actor
+        self.options = options
+        self.identity = identity
+        self.stop = threading.Event()
+        self.start_s = 0.0
+        self.rows: list[dict[str, Any]] = []
+        self.model = model
+        self.turns = turns
+        self.peers = peers
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._error: BaseException | None = None
+        self._active: dict[tuple[str, int], float] = {}
+        self.walks: dict[str, Walk] = {}
+        for run in runs:
+            store = first_items(run, actor)
+            self.walks[run.name] = Walk(run, graph(run.program), store, Kernels(model, run, store))
+        self._open = sum(n.actor == actor for w in self.walks.values() for n in w.nodes)
+        if self._open == 0:
+            self._ended.set()
+
+    @property
+    def deadline_s(self) -> float:
+        """End of the run's time on the monotonic clock [s]."""
+        return self.start_s + self.options.timeout_s
+
+    def start(self, start_s: float) -> None:
+        """Begin at a common time of the monotonic clock [s]."""
+        self.start_s = start_s
+        for walk in self.walks.values():
+            for node in walk.nodes:
+                if not node.before and node.actor == self.actor:
+                    self._pool.submit(self._walk, walk, node, start_s)
+
+    def wait(self) -> list[dict[str, Any]]:
+        """Rows of this actor's leaves, when all have ended.
+
+        Raises
+        ------
+        ExecutionError
+            What ended the run.
+        """
+        self._ended.wait()
+        if self._error is not None:
+            raise self._error
+        return self.rows
+
+    def give_up(self, error: BaseException) -> None:
+        """End the run; the first error counts."""
+        with self._lock:
+            if self._error is None:
+                self._error = error
+        self.stop.set()
+        self._ended.set()
+
+    def active(self) -> list[str]:
+        """Stages in progress, for messages."""
+        now = time.monotonic()
+        with self._lock:
+            return [
+                f"user {user}: {self.walks[user].nodes[index].label} for {now - since:.2f} s"
+                for (user, index), since in self._active.items()
+            ]
+
+    def incoming(self, user: object, index: object) -> tuple[Walk, Send]:
+        """The walk and the send stage that a payload is for.
+
+        Raises
+        ------
+        ExecutionError
+            If this actor expects no such payload.
+        """
+        walk = self.walks.get(user) if isinstance(user, str) else None
+        if walk is None or not isinstance(index, int) or not 0 <= index < len(walk.nodes):
+            raise ExecutionError(f"no stage {index!r} of a user {user!r}")
+        leaf = walk.nodes[index].leaf
+        if isinstance(leaf, Compute) or self.actor not in leaf.to:
+            raise ExecutionError(f"stage {index} of user {user} brings nothing to {self.actor}")
+        with self._lock:
+            if index in walk.due:
+                raise ExecutionError(f"stage {index} of user {user} has been delivered before")
+        return walk, leaf
+
+    def deliver(self, walk: Walk, index: int, items: Store, due_s: float) -> None:
+        """Take in a payload that has arrived, due at `due_s` (monotonic clock)."""
+        walk.store.update(items)
+        self._go_on(walk, index, due_s)
+
+    def signal(self, user: str, index: int, due_s: float) -> None:
+        """Another actor's stage has ended."""
+        self._go_on(self.walks[user], index, due_s)
+
+    def drain(self, patience_s: float) -> bool:
+        """Whether all stages have left their threads within a time [s], after the run was given up."""
+        end_s = time.monotonic() + patience_s
+        while time.monotonic() < end_s:
+            with self._lock:
+                if not self._active:
+                    return True
+            time.sleep(0.01)
+        return False
+
+    def _go_on(self, walk: Walk, index: int, due_s: float) -> None:
+        for node in self._complete(walk, index, due_s):
+            self._pool.submit(self._walk, walk, node, self._ready(walk, node))
+
+    def _complete(self, walk: Walk, index: int, due_s: float) -> list[Node]:
+        """Own leaves that the end of this one makes ready."""
+        with self._lock:
+            walk.due[index] = due_s
+            return [
+                node
+                for node in walk.nodes
+                if index in node.before and node.actor == self.actor and node.before <= walk.due.keys()
+            ]
+
+    @staticmethod
+    def _ready(walk: Walk, node: Node) -> float:
+        return max(walk.due[i] for i in node.before)
+
+    def _walk(self, walk: Walk, node: Node, ready_s: float) -> None:
+        """Execute a leaf and then, in this thread, the first that it makes ready, and so on."""
+        try:
+            while True:
+                due_s = self._execute(walk, node, ready_s)
+                ready = self._complete(walk, node.index, due_s)
+                for other in ready[1:]:
+                    self._pool.submit(self._walk, walk, other, self._ready(walk, other))
+                self._signal_others(walk, node, due_s)
+                with self._lock:
+                    self._open -= 1
+                    if self._open == 0:
+                        self._ended.set()
+                if not ready:
+                    return
+                node, ready_s = ready[0], self._ready(walk, ready[0])
+        except Stopped:
+            return
+        except Exception as error:
+            self.give_up(self._explain(walk, node, error))
+
+    def _execute(self, walk: Walk, node: Node, ready_s: float) -> float:
+        key = (walk.run.name, node.index)
+        with self._lock:
+            self._active[key] = time.monotonic()
+        try:
+            if isinstance(node.leaf, Compute):
+                row, due_s = run_compute(self, walk.run, walk.kernels, node.leaf, node.index, ready_s)
+            else:
+                row, due_s = run_send(self, walk.run, walk.store, node.leaf, node.index, ready_s, self._pool)
+        finally:
+            with self._lock:
+                del self._active[key]
+        row.update(user=walk.run.name, index=node.index)
+        with self._lock:
+            self.rows.append(row)
+        return due_s
+
+    def _signal_others(self, walk: Walk, node: Node, due_s: float) -> None:
+        """Tell actors that go on after this leaf and do not see its end by themselves."""
+        told = set(node.leaf.to) if isinstance(node.leaf, Send) else set()
+        told.add(self.actor)
+        message = {"run": self.identity, "user": walk.run.name, "index": node.index, "due_s": due_s}
+        for later in walk.nodes:
+            if node.index in later.before and later.actor not in told:
+                told.add(later.actor)
+                self._pool.submit(self._signal, self.peers[later.actor], message)
+
+    def _signal(self, peer: Peer, message: Mapping[str, Any]) -> None:
+        try:
+            peer.call("signal", message, max(0.1, self.deadline_s - time.monotonic()))
+        except ExecutionError as error:
+            if not self.stop.is_set():
+                self.give_up(error)
+
+    def _explain(self, walk: Walk, node: Node, error: Exception) -> BaseException:
+        where = f"user {walk.run.name}, {node.label}"
+        if isinstance(error, PeerLost) and self.stop.is_set():
+            return error
+        if isinstance(error, InvalidInput) or not isinstance(error, MegdtError):
+            return ExecutionError(f"{where}: {type(error).__name__}: {error}")
+        return type(error)(f"{where}: {error}")

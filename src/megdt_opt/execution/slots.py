@@ -1,0 +1,71 @@
+"""A compute stage in its reserved slot."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from megdt_opt.execution.clock import wait_until
+from megdt_opt.stages import Compute
+
+if TYPE_CHECKING:
+    from megdt_opt.execution.job import UserRun
+    from megdt_opt.execution.kernels import Kernels
+    from megdt_opt.execution.session import Session
+
+
+def run_compute(
+    session: Session, run: UserRun, kernels: Kernels, leaf: Compute, index: int, ready_s: float
+) -> tuple[dict[str, Any], float]:
+    """Execute a compute stage.
+
+    In paced mode each piece (a denoising step, or the whole stage) has a slot on an absolute schedule
+    that begins at `ready_s`: the real compute runs at its beginning, the rest is waited. In raw mode a
+    piece that took m seconds is followed by (1/share - 1) m of waiting, which is the reserved share.
+
+    Returns
+    -------
+    row : dict
+        Stamps of the stage.
+    due_s : float
+        When what follows may begin (monotonic clock) [s].
+    """
+    pieces = kernels.pieces(leaf)
+    share = run.share(leaf.at)
+    slot_s = run.slot_s[index] / share / len(pieces)
+    paced = session.options.mode == "paced"
+    wait_until(ready_s, session.stop)
+    start_s = time.monotonic()
+    busy_s = waiting_s = 0.0
+    late = 0
+    due_s = ready_s
+    for number, piece in enumerate(pieces, start=1):
+        due_s = ready_s + number * slot_s
+        asked = time.monotonic()
+        with session.turns.turn(due_s, session.stop):
+            begin = time.monotonic()
+            with torch.no_grad():
+                piece()
+            end = time.monotonic()
+        waiting_s += begin - asked
+        busy_s += end - begin
+        if paced:
+            late += end > due_s + session.options.slack_s
+            wait_until(due_s, session.stop)
+        else:
+            wait_until(end + (1 / share - 1) * (end - begin), session.stop)
+    end_s = time.monotonic()
+    overrun_s = max(0.0, end_s - due_s) if paced else 0.0
+    if overrun_s <= session.options.slack_s:
+        overrun_s = 0.0  # wake-up jitter, which the absolute schedule absorbs
+    row = {
+        "start_s": start_s - session.start_s,
+        "end_s": end_s - session.start_s,
+        "busy_s": busy_s,
+        "waiting_s": waiting_s + start_s - ready_s,
+        "overrun_s": overrun_s,
+        "late_steps": late,
+    }
+    return row, due_s if paced and overrun_s == 0 else end_s

@@ -1,0 +1,133 @@
+"""A send stage: serialise, pace over the link, and the receiving end of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from megdt_opt.errors import ExecutionError, ExecutionTimeout, MalformedMessage, PeerLost
+from megdt_opt.execution.clock import wait_until
+from megdt_opt.execution.link import Link
+from megdt_opt.execution.serial import Store, pack, unpack
+from megdt_opt.stages import Send
+
+if TYPE_CHECKING:
+    from megdt_opt.execution.job import UserRun
+    from megdt_opt.execution.session import Session
+
+
+def run_send(
+    session: Session,
+    run: UserRun,
+    store: Store,
+    leaf: Send,
+    index: int,
+    ready_s: float,
+    pool: ThreadPoolExecutor,
+) -> tuple[dict[str, Any], float]:
+    """Execute a send stage at its source.
+
+    Serialisation happens inside the link's time: the schedule begins at `ready_s` in paced mode, at
+    the real start in raw mode.
+
+    Returns
+    -------
+    row : dict
+        Stamps of the stage; it ends when the last receiver has the payload.
+    due_s : float
+        When what follows may begin (monotonic clock) [s].
+    """
+    wait_until(ready_s, session.stop)
+    start_s = time.monotonic()
+    data = pack(store, leaf.tensors, leaf.precision)
+    serialise_s = time.monotonic() - start_s
+    link = Link(
+        rate_bit_per_s=run.rate_bit_per_s(leaf),
+        propagation_s=run.propagation_s,
+        chunk_byte=session.options.chunk_byte,
+    )
+    begin_s = ready_s if session.options.mode == "paced" else start_s
+    due_s = begin_s + link.duration_s(len(data))
+    if due_s > session.deadline_s:
+        raise ExecutionTimeout(
+            f"{len(data)} byte at {link.rate_bit_per_s:.6g} bit/s end {due_s - session.start_s:.3f} s "
+            f"after the start, beyond the deadline of {session.options.timeout_s:.3f} s"
+        )
+    envelope = {"run": session.identity, "user": run.name, "index": index, "size": len(data), "due_s": due_s}
+
+    def to(receiver: str) -> dict[str, Any]:
+        timeout_s = max(0.1, session.deadline_s - time.monotonic())
+        return session.peers[receiver].send(
+            envelope, link.pieces(data, begin_s, session.stop), timeout_s, session.stop
+        )
+
+    others = [pool.submit(to, receiver) for receiver in leaf.to[1:]]
+    stamps = [to(leaf.to[0]), *(other.result() for other in others)]
+    end_s = max(float(s["end_s"]) for s in stamps)
+    late_s = end_s - due_s
+    paced = session.options.mode == "paced"
+    overrun_s = late_s if late_s > session.options.slack_s else 0.0
+    row = {
+        "start_s": start_s - session.start_s,
+        "end_s": end_s - session.start_s,
+        "waiting_s": start_s - ready_s,
+        "serialise_s": serialise_s + max(float(s["unpack_s"]) for s in stamps),
+        "payload_byte": len(data),
+        "overrun_s": overrun_s,
+    }
+    return row, due_s if paced and overrun_s == 0 else end_s
+
+
+def receive(session: Session, envelope: dict[str, Any], stream: Iterator[bytes]) -> dict[str, Any]:
+    """Take in a payload at its destination: collect, check, hold until it is due, hand over.
+
+    Raises
+    ------
+    MalformedMessage
+        If it is not the payload of the stage that it names; the run ends with it too.
+    ExecutionError
+        If no stage of the run waits for it; the run goes on.
+    """
+    walk, leaf = session.incoming(envelope.get("user"), envelope.get("index"))
+    index = int(envelope["index"])
+    label = f"user {walk.run.name}, {leaf.label}"
+    try:
+        size, due_s = _size_and_due(envelope)
+        data = _collect(stream, size)
+        begin = time.monotonic()
+        items = unpack(data, leaf.tensors, leaf.precision)
+        unpack_s = time.monotonic() - begin
+    except ExecutionError as error:
+        named = type(error)(f"{label}: {error}")
+        session.give_up(named)
+        raise named from error
+    wait_until(due_s, session.stop)
+    end_s = time.monotonic()
+    on_time = session.options.mode == "paced" and end_s - due_s <= session.options.slack_s
+    session.deliver(walk, index, items, due_s if on_time else end_s)
+    return {"end_s": end_s, "unpack_s": unpack_s}
+
+
+def _size_and_due(envelope: dict[str, Any]) -> tuple[int, float]:
+    size, due_s = envelope.get("size"), envelope.get("due_s")
+    if not isinstance(size, int) or size < 0 or not isinstance(due_s, float):
+        raise MalformedMessage(f"an envelope with size {size!r} byte and due time {due_s!r} s")
+    return size, due_s
+
+
+def _collect(stream: Iterator[bytes], size: int) -> bytes:
+    data = bytearray()
+    try:
+        for piece in stream:
+            data += piece
+            if len(data) > size:
+                raise MalformedMessage(f"more than the {size} byte that were announced came")
+    except ExecutionError:
+        raise
+    except Exception as error:  # grpc raises a bare Exception when the sender goes
+        raise PeerLost(f"the sender went after {len(data)} of {size} byte") from error
+    if len(data) != size:
+        raise MalformedMessage(f"truncated: {len(data)} of {size} byte came")
+    return bytes(data)

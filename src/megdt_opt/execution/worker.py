@@ -1,0 +1,80 @@
+"""Entry of an actor's process: `python -m megdt_opt.execution.worker`, set up by a line on standard input.
+
+A fresh interpreter, never a fork of the caller's: torch and gRPC survive no fork, and a fresh one
+imports nothing of the caller's main module. The standard input stays open; when it ends, the
+coordinator is gone and so is this process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import sys
+import threading
+from typing import Any, TextIO
+
+from megdt_opt.errors import ExecutionError, InvalidInput
+
+
+def load_model(path: str) -> Any:
+    """Load a model by its import path, "module:class"."""
+    module, _, name = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name).load()
+    except (ImportError, AttributeError) as error:
+        raise InvalidInput(
+            "model",
+            path,
+            "an importable 'module:class' with load()",
+            f"Mend the path or install it: {error}.",
+        ) from error
+
+
+def main() -> None:
+    """Serve one actor until the standard input ends."""
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator ends its workers itself
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever the model prints must not be taken for a reply
+    config = json.loads(sys.stdin.readline())
+    sys.path[:] = config["path"]
+    try:
+        port = _serve(config)
+    except Exception as error:
+        from megdt_opt.execution.rpc import error_to_plain
+
+        _reply(replies, error_to_plain(error))
+        return
+    _reply(replies, {"port": port})
+    while sys.stdin.read(4096):
+        pass
+    os._exit(0)  # threads may be deep in a computation
+
+
+def _serve(config: dict[str, Any]) -> int:
+    import torch
+
+    torch.set_num_threads(1)
+    sys.setswitchinterval(0.0005)  # a thread that wakes for the link must not wait 5 ms for the interpreter
+    from megdt_opt.execution.actor import Actor
+    from megdt_opt.execution.server import Server
+
+    actor = Actor(config["actor"], load_model(config["model"]), config["token"])
+    server = Server(actor, config["token"])
+    server.start()
+    threading.current_thread().__dict__["server"] = server  # serves for as long as the process lives
+    if server.port == 0:
+        raise ExecutionError("no loopback port could be had")
+    return server.port
+
+
+def _reply(stream: TextIO, message: dict[str, Any]) -> None:
+    stream.write(json.dumps(message) + "\n")
+    stream.flush()
+
+
+if __name__ == "__main__":
+    main()
