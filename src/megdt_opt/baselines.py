@@ -59,15 +59,15 @@ class Baseline:
 
 
 def baselines(
-    table: OptionTable, chosen: Allocation, *, gap: float = 1e-6, time_limit_s: float | None = None
+    table: OptionTable, option: NDArray[np.int64], *, gap: float = 1e-6, time_limit_s: float | None = None
 ) -> tuple[Baseline, ...]:
     """All single mechanisms, best first, then the plan's options with equal shares.
 
     Parameters
     ----------
     table : OptionTable
-    chosen : Allocation
-        The plan's allocation.
+    option : array of int, (K,)
+        The plan's options.
     gap, time_limit_s
         As for `solve` [1, s].
     """
@@ -81,7 +81,7 @@ def baselines(
             continue  # not every user can run it at all: no sensor, or the picture is wanted elsewhere
         singles.append(_baseline(table, f"all {mechanism}", found))
     singles.sort(key=lambda b: b.objective_s)
-    return (*singles, equal_shares(table, chosen.option))
+    return (*singles, equal_shares(table, option))
 
 
 def solve_restricted(
@@ -132,7 +132,7 @@ def equal_shares(table: OptionTable, option: NDArray[np.int64]) -> Baseline:
 
 
 def next_best(
-    table: OptionTable, chosen: Allocation, *, count: int = 2, gap: float = 1e-6
+    table: OptionTable, option: NDArray[np.int64], *, count: int = 2, gap: float = 1e-6
 ) -> tuple[Baseline, ...]:
     """The best option sets that differ from the plan's in at least one user's mechanism or cut.
 
@@ -142,7 +142,7 @@ def next_best(
     problem = table.problem()
     rivals: dict[tuple[int, ...], Allocation] = {}
     for k in range(problem.users):
-        own = table.options[int(chosen.option[k])]
+        own = table.options[int(option[k])]
         alike = np.array(
             [
                 o.mechanism == own.mechanism and o.cut == own.cut and o.share == own.share

@@ -294,7 +294,7 @@ def plan(
         return draft
     return replace(
         draft,
-        baselines=baselines(table, found, gap=gap, time_limit_s=time_limit_s),
+        baselines=baselines(table, found.option, gap=gap, time_limit_s=time_limit_s),
         robustness=robustness(table, found.option, gap=gap, time_limit_s=time_limit_s),
     )
 
