@@ -319,11 +319,17 @@ class Scenario(Quantities):
     @classmethod
     def bundled(cls, name: str) -> Scenario:
         """One of the scenarios that ship with the package, for example "demo"."""
+        if name not in cls.bundled_names():
+            known = [*cls.bundled_names(), "a YAML file"]
+            raise InvalidInput("scenario", name, f"one of {known}", "Choose one of them.")
         folder = resources.files("megdt_opt.data.scenarios")
-        known = sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
-        if name not in known:
-            raise InvalidInput("scenario", name, f"one of {known} or a path", "Choose one of them.")
         return cls.from_yaml((folder / f"{name}.yaml").read_text(encoding="utf-8"), source=name)
+
+    @staticmethod
+    def bundled_names() -> list[str]:
+        """Names of the scenarios that ship with the package."""
+        folder = resources.files("megdt_opt.data.scenarios")
+        return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
 
     def snr_products_hz(self) -> tuple[np.ndarray, np.ndarray]:
         """SNR-bandwidth products of downlink and uplink, each (K,) [Hz]; NaN for users without a distance."""

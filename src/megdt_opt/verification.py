@@ -132,7 +132,7 @@ def verify(
     repeats: int = 3,
     seed: int = 0,
     cluster: Cluster | None = None,
-    on_run: Callable[[str, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Verification:
     """Execute a plan and its rivals, each `repeats` times in an order shuffled anew in every round.
 
@@ -146,26 +146,26 @@ def verify(
         Of the shuffling.
     cluster : Cluster, optional
         Processes that run already.
-    on_run : callable, optional
-        Called with (name of the set, round) before each run; for progress bars.
+    on_progress : callable, optional
+        Called with (runs done, runs in all) after each run.
     """
     if cluster is None:
         with cluster_of(plan.table) as own:
-            return verify(plan, repeats=repeats, seed=seed, cluster=own, on_run=on_run)
+            return verify(plan, repeats=repeats, seed=seed, cluster=own, on_progress=on_progress)
     rivals = rivals_of(plan)
     names = ["plan", *(r.name for r in rivals)]
     users: list[Sequence[UserPlan]] = [plan.users, *(baseline_users(plan.table, r) for r in rivals)]
     measured: list[list[float]] = [[] for _ in names]
     overruns = [0] * len(names)
     rng = np.random.default_rng(seed)
-    for number in range(repeats):
+    for _ in range(repeats):
         for i in rng.permutation(len(names)):
-            if on_run is not None:
-                on_run(names[i], number)
             longest_s = max(user.latency_s for user in users[i])
             done = cluster.run(user_runs(plan.table, users[i]), run_options(plan.table, longest_s))
             measured[i].append(measured_objective_s(plan, done))
             overruns[i] += len(done.overruns)
+            if on_progress is not None:
+                on_progress(sum(len(m) for m in measured), repeats * len(names))
     rows = [("plan", tuple(u.option.name for u in plan.users), plan.objective_s, ())]
     rows += [(r.name, r.options, r.objective_s, r.breaks) for r in rivals]
     sets = tuple(

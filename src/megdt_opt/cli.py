@@ -1,0 +1,186 @@
+"""The command line: megdt-opt demo | calibrate | plan | execute | show."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from megdt_opt.errors import Infeasible, MegdtError
+from megdt_opt.scenario import Scenario
+
+app = typer.Typer(
+    help="Decide where a diffusion model's work runs at the mobile edge, prove it, execute it, and compare.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+
+def clear_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Show the package's own errors as one message; exit code 1 for an infeasible problem, 2 for other errors."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except MegdtError as error:
+            Console(stderr=True).print(
+                f"[bold red]{type(error).__name__}[/]: {error}", highlight=False, soft_wrap=True
+            )
+            raise typer.Exit(1 if isinstance(error, Infeasible) else 2) from None
+
+    return wrapped
+
+
+def scenario_named(name: str) -> Scenario:
+    """A scenario file, or a bundled scenario's name."""
+    return Scenario.load(name) if name.endswith((".yaml", ".yml")) or "/" in name else Scenario.bundled(name)
+
+
+ScenarioName = Annotated[
+    str, typer.Argument(help="Scenario file (YAML), or a bundled scenario such as 'demo'.")
+]
+Profiles = Annotated[
+    list[str] | None,
+    typer.Option("--profile", help="NAME=FILE: use this timing profile where the scenario says NAME."),
+]
+
+
+@app.command()
+@clear_errors
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo-output"),
+    scenario: Annotated[str, typer.Option(help="Scenario file or bundled name.")] = "demo",
+    repeats: Annotated[int, typer.Option(min=1, help="Executions of each option set.")] = 3,
+) -> None:
+    """Calibrate here, plan, execute, verify the decision, and write the report."""
+    from megdt_opt.demo import run_demo
+
+    run_demo(scenario_named(scenario), output, repeats=repeats, console=console)
+
+
+@app.command()
+@clear_errors
+def calibrate(
+    output: Annotated[Path, typer.Argument(help="Profile to write (JSON).")],
+    model: Annotated[
+        str, typer.Option(help="'twin', 'sd15', 'sdxl', a pipeline folder or a hub id.")
+    ] = "twin",
+    device: Annotated[str, typer.Option(help="'cpu' or 'cuda'.")] = "cpu",
+    batches: Annotated[str, typer.Option(help="Batch sizes, separated by commas.")] = "1,2,4",
+    samples: Annotated[int, typer.Option(min=3, help="Samples of each stage, warm-up excluded.")] = 20,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
+    precision: Annotated[str, typer.Option(help="'fp32', 'fp16' or 'bf16'.")] = "fp32",
+) -> None:
+    """Time every stage of a model on this machine and store the samples with their provenance."""
+    from megdt_opt.calibrating import calibrate_model
+    from megdt_opt.report.tables import profile_table
+
+    profile = calibrate_model(
+        model,
+        device=device,
+        batches=_numbers(batches),
+        samples=samples,
+        threads=threads,
+        precision=precision,
+        console=console,
+    )
+    profile.save(output)
+    console.print(profile_table(profile))
+    console.print(f"written: {output}")
+
+
+@app.command()
+@clear_errors
+def plan(
+    scenario: ScenarioName,
+    output: Annotated[Path | None, typer.Option(help="Plan to write (JSON).")] = None,
+    profile: Profiles = None,
+    method: Annotated[
+        str, typer.Option(help="'auto', 'prices', 'enumerate' or a formulation's name.")
+    ] = "auto",
+    gap: Annotated[float, typer.Option(min=0.0, help="Relative gap to prove.")] = 1e-6,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds for the solution.")] = None,
+) -> None:
+    """Choose mechanism, cut and shares of every user; print the plan beside its baselines."""
+    from megdt_opt.planning import plan as make_plan
+    from megdt_opt.report.tables import print_plan
+
+    with console.status("planning"):
+        made = make_plan(
+            scenario_named(scenario), _profiles(profile), method=method, gap=gap, time_limit_s=time_limit
+        )
+    print_plan(made, console)
+    if output is not None:
+        made.save(output)
+        console.print(f"written: {output}")
+
+
+@app.command()
+@clear_errors
+def execute(
+    plan: Annotated[Path, typer.Argument(help="Plan file, as `plan --output` writes it.")],
+    output: Annotated[Path | None, typer.Option(help="Folder for the report.")] = None,
+    mode: Annotated[str, typer.Option(help="'paced' or 'raw'.")] = "paced",
+    verify: Annotated[bool, typer.Option(help="Execute the plan's rivals too.")] = False,
+    repeats: Annotated[int, typer.Option(min=1, help="Executions of each option set with --verify.")] = 3,
+) -> None:
+    """Execute a plan by real processes; print predicted and measured side by side."""
+    from megdt_opt.demo import run_plan
+    from megdt_opt.planning import Plan
+
+    run_plan(Plan.load(plan), output, mode=mode, repeats=repeats if verify else 0, console=console)
+
+
+@app.command()
+@clear_errors
+def show(
+    what: Annotated[
+        str, typer.Argument(help="Scenario or plan or profile file, a bundled name, or 'published'.")
+    ],
+    user: Annotated[str | None, typer.Option(help="Only this user's options (scenarios).")] = None,
+    profile: Profiles = None,
+) -> None:
+    """Show a scenario's options with the limits that rule them out, a plan, a profile, or published timings."""
+    from megdt_opt.showing import show_anything
+
+    show_anything(what, user, _profiles(profile), console)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or min(found) < 1:
+        raise typer.BadParameter(
+            f"{text!r}: expected positive whole numbers separated by commas, for example 1,2,4"
+        )
+    return found
+
+
+def _profiles(pairs: list[str] | None) -> dict[str, Any]:
+    from megdt_opt.timing import TimingProfile
+
+    found = {}
+    for pair in pairs or ():
+        name, equals, path = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{pair!r}: expected NAME=FILE, for example here=profile.json")
+        found[name] = TimingProfile.load(path)
+    return found
+
+
+def main() -> None:
+    """Entry point of the command `megdt-opt`."""
+    app()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
