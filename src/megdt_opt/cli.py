@@ -23,7 +23,7 @@ console = Console()
 
 
 def clear_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Show the package's own errors as one message; exit code 1 for an infeasible problem, 2 for other errors."""
+    """Show the package's own errors as one message; exit code 1 if infeasible, 2 for the others."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
@@ -142,12 +142,12 @@ def execute(
 @clear_errors
 def show(
     what: Annotated[
-        str, typer.Argument(help="Scenario or plan or profile file, a bundled name, or 'published'.")
+        str, typer.Argument(help="A scenario, plan or profile (file or bundled name), or 'published'.")
     ],
     user: Annotated[str | None, typer.Option(help="Only this user's options (scenarios).")] = None,
     profile: Profiles = None,
 ) -> None:
-    """Show a scenario's options with the limits that rule them out, a plan, a profile, or published timings."""
+    """Show a scenario's options and the limits that rule them out, a plan, a profile, or published timings."""
     from megdt_opt.showing import show_anything
 
     show_anything(what, user, _profiles(profile), console)

@@ -62,7 +62,7 @@ def run_plan(
     console: Console | None = None,
     first: int = 1,
 ) -> Path | None:
-    """Execute a plan, verify it where `repeats` is above 0, print and (with an output folder) write the report."""
+    """Execute a plan, verify it if `repeats` is above 0, print, and write the report if a folder is given."""
     console = console or Console()
     last = first + (repeats > 0)
     verification: Verification | None = None
