@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -87,40 +89,25 @@ class StandIn:
         return {"latent": latent + noise * (steps - first) / steps}
 
 
-class Sleeping(StandIn):
-    """Its fifth denoising step takes a minute."""
+class Faulty(StandIn):
+    """Fails at a late step in the way that the sampler's name tells."""
 
     def denoise(self, state, conditioning, *, scheduler, steps, first, count, rows=None):
-        if first == 4:
+        if scheduler == "sleeping" and first == 4:
             time.sleep(60)
-        return super().denoise(
-            state, conditioning, scheduler=scheduler, steps=steps, first=first, count=count, rows=rows
-        )
-
-
-class Misshapen(StandIn):
-    """Yields a latent of the wrong shape at the third step."""
-
-    def denoise(self, state, conditioning, *, scheduler, steps, first, count, rows=None):
+        if scheduler == "failing" and first == 3:
+            raise ValueError("no step like this")
         state = super().denoise(
             state, conditioning, scheduler=scheduler, steps=steps, first=first, count=count, rows=rows
         )
-        return {"latent": state["latent"][:, :, :8]} if first == 2 else state
+        if scheduler == "misshapen" and first == steps - 1:
+            return {"latent": state["latent"][:, :, :8]}
+        if scheduler == "exiting" and first == 3:
+            os._exit(3)
+        return state
 
 
-class Failing(StandIn):
-    """Cannot decode."""
-
-    def decode(self, latent):
-        if float(latent.abs().sum()) and self.armed:
-            raise ValueError("no picture in this")
-        return super().decode(latent)
-
-    @property
-    def armed(self):
-        # the warm-up decodes noise of seed 0; a run's first decode comes later
-        self.count = getattr(self, "count", 0) + 1
-        return self.count > 3
+FAULTY_SPEC = replace(SPEC, schedulers=("ddim", "sleeping", "failing", "misshapen", "exiting"))
 
 
 class Broken(StandIn):

@@ -107,6 +107,20 @@ class Cluster:
         """Process number of each actor."""
         return {actor: process.pid for actor, process in self._processes.items()}
 
+    @property
+    def token(self) -> str:
+        """Secret that every call to the processes carries."""
+        return self._token
+
+    @property
+    def current_run(self) -> str | None:
+        """Name of the run in progress, None between runs."""
+        return self._running
+
+    def address(self, actor: str) -> str:
+        """ "host:port" of an actor's server."""
+        return self._peers[actor].address
+
     def run(self, runs: Sequence[UserRun], options: ExecutionOptions | None = None) -> Execution:
         """Execute the programs of all users, with one common start.
 
@@ -270,7 +284,7 @@ class Cluster:
             time.sleep(_POLL_S)
 
     def _abort(self, identity: str) -> list[str]:
-        """Give a run up everywhere and tell what was in progress; processes that cannot leave it are killed."""
+        """Give a run up everywhere and tell what was in progress; processes that stay in it are killed."""
         calls = {}
         for actor in self.actors:
             if self._processes[actor].alive:

@@ -34,7 +34,7 @@ class ActorProcess:
         self._token = token
         single = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "megdt_opt.execution.worker"],
+            [sys.executable, "-P", "-m", "megdt_opt.execution.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,0 +1,63 @@
+"""What each leaf waits for, and who holds the results."""
+
+from __future__ import annotations
+
+import pytest
+from standin_model import SPEC
+
+from megdt_opt.execution.graph import graph, image_holder, latent_holder, regions
+from megdt_opt.mechanisms import Option, Setting, program
+from megdt_opt.stages import Compute, Kind, Parallel, Series, series
+
+SETTING = Setting(spec=SPEC, scheduler="ddim", steps=6, device="phone")
+
+
+def leaf(name):
+    return Compute(at=name, kind=Kind.DECODE)
+
+
+def test_series_and_parallel():
+    a, b, c, d = (leaf(x) for x in "abcd")
+    nodes = graph(Series((a, Parallel((Series((b, c)), Series(()))), d)))
+    assert [sorted(n.before) for n in nodes] == [[], [0], [1], [0, 2]]
+    assert [n.actor for n in nodes] == list("abcd")
+
+
+def test_empty_parallel_is_passed_through():
+    nodes = graph(Series((leaf("a"), Parallel(()), leaf("b"))))
+    assert [sorted(n.before) for n in nodes] == [[], [0]]
+
+
+def test_parallel_mechanism_joins_before_fusion():
+    nodes = graph(program(Option(mechanism="PEU", share=0.5, precision="fp16"), SETTING))
+    kinds = [n.leaf.kind if isinstance(n.leaf, Compute) else "send" for n in nodes]
+    assert kinds == ["send", "encode_prompt", "denoise", "send", "encode_prompt", "denoise", "fuse", "decode"]
+    assert [sorted(n.before) for n in nodes] == [[], [0], [1], [2], [], [4], [3, 5], [6]]
+
+
+@pytest.mark.parametrize(
+    ("option", "image", "latent"),
+    [
+        (Option(mechanism="local"), "phone", "phone"),
+        (Option(mechanism="centralised", cut=6, codec="raw"), "phone", "edge"),
+        (Option(mechanism="centralised", cut=6, codec="png"), "phone", "edge"),
+        (Option(mechanism="E2U", cut=6, precision="fp16"), "phone", "edge"),
+        (Option(mechanism="SEU", cut=3, precision="fp16"), "phone", "phone"),
+        (Option(mechanism="SEU-UE-first", cut=3, precision="fp16"), "phone", "edge"),
+        (Option(mechanism="PEU", share=0.5, precision="fp16"), "phone", "phone"),
+    ],
+)
+def test_holders(option, image, latent):
+    stages = program(option, SETTING)
+    assert (image_holder(stages), latent_holder(stages)) == (image, latent)
+
+
+def test_no_picture_no_holder():
+    stages = series(Compute(at="a", kind=Kind.ENCODE_PROMPT))
+    assert image_holder(stages) is None
+    assert latent_holder(stages) is None
+
+
+def test_regions():
+    found = regions(program(Option(mechanism="PEU", share=0.5, precision="fp16"), SETTING))
+    assert found == {"part_a": (0, 10), "part_b": (6, 16)}

@@ -1,0 +1,127 @@
+"""Payload bytes: exact sizes, bits and bounds of each precision, and everything that is refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from megdt_opt.errors import MalformedMessage
+from megdt_opt.execution.codec import compress, decompress
+from megdt_opt.execution.serial import pack, unpack
+from megdt_opt.stages import TensorSpec
+from megdt_opt.wire import payload_byte
+
+LATENT = (
+    TensorSpec(name="state.latent", shape=(1, 4, 16, 16)),
+    TensorSpec(name="state.previous_x0", shape=(1, 4, 16, 16)),
+    TensorSpec(name="conditioning.tokens", shape=(1, 5, 8)),
+)
+PIXELS = (TensorSpec(name="image.pixels", shape=(1, 64, 64, 3), floating=False),)
+CODED = (TensorSpec(name="image.bytes", shape=(0,), floating=False),)
+
+
+def items():
+    generator = torch.Generator().manual_seed(1)
+    return {
+        "state": {n: torch.randn(1, 4, 16, 16, generator=generator) for n in ("latent", "previous_x0")},
+        "conditioning": {"tokens": torch.randn(1, 5, 8, generator=generator)},
+    }
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_size_is_the_declared_one_byte_for_byte(precision):
+    assert len(pack(items(), LATENT, precision)) == payload_byte(LATENT, precision)
+
+
+def test_raw_picture_has_the_declared_size():
+    store = {"image": {"pixels": torch.zeros(1, 64, 64, 3, dtype=torch.uint8)}}
+    data = pack(store, PIXELS, "raw")
+    assert len(data) == payload_byte(PIXELS, "fp32")
+    assert torch.equal(unpack(data, PIXELS, "raw")["image"]["pixels"], store["image"]["pixels"])
+
+
+def test_fp32_keeps_every_bit_also_of_special_values():
+    store = items()
+    store["state"]["latent"][0, 0, 0, :4] = torch.tensor([float("nan"), float("inf"), -0.0, 1e-42])
+    back = unpack(pack(store, LATENT, "fp32"), LATENT, "fp32")
+    for item, values in store.items():
+        for name, value in values.items():
+            assert torch.equal(back[item][name].view(torch.int32), value.view(torch.int32))
+
+
+def test_fp16_and_int8_errors_are_bounded():
+    store = items()
+    for precision in ("fp16", "int8"):
+        back = unpack(pack(store, LATENT, precision), LATENT, precision)
+        for item, values in store.items():
+            for name, value in values.items():
+                flat = value.flatten(2) if value.dim() > 2 and item == "state" else value
+                span = (flat.amax(-1) - flat.amin(-1)).max()
+                bound = value.abs().max() / 1024 if precision == "fp16" else span / 255 * 0.51
+                assert (back[item][name] - value).abs().max() <= bound
+                assert back[item][name].dtype == torch.float32
+
+
+def test_int8_keeps_a_constant_channel():
+    spec = (TensorSpec(name="state.latent", shape=(1, 2, 3, 3)),)
+    store = {"state": {"latent": torch.full((1, 2, 3, 3), 0.7)}}
+    assert torch.equal(
+        unpack(pack(store, spec, "int8"), spec, "int8")["state"]["latent"], store["state"]["latent"]
+    )
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_values_that_a_precision_cannot_carry_are_refused(precision):
+    store = items()
+    store["state"]["latent"][0, 0, 0, 0] = float("nan")
+    with pytest.raises(MalformedMessage, match="NaN"):
+        pack(store, LATENT, precision)
+
+
+def test_an_item_travels_whole():
+    with pytest.raises(MalformedMessage, match="previous_x0"):
+        pack(items(), LATENT[:1], "fp32")
+    with pytest.raises(MalformedMessage, match="no item 'state'"):
+        pack({}, LATENT, "fp32")
+
+
+def test_wrong_shape_or_type_is_refused():
+    spec = (TensorSpec(name="state.latent", shape=(1, 4, 16, 16)),)
+    for value in (torch.zeros(1, 4, 16, 8), torch.zeros(1, 4, 16, 16, dtype=torch.float64)):
+        with pytest.raises(MalformedMessage, match="declared"):
+            pack({"state": {"latent": value}}, spec, "fp32")
+
+
+def test_garbage_is_refused():
+    good = pack(items(), LATENT, "fp32")
+    swapped = pack(
+        {"state": {"latens": torch.zeros(1, 4, 16, 16)}},
+        [TensorSpec(name="state.latens", shape=(1, 4, 16, 16))],
+        "fp32",
+    )
+    cases = [
+        (b"", LATENT),
+        (good[:-1], LATENT),
+        (good + b"\0", LATENT),
+        (bytes(len(good)), LATENT),
+        (b"\xff" * len(good), LATENT),
+        (swapped, (TensorSpec(name="state.latent", shape=(1, 4, 16, 16)),)),
+        (good.replace(b"F32", b"F99", 1), LATENT),
+    ]
+    for data, spec in cases:
+        with pytest.raises(MalformedMessage):
+            unpack(data, spec, "fp32")
+
+
+@pytest.mark.parametrize("codec", ["png", "jpeg"])
+def test_coded_pictures(codec):
+    ramp = torch.arange(64, dtype=torch.uint8)[None, :, None, None].expand(1, 64, 64, 3).contiguous()
+    coded = compress(ramp, codec)
+    back = unpack(pack({"image": {"bytes": coded}}, CODED, codec), CODED, codec)["image"]["bytes"]
+    assert torch.equal(back, coded)
+    picture = decompress(back, (64, 64, 3))
+    assert (picture.int() - ramp.int()).abs().max() <= (0 if codec == "png" else 8)
+    with pytest.raises(MalformedMessage):
+        decompress(back[:100], (64, 64, 3))
+    with pytest.raises(MalformedMessage, match="was due"):
+        decompress(back, (32, 32, 3))
