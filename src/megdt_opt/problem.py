@@ -1,0 +1,378 @@
+"""The core problem as arrays, and the evaluation that is the only truth about an allocation.
+
+L_k = fixed + max(device_branch, uplink_bit / rate_u(b_u) + edge_work / f + downlink_bit / rate_d(b_d))
+sum b_d <= downlink_hz, sum b_u <= uplink_hz, sum f <= edge_capacity, f <= edge_share_max
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from megdt_opt.errors import InvalidInput
+from megdt_opt.rates import linear_rate, shannon_rate
+
+OBJECTIVES = ("max", "sum", "mixed", "missed")
+
+_TABLES = {
+    # field: (unit, what the numbers must be)
+    "fixed_s": "s",
+    "device_branch_s": "s",
+    "downlink_bit": "bit",
+    "uplink_bit": "bit",
+    "edge_work_s": "s",
+}
+_VECTORS = {
+    # field: (unit, whether 0 is allowed)
+    "weight": ("1", False),
+    "edge_share_max": ("1", False),
+    "downlink_efficiency": ("bit/s/Hz", True),
+    "uplink_efficiency": ("bit/s/Hz", True),
+    "downlink_snr_hz": ("Hz", True),
+    "uplink_snr_hz": ("Hz", True),
+    "deadline_s": ("s", False),
+}
+_SCALARS = {"downlink_hz": "Hz", "uplink_hz": "Hz", "edge_capacity": "1"}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AllocationProblem:
+    """Options and limits of K users with O options each.
+
+    Parameters
+    ----------
+    fixed_s : array_like, (K, O)
+        Latency that no shared resource shortens [s].
+    downlink_bit, uplink_bit : array_like, (K, O)
+        Payloads of the edge branch [bit].
+    edge_work_s : array_like, (K, O)
+        Time of the edge branch on one whole edge server [s].
+    downlink_hz, uplink_hz : float
+        Bands to share [Hz]. A band of zero closes the options that demand it.
+    edge_capacity : float
+        Edge servers to share [1].
+    device_branch_s : array_like, (K, O), optional
+        Device branch that runs beside the edge branch [s]; 0 = sequential.
+    allowed : array_like of bool, (K, O), optional
+        False where a limit that does not depend on the shares rules the option out.
+    weight : array_like, (K,), optional
+        Weights > 0 [1]; default 1.
+    edge_share_max : array_like, (K,), optional
+        Most that one user's chain can use [1]; default no cap.
+    downlink_efficiency, uplink_efficiency : array_like, (K,), optional
+        Linear rate: r = e b [bit/s/Hz].
+    downlink_snr_hz, uplink_snr_hz : array_like, (K,), optional
+        Shannon rate: r = b log2(1 + g / b) [Hz]. Exactly one of efficiency and snr for each direction; neither is
+        needed for a direction that no option uses.
+    deadline_s : array_like, (K,), optional
+        Hard limit on L_k [s]; for the objective "missed" the soft one.
+    uplink_airtime_max_s : array_like, (K, O), optional
+        Limit on uplink_bit / rate_u(b_u) [s], from the energy left for transmission.
+    objective : str
+        "max": max_k w_k L_k; "sum": sum_k w_k L_k; "mixed": sum + max_weight * max; "missed": sum of w_k over
+        the users later than their deadline.
+    max_weight : float, optional
+        Goes with "mixed" [1].
+
+    Raises
+    ------
+    InvalidInput
+        Where an array has another shape, a number is not finite or of the wrong sign, or fields contradict each
+        other; the message names field, user and option, value, unit and remedy.
+    """
+
+    fixed_s: NDArray[np.float64]
+    downlink_bit: NDArray[np.float64]
+    uplink_bit: NDArray[np.float64]
+    edge_work_s: NDArray[np.float64]
+    downlink_hz: float
+    uplink_hz: float
+    edge_capacity: float = 1.0
+    device_branch_s: NDArray[np.float64] | None = None
+    allowed: NDArray[np.bool_] | None = None
+    weight: NDArray[np.float64] | None = None
+    edge_share_max: NDArray[np.float64] | None = None
+    downlink_efficiency: NDArray[np.float64] | None = None
+    uplink_efficiency: NDArray[np.float64] | None = None
+    downlink_snr_hz: NDArray[np.float64] | None = None
+    uplink_snr_hz: NDArray[np.float64] | None = None
+    deadline_s: NDArray[np.float64] | None = None
+    uplink_airtime_max_s: NDArray[np.float64] | None = None
+    objective: str = "max"
+    max_weight: float | None = None
+
+    def __post_init__(self) -> None:
+        shape = np.shape(self.fixed_s)
+        if len(shape) != 2 or 0 in shape:
+            raise InvalidInput(
+                "fixed_s", shape, "an array (K users, O options) with at least one of each", "Mend its shape."
+            )
+        for name, unit in _TABLES.items():
+            self._store(name, _numbers(name, getattr(self, name), shape, unit, zero=True))
+        airtime = _numbers("uplink_airtime_max_s", self.uplink_airtime_max_s, shape, "s", zero=True)
+        self._store("uplink_airtime_max_s", airtime)
+        for name, (unit, zero) in _VECTORS.items():
+            self._store(name, _numbers(name, getattr(self, name), shape[:1], unit, zero=zero))
+        for name, unit in _SCALARS.items():
+            self._store(name, float(_numbers(name, getattr(self, name), (), unit, zero=True)[()]))
+        if self.allowed is not None:
+            self._store("allowed", _flags(self.allowed, shape))
+        self._check_rates()
+        self._check_objective()
+
+    def _store(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def _check_rates(self) -> None:
+        for side in ("downlink", "uplink"):
+            efficiency, snr = getattr(self, f"{side}_efficiency"), getattr(self, f"{side}_snr_hz")
+            if efficiency is not None and snr is not None:
+                raise InvalidInput(
+                    f"{side}_snr_hz",
+                    "given",
+                    f"exactly one of {side}_efficiency and {side}_snr_hz",
+                    "Remove one.",
+                )
+            if efficiency is None and snr is None and getattr(self, f"{side}_bit").any():
+                raise InvalidInput(
+                    f"{side}_efficiency",
+                    None,
+                    f"{side}_efficiency [bit/s/Hz] or {side}_snr_hz [Hz], for options send over this link",
+                    "Add one of them.",
+                )
+
+    def _check_objective(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise InvalidInput("objective", self.objective, f"one of {OBJECTIVES}", "Choose one of them.")
+        if (self.objective == "mixed") != (self.max_weight is not None):
+            raise InvalidInput(
+                "max_weight", self.max_weight, 'a number with objective "mixed" only', "Mend the pair."
+            )
+        if self.max_weight is not None:
+            self._store("max_weight", float(_numbers("max_weight", self.max_weight, (), "1", zero=True)[()]))
+        if self.objective == "missed" and self.deadline_s is None:
+            raise InvalidInput("deadline_s", None, 'deadlines [s] with objective "missed"', "Add them.")
+
+    # ---- shapes and defaults
+
+    @property
+    def users(self) -> int:
+        """K."""
+        return int(self.fixed_s.shape[0])
+
+    @property
+    def options(self) -> int:
+        """O."""
+        return int(self.fixed_s.shape[1])
+
+    @cached_property
+    def weights(self) -> NDArray[np.float64]:
+        """Weights with their default, (K,) [1]."""
+        return np.ones(self.users) if self.weight is None else self.weight
+
+    @cached_property
+    def branch_s(self) -> NDArray[np.float64]:
+        """Device branches with their default, (K, O) [s]."""
+        return np.zeros(self.fixed_s.shape) if self.device_branch_s is None else self.device_branch_s
+
+    @cached_property
+    def share_caps(self) -> NDArray[np.float64]:
+        """Share caps with their default, (K,) [1]; infinite where there is none."""
+        return np.full(self.users, np.inf) if self.edge_share_max is None else self.edge_share_max
+
+    @cached_property
+    def hard_deadline_s(self) -> NDArray[np.float64]:
+        """Hard limits on the latency, (K,) [s]; infinite where there is none."""
+        if self.deadline_s is None or self.objective == "missed":
+            return np.full(self.users, np.inf)
+        return self.deadline_s
+
+    @cached_property
+    def allowed_mask(self) -> NDArray[np.bool_]:
+        """`allowed` with its default, (K, O)."""
+        return np.ones(self.fixed_s.shape, dtype=bool) if self.allowed is None else self.allowed
+
+    @property
+    def linear(self) -> bool:
+        """Whether no direction has a Shannon rate."""
+        return self.downlink_snr_hz is None and self.uplink_snr_hz is None
+
+    @property
+    def sequential(self) -> bool:
+        """Whether no option has a device branch beside the edge branch."""
+        return self.device_branch_s is None or not self.device_branch_s.any()
+
+    @cached_property
+    def open_options(self) -> NDArray[np.bool_]:
+        """Options that are allowed and demand nothing that is not there, (K, O)."""
+        mask = self.allowed_mask.copy()
+        for side in ("downlink", "uplink"):
+            law = getattr(self, f"{side}_efficiency")
+            law = getattr(self, f"{side}_snr_hz") if law is None else law
+            reachable = (
+                np.zeros(self.users, bool) if law is None else (law > 0) & (getattr(self, f"{side}_hz") > 0)
+            )
+            mask &= (getattr(self, f"{side}_bit") == 0) | reachable[:, None]
+        mask &= (self.edge_work_s == 0) | (self.edge_capacity > 0)
+        if self.uplink_airtime_max_s is not None:
+            mask &= (self.uplink_bit == 0) | (self.uplink_airtime_max_s > 0)
+        return mask
+
+    def rate(self, direction: str, band_hz: ArrayLike) -> NDArray[np.float64]:
+        """Rate of every user [bit/s] on bands (K,) [Hz]; direction "downlink" or "uplink"."""
+        efficiency = getattr(self, f"{direction}_efficiency")
+        if efficiency is not None:
+            return linear_rate(band_hz, efficiency)
+        snr = getattr(self, f"{direction}_snr_hz")
+        return np.zeros(self.users) if snr is None else shannon_rate(band_hz, snr)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """An allocation, computed in plain NumPy.
+
+    Parameters
+    ----------
+    latency_s : array, (K,)
+        Latency of each user [s]; infinite where a demanded share is zero.
+    objective_s : float
+        The objective [s] (for "missed": the sum of weights, [1]).
+    violation : float
+        Worst relative violation of a budget, cap, deadline or airtime limit; infinite for an option that is not
+        allowed or a share that is negative or not a number; 0 where everything holds.
+    """
+
+    latency_s: NDArray[np.float64]
+    objective_s: float
+    violation: float
+
+
+def evaluate(
+    problem: AllocationProblem,
+    option: ArrayLike,
+    downlink_hz: ArrayLike,
+    uplink_hz: ArrayLike,
+    edge_share: ArrayLike,
+) -> Evaluation:
+    """Latency, objective and violation of an allocation; solvers' own figures are never reported.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    option : array_like of int, (K,)
+        Chosen options.
+    downlink_hz, uplink_hz, edge_share : array_like, (K,)
+        Shares [Hz, Hz, 1].
+
+    Raises
+    ------
+    InvalidInput
+        Where an array has another shape, or an option does not exist.
+    """
+    users = problem.users
+    picked = np.asarray(option)
+    if picked.shape != (users,) or not np.issubdtype(picked.dtype, np.integer):
+        raise InvalidInput("option", picked, f"whole numbers, shape ({users},)", "Give one option per user.")
+    if picked.min() < 0 or picked.max() >= problem.options:
+        raise InvalidInput("option", picked, f"0..{problem.options - 1}", "Name options of the problem.")
+    shares = []
+    for name, value in (("downlink_hz", downlink_hz), ("uplink_hz", uplink_hz), ("edge_share", edge_share)):
+        share = np.asarray(value, dtype=float)
+        if share.shape != (users,):
+            raise InvalidInput(name, share.shape, f"shape ({users},)", "Give one share per user.")
+        shares.append(share)
+    down, up, edge = shares
+    rows = np.arange(users)
+    up_s = _time(problem.uplink_bit[rows, picked], problem.rate("uplink", np.maximum(up, 0.0)))
+    edge_s = _time(problem.edge_work_s[rows, picked], np.maximum(edge, 0.0))
+    down_s = _time(problem.downlink_bit[rows, picked], problem.rate("downlink", np.maximum(down, 0.0)))
+    latency_s = problem.fixed_s[rows, picked] + np.maximum(
+        problem.branch_s[rows, picked], up_s + edge_s + down_s
+    )
+    violation = max(
+        _over(float(down.sum()), problem.downlink_hz),
+        _over(float(up.sum()), problem.uplink_hz),
+        _over(float(edge.sum()), problem.edge_capacity),
+        max(_over(float(f), float(cap)) for f, cap in zip(edge, problem.share_caps, strict=True)),
+        max(_over(float(x), float(d)) for x, d in zip(latency_s, problem.hard_deadline_s, strict=True)),
+    )
+    if problem.uplink_airtime_max_s is not None:
+        limits = problem.uplink_airtime_max_s[rows, picked]
+        violation = max(violation, *(_over(float(t), float(m)) for t, m in zip(up_s, limits, strict=True)))
+    broken = not problem.allowed_mask[rows, picked].all() or any(bool((s < 0).any()) for s in shares)
+    if broken or not all(np.isfinite(s).all() for s in shares):
+        violation = math.inf
+    return Evaluation(latency_s=latency_s, objective_s=objective_s(problem, latency_s), violation=violation)
+
+
+def objective_s(problem: AllocationProblem, latency_s: NDArray[np.float64]) -> float:
+    """The problem's objective of given latencies, (K,) [s]."""
+    weighted = problem.weights * latency_s
+    if problem.objective == "max":
+        return float(weighted.max())
+    if problem.objective == "missed":
+        late = latency_s > cast("NDArray[np.float64]", problem.deadline_s) * (1 + 1e-12)
+        return float(problem.weights[late].sum())
+    total = float(weighted.sum())
+    return (
+        total
+        if problem.objective == "sum"
+        else total + cast("float", problem.max_weight) * float(weighted.max())
+    )
+
+
+def _time(amount: NDArray[np.float64], speed: NDArray[np.float64]) -> NDArray[np.float64]:
+    """amount / speed, 0 where there is nothing to do."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return np.where(amount > 0, amount / speed, 0.0)
+
+
+def _over(value: float, limit: float) -> float:
+    if value <= limit:
+        return 0.0
+    return (value - limit) / limit if limit > 0 else math.inf
+
+
+def _numbers(name: str, value: Any, shape: tuple[int, ...], unit: str, *, zero: bool) -> Any:
+    if value is None:
+        if name in ("fixed_s", "downlink_bit", "uplink_bit", "edge_work_s", *_SCALARS):
+            raise InvalidInput(name, None, f"numbers [{unit}], shape {shape}", "Add the field.")
+        return None
+    try:
+        array = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InvalidInput(name, value, f"numbers [{unit}], shape {shape}", "Mend the values.") from None
+    if array.shape != shape:
+        raise InvalidInput(name, array.shape, f"shape {shape} [{unit}]", "Mend its shape.")
+    good = np.isfinite(array) & ((array >= 0) if zero else (array > 0))
+    if not good.all():
+        where = tuple(int(i) for i in np.argwhere(~good)[0]) if shape else ()
+        place = ", ".join(f"{what} {i}" for what, i in zip(("user", "option"), where, strict=False))
+        sign = "at least 0" if zero else "above 0"
+        raise InvalidInput(
+            f"{name} ({place})" if place else name,
+            float(array[where]),
+            f"a finite number {sign} [{unit}]",
+            "Mend the value, or forbid the option by `allowed`." if len(shape) == 2 else "Mend the value.",
+        )
+    array.setflags(write=False)
+    return array
+
+
+def _flags(value: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    array = np.array(value)
+    if array.shape != shape:
+        raise InvalidInput("allowed", array.shape, f"shape {shape}, true or false", "Mend its shape.")
+    if array.dtype != np.bool_:
+        if not np.isin(array, (0, 1)).all():
+            raise InvalidInput(
+                "allowed", array.dtype.name, "true or false for each user and option", "Mend it."
+            )
+        array = array.astype(bool)
+    array.setflags(write=False)
+    return array
