@@ -62,7 +62,7 @@ def test_a_local_program_needs_no_link_and_no_share():
         {"mode": "fast"},
         {"timeout_s": 0.0},
         {"timeout_s": float("nan")},
-        {"chunk_byte": 0},
+        {"chunk_s": 0.0},
         {"slack_s": -1.0},
         {"stretch": {"phone": 0.0}},
         {"mode": "raw", "stretch": {"phone": 2.0}},

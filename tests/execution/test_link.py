@@ -13,13 +13,14 @@ from megdt_opt.execution.link import Link
 
 @pytest.mark.parametrize("size", [0, 1, 1024, 4096, 100_000, 2_000_000])
 def test_schedule_covers_the_payload_at_the_rate(size):
-    link = Link(rate_bit_per_s=2e6, propagation_s=0.01, chunk_byte=16384)
+    link = Link(rate_bit_per_s=2e6, propagation_s=0.01, chunk_s=0.02)
     schedule = link.schedule(size)
     assert [begin for _, begin, _ in schedule] == [0, *(end for _, _, end in schedule)][: len(schedule)]
     assert sum(end - begin for _, begin, end in schedule) == size
     for after_s, begin, end in schedule:
         assert after_s == pytest.approx(8 * begin / 2e6)
-        assert end - begin <= 16384
+        assert end - begin <= 5000
+    assert len({round((end - begin) / 2) for _, begin, end in schedule}) <= 2
     assert link.duration_s(size) == pytest.approx(8 * size / 2e6 + 0.01)
 
 

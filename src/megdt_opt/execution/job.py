@@ -210,8 +210,8 @@ class ExecutionOptions:
     stretch : mapping of str to float
         Declared stretch factor of each actor's compute [1]; it is already contained in
         `UserRun.slot_s` and is stated in the record. Must be 1 in raw mode.
-    chunk_byte : int
-        Largest piece that is handed to the link at once [byte].
+    chunk_s : float
+        Link time of the pieces in which a payload is handed over [s].
     slack_s : float
         A paced slot may end this much late (wake-up jitter) without moving the schedule [s]; more is
         an overrun, is counted and moves every later stage.
@@ -222,19 +222,18 @@ class ExecutionOptions:
     mode: Mode = "paced"
     timeout_s: float = 120.0
     stretch: Mapping[str, float] = field(default_factory=dict)
-    chunk_byte: int = 16384
+    chunk_s: float = 0.02
     slack_s: float = 0.002
     lead_s: float = 0.05
 
     def __post_init__(self) -> None:
         if self.mode not in ("paced", "raw"):
             raise InvalidInput("mode", self.mode, "'paced' or 'raw'", "Choose one of them.")
-        for name in ("timeout_s", "lead_s", "slack_s"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0) or (name == "timeout_s" and value == 0):
-                raise InvalidInput(name, value, "finite seconds, at least 0 (timeout_s: above 0)", "Mend it.")
-        if self.chunk_byte < 1:
-            raise InvalidInput("chunk_byte", self.chunk_byte, "at least 1 byte", "Use the default.")
+        for name in ("timeout_s", "chunk_s", "lead_s", "slack_s"):
+            value, positive = getattr(self, name), name in ("timeout_s", "chunk_s")
+            if not (math.isfinite(value) and value >= 0) or (positive and value == 0):
+                lowest = "above 0 s" if positive else "at least 0 s"
+                raise InvalidInput(name, value, f"finite and {lowest}", "Use the default.")
         for actor, factor in self.stretch.items():
             if not (math.isfinite(factor) and factor > 0):
                 raise InvalidInput(f"stretch of {actor}", factor, "finite and above 0", "Mend it.")
@@ -252,7 +251,7 @@ class ExecutionOptions:
             "mode": self.mode,
             "timeout_s": self.timeout_s,
             "stretch": dict(self.stretch),
-            "chunk_byte": self.chunk_byte,
+            "chunk_s": self.chunk_s,
             "slack_s": self.slack_s,
             "lead_s": self.lead_s,
         }

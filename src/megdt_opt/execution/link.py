@@ -11,8 +11,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from megdt_opt.execution.clock import wait_until
+
+LEAST_BYTE = 1024
+"""Smallest piece worth a message of its own [byte]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +29,13 @@ class Link:
         Rate [bit/s].
     propagation_s : float
         One-way delay [s].
-    chunk_byte : int
-        Largest piece [byte].
+    chunk_s : float
+        Time that one piece takes on the link [s]; no piece is shorter than `LEAST_BYTE`.
     """
 
     rate_bit_per_s: float
     propagation_s: float = 0.0
-    chunk_byte: int = 16384
+    chunk_s: float = 0.02
 
     def duration_s(self, size_byte: int) -> float:
         """Time from the start of a payload's transmission to its arrival [s]."""
@@ -39,12 +43,11 @@ class Link:
 
     def schedule(self, size_byte: int) -> list[tuple[float, int, int]]:
         """Pieces as (departure after the start [s], first byte, end byte)."""
-        # at least four pieces of anything sizeable, so that a slow link is seen to be slow
-        piece = min(self.chunk_byte, max(1024, -(-size_byte // 4)))
-        return [
-            (8 * begin / self.rate_bit_per_s, begin, min(begin + piece, size_byte))
-            for begin in range(0, size_byte, piece)
-        ]
+        largest = max(LEAST_BYTE, int(self.rate_bit_per_s * self.chunk_s / 8))
+        count = -(-size_byte // largest)
+        # pieces of one size: a short last one would leave the real hop no time to hide in
+        ends = [round(size_byte * n / count) for n in range(count + 1)] if count else []
+        return [(8 * begin / self.rate_bit_per_s, begin, end) for begin, end in pairwise(ends)]
 
     def pieces(self, data: bytes, start_s: float, stop: threading.Event) -> Iterator[bytes]:
         """Yield the payload piece by piece, each at its departure after `start_s` (monotonic clock) [s].

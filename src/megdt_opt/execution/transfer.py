@@ -46,7 +46,7 @@ def run_send(
     link = Link(
         rate_bit_per_s=run.rate_bit_per_s(leaf),
         propagation_s=run.propagation_s,
-        chunk_byte=session.options.chunk_byte,
+        chunk_s=session.options.chunk_s,
     )
     begin_s = ready_s if session.options.mode == "paced" else start_s
     due_s = begin_s + link.duration_s(len(data))
