@@ -20,9 +20,37 @@ from megdt_opt.timing_file import Cell, bundled_path, read_profile, write_profil
 from megdt_opt.timing_fit import AffineFit, affine_fit
 from megdt_opt.timing_provenance import Provenance, refuse
 
-__all__ = ["AffineFit", "Cell", "Provenance", "TimingProfile"]
+__all__ = ["AffineFit", "Cell", "HeldOutError", "Provenance", "TimingProfile"]
 
 _Key = tuple[Kind, int, int | None, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutError:
+    """Predicted against measured time of a cell that no fit saw.
+
+    Parameters
+    ----------
+    kind : Kind
+        The stage.
+    batch : int
+        Chains together [1].
+    rows : int or None
+        Rows of the latent region [1]; None = the whole latent.
+    predicted_s, measured_s : float
+        `TimingProfile.stage_s`, and the median of the samples [s].
+    """
+
+    kind: Kind
+    batch: int
+    rows: int | None
+    predicted_s: float
+    measured_s: float
+
+    @property
+    def error(self) -> float:
+        """(predicted - measured)/measured [1]."""
+        return self.predicted_s / self.measured_s - 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +73,9 @@ class TimingProfile:
         What was timed, with every raw sample [s].
     image_byte_samples : mapping of str to tuple of int
         Sizes of generated pictures in an image codec ("png", "jpeg") [byte].
+    held_out : tuple of Cell
+        Cells that were timed beside the others but that no answer and no fit uses: they tell how good
+        the fits are (`held_out_errors`).
 
     Raises
     ------
@@ -57,6 +88,7 @@ class TimingProfile:
     provenance: Provenance
     cells: tuple[Cell, ...]
     image_byte_samples: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    held_out: tuple[Cell, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("device", "model"):
@@ -72,8 +104,9 @@ class TimingProfile:
             )
         if not self.cells:
             refuse("cells", self.cells, "at least one timed stage", "Calibrate at least one stage.")
-        if len(self._by_key) != len(self.cells):
-            keys = [cell.label for cell in self.cells]
+        both = (*self.cells, *self.held_out)
+        if len({(c.kind, c.batch, c.rows, c.codec) for c in both}) != len(both):
+            keys = [cell.label for cell in both]
             twice = sorted({key for key in keys if keys.count(key) > 1})
             refuse(
                 "cells",
@@ -102,8 +135,7 @@ class TimingProfile:
             If the file is missing, truncated, of another schema version, without provenance, or holds
             samples that are not finite positive times.
         """
-        device, model, provenance, cells, sizes = read_profile(Path(path))
-        return cls(device=device, model=model, provenance=provenance, cells=cells, image_byte_samples=sizes)
+        return cls(**read_profile(Path(path)))
 
     @classmethod
     def bundled(cls, name: str) -> TimingProfile:
@@ -119,7 +151,13 @@ class TimingProfile:
     def save(self, path: str | Path) -> None:
         """Write the profile as JSON, whole or not at all (a temporary file that is renamed)."""
         write_profile(
-            Path(path), self.device, self.model, self.provenance, self.cells, self.image_byte_samples
+            Path(path),
+            device=self.device,
+            model=self.model,
+            provenance=self.provenance,
+            cells=self.cells,
+            image_byte_samples=self.image_byte_samples,
+            held_out=self.held_out,
         )
 
     # ---- what was measured
@@ -333,6 +371,19 @@ class TimingProfile:
             )
         return round(statistics.median(sizes))
 
+    def held_out_errors(self) -> tuple[HeldOutError, ...]:
+        """Prediction against measurement of every held-out cell, in the order they were listed."""
+        return tuple(
+            HeldOutError(
+                kind=cell.kind,
+                batch=cell.batch,
+                rows=cell.rows,
+                predicted_s=self.stage_s(cell.kind, batch=cell.batch, rows=cell.rows, codec=cell.codec),
+                measured_s=cell.median_s,
+            )
+            for cell in self.held_out
+        )
+
     # ---- other devices
 
     def stretched(self, factor: float, name: str) -> TimingProfile:
@@ -373,8 +424,13 @@ class TimingProfile:
             factor=self.provenance.factor * factor,
             stretches=(*self.provenance.stretches, reason),
         )
-        cells = tuple(cell.scaled(factor) for cell in self.cells)
-        return replace(self, device=device or self.device, provenance=provenance, cells=cells)
+        return replace(
+            self,
+            device=device or self.device,
+            provenance=provenance,
+            cells=tuple(cell.scaled(factor) for cell in self.cells),
+            held_out=tuple(cell.scaled(factor) for cell in self.held_out),
+        )
 
     # ---- internals
 

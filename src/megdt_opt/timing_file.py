@@ -140,9 +140,6 @@ class Cell:
         )
 
 
-_Content = tuple[str, str, Provenance, tuple[Cell, ...], dict[str, tuple[int, ...]]]
-
-
 def bundled_path(name: str) -> Path:
     """Path of a profile that ships with the package.
 
@@ -158,8 +155,8 @@ def bundled_path(name: str) -> Path:
     return Path(str(folder.joinpath(f"{name}.json")))
 
 
-def read_profile(path: Path) -> _Content:
-    """Content of a profile file, checked.
+def read_profile(path: Path) -> dict[str, Any]:
+    """Content of a profile file, checked: the arguments of `TimingProfile`.
 
     Raises
     ------
@@ -188,26 +185,27 @@ def read_profile(path: Path) -> _Content:
 
 def write_profile(
     path: Path,
+    *,
     device: str,
     model: str,
     provenance: Provenance,
     cells: tuple[Cell, ...],
-    image_byte: Mapping[str, tuple[int, ...]],
+    image_byte_samples: Mapping[str, tuple[int, ...]],
+    held_out: tuple[Cell, ...],
 ) -> None:
     """Write a profile file, whole or not at all."""
-    data = {
+    head = {
         "schema": SCHEMA,
         "version": VERSION,
         "device": device,
         "model": model,
         "provenance": provenance.to_dict(),
-        "image_byte_samples": {codec: list(sizes) for codec, sizes in sorted(image_byte.items())},
-        "cells": [_plain_cell(cell) for cell in cells],
+        "image_byte_samples": {codec: list(sizes) for codec, sizes in sorted(image_byte_samples.items())},
     }
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(_dump(data))
+            out.write(_dump(head, {"cells": cells, "held_out": held_out}))
             out.flush()
             os.fsync(out.fileno())
         os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide a shared profile from its readers
@@ -217,12 +215,13 @@ def write_profile(
         raise
 
 
-def _dump(data: dict[str, Any]) -> str:
+def _dump(head: dict[str, Any], cells: dict[str, tuple[Cell, ...]]) -> str:
     """JSON with one cell a line, so that a change of one cell is one line of a diff."""
-    cells = data.pop("cells")
-    head = json.dumps(data, indent=1, allow_nan=False).removesuffix("\n}")
-    lines = ",\n".join("  " + json.dumps(cell, allow_nan=False) for cell in cells)
-    return f'{head},\n "cells": [\n{lines}\n ]\n}}\n'
+    text = json.dumps(head, indent=1, allow_nan=False).removesuffix("\n}")
+    for name, listed in cells.items():
+        lines = ",\n".join("  " + json.dumps(_plain_cell(cell), allow_nan=False) for cell in listed)
+        text += f',\n "{name}": [{chr(10) + lines + chr(10) + " " if listed else ""}]'
+    return text + "\n}\n"
 
 
 def _plain_cell(cell: Cell) -> dict[str, Any]:
@@ -238,7 +237,7 @@ def _plain_cell(cell: Cell) -> dict[str, Any]:
     return plain
 
 
-def _content(data: object) -> _Content:
+def _content(data: object) -> dict[str, Any]:
     if not isinstance(data, dict):
         refuse("file", type(data).__name__, "a JSON object", _MEASURE_AGAIN)
     if data.get("schema") != SCHEMA:
@@ -251,40 +250,44 @@ def _content(data: object) -> _Content:
             "Measure again, or use the package's matching version.",
         )
     provenance = Provenance.from_dict(data.get("provenance"))
-    cells = data.get("cells")
-    if not isinstance(cells, list):
-        refuse("cells", cells, "a list of timed stages", _MEASURE_AGAIN)
     sizes = data.get("image_byte_samples", {})
     if not isinstance(sizes, dict) or any(not isinstance(v, list) for v in sizes.values()):
         refuse("image_byte_samples", sizes, "an object of lists [byte]", _MEASURE_AGAIN)
-    return (
-        data.get("device", ""),
-        data.get("model", ""),
-        provenance,
-        tuple(_read_cell(number, cell) for number, cell in enumerate(cells)),
-        {str(codec): tuple(values) for codec, values in sizes.items()},
-    )
+    return {
+        "device": data.get("device", ""),
+        "model": data.get("model", ""),
+        "provenance": provenance,
+        "cells": _read_cells("cells", data.get("cells")),
+        "held_out": _read_cells("held_out", data.get("held_out", [])),
+        "image_byte_samples": {str(codec): tuple(values) for codec, values in sizes.items()},
+    }
 
 
-def _read_cell(number: int, data: object) -> Cell:
+def _read_cells(name: str, data: object) -> tuple[Cell, ...]:
+    if not isinstance(data, list):
+        refuse(name, data, "a list of timed stages", _MEASURE_AGAIN)
+    return tuple(_read_cell(f"{name}[{number}]", cell) for number, cell in enumerate(data))
+
+
+def _read_cell(where: str, data: object) -> Cell:
     if not isinstance(data, dict):
-        refuse(f"cells[{number}]", data, "an object", _MEASURE_AGAIN)
+        refuse(where, data, "an object", _MEASURE_AGAIN)
     known = {"kind", "batch", "rows", "rows_total", "codec", "first_s", "samples_s", "at_s"}
     unknown = sorted(set(data) - known)
     if unknown:
-        refuse(f"cells[{number}]", unknown, f"no field but {sorted(known)}", "Remove the unknown fields.")
+        refuse(where, unknown, f"no field but {sorted(known)}", "Remove the unknown fields.")
     try:
         kind = Kind(str(data.get("kind")))
     except ValueError:
         refuse(
-            f"cells[{number}].kind",
+            f"{where}.kind",
             data.get("kind"),
             f"one of {[str(k) for k in Kind]}",
             "Name a stage that exists.",
         )
     for name in ("samples_s", "at_s"):
         if not isinstance(data.get(name, []), list):
-            refuse(f"cells[{number}].{name}", data.get(name), "a list of times [s]", _MEASURE_AGAIN)
+            refuse(f"{where}.{name}", data.get(name), "a list of times [s]", _MEASURE_AGAIN)
     return Cell(
         kind=kind,
         batch=data.get("batch", 0),

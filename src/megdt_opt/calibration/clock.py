@@ -1,0 +1,170 @@
+"""The timing loop: first run, warm-up, then samples of all cells in random order.
+
+All cells are sampled once in each round, in a new random order, so that a machine that drifts during the
+calibration slows every batch and region alike instead of looking like a cost of one of them. The
+collector of Python's garbage is off while a sample runs, and an accelerator is synchronised before the
+clock is read.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import torch
+
+from megdt_opt.stages import Kind
+from megdt_opt.timing import Cell
+
+Progress = Callable[[int, int, str], None]
+"""Called with runs done, runs in all, and what runs next."""
+
+Run = Callable[[int], None]
+"""Runs a stage as often as it is told."""
+
+_TARGET_S = 0.1
+_RESOLUTION = 9  # decimals of a stored second: below a nanosecond there is no clock
+
+
+@dataclass(kw_only=True)
+class Job:
+    """A cell that is to be timed.
+
+    Parameters
+    ----------
+    kind, batch, rows, rows_total, codec
+        As in `Cell`.
+    run : callable
+        Runs the stage a given number of times.
+    units_max : int
+        Consecutive stages that one sample may hold [1]: a chain's steps; 1 where a plan runs the stage
+        once, because repeating it in a loop would only time warm caches.
+    """
+
+    kind: Kind
+    run: Run
+    batch: int = 1
+    rows: int | None = None
+    rows_total: int | None = None
+    codec: str = ""
+    units_max: int = 1
+    units: int = field(default=1, init=False)
+
+    @property
+    def label(self) -> str:
+        """What is timed, for a progress bar."""
+        region = "" if self.rows is None else f", {self.rows} of {self.rows_total} rows"
+        return f"{self.kind}{' ' + self.codec if self.codec else ''}, batch {self.batch}{region}"
+
+
+def take(
+    jobs: Sequence[Job],
+    *,
+    samples: int,
+    warmup: int,
+    threads: int,
+    device: torch.device,
+    seed: int,
+    on_progress: Progress | None,
+) -> list[Cell]:
+    """Time all jobs.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        What to time, in the order of their first runs.
+    samples : int
+        Samples of each [1].
+    warmup : int
+        Discarded runs of each after its first [1].
+    threads : int
+        Torch threads while timing [1].
+    device : torch.device
+        Where the stages run.
+    seed : int
+        Of the random order.
+    on_progress : callable or None
+        Told before every run.
+
+    Returns
+    -------
+    list of Cell
+        One for each job, in the jobs' order.
+    """
+    total = len(jobs) * (1 + warmup + samples)
+    done = 0
+    order = random.Random(seed)
+    first: list[float] = []
+    taken: list[list[float]] = [[] for _ in jobs]
+    moments: list[list[float]] = [[] for _ in jobs]
+
+    def once(job: Job) -> float:
+        nonlocal done
+        if on_progress is not None:
+            on_progress(done, total, job.label)
+        done += 1
+        return _timed(job, device)
+
+    with _quiet(threads):
+        begin = perf_counter()
+        for job in jobs:
+            first.append(once(job))
+            recent = [once(job) for _ in range(warmup)] or first[-1:]
+            job.units = max(1, min(job.units_max, math.ceil(_TARGET_S / min(recent))))
+        for _ in range(samples):
+            for number in order.sample(range(len(jobs)), len(jobs)):
+                moments[number].append(perf_counter() - begin)
+                taken[number].append(once(jobs[number]))
+    if on_progress is not None:
+        on_progress(total, total, "done")
+    return [
+        Cell(
+            kind=job.kind,
+            batch=job.batch,
+            rows=job.rows,
+            rows_total=job.rows_total,
+            codec=job.codec,
+            first_s=round(first[number], _RESOLUTION),
+            samples_s=tuple(round(t, _RESOLUTION) for t in taken[number]),
+            at_s=tuple(round(t, 3) for t in moments[number]),
+        )
+        for number, job in enumerate(jobs)
+    ]
+
+
+def _timed(job: Job, device: torch.device) -> float:
+    synchronise(device)
+    begin = perf_counter()
+    job.run(job.units)
+    synchronise(device)
+    return (perf_counter() - begin) / job.units
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until an accelerator has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+@contextmanager
+def _quiet(threads: int) -> Iterator[None]:
+    """Fixed threads, no gradients, no garbage collector; all as before afterwards."""
+    before = torch.get_num_threads()
+    collecting = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    torch.set_num_threads(threads)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        torch.set_num_threads(before)
+        if collecting:
+            gc.enable()

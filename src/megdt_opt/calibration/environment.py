@@ -1,0 +1,65 @@
+"""What a calibration ran on: processor and versions, nothing that identifies the machine's owner."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+
+import torch
+
+from megdt_opt.errors import InvalidInput
+from megdt_opt.execution.environment import cores, cpu_model
+
+
+def torch_device(name: str) -> torch.device:
+    """A torch device by its name.
+
+    Raises
+    ------
+    InvalidInput
+        If torch does not know it, or this machine does not have it.
+    """
+    remedy = 'Use "cpu", or run on a machine that has the device with a torch build for it.'
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InvalidInput("device", name, "a torch device such as 'cpu' or 'cuda'", remedy) from error
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }.get(device.type, False)
+    if not there:
+        raise InvalidInput("device", name, "a device that this machine has", remedy)
+    return device
+
+
+def hardware(device: torch.device) -> dict[str, str | int]:
+    """Description of a device for a profile's provenance."""
+    if device.type == "cuda":
+        facts = torch.cuda.get_device_properties(device)
+        return {
+            "kind": "cuda",
+            "processor": str(facts.name),
+            "cores": int(facts.multi_processor_count),
+            "memory_mib": int(facts.total_memory) // 2**20,
+            "host": cpu_model(),
+        }
+    described: dict[str, str | int] = {"kind": device.type, "processor": cpu_model(), "cores": cores()}
+    if device.type == "cpu":
+        described["instructions"] = torch.backends.cpu.get_cpu_capability()
+    return described
+
+
+def software(device: torch.device) -> dict[str, str]:
+    """Versions for a profile's provenance."""
+    found = {"python": platform.python_version(), "torch": torch.__version__, "os": platform.system()}
+    for package in ("diffusers", "transformers", "numpy", "megdt-opt"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    if device.type == "cuda":
+        found["cuda"] = str(torch.version.cuda)
+        found["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
+    return found

@@ -1,0 +1,162 @@
+"""The stages of a model as jobs for the timing loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import cycle
+
+import torch
+from torch import Tensor
+
+from megdt_opt.calibration.clock import Job, Run
+from megdt_opt.calibration.inputs import Tensors, batched
+from megdt_opt.execution.codec import compress, decompress
+from megdt_opt.execution.model import SplitModel
+from megdt_opt.mechanisms import split_rows
+from megdt_opt.stages import Kind
+
+CODECS = ("png", "jpeg")
+"""Image codecs that are timed and measured."""
+
+_OVERLAP = 4  # latent rows that both sides of a parallel generation make, as `Setting` has it
+
+
+class Jobs:
+    """Makes jobs that time a model's stages as the executor runs them.
+
+    Parameters
+    ----------
+    model : SplitModel
+        The model.
+    device : torch.device
+        Where it runs.
+    requests : sequence of mapping
+        Requests of batch 1, reused in turn.
+    scheduler : str
+        Sampler of the denoising steps.
+    pictures : sequence of Tensor
+        Generated pictures for the image codecs, uint8 (1, rows, columns, 3).
+    """
+
+    def __init__(
+        self,
+        model: SplitModel,
+        device: torch.device,
+        requests: Sequence[Mapping[str, Tensor]],
+        scheduler: str,
+        pictures: Sequence[Tensor],
+    ) -> None:
+        self._model = model
+        self._device = device
+        self._requests = requests
+        self._scheduler = scheduler
+        self._pictures = pictures
+
+    def stage(self, kind: Kind, batch: int = 1, rows: int | None = None, codec: str = "") -> Job:
+        """The job of one stage; rows=None for the whole latent."""
+        total = None if rows is None else self._model.spec.latent_shape[1]
+        steps = self._model.spec.steps_default
+        return Job(
+            kind=kind,
+            batch=batch,
+            rows=rows,
+            rows_total=total,
+            codec=codec,
+            run=self._run(kind, batch, rows, codec),
+            units_max=steps if kind is Kind.DENOISE else 1,
+        )
+
+    def _run(self, kind: Kind, batch: int, rows: int | None, codec: str) -> Run:
+        model = self._model
+        match kind:
+            case Kind.ENCODE_PROMPT:
+                request = self._request(batch)
+                return lambda units: _repeat(units, lambda: model.encode_prompt(request))
+            case Kind.DENOISE:
+                return _Chain(
+                    model, self._begin(batch, rows), self._conditioning(batch), self._scheduler, rows
+                )
+            case Kind.DECODE:
+                latent = self._latent(batch)
+                return lambda units: _repeat(units, lambda: model.decode(latent))
+            case Kind.SENSE:
+                image = torch.full((batch, *model.spec.image_shape), 127, dtype=torch.uint8).to(self._device)
+                return lambda units: _repeat(units, lambda: model.sense(image))
+            case Kind.FUSE:
+                a, b = split_rows(model.spec, 0.5, max(_OVERLAP, model.spec.region_multiple))
+                whole = self._latent(batch)
+                part_a = whole[:, :, a[0] : a[1]].contiguous()
+                part_b = whole[:, :, b[0] : b[1]].contiguous()
+                return lambda units: _repeat(units, lambda: model.fuse(part_a, a, part_b, b))
+            case Kind.COMPRESS:
+                turn = cycle(self._pictures)
+                return lambda units: _repeat(units, lambda: compress(next(turn), codec))
+            case Kind.DECOMPRESS:
+                files = cycle([compress(picture, codec) for picture in self._pictures])
+                shape = model.spec.image_shape
+                return lambda units: _repeat(units, lambda: decompress(next(files), shape))
+
+    def _request(self, batch: int) -> Tensors:
+        return batched([self._requests[n % len(self._requests)] for n in range(batch)], self._device)
+
+    def _conditioning(self, batch: int) -> Tensors:
+        with torch.no_grad():
+            return self._model.encode_prompt(self._request(batch))
+
+    def _begin(self, batch: int, rows: int | None) -> Tensors:
+        steps = self._model.spec.steps_default
+        region = None if rows is None else (0, rows)
+        states = [
+            self._model.start(seed, scheduler=self._scheduler, steps=steps, rows=region)
+            for seed in range(batch)
+        ]
+        return batched(states, self._device)
+
+    def _latent(self, batch: int) -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        return torch.randn(batch, *self._model.spec.latent_shape, generator=generator).to(self._device)
+
+
+class _Chain:
+    """Steps of a chain, one call of the model each as in an execution; it begins again at its end."""
+
+    def __init__(
+        self, model: SplitModel, begin: Tensors, conditioning: Tensors, scheduler: str, rows: int | None
+    ) -> None:
+        self._model = model
+        self._begin = begin
+        self._conditioning = conditioning
+        self._scheduler = scheduler
+        self._rows = None if rows is None else (0, rows)
+        self._state: Mapping[str, Tensor] = begin
+        self._step = 0
+
+    def __call__(self, units: int) -> None:
+        steps = self._model.spec.steps_default
+        for _ in range(units):
+            self._state = self._model.denoise(
+                self._state,
+                self._conditioning,
+                scheduler=self._scheduler,
+                steps=steps,
+                first=self._step,
+                count=1,
+                rows=self._rows,
+            )
+            self._step += 1
+            if self._step == steps:
+                self._state, self._step = self._begin, 0
+
+
+def _repeat(units: int, call: Callable[[], object]) -> None:
+    for _ in range(units):
+        call()
+
+
+def default_rows(model: SplitModel) -> tuple[int, ...]:
+    """Regions worth timing: every one where there are at most eight, else quarters of the latent [rows]."""
+    total, unit = model.spec.latent_shape[1], model.spec.region_multiple
+    every: Iterable[int] = range(unit, total, unit)
+    if total // unit > 8:
+        every = sorted({max(unit, round(total * part / 4 / unit) * unit) for part in (1, 2, 3)})
+    return tuple(every)

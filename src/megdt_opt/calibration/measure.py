@@ -1,0 +1,266 @@
+"""`calibrate`: the timing profile of a model on a device."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from megdt_opt.calibration.clock import Job, Progress, take
+from megdt_opt.calibration.environment import hardware, software, torch_device
+from megdt_opt.calibration.inputs import example_requests, has_real_requests, pictures
+from megdt_opt.calibration.jobs import CODECS, Jobs, default_rows
+from megdt_opt.errors import InvalidInput
+from megdt_opt.execution.codec import compress
+from megdt_opt.execution.model import SplitModel
+from megdt_opt.stages import Kind
+from megdt_opt.timing import Provenance, TimingProfile
+from megdt_opt.timing_provenance import utc_now
+
+Batches = Sequence[int] | Mapping[Kind | str, Sequence[int]]
+"""Batch sizes for every stage, or for each stage; a stage that a mapping leaves out is timed at batch 1."""
+
+_PICTURES = 8
+_CODED = (Kind.COMPRESS, Kind.DECOMPRESS)
+_ALONE = (Kind.FUSE, *_CODED)  # run on a device for one picture, never in a batch
+
+_METHOD = (
+    "perf_counter around the stage; every cell once per round in random order; first run apart, then "
+    "warm-up, then every raw sample kept; a denoising sample is the mean of consecutive single-step calls "
+    "lasting about 0.1 s (one step where a step takes longer); garbage collector off; accelerator "
+    "synchronised before the clock is read"
+)
+
+
+def calibrate(
+    model: SplitModel,
+    *,
+    device: str = "cpu",
+    kinds: Sequence[Kind | str] | None = None,
+    batches: Batches = (1, 2, 4),
+    rows: Sequence[int] | None = None,
+    samples: int = 20,
+    warmup: int = 3,
+    threads: int = 1,
+    precision: str = "fp32",
+    held_out_batches: Batches = (3,),
+    held_out_rows: Sequence[int] = (),
+    requests: Sequence[Mapping[str, Tensor]] | None = None,
+    scheduler: str | None = None,
+    name: str | None = None,
+    seed: int = 0,
+    on_progress: Progress | None = None,
+) -> TimingProfile:
+    """Time each stage of a model on a device.
+
+    Parameters
+    ----------
+    model : SplitModel
+        The bundled twin, a `DiffusersModel`, or anything with the same stages.
+    device : str
+        Torch device [name] on which the model already is.
+    kinds : sequence of Kind, optional
+        Stages to time; by default all, but the image codecs only for trained weights with real requests
+        (a random picture's file size means nothing).
+    batches : sequence of int, or mapping of Kind to one
+        Chains computed together [1]; batch 1 is always timed. Fusing and coding are timed alone.
+    rows : sequence of int, optional
+        Rows of the latent regions at which a denoising step is timed (parallel generation) [rows]; by
+        default every region where there are at most eight, else quarters; () for none.
+    samples : int
+        Samples of each cell, all kept, at least 1 [1].
+    warmup : int
+        Runs of each cell discarded after its first, at least 1 [1].
+    threads : int
+        Torch threads while timing [1]; the executor's processes have one.
+    precision : str
+        Arithmetic of the model, "fp32", "fp16" or "bf16"; checked against the model's own where it tells.
+    held_out_batches : sequence of int, or mapping
+        Batches timed in the same rounds, but left out of all fits (`TimingProfile.held_out_errors`).
+    held_out_rows : sequence of int
+        Likewise for regions [rows].
+    requests : sequence of mapping, optional
+        Requests of batch 1 to time and to generate pictures from; by default the model's examples.
+    scheduler : str, optional
+        Sampler of the denoising steps; by default the model's first.
+    name : str, optional
+        Name of the device in the profile; by default the torch device's.
+    seed : int
+        Of the order of the samples.
+    on_progress : callable, optional
+        Called before every run with (runs done, runs in all, what runs next).
+
+    Returns
+    -------
+    TimingProfile
+        With every raw sample and full provenance.
+
+    Raises
+    ------
+    InvalidInput
+        If an argument cannot be used; the message names it and the remedy.
+    """
+    where = torch_device(device)
+    spec = model.spec
+    _check_count("samples", samples)
+    _check_count("warmup", warmup)
+    _check_count("threads", threads)
+    _check_agrees(model, where, precision)
+    scheduler = scheduler if scheduler is not None else spec.schedulers[0]
+    if scheduler not in spec.schedulers:
+        raise InvalidInput("scheduler", scheduler, f"one of {spec.schedulers}", "Choose one of them.")
+    weights = str(getattr(model, "weights", "trained"))
+    real = weights == "trained" and (requests is not None or has_real_requests(model))
+    chosen = _kinds(kinds, codecs=real)
+    regions = default_rows(model) if rows is None else tuple(rows)
+    if Kind.DENOISE not in chosen:
+        regions = held_out_rows = ()
+    fitted = [r for r in regions if r not in held_out_rows]
+    for field, values in (("rows", fitted), ("held_out_rows", held_out_rows)):
+        _check_rows(field, values, spec.latent_shape[1], spec.region_multiple)
+
+    largest = max((max(_batches(b, k)) for b in (batches, held_out_batches) for k in chosen), default=1)
+    asked = list(requests) if requests is not None else example_requests(model, max(largest, _PICTURES))
+    coded = any(kind in _CODED for kind in chosen)
+    shown = pictures(model, asked[:_PICTURES], scheduler=scheduler) if coded else []
+    jobs = Jobs(model, where, asked, scheduler, shown)
+    listed, held = _list_jobs(jobs, chosen, batches, held_out_batches, fitted, held_out_rows)
+
+    created, load = utc_now(), _load()
+    cells = take(
+        [*listed, *held],
+        samples=samples,
+        warmup=warmup,
+        threads=threads,
+        device=where,
+        seed=seed,
+        on_progress=on_progress,
+    )
+    provenance = Provenance(
+        created=created,
+        source="measured",
+        hardware=hardware(where),
+        software=software(where),
+        precision=precision,
+        method=f"{_METHOD}; sampler {scheduler}",
+        weights=weights,
+        threads=threads,
+        warmup=warmup,
+        latent_shape=spec.latent_shape,
+        image_shape=spec.image_shape,
+        passes_per_step=spec.passes_per_step,
+        texts=load,
+    )
+    return TimingProfile(
+        device=name if name is not None else device,
+        model=spec.name,
+        provenance=provenance,
+        cells=tuple(cells[: len(listed)]),
+        held_out=tuple(cells[len(listed) :]),
+        image_byte_samples={codec: _sizes(shown, codec) for codec in CODECS} if coded else {},
+    )
+
+
+def _list_jobs(
+    jobs: Jobs,
+    kinds: Sequence[Kind],
+    batches: Batches,
+    held_out_batches: Batches,
+    rows: Sequence[int],
+    held_out_rows: Sequence[int],
+) -> tuple[list[Job], list[Job]]:
+    """Jobs that are fitted, and those held out."""
+    listed: list[Job] = []
+    held: list[Job] = []
+    for kind in kinds:
+        if kind in _CODED:
+            listed += [jobs.stage(kind, codec=codec) for codec in CODECS]
+            continue
+        fitted = [1] if kind in _ALONE else sorted({1, *_batches(batches, kind)})
+        left_out = [] if kind in _ALONE else sorted({*_batches(held_out_batches, kind)} - {1})
+        if set(fitted) & set(left_out):
+            raise InvalidInput(
+                "held_out_batches",
+                sorted(set(fitted) & set(left_out)),
+                "batches that are not in `batches` [chains]",
+                "Leave them out of one of the two.",
+            )
+        listed += [jobs.stage(kind, batch=n) for n in fitted]
+        held += [jobs.stage(kind, batch=n) for n in left_out]
+        if kind is Kind.DENOISE:
+            listed += [jobs.stage(kind, rows=r) for r in rows]
+            held += [jobs.stage(kind, rows=r) for r in held_out_rows]
+    return listed, held
+
+
+def _kinds(kinds: Sequence[Kind | str] | None, *, codecs: bool) -> tuple[Kind, ...]:
+    if kinds is None:
+        return tuple(k for k in Kind if codecs or k not in _CODED)
+    try:
+        chosen = tuple(dict.fromkeys(Kind(k) for k in kinds))
+    except ValueError as error:
+        raise InvalidInput(
+            "kinds", list(kinds), f"stages out of {[str(k) for k in Kind]}", "Name stages that exist."
+        ) from error
+    if not chosen:
+        raise InvalidInput("kinds", list(kinds), "at least one stage", "Leave kinds out to time all.")
+    if not codecs and any(k in _CODED for k in chosen):
+        raise InvalidInput(
+            "kinds",
+            [str(k) for k in chosen],
+            "no image codec for random weights or without real requests",
+            "Load trained weights and pass requests: the file size of a random picture means nothing.",
+        )
+    return chosen
+
+
+def _batches(batches: Batches, kind: Kind) -> tuple[int, ...]:
+    found = batches.get(kind, (1,)) if isinstance(batches, Mapping) else batches
+    values = tuple(found)
+    for value in values:
+        _check_count(f"batches of {kind}", value)
+    return values or (1,)
+
+
+def _sizes(shown: Sequence[Tensor], codec: str) -> tuple[int, ...]:
+    return tuple(int(compress(picture, codec).numel()) for picture in shown)
+
+
+def _load() -> tuple[str, ...]:
+    """What else the machine was doing, where the system tells."""
+    if not hasattr(os, "getloadavg"):
+        return ()
+    return (f"load average over the minute before: {os.getloadavg()[0]:.2f}",)
+
+
+def _check_count(field: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidInput(field, value, "a whole number of at least 1 [1]", "Raise it.")
+
+
+def _check_rows(field: str, values: Sequence[int], total: int, unit: int) -> None:
+    for value in values:
+        if not isinstance(value, int) or not 0 < value < total or value % unit:
+            raise InvalidInput(
+                field,
+                value,
+                f"a multiple of {unit} above 0 and below {total} [latent rows]",
+                "The whole latent is always timed; leave it out.",
+            )
+
+
+def _check_agrees(model: Any, device: torch.device, precision: str) -> None:
+    """Refuse to label a profile with a precision or device that the model does not have."""
+    own = getattr(model, "precision", precision)
+    if own != precision:
+        raise InvalidInput(
+            "precision", precision, f"the model's own, {own!r}", "Load the model at this precision."
+        )
+    at = torch.device(getattr(model, "device", device))
+    if at.type != device.type:
+        raise InvalidInput(
+            "device", str(device), f"the model's own, {at.type!r}", "Load the model on this device."
+        )

@@ -1,0 +1,219 @@
+"""Published architectures of latent diffusion models, as configurations: shapes and sizes, no weights.
+
+Latency does not depend on the weights, so a configuration with random weights is enough to time a model.
+The hyper-parameters are those of the models' public configuration files; a test compares the parameter
+counts with the published ones.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from megdt_opt.errors import InvalidInput
+
+Config = Mapping[str, Any]
+
+DEFAULT_SCHEDULE: Config = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "prediction_type": "epsilon",
+    "timestep_spacing": "leading",
+    "steps_offset": 1,
+}
+"""Noise schedule of Stable Diffusion."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """Configurations of a latent diffusion model's parts.
+
+    Parameters
+    ----------
+    name : str
+        Name of the model.
+    unet : mapping
+        Configuration of `diffusers.UNet2DConditionModel`.
+    vae : mapping
+        Configuration of `diffusers.AutoencoderKL`.
+    text : tuple of mapping
+        Configurations of one or two `transformers` CLIP text models. The last of two has a projection,
+        whose output is the pooled conditioning.
+    schedule : mapping
+        Noise schedule, as diffusers' schedulers take it.
+    """
+
+    name: str
+    unet: Config
+    vae: Config
+    text: tuple[Config, ...]
+    schedule: Config = field(default_factory=lambda: DEFAULT_SCHEDULE)
+
+    @classmethod
+    def read(cls, folder: str | Path, name: str | None = None) -> Architecture:
+        """Read the configuration files of a pipeline folder; weights are not needed.
+
+        Parameters
+        ----------
+        folder : str or Path
+            With `unet/config.json`, `vae/config.json`, `text_encoder/config.json` and, where there is a
+            second one, `text_encoder_2/config.json`; `scheduler/scheduler_config.json` if present.
+        name : str, optional
+            Name of the model; by default the folder's.
+
+        Raises
+        ------
+        InvalidInput
+            If a file is missing or no JSON object.
+        """
+        base = Path(folder)
+        second = base / "text_encoder_2" / "config.json"
+        schedule = base / "scheduler" / "scheduler_config.json"
+        return cls(
+            name=name if name is not None else base.name,
+            unet=_read(base / "unet" / "config.json"),
+            vae=_read(base / "vae" / "config.json"),
+            text=(
+                _read(base / "text_encoder" / "config.json"),
+                *((_read(second),) if second.is_file() else ()),
+            ),
+            schedule=known_schedule(_read(schedule)) if schedule.is_file() else DEFAULT_SCHEDULE,
+        )
+
+
+def architecture(name: str | Path) -> Architecture:
+    """A published architecture by its name, or that of a pipeline folder.
+
+    Raises
+    ------
+    InvalidInput
+        If there is neither.
+    """
+    if str(name) in ARCHITECTURES:
+        return ARCHITECTURES[str(name)]
+    if Path(name).is_dir():
+        return Architecture.read(name)
+    raise InvalidInput(
+        "architecture",
+        str(name),
+        f"one of {tuple(ARCHITECTURES)} or a folder with unet/config.json, vae/config.json, ...",
+        "Name one of them, or pass an Architecture.",
+    )
+
+
+def _read(path: Path) -> Config:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InvalidInput(
+            "architecture", str(path), "a readable JSON configuration", "Point to a pipeline's folder."
+        ) from error
+    if not isinstance(data, dict):
+        raise InvalidInput("architecture", str(path), "a JSON object", "Point to a pipeline's folder.")
+    return {key: value for key, value in data.items() if not key.startswith("_")}
+
+
+def known_schedule(config: Config) -> Config:
+    """The part of a scheduler's configuration that every sampler understands, completed by defaults."""
+    return {**DEFAULT_SCHEDULE, **{key: config[key] for key in DEFAULT_SCHEDULE if key in config}}
+
+
+_CLIP_L: Config = {
+    "vocab_size": 49408,
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "max_position_embeddings": 77,
+    "hidden_act": "quick_gelu",
+    "projection_dim": 768,
+}
+_CLIP_H: Config = {
+    **_CLIP_L,
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 23,
+    "num_attention_heads": 16,
+    "hidden_act": "gelu",
+    "projection_dim": 512,
+}
+_CLIP_G: Config = {
+    **_CLIP_L,
+    "hidden_size": 1280,
+    "intermediate_size": 5120,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 20,
+    "hidden_act": "gelu",
+    "projection_dim": 1280,
+}
+_VAE: Config = {
+    "in_channels": 3,
+    "out_channels": 3,
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "block_out_channels": (128, 256, 512, 512),
+    "layers_per_block": 2,
+    "latent_channels": 4,
+    "norm_num_groups": 32,
+    "sample_size": 512,
+    "scaling_factor": 0.18215,
+}
+_UNET_SD1: Config = {
+    "sample_size": 64,
+    "in_channels": 4,
+    "out_channels": 4,
+    "down_block_types": (
+        "CrossAttnDownBlock2D",
+        "CrossAttnDownBlock2D",
+        "CrossAttnDownBlock2D",
+        "DownBlock2D",
+    ),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+    "block_out_channels": (320, 640, 1280, 1280),
+    "layers_per_block": 2,
+    "cross_attention_dim": 768,
+    "attention_head_dim": 8,
+}
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    "sd15": Architecture(name="sd15", unet=_UNET_SD1, vae=_VAE, text=(_CLIP_L,)),
+    "sd21": Architecture(
+        name="sd21",
+        unet={
+            **_UNET_SD1,
+            "cross_attention_dim": 1024,
+            "attention_head_dim": (5, 10, 20, 20),
+            "use_linear_projection": True,
+        },
+        vae=_VAE,
+        text=(_CLIP_H,),
+    ),
+    "sdxl": Architecture(
+        name="sdxl",
+        unet={
+            "sample_size": 128,
+            "in_channels": 4,
+            "out_channels": 4,
+            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            "block_out_channels": (320, 640, 1280),
+            "layers_per_block": 2,
+            "transformer_layers_per_block": (1, 2, 10),
+            "cross_attention_dim": 2048,
+            "attention_head_dim": (5, 10, 20),
+            "use_linear_projection": True,
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": 256,
+            "projection_class_embeddings_input_dim": 2816,
+        },
+        # its decoder overflows in half precision, so pipelines run it in fp32 (force_upcast)
+        vae={**_VAE, "sample_size": 1024, "scaling_factor": 0.13025, "force_upcast": True},
+        text=(_CLIP_L, _CLIP_G),
+    ),
+}
+"""Architectures by name, at their native size: SD1.5 and SD2.1 (base) at 512x512, SDXL at 1024x1024."""
