@@ -1,0 +1,107 @@
+"""What a route returns: `RawSolution` from a formulation, `Allocation` to the caller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from megdt_opt.certificate import Certificate
+    from megdt_opt.problem import AllocationProblem, Evaluation
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RawSolution:
+    """What a formulation found, before anybody has checked it.
+
+    Parameters
+    ----------
+    option : array of int, (K,)
+        Chosen options.
+    downlink_hz, uplink_hz, edge_share : array, (K,)
+        Shares [Hz, Hz, 1].
+    bound : float or None
+        Lower bound on the objective that the solver claims [s].
+    build_s, solve_s : float
+        Seconds of building and of solving [s].
+    message : str
+        The solver's status in its own words.
+    """
+
+    option: NDArray[np.int64]
+    downlink_hz: NDArray[np.float64]
+    uplink_hz: NDArray[np.float64]
+    edge_share: NDArray[np.float64]
+    bound: float | None
+    build_s: float
+    solve_s: float
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Allocation:
+    """A feasible allocation with what is proven about it.
+
+    Parameters
+    ----------
+    option : array of int, (K,)
+        Chosen option of each user.
+    downlink_hz, uplink_hz, edge_share : array, (K,)
+        Shares [Hz, Hz, 1]; they sum to at most the budget times (1 + 1e-12).
+    latency_s : array, (K,)
+        Latencies from `evaluate` [s].
+    objective_s : float
+        Objective from `evaluate` [s].
+    lower_bound_s : float
+        No allocation is better than this [s].
+    gap : float
+        (objective - bound) / objective [1]; 0 where they are equal.
+    status : str
+        "optimal" only where a certificate proves a gap of at most the asked one, else "feasible".
+    method : str
+        The route.
+    bound_source : str
+        "certificate", or "solver" for a bound that only the solver vouches for, or "none".
+    build_s, solve_s : float
+        Seconds [s].
+    certificate : Certificate or None
+        Proof of the bound.
+    message : str
+        What the route says about its end.
+    """
+
+    option: NDArray[np.int64]
+    downlink_hz: NDArray[np.float64]
+    uplink_hz: NDArray[np.float64]
+    edge_share: NDArray[np.float64]
+    latency_s: NDArray[np.float64]
+    objective_s: float
+    lower_bound_s: float
+    gap: float
+    status: str
+    method: str
+    bound_source: str
+    build_s: float
+    solve_s: float
+    certificate: Certificate | None = None
+    message: str = ""
+
+    def evaluate(self, problem: AllocationProblem) -> Evaluation:
+        """Evaluate the allocation on a problem."""
+        from megdt_opt.problem import evaluate
+
+        return evaluate(problem, self.option, self.downlink_hz, self.uplink_hz, self.edge_share)
+
+    def is_optimal(self, gap: float = 1e-6) -> bool:
+        """Whether the certificate proves this gap."""
+        return self.bound_source == "certificate" and self.gap <= gap
+
+
+def relative_gap(objective: float, bound: float) -> float:
+    """(objective - bound) / objective, at least 0 [1]."""
+    if objective <= bound or objective == 0:
+        return 0.0
+    return (objective - bound) / objective
