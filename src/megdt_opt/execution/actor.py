@@ -146,8 +146,9 @@ class Actor:
             steps=int(message["steps"]),
             codec=str(message["codec"]),
         )
+        samples = int(message["samples"])
         with self._turns.turn(time.monotonic(), threading.Event()):
-            return {"samples_s": measure(self._model, probe, int(message["samples"]))}
+            return {"samples_s": measure(self._model, probe, samples, gap_s=float(message["gap_s"]))}
 
     def _connect(self, addresses: dict[str, str]) -> None:
         for name, address in addresses.items():

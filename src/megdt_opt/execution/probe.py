@@ -17,7 +17,9 @@ WARM_UP = 2
 """Untimed repetitions before the first sample."""
 
 
-def measure(model: SplitModel, probe: Probe, samples: int, *, warm_up: int = WARM_UP) -> list[float]:
+def measure(
+    model: SplitModel, probe: Probe, samples: int, *, warm_up: int = WARM_UP, gap_s: float = 0.0
+) -> list[float]:
     """Time a stage.
 
     Parameters
@@ -30,6 +32,9 @@ def measure(model: SplitModel, probe: Probe, samples: int, *, warm_up: int = WAR
         Timed repetitions; for denoising, single steps that walk through the chain.
     warm_up : int
         Untimed repetitions before them.
+    gap_s : float
+        Rest before each sample [s]. In a run a stage often follows a wait, and a processor that has
+        rested computes more slowly at first: samples taken back to back would be too short.
 
     Returns
     -------
@@ -42,6 +47,8 @@ def measure(model: SplitModel, probe: Probe, samples: int, *, warm_up: int = WAR
             task()
         times: list[float] = []
         for _ in range(samples):
+            if gap_s > 0:
+                time.sleep(gap_s)
             begin = time.monotonic()
             task()
             times.append(time.monotonic() - begin)
