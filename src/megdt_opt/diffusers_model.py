@@ -65,8 +65,8 @@ class DiffusersModel:
         # the autoencoders that overflow in half precision say so, and are kept in fp32 as pipelines do
         self._vae_dtype = torch.float32 if parts.vae.config.force_upcast else self._dtype
         for part in (parts.unet, *parts.text):
-            part.to(device=device, dtype=self._dtype).eval().requires_grad_(False)
-        parts.vae.to(device=device, dtype=self._vae_dtype).eval().requires_grad_(False)
+            _settle(part, device, self._dtype)
+        _settle(parts.vae, device, self._vae_dtype)
         self._channels_last(parts.unet, parts.vae)
         self.spec = _spec(name, parts, pixels)
 
@@ -410,6 +410,12 @@ def _spec(name: str, parts: Parts, pixels: int | None) -> ModelSpec:
         },
         region_multiple=multiple,
     )
+
+
+def _settle(part: Any, device: str, dtype: torch.dtype) -> None:
+    part.to(device).eval().requires_grad_(False)
+    if part.dtype != dtype:  # diffusers warns at any cast, also at one that changes nothing
+        part.to(dtype=dtype)
 
 
 def _byte(*networks: nn.Module | None) -> int:
