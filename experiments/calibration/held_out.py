@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -60,10 +60,11 @@ class Session:
     before: DriftReport
     after: DriftReport
     cells: tuple[Cell, ...]
+    notes: tuple[str, ...]
 
     def factor(self, kind: Kind) -> float:
         """Mean drift of a stage over the session [1]."""
-        return (self.before.factor_of(kind) * self.after.factor_of(kind)) ** 0.5
+        return math.sqrt(self.before.factor_of(kind) * self.after.factor_of(kind))
 
 
 def run(profile: TimingProfile, model: Any, config: dict[str, Any], number: int) -> Session:
@@ -75,7 +76,9 @@ def run(profile: TimingProfile, model: Any, config: dict[str, Any], number: int)
         model, threads=profile.provenance.threads or 1, held_out_batches={}, seed=number, **config["again"]
     )
     after = recalibrate(profile, model, seed=number + 100, **config["drift"])
-    return Session(began.isoformat(timespec="seconds"), age, before, after, again.cells)
+    return Session(
+        began.isoformat(timespec="seconds"), age, before, after, again.cells, again.provenance.texts
+    )
 
 
 def errors(
@@ -132,7 +135,7 @@ def main() -> None:
         last = sessions[-1]
         print(
             f"session {number + 1}: {last.age_s / 60:.0f} min after the calibration, drift "
-            f"x{last.before.factor:.3f} before, x{last.after.factor:.3f} after, load {os.getloadavg()[0]:.2f}"
+            f"x{last.before.factor:.3f} before, x{last.after.factor:.3f} after, {'; '.join(last.notes)}"
         )
     fitted = {(c.kind, c.batch, c.rows, c.codec) for c in profile.cells}
 
@@ -188,6 +191,7 @@ def _plain(session: Session) -> dict[str, Any]:
             "interval": list(drift.interval),
             "by_kind": {str(k): v for k, v in drift.by_kind.items()},
             "cells": [cell(c) for c in drift.cells],
+            "other_cores": drift.other_cores,
         }
 
     def cell(c: Cell) -> dict[str, Any]:
@@ -206,6 +210,7 @@ def _plain(session: Session) -> dict[str, Any]:
         "before": report(session.before),
         "after": report(session.after),
         "cells": [cell(c) for c in session.cells],
+        "notes": list(session.notes),
     }
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from megdt_opt.calibration import DriftReport, calibrate, recalibrate
 from megdt_opt.calibration.drift import _report
+from megdt_opt.calibration.environment import OtherLoad
 from megdt_opt.calibration.inputs import example_requests, has_real_requests
 from megdt_opt.diffusers_model import DiffusersModel
 from megdt_opt.errors import InvalidInput, ProfileError
@@ -145,6 +146,7 @@ def test_a_short_calibration_measures_the_same_cells(profile: TimingProfile, mod
     assert set(report.by_kind) == profile.kinds
     assert report.interval[0] <= report.factor <= report.interval[1]
     assert {(c.kind, c.batch) for c in report.cells} == {(k, 1) for k in profile.kinds}
+    assert report.other_cores is None or report.other_cores >= 0
     only = recalibrate(profile, model, kinds=["denoise"], samples=1)
     assert set(only.by_kind) == {Kind.DENOISE}
     assert only.factor_of(Kind.DECODE) == only.factor
@@ -194,3 +196,11 @@ def test_profiles_that_cannot_drift_are_refused(profile: TimingProfile, model: D
         recalibrate(profile, model, kinds=["compress"])
     with pytest.raises(InvalidInput, match="samples"):
         recalibrate(profile, model, samples=0)
+
+
+def test_where_the_system_does_not_tell_what_else_ran_nothing_is_claimed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("megdt_opt.calibration.environment._busy_s", lambda: None)
+    assert OtherLoad().cores() is None
+    assert OtherLoad().sentence() == ()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from megdt_opt.calibration.clock import Progress, take
-from megdt_opt.calibration.environment import torch_device
+from megdt_opt.calibration.environment import OtherLoad, torch_device
 from megdt_opt.calibration.inputs import example_requests, pictures
 from megdt_opt.calibration.jobs import Jobs
 from megdt_opt.errors import InvalidInput, ProfileError
@@ -36,6 +36,8 @@ class DriftReport:
         Factor of every stage that was timed again [1].
     cells : tuple of Cell
         The raw samples [s].
+    other_cores : float or None
+        Cores that other processes kept busy meanwhile [1]; None where the system does not tell.
     """
 
     created: str
@@ -43,6 +45,7 @@ class DriftReport:
     interval: tuple[float, float]
     by_kind: Mapping[Kind, float]
     cells: tuple[Cell, ...]
+    other_cores: float | None = None
 
     def factor_of(self, kind: Kind | str) -> float:
         """Factor of one stage; the overall one where it was not timed again [1]."""
@@ -121,7 +124,7 @@ def recalibrate(
     requests = example_requests(model, 4)
     shown = pictures(model, requests, scheduler=chosen) if any(c.codec for c in before) else []
     jobs = Jobs(model, where, requests, chosen, shown)
-    created = utc_now()
+    created, others = utc_now(), OtherLoad()
     cells = take(
         [jobs.stage(c.kind, codec=c.codec) for c in before],
         samples=samples,
@@ -131,7 +134,7 @@ def recalibrate(
         seed=seed,
         on_progress=on_progress,
     )
-    return _report(created, before, cells)
+    return replace(_report(created, before, cells), other_cores=others.cores())
 
 
 def _report(created: str, before: Sequence[Cell], cells: Sequence[Cell]) -> DriftReport:

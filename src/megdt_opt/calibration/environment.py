@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from importlib import metadata
+from pathlib import Path
+from time import perf_counter, process_time
 
 import torch
 
@@ -63,3 +66,38 @@ def software(device: torch.device) -> dict[str, str]:
         found["cuda"] = str(torch.version.cuda)
         found["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
     return found
+
+
+class OtherLoad:
+    """How many cores other processes kept busy meanwhile: what shares the cores is measured too.
+
+    Made when a measurement begins; `sentence` closes it. Known on Linux only.
+    """
+
+    def __init__(self) -> None:
+        self._busy_s = _busy_s()
+        self._own_s = process_time()
+        self._begin = perf_counter()
+
+    def cores(self) -> float | None:
+        """Mean number of cores that other processes have used since the beginning [1]; None if unknown."""
+        busy_s = _busy_s()
+        wall_s = perf_counter() - self._begin
+        if busy_s is None or self._busy_s is None or wall_s <= 0.0:
+            return None
+        return max(0.0, (busy_s - self._busy_s - (process_time() - self._own_s)) / wall_s)
+
+    def sentence(self) -> tuple[str, ...]:
+        """The same as a note for a provenance."""
+        used = self.cores()
+        return () if used is None else (f"other processes kept {used:.2f} cores busy meanwhile",)
+
+
+def _busy_s() -> float | None:
+    """Seconds that all cores together have worked since the system began."""
+    try:
+        fields = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()
+        ticks = [int(n) for n in fields[1:9]]
+        return (sum(ticks) - ticks[3] - ticks[4]) / float(os.sysconf("SC_CLK_TCK"))  # less idle and waiting
+    except (OSError, ValueError, IndexError, AttributeError):
+        return None

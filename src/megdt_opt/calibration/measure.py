@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from megdt_opt.calibration.clock import Job, Progress, take
-from megdt_opt.calibration.environment import hardware, software, torch_device
+from megdt_opt.calibration.environment import OtherLoad, hardware, software, torch_device
 from megdt_opt.calibration.inputs import example_requests, has_real_requests, pictures
 from megdt_opt.calibration.jobs import CODECS, Jobs, default_rows
 from megdt_opt.errors import InvalidInput
@@ -129,7 +128,7 @@ def calibrate(
     jobs = Jobs(model, where, asked, scheduler, shown)
     listed, held = _list_jobs(jobs, chosen, batches, held_out_batches, fitted, held_out_rows)
 
-    created, load = utc_now(), _load()
+    created, others = utc_now(), OtherLoad()
     cells = take(
         [*listed, *held],
         samples=samples,
@@ -152,7 +151,7 @@ def calibrate(
         latent_shape=spec.latent_shape,
         image_shape=spec.image_shape,
         passes_per_step=spec.passes_per_step,
-        texts=load,
+        texts=others.sentence(),
     )
     return TimingProfile(
         device=name if name is not None else device,
@@ -227,13 +226,6 @@ def _batches(batches: Batches, kind: Kind) -> tuple[int, ...]:
 
 def _sizes(shown: Sequence[Tensor], codec: str) -> tuple[int, ...]:
     return tuple(int(compress(picture, codec).numel()) for picture in shown)
-
-
-def _load() -> tuple[str, ...]:
-    """What else the machine was doing, where the system tells."""
-    if not hasattr(os, "getloadavg"):
-        return ()
-    return (f"load average over the minute before: {os.getloadavg()[0]:.2f}",)
 
 
 def _check_count(field: str, value: object) -> None:
