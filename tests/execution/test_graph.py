@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from standin_model import SPEC
 
 from megdt_opt.execution.graph import graph, image_holder, latent_holder, regions
 from megdt_opt.mechanisms import Option, Setting, program
+from megdt_opt.schedule import predict
 from megdt_opt.stages import Compute, Kind, Parallel, Series, series
 
 SETTING = Setting(spec=SPEC, scheduler="ddim", steps=6, device="phone")
@@ -21,6 +24,30 @@ def test_series_and_parallel():
     nodes = graph(Series((a, Parallel((Series((b, c)), Series(()))), d)))
     assert [sorted(n.before) for n in nodes] == [[], [0], [1], [0, 2]]
     assert [n.actor for n in nodes] == list("abcd")
+
+
+@st.composite
+def programs(draw, depth=3):
+    """A random series-parallel program."""
+    if depth == 0 or draw(st.booleans()):
+        return leaf(draw(st.sampled_from("abc")))
+    shape = draw(st.sampled_from((Series, Parallel)))
+    return shape(tuple(draw(st.lists(programs(depth=depth - 1), min_size=shape is Parallel, max_size=3))))
+
+
+@settings(max_examples=200, deadline=None)
+@given(stages=programs(), data=st.data())
+def test_the_order_that_is_executed_is_the_one_that_is_predicted(stages, data):
+    """Each leaf starts when those before it have ended: the same times as the prediction's."""
+    nodes = graph(stages)
+    seconds = [data.draw(st.integers(0, 9)) for _ in nodes]
+    order = iter(seconds)
+    predicted = predict(stages, lambda _: next(order)) if nodes else ()
+    ends = []
+    for node, time in zip(nodes, predicted, strict=True):
+        start = max((ends[n] for n in node.before), default=0)
+        ends.append(start + seconds[node.index])
+        assert (start, ends[-1]) == (time.start_s, time.start_s + time.duration_s)
 
 
 def test_empty_parallel_is_passed_through():

@@ -7,8 +7,10 @@ import time
 
 import pytest
 
+from megdt_opt.errors import InvalidInput
 from megdt_opt.execution.clock import Stopped, Turns, wait_until
 from megdt_opt.execution.link import Link
+from megdt_opt.execution.link_check import check_link
 
 
 @pytest.mark.parametrize("size", [0, 1, 1024, 4096, 100_000, 2_000_000])
@@ -68,3 +70,19 @@ def test_a_turn_is_not_awaited_after_the_end():
             pass
     with turns.turn(0.0, threading.Event()):
         pass
+
+
+def test_the_link_can_be_checked_at_any_size(cluster):
+    cases = [(400, 1e6), (4096, 1e6), (100_000, 2e7)]
+    found = check_link(cluster, "edge", "u1", cases, samples=2, propagation_s=0.003)
+    for check, (size, rate) in zip(found, cases, strict=True):
+        assert abs(check.size_byte - size) <= 8
+        assert check.expected_s == pytest.approx(8 * check.size_byte / rate + 0.003)
+        assert len(check.measured_s) == len(check.error_percent) == 2
+        # never early; late only by what a crowded machine does
+        assert all(
+            error > -0.01 and m < check.expected_s + 0.5
+            for error, m in zip(check.error_percent, check.measured_s, strict=True)
+        )
+    with pytest.raises(InvalidInput):
+        check_link(cluster, "edge", "u1", [(10, 1e6)])

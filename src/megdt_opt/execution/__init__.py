@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from megdt_opt.execution.job import ExecutionOptions, Probe, StageTime, UserRun
@@ -13,24 +14,27 @@ from megdt_opt.execution.record import Execution, StageRow
 
 if TYPE_CHECKING:
     from megdt_opt.execution.cluster import Cluster
+    from megdt_opt.execution.link_check import LinkCheck, check_link
+
+_NEEDS_GRPC = {"Cluster": "cluster", "LinkCheck": "link_check", "check_link": "link_check"}
 
 __all__ = [
     "DEFAULT_MODEL",
     "Cluster",
     "Execution",
     "ExecutionOptions",
+    "LinkCheck",
     "Probe",
     "SplitModel",
     "StageRow",
     "StageTime",
     "UserRun",
+    "check_link",
 ]
 
 
 def __getattr__(name: str) -> Any:
     # grpc comes with an extra; records can be read without it
-    if name == "Cluster":
-        from megdt_opt.execution.cluster import Cluster
-
-        return Cluster
+    if name in _NEEDS_GRPC:
+        return getattr(importlib.import_module(f"megdt_opt.execution.{_NEEDS_GRPC[name]}"), name)
     raise AttributeError(f"module 'megdt_opt.execution' has no attribute {name!r}")

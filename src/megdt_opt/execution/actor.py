@@ -25,7 +25,7 @@ from megdt_opt.execution.serial import rehearse
 from megdt_opt.execution.session import Session
 from megdt_opt.stages import Kind, Send, leaves
 
-WALKERS = 128
+WALKERS = 256
 """Stages that one actor can have under way at once."""
 
 

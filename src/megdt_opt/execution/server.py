@@ -16,7 +16,7 @@ from megdt_opt.execution.actor import Actor
 from megdt_opt.execution.clock import Stopped
 from megdt_opt.execution.transfer import receive
 
-THREADS = 64
+THREADS = 256
 """Calls served at once; a waiting call and a payload under way hold one each."""
 
 

@@ -13,10 +13,12 @@ import json
 import os
 import signal
 import sys
-import threading
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from megdt_opt.errors import ExecutionError, InvalidInput
+from megdt_opt.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from megdt_opt.execution.server import Server
 
 
 def load_model(path: str) -> Any:
@@ -42,19 +44,19 @@ def main() -> None:
     config = json.loads(sys.stdin.readline())
     sys.path[:] = config["path"]
     try:
-        port = _serve(config)
+        server = _serve(config)
     except Exception as error:
         from megdt_opt.execution.rpc import error_to_plain
 
         _reply(replies, error_to_plain(error))
         return
-    _reply(replies, {"port": port})
+    _reply(replies, {"port": server.port})
     while sys.stdin.read(4096):
         pass
     os._exit(0)  # threads may be deep in a computation
 
 
-def _serve(config: dict[str, Any]) -> int:
+def _serve(config: dict[str, Any]) -> Server:
     import torch
 
     torch.set_num_threads(1)
@@ -65,10 +67,7 @@ def _serve(config: dict[str, Any]) -> int:
     actor = Actor(config["actor"], load_model(config["model"]), config["token"])
     server = Server(actor, config["token"])
     server.start()
-    threading.current_thread().__dict__["server"] = server  # serves for as long as the process lives
-    if server.port == 0:
-        raise ExecutionError("no loopback port could be had")
-    return server.port
+    return server
 
 
 def _reply(stream: TextIO, message: dict[str, Any]) -> None:
