@@ -10,10 +10,11 @@ import torch
 
 from megdt_opt.diffusers_architecture import ARCHITECTURES, Architecture
 from megdt_opt.diffusers_loading import build
-from megdt_opt.diffusers_model import DiffusersModel
+from megdt_opt.diffusers_model import DiffusersModel, _spec
 from megdt_opt.errors import InvalidInput, WeightsError
 from megdt_opt.execution.model import SplitModel
 from megdt_opt.mechanisms import split_rows
+from megdt_opt.profiles import find_spec
 
 
 @pytest.mark.parametrize(
@@ -232,3 +233,15 @@ def test_what_cannot_be_used_is_refused(model: DiffusersModel, tiny: Architectur
         model.encode_prompt({})
     with pytest.raises(InvalidInput, match="rows"):
         model.fuse(state["latent"], (0, 4), state["latent"], (6, 8))
+
+
+@pytest.mark.parametrize("name", ["sd15", "sdxl"])
+def test_the_specs_that_planning_uses_are_those_of_the_architectures(name: str) -> None:
+    planned = find_spec(name)
+    with torch.device("meta"):
+        built = _spec(name, build(ARCHITECTURES[name]), None)
+    for field in ("latent_shape", "image_shape", "conditioning", "request", "passes_per_step", "schedulers"):
+        assert getattr(built, field) == getattr(planned, field), field
+    assert planned.region_multiple % built.region_multiple == 0
+    for part, size in planned.weight_byte.items():  # planned in fp16, built in fp32
+        assert built.weight_byte[part] / 2 == pytest.approx(size, rel=0.02), part
