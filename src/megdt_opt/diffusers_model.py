@@ -14,11 +14,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from megdt_opt.diffusers_architecture import Architecture, architecture
+from megdt_opt.diffusers_architecture import ARCHITECTURES, Architecture, architecture
 from megdt_opt.diffusers_loading import Parts, build, load_parts
 from megdt_opt.diffusers_sampling import SCHEDULERS, Sampler
 from megdt_opt.errors import InvalidInput
 from megdt_opt.model_spec import ModelSpec
+
+__all__ = ["ARCHITECTURES", "Architecture", "DiffusersModel"]
 
 Rows = tuple[int, int]
 State = dict[str, Tensor]
