@@ -129,20 +129,10 @@ def inject(cluster, pieces, *, token=None, size=None, **envelope):
     """Send a payload to the device, as its edge would; returns the reply's error or None."""
     peer = Peer("u1", cluster.address("u1"), token if token is not None else cluster.token)
     data = b"".join(pieces)
-    message = {
-        "run": cluster.current_run,
-        "user": "user",
-        "index": 3,
-        "size": len(data),
-        "due_s": time.monotonic(),
-    }
+    known = {"run": cluster.current_run, "user": "user", "index": 3}
+    header = {"size": len(data) if size is None else size, "due_s": time.monotonic()}
     try:
-        peer.send(
-            {**message, **({} if size is None else {"size": size}), **envelope},
-            iter(pieces),
-            5.0,
-            threading.Event(),
-        )
+        peer.open({**known, **envelope}, 5.0).send(header, iter(pieces), threading.Event())
     except ExecutionError as error:
         return error
     finally:

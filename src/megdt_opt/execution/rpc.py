@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -117,44 +118,14 @@ class Peer:
         """A control call and its reply; raises as `finish` does."""
         return self.finish(self.begin(method, message, timeout_s))
 
-    def send(
-        self, envelope: Mapping[str, Any], pieces: Iterator[bytes], timeout_s: float, stop: threading.Event
-    ) -> dict[str, Any]:
-        """Stream a payload and return the receiver's stamps.
-
-        Raises
-        ------
-        Stopped
-            If `stop` is set meanwhile: the call is cancelled, so that the receiver does not take the
-            beginning of a payload for a truncated one.
-        ExecutionError
-            As `finish`.
-        """
-        calls: list[Any] = []
-        begun = threading.Event()
-
-        def stream() -> Iterator[bytes]:
-            yield encode({**envelope, "token": self._token})
-            try:
-                yield from pieces
-            except Stopped:
-                begun.wait(1.0)
-                for call in calls:
-                    call.cancel()
-
-        calls.append(self._payload.future(stream(), timeout=timeout_s))
-        begun.set()
-        try:
-            return self.finish(calls[0])
-        except PeerLost:
-            if stop.is_set():
-                raise Stopped from None
-            raise
+    def open(self, envelope: Mapping[str, Any], timeout_s: float) -> PayloadCall:
+        """Open the stream of a payload that will be sent later."""
+        return PayloadCall(self, self._payload, encode({**envelope, "token": self._token}), timeout_s)
 
     def warm_up(self) -> None:
         """Send payloads that the receiver drops: the first ones on a connection are slow."""
         for _ in range(3):
-            self.send({"warm": True}, iter((bytes(4096), bytes(4096))), 10.0, threading.Event())
+            self.open({"warm": True}, 10.0).send({}, iter((bytes(4096), bytes(4096))), threading.Event())
 
     def close(self) -> None:
         """Close the connection."""
@@ -166,3 +137,54 @@ class Peer:
             return ExecutionTimeout(f"{self.name} did not answer in time")
         name = code.name if code is not None else type(error).__name__
         return PeerLost(f"{self.name} closed its connection or ended ({name})")
+
+
+class PayloadCall:
+    """One payload on its way to a peer.
+
+    The stream is opened before the payload is there, because opening takes longer than a short
+    payload on a fast link. Made by `Peer.open`.
+    """
+
+    def __init__(self, peer: Peer, stream: Any, envelope: bytes, timeout_s: float) -> None:
+        self._peer = peer
+        self._envelope = envelope
+        self._work: queue.SimpleQueue[tuple[bytes, Iterator[bytes]] | None] = queue.SimpleQueue()
+        self._call: Any = stream.future(self._messages(), timeout=timeout_s)
+
+    def send(
+        self, header: Mapping[str, Any], pieces: Iterator[bytes], stop: threading.Event
+    ) -> dict[str, Any]:
+        """Send the pieces as they come, after a header, and return the receiver's stamps.
+
+        Raises
+        ------
+        Stopped
+            If `stop` is set meanwhile.
+        ExecutionError
+            As `Peer.finish`.
+        """
+        self._work.put((encode(header), pieces))
+        try:
+            return self._peer.finish(self._call)
+        except PeerLost:
+            if stop.is_set():
+                raise Stopped from None
+            raise
+
+    def cancel(self) -> None:
+        """Give the payload up: the receiver sees a cancelled call, not a truncated payload."""
+        self._call.cancel()
+        self._work.put(None)
+
+    def _messages(self) -> Iterator[bytes]:
+        yield self._envelope
+        work = self._work.get()
+        if work is None:
+            return
+        header, pieces = work
+        try:
+            yield header + b"\n" + next(pieces, b"")  # one message less for a short payload
+            yield from pieces
+        except Stopped:
+            self._call.cancel()

@@ -15,7 +15,7 @@ from megdt_opt.execution.graph import Node, graph
 from megdt_opt.execution.job import ExecutionOptions, UserRun
 from megdt_opt.execution.kernels import Kernels, first_items
 from megdt_opt.execution.model import SplitModel
-from megdt_opt.execution.rpc import Peer
+from megdt_opt.execution.rpc import PayloadCall, Peer
 from megdt_opt.execution.serial import Store
 from megdt_opt.execution.slots import run_compute
 from megdt_opt.execution.transfer import run_send
@@ -82,6 +82,7 @@ class Session:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._error: BaseException | None = None
+        self._calls: dict[tuple[str, int, str], PayloadCall] = {}
         self._active: dict[tuple[str, int], float] = {}
         self.walks: dict[str, Walk] = {}
         for run in runs:
@@ -99,6 +100,7 @@ class Session:
     def start(self, start_s: float) -> None:
         """Begin at a common time of the monotonic clock [s]."""
         self.start_s = start_s
+        self._open_calls()
         for walk in self.walks.values():
             for node in walk.nodes:
                 if not node.before and node.actor == self.actor:
@@ -122,8 +124,15 @@ class Session:
         with self._lock:
             if self._error is None:
                 self._error = error
+            calls = list(self._calls.values())
         self.stop.set()
+        for call in calls:
+            call.cancel()
         self._ended.set()
+
+    def outgoing(self, user: str, index: int, receiver: str) -> PayloadCall:
+        """The stream that waits for a send's payload."""
+        return self._calls[user, index, receiver]
 
     def active(self) -> list[str]:
         """Stages in progress, for messages."""
@@ -171,6 +180,16 @@ class Session:
                     return True
             time.sleep(0.01)
         return False
+
+    def _open_calls(self) -> None:
+        timeout_s = self.deadline_s - time.monotonic() + 1
+        for walk in self.walks.values():
+            for node in walk.nodes:
+                if isinstance(node.leaf, Send) and node.actor == self.actor:
+                    envelope = {"run": self.identity, "user": walk.run.name, "index": node.index}
+                    for receiver in node.leaf.to:
+                        call = self.peers[receiver].open(envelope, timeout_s)
+                        self._calls[walk.run.name, node.index, receiver] = call
 
     def _go_on(self, walk: Walk, index: int, due_s: float) -> None:
         for node in self._complete(walk, index, due_s):

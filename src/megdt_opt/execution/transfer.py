@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from megdt_opt.errors import ExecutionError, ExecutionTimeout, MalformedMessage, PeerLost
 from megdt_opt.execution.clock import wait_until
 from megdt_opt.execution.link import Link
+from megdt_opt.execution.rpc import decode
 from megdt_opt.execution.serial import Store, pack, unpack
 from megdt_opt.stages import Send
 
@@ -55,13 +56,11 @@ def run_send(
             f"{len(data)} byte at {link.rate_bit_per_s:.6g} bit/s end {due_s - session.start_s:.3f} s "
             f"after the start, beyond the deadline of {session.options.timeout_s:.3f} s"
         )
-    envelope = {"run": session.identity, "user": run.name, "index": index, "size": len(data), "due_s": due_s}
+    header = {"size": len(data), "due_s": due_s}
 
     def to(receiver: str) -> dict[str, Any]:
-        timeout_s = max(0.1, session.deadline_s - time.monotonic())
-        return session.peers[receiver].send(
-            envelope, link.pieces(data, begin_s, session.stop), timeout_s, session.stop
-        )
+        pieces = link.pieces(data, begin_s, session.stop)
+        return session.outgoing(run.name, index, receiver).send(header, pieces, session.stop)
 
     others = [pool.submit(to, receiver) for receiver in leaf.to[1:]]
     stamps = [to(leaf.to[0]), *(other.result() for other in others)]
@@ -94,8 +93,7 @@ def receive(session: Session, envelope: dict[str, Any], stream: Iterator[bytes])
     index = int(envelope["index"])
     label = f"user {walk.run.name}, {leaf.label}"
     try:
-        size, due_s = _size_and_due(envelope)
-        data = _collect(stream, size)
+        due_s, data = _collect(stream)
         begin = time.monotonic()
         items = unpack(data, leaf.tensors, leaf.precision)
         unpack_s = time.monotonic() - begin
@@ -110,24 +108,29 @@ def receive(session: Session, envelope: dict[str, Any], stream: Iterator[bytes])
     return {"end_s": end_s, "unpack_s": unpack_s}
 
 
-def _size_and_due(envelope: dict[str, Any]) -> tuple[int, float]:
-    size, due_s = envelope.get("size"), envelope.get("due_s")
-    if not isinstance(size, int) or size < 0 or not isinstance(due_s, float):
-        raise MalformedMessage(f"an envelope with size {size!r} byte and due time {due_s!r} s")
-    return size, due_s
-
-
-def _collect(stream: Iterator[bytes], size: int) -> bytes:
+def _collect(stream: Iterator[bytes]) -> tuple[float, bytes]:
+    """When a payload is due (monotonic clock) [s], and its bytes."""
     data = bytearray()
     try:
+        header, _, piece = next(stream, b"").partition(b"\n")
+        size, due_s = _size_and_due(decode(header))
+        data += piece
         for piece in stream:
             data += piece
             if len(data) > size:
-                raise MalformedMessage(f"more than the {size} byte that were announced came")
+                break
     except ExecutionError:
         raise
     except Exception as error:  # grpc raises a bare Exception when the sender goes
-        raise PeerLost(f"the sender went after {len(data)} of {size} byte") from error
+        raise PeerLost(f"the sender went after {len(data)} byte") from error
     if len(data) != size:
-        raise MalformedMessage(f"truncated: {len(data)} of {size} byte came")
-    return bytes(data)
+        came = "more" if len(data) > size else f"only {len(data)} byte"
+        raise MalformedMessage(f"{size} byte were announced, {came} came")
+    return due_s, bytes(data)
+
+
+def _size_and_due(header: dict[str, Any]) -> tuple[int, float]:
+    size, due_s = header.get("size"), header.get("due_s")
+    if not isinstance(size, int) or size < 0 or not isinstance(due_s, float):
+        raise MalformedMessage(f"a header with size {size!r} byte and due time {due_s!r} s")
+    return size, due_s
