@@ -120,7 +120,7 @@ class Actor:
         return {"images": images, "latents": latents}
 
     def abort(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Give a run up; tells the stages in progress and its error, if it has one."""
+        """Give a run up; tells the stages in progress and whether they have left their threads."""
         session = self._session
         if session is None or session.identity != message["run"]:
             return {"active": [], "idle": True}

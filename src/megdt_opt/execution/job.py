@@ -216,7 +216,7 @@ class ExecutionOptions:
         A paced slot may end this much late (wake-up jitter) without moving the schedule [s]; more is
         an overrun, is counted and moves every later stage.
     lead_s : float
-        Time between the order to start and the common start [s].
+        Time between the order to start and the common start [s]; streams are opened meanwhile.
     """
 
     mode: Mode = "paced"
@@ -224,7 +224,7 @@ class ExecutionOptions:
     stretch: Mapping[str, float] = field(default_factory=dict)
     chunk_s: float = 0.02
     slack_s: float = 0.002
-    lead_s: float = 0.05
+    lead_s: float = 0.1
 
     def __post_init__(self) -> None:
         if self.mode not in ("paced", "raw"):

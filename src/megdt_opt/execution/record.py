@@ -47,7 +47,8 @@ class StageRow:
     payload_byte : int
         Bytes on the air [byte].
     overrun_s : float
-        By how much a paced slot ended too late [s]; 0 within the declared slack.
+        By how much a paced slot, or a link in either mode, ended too late [s]; 0 within the declared
+        slack.
     late_steps : int
         Steps that ended after their own slot [1].
     """

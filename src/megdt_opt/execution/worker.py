@@ -8,6 +8,7 @@ coordinator is gone and so is this process.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -67,6 +68,8 @@ def _serve(config: dict[str, Any]) -> Server:
     actor = Actor(config["actor"], load_model(config["model"]), config["token"])
     server = Server(actor, config["token"])
     server.start()
+    gc.collect()
+    gc.freeze()  # what has been loaded stays: collections during a run need not look at it
     return server
 
 
