@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from megdt_opt.planning import Plan, plan
     from megdt_opt.problem import AllocationProblem, Evaluation, evaluate
     from megdt_opt.scenario import Scenario
-    from megdt_opt.solve import solve
+    from megdt_opt.solving import solve
     from megdt_opt.timing import TimingProfile
 
 _HOME = {
@@ -49,7 +49,7 @@ _HOME = {
     "evaluate": "problem",
     "execute": "executing",
     "plan": "planning",
-    "solve": "solve",
+    "solve": "solving",
 }
 
 __all__ = [

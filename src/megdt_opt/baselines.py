@@ -18,7 +18,7 @@ from megdt_opt.allocation import Allocation
 from megdt_opt.errors import Infeasible
 from megdt_opt.options import OptionTable
 from megdt_opt.problem import AllocationProblem, evaluate
-from megdt_opt.solve import solve
+from megdt_opt.solving import solve
 
 
 @dataclass(frozen=True, kw_only=True)

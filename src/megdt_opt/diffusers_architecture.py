@@ -28,6 +28,12 @@ DEFAULT_SCHEDULE: Config = {
 }
 """Noise schedule of Stable Diffusion."""
 
+FLOW_SCHEDULE: Config = {"num_train_timesteps": 1000, "shift": 3.0}
+"""Noise schedule of flow matching models, Stable Diffusion 3."""
+
+KINDS = ("UNet2DConditionModel", "SD3Transformer2DModel")
+"""Classes of diffusers that a denoiser may have."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
@@ -37,21 +43,24 @@ class Architecture:
     ----------
     name : str
         Name of the model.
-    unet : mapping
-        Configuration of `diffusers.UNet2DConditionModel`.
+    denoiser : mapping
+        Configuration of diffusers' class `kind`.
     vae : mapping
         Configuration of `diffusers.AutoencoderKL`.
     text : tuple of mapping
-        Configurations of one or two `transformers` CLIP text models. The last of two has a projection,
-        whose output is the pooled conditioning.
+        Configurations of `transformers` text models, each with its class under "architectures": CLIP
+        models first, then at most one T5 encoder.
+    kind : str
+        "UNet2DConditionModel" or "SD3Transformer2DModel".
     schedule : mapping
         Noise schedule, as diffusers' schedulers take it.
     """
 
     name: str
-    unet: Config
+    denoiser: Config
     vae: Config
     text: tuple[Config, ...]
+    kind: str = "UNet2DConditionModel"
     schedule: Config = field(default_factory=lambda: DEFAULT_SCHEDULE)
 
     @classmethod
@@ -61,28 +70,35 @@ class Architecture:
         Parameters
         ----------
         folder : str or Path
-            With `unet/config.json`, `vae/config.json`, `text_encoder/config.json` and, where there is a
-            second one, `text_encoder_2/config.json`; `scheduler/scheduler_config.json` if present.
+            With `unet/config.json` or `transformer/config.json`, `vae/config.json`,
+            `text_encoder/config.json` and, where there are more, `text_encoder_2/config.json` and
+            `text_encoder_3/config.json`; `scheduler/scheduler_config.json` if present.
         name : str, optional
             Name of the model; by default the folder's.
 
         Raises
         ------
         InvalidInput
-            If a file is missing or no JSON object.
+            If a file is missing or no JSON object, or the denoiser is of a class that is not supported.
         """
         base = Path(folder)
-        second = base / "text_encoder_2" / "config.json"
+        denoiser = _read(
+            base / ("transformer" if (base / "transformer").is_dir() else "unet") / "config.json"
+        )
+        kind = denoiser.get("_class_name", "UNet2DConditionModel")
+        if kind not in KINDS:
+            raise InvalidInput(
+                "architecture", kind, f"a denoiser of {KINDS}", "Other classes are not supported."
+            )
         schedule = base / "scheduler" / "scheduler_config.json"
+        encoders = [base / f"text_encoder{end}" / "config.json" for end in ("", "_2", "_3")]
         return cls(
             name=name if name is not None else base.name,
-            unet=_read(base / "unet" / "config.json"),
-            vae=_read(base / "vae" / "config.json"),
-            text=(
-                _read(base / "text_encoder" / "config.json"),
-                *((_read(second),) if second.is_file() else ()),
-            ),
-            schedule=known_schedule(_read(schedule)) if schedule.is_file() else DEFAULT_SCHEDULE,
+            kind=kind,
+            denoiser=plain(denoiser),
+            vae=plain(_read(base / "vae" / "config.json")),
+            text=(_read(encoders[0]), *(_read(path) for path in encoders[1:] if path.is_file())),
+            schedule=known_schedule(_read(schedule) if schedule.is_file() else {}, kind),
         )
 
 
@@ -115,15 +131,22 @@ def _read(path: Path) -> Config:
         ) from error
     if not isinstance(data, dict):
         raise InvalidInput("architecture", str(path), "a JSON object", "Point to a pipeline's folder.")
-    return {key: value for key, value in data.items() if not key.startswith("_")}
+    return data
 
 
-def known_schedule(config: Config) -> Config:
+def plain(config: Config) -> Config:
+    """A configuration without the notes that diffusers adds to it."""
+    return {key: value for key, value in config.items() if not key.startswith("_")}
+
+
+def known_schedule(config: Config, kind: str) -> Config:
     """The part of a scheduler's configuration that every sampler understands, completed by defaults."""
-    return {**DEFAULT_SCHEDULE, **{key: config[key] for key in DEFAULT_SCHEDULE if key in config}}
+    default = FLOW_SCHEDULE if kind == "SD3Transformer2DModel" else DEFAULT_SCHEDULE
+    return {**default, **{key: config[key] for key in default if key in config}}
 
 
 _CLIP_L: Config = {
+    "architectures": ("CLIPTextModel",),
     "vocab_size": 49408,
     "hidden_size": 768,
     "intermediate_size": 3072,
@@ -133,6 +156,7 @@ _CLIP_L: Config = {
     "hidden_act": "quick_gelu",
     "projection_dim": 768,
 }
+_PROJECTED: Config = {"architectures": ("CLIPTextModelWithProjection",)}
 _CLIP_H: Config = {
     **_CLIP_L,
     "hidden_size": 1024,
@@ -144,12 +168,24 @@ _CLIP_H: Config = {
 }
 _CLIP_G: Config = {
     **_CLIP_L,
+    **_PROJECTED,
     "hidden_size": 1280,
     "intermediate_size": 5120,
     "num_hidden_layers": 32,
     "num_attention_heads": 20,
     "hidden_act": "gelu",
     "projection_dim": 1280,
+}
+_T5_XXL: Config = {
+    "architectures": ("T5EncoderModel",),
+    "vocab_size": 32128,
+    "d_model": 4096,
+    "d_ff": 10240,
+    "d_kv": 64,
+    "num_layers": 24,
+    "num_heads": 64,
+    "feed_forward_proj": "gated-gelu",
+    "is_encoder_decoder": False,
 }
 _VAE: Config = {
     "in_channels": 3,
@@ -181,10 +217,10 @@ _UNET_SD1: Config = {
 }
 
 ARCHITECTURES: Mapping[str, Architecture] = {
-    "sd15": Architecture(name="sd15", unet=_UNET_SD1, vae=_VAE, text=(_CLIP_L,)),
+    "sd15": Architecture(name="sd15", denoiser=_UNET_SD1, vae=_VAE, text=(_CLIP_L,)),
     "sd21": Architecture(
         name="sd21",
-        unet={
+        denoiser={
             **_UNET_SD1,
             "cross_attention_dim": 1024,
             "attention_head_dim": (5, 10, 20, 20),
@@ -195,7 +231,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     ),
     "sdxl": Architecture(
         name="sdxl",
-        unet={
+        denoiser={
             "sample_size": 128,
             "in_channels": 4,
             "out_channels": 4,
@@ -211,9 +247,37 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             "addition_time_embed_dim": 256,
             "projection_class_embeddings_input_dim": 2816,
         },
-        # its decoder overflows in half precision, so pipelines run it in fp32 (force_upcast)
-        vae={**_VAE, "sample_size": 1024, "scaling_factor": 0.13025, "force_upcast": True},
+        vae={**_VAE, "sample_size": 1024, "scaling_factor": 0.13025},
         text=(_CLIP_L, _CLIP_G),
     ),
+    "sd3": Architecture(
+        name="sd3",
+        kind="SD3Transformer2DModel",
+        denoiser={
+            "sample_size": 128,
+            "patch_size": 2,
+            "in_channels": 16,
+            "out_channels": 16,
+            "num_layers": 24,
+            "attention_head_dim": 64,
+            "num_attention_heads": 24,
+            "joint_attention_dim": 4096,
+            "caption_projection_dim": 1536,
+            "pooled_projection_dim": 2048,
+            "pos_embed_max_size": 192,
+        },
+        vae={
+            **_VAE,
+            "sample_size": 1024,
+            "latent_channels": 16,
+            "scaling_factor": 1.5305,
+            "shift_factor": 0.0609,
+            "use_quant_conv": False,
+            "use_post_quant_conv": False,
+        },
+        text=({**_CLIP_L, **_PROJECTED}, _CLIP_G, _T5_XXL),
+        schedule=FLOW_SCHEDULE,
+    ),
 }
-"""Architectures by name, at their native size: SD1.5 and SD2.1 (base) at 512x512, SDXL at 1024x1024."""
+"""Architectures by name at their native size: SD1.5 and SD2.1 (base) at 512x512, SDXL and SD3 (medium) at
+1024x1024."""

@@ -8,28 +8,36 @@ from typing import Any
 
 import diffusers
 import transformers
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from megdt_opt.diffusers_architecture import Architecture, Config, known_schedule
+from megdt_opt.diffusers_architecture import KINDS, Architecture, Config, known_schedule
 from megdt_opt.errors import InvalidInput, WeightsError
 
-# diffusers' constructors and loaders carry no types
-_UNet: Any = diffusers.UNet2DConditionModel
+# diffusers' and transformers' constructors and loaders carry no types
 _Vae: Any = diffusers.AutoencoderKL
 _Pipeline: Any = diffusers.DiffusionPipeline
 _Scheduler: Any = diffusers.DDIMScheduler
-_Tokenizer: Any = transformers.CLIPTokenizer
+_Tokenizer: Any = transformers.AutoTokenizer
+_TEXT: Mapping[str, tuple[Any, Any]] = {
+    "CLIPTextModel": (transformers.CLIPTextModel, transformers.CLIPTextConfig),
+    "CLIPTextModelWithProjection": (transformers.CLIPTextModelWithProjection, transformers.CLIPTextConfig),
+    "T5EncoderModel": (transformers.T5EncoderModel, transformers.T5Config),
+}
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The networks of a pipeline, and the tokeniser where there is one."""
+    """The networks of a pipeline, and the tokenisers where there are any."""
 
-    unet: Any
+    denoiser: Any
     vae: Any
     text: tuple[Any, ...]
     schedule: Config
-    tokenizer: Any = None
+    tokenizers: tuple[Any, ...] | None = None
+
+    @property
+    def kind(self) -> str:
+        """Class of the denoiser."""
+        return type(self.denoiser).__name__
 
 
 def build(design: Architecture) -> Parts:
@@ -38,22 +46,24 @@ def build(design: Architecture) -> Parts:
     Raises
     ------
     InvalidInput
-        If diffusers or transformers refuse a configuration.
+        If the denoiser or a text model is of another class, or diffusers or transformers refuse a
+        configuration.
     """
+    if design.kind not in KINDS:
+        raise InvalidInput("architecture", design.kind, f"a denoiser of {KINDS}", "Name one of them.")
     try:
         # through from_config, which knows the defaults and turns lists of a JSON file into what it needs
-        unet = _UNet.from_config(dict(design.unet))
+        denoiser = getattr(diffusers, design.kind).from_config(dict(design.denoiser))
         vae = _Vae.from_config(dict(design.vae))
         text = []
-        for number, config in enumerate(design.text):
-            # every text encoder after the first gives the pooled conditioning through its projection
-            kind = CLIPTextModel if number == 0 else CLIPTextModelWithProjection
-            text.append(kind(CLIPTextConfig(**config)))
+        for config in design.text:
+            network, settings = _TEXT[config["architectures"][0]]
+            text.append(network(settings(**config)))
     except (TypeError, ValueError, KeyError) as error:
         raise InvalidInput(
             "architecture", design.name, "configurations that diffusers and transformers accept", f"{error}."
         ) from error
-    return Parts(unet, vae, tuple(text), design.schedule)
+    return Parts(denoiser, vae, tuple(text), design.schedule)
 
 
 def load_parts(path: str, options: Mapping[str, Any]) -> Parts:
@@ -64,7 +74,6 @@ def load_parts(path: str, options: Mapping[str, Any]) -> Parts:
     WeightsError
         If it cannot be found or loaded, or is of a kind that is not supported.
     """
-
     try:
         index = dict(_Pipeline.load_config(path, **_hub_only(options)))
     except Exception as error:  # the loaders raise many unrelated classes for "not there"
@@ -72,44 +81,51 @@ def load_parts(path: str, options: Mapping[str, Any]) -> Parts:
             f"pipeline {path!r}: not found ({type(error).__name__}). Pass a folder saved by diffusers, or "
             "the id of a model that this machine can download or has cached."
         ) from error
-    wanted = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}
-    for part, kind in wanted.items():
-        named = index.get(part)
-        if not isinstance(named, list | tuple) or named[1] != kind:
+    part = "transformer" if _present(index.get("transformer")) else "unet"
+    kind = _named(index, part)
+    names = [n for n in ("text_encoder", "text_encoder_2", "text_encoder_3") if _present(index.get(n))]
+    found = {part: kind, "vae": _named(index, "vae"), **{n: _named(index, n) for n in names}}
+    allowed: dict[str, tuple[str, ...]] = {part: KINDS, "vae": ("AutoencoderKL",)}
+    for name, named in found.items():
+        if named not in allowed.get(name, tuple(_TEXT)):
             raise WeightsError(
-                f"pipeline {path!r}: {part} is {named!r}; expected {kind}. Only U-Net pipelines with an "
-                "AutoencoderKL and CLIP text encoders (SD1.x, SD2.x, SDXL and their kin) are supported."
+                f"pipeline {path!r}: {name} is {named!r}; expected one of {allowed.get(name, tuple(_TEXT))}. "
+                "Supported are SD1.x, SD2.x, SDXL, SD3 and their kin."
             )
-    names = [n for n in ("text_encoder", "text_encoder_2") if _present(index.get(n))]
-    if not names:
-        raise WeightsError(f"pipeline {path!r}: no text encoder; expected one or two CLIP text models.")
-    kinds: dict[str, Any] = {
-        "CLIPTextModel": CLIPTextModel,
-        "CLIPTextModelWithProjection": CLIPTextModelWithProjection,
-    }
+    if "text_encoder" not in names:
+        raise WeightsError(f"pipeline {path!r}: no text encoder; expected at least one CLIP text model.")
     try:
-        unet = _UNet.from_pretrained(path, subfolder="unet", use_safetensors=True, **options)
+        denoiser = getattr(diffusers, kind).from_pretrained(
+            path, subfolder=part, use_safetensors=True, **options
+        )
         vae = _Vae.from_pretrained(path, subfolder="vae", use_safetensors=True, **options)
         text = tuple(
-            kinds[index[n][1]].from_pretrained(path, subfolder=n, use_safetensors=True, **options)
+            _TEXT[found[n]][0].from_pretrained(path, subfolder=n, use_safetensors=True, **options)
             for n in names
         )
-        schedule = _schedule(path, options)
-        tokenizer = (
-            _Tokenizer.from_pretrained(path, subfolder="tokenizer", **_hub_only(options))
-            if _present(index.get("tokenizer"))
-            else None
-        )
+        schedule = _Scheduler.load_config(path, subfolder="scheduler", **_hub_only(options))
+        tokenizers = _tokenizers(path, index, [n for n in names if found[n] == "T5EncoderModel"], options)
     except Exception as error:
         raise WeightsError(
             f"pipeline {path!r}: cannot be loaded ({type(error).__name__}: {_line(error)}). It needs "
-            "complete safetensors weights of unet, vae and text encoders; save or download it again."
+            "complete safetensors weights of denoiser, vae and text encoders; save or download it again."
         ) from error
-    return Parts(unet, vae, text, schedule, tokenizer)
+    return Parts(denoiser, vae, text, known_schedule(dict(schedule), kind), tokenizers)
 
 
-def _schedule(path: str, options: Mapping[str, Any]) -> Config:
-    return known_schedule(dict(_Scheduler.load_config(path, subfolder="scheduler", **_hub_only(options))))
+def _tokenizers(
+    path: str, index: Mapping[str, Any], t5: list[str], options: Mapping[str, Any]
+) -> tuple[Any, ...] | None:
+    """Tokeniser of the CLIP models, and of the T5 encoder where there is one; None without."""
+    folders = ["tokenizer", *(name.replace("text_encoder", "tokenizer") for name in t5)]
+    if not all(_present(index.get(folder)) for folder in folders):
+        return None
+    return tuple(_Tokenizer.from_pretrained(path, subfolder=f, **_hub_only(options)) for f in folders)
+
+
+def _named(index: Mapping[str, Any], part: str) -> str:
+    entry = index.get(part)
+    return str(entry[1]) if _present(entry) else "missing"
 
 
 def _present(entry: Any) -> bool:

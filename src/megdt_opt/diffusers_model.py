@@ -1,4 +1,4 @@
-"""Any U-Net latent diffusion model of diffusers behind the stages that are planned, timed and executed.
+"""Latent diffusion models of diffusers behind the stages that are planned, timed and executed.
 
 With `from_config` the weights are random, which changes no latency; with `from_pretrained` they are those
 of a pipeline folder or hub id that the user has.
@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from megdt_opt.diffusers_architecture import ARCHITECTURES, Architecture, architecture
+from megdt_opt.diffusers_denoisers import PASSES, region_multiple, token_width
 from megdt_opt.diffusers_loading import Parts, build, load_parts
-from megdt_opt.diffusers_sampling import SCHEDULERS, Sampler
+from megdt_opt.diffusers_sampling import FLOW_SCHEDULERS, SCHEDULERS, Sampler
+from megdt_opt.diffusers_text import TextEncoders
 from megdt_opt.errors import InvalidInput
 from megdt_opt.model_spec import ModelSpec
 
@@ -26,15 +28,8 @@ Rows = tuple[int, int]
 State = dict[str, Tensor]
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-_BOS, _EOS = 49406, 49407  # of CLIP's vocabulary
 _STEPS = 20
 _GUIDANCE = 7.5
-_PROMPTS = (
-    "a factory cell seen from above, two robots and a conveyor belt",
-    "a street crossing at noon with a red car and a bus",
-    "a warehouse with blue shelves and a forklift",
-    "an office with four desks, top view",
-)
 
 
 class DiffusersModel:
@@ -46,8 +41,7 @@ class DiffusersModel:
     Attributes
     ----------
     spec : ModelSpec
-        Shapes and sizes. A request is "state": 77 token numbers of the prompt, stored as floats (exact:
-        they are whole numbers below 2^24).
+        Shapes and sizes. A request holds the prompt's token numbers (`TextEncoders`).
     weights : str
         "random" or "trained".
     precision, device : str
@@ -64,12 +58,12 @@ class DiffusersModel:
         self.device = device
         self._parts = parts
         self._dtype = _DTYPES[precision]
-        # the autoencoders that overflow in half precision say so, and are kept in fp32 as pipelines do
-        self._vae_dtype = torch.float32 if parts.vae.config.force_upcast else self._dtype
-        for part in (parts.unet, *parts.text):
+        self._vae_dtype = torch.float32 if _overflows(parts) else self._dtype
+        for part in (parts.denoiser, *parts.text):
             _settle(part, device, self._dtype)
         _settle(parts.vae, device, self._vae_dtype)
-        self._channels_last(parts.unet, parts.vae)
+        self._channels_last(parts.denoiser, parts.vae)
+        self._text = _text(parts)
         self.spec = _spec(name, parts, pixels)
 
     @classmethod
@@ -92,7 +86,7 @@ class DiffusersModel:
         Parameters
         ----------
         model : str, Path or Architecture
-            "sd15", "sd21", "sdxl", a pipeline folder (only its configuration files are read), or an
+            "sd15", "sd21", "sdxl", "sd3", a pipeline folder (only its configuration files are read), or an
             `Architecture`.
         device : str
             Torch device.
@@ -142,8 +136,7 @@ class DiffusersModel:
         Raises
         ------
         WeightsError
-            If the pipeline cannot be found or loaded, or is none with a U-Net, an AutoencoderKL and CLIP
-            text encoders.
+            If the pipeline cannot be found or loaded, or is of another kind than SD1.x, SD2.x, SDXL and SD3.
         """
         parts = load_parts(str(path_or_id), options)
         last = str(path_or_id).rstrip("/").rsplit("/", 1)[-1]
@@ -154,7 +147,7 @@ class DiffusersModel:
     @property
     def real_requests(self) -> bool:
         """Whether prompts can be written as text, so that example pictures are such as users get."""
-        return self._parts.tokenizer is not None
+        return self._text.has_tokenizer
 
     def request(self, prompt: str) -> State:
         """Request of a text prompt.
@@ -164,25 +157,11 @@ class DiffusersModel:
         InvalidInput
             If the model has no tokeniser.
         """
-        if self._parts.tokenizer is None:
-            raise InvalidInput(
-                "prompt", prompt, "a model with a tokeniser", "Use from_pretrained, or example_requests."
-            )
-        ids = self._parts.tokenizer(
-            prompt, padding="max_length", max_length=self._length, truncation=True, return_tensors="pt"
-        ).input_ids
-        return {"state": ids.float()}
+        return self._text.from_prompt(prompt)
 
     def example_requests(self, count: int, seed: int = 0) -> list[State]:
         """Requests to time the model on: example prompts, or random tokens without a tokeniser."""
-        if self.real_requests:
-            return [self.request(_PROMPTS[(seed + n) % len(_PROMPTS)]) for n in range(count)]
-        generator = torch.Generator().manual_seed(seed)
-        high = min(_BOS, int(self._parts.text[0].config.vocab_size))
-        return [
-            {"state": torch.randint(1, high, (1, self._length), generator=generator).float()}
-            for _ in range(count)
-        ]
+        return self._text.examples(count, seed)
 
     # ---- stages
 
@@ -193,12 +172,13 @@ class DiffusersModel:
         Returns
         -------
         dict
-            "tokens" and "negative" (B, 77, width); with two text encoders also "pooled" and
+            "tokens" and "negative" (B, length, width); with several text encoders also "pooled" and
             "pooled_negative" (B, width).
         """
-        ids = _checked("state", request.get("state"), self.spec.request["state"]).to(self.device).long()
-        tokens, pooled = self._encode(ids)
-        negative, pooled_negative = self._encode(self._empty().expand_as(ids))
+        known = {n: _checked(n, request.get(n), shape) for n, shape in self.spec.request.items()}
+        batch = known["state"].shape[0]
+        tokens, pooled = self._text.encode(known, self.device)
+        negative, pooled_negative = self._text.encode(self._text.empty(batch), self.device)
         made = {"tokens": tokens, "negative": negative}
         if pooled is not None and pooled_negative is not None:
             made |= {"pooled": pooled, "pooled_negative": pooled_negative}
@@ -257,11 +237,12 @@ class DiffusersModel:
             raise InvalidInput(
                 "state", sorted(known), "a tensor named 'latent'", "Pass the state that start gives."
             )
-        embedded, extra = self._guided(conditioning, known["latent"].shape[0])
+        tokens, pooled = self._guided(conditioning, known["latent"].shape[0])
+        denoiser, once = self._parts.denoiser, PASSES[self._parts.kind]
 
         def predict(latent: Tensor, timestep: Tensor) -> Tensor:
             both = torch.cat([latent, latent]).to(self._dtype)
-            noise = self._parts.unet(both, timestep, embedded, added_cond_kwargs=extra, return_dict=False)[0]
+            noise = once(denoiser, both, timestep, tokens, pooled, self.spec.image_shape)
             free, told = noise.float().chunk(2)
             guided: Tensor = free + _GUIDANCE * (told - free)
             return guided
@@ -288,7 +269,8 @@ class DiffusersModel:
     def decode(self, latent: Tensor) -> Tensor:
         """Picture of a latent, uint8 (B, rows, columns, 3), on the model's device."""
         latent = _checked("latent", latent, self.spec.latent_shape).to(self.device, self._vae_dtype)
-        decoded = self._parts.vae.decode(latent / self._parts.vae.config.scaling_factor, return_dict=False)[0]
+        scale, shift = _scaling(self._parts.vae)
+        decoded = self._parts.vae.decode(latent / scale + shift, return_dict=False)[0]
         picture = ((decoded.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         shown: Tensor = picture.permute(0, 2, 3, 1).contiguous()
         return shown
@@ -299,50 +281,24 @@ class DiffusersModel:
         image = _checked("image", image, self.spec.image_shape).to(self.device)
         scaled = (image.permute(0, 3, 1, 2).float() / 127.5 - 1).to(self._vae_dtype)
         mode = self._parts.vae.encode(scaled).latent_dist.mode()
-        latent: Tensor = (mode * self._parts.vae.config.scaling_factor).float()
+        scale, shift = _scaling(self._parts.vae)
+        latent: Tensor = ((mode - shift) * scale).float()
         return latent
 
     # ---- internals
 
-    @property
-    def _length(self) -> int:
-        return int(self._parts.text[0].config.max_position_embeddings)
-
-    def _encode(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
-        if len(self._parts.text) == 1:
-            return self._parts.text[0](ids, return_dict=True).last_hidden_state.float(), None
-        hidden, pooled = [], None
-        for number, encoder in enumerate(self._parts.text):
-            # the second tokeniser pads with token 0 after the end of the prompt
-            given = ids if number == 0 else _padded(ids)
-            out = encoder(given, output_hidden_states=True, return_dict=True)
-            hidden.append(out.hidden_states[-2].float())
-            pooled = getattr(out, "text_embeds", pooled)
-        return torch.cat(hidden, dim=-1), None if pooled is None else pooled.float()
-
-    def _empty(self) -> Tensor:
-        last = int(self._parts.text[0].config.vocab_size) - 1
-        ids = torch.full((1, self._length), min(_EOS, last), dtype=torch.long, device=self.device)
-        ids[0, 0] = min(_BOS, last - 1)
-        return ids
-
-    def _guided(
-        self, conditioning: Mapping[str, Tensor], batch: int
-    ) -> tuple[Tensor, dict[str, Tensor] | None]:
-        """Conditioning of both passes, without and with the prompt, as the U-Net takes it."""
+    def _guided(self, conditioning: Mapping[str, Tensor], batch: int) -> tuple[Tensor, Tensor | None]:
+        """Conditioning of both passes, first without and then with the prompt."""
         found = {n: _checked(n, conditioning.get(n), s) for n, s in self.spec.conditioning.items()}
         for name, value in found.items():
             if value.shape[0] != batch:
                 raise InvalidInput(
                     name, tuple(value.shape), f"a batch of {batch}", "Pass one set for each latent."
                 )
-        embedded = torch.cat([found["negative"], found["tokens"]]).to(self.device, self._dtype)
+        tokens = torch.cat([found["negative"], found["tokens"]]).to(self.device, self._dtype)
         if "pooled" not in found:
-            return embedded, None
-        pooled = torch.cat([found["pooled_negative"], found["pooled"]]).to(self.device, self._dtype)
-        rows, columns, _ = self.spec.image_shape
-        sizes = torch.tensor([[rows, columns, 0, 0, rows, columns]], device=self.device, dtype=self._dtype)
-        return embedded, {"text_embeds": pooled, "time_ids": sizes.expand(2 * batch, -1)}
+            return tokens, None
+        return tokens, torch.cat([found["pooled_negative"], found["pooled"]]).to(self.device, self._dtype)
 
     def _sampler(self, scheduler: str, steps: int) -> Sampler:
         return _sampler(scheduler, steps, tuple(sorted(self._parts.schedule.items())))
@@ -374,39 +330,43 @@ def _sampler(scheduler: str, steps: int, schedule: tuple[tuple[str, Any], ...]) 
     return Sampler(scheduler, steps, dict(schedule))
 
 
-def _padded(ids: Tensor) -> Tensor:
-    """Tokens with zeros after the first end of text."""
-    ended = (ids == _EOS).int().cumsum(dim=1)
-    after = ended - (ids == _EOS).int() > 0
-    return ids.masked_fill(after, 0)
+def _overflows(parts: Parts) -> bool:
+    """Whether the decoder overflows in half precision: SDXL's, which pipelines therefore run in fp32."""
+    return bool(
+        parts.vae.config.force_upcast
+        and getattr(parts.denoiser.config, "addition_embed_type", None) == "text_time"
+    )
+
+
+def _scaling(vae: Any) -> tuple[float, float]:
+    """Scale and shift between the autoencoder's latents and the denoiser's."""
+    return float(vae.config.scaling_factor), float(getattr(vae.config, "shift_factor", None) or 0.0)
+
+
+def _text(parts: Parts) -> TextEncoders:
+    flow = parts.kind == "SD3Transformer2DModel"
+    return TextEncoders(parts.text, parts.tokenizers, width=token_width(parts.denoiser), padded=flow)
 
 
 def _spec(name: str, parts: Parts, pixels: int | None) -> ModelSpec:
-    scale = 2 ** (len(parts.vae.config.block_out_channels) - 1)
-    multiple = 2 ** (len(parts.unet.config.block_out_channels) - 1)
-    native = int(parts.unet.config.sample_size) * scale
-    side = native if pixels is None else pixels
+    vae, denoiser, text = parts.vae, parts.denoiser, _text(parts)
+    scale = 2 ** (len(vae.config.block_out_channels) - 1)
+    multiple = region_multiple(denoiser)
+    side = int(denoiser.config.sample_size) * scale if pixels is None else pixels
     if side < 1 or side % (scale * multiple):
         raise InvalidInput("pixels", side, f"a multiple of {scale * multiple} [pixel]", "Round it.")
-    length = int(parts.text[0].config.max_position_embeddings)
-    width = int(parts.unet.config.cross_attention_dim)
-    conditioning: dict[str, tuple[int, ...]] = {"tokens": (length, width), "negative": (length, width)}
-    if len(parts.text) > 1:
-        pooled = int(parts.text[-1].config.projection_dim)
-        conditioning |= {"pooled": (pooled,), "pooled_negative": (pooled,)}
-    vae = parts.vae
     return ModelSpec(
         name=name,
-        latent_shape=(int(parts.unet.config.in_channels), side // scale, side // scale),
+        latent_shape=(int(denoiser.config.in_channels), side // scale, side // scale),
         image_shape=(side, side, 3),
-        conditioning=conditioning,
-        request={"state": (length,)},
+        conditioning=text.conditioning,
+        request=text.request,
         passes_per_step=2,
         steps_default=_STEPS,
-        schedulers=SCHEDULERS,
+        schedulers=SCHEDULERS if "beta_start" in parts.schedule else FLOW_SCHEDULERS,
         weight_byte={
             "encode_prompt": _byte(*parts.text),
-            "denoise": _byte(parts.unet),
+            "denoise": _byte(denoiser),
             "decode": _byte(vae.decoder, vae.post_quant_conv),
             "sense": _byte(vae.encoder, vae.quant_conv),
         },

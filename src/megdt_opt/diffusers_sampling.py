@@ -1,4 +1,4 @@
-"""Samplers of diffusers that can stop and go on at any step: DDIM, Euler and DPM-Solver++ (2M).
+"""Samplers of diffusers that can stop and go on at any step: DDIM, Euler, DPM-Solver++ (2M), flow Euler.
 
 A state holds the latent and, for the multistep sampler, its last estimate of the clean latent; nothing is
 remembered between calls.
@@ -16,7 +16,10 @@ from torch import Tensor
 from megdt_opt.errors import InvalidInput
 
 SCHEDULERS = ("ddim", "euler", "dpmpp")
-"""Samplers offered."""
+"""Samplers of models that predict noise or velocity."""
+
+FLOW_SCHEDULERS = ("flow_euler",)
+"""Samplers of flow matching models."""
 
 HISTORY = "history"
 """Name of the multistep sampler's last clean estimate in a state."""
@@ -27,6 +30,7 @@ _CLASSES: Mapping[str, tuple[Any, Mapping[str, Any]]] = {
     "ddim": (diffusers.DDIMScheduler, {"clip_sample": False, "set_alpha_to_one": False}),
     "euler": (diffusers.EulerDiscreteScheduler, {}),
     "dpmpp": (diffusers.DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "solver_order": 2}),
+    "flow_euler": (diffusers.FlowMatchEulerDiscreteScheduler, {}),
 }
 
 
@@ -36,7 +40,7 @@ class Sampler:
     Parameters
     ----------
     scheduler : str
-        One of `SCHEDULERS`.
+        One of `SCHEDULERS` or `FLOW_SCHEDULERS`, as fits the schedule.
     steps : int
         Denoising steps of the chain [1].
     schedule : mapping
@@ -49,8 +53,9 @@ class Sampler:
     """
 
     def __init__(self, scheduler: str, steps: int, schedule: Mapping[str, Any]) -> None:
-        if scheduler not in SCHEDULERS:
-            raise InvalidInput("scheduler", scheduler, f"one of {SCHEDULERS}", "Choose one of them.")
+        offered = SCHEDULERS if "beta_start" in schedule else FLOW_SCHEDULERS
+        if scheduler not in offered:
+            raise InvalidInput("scheduler", scheduler, f"one of {offered}", "Choose one of them.")
         most = int(schedule["num_train_timesteps"])
         if not 1 <= steps <= most:
             raise InvalidInput("steps", steps, f"1 to {most} denoising steps", "Choose as many.")
@@ -62,6 +67,8 @@ class Sampler:
 
     def begin(self, noise: Tensor) -> Tensor:
         """Latent that a chain starts from, out of standard normal noise."""
+        if self._scheduler == "flow_euler":
+            return noise
         scaled: Tensor = noise * float(self._made.init_noise_sigma)
         return scaled
 
@@ -71,6 +78,9 @@ class Sampler:
             return latent
         if self._scheduler == "euler":
             return latent + noise * float(self._made.sigmas[first])
+        if self._scheduler == "flow_euler":
+            sigma = float(self._made.sigmas[first])
+            return (1.0 - sigma) * latent + sigma * noise
         level = float(self._made.alphas_cumprod[int(self._made.timesteps[first])])
         noised: Tensor = latent * level**0.5 + noise * (1.0 - level) ** 0.5
         return noised
@@ -98,7 +108,8 @@ class Sampler:
         latent = state["latent"]
         for step in range(first, first + count):
             timestep = stepper.timesteps[step]
-            noise = predict(stepper.scale_model_input(latent, timestep), timestep)
+            given = latent if self._scheduler == "flow_euler" else stepper.scale_model_input(latent, timestep)
+            noise = predict(given, timestep)
             latent = stepper.step(noise, timestep, latent, return_dict=False)[0]
         if self._scheduler == "dpmpp" and count > 0 and first + count < self.steps:
             return {"latent": latent, HISTORY: stepper.model_outputs[-1]}

@@ -23,7 +23,7 @@ from megdt_opt.rates import user_rate
 from megdt_opt.robustness import Robustness, robustness
 from megdt_opt.scenario import Scenario
 from megdt_opt.schedule import predict
-from megdt_opt.solve import solve
+from megdt_opt.solving import solve
 from megdt_opt.stages import Compute, Send, Stage, is_edge, leaves
 from megdt_opt.timing import TimingProfile
 

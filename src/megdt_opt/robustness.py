@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.baselines import fixed
 from megdt_opt.options import OptionTable
-from megdt_opt.solve import solve
+from megdt_opt.solving import solve
 
 CORNERS = (("low", "low"), ("low", "high"), ("high", "low"), ("high", "high"))
 """(edge, devices): every stage time at the low or at the high end of its interval."""

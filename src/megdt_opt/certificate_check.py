@@ -1,0 +1,269 @@
+"""Recomputing what a certificate's leaves prove, in rational or in floating arithmetic."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+
+from megdt_opt.certificate import Branch, Certificate, Leaf, Verdict, masks
+from megdt_opt.exact import LN2, log_bracket, sqrt_below
+from megdt_opt.problem import AllocationProblem
+from megdt_opt.solving.priced import priced
+from megdt_opt.solving.resources import Array, Resources
+
+_MARGIN = 1e-12
+"""Relative allowance for rounding in floating arithmetic, far above what K * O additions lose."""
+
+
+def provable_bound_s(
+    problem: AllocationProblem, resources: Resources, tree: Branch | Leaf, target_s: float
+) -> float:
+    """The bound that the leaves of a tree prove in floating arithmetic, with a margin [s].
+
+    For "max" it is at most `target_s`: the level at which the tree was grown.
+    """
+    found = list(masks(tree, resources.open))
+    if problem.objective == "sum":
+        return min(_values(problem, resources, found, None), default=np.inf)
+    bound = target_s
+    if _proves(problem, resources, found, bound):
+        return bound
+    # a tree that was cut short: the largest level that every leaf proves
+    low, high = 0.0, bound
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if _proves(problem, resources, found, middle) else (low, middle)
+    return low
+
+
+def check(certificate: Certificate, problem: AllocationProblem, *, exact: bool) -> Verdict:
+    """Verify a certificate; see `Certificate.verify`."""
+    if certificate.objective != problem.objective:
+        return Verdict(False, -np.inf, exact, 0, "the certificate is about another objective")
+    if not np.isfinite(certificate.bound_s):
+        return Verdict(False, -np.inf, exact, 0, "the bound is not a number")
+    resources = Resources.of(problem)
+    try:
+        # the mask is the problem's own: what limits within `resources` close is proven anew below
+        found = list(masks(certificate.tree, problem.open_options))
+    except (ValueError, IndexError) as error:
+        return Verdict(False, -np.inf, exact, 0, str(error))
+    if any(len(leaf.prices) != 3 or min(leaf.prices) < 0 for leaf, _ in found):
+        return Verdict(False, -np.inf, exact, len(found), "a leaf's prices are not three numbers of at least 0")
+    summed = problem.objective == "sum"
+    level = None if summed else certificate.bound_s
+    if exact:
+        proven = _exact_values(problem, resources, found, level)
+    else:
+        proven = _values(problem, resources, found, level)
+    if summed:
+        least = float(min(proven, default=np.inf))
+        return Verdict(
+            least >= certificate.bound_s - abs(certificate.bound_s) * _MARGIN * (not exact),
+            least,
+            exact,
+            len(found),
+            "" if least >= certificate.bound_s else "a leaf proves less than the bound",
+        )
+    holds = all(value > 0 for value in proven)
+    return Verdict(
+        holds, certificate.bound_s if holds else -np.inf, exact, len(found),
+        "" if holds else "a leaf does not rule out the bound's level",
+    )  # fmt: skip
+
+
+def _proves(
+    problem: AllocationProblem, resources: Resources, found: list[tuple[Leaf, np.ndarray]], level: float
+) -> bool:
+    return all(value > 0 for value in _values(problem, resources, found, level))
+
+
+def _values(
+    problem: AllocationProblem,
+    resources: Resources,
+    found: list[tuple[Leaf, np.ndarray]],
+    level: float | None,
+) -> list[float]:
+    """Bound of each leaf for "sum", excess over the prices' sum for "max"; rounded down by the margin."""
+    tables: dict[tuple[float, ...], Array] = {}
+    values = []
+    for leaf, mask in found:
+        if leaf.prices not in tables:
+            tables[leaf.prices] = priced(problem, resources, np.array(leaf.prices), level).cost
+        least = np.where(mask, tables[leaf.prices], np.inf).min(axis=1)
+        total, prices = float(least.sum()), sum(leaf.prices)
+        values.append(total - prices - _MARGIN * (abs(total) + prices) if np.isfinite(total) else np.inf)
+    return values
+
+
+def _exact_values(
+    problem: AllocationProblem,
+    resources: Resources,
+    found: list[tuple[Leaf, np.ndarray]],
+    level: float | None,
+) -> list[Fraction | float]:
+    tables: dict[tuple[float, ...], _ExactTable] = {}
+    values: list[Fraction | float] = []
+    for leaf, mask in found:
+        table = tables.setdefault(leaf.prices, _ExactTable(problem, resources, leaf.prices, level))
+        total: Fraction | float = Fraction(0)
+        for k in range(problem.users):
+            least = min((table.cost(k, int(o)) for o in np.flatnonzero(mask[k])), default=float("inf"))
+            if least == float("inf"):
+                total = float("inf")
+                break
+            total += least
+        values.append(total if total == float("inf") else total - sum(map(Fraction, leaf.prices)))
+    return values
+
+
+class _ExactTable:
+    """Rational lower bounds of the priced costs at given prices."""
+
+    def __init__(
+        self, problem: AllocationProblem, resources: Resources, prices: tuple[float, ...], level: float | None
+    ) -> None:
+        self.problem = problem
+        self.prices = [Fraction(p) for p in prices]
+        self.level = None if level is None else Fraction(level)
+        # multipliers and shares come from floats: any multiplier yields a bound, any share a tangent
+        self.hint = priced(problem, resources, np.array(prices), level)
+        self.float_lo = resources.lo
+        self._known: dict[tuple[int, int], Fraction | float] = {}
+
+    @cached_property
+    def budgets(self) -> tuple[Fraction, Fraction, Fraction]:
+        p = self.problem
+        return Fraction(p.uplink_hz), Fraction(p.edge_capacity), Fraction(p.downlink_hz)
+
+    def cost(self, k: int, o: int) -> Fraction | float:
+        """Lower bound of the cost of an option; infinite where it is proven closed."""
+        if (k, o) not in self._known:
+            self._known[k, o] = self._cost(k, o)
+        return self._known[k, o]
+
+    def _cost(self, k: int, o: int) -> Fraction | float:
+        p = self.problem
+        weight, fixed, branch = (Fraction(float(v)) for v in (p.weights[k], p.fixed_s[k, o], p.branch_s[k, o]))
+        hard = float(p.hard_deadline_s[k])
+        limit = None if np.isinf(hard) else Fraction(hard) - fixed
+        parts = [part for i in range(3) if (part := self._part(i, k, o)) is not None]
+        tau = limit
+        if self.level is not None:
+            tau = self.level / weight - fixed
+            tau = tau if limit is None else min(tau, limit)
+        if tau is not None and (tau < branch or (parts and tau <= 0)):
+            return float("inf")
+        if any(part.closed for part in parts):
+            return float("inf")
+        if tau is not None and parts and sum(part.least_time for part in parts) > tau:
+            return float("inf")
+        mu = Fraction(float(self.hint.mu[k, o])) if parts else Fraction(0)
+        total = sum((part.phi(mu) for part in parts), Fraction(0))
+        if self.level is not None:
+            return total - mu * tau if parts and tau is not None else Fraction(0)
+        if not parts:
+            return weight * (fixed + branch)
+        if mu <= weight:
+            return weight * fixed + total + (weight - mu) * branch
+        if limit is None:  # no multiplier above the weight is needed without a limit
+            mu = weight
+            return weight * fixed + sum((part.phi(mu) for part in parts), Fraction(0))
+        return weight * fixed + total + (weight - mu) * limit
+
+    def _part(self, i: int, k: int, o: int) -> _Part | None:
+        p = self.problem
+        demand = float((p.uplink_bit, p.edge_work_s, p.downlink_bit)[i][k, o])
+        if demand == 0:
+            return None
+        budget, price = self.budgets[i], self.prices[i]
+        hi = Fraction(1)
+        if i == 1 and np.isfinite(p.share_caps[k]):
+            hi = min(hi, Fraction(float(p.share_caps[k])) / budget)
+        airtime = None
+        if i == 0 and p.uplink_airtime_max_s is not None:
+            airtime = Fraction(float(p.uplink_airtime_max_s[k, o]))
+        if i == 1:
+            return _Linear(price, Fraction(demand) / budget, hi, None)
+        side = "uplink" if i == 0 else "downlink"
+        efficiency = getattr(p, f"{side}_efficiency")
+        if efficiency is not None:
+            return _Linear(price, Fraction(demand) / (Fraction(float(efficiency[k])) * budget), hi, airtime)
+        gamma = Fraction(float(getattr(p, f"{side}_snr_hz")[k])) / budget
+        share = float(self.hint.x[i, k, o])
+        return _Shannon(
+            price, Fraction(demand) / budget * LN2[0], hi, gamma, share, airtime, float(self.float_lo[i, k, o])
+        )
+
+
+class _Part:
+    """One resource of one option: phi(mu) = min over shares of price * x + mu * time(x), bounded below."""
+
+    closed: bool
+    least_time: Fraction
+
+    def phi(self, mu: Fraction) -> Fraction:
+        raise NotImplementedError
+
+
+class _Linear(_Part):
+    """time = a / x on [lo, hi]."""
+
+    def __init__(self, price: Fraction, a: Fraction, hi: Fraction, airtime: Fraction | None) -> None:
+        self.price, self.a, self.hi = price, a, hi
+        self.lo = Fraction(0) if airtime is None else a / airtime
+        self.closed = self.lo > hi
+        self.least_time = a / hi
+
+    def phi(self, mu: Fraction) -> Fraction:
+        return _hyperbola(self.price, mu * self.a, self.lo, self.hi)
+
+
+class _Shannon(_Part):
+    """time = a / R(x) with R(x) = x log1p(gamma / x) <= alpha + beta x, the tangent at x0 (R is concave)."""
+
+    def __init__(
+        self,
+        price: Fraction,
+        a: Fraction,
+        hi: Fraction,
+        gamma: Fraction,
+        share: float,
+        airtime: Fraction | None,
+        float_lo: float,
+    ) -> None:
+        self.price, self.a, self.hi = price, a, hi
+        x0 = Fraction(share) if share > 0 else hi
+        u = gamma / x0
+        self.alpha = gamma / (1 + u)
+        self.beta = log_bracket(1 + u)[1] - u / (1 + u)
+        fastest = hi * log_bracket(1 + gamma / hi)[1]
+        self.least_time = a / fastest
+        self.closed = airtime is not None and a / airtime > fastest
+        self.lo = Fraction(0)
+        if airtime is not None and float_lo > 0:
+            guess = Fraction(float_lo) * (1 - Fraction(1, 10**12))
+            # a share is at least `guess` if even its rate, rounded up, is too small for the airtime
+            if guess * log_bracket(1 + gamma / guess)[1] <= a / airtime:
+                self.lo = guess
+
+    def phi(self, mu: Fraction) -> Fraction:
+        if self.beta <= 0:
+            return mu * self.least_time
+        # y = alpha + beta x: price (y - alpha) / beta + mu a / y
+        slope = self.price / self.beta
+        low, high = self.alpha + self.beta * self.lo, self.alpha + self.beta * self.hi
+        return _hyperbola(slope, mu * self.a, low, high) - slope * self.alpha
+
+
+def _hyperbola(price: Fraction, area: Fraction, low: Fraction, high: Fraction) -> Fraction:
+    """A rational at most the minimum of price * x + area / x on [low, high]."""
+    if area == 0:
+        return price * low
+    if area >= price * high * high:
+        return price * high + area / high
+    if low > 0 and area <= price * low * low:
+        return price * low + area / low
+    return 2 * sqrt_below(price * area)

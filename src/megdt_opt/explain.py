@@ -1,0 +1,127 @@
+"""Why a problem has no solution: which users, which limits, in their units."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from megdt_opt.errors import Infeasible
+from megdt_opt.problem import AllocationProblem
+from megdt_opt.units import show
+
+if TYPE_CHECKING:
+    from megdt_opt.solving.resources import Resources
+
+
+def no_option(problem: AllocationProblem, resources: Resources) -> Infeasible:
+    """The error for users without an open option."""
+    users = tuple(int(k) for k in np.flatnonzero(~resources.open.any(axis=1)))
+    limits = []
+    for k in users:
+        limits.append(f"user {k}: {_what_closes(problem, resources, k)}")
+    return Infeasible("no option is left for " + "; ".join(limits), users=users, limits=tuple(limits))
+
+
+def _what_closes(problem: AllocationProblem, resources: Resources, k: int) -> str:
+    allowed = problem.allowed_mask[k]
+    if not allowed.any():
+        return "every option is forbidden by `allowed`"
+    reasons = []
+    for side in ("downlink", "uplink"):
+        needs = getattr(problem, f"{side}_bit")[k][allowed] > 0
+        efficiency, snr = getattr(problem, f"{side}_efficiency"), getattr(problem, f"{side}_snr_hz")
+        law = efficiency if efficiency is not None else snr
+        if needs.any() and getattr(problem, f"{side}_hz") == 0:
+            reasons.append(f"{side}_hz = 0 Hz, which {int(needs.sum())} options need")
+        elif needs.any() and law is not None and law[k] == 0:
+            name = "efficiency = 0 bit/s/Hz" if efficiency is not None else "snr = 0 Hz"
+            reasons.append(f"{side} {name}, which {int(needs.sum())} options need")
+    needs = problem.edge_work_s[k][allowed] > 0
+    if needs.any() and problem.edge_capacity == 0:
+        reasons.append(f"edge_capacity = 0, which {int(needs.sum())} options need")
+    if problem.uplink_airtime_max_s is not None:
+        most = float(problem.uplink_airtime_max_s[k][allowed].max())
+        reasons.append(f"uplink airtime of at most {show(most, 's')} is too short even with the whole uplink band")
+    return "; ".join(reasons) or "every option that is allowed needs a resource that is not there"
+
+
+def not_together(problem: AllocationProblem, resources: Resources) -> Infeasible:
+    """The error for hard limits that cannot be kept together; names a smallest conflicting set of users.
+
+    Users are taken out one at a time (deletion filter); what is left conflicts, and any one user fewer does not.
+    """
+    limited = [int(k) for k in np.flatnonzero(np.isfinite(problem.hard_deadline_s))]
+    if problem.uplink_airtime_max_s is not None:
+        limited = list(range(problem.users))
+    core = list(limited)
+    for k in limited:
+        rest = [other for other in core if other != k]
+        if rest and not _keeps(problem, rest):
+            core = rest
+    limits = []
+    for k in core:
+        words = []
+        if np.isfinite(problem.hard_deadline_s[k]):
+            words.append(f"deadline {show(float(problem.hard_deadline_s[k]), 's')}")
+        if problem.uplink_airtime_max_s is not None:
+            words.append(f"uplink airtime at most {show(float(problem.uplink_airtime_max_s[k].max()), 's')}")
+        limits.append(f"user {k}: " + ", ".join(words))
+    needed = _least_stretch(problem, core)
+    hint = f" They could be met together if every one of these deadlines were {needed:.4g} times as long." if needed else ""
+    budgets = f"{show(problem.uplink_hz, 'Hz')} uplink, {show(problem.downlink_hz, 'Hz')} downlink, {problem.edge_capacity:g} edge"
+    return Infeasible(
+        f"these limits cannot be kept together on {budgets}: " + "; ".join(limits) + "." + hint,
+        users=tuple(core),
+        limits=tuple(limits),
+    )
+
+
+def _part(problem: AllocationProblem, users: list[int]) -> AllocationProblem:
+    """The problem of some of the users."""
+
+    def cut(value: np.ndarray | None) -> np.ndarray | None:
+        return None if value is None else value[users]
+
+    return AllocationProblem(
+        fixed_s=problem.fixed_s[users],
+        downlink_bit=problem.downlink_bit[users],
+        uplink_bit=problem.uplink_bit[users],
+        edge_work_s=problem.edge_work_s[users],
+        downlink_hz=problem.downlink_hz,
+        uplink_hz=problem.uplink_hz,
+        edge_capacity=problem.edge_capacity,
+        device_branch_s=cut(problem.device_branch_s),
+        allowed=problem.allowed_mask[users],
+        edge_share_max=cut(problem.edge_share_max),
+        downlink_efficiency=cut(problem.downlink_efficiency),
+        uplink_efficiency=cut(problem.uplink_efficiency),
+        downlink_snr_hz=cut(problem.downlink_snr_hz),
+        uplink_snr_hz=cut(problem.uplink_snr_hz),
+        uplink_airtime_max_s=cut(problem.uplink_airtime_max_s),
+        weight=1.0 / np.where(np.isfinite(problem.hard_deadline_s), problem.hard_deadline_s, 1e9)[users],
+        objective="max",
+    )
+
+
+def _lateness(problem: AllocationProblem, users: list[int]) -> float:
+    """Least max of L / deadline over these users alone; infinite where airtime limits clash."""
+    from megdt_opt.solving.branching import close
+    from megdt_opt.solving.resources import Resources
+
+    part = _part(problem, users)
+    try:
+        return close(part, Resources.of(part), gap=1e-6, time_limit_s=20.0).incumbent.objective
+    except Infeasible:
+        return float("inf")
+
+
+def _keeps(problem: AllocationProblem, users: list[int]) -> bool:
+    return _lateness(problem, users) <= 1.0
+
+
+def _least_stretch(problem: AllocationProblem, users: list[int]) -> float | None:
+    if not users:
+        return None
+    late = _lateness(problem, users)
+    return late if np.isfinite(late) and late > 1 else None

@@ -1,0 +1,7 @@
+"""Routes from a problem to an allocation."""
+
+from __future__ import annotations
+
+from megdt_opt.solving.dispatch import methods, solve
+
+__all__ = ["methods", "solve"]

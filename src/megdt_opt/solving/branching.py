@@ -1,0 +1,324 @@
+"""The price method: bounds from prices, closed by a branch tree whose leaves prove the asked gap."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.certificate import Branch, Certificate, Leaf
+from megdt_opt.errors import Infeasible, InvalidInput
+from megdt_opt.explain import no_option, not_together
+from megdt_opt.problem import AllocationProblem
+from megdt_opt.solving.incumbent import Incumbent
+from megdt_opt.solving.pool import Mask, Pool
+from megdt_opt.solving.resources import Array, Resources
+
+_ROOT_PASSES = 60
+_NODE_PASSES = 8
+_LEAF_PASSES = 200
+_LEAST_GAP = 1e-10
+_EXCESS = 1e-11
+"""What the priced cost of "max" must exceed the budgets by: far above rounding, far below the gap."""
+
+_POLISHING = 6
+_NEIGHBOURS = 48
+_MOST_NODES = 1_000_000
+
+
+@dataclass
+class _Node:
+    mask: Mask
+    tree: Branch | Leaf | None = None
+    parent: Branch | None = None
+    place: int = 0
+
+
+@dataclass
+class Closed:
+    """What the search proved.
+
+    Parameters
+    ----------
+    incumbent : Incumbent
+        The best allocation.
+    bound : float
+        Certified lower bound of the objective [s].
+    certificate : Certificate
+    nodes, passes : int
+        Nodes of the tree and price vectors tried [1].
+    """
+
+    incumbent: Incumbent
+    bound: float
+    certificate: Certificate
+    nodes: int
+    passes: int
+
+
+@dataclass
+class _Search:
+    problem: AllocationProblem
+    resources: Resources
+    gap: float
+    deadline: float
+    incumbent: Incumbent
+    pool: Pool = field(init=False)
+    box: float = field(init=False)
+    nodes: int = 0
+    passes: int = 0
+
+    def __post_init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Set the level that the incumbent asks for; tables of "max" depend on it."""
+        best = self.incumbent.objective
+        if self.problem.objective == "max":
+            old = getattr(self, "pool", None)
+            self.pool = old.relevel(self.target) if old is not None else Pool(self.problem, self.resources, self.target)
+            self.box = 1.0
+        else:
+            if not hasattr(self, "pool"):
+                self.pool = Pool(self.problem, self.resources, None)
+            self.box = 4.0 * best
+
+    @property
+    def target(self) -> float:
+        """Objective that must be proven out of reach [s]."""
+        return self.incumbent.objective * (1.0 - self.gap)
+
+    @property
+    def goal(self) -> float:
+        """Value of the pool that proves it."""
+        return self.target if self.problem.objective == "sum" else _EXCESS
+
+    def try_sets(self, sets: NDArray[np.int64]) -> None:
+        """Offer option sets to the incumbent; a better one lowers the target."""
+        if self.incumbent.offer(sets):
+            self.reset()
+
+    def polish(self, mask: Mask) -> None:
+        """Switch single users among the options that the prices do not rule out, while it helps."""
+        for _ in range(_POLISHING):
+            value, _, _ = self.pool.values(mask)
+            best = int(value.argmax())
+            slack = (self.incumbent.objective if self.pool.summed else 0.0) - value[best]
+            extra = self.pool.reduced_costs(best, mask)
+            extra[np.arange(len(extra)), self.incumbent.option] = np.inf
+            user, option = np.nonzero(extra <= slack)
+            order = np.argsort(extra[user, option])[:_NEIGHBOURS]
+            sets = np.tile(self.incumbent.option, (len(order), 1))
+            sets[np.arange(len(order)), user[order]] = option[order]
+            before = self.incumbent.objective
+            self.try_sets(sets)
+            if self.incumbent.objective >= before or self.out_of_time:
+                break
+
+    @property
+    def out_of_time(self) -> bool:
+        return time.monotonic() > self.deadline
+
+
+def close(problem: AllocationProblem, resources: Resources, *, gap: float, time_limit_s: float | None) -> Closed:
+    """Minimise "max" or "sum" and prove it.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    resources : Resources
+        The problem, scaled.
+    gap : float
+        Relative gap to prove [1].
+    time_limit_s : float, optional
+        After this the tree is cut short; its bound then proves a larger gap [s].
+
+    Raises
+    ------
+    InvalidInput
+        For the objectives "mixed" and "missed".
+    Infeasible
+        Where a user has no open option, or the hard limits cannot be met together.
+    """
+    if problem.objective not in ("max", "sum"):
+        raise InvalidInput("objective", problem.objective, "'max' or 'sum' with method 'prices'", "Use 'enumerate'.")
+    if not resources.open.any(axis=1).all():
+        raise no_option(problem, resources)
+    deadline = np.inf if time_limit_s is None else time.monotonic() + time_limit_s
+    incumbent = Incumbent(problem, resources)
+    incumbent.start()
+    if not np.isfinite(incumbent.objective):
+        raise not_together(problem, resources)
+    search = _Search(problem, resources, max(gap, _LEAST_GAP), deadline, incumbent)
+    return _run(search)
+
+
+def _run(search: _Search) -> Closed:
+    root = _Node(mask=search.resources.open.copy())
+    for prices in search.incumbent.seed_prices():
+        search.pool.add(prices)
+    _bound_root(search, root.mask)
+    groups = dominance(search.problem, search.resources)
+    done: list[tuple[_Node, Array | None]] = []
+    stack = [root]
+    top: list[Branch | Leaf] = []
+    while stack:
+        node = stack.pop()
+        search.nodes += 1
+        if search.out_of_time or search.nodes > _MOST_NODES:
+            done.append((node, _best_prices(search, node.mask)))
+            _attach(node, Leaf(prices=tuple(map(float, done[-1][1]))), top)
+            continue
+        proof = _fathom(search, node.mask, groups)
+        if proof is not None:
+            _attach(node, Leaf(prices=tuple(float(p) for p in proof)), top)
+            continue
+        user, parts = _split(search, node.mask, groups)
+        branch = Branch(user=user, groups=tuple(tuple(int(o) for o in np.flatnonzero(part)) for part in parts), children=[])
+        _attach(node, branch, top)
+        branch.children.extend([None] * len(parts))
+        for place, part in enumerate(parts):
+            mask = node.mask.copy()
+            mask[user] = part
+            stack.append(_Node(mask=mask, parent=branch, place=place))
+    certificate = Certificate.seal(search.problem, search.resources, top[0], search.target)
+    return Closed(
+        incumbent=search.incumbent,
+        bound=min(certificate.bound_s, search.incumbent.objective),
+        certificate=certificate,
+        nodes=search.nodes,
+        passes=len(search.pool.prices),
+    )
+
+
+def _attach(node: _Node, tree: Branch | Leaf, top: list[Branch | Leaf]) -> None:
+    if node.parent is None:
+        top.append(tree)
+    else:
+        node.parent.children[node.place] = tree
+
+
+def _bound_root(search: _Search, mask: Mask) -> None:
+    """Good prices and a good incumbent before the tree grows."""
+    for _ in range(12):
+        before = search.incumbent.objective
+        search.pool.improve(mask, search.goal, search.box, _ROOT_PASSES)
+        value, _, options = search.pool.values(mask)
+        order = np.argsort(-value)[:24]
+        search.try_sets(np.unique(options[order], axis=0))
+        if search.incumbent.objective >= before * (1 - 1e-9) or search.out_of_time:
+            break
+    search.polish(mask)
+    search.pool.add(search.incumbent.prices)
+    search.pool.improve(mask, search.goal, search.box, _ROOT_PASSES)
+
+
+def _best_prices(search: _Search, mask: Mask) -> Array:
+    value, _, _ = search.pool.values(mask)
+    return search.pool.prices[int(value.argmax())]
+
+
+def _fathom(search: _Search, mask: Mask, groups: NDArray[np.int64]) -> Array | None:
+    """Prices that prove a mask out of reach, or None."""
+    value, _, options = search.pool.values(mask)
+    best = int(value.argmax())
+    if value[best] >= search.goal:
+        return search.pool.prices[best]
+    if _single(mask, groups):
+        return _settle(search, mask, groups)
+    reached, best, _, _ = search.pool.improve(mask, search.goal, search.box, _NODE_PASSES)
+    if reached >= search.goal:
+        return search.pool.prices[best]
+    before = search.incumbent.objective
+    search.try_sets(options[[int(value.argmax())]])
+    if search.incumbent.objective < before:
+        return _fathom(search, mask, groups)
+    return None
+
+
+def _single(mask: Mask, groups: NDArray[np.int64]) -> bool:
+    """Whether every user has one group of options left: the best of it is known."""
+    heads = mask & (groups == np.arange(mask.shape[1]))
+    return bool((heads.sum(axis=1) <= 1).all())
+
+
+def _settle(search: _Search, mask: Mask, groups: NDArray[np.int64]) -> Array:
+    """Evaluate the one option set that is left; its own prices prove its value."""
+    heads = mask & (groups == np.arange(mask.shape[1]))
+    option = np.where(heads.any(axis=1), heads.argmax(axis=1), mask.argmax(axis=1))
+    search.try_sets(option[None])
+    prices = search.incumbent.prices_of(option)
+    if prices is not None:
+        index = search.pool.add(prices)
+        value, _, _ = search.pool.values(mask)
+        if value[index] >= search.goal:
+            return search.pool.prices[index]
+    # the set cannot meet the hard limits, or its prices are at a corner: cutting planes find the proof
+    box = search.box
+    for _ in range(6):
+        reached, best, _, _ = search.pool.improve(mask, search.goal, box, _LEAF_PASSES)
+        if reached >= search.goal:
+            break
+        box *= 1.0 if not search.pool.summed else 100.0
+    return search.pool.prices[best]
+
+
+def _split(search: _Search, mask: Mask, groups: NDArray[np.int64]) -> tuple[int, list[NDArray[np.bool_]]]:
+    """The user most torn between two options, and the two sides of a cut between them."""
+    _, best, _, weights = search.pool.improve(mask, search.goal, search.box, 0)
+    _, _, options = search.pool.values(mask)
+    heads = mask & (groups == np.arange(mask.shape[1]))
+    total = weights.sum()
+    weights = weights / total if total > 0 else np.eye(len(weights))[best]
+    most, chosen = -1.0, -1
+    pair = (0, 0)
+    for k in range(mask.shape[0]):
+        if heads[k].sum() <= 1:
+            continue
+        share = np.bincount(options[:, k], weights=weights, minlength=mask.shape[1])
+        first = int(share.argmax())
+        rest = share.copy()
+        rest[first] = -1.0
+        rest[~heads[k]] = -1.0
+        second = int(rest.argmax())
+        torn = float(max(rest[second], 0.0)) + 1e-9 * float(heads[k].sum())
+        if torn > most:
+            most, chosen, pair = torn, k, (first, second)
+    k, (first, second) = chosen, pair
+    demand = np.concatenate([search.resources.a[:, k], search.problem.fixed_s[None, k], search.problem.branch_s[None, k]])
+    spread = np.ptp(demand[:, mask[k]], axis=1)
+    unit = demand / np.where(spread > 0, spread, 1.0)[:, None]
+    along = (unit[:, second] - unit[:, first]) @ unit
+    middle = 0.5 * (along[first] + along[second])
+    far = mask[k] & (along > middle)
+    # a dominated option goes with the one that dominates it
+    far = mask[k] & far[groups[k]]
+    if not far.any() or (far == mask[k]).all():
+        far = mask[k] & (groups[k] == groups[k, second])
+        if (far == mask[k]).all():
+            far = mask[k] & (groups[k] != groups[k, first])
+    return k, [far, mask[k] & ~far]
+
+
+def dominance(problem: AllocationProblem, resources: Resources) -> NDArray[np.int64]:
+    """For each user and option the option that is at least as good in every term, (K, O); itself if there is none."""
+    users, options = problem.users, problem.options
+    head = np.tile(np.arange(options), (users, 1))
+    for k in range(users):
+        terms = np.vstack(
+            [problem.fixed_s[k], problem.branch_s[k], resources.a[:, k], resources.lo[:1, k]]
+        )
+        index = np.flatnonzero(resources.open[k])
+        # sorted so that an option comes after every other that dominates it
+        order = index[np.lexsort(terms[:, index])]
+        kept: list[int] = []
+        for o in order:
+            for other in kept:
+                if (terms[:, other] <= terms[:, o]).all():
+                    head[k, o] = other
+                    break
+            else:
+                kept.append(int(o))
+    return head

@@ -1,0 +1,150 @@
+"""One door to all routes: what they return is evaluated anew, and nothing they claim is believed."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from importlib import resources as files
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.allocation import Allocation, RawSolution, relative_gap
+from megdt_opt.certificate import Certificate
+from megdt_opt.errors import InvalidInput, SolverFailure
+from megdt_opt.problem import AllocationProblem, evaluate
+from megdt_opt.solving.branching import close
+from megdt_opt.solving.enumeration import enumerate_options
+from megdt_opt.solving.resources import Array, Resources
+from megdt_opt.solving.shares import best_shares
+from megdt_opt.tolerances import SOLVER
+
+
+def methods() -> tuple[str, ...]:
+    """Names that `solve` takes as its method."""
+    folder = files.files("megdt_opt").joinpath("formulations")
+    names = [f.name.removesuffix(".py") for f in folder.iterdir() if f.name.endswith(".py")]
+    return ("auto", "prices", "enumerate", *sorted(n for n in names if not n.startswith("_")))
+
+
+def solve(
+    problem: AllocationProblem, method: str = "auto", gap: float = 1e-6, time_limit_s: float | None = None
+) -> Allocation:
+    """Choose the options and shares of all users.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    method : str
+        "auto", "prices" (certified bound), "enumerate" (small cases), or a formulation's file name.
+    gap : float
+        Relative gap to prove [1].
+    time_limit_s : float, optional
+        Limit on the solution [s].
+
+    Raises
+    ------
+    InvalidInput
+        For an unknown method, or one that does not take this problem.
+    Infeasible
+        Where a user has no open option or the hard limits cannot be kept together; names users and limits.
+    SolverFailure
+        Where a backend fails.
+    """
+    if not (np.isfinite(gap) and gap >= 0):
+        raise InvalidInput("gap", gap, "a finite number of at least 0 [1]", "Use the default 1e-6.")
+    if time_limit_s is not None and not (np.isfinite(time_limit_s) and time_limit_s > 0):
+        raise InvalidInput("time_limit_s", time_limit_s, "a time above 0 [s]", "Leave it out for no limit.")
+    if method == "auto":
+        method = "prices" if problem.objective in ("max", "sum") else "enumerate"
+    begin = time.perf_counter()
+    scaled = Resources.of(problem)
+    built = time.perf_counter()
+    if method == "prices":
+        closed = close(problem, scaled, gap=gap, time_limit_s=time_limit_s)
+        best = closed.incumbent
+        message = f"{closed.nodes} nodes, {closed.passes} price vectors"
+        return _allocation(
+            problem, best.option, best.x, closed.bound, "certificate", gap, method, built - begin,
+            time.perf_counter() - built, closed.certificate, message,
+        )  # fmt: skip
+    if method == "enumerate":
+        best = enumerate_options(problem, scaled)
+        # every set was tried, so the best is its own bound; no certificate stands behind it
+        return _allocation(
+            problem, best.option, best.x, best.objective, "enumeration", gap, method, built - begin,
+            time.perf_counter() - built, None, "every option set was tried",
+        )  # fmt: skip
+    if method not in methods():
+        raise InvalidInput("method", method, f"one of {methods()}", "Choose one of them.")
+    route = importlib.import_module(f"megdt_opt.formulations.{method}")
+    raw: RawSolution = route.solve(problem, gap=gap, time_limit_s=time_limit_s)
+    return _from_raw(problem, scaled, raw, method, gap)
+
+
+def _from_raw(
+    problem: AllocationProblem, scaled: Resources, raw: RawSolution, method: str, gap: float
+) -> Allocation:
+    option = np.asarray(raw.option, dtype=np.int64)
+    if option.shape != (problem.users,) or not scaled.open[np.arange(problem.users), option].all():
+        raise SolverFailure(f"{method} returned options that are not open: {option.tolist()}")
+    if problem.objective == "missed":
+        raise InvalidInput("objective", "missed", "'max', 'sum' or 'mixed'", "It is not offered by formulations yet.")
+    # the shares for the found options are optimal in closed form or by a convex program: solvers keep cones only
+    # within their tolerance, so their shares can violate a limit or waste a little
+    found = best_shares(problem, scaled, option[None])
+    if not np.isfinite(found.objective[0]):
+        raise SolverFailure(f"{method} returned options that cannot keep the limits: {option.tolist()}")
+    bound = -np.inf if raw.bound is None else raw.bound
+    source = "none" if raw.bound is None else "solver"
+    return _allocation(
+        problem, option, found.x[0], bound, source, gap, method, raw.build_s, raw.solve_s, None, raw.message
+    )
+
+
+def _allocation(
+    problem: AllocationProblem,
+    option: NDArray[np.int64],
+    x: Array,
+    bound: float,
+    source: str,
+    gap: float,
+    method: str,
+    build_s: float,
+    solve_s: float,
+    certificate: Certificate | None,
+    message: str,
+) -> Allocation:
+    up, edge, down = _within(x[0], problem.uplink_hz), _within(x[1], problem.edge_capacity), _within(x[2], problem.downlink_hz)
+    edge = np.minimum(edge, problem.share_caps)
+    found = evaluate(problem, option, down, up, edge)
+    if found.violation > SOLVER:
+        raise SolverFailure(f"{method} returned shares that break a limit by {found.violation:.2e} relatively")
+    # a solver's bound may exceed the truth by its tolerance; a reported bound never exceeds the objective
+    lower = min(bound, found.objective_s)
+    reached = relative_gap(found.objective_s, lower) if np.isfinite(lower) else np.inf
+    proven = source in ("certificate", "enumeration") and reached <= gap + 1e-12
+    return Allocation(
+        option=option,
+        downlink_hz=down,
+        uplink_hz=up,
+        edge_share=edge,
+        latency_s=found.latency_s,
+        objective_s=found.objective_s,
+        lower_bound_s=lower,
+        gap=reached,
+        status="optimal" if proven else "feasible",
+        method=method,
+        bound_source=source,
+        build_s=build_s,
+        solve_s=solve_s,
+        certificate=certificate,
+        message=message,
+    )
+
+
+def _within(x: Array, budget: float) -> Array:
+    """Shares in the budget's unit, summing to at most the budget."""
+    share = np.where(x > 0, x, 0.0) * budget
+    total = share.sum()
+    return share * (budget / total) if total > budget else share

@@ -1,0 +1,178 @@
+"""Least priced cost of each option, for given prices of the scaled budgets.
+
+With prices l >= 0 the users part. For "sum" an option costs
+
+    c(l) = min over shares of  w (fixed + max(branch, T(x))) + l . x,      T(x) = sum of the times,
+
+for "max" at a deadline D it costs the least l . x that meets it. Both are the maximum over mu >= 0 of a concave
+function: with phi_i(mu) = min over x in [lo, hi] of l x + mu t_i(x),
+
+    sum: w fixed + sum phi_i(mu) + (w - mu) * (branch if mu <= w else limit),
+    max: sum phi_i(mu) - mu tau,
+
+so every mu gives a lower bound; that is what a certificate recomputes. By weak duality (the budgets' constraints are
+relaxed with prices l) sum_k min_o c - sum l is a lower bound of "sum", and sum_k min_o c > sum l proves that no
+allocation meets the deadline D.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.problem import AllocationProblem
+from megdt_opt.solving.resources import Array, Resources, speed
+
+_HALVINGS = 80
+_SPAN = 1e36
+
+
+@dataclass(frozen=True)
+class Priced:
+    """Costs of all options at given prices.
+
+    Parameters
+    ----------
+    cost : array, (K, O)
+        Least priced cost [s for "sum", 1 for "max"]; infinite where the option is closed.
+    x : array, (3, K, O)
+        Shares at which it is attained: the slope of the cost in the prices.
+    mu : array, (K, O)
+        Multiplier of the time at which it is attained.
+    """
+
+    cost: Array
+    x: Array
+    mu: Array
+
+
+def priced(problem: AllocationProblem, resources: Resources, prices: Array, level_s: float | None = None) -> Priced:
+    """Costs at prices, (3,).
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    resources : Resources
+    prices : array, (3,)
+        Of the scaled budgets, >= 0.
+    level_s : float, optional
+        The deadline D on w L for "max" [s]; None means "sum".
+    """
+    w = problem.weights[:, None]
+    limit = problem.hard_deadline_s[:, None] - problem.fixed_s
+    branch = problem.branch_s
+    busy = (resources.a > 0).any(axis=0)
+    if level_s is None:
+        possible = resources.open & (branch <= limit)
+        x, t = _minimisers(resources, prices, np.broadcast_to(w, busy.shape))
+        mu = np.where(busy, w, 0.0)
+        # the time wanted: the branch if the priced time is shorter, the limit if it is longer
+        early, late = possible & busy & (t < branch), possible & busy & (t > limit)
+        wanted = np.where(early, branch, np.where(late, limit, 1.0))
+        mu, x, reached = _match(resources, prices, wanted, early | late, mu, x)
+        possible &= reached | early
+        t = _total(resources, x)
+        cost = w * problem.fixed_s + (prices[:, None, None] * x).sum(axis=0) + w * np.maximum(branch, np.where(busy, t, 0.0))
+        return Priced(np.where(possible, cost, np.inf), x, mu)
+    tau = np.minimum(level_s / w - problem.fixed_s, limit)
+    possible = resources.open & (tau >= branch) & ((tau > 0) | ~busy)
+    wanted = np.where(possible & busy, tau, 1.0)
+    start = np.ones(busy.shape)
+    mu, x, reached = _match(resources, prices, wanted, possible & busy, start, np.zeros_like(resources.a))
+    possible &= reached
+    cost = np.where(busy, (prices[:, None, None] * x).sum(axis=0), 0.0)
+    return Priced(np.where(possible, cost, np.inf), x, mu)
+
+
+def _total(resources: Resources, x: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(resources.a > 0, resources.a / speed(x, resources.gamma[:, :, None]), 0.0).sum(axis=0)
+
+
+def _minimisers(resources: Resources, prices: Array, mu: Array) -> tuple[Array, Array]:
+    """argmin of l x + mu a / R(x) within [lo, hi], (3, K, O), and the total time there, (K, O)."""
+    a, hi = resources.a, resources.hi[:, :, None]
+    price = prices[:, None, None]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio = np.where(price > 0, mu * a / np.where(price > 0, price, 1.0), np.inf)
+        x = np.sqrt(ratio)
+        for i in range(3):
+            curved = np.isfinite(resources.gamma[i])
+            if curved.any() and prices[i] > 0:
+                x[i][curved] = _shannon_minimiser(ratio[i][curved], resources.gamma[i][curved][:, None])
+    x = np.where(a > 0, np.clip(x, resources.lo, hi), 0.0)
+    return x, _total(resources, x)
+
+
+def _shannon_minimiser(ratio: Array, gamma: Array) -> Array:
+    """x with R(x)^2 / R'(x) = ratio for R(x) = x log1p(gamma / x).
+
+    With u = gamma / x it reads u^2 (log1p(u) - u / (1 + u)) / log1p(u)^2 = gamma^2 / ratio; the left side is close to a
+    power of u, so Newton on the logarithms settles in a few steps.
+    """
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        target = np.log(gamma) * 2 - np.log(ratio)
+        z = np.where(target < 0, 0.5 * (target + np.log(2.0)), 0.5 * target + 0.5 * np.log1p(np.maximum(target, 0) / 2))
+        for _ in range(12):
+            u = np.exp(np.clip(z, -300, 300))
+            log = np.log1p(u)
+            # log1p(u) - u / (1 + u) loses digits at small u: series u^2/2 - 2u^3/3 + 3u^4/4
+            bend = np.where(u < 1e-3, u * u * (0.5 - u * (2 / 3 - 0.75 * u)), log - u / (1 + u))
+            f = 2 * np.log(u) + np.log(bend) - 2 * np.log(log) - target
+            slope = 2 + (u * u / (1 + u) ** 2) / bend - 2 * u / ((1 + u) * log)
+            move = np.clip(f / slope, -3.0, 3.0)
+            z = z - np.where(np.isfinite(move), move, 0.0)
+        x = gamma / np.exp(np.clip(z, -300, 300))
+    return np.where(ratio > 0, x, 0.0)
+
+
+def _match(
+    resources: Resources, prices: Array, wanted: Array, where: NDArray[np.bool_], mu: Array, x: Array
+) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Multiplier at which the total time equals `wanted`; False where it stays longer even at x = hi."""
+    reached = np.ones(where.shape, bool)
+    if not where.any():
+        return mu, x, reached
+    mu, x = mu.copy(), x.copy()
+    k, o = np.nonzero(where)
+    part = Resources(
+        a=resources.a[:, k, o][:, :, None],
+        gamma=resources.gamma[:, k],
+        lo=resources.lo[:, k, o][:, :, None],
+        hi=resources.hi[:, k],
+        open=resources.open[k, o][:, None],
+    )
+    goal = wanted[k, o][:, None]
+    root = np.sqrt(prices[:, None, None] * part.a).sum(axis=0)
+    guess = (root / goal) ** 2
+    xs, t = _minimisers(part, prices, guess)
+    good = np.abs(t - goal) <= 1e-14 * goal
+    if not good.all():
+        rest = ~good[:, 0]
+        some = Resources(part.a[:, rest], part.gamma[:, rest], part.lo[:, rest], part.hi[:, rest], part.open[rest])
+        found, settled = _bisect(some, prices, goal[rest], guess[rest])
+        guess[rest] = found
+        xs_rest, t_rest = _minimisers(some, prices, found)
+        xs[:, rest] = xs_rest
+        fastest = _total(some, np.where(some.a > 0, some.hi[:, :, None], 0.0))
+        ok = np.ones(len(k), bool)
+        ok[rest] = (fastest <= goal[rest])[:, 0]
+        reached[k, o] = ok
+        del settled, t_rest
+    mu[k, o] = guess[:, 0]
+    x[:, k, o] = xs[:, :, 0]
+    return mu, x, reached
+
+
+def _bisect(part: Resources, prices: Array, goal: Array, guess: Array) -> tuple[Array, Array]:
+    """Bisection in log mu for total time <= goal, ending on the side that keeps the goal."""
+    centre = np.maximum(guess, 1e-200)
+    low, high = np.log(centre) - np.log(_SPAN), np.log(centre) + np.log(_SPAN)
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        _, t = _minimisers(part, prices, np.exp(middle))
+        slow = t > goal
+        low, high = np.where(slow, middle, low), np.where(slow, high, middle)
+    return np.exp(high), high - low

@@ -1,0 +1,122 @@
+"""The core problem with every budget scaled to 1.
+
+A resource i is uplink (0), edge (1) or downlink (2). A user's share of it is x = share / budget in [lo, hi], and its
+time is t = a / R(x): R(x) = x for linear rates and for compute, R(x) = x log1p(gamma / x) for the Shannon law. R is
+concave and increasing, so t is convex and decreasing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.problem import AllocationProblem
+from megdt_opt.rates import shannon_band
+
+Array = NDArray[np.float64]
+
+RESOURCES = ("uplink", "edge", "downlink")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Scaled resources of a problem.
+
+    Parameters
+    ----------
+    a : array, (3, K, O)
+        Demand [s]: the time at R = 1.
+    gamma : array, (3, K)
+        SNR-bandwidth product over the band [1]; infinite marks the law R(x) = x.
+    lo : array, (3, K, O)
+        Least share [1], from the airtime limit.
+    hi : array, (3, K)
+        Largest share [1]: the cap, at most the whole budget.
+    open : array of bool, (K, O)
+        Options that some share within [lo, hi] serves.
+    """
+
+    a: Array
+    gamma: Array
+    lo: Array
+    hi: Array
+    open: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, problem: AllocationProblem) -> Resources:
+        """Scale a problem."""
+        users, options = problem.users, problem.options
+        a = np.zeros((3, users, options))
+        gamma = np.full((3, users), np.inf)
+        for i, side in ((0, "uplink"), (2, "downlink")):
+            budget, bits = getattr(problem, f"{side}_hz"), getattr(problem, f"{side}_bit")
+            efficiency, snr = getattr(problem, f"{side}_efficiency"), getattr(problem, f"{side}_snr_hz")
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                if snr is not None:
+                    # gamma = 0 stands for an unreachable user; its demanding options are closed
+                    a[i] = bits * np.log(2.0) / budget
+                    gamma[i] = snr / budget
+                elif efficiency is not None:
+                    a[i] = bits / (efficiency[:, None] * budget)
+            a[i][bits == 0] = 0.0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            a[1] = np.where(problem.edge_work_s > 0, problem.edge_work_s / problem.edge_capacity, 0.0)
+            hi = np.ones((3, users))
+            hi[1] = np.minimum(problem.share_caps / problem.edge_capacity, 1.0)
+        is_open = problem.open_options & np.isfinite(a).all(axis=0)
+        a[:, ~is_open] = 0.0
+        lo = np.zeros_like(a)
+        if problem.uplink_airtime_max_s is not None:
+            lo[0] = _least_share(a[0], gamma[0], problem.uplink_airtime_max_s)
+            is_open &= lo[0] <= hi[0][:, None]
+        gamma = np.where(np.isfinite(gamma), gamma, np.inf)
+        return cls(a=a, gamma=gamma, lo=np.where(is_open, lo, 0.0), hi=hi, open=is_open)
+
+    @property
+    def linear(self) -> bool:
+        """Whether every law is R(x) = x."""
+        return bool(np.isinf(self.gamma).all())
+
+    def pick(self, option: NDArray[np.int64]) -> tuple[Array, Array, Array, Array]:
+        """a, gamma, lo, hi of chosen options (S, K), each with shape (S, 3, K)."""
+        rows = np.arange(self.a.shape[1])
+        shape = (option.shape[0], 3, option.shape[1])
+        a = self.a[:, rows, option].transpose(1, 0, 2)
+        lo = self.lo[:, rows, option].transpose(1, 0, 2)
+        return a, np.broadcast_to(self.gamma, shape), lo, np.broadcast_to(self.hi, shape)
+
+
+def _least_share(a: Array, gamma: Array, limit_s: Array) -> Array:
+    """x with a / R(x) = limit, (K, O); 0 without demand."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        needed = np.where(a > 0, a / limit_s, 0.0)  # = R(x)
+        if np.isinf(gamma).all():
+            return needed
+        shannon = shannon_band(needed / np.log(2.0), np.where(np.isinf(gamma), 1.0, gamma)[:, None])
+        return np.where(np.isinf(gamma)[:, None], needed, shannon)
+
+
+def speed(x: Array, gamma: Array) -> Array:
+    """R(x)."""
+    linear = np.isinf(gamma)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        g = np.where(linear, 1.0, gamma)
+        curved = np.where(x > 0, x * np.log1p(g / np.where(x > 0, x, 1.0)), 0.0)
+    return np.where(linear, x, curved)
+
+
+def time_and_slopes(x: Array, a: Array, gamma: Array) -> tuple[Array, Array, Array]:
+    """t = a / R(x) and its first and second derivative, 0 where a = 0; x > 0 there."""
+    x = np.where(a > 0, x, 1.0)
+    linear = np.isinf(gamma)
+    if linear.all():
+        t = a / x
+        return t, -t / x, 2 * t / (x * x)
+    u = np.where(linear, 1.0, gamma) / x
+    r = np.where(linear, x, x * np.log1p(u))
+    r1 = np.where(linear, 1.0, np.log1p(u) - u / (1 + u))
+    r2 = np.where(linear, 0.0, -(u * u) / (x * (1 + u) ** 2))
+    t = a / r
+    return t, -t * r1 / r, t * (2 * (r1 / r) ** 2 - r2 / r)
