@@ -132,7 +132,12 @@ class Certificate:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `from_dict` reads back."""
-        return {"format": FORMAT, "objective": self.objective, "bound_s": self.bound_s, "tree": _plain(self.tree)}
+        return {
+            "format": FORMAT,
+            "objective": self.objective,
+            "bound_s": self.bound_s,
+            "tree": _plain(self.tree),
+        }
 
     @classmethod
     def from_dict(cls, data: Any) -> Certificate:
@@ -151,7 +156,9 @@ class Certificate:
                 raise ValueError("bound_s")
             return cls(str(data["objective"]), bound, _tree(data["tree"]))
         except (KeyError, TypeError, ValueError, RecursionError) as error:
-            raise InvalidInput("certificate", "its contents", f"the format {FORMAT!r}", f"Mend: {error}.") from None
+            raise InvalidInput(
+                "certificate", "its contents", f"the format {FORMAT!r}", f"Mend: {error}."
+            ) from None
 
     def save(self, path: str | Path) -> None:
         """Write as JSON, whole or not at all."""

@@ -51,7 +51,9 @@ def check(certificate: Certificate, problem: AllocationProblem, *, exact: bool) 
     except (ValueError, IndexError) as error:
         return Verdict(False, -np.inf, exact, 0, str(error))
     if any(len(leaf.prices) != 3 or min(leaf.prices) < 0 for leaf, _ in found):
-        return Verdict(False, -np.inf, exact, len(found), "a leaf's prices are not three numbers of at least 0")
+        return Verdict(
+            False, -np.inf, exact, len(found), "a leaf's prices are not three numbers of at least 0"
+        )
     summed = problem.objective == "sum"
     level = None if summed else certificate.bound_s
     if exact:
@@ -146,7 +148,9 @@ class _ExactTable:
 
     def _cost(self, k: int, o: int) -> Fraction | float:
         p = self.problem
-        weight, fixed, branch = (Fraction(float(v)) for v in (p.weights[k], p.fixed_s[k, o], p.branch_s[k, o]))
+        weight, fixed, branch = (
+            Fraction(float(v)) for v in (p.weights[k], p.fixed_s[k, o], p.branch_s[k, o])
+        )
         hard = float(p.hard_deadline_s[k])
         limit = None if np.isinf(hard) else Fraction(hard) - fixed
         parts = [part for i in range(3) if (part := self._part(i, k, o)) is not None]
@@ -194,7 +198,13 @@ class _ExactTable:
         gamma = Fraction(float(getattr(p, f"{side}_snr_hz")[k])) / budget
         share = float(self.hint.x[i, k, o])
         return _Shannon(
-            price, Fraction(demand) / budget * LN2[0], hi, gamma, share, airtime, float(self.float_lo[i, k, o])
+            price,
+            Fraction(demand) / budget * LN2[0],
+            hi,
+            gamma,
+            share,
+            airtime,
+            float(self.float_lo[i, k, o]),
         )
 
 

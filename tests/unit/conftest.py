@@ -7,7 +7,7 @@ import pytest
 from megdt_opt.model_spec import ModelSpec
 
 
-@pytest.fixture()
+@pytest.fixture
 def spec() -> ModelSpec:
     return ModelSpec(
         name="small",

@@ -26,7 +26,7 @@ def terms(option: Option, setting: Setting):  # type: ignore[no-untyped-def]
     return latency_terms(program(option, setting), compute_s=compute_s, send_bit=lambda leaf: BIT, propagation_s=0.001)
 
 
-@pytest.fixture()
+@pytest.fixture
 def setting(spec: ModelSpec) -> Setting:
     return Setting(spec=spec, scheduler="dpmpp", steps=10, device="phone")
 

@@ -78,7 +78,11 @@ class _Search:
         best = self.incumbent.objective
         if self.problem.objective == "max":
             old = getattr(self, "pool", None)
-            self.pool = old.relevel(self.target) if old is not None else Pool(self.problem, self.resources, self.target)
+            self.pool = (
+                old.relevel(self.target)
+                if old is not None
+                else Pool(self.problem, self.resources, self.target)
+            )
             self.box = 1.0
         else:
             if not hasattr(self, "pool"):
@@ -122,7 +126,9 @@ class _Search:
         return time.monotonic() > self.deadline
 
 
-def close(problem: AllocationProblem, resources: Resources, *, gap: float, time_limit_s: float | None) -> Closed:
+def close(
+    problem: AllocationProblem, resources: Resources, *, gap: float, time_limit_s: float | None
+) -> Closed:
     """Minimise "max" or "sum" and prove it.
 
     Parameters
@@ -143,7 +149,9 @@ def close(problem: AllocationProblem, resources: Resources, *, gap: float, time_
         Where a user has no open option, or the hard limits cannot be met together.
     """
     if problem.objective not in ("max", "sum"):
-        raise InvalidInput("objective", problem.objective, "'max' or 'sum' with method 'prices'", "Use 'enumerate'.")
+        raise InvalidInput(
+            "objective", problem.objective, "'max' or 'sum' with method 'prices'", "Use 'enumerate'."
+        )
     if not resources.open.any(axis=1).all():
         raise no_option(problem, resources)
     deadline = np.inf if time_limit_s is None else time.monotonic() + time_limit_s
@@ -151,7 +159,8 @@ def close(problem: AllocationProblem, resources: Resources, *, gap: float, time_
     incumbent.start()
     if not np.isfinite(incumbent.objective):
         raise not_together(problem, resources)
-    search = _Search(problem, resources, max(gap, _LEAST_GAP), deadline, incumbent)
+    # a little less than asked, so that rounding cannot push the reported gap over it
+    search = _Search(problem, resources, max(0.95 * gap, _LEAST_GAP), deadline, incumbent)
     return _run(search)
 
 
@@ -161,24 +170,26 @@ def _run(search: _Search) -> Closed:
         search.pool.add(prices)
     _bound_root(search, root.mask)
     groups = dominance(search.problem, search.resources)
-    done: list[tuple[_Node, Array | None]] = []
     stack = [root]
     top: list[Branch | Leaf] = []
     while stack:
         node = stack.pop()
         search.nodes += 1
         if search.out_of_time or search.nodes > _MOST_NODES:
-            done.append((node, _best_prices(search, node.mask)))
-            _attach(node, Leaf(prices=tuple(map(float, done[-1][1]))), top)
+            _attach(node, Leaf(prices=_plain(_best_prices(search, node.mask))), top)
             continue
         proof = _fathom(search, node.mask, groups)
         if proof is not None:
-            _attach(node, Leaf(prices=tuple(float(p) for p in proof)), top)
+            _attach(node, Leaf(prices=_plain(proof)), top)
             continue
         user, parts = _split(search, node.mask, groups)
-        branch = Branch(user=user, groups=tuple(tuple(int(o) for o in np.flatnonzero(part)) for part in parts), children=[])
+        branch = Branch(
+            user=user,
+            groups=tuple(tuple(int(o) for o in np.flatnonzero(part)) for part in parts),
+            children=[],
+        )
         _attach(node, branch, top)
-        branch.children.extend([None] * len(parts))
+        branch.children.extend([Leaf(prices=())] * len(parts))  # each is replaced when its turn comes
         for place, part in enumerate(parts):
             mask = node.mask.copy()
             mask[user] = part
@@ -191,6 +202,10 @@ def _run(search: _Search) -> Closed:
         nodes=search.nodes,
         passes=len(search.pool.prices),
     )
+
+
+def _plain(prices: Array) -> tuple[float, ...]:
+    return tuple(float(p) for p in prices)
 
 
 def _attach(node: _Node, tree: Branch | Leaf, top: list[Branch | Leaf]) -> None:
@@ -287,7 +302,9 @@ def _split(search: _Search, mask: Mask, groups: NDArray[np.int64]) -> tuple[int,
         if torn > most:
             most, chosen, pair = torn, k, (first, second)
     k, (first, second) = chosen, pair
-    demand = np.concatenate([search.resources.a[:, k], search.problem.fixed_s[None, k], search.problem.branch_s[None, k]])
+    demand = np.concatenate(
+        [search.resources.a[:, k], search.problem.fixed_s[None, k], search.problem.branch_s[None, k]]
+    )
     spread = np.ptp(demand[:, mask[k]], axis=1)
     unit = demand / np.where(spread > 0, spread, 1.0)[:, None]
     along = (unit[:, second] - unit[:, first]) @ unit
@@ -307,9 +324,7 @@ def dominance(problem: AllocationProblem, resources: Resources) -> NDArray[np.in
     users, options = problem.users, problem.options
     head = np.tile(np.arange(options), (users, 1))
     for k in range(users):
-        terms = np.vstack(
-            [problem.fixed_s[k], problem.branch_s[k], resources.a[:, k], resources.lo[:1, k]]
-        )
+        terms = np.vstack([problem.fixed_s[k], problem.branch_s[k], resources.a[:, k], resources.lo[:1, k]])
         index = np.flatnonzero(resources.open[k])
         # sorted so that an option comes after every other that dominates it
         order = index[np.lexsort(terms[:, index])]

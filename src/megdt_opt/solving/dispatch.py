@@ -89,7 +89,9 @@ def _from_raw(
     if option.shape != (problem.users,) or not scaled.open[np.arange(problem.users), option].all():
         raise SolverFailure(f"{method} returned options that are not open: {option.tolist()}")
     if problem.objective == "missed":
-        raise InvalidInput("objective", "missed", "'max', 'sum' or 'mixed'", "It is not offered by formulations yet.")
+        raise InvalidInput(
+            "objective", "missed", "'max', 'sum' or 'mixed'", "It is not offered by formulations yet."
+        )
     # the shares for the found options are optimal in closed form or by a convex program: solvers keep cones only
     # within their tolerance, so their shares can violate a limit or waste a little
     found = best_shares(problem, scaled, option[None])
@@ -115,11 +117,17 @@ def _allocation(
     certificate: Certificate | None,
     message: str,
 ) -> Allocation:
-    up, edge, down = _within(x[0], problem.uplink_hz), _within(x[1], problem.edge_capacity), _within(x[2], problem.downlink_hz)
+    up, edge, down = (
+        _within(x[0], problem.uplink_hz),
+        _within(x[1], problem.edge_capacity),
+        _within(x[2], problem.downlink_hz),
+    )
     edge = np.minimum(edge, problem.share_caps)
     found = evaluate(problem, option, down, up, edge)
     if found.violation > SOLVER:
-        raise SolverFailure(f"{method} returned shares that break a limit by {found.violation:.2e} relatively")
+        raise SolverFailure(
+            f"{method} returned shares that break a limit by {found.violation:.2e} relatively"
+        )
     # a solver's bound may exceed the truth by its tolerance; a reported bound never exceeds the objective
     lower = min(bound, found.objective_s)
     reached = relative_gap(found.objective_s, lower) if np.isfinite(lower) else np.inf

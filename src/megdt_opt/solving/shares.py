@@ -81,7 +81,11 @@ def _objective(problem: AllocationProblem, latency: Array) -> Array:
     if problem.objective == "max":
         return weighted.max(axis=1)
     total = weighted.sum(axis=1)
-    return total if problem.objective == "sum" else total + float(problem.max_weight or 0.0) * weighted.max(axis=1)
+    return (
+        total
+        if problem.objective == "sum"
+        else total + float(problem.max_weight or 0.0) * weighted.max(axis=1)
+    )
 
 
 def _square_root_rule(
@@ -209,7 +213,9 @@ def _inside(model: _Model) -> tuple[Array, NDArray[np.bool_]]:
     lo = np.where(model.needs, model.lo, 0.0)
     free = 1.0 - lo.sum(axis=2, keepdims=True)
     x = np.minimum(lo + 0.9 * free / count, lo + 0.9 * (model.hi - lo))
-    good = (free[:, :, 0] > 1e-12).all(axis=1) & (~model.needs | (model.hi - model.lo > 1e-12)).all(axis=(1, 2))
+    good = (free[:, :, 0] > 1e-12).all(axis=1) & (~model.needs | (model.hi - model.lo > 1e-12)).all(
+        axis=(1, 2)
+    )
     return np.where(model.needs, x, 0.0), good
 
 
@@ -350,9 +356,7 @@ def _longest(model: _Model, p: _Point, step: _Point, t: Array) -> Array:
     length = np.ones(len(t))
 
     def at(size: Array) -> _Point:
-        return _Point(
-            p.x + size[:, None, None] * step.x, p.s + size[:, None] * step.s, p.d + size * step.d
-        )
+        return _Point(p.x + size[:, None, None] * step.x, p.s + size[:, None] * step.s, p.d + size * step.d)
 
     def merit(q: _Point) -> Array:
         total = t * model.objective(q)
