@@ -144,10 +144,7 @@ def next_best(
     for k in range(problem.users):
         own = table.options[int(option[k])]
         alike = np.array(
-            [
-                o.mechanism == own.mechanism and o.cut == own.cut and o.share == own.share
-                for o in table.options
-            ]
+            [o.mechanism == own.mechanism and o.cut == own.cut and o.share == own.share for o in table.options]
         )
         allowed = problem.allowed_mask.copy()
         allowed[k] &= ~alike

@@ -156,9 +156,7 @@ class Certificate:
                 raise ValueError("bound_s")
             return cls(str(data["objective"]), bound, _tree(data["tree"]))
         except (KeyError, TypeError, ValueError, RecursionError) as error:
-            raise InvalidInput(
-                "certificate", "its contents", f"the format {FORMAT!r}", f"Mend: {error}."
-            ) from None
+            raise InvalidInput("certificate", "its contents", f"the format {FORMAT!r}", f"Mend: {error}.") from None
 
     def save(self, path: str | Path) -> None:
         """Write as JSON, whole or not at all."""

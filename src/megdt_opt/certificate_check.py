@@ -17,9 +17,7 @@ _MARGIN = 1e-12
 """Relative allowance for rounding in floating arithmetic, far above what K * O additions lose."""
 
 
-def provable_bound_s(
-    problem: AllocationProblem, resources: Resources, tree: Branch | Leaf, target_s: float
-) -> float:
+def provable_bound_s(problem: AllocationProblem, resources: Resources, tree: Branch | Leaf, target_s: float) -> float:
     """The bound that the leaves of a tree prove in floating arithmetic, with a margin [s].
 
     For "max" it is at most `target_s`: the level at which the tree was grown.
@@ -51,15 +49,11 @@ def check(certificate: Certificate, problem: AllocationProblem, *, exact: bool) 
     except (ValueError, IndexError) as error:
         return Verdict(False, -np.inf, exact, 0, str(error))
     if any(len(leaf.prices) != 3 or min(leaf.prices) < 0 for leaf, _ in found):
-        return Verdict(
-            False, -np.inf, exact, len(found), "a leaf's prices are not three numbers of at least 0"
-        )
+        return Verdict(False, -np.inf, exact, len(found), "a leaf's prices are not three numbers of at least 0")
     summed = problem.objective == "sum"
     level = None if summed else certificate.bound_s
-    if exact:
-        proven = _exact_values(problem, resources, found, level)
-    else:
-        proven = _values(problem, resources, found, level)
+    values = _exact_values if exact else _values
+    proven = values(problem, resources, found, level)
     if summed:
         least = float(min(proven, default=np.inf))
         return Verdict(
@@ -148,9 +142,7 @@ class _ExactTable:
 
     def _cost(self, k: int, o: int) -> Fraction | float:
         p = self.problem
-        weight, fixed, branch = (
-            Fraction(float(v)) for v in (p.weights[k], p.fixed_s[k, o], p.branch_s[k, o])
-        )
+        weight, fixed, branch = (Fraction(float(v)) for v in (p.weights[k], p.fixed_s[k, o], p.branch_s[k, o]))
         hard = float(p.hard_deadline_s[k])
         limit = None if np.isinf(hard) else Fraction(hard) - fixed
         parts = [part for i in range(3) if (part := self._part(i, k, o)) is not None]

@@ -57,9 +57,7 @@ class PathLoss:
             Where the distance is below the reference distance of 1 m or not finite.
         """
         if not (math.isfinite(distance_m) and distance_m >= 1.0):
-            raise InvalidInput(
-                "distance_m", distance_m, "at least the reference distance of 1 m", "Move the user."
-            )
+            raise InvalidInput("distance_m", distance_m, "at least the reference distance of 1 m", "Move the user.")
         reference_db = 20 * math.log10(4 * math.pi * self.carrier_hz / SPEED_OF_LIGHT_M_PER_S)
         return reference_db + 10 * self.exponent * math.log10(distance_m) + shadowing_db
 
@@ -78,9 +76,7 @@ def received_w(transmit_w: float, loss_db: float, antenna_gain_db: float = 0.0) 
     return transmit_w * db_to_linear(antenna_gain_db - loss_db)
 
 
-def snr_hz(
-    transmit_w: float, loss_db: float, *, noise_figure_db: float, antenna_gain_db: float = 0.0
-) -> float:
+def snr_hz(transmit_w: float, loss_db: float, *, noise_figure_db: float, antenna_gain_db: float = 0.0) -> float:
     """SNR-bandwidth product g = P_received / N0 [Hz]."""
     return received_w(transmit_w, loss_db, antenna_gain_db) / noise_density_w_per_hz(noise_figure_db)
 

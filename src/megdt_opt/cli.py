@@ -30,9 +30,7 @@ def clear_errors(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
         except MegdtError as error:
-            Console(stderr=True).print(
-                f"[bold red]{type(error).__name__}[/]: {error}", highlight=False, soft_wrap=True
-            )
+            Console(stderr=True).print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False, soft_wrap=True)
             raise typer.Exit(1 if isinstance(error, Infeasible) else 2) from None
 
     return wrapped
@@ -43,9 +41,7 @@ def scenario_named(name: str) -> Scenario:
     return Scenario.load(name) if name.endswith((".yaml", ".yml")) or "/" in name else Scenario.bundled(name)
 
 
-ScenarioName = Annotated[
-    str, typer.Argument(help="Scenario file (YAML), or a bundled scenario such as 'demo'.")
-]
+ScenarioName = Annotated[str, typer.Argument(help="Scenario file (YAML), or a bundled scenario such as 'demo'.")]
 Profiles = Annotated[
     list[str] | None,
     typer.Option("--profile", help="NAME=FILE: use this timing profile where the scenario says NAME."),
@@ -69,9 +65,7 @@ def demo(
 @clear_errors
 def calibrate(
     output: Annotated[Path, typer.Argument(help="Profile to write (JSON).")],
-    model: Annotated[
-        str, typer.Option(help="'twin', 'sd15', 'sdxl', a pipeline folder or a hub id.")
-    ] = "twin",
+    model: Annotated[str, typer.Option(help="'twin', 'sd15', 'sdxl', a pipeline folder or a hub id.")] = "twin",
     device: Annotated[str, typer.Option(help="'cpu' or 'cuda'.")] = "cpu",
     batches: Annotated[str, typer.Option(help="Batch sizes, separated by commas.")] = "1,2,4",
     samples: Annotated[int, typer.Option(min=3, help="Samples of each stage, warm-up excluded.")] = 20,
@@ -102,9 +96,7 @@ def plan(
     scenario: ScenarioName,
     output: Annotated[Path | None, typer.Option(help="Plan to write (JSON).")] = None,
     profile: Profiles = None,
-    method: Annotated[
-        str, typer.Option(help="'auto', 'prices', 'enumerate' or a formulation's name.")
-    ] = "auto",
+    method: Annotated[str, typer.Option(help="'auto', 'prices', 'enumerate' or a formulation's name.")] = "auto",
     gap: Annotated[float, typer.Option(min=0.0, help="Relative gap to prove.")] = 1e-6,
     time_limit: Annotated[float | None, typer.Option(help="Seconds for the solution.")] = None,
 ) -> None:
@@ -113,9 +105,7 @@ def plan(
     from megdt_opt.report.tables import print_plan
 
     with console.status("planning"):
-        made = make_plan(
-            scenario_named(scenario), _profiles(profile), method=method, gap=gap, time_limit_s=time_limit
-        )
+        made = make_plan(scenario_named(scenario), _profiles(profile), method=method, gap=gap, time_limit_s=time_limit)
     print_plan(made, console)
     if output is not None:
         made.save(output)
@@ -141,9 +131,7 @@ def execute(
 @app.command()
 @clear_errors
 def show(
-    what: Annotated[
-        str, typer.Argument(help="A scenario, plan or profile (file or bundled name), or 'published'.")
-    ],
+    what: Annotated[str, typer.Argument(help="A scenario, plan or profile (file or bundled name), or 'published'.")],
     user: Annotated[str | None, typer.Option(help="Only this user's options (scenarios).")] = None,
     profile: Profiles = None,
 ) -> None:
@@ -159,9 +147,7 @@ def _numbers(text: str) -> tuple[int, ...]:
     except ValueError:
         found = ()
     if not found or min(found) < 1:
-        raise typer.BadParameter(
-            f"{text!r}: expected positive whole numbers separated by commas, for example 1,2,4"
-        )
+        raise typer.BadParameter(f"{text!r}: expected positive whole numbers separated by commas, for example 1,2,4")
     return found
 
 

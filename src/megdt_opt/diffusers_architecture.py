@@ -82,14 +82,10 @@ class Architecture:
             If a file is missing or no JSON object, or the denoiser is of a class that is not supported.
         """
         base = Path(folder)
-        denoiser = _read(
-            base / ("transformer" if (base / "transformer").is_dir() else "unet") / "config.json"
-        )
+        denoiser = _read(base / ("transformer" if (base / "transformer").is_dir() else "unet") / "config.json")
         kind = denoiser.get("_class_name", "UNet2DConditionModel")
         if kind not in KINDS:
-            raise InvalidInput(
-                "architecture", kind, f"a denoiser of {KINDS}", "Other classes are not supported."
-            )
+            raise InvalidInput("architecture", kind, f"a denoiser of {KINDS}", "Other classes are not supported.")
         schedule = base / "scheduler" / "scheduler_config.json"
         encoders = [base / f"text_encoder{end}" / "config.json" for end in ("", "_2", "_3")]
         return cls(

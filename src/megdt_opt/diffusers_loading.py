@@ -95,13 +95,10 @@ def load_parts(path: str, options: Mapping[str, Any]) -> Parts:
     if "text_encoder" not in names:
         raise WeightsError(f"pipeline {path!r}: no text encoder; expected at least one CLIP text model.")
     try:
-        denoiser = getattr(diffusers, kind).from_pretrained(
-            path, subfolder=part, use_safetensors=True, **options
-        )
+        denoiser = getattr(diffusers, kind).from_pretrained(path, subfolder=part, use_safetensors=True, **options)
         vae = _Vae.from_pretrained(path, subfolder="vae", use_safetensors=True, **options)
         text = tuple(
-            _TEXT[found[n]][0].from_pretrained(path, subfolder=n, use_safetensors=True, **options)
-            for n in names
+            _TEXT[found[n]][0].from_pretrained(path, subfolder=n, use_safetensors=True, **options) for n in names
         )
         schedule = _Scheduler.load_config(path, subfolder="scheduler", **_hub_only(options))
         tokenizers = _tokenizers(path, index, [n for n in names if found[n] == "T5EncoderModel"], options)

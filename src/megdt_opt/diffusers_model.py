@@ -234,9 +234,7 @@ class DiffusersModel:
             for name, value in state.items()
         }
         if "latent" not in known:
-            raise InvalidInput(
-                "state", sorted(known), "a tensor named 'latent'", "Pass the state that start gives."
-            )
+            raise InvalidInput("state", sorted(known), "a tensor named 'latent'", "Pass the state that start gives.")
         tokens, pooled = self._guided(conditioning, known["latent"].shape[0])
         denoiser, once = self._parts.denoiser, PASSES[self._parts.kind]
 
@@ -292,9 +290,7 @@ class DiffusersModel:
         found = {n: _checked(n, conditioning.get(n), s) for n, s in self.spec.conditioning.items()}
         for name, value in found.items():
             if value.shape[0] != batch:
-                raise InvalidInput(
-                    name, tuple(value.shape), f"a batch of {batch}", "Pass one set for each latent."
-                )
+                raise InvalidInput(name, tuple(value.shape), f"a batch of {batch}", "Pass one set for each latent.")
         tokens = torch.cat([found["negative"], found["tokens"]]).to(self.device, self._dtype)
         if "pooled" not in found:
             return tokens, None
@@ -333,8 +329,7 @@ def _sampler(scheduler: str, steps: int, schedule: tuple[tuple[str, Any], ...]) 
 def _overflows(parts: Parts) -> bool:
     """Whether the decoder overflows in half precision: SDXL's, which pipelines therefore run in fp32."""
     return bool(
-        parts.vae.config.force_upcast
-        and getattr(parts.denoiser.config, "addition_embed_type", None) == "text_time"
+        parts.vae.config.force_upcast and getattr(parts.denoiser.config, "addition_embed_type", None) == "text_time"
     )
 
 
@@ -387,7 +382,5 @@ def _byte(*networks: nn.Module | None) -> int:
 def _checked(name: str, value: Tensor | None, shape: Sequence[int]) -> Tensor:
     if value is None or value.ndim != len(shape) + 1 or tuple(value.shape[1:]) != tuple(shape):
         found = None if value is None else tuple(value.shape)
-        raise InvalidInput(
-            name, found, f"shape (batch, {', '.join(map(str, shape))})", "Pass a tensor of this shape."
-        )
+        raise InvalidInput(name, found, f"shape (batch, {', '.join(map(str, shape))})", "Pass a tensor of this shape.")
     return value

@@ -85,9 +85,7 @@ class Sampler:
         noised: Tensor = latent * level**0.5 + noise * (1.0 - level) ** 0.5
         return noised
 
-    def run(
-        self, state: Mapping[str, Tensor], predict: Predict, *, first: int, count: int
-    ) -> dict[str, Tensor]:
+    def run(self, state: Mapping[str, Tensor], predict: Predict, *, first: int, count: int) -> dict[str, Tensor]:
         """State after the steps first..first + count - 1.
 
         Raises

@@ -40,9 +40,7 @@ class TextEncoders:
         Whether the denoiser expects T5 tokens after CLIP's even where there is no T5 encoder (zeros then).
     """
 
-    def __init__(
-        self, networks: Sequence[Any], tokenizers: Sequence[Any] | None, *, width: int, padded: bool
-    ) -> None:
+    def __init__(self, networks: Sequence[Any], tokenizers: Sequence[Any] | None, *, width: int, padded: bool) -> None:
         self._clip = [n for n in networks if n.config.model_type == "clip_text_model"]
         self._t5 = next((n for n in networks if n.config.model_type == "t5"), None)
         self._tokenizers = tokenizers
@@ -109,10 +107,7 @@ class TextEncoders:
         generator = torch.Generator().manual_seed(seed)
         high = min(_BOS, self._vocabulary)
         return [
-            {
-                name: torch.randint(2, high, (1, *s), generator=generator).float()
-                for name, s in self.request.items()
-            }
+            {name: torch.randint(2, high, (1, *s), generator=generator).float() for name, s in self.request.items()}
             for _ in range(count)
         ]
 

@@ -42,9 +42,7 @@ def _what_closes(problem: AllocationProblem, resources: Resources, k: int) -> st
         reasons.append(f"edge_capacity = 0, which {int(needs.sum())} options need")
     if problem.uplink_airtime_max_s is not None:
         most = float(problem.uplink_airtime_max_s[k][allowed].max())
-        reasons.append(
-            f"uplink airtime of at most {show(most, 's')} is too short even with the whole uplink band"
-        )
+        reasons.append(f"uplink airtime of at most {show(most, 's')} is too short even with the whole uplink band")
     return "; ".join(reasons) or "every option that is allowed needs a resource that is not there"
 
 
@@ -70,12 +68,16 @@ def not_together(problem: AllocationProblem, resources: Resources) -> Infeasible
             words.append(f"uplink airtime at most {show(float(problem.uplink_airtime_max_s[k].max()), 's')}")
         limits.append(f"user {k}: " + ", ".join(words))
     needed = _least_stretch(problem, core)
-    hint = (
-        f" They could be met together if every one of these deadlines were {needed:.4g} times as long."
-        if needed
-        else ""
+    hint = ""
+    if needed:
+        hint = f" They could be met together if every one of these deadlines were {needed:.4g} times as long."
+    budgets = ", ".join(
+        [
+            f"{show(problem.uplink_hz, 'Hz')} uplink",
+            f"{show(problem.downlink_hz, 'Hz')} downlink",
+            f"{problem.edge_capacity:g} edge servers",
+        ]
     )
-    budgets = f"{show(problem.uplink_hz, 'Hz')} uplink, {show(problem.downlink_hz, 'Hz')} downlink, {problem.edge_capacity:g} edge"
     return Infeasible(
         f"these limits cannot be kept together on {budgets}: " + "; ".join(limits) + "." + hint,
         users=tuple(core),

@@ -73,9 +73,7 @@ def latency_terms(
         match stage:
             case Compute():
                 seconds = compute_s(stage)
-                return (
-                    LatencyTerms(edge_work_s=seconds) if is_edge(stage.at) else LatencyTerms(fixed_s=seconds)
-                )
+                return LatencyTerms(edge_work_s=seconds) if is_edge(stage.at) else LatencyTerms(fixed_s=seconds)
             case Send():
                 bits = send_bit(stage)
                 if stage.direction == "uplink":
@@ -96,9 +94,7 @@ def latency_terms(
 def _add(parts: list[tuple[Stage, LatencyTerms]]) -> LatencyTerms:
     forked = [stage for stage, terms in parts if terms.device_branch_s > 0]
     if len(forked) > 1 or (forked and any(t.shared for _, t in parts if t.device_branch_s == 0)):
-        raise NotRepresentable(
-            f"stage '{_name(forked[-1])}': a parallel pair in series with other shared resources"
-        )
+        raise NotRepresentable(f"stage '{_name(forked[-1])}': a parallel pair in series with other shared resources")
     return LatencyTerms(
         fixed_s=sum(t.fixed_s for _, t in parts),
         device_branch_s=sum(t.device_branch_s for _, t in parts),

@@ -107,9 +107,7 @@ class Setting:
 
     def __post_init__(self) -> None:
         if self.scheduler not in self.spec.schedulers:
-            raise InvalidInput(
-                "scheduler", self.scheduler, f"one of {self.spec.schedulers}", "Choose one of them."
-            )
+            raise InvalidInput("scheduler", self.scheduler, f"one of {self.spec.schedulers}", "Choose one of them.")
         if self.steps < 1:
             raise InvalidInput("steps", self.steps, "at least 1 denoising step", "Raise it.")
         if self.shown_at not in ("device", "edge"):
@@ -192,9 +190,7 @@ def catalogue(
     inner = range(1, steps) if cuts is None else cuts
     for cut in inner:
         if not 0 < cut < steps:
-            raise InvalidInput(
-                "cuts", cut, f"1..{steps - 1} denoising steps before the hand-over", "Leave it out."
-            )
+            raise InvalidInput("cuts", cut, f"1..{steps - 1} denoising steps before the hand-over", "Leave it out.")
     # a picture goes down as an image only where the device shows it
     downloads = tuple(codecs) if setting.shown_at == "device" else ("",)
     found = [Option(mechanism="local", cut=0)]
@@ -203,9 +199,7 @@ def catalogue(
         found.append(Option(mechanism="E2U", cut=steps, precision=precision))
         found += [Option(mechanism="SEU", cut=n, precision=precision) for n in inner]
         found += [Option(mechanism="SEU-UE-first", cut=n, precision=precision) for n in inner]
-        found += [
-            Option(mechanism="PEU", share=s, precision=precision) for s in _valid_shares(setting, shares)
-        ]
+        found += [Option(mechanism="PEU", share=s, precision=precision) for s in _valid_shares(setting, shares)]
         found += [Option(mechanism="U2E", cut=steps, precision=precision, codec=c) for c in downloads]
     return tuple(found)
 
@@ -257,9 +251,7 @@ def _image_down(setting: Setting, codec: str) -> tuple[Stage, ...]:
     picture = TensorSpec(name="image.pixels", shape=(1, rows, columns, colours), floating=False)
     if coded:  # the length of a coded picture is known only at run time; shape (0,) says so
         picture = TensorSpec(name="image.bytes", shape=(0,), floating=False)
-    send = Send(
-        source=setting.edge, to=(setting.device,), payload=Payload.IMAGE, tensors=(picture,), precision=codec
-    )
+    send = Send(source=setting.edge, to=(setting.device,), payload=Payload.IMAGE, tensors=(picture,), precision=codec)
     if not coded:
         return (send,)
     return (
@@ -269,9 +261,7 @@ def _image_down(setting: Setting, codec: str) -> tuple[Stage, ...]:
     )
 
 
-def _denoise(
-    at: str, first: int, amount: int, rows: tuple[int, int] | None = None, item: str = "state"
-) -> Compute:
+def _denoise(at: str, first: int, amount: int, rows: tuple[int, int] | None = None, item: str = "state") -> Compute:
     return Compute(at=at, kind=Kind.DENOISE, first=first, amount=amount, rows=rows, item=item)
 
 
@@ -319,9 +309,7 @@ def _e2u(option: Option, s: Setting) -> tuple[Stage, ...]:
 
 def _check_cut(option: Option, s: Setting) -> None:
     if not 0 < option.cut < s.steps:
-        raise InvalidInput(
-            "cut", option.cut, f"1..{s.steps - 1} denoising steps before the hand-over", "Mend it."
-        )
+        raise InvalidInput("cut", option.cut, f"1..{s.steps - 1} denoising steps before the hand-over", "Mend it.")
 
 
 def _seu(option: Option, s: Setting) -> tuple[Stage, ...]:
@@ -381,9 +369,7 @@ def _peu(option: Option, s: Setting) -> tuple[Stage, ...]:
         source=s.edge, to=(s.device,), payload=Payload.FEATURE,
         tensors=_latent(s, item="part_a", rows=top), precision=option.precision,
     )  # fmt: skip
-    at_edge = series(
-        _request_up(s), _encode(s.edge), _denoise(s.edge, 0, s.steps, rows=top, item="part_a"), part
-    )
+    at_edge = series(_request_up(s), _encode(s.edge), _denoise(s.edge, 0, s.steps, rows=top, item="part_a"), part)
     at_device = series(_encode(s.device), _denoise(s.device, 0, s.steps, rows=bottom, item="part_b"))
     return (
         Parallel((at_edge, at_device)),

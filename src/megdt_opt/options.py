@@ -207,11 +207,7 @@ class OptionTable:
         s = self.scenario
         users, count = len(s.users), len(self.options)
         rows = self._cells
-        allowed = (
-            np.array([[c.terms is not None and c.possible for c in r] for r in rows])
-            if waive
-            else self.allowed
-        )
+        allowed = np.array([[c.terms is not None and c.possible for c in r] for r in rows]) if waive else self.allowed
         for k, user in enumerate(s.users):
             if not allowed[k].any():
                 reasons = self.summary(k)
@@ -278,9 +274,7 @@ class OptionTable:
         """Column of the option of this name."""
         names = [option.name for option in self.options]
         if name not in names:
-            raise InvalidInput(
-                "option", name, "the name of an option of the scenario", "See `megdt-opt show`."
-            )
+            raise InvalidInput("option", name, "the name of an option of the scenario", "See `megdt-opt show`.")
         return names.index(name)
 
     def _cell(self, k: int, o: int) -> _Cell:
@@ -323,15 +317,9 @@ class OptionTable:
             closed.append(f"edge memory {show(edge.memory_byte, 'B')}: the weights do not fit")
         if user.energy_max_j is not None and costs.device_compute_j is not None:
             radio = any(isinstance(leaf, Send) for leaf in ()) or costs.messages > 0
-            over = (
-                costs.device_compute_j >= user.energy_max_j
-                if radio
-                else costs.device_compute_j > user.energy_max_j
-            )
+            over = costs.device_compute_j >= user.energy_max_j if radio else costs.device_compute_j > user.energy_max_j
             if over:
-                closed.append(
-                    f"energy {show(user.energy_max_j, 'J')} per picture: the device's computing exceeds it"
-                )
+                closed.append(f"energy {show(user.energy_max_j, 'J')} per picture: the device's computing exceeds it")
         return closed
 
 

@@ -82,9 +82,7 @@ def unsplit(table: OptionTable, user: int, program: UserPlan) -> NDArray[np.uint
         if any(isinstance(leaf, Compute) and leaf.kind is Kind.SENSE for leaf in leaves(program.program)):
             frame = camera_of(who)
             assert frame is not None  # an option that senses is closed to users without a camera
-            first = min(
-                x.first for x in leaves(program.program) if isinstance(x, Compute) and x.kind is Kind.DENOISE
-            )
+            first = min(x.first for x in leaves(program.program) if isinstance(x, Compute) and x.kind is Kind.DENOISE)
             state = model.start_from(model.sense(torch.from_numpy(frame)), who.seed, first=first, **chain)
         state = model.denoise(state, conditioning, first=first, count=scenario.steps - first, **chain)
         picture: NDArray[np.uint8] = model.decode(state["latent"]).numpy()[0]

@@ -35,9 +35,7 @@ def read_plan(path: Path) -> Plan:
     except MegdtError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InvalidInput(
-            "plan file", str(path), "all fields of a plan", f"Field {error}. {_REMEDY}"
-        ) from None
+        raise InvalidInput("plan file", str(path), "all fields of a plan", f"Field {error}. {_REMEDY}") from None
 
 
 def _plan(data: dict[str, Any]) -> Plan:
@@ -79,11 +77,8 @@ def _plan(data: dict[str, Any]) -> Plan:
         method=str(data["method"]),
         solve_s=float(data["solve_s"]),
         baselines=tuple(
-            Baseline(**{k: tuple(v) if isinstance(v, list) else v for k, v in b.items()})
-            for b in data["baselines"]
+            Baseline(**{k: tuple(v) if isinstance(v, list) else v for k, v in b.items()}) for b in data["baselines"]
         ),
-        robustness=None
-        if robust is None
-        else Robustness(**{**robust, "survives": tuple(robust["survives"])}),
+        robustness=None if robust is None else Robustness(**{**robust, "survives": tuple(robust["survives"])}),
         notes=tuple(data["notes"]),
     )

@@ -88,9 +88,7 @@ class UserPlan:
         if self.option.mechanism == "PEU":
             return f"{self.option.share:.0%} of the content at the edge"
         if steps[True] and steps[False]:
-            first, then = (
-                ("device", "edge") if self.option.mechanism == "SEU-UE-first" else ("edge", "device")
-            )
+            first, then = ("device", "edge") if self.option.mechanism == "SEU-UE-first" else ("edge", "device")
             return f"{steps[first == 'edge']} steps {first}, then {steps[then == 'edge']} {then}"
         return f"{steps[True] or steps[False]} steps {'edge' if steps[True] else 'device'}"
 
@@ -274,9 +272,7 @@ def plan(
     problem = table.problem()
     found = solve(problem, method=method, gap=gap, time_limit_s=time_limit_s)
     users = tuple(
-        user_plan(
-            table, problem, k, int(found.option[k]), found.downlink_hz, found.uplink_hz, found.edge_share
-        )
+        user_plan(table, problem, k, int(found.option[k]), found.downlink_hz, found.uplink_hz, found.edge_share)
         for k in range(len(table.scenario.users))
     )
     draft = Plan(
@@ -330,9 +326,7 @@ def user_plan(
     bottleneck = max(busy, key=lambda name: busy[name])
     costs = table.costs(k, o)
     if costs is None:  # a chosen option was timed, so this cannot be
-        raise InvalidInput(
-            "option", table.options[o].name, "an option whose stages were timed", "Calibrate it."
-        )
+        raise InvalidInput("option", table.options[o].name, "an option whose stages were timed", "Calibrate it.")
     return UserPlan(
         name=table.scenario.users[k].name,
         option=table.options[o],

@@ -150,9 +150,7 @@ class AllocationProblem:
         if self.objective not in OBJECTIVES:
             raise InvalidInput("objective", self.objective, f"one of {OBJECTIVES}", "Choose one of them.")
         if (self.objective == "mixed") != (self.max_weight is not None):
-            raise InvalidInput(
-                "max_weight", self.max_weight, 'a number with objective "mixed" only', "Mend the pair."
-            )
+            raise InvalidInput("max_weight", self.max_weight, 'a number with objective "mixed" only', "Mend the pair.")
         if self.max_weight is not None:
             self._store("max_weight", float(_numbers("max_weight", self.max_weight, (), "1", zero=True)[()]))
         if self.objective == "missed" and self.deadline_s is None:
@@ -214,9 +212,7 @@ class AllocationProblem:
         for side in ("downlink", "uplink"):
             law = getattr(self, f"{side}_efficiency")
             law = getattr(self, f"{side}_snr_hz") if law is None else law
-            reachable = (
-                np.zeros(self.users, bool) if law is None else (law > 0) & (getattr(self, f"{side}_hz") > 0)
-            )
+            reachable = np.zeros(self.users, bool) if law is None else (law > 0) & (getattr(self, f"{side}_hz") > 0)
             mask &= (getattr(self, f"{side}_bit") == 0) | reachable[:, None]
         mask &= (self.edge_work_s == 0) | (self.edge_capacity > 0)
         if self.uplink_airtime_max_s is not None:
@@ -291,9 +287,7 @@ def evaluate(
     up_s = _time(problem.uplink_bit[rows, picked], problem.rate("uplink", np.maximum(up, 0.0)))
     edge_s = _time(problem.edge_work_s[rows, picked], np.maximum(edge, 0.0))
     down_s = _time(problem.downlink_bit[rows, picked], problem.rate("downlink", np.maximum(down, 0.0)))
-    latency_s = problem.fixed_s[rows, picked] + np.maximum(
-        problem.branch_s[rows, picked], up_s + edge_s + down_s
-    )
+    latency_s = problem.fixed_s[rows, picked] + np.maximum(problem.branch_s[rows, picked], up_s + edge_s + down_s)
     violation = max(
         _over(float(down.sum()), problem.downlink_hz),
         _over(float(up.sum()), problem.uplink_hz),
@@ -319,11 +313,7 @@ def objective_s(problem: AllocationProblem, latency_s: NDArray[np.float64]) -> f
         late = latency_s > cast("NDArray[np.float64]", problem.deadline_s) * (1 + 1e-12)
         return float(problem.weights[late].sum())
     total = float(weighted.sum())
-    return (
-        total
-        if problem.objective == "sum"
-        else total + cast("float", problem.max_weight) * float(weighted.max())
-    )
+    return total if problem.objective == "sum" else total + cast("float", problem.max_weight) * float(weighted.max())
 
 
 def _time(amount: NDArray[np.float64], speed: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -370,9 +360,7 @@ def _flags(value: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
         raise InvalidInput("allowed", array.shape, f"shape {shape}, true or false", "Mend its shape.")
     if array.dtype != np.bool_:
         if not np.isin(array, (0, 1)).all():
-            raise InvalidInput(
-                "allowed", array.dtype.name, "true or false for each user and option", "Mend it."
-            )
+            raise InvalidInput("allowed", array.dtype.name, "true or false for each user and option", "Mend it.")
         array = array.astype(bool)
     array.setflags(write=False)
     return array

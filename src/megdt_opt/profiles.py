@@ -56,15 +56,11 @@ def find_spec(name: str) -> ModelSpec:
     if name in PUBLISHED_SPECS:
         return PUBLISHED_SPECS[name]
     if not Path(name).is_file():
-        raise InvalidInput(
-            "model", name, f"one of {('twin', *PUBLISHED_SPECS)} or a spec file", "Mend the name."
-        )
+        raise InvalidInput("model", name, f"one of {('twin', *PUBLISHED_SPECS)} or a spec file", "Mend the name.")
     return ModelSpec.from_json(Path(name).read_text(encoding="utf-8"))
 
 
-def _stable_diffusion(
-    name: str, pixels: int, tokens: dict[str, tuple[int, ...]], weights: dict[str, int]
-) -> ModelSpec:
+def _stable_diffusion(name: str, pixels: int, tokens: dict[str, tuple[int, ...]], weights: dict[str, int]) -> ModelSpec:
     return ModelSpec(
         name=name,
         latent_shape=(4, pixels // 8, pixels // 8),

@@ -83,9 +83,7 @@ class RawCheck:
         }
 
 
-def raw_check(
-    table: OptionTable, user: UserPlan, *, samples: int = 10, cluster: Cluster | None = None
-) -> RawCheck:
+def raw_check(table: OptionTable, user: UserPlan, *, samples: int = 10, cluster: Cluster | None = None) -> RawCheck:
     """Execute one user's program in raw mode, with a re-calibration before and after.
 
     Parameters
@@ -106,13 +104,9 @@ def raw_check(
     """
     machines = table.machines
     if len(table.scenario.users) != 1:
-        raise InvalidInput(
-            "users", len(table.scenario.users), "one user in a raw check", "Check them one at a time."
-        )
+        raise InvalidInput("users", len(table.scenario.users), "one user in a raw check", "Check them one at a time.")
     if machines.edge.stretch != 1 or machines.devices[0].stretch != 1:
-        raise InvalidInput(
-            "stretch", machines.edge.stretch, "1 in a raw check", "A raw run cannot emulate slowness."
-        )
+        raise InvalidInput("stretch", machines.edge.stretch, "1 in a raw check", "A raw run cannot emulate slowness.")
     if cluster is None:
         with cluster_of(table) as own:
             return raw_check(table, user, samples=samples, cluster=own)

@@ -48,6 +48,5 @@ def baseline_users(table: OptionTable, rival: Baseline) -> tuple[UserPlan, ...]:
     problem = table.problem(waive=True)
     down, up, share = (np.array(v) for v in (rival.downlink_hz, rival.uplink_hz, rival.edge_share))
     return tuple(
-        user_plan(table, problem, k, table.index(name), down, up, share)
-        for k, name in enumerate(rival.options)
+        user_plan(table, problem, k, table.index(name), down, up, share) for k, name in enumerate(rival.options)
     )

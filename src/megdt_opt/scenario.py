@@ -196,9 +196,7 @@ class User(Quantities):
     def _whole(self) -> User:
         pair = (self.downlink_efficiency_bit_per_s_per_hz, self.uplink_efficiency_bit_per_s_per_hz)
         if (pair[0] is None) != (pair[1] is None):
-            raise InvalidInput(
-                self.name, pair, "both efficiencies or none, in bit/s/Hz", "Add the other one."
-            )
+            raise InvalidInput(self.name, pair, "both efficiencies or none, in bit/s/Hz", "Add the other one.")
         if (pair[0] is None) == (self.distance_m is None):
             raise InvalidInput(
                 self.name,
@@ -311,9 +309,7 @@ class Scenario(Quantities):
         except yaml.YAMLError as error:
             raise InvalidInput(source, "not YAML", "YAML", " ".join(str(error).split())) from None
         if not isinstance(data, Mapping):
-            raise InvalidInput(
-                source, data, "a mapping with channel and users", "See the bundled demo scenario."
-            )
+            raise InvalidInput(source, data, "a mapping with channel and users", "See the bundled demo scenario.")
         return cls(**{str(key): value for key, value in data.items()})
 
     @classmethod
@@ -334,9 +330,7 @@ class Scenario(Quantities):
     def snr_products_hz(self) -> tuple[np.ndarray, np.ndarray]:
         """SNR-bandwidth products of downlink and uplink, each (K,) [Hz]; NaN for users without a distance."""
         c = self.channel
-        loss = PathLoss(
-            carrier_hz=c.carrier_hz, exponent=c.path_loss_exponent, shadowing_std_db=c.shadowing_std_db
-        )
+        loss = PathLoss(carrier_hz=c.carrier_hz, exponent=c.path_loss_exponent, shadowing_std_db=c.shadowing_std_db)
         shadowing = loss.draw_shadowing_db(c.shadowing_seed, len(self.users))
         down, up = np.full(len(self.users), np.nan), np.full(len(self.users), np.nan)
         for k, user in enumerate(self.users):
@@ -362,11 +356,6 @@ class Scenario(Quantities):
             return float(np.log2(1 + product_hz / band_hz)) if band_hz > 0 else 0.0
 
         c = self.channel
-        down = [
-            of(u.downlink_efficiency_bit_per_s_per_hz, down_g[k], c.downlink_hz)
-            for k, u in enumerate(self.users)
-        ]
-        up = [
-            of(u.uplink_efficiency_bit_per_s_per_hz, up_g[k], c.uplink_hz) for k, u in enumerate(self.users)
-        ]
+        down = [of(u.downlink_efficiency_bit_per_s_per_hz, down_g[k], c.downlink_hz) for k, u in enumerate(self.users)]
+        up = [of(u.uplink_efficiency_bit_per_s_per_hz, up_g[k], c.uplink_hz) for k, u in enumerate(self.users)]
         return np.array(down), np.array(up)

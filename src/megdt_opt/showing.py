@@ -25,9 +25,7 @@ from megdt_opt.timing import TimingProfile
 from megdt_opt.timing_published import PublishedTimings
 
 
-def show_anything(
-    what: str, user: str | None, profiles: Mapping[str, TimingProfile] | None, console: Console
-) -> None:
+def show_anything(what: str, user: str | None, profiles: Mapping[str, TimingProfile] | None, console: Console) -> None:
     """Print a scenario's options, a plan, a profile, or the published devices.
 
     Raises

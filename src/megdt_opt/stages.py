@@ -143,9 +143,7 @@ class Send:
                 f"precision of {self.payload}", self.precision, f"one of {allowed}", "Choose one of them."
             )
         if not self.to or self.source in self.to:
-            raise InvalidInput(
-                "to", self.to, "at least one actor other than the source", "Name the receivers."
-            )
+            raise InvalidInput("to", self.to, "at least one actor other than the source", "Name the receivers.")
 
     @property
     def direction(self) -> str:

@@ -183,13 +183,9 @@ class TimingProfile:
 
     def regions(self, kind: Kind | str) -> tuple[int, ...]:
         """Rows of the latent regions at which a stage was timed at batch 1, ascending; not the whole."""
-        return tuple(
-            sorted(c.rows for c in self._cells_of(_kind(kind)) if c.rows is not None and c.batch == 1)
-        )
+        return tuple(sorted(c.rows for c in self._cells_of(_kind(kind)) if c.rows is not None and c.batch == 1))
 
-    def cell(
-        self, kind: Kind | str, *, batch: int = 1, rows: int | None = None, codec: str = ""
-    ) -> Cell | None:
+    def cell(self, kind: Kind | str, *, batch: int = 1, rows: int | None = None, codec: str = "") -> Cell | None:
         """The measured cell, or None where this batch, region or codec was not timed."""
         return self._by_key.get((_kind(kind), batch, self._region(rows, None), codec))
 
@@ -342,9 +338,7 @@ class TimingProfile:
             total = self._rows_total(next(c.rows_total for c in cells if c.rows is not None))
             size = {id(c): total if c.rows is None else c.rows for c in cells}
             cells.sort(key=lambda c: size[id(c)])
-            found = affine_fit(
-                [size[id(c)] for c in cells], [c.samples_s for c in cells], certain=self.published
-            )
+            found = affine_fit([size[id(c)] for c in cells], [c.samples_s for c in cells], certain=self.published)
             self._fits[(kind, codec, "rows")] = found
         return found
 
@@ -401,9 +395,7 @@ class TimingProfile:
         ProfileError
             If the factor is not a finite number above 0.
         """
-        return self.rescaled(
-            factor, f"{name} is {self.device} with its compute stretched by {factor:g}", name
-        )
+        return self.rescaled(factor, f"{name} is {self.device} with its compute stretched by {factor:g}", name)
 
     def rescaled(self, factor: float, reason: str, device: str | None = None) -> TimingProfile:
         """Every time multiplied by a factor, with the reason kept in the provenance (drift, stretch).
@@ -414,9 +406,7 @@ class TimingProfile:
             If the factor is not a finite number above 0.
         """
         if not math.isfinite(factor) or factor <= 0:
-            refuse(
-                "factor", factor, "a finite factor above 0 [1]", "Use 1 for the device as it was measured."
-            )
+            refuse("factor", factor, "a finite factor above 0 [1]", "Use 1 for the device as it was measured.")
         if not reason.strip():
             refuse("reason", reason, "why the times are scaled", "State it; it goes into the provenance.")
         provenance = replace(
@@ -458,9 +448,7 @@ class TimingProfile:
             )
         return cells
 
-    def _key(
-        self, kind: Kind | str, batch: int, rows: int | None, rows_total: int | None, codec: str
-    ) -> _Key:
+    def _key(self, kind: Kind | str, batch: int, rows: int | None, rows_total: int | None, codec: str) -> _Key:
         if isinstance(batch, bool) or batch != int(batch) or batch < 1:
             refuse("batch", batch, "a whole number of at least 1 [chains]", "Ask for one chain or more.")
         kind = _kind(kind)

@@ -63,9 +63,7 @@ class Cell:
 
     def __post_init__(self) -> None:
         if not _whole(self.batch):
-            refuse(
-                f"batch of {self.kind}", self.batch, "a whole number of at least 1 [chains]", "Mend the cell."
-            )
+            refuse(f"batch of {self.kind}", self.batch, "a whole number of at least 1 [chains]", "Mend the cell.")
         if (self.rows is None) != (self.rows_total is None):
             refuse(
                 f"rows of {self.kind}",
@@ -103,12 +101,9 @@ class Cell:
         if self.first_s is not None and not _time(self.first_s):
             refuse(f"first_s of {self.label}", self.first_s, "a finite time above 0 [s]", _MEASURE_AGAIN)
         if self.at_s and (
-            len(self.at_s) != len(self.samples_s)
-            or any(not _number(t) or not math.isfinite(t) for t in self.at_s)
+            len(self.at_s) != len(self.samples_s) or any(not _number(t) or not math.isfinite(t) for t in self.at_s)
         ):
-            refuse(
-                f"at_s of {self.label}", self.at_s, f"{len(self.samples_s)} finite times [s]", _MEASURE_AGAIN
-            )
+            refuse(f"at_s of {self.label}", self.at_s, f"{len(self.samples_s)} finite times [s]", _MEASURE_AGAIN)
 
     @cached_property
     def median_s(self) -> float:
@@ -167,8 +162,7 @@ def read_profile(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ProfileError(
-            f"profile {path}: cannot be read ({type(error).__name__}). Check the path, or measure one with "
-            "`calibrate`."
+            f"profile {path}: cannot be read ({type(error).__name__}). Check the path, or measure one with `calibrate`."
         ) from error
     try:
         data = json.loads(text, parse_constant=_no_constant)
@@ -309,9 +303,7 @@ def _number(value: object) -> bool:
 
 
 def _time(value: object) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
-    )
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
 
 
 def _whole(value: object) -> bool:

@@ -61,9 +61,7 @@ def median_interval(samples: Sequence[float], level: float = LEVEL) -> tuple[flo
     return ordered[rank - 1], ordered[n - rank]
 
 
-def bootstrap_medians(
-    samples: Sequence[Sequence[float]], replicates: int = REPLICATES
-) -> NDArray[np.float64]:
+def bootstrap_medians(samples: Sequence[Sequence[float]], replicates: int = REPLICATES) -> NDArray[np.float64]:
     """Medians of resampled cells, shape (replicates, cells)."""
     rng = np.random.default_rng(_SEED)
     columns = []
@@ -133,9 +131,7 @@ class AffineFit:
         return max(low * (1.0 - self.misfit), 0.0), high * (1.0 + self.misfit)
 
 
-def affine_fit(
-    sizes: Sequence[int], samples: Sequence[Sequence[float]], *, certain: bool = False
-) -> AffineFit:
+def affine_fit(sizes: Sequence[int], samples: Sequence[Sequence[float]], *, certain: bool = False) -> AffineFit:
     """Fit a*X + b to the medians of cells, by least squares on relative residuals.
 
     Relative, because a plan's error at one chain matters as much as at sixteen, while the seconds differ

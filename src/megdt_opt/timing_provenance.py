@@ -140,13 +140,9 @@ class Provenance:
         ProfileError
             If the provenance is missing, or a field of it is missing, unknown or malformed.
         """
-        remedy = (
-            "Measure again with `calibrate`, or restore the file; a profile without provenance is refused."
-        )
+        remedy = "Measure again with `calibrate`, or restore the file; a profile without provenance is refused."
         if not isinstance(data, Mapping) or not data:
-            refuse(
-                "provenance", data, "an object that says when, how and on what the samples were taken", remedy
-            )
+            refuse("provenance", data, "an object that says when, how and on what the samples were taken", remedy)
         known = {entry.name for entry in fields(cls)}
         unknown = sorted(set(data) - known)
         if unknown:

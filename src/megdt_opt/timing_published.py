@@ -127,11 +127,7 @@ class PublishedTimings:
         rows = _only("resolution", resolution, named)
         rows = _only("precision", precision, rows)
         denoise, passes, extra = _denoise_cells(rows, passes_per_step, model)
-        others = [
-            Cell(kind=_STAGES[r.stage], batch=r.batch, samples_s=(r.time_s,))
-            for r in rows
-            if r.stage in _STAGES
-        ]
+        others = [Cell(kind=_STAGES[r.stage], batch=r.batch, samples_s=(r.time_s,)) for r in rows if r.stage in _STAGES]
         first = rows[0]
         side = first.resolution
         channels = _LATENT_CHANNELS.get(model)
@@ -172,9 +168,7 @@ def published_profile(
 
 
 def _denoises(row: PublishedRow) -> bool:
-    return row.stage in ("denoise_step", "denoise_pass") or (
-        row.stage == "generation" and row.steps is not None
-    )
+    return row.stage in ("denoise_step", "denoise_pass") or (row.stage == "generation" and row.steps is not None)
 
 
 def _only(name: str, wanted: int | str | None, rows: Sequence[PublishedRow]) -> list[PublishedRow]:

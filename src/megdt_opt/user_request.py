@@ -28,9 +28,7 @@ def request_of(user: User, model: str) -> dict[str, NDArray[Any]]:
         For a model other than the twin: what a request of it is made of is not known here.
     """
     if model != "twin":
-        raise InvalidInput(
-            "model", model, "'twin', the bundled model", "Plan for any model, execute with the twin."
-        )
+        raise InvalidInput("model", model, "'twin', the bundled model", "Plan for any model, execute with the twin.")
     return {"state": scene_state(scene_of(user))[None]}
 
 

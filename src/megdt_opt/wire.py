@@ -16,9 +16,7 @@ from megdt_opt.stages import TensorSpec
 _DTYPE = {"fp32": ("F32", 4), "fp16": ("F16", 2), "int8": ("U8", 1)}
 
 
-def stored_tensors(
-    tensors: Sequence[TensorSpec], precision: str
-) -> list[tuple[str, str, tuple[int, ...], int]]:
+def stored_tensors(tensors: Sequence[TensorSpec], precision: str) -> list[tuple[str, str, tuple[int, ...], int]]:
     """Tensors as they are stored: (name, safetensors type, shape, bytes).
 
     With int8, a float tensor (B, C, ...) is stored as 8-bit codes with a scale and an offset per

@@ -51,18 +51,9 @@ def test_the_unit_of_time_does_not_matter(number: int, factor: float) -> None:
     problem = small(number)
     times = ("fixed_s", "device_branch_s", "edge_work_s", "deadline_s", "uplink_airtime_max_s")
     scaled = {n: getattr(problem, n) * factor for n in times if getattr(problem, n) is not None}
-    rates = (
-        "downlink_efficiency",
-        "uplink_efficiency",
-        "downlink_hz",
-        "uplink_hz",
-        "downlink_snr_hz",
-        "uplink_snr_hz",
-    )
-    if problem.linear:
-        rates = ("downlink_efficiency", "uplink_efficiency")
-    else:
-        rates = rates[2:]
+    rates = ("downlink_efficiency", "uplink_efficiency")
+    if not problem.linear:
+        rates = ("downlink_hz", "uplink_hz", "downlink_snr_hz", "uplink_snr_hz")
     scaled |= {n: getattr(problem, n) / factor for n in rates if getattr(problem, n) is not None}
     assert best(replace(problem, **scaled)) == pytest.approx(factor * best(problem), rel=SLACK)
 
@@ -81,7 +72,5 @@ def test_a_forbidden_option_never_helps(number: int) -> None:
 def test_doubling_a_user_is_at_least_as_costly(number: int) -> None:
     problem = small(number)
     names = [n for n in problem.__dataclass_fields__ if isinstance(getattr(problem, n), np.ndarray)]
-    twice = replace(
-        problem, **{n: np.concatenate([getattr(problem, n), getattr(problem, n)[:1]]) for n in names}
-    )
+    twice = replace(problem, **{n: np.concatenate([getattr(problem, n), getattr(problem, n)[:1]]) for n in names})
     assert best(twice) >= best(problem) * (1 - SLACK)

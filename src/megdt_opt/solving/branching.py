@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.certificate import Branch, Certificate, Leaf
-from megdt_opt.errors import Infeasible, InvalidInput
+from megdt_opt.errors import InvalidInput
 from megdt_opt.explain import no_option, not_together
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving.incumbent import Incumbent
@@ -78,11 +78,7 @@ class _Search:
         best = self.incumbent.objective
         if self.problem.objective == "max":
             old = getattr(self, "pool", None)
-            self.pool = (
-                old.relevel(self.target)
-                if old is not None
-                else Pool(self.problem, self.resources, self.target)
-            )
+            self.pool = old.relevel(self.target) if old is not None else Pool(self.problem, self.resources, self.target)
             self.box = 1.0
         else:
             if not hasattr(self, "pool"):
@@ -126,9 +122,7 @@ class _Search:
         return time.monotonic() > self.deadline
 
 
-def close(
-    problem: AllocationProblem, resources: Resources, *, gap: float, time_limit_s: float | None
-) -> Closed:
+def close(problem: AllocationProblem, resources: Resources, *, gap: float, time_limit_s: float | None) -> Closed:
     """Minimise "max" or "sum" and prove it.
 
     Parameters
@@ -149,9 +143,7 @@ def close(
         Where a user has no open option, or the hard limits cannot be met together.
     """
     if problem.objective not in ("max", "sum"):
-        raise InvalidInput(
-            "objective", problem.objective, "'max' or 'sum' with method 'prices'", "Use 'enumerate'."
-        )
+        raise InvalidInput("objective", problem.objective, "'max' or 'sum' with method 'prices'", "Use 'enumerate'.")
     if not resources.open.any(axis=1).all():
         raise no_option(problem, resources)
     deadline = np.inf if time_limit_s is None else time.monotonic() + time_limit_s

@@ -82,16 +82,12 @@ def solve(
     return _from_raw(problem, scaled, raw, method, gap)
 
 
-def _from_raw(
-    problem: AllocationProblem, scaled: Resources, raw: RawSolution, method: str, gap: float
-) -> Allocation:
+def _from_raw(problem: AllocationProblem, scaled: Resources, raw: RawSolution, method: str, gap: float) -> Allocation:
     option = np.asarray(raw.option, dtype=np.int64)
     if option.shape != (problem.users,) or not scaled.open[np.arange(problem.users), option].all():
         raise SolverFailure(f"{method} returned options that are not open: {option.tolist()}")
     if problem.objective == "missed":
-        raise InvalidInput(
-            "objective", "missed", "'max', 'sum' or 'mixed'", "It is not offered by formulations yet."
-        )
+        raise InvalidInput("objective", "missed", "'max', 'sum' or 'mixed'", "It is not offered by formulations yet.")
     # the shares for the found options are optimal in closed form or by a convex program: solvers keep cones only
     # within their tolerance, so their shares can violate a limit or waste a little
     found = best_shares(problem, scaled, option[None])
@@ -125,9 +121,7 @@ def _allocation(
     edge = np.minimum(edge, problem.share_caps)
     found = evaluate(problem, option, down, up, edge)
     if found.violation > SOLVER:
-        raise SolverFailure(
-            f"{method} returned shares that break a limit by {found.violation:.2e} relatively"
-        )
+        raise SolverFailure(f"{method} returned shares that break a limit by {found.violation:.2e} relatively")
     # a solver's bound may exceed the truth by its tolerance; a reported bound never exceeds the objective
     lower = min(bound, found.objective_s)
     reached = relative_gap(found.objective_s, lower) if np.isfinite(lower) else np.inf

@@ -28,9 +28,7 @@ def enumerate_options(problem: AllocationProblem, resources: Resources) -> Incum
         Where no set keeps the limits.
     """
     if problem.objective == "missed":
-        raise InvalidInput(
-            "objective", "missed", "'max', 'sum' or 'mixed' with method 'enumerate'", "Choose one."
-        )
+        raise InvalidInput("objective", "missed", "'max', 'sum' or 'mixed' with method 'enumerate'", "Choose one.")
     choices = [np.flatnonzero(row) for row in resources.open]
     if any(len(c) == 0 for c in choices):
         raise no_option(problem, resources)

@@ -132,9 +132,7 @@ class Pool:
         scale = max(float(np.abs(value[kept]).max()), 1e-30)
         rows = np.hstack([-slope[kept][:, free] * box, np.ones((int(kept.sum()), 1)) * scale]) / scale
         right = (value[kept] - (slope[kept] * prices[kept]).sum(axis=1)) / scale
-        equal = (
-            {} if self.summed else {"A_eq": np.array([[box] * free.size + [0.0]]), "b_eq": np.array([1.0])}
-        )
+        equal = {} if self.summed else {"A_eq": np.array([[box] * free.size + [0.0]]), "b_eq": np.array([1.0])}
         found = linprog(
             np.r_[np.zeros(free.size), -1.0],
             A_ub=rows,

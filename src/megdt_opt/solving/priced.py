@@ -48,9 +48,7 @@ class Priced:
     mu: Array
 
 
-def priced(
-    problem: AllocationProblem, resources: Resources, prices: Array, level_s: float | None = None
-) -> Priced:
+def priced(problem: AllocationProblem, resources: Resources, prices: Array, level_s: float | None = None) -> Priced:
     """Costs at prices, (3,).
 
     Parameters
@@ -120,9 +118,7 @@ def _shannon_minimiser(ratio: Array, gamma: Array) -> Array:
     """
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         target = np.log(gamma) * 2 - np.log(ratio)
-        z = np.where(
-            target < 0, 0.5 * (target + np.log(2.0)), 0.5 * target + 0.5 * np.log1p(np.maximum(target, 0) / 2)
-        )
+        z = np.where(target < 0, 0.5 * (target + np.log(2.0)), 0.5 * target + 0.5 * np.log1p(np.maximum(target, 0) / 2))
         for _ in range(12):
             u = np.exp(np.clip(z, -300, 300))
             log = np.log1p(u)
@@ -159,9 +155,7 @@ def _match(
     good = np.abs(t - goal) <= 1e-14 * goal
     if not good.all():
         rest = ~good[:, 0]
-        some = Resources(
-            part.a[:, rest], part.gamma[:, rest], part.lo[:, rest], part.hi[:, rest], part.open[rest]
-        )
+        some = Resources(part.a[:, rest], part.gamma[:, rest], part.lo[:, rest], part.hi[:, rest], part.open[rest])
         found, settled = _bisect(some, prices, goal[rest], guess[rest])
         guess[rest] = found
         xs_rest, t_rest = _minimisers(some, prices, found)

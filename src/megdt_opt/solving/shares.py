@@ -81,11 +81,7 @@ def _objective(problem: AllocationProblem, latency: Array) -> Array:
     if problem.objective == "max":
         return weighted.max(axis=1)
     total = weighted.sum(axis=1)
-    return (
-        total
-        if problem.objective == "sum"
-        else total + float(problem.max_weight or 0.0) * weighted.max(axis=1)
-    )
+    return total if problem.objective == "sum" else total + float(problem.max_weight or 0.0) * weighted.max(axis=1)
 
 
 def _square_root_rule(
@@ -174,7 +170,7 @@ def _interior(
     branch: Array,
     good: NDArray[np.bool_],
 ) -> Shares:
-    sets, _, users = a.shape
+    sets = a.shape[0]
     sum_weight = 0.0 if problem.objective == "max" else 1.0
     max_weight = {"max": 1.0, "sum": 0.0, "mixed": float(problem.max_weight or 0.0)}[problem.objective]
     limit = problem.hard_deadline_s - fixed
@@ -213,9 +209,7 @@ def _inside(model: _Model) -> tuple[Array, NDArray[np.bool_]]:
     lo = np.where(model.needs, model.lo, 0.0)
     free = 1.0 - lo.sum(axis=2, keepdims=True)
     x = np.minimum(lo + 0.9 * free / count, lo + 0.9 * (model.hi - lo))
-    good = (free[:, :, 0] > 1e-12).all(axis=1) & (~model.needs | (model.hi - model.lo > 1e-12)).all(
-        axis=(1, 2)
-    )
+    good = (free[:, :, 0] > 1e-12).all(axis=1) & (~model.needs | (model.hi - model.lo > 1e-12)).all(axis=(1, 2))
     return np.where(model.needs, x, 0.0), good
 
 

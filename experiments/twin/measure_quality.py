@@ -1,0 +1,153 @@
+"""Measure the twin model's pictures: what a detector reads in them, and what each payload precision costs.
+
+    python experiments/twin/measure_quality.py [--scenes 200] [--out experiments/twin/quality.json]
+
+The detector was trained on rendered scenes only and never saw a generated picture. Scenes are held out: their seeds
+were used by no training script.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from megdt_opt.atomic import write_text
+from megdt_opt.execution.serial import pack, unpack
+from megdt_opt.mechanisms import split_rows
+from megdt_opt.pictures import psnr_db
+from megdt_opt.stages import TensorSpec
+from megdt_opt.twin.detector import detect_all, match
+from megdt_opt.twin.model import TwinModel
+from megdt_opt.twin.scenes import Scene, random_scene, render, scene_state
+
+HELD_OUT_SEED = 9_000_000
+STEPS = 20
+SHARES = (0.25, 0.5, 0.75)
+
+Picture = NDArray[np.uint8]
+
+
+def ssim(picture: Picture, reference: Picture) -> float:
+    """Structural similarity of two 8-bit pictures (Wang et al. 2004; Gaussian window of 11, sigma 1.5)."""
+    axis = torch.arange(11.0) - 5
+    line = torch.exp(-(axis**2) / (2 * 1.5**2))
+    window = (line[:, None] * line / line.sum() ** 2)[None, None]
+
+    def mean(x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.conv2d(x, window)
+
+    a, b = (torch.from_numpy(p).permute(2, 0, 1)[:, None].double() for p in (picture, reference))
+    window = window.double()
+    ma, mb = mean(a), mean(b)
+    va, vb, cov = mean(a * a) - ma**2, mean(b * b) - mb**2, mean(a * b) - ma * mb
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    return float((((2 * ma * mb + c1) * (2 * cov + c2)) / ((ma**2 + mb**2 + c1) * (va + vb + c2))).mean())
+
+
+def read(pictures: torch.Tensor, scenes: Sequence[Scene]) -> dict[str, float]:
+    """Share of the scenes' objects that the detector reads (kind, colour, centre within 2 pixels)."""
+    found = sum(match(d, s) for d, s in zip(detect_all(pictures), scenes, strict=True))
+    objects = sum(len(s.objects) for s in scenes)
+    return {"found": found, "objects": objects, "share": found / objects}
+
+
+def compare(pictures: Sequence[Picture], references: Sequence[Picture]) -> dict[str, float]:
+    """Median PSNR [dB] and SSIM of pictures against references."""
+    decibels = [min(psnr_db(p, r), 99.0) for p, r in zip(pictures, references, strict=True)]
+    alike = [ssim(p, r) for p, r in zip(pictures, references, strict=True)]
+    return {
+        "psnr_median_db": float(np.median(decibels)),
+        "psnr_p05_db": float(np.percentile(decibels, 5)),
+        "ssim_median": float(np.median(alike)),
+        "identical": sum(bool(np.array_equal(p, r)) for p, r in zip(pictures, references, strict=True)),
+    }
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scenes", type=int, default=200)
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("quality.json"))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    model = TwinModel.load()
+    scenes = [random_scene(np.random.default_rng(HELD_OUT_SEED + i)) for i in range(args.scenes)]
+    truth = torch.from_numpy(np.stack([render(s) for s in scenes]))
+    result: dict[str, Any] = {
+        "scenes": args.scenes,
+        "steps": STEPS,
+        "machine": {"processor": platform.machine(), "torch": torch.__version__},
+        "detector": {"renders": read(truth, scenes), "autoencoder": read(model.decode(model.sense(truth)), scenes)},
+        "reconstruction": compare(list(model.decode(model.sense(truth)).numpy()), list(truth.numpy())),
+        "precision": {},
+        "parallel": {},
+    }
+    whole: dict[str, list[Picture]] = {}
+    for scheduler in model.spec.schedulers:
+        pictures = [generate(model, s, i, scheduler) for i, s in enumerate(scenes)]
+        whole[scheduler] = pictures
+        result["detector"][scheduler] = read(torch.from_numpy(np.stack(pictures)), scenes)
+        print(scheduler, result["detector"][scheduler], flush=True)
+    for precision in ("fp32", "fp16", "int8"):
+        for cut in (STEPS // 4, STEPS // 2, 3 * STEPS // 4, STEPS):
+            pictures = [generate(model, s, i, "ddim", cut=cut, precision=precision) for i, s in enumerate(scenes)]
+            row = compare(pictures, whole["ddim"]) | {"read": read(torch.from_numpy(np.stack(pictures)), scenes)}
+            result["precision"][f"{precision} at {cut}"] = row
+            print(precision, cut, row, flush=True)
+    for share in SHARES:
+        pictures = [parallel(model, s, i, share) for i, s in enumerate(scenes)]
+        row = compare(pictures, whole["ddim"]) | {"read": read(torch.from_numpy(np.stack(pictures)), scenes)}
+        result["parallel"][f"{share:.2f}"] = row
+        print("parallel", share, row, flush=True)
+    write_text(args.out, json.dumps(result, indent=1) + "\n")
+
+
+def request(scene: Scene) -> dict[str, torch.Tensor]:
+    """The request of a scene."""
+    return {"state": torch.from_numpy(scene_state(scene)[None])}
+
+
+def hand_over(state: dict[str, torch.Tensor], precision: str) -> dict[str, torch.Tensor]:
+    """What arrives of a state that is sent: through the serialiser of the execution and back."""
+    tensors = [TensorSpec(name=f"state.{name}", shape=tuple(value.shape)) for name, value in state.items()]
+    return unpack(pack({"state": state}, tensors, precision), tensors, precision)["state"]
+
+
+def generate(
+    model: TwinModel, scene: Scene, seed: int, scheduler: str, *, cut: int | None = None, precision: str = "fp32"
+) -> Picture:
+    """One picture; with `cut`, the latent is handed over after so many steps in a precision."""
+    conditioning = model.encode_prompt(request(scene))
+    chain = {"scheduler": scheduler, "steps": STEPS}
+    first = STEPS if cut is None else cut
+    state = model.start(seed, **chain)
+    state = model.denoise(state, conditioning, first=0, count=first, **chain)
+    if cut is not None:
+        state = hand_over(state, precision)
+    if first < STEPS:
+        state = model.denoise(state, conditioning, first=first, count=STEPS - first, **chain)
+    return model.decode(state["latent"]).numpy()[0]
+
+
+def parallel(model: TwinModel, scene: Scene, seed: int, share: float) -> Picture:
+    """One picture of which both sides make a part."""
+    conditioning = model.encode_prompt(request(scene))
+    chain = {"scheduler": "ddim", "steps": STEPS}
+    parts = []
+    rows = split_rows(model.spec, share, 4)
+    for band in rows:
+        state = model.start(seed, rows=band, **chain)
+        parts.append(model.denoise(state, conditioning, first=0, count=STEPS, rows=band, **chain)["latent"])
+    return model.decode(model.fuse(parts[0], rows[0], parts[1], rows[1])).numpy()[0]
+
+
+if __name__ == "__main__":
+    main()
