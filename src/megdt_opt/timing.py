@@ -8,15 +8,18 @@ No torch is needed to load or use a profile; taking one is `megdt_opt.calibratio
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from megdt_opt.atomic import write_text
 from megdt_opt.stages import Kind
-from megdt_opt.timing_file import Cell, bundled_path, read_profile, write_profile
+from megdt_opt.timing_file import Cell, bundled_path, profile_content, profile_text, read_profile
 from megdt_opt.timing_fit import AffineFit, affine_fit
 from megdt_opt.timing_provenance import Provenance, refuse
 
@@ -149,9 +152,21 @@ class TimingProfile:
         return cls.load(bundled_path(name))
 
     def save(self, path: str | Path) -> None:
-        """Write the profile as JSON, whole or not at all (a temporary file that is renamed)."""
-        write_profile(
-            Path(path),
+        """Write the profile as JSON, whole or not at all."""
+        write_text(Path(path), self._text())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that `from_dict` reads back."""
+        found: dict[str, Any] = json.loads(self._text())
+        return found
+
+    @classmethod
+    def from_dict(cls, data: object) -> TimingProfile:
+        """Build from plain data; raises ProfileError as `load` does."""
+        return cls(**profile_content(data))
+
+    def _text(self) -> str:
+        return profile_text(
             device=self.device,
             model=self.model,
             provenance=self.provenance,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import statistics
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -172,13 +170,12 @@ def read_profile(path: Path) -> dict[str, Any]:
             f"damaged. {_MEASURE_AGAIN}"
         ) from error
     try:
-        return _content(data)
+        return profile_content(data)
     except ProfileError as error:
         raise ProfileError(f"profile {path}: {error}") from error
 
 
-def write_profile(
-    path: Path,
+def profile_text(
     *,
     device: str,
     model: str,
@@ -186,8 +183,8 @@ def write_profile(
     cells: tuple[Cell, ...],
     image_byte_samples: Mapping[str, tuple[int, ...]],
     held_out: tuple[Cell, ...],
-) -> None:
-    """Write a profile file, whole or not at all."""
+) -> str:
+    """Text of a profile file."""
     head = {
         "schema": SCHEMA,
         "version": VERSION,
@@ -196,17 +193,7 @@ def write_profile(
         "provenance": provenance.to_dict(),
         "image_byte_samples": {codec: list(sizes) for codec, sizes in sorted(image_byte_samples.items())},
     }
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(_dump(head, {"cells": cells, "held_out": held_out}))
-            out.flush()
-            os.fsync(out.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide a shared profile from its readers
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    return _dump(head, {"cells": cells, "held_out": held_out})
 
 
 def _dump(head: dict[str, Any], cells: dict[str, tuple[Cell, ...]]) -> str:
@@ -231,7 +218,7 @@ def _plain_cell(cell: Cell) -> dict[str, Any]:
     return plain
 
 
-def _content(data: object) -> dict[str, Any]:
+def profile_content(data: object) -> dict[str, Any]:
     if not isinstance(data, dict):
         refuse("file", type(data).__name__, "a JSON object", _MEASURE_AGAIN)
     if data.get("schema") != SCHEMA:
