@@ -58,9 +58,7 @@ def workable_options(problem: AllocationProblem) -> NDArray[np.bool_]:
             limits = ("allowed",)
             why = "no option is allowed"
         elif not problem.open_options[k].any():
-            limits = tuple(
-                f"{name} budget {b:g}" for name, b in zip(RESOURCES, budgets(problem), strict=True)
-            )
+            limits = tuple(f"{name} budget {b:g}" for name, b in zip(RESOURCES, budgets(problem), strict=True))
             why = "every allowed option demands a resource that is not there"
         else:
             best_s = float(alone_s[k][problem.open_options[k]].min())
@@ -129,3 +127,15 @@ def fix_options(problem: AllocationProblem, option: NDArray[np.int64]) -> Alloca
     chosen = np.zeros(problem.fixed_s.shape, dtype=bool)
     chosen[np.arange(problem.users), option] = True
     return replace(problem, allowed=chosen & problem.allowed_mask)
+
+
+def conflict(problem: AllocationProblem) -> Infeasible:
+    """The error for limits that no shares keep together."""
+    limited = np.flatnonzero(np.isfinite(problem.hard_deadline_s))
+    limits = [f"deadline_s of user {k}: {problem.hard_deadline_s[k]:g} s" for k in limited]
+    if problem.uplink_airtime_max_s is not None:
+        limited = np.arange(problem.users)
+        limits.append("uplink_airtime_max_s [s]")
+    limits += [f"{name} budget {b:g}" for name, b in zip(RESOURCES, budgets(problem), strict=True)]
+    users = tuple(int(k) for k in limited)
+    return Infeasible("the deadlines and air times cannot be kept together within the budgets", users, tuple(limits))

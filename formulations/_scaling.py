@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from megdt_opt.formulations._checks import budgets, whole_budget_s
 from numpy.typing import NDArray
 
-from megdt_opt.formulations._checks import budgets, whole_budget_s
 from megdt_opt.problem import AllocationProblem
 
 Array = NDArray[np.float64]
@@ -43,9 +43,7 @@ def reference(problem: AllocationProblem, option: NDArray[np.int64]) -> Referenc
     total = root.sum(axis=1, keepdims=True)
     share = np.divide(root, total, out=np.zeros_like(root), where=total > 0)
     stage_s = stage_times(problem, option, share)
-    latency_s = problem.fixed_s[rows, option] + np.maximum(
-        problem.branch_s[rows, option], stage_s.sum(axis=0)
-    )
+    latency_s = problem.fixed_s[rows, option] + np.maximum(problem.branch_s[rows, option], stage_s.sum(axis=0))
     weight_unit = float(problem.weights.mean())
     unit_s = float((problem.weights * latency_s).mean()) / weight_unit
     return Reference(
@@ -60,16 +58,11 @@ def stage_times(problem: AllocationProblem, option: NDArray[np.int64], share: Ar
     amounts = (problem.downlink_bit, problem.uplink_bit, problem.edge_work_s)
     speeds = (problem.rate("downlink", hertz[0]), problem.rate("uplink", hertz[1]), hertz[2])
     with np.errstate(divide="ignore", invalid="ignore"):
-        times = [
-            np.where(a[rows, option] > 0, a[rows, option] / v, 0.0)
-            for a, v in zip(amounts, speeds, strict=True)
-        ]
+        times = [np.where(a[rows, option] > 0, a[rows, option] / v, 0.0) for a, v in zip(amounts, speeds, strict=True)]
     return np.stack(times)
 
 
-def usable_shares(
-    problem: AllocationProblem, option: NDArray[np.int64], share: Array
-) -> tuple[Array, Array, Array]:
+def usable_shares(problem: AllocationProblem, option: NDArray[np.int64], share: Array) -> tuple[Array, Array, Array]:
     """Shares in hertz, hertz and servers: none without demand, within caps, budgets used up but not exceeded.
 
     Parameters
@@ -86,3 +79,55 @@ def usable_shares(
     clean = np.divide(clean, total, out=np.zeros_like(clean), where=total > 0)
     down, up, edge = clean * budgets(problem)[:, None]
     return down, up, np.minimum(edge, problem.share_caps)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Units:
+    """Units of a program that decides options: a budget over K, and a typical latency at equal shares.
+
+    Parameters
+    ----------
+    demand : array, (3, K, O)
+        Time on one K-th of the budget / unit of latency [1].
+    fixed, floor : array, (K, O)
+        Fixed latency, and fixed latency plus device branch, / unit of latency [1].
+    deadline, cap : array, (K,)
+        Deadline / unit of latency, share cap / (capacity / K); infinite where there is none [1].
+    airtime : array, (K, O)
+        Limit on the uplink stage / unit of latency; infinite where there is none [1].
+    weight : array, (K,)
+        Weight / mean weight [1].
+    max_weight : float
+        Weight of the largest latency in "mixed", else 0 [1].
+    objective_unit_s : float
+        Unit of latency times mean weight [s].
+    """
+
+    demand: Array
+    fixed: Array
+    floor: Array
+    deadline: Array
+    cap: Array
+    airtime: Array
+    weight: Array
+    max_weight: float
+    objective_unit_s: float
+
+
+def units(problem: AllocationProblem, mask: NDArray[np.bool_]) -> Units:
+    """Dimensionless numbers of the options in `mask` (K, O); the others are meaningless."""
+    demand_s = whole_budget_s(problem) * problem.users
+    weight_unit = float(problem.weights.mean())
+    equal_s = problem.fixed_s + np.maximum(problem.branch_s, demand_s.sum(axis=0))
+    best_s = np.where(mask, equal_s, np.inf).min(axis=1)
+    unit_s = float((problem.weights * best_s).mean()) / weight_unit
+    unit_s = unit_s if unit_s > 0 else 1.0
+    airtime_s = problem.uplink_airtime_max_s
+    cap = problem.share_caps * (problem.users / problem.edge_capacity if problem.edge_capacity > 0 else np.inf)
+    return Units(
+        demand=demand_s / unit_s, fixed=problem.fixed_s / unit_s, floor=(problem.fixed_s + problem.branch_s) / unit_s,
+        deadline=problem.hard_deadline_s / unit_s, cap=cap,
+        airtime=np.full(mask.shape, np.inf) if airtime_s is None else airtime_s / unit_s,
+        weight=problem.weights / weight_unit, max_weight=problem.max_weight or 0.0,
+        objective_unit_s=unit_s * weight_unit,
+    )  # fmt: skip

@@ -6,7 +6,7 @@ Sets
     k users, i in {downlink, uplink, edge} resources. Each user has exactly one open option.
 Parameters (dimensionless unless noted; from the square-root allocation as reference, `_scaling`)
     X_ik  reference share of user k as part of budget i;  T_ik  its stage time there / unit of latency
-    g_ik  SNR-bandwidth product / reference band;  κ_ik = 1 / (1 + g_ik);  ρ_ik = ln(1 + g_ik)
+    g_ik  SNR-bandwidth product / reference band;  κ_ik = 1 / (1 + g_ik);  c_ik = ln(1 + g_ik)
     Y_ik  reference share / cap, 0 where there is no cap;  Q_ik  reference stage time / its limit, 0 where none
           (users without demand: 1/2 for both, which only keeps their idle variables bounded)
     F_k   fixed latency / unit;  G_k  fixed latency + device branch / unit;  E_k  unit / deadline, 0 where none
@@ -18,7 +18,7 @@ Objective
     sum: (1/K) Σ_k w_k v_k;  max: h;  mixed: (1/K) (Σ_k w_k v_k + m h)
 Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `megdt_opt.problem`)
     budget          Σ_k X_ik y_ik <= 1                                  sum b <= B, sum f <= F
-    rate_law        z <= y,  or  y ln(y / (κ y + 1 - κ)) <= ρ (y - z)    r <= e b;  r <= b log2(1 + g/b)
+    rate_law        z <= y,  or  y ln(y / (κ y + 1 - κ)) <= c (y - z)    r <= e b;  r <= b log2(1 + g/b)
     stage_time      s z >= 1 as a second-order cone                     t >= bits / r, t >= work / f
     share_limit     Y y <= 1                                            f <= edge_share_max
     stage_limit     Q s <= 1                                            bits_u / r_u <= uplink_airtime_max
@@ -26,9 +26,10 @@ Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/
     device_branch   v >= G                                              L >= fixed + device_branch
     deadline        E v <= 1                                            L <= deadline
     largest         h >= w v                                            epigraph of max_k w_k L_k
-The Shannon form is the perspective of the logarithm, y ln(1 + g/y) = -y ln(y / (κ y + 1 - κ)) + ρ y, written so
+The Shannon form is the perspective of the logarithm, y ln(1 + g/y) = -y ln(y / (κ y + 1 - κ)) + c y, written so
 that its arguments stay near 1 for any g. All of it is compiled once per shape (DPP) up to 128 users and solved
-again with new parameters; above, it is built with constants. The bound is the value of Clarabel's dual point less its tolerance.
+again with new parameters; above, it is built with constants. The bound is the value of Clarabel's dual point
+less its tolerance.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ from typing import Any
 
 import cvxpy as cp
 import numpy as np
+from megdt_opt.formulations._checks import RESOURCES, budgets, conflict, only_options, require, workable_options
+from megdt_opt.formulations._scaling import Reference, reference, usable_shares
 
 from megdt_opt.allocation import RawSolution
-from megdt_opt.errors import Infeasible, SolverFailure
-from megdt_opt.formulations._checks import RESOURCES, budgets, only_options, require, workable_options
-from megdt_opt.formulations._scaling import Reference, reference, usable_shares
+from megdt_opt.errors import SolverFailure
 from megdt_opt.problem import AllocationProblem
 
 _TIGHTEST, _LOOSEST = 3e-8, 1e-6
@@ -62,7 +63,7 @@ class Model:
     X: list[Any]
     T: list[Any]
     κ: list[Any]
-    ρ: list[Any]
+    c: list[Any]
     Y: list[Any]
     Q: list[Any]
     F: Any
@@ -84,15 +85,11 @@ def make_model(
 
     def data(name: str, *shape: int) -> Any:
         if numbers is None:
-            return (
-                cp.Parameter(shape[-1:], nonneg=True)
-                if len(shape) < 2
-                else [data(name, users) for _ in RESOURCES]
-            )
+            return cp.Parameter(shape[-1:], nonneg=True) if len(shape) < 2 else [data(name, users) for _ in RESOURCES]
         return [cp.Constant(row) for row in numbers[name]] if len(shape) == 2 else cp.Constant(numbers[name])
 
     variables = {name: [cp.Variable(users) for _ in RESOURCES] for name in "yzs"}
-    tables = {name: data(name, len(RESOURCES), users) for name in ("X", "T", "κ", "ρ", "Y", "Q")}
+    tables = {name: data(name, len(RESOURCES), users) for name in ("X", "T", "κ", "c", "Y", "Q")}
     vectors = {name: data(name, users) for name in "FGEw"}
     return Model(
         objective=objective, shannon=shannon, m=data("m"), v=cp.Variable(users), h=cp.Variable(),
@@ -108,9 +105,9 @@ def budget(q: Model) -> list[Any]:
 def rate_law(q: Model) -> list[Any]:
     """z <= y where the rate is linear, else the perspective of the logarithm."""
     laws = []
-    for shannon, y, z, κ, ρ in zip(q.shannon, q.y, q.z, q.κ, q.ρ, strict=True):
+    for shannon, y, z, κ, c in zip(q.shannon, q.y, q.z, q.κ, q.c, strict=True):
         if shannon:
-            laws.append(cp.rel_entr(y, cp.multiply(κ, y) + 1 - κ) <= cp.multiply(ρ, y - z))
+            laws.append(cp.rel_entr(y, cp.multiply(κ, y) + 1 - κ) <= cp.multiply(c, y - z))
         else:
             laws.append(z <= y)
     return laws
@@ -166,7 +163,7 @@ def objective(q: Model) -> Any:
 
 
 def _program(q: Model) -> Any:
-    return cp.Problem(cp.Minimize(objective(q)), [c for make in CONSTRAINTS for c in make(q)])
+    return cp.Problem(cp.Minimize(objective(q)), [one for make in CONSTRAINTS for one in make(q)])
 
 
 @lru_cache(maxsize=16)
@@ -190,7 +187,7 @@ def scaled_numbers(problem: AllocationProblem, scale: Reference) -> dict[str, An
             np.divide(snr_hz, scale.share[i] * budgets(problem)[i], out=g[i], where=~idle[i])
     fixed_s = problem.fixed_s[rows, option]
     return {
-        "X": scale.share, "T": scale.stage_s / unit_s, "κ": 1 / (1 + g), "ρ": np.log1p(g), "Y": Y, "Q": Q,
+        "X": scale.share, "T": scale.stage_s / unit_s, "κ": 1 / (1 + g), "c": np.log1p(g), "Y": Y, "Q": Q,
         "F": fixed_s / unit_s, "G": (fixed_s + problem.branch_s[rows, option]) / unit_s,
         "E": unit_s / problem.hard_deadline_s, "w": problem.weights / scale.weight_unit,
         "m": (problem.max_weight or 0.0) / problem.users,
@@ -254,33 +251,16 @@ def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None)
         solved_s = time.perf_counter()
         status = str(raw.status)
         if status == "PrimalInfeasible":
-            raise _conflict(problem)
+            raise conflict(problem)
         if status != "Solved":
-            raise SolverFailure(
-                f"Clarabel ended with {status} after {raw.iterations} steps ({problem.users} users)"
-            )
+            raise SolverFailure(f"Clarabel ended with {status} after {raw.iterations} steps ({problem.users} users)")
         program.unpack_results(raw, chain, inverse)
         share = np.stack([y.value for y in q.y]) * scale.share
     down, up, edge = usable_shares(problem, option, share)
-    to_seconds = (
-        scale.latency_unit_s * scale.weight_unit * (1 if problem.objective == "max" else problem.users)
-    )
+    to_seconds = scale.latency_unit_s * scale.weight_unit * (1 if problem.objective == "max" else problem.users)
     dual = min(float(raw.obj_val), float(raw.obj_val_dual))
     return RawSolution(
         option=option, downlink_hz=down, uplink_hz=up, edge_share=edge,
         bound=(dual - tolerance * (1 + abs(dual))) * to_seconds,
         build_s=built_s - started_s, solve_s=solved_s - built_s, message=f"Clarabel: {status}",
     )  # fmt: skip
-
-
-def _conflict(problem: AllocationProblem) -> Infeasible:
-    limited = np.flatnonzero(np.isfinite(problem.hard_deadline_s))
-    limits = [f"deadline_s of user {k}: {problem.hard_deadline_s[k]:g} s" for k in limited]
-    if problem.uplink_airtime_max_s is not None:
-        limited = np.arange(problem.users)
-        limits.append("uplink_airtime_max_s [s]")
-    limits += [f"{name} budget {b:g}" for name, b in zip(RESOURCES, budgets(problem), strict=True)]
-    users = tuple(int(k) for k in limited)
-    return Infeasible(
-        "the deadlines and air times cannot be kept together within the budgets", users, tuple(limits)
-    )

@@ -18,15 +18,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from scenarios import mechanism_list, scenario  # noqa: E402
+from scenarios import mechanism_list, scenario
 
-from megdt_opt import Scenario, TimingProfile, plan  # noqa: E402
-from megdt_opt.atomic import write_text  # noqa: E402
-from megdt_opt.calibrating import calibrate_model  # noqa: E402
-from megdt_opt.executing import execute  # noqa: E402
-from megdt_opt.execution.cluster import Cluster  # noqa: E402
-from megdt_opt.mechanisms import MECHANISMS  # noqa: E402
-from megdt_opt.raw_check import raw_check  # noqa: E402
+from megdt_opt import Scenario, TimingProfile, plan
+from megdt_opt.atomic import write_text
+from megdt_opt.calibrating import calibrate_model
+from megdt_opt.executing import execute
+from megdt_opt.execution.cluster import Cluster
+from megdt_opt.mechanisms import MECHANISMS
+from megdt_opt.raw_check import raw_check
 
 
 def percentiles(values: list[float]) -> dict[str, float]:

@@ -16,13 +16,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from scenarios import scenario  # noqa: E402
+from scenarios import scenario
 
-from megdt_opt import plan  # noqa: E402
-from megdt_opt.atomic import write_text  # noqa: E402
-from megdt_opt.calibrating import calibrate_model  # noqa: E402
-from megdt_opt.execution.cluster import Cluster  # noqa: E402
-from megdt_opt.verification import verify  # noqa: E402
+from megdt_opt import plan
+from megdt_opt.atomic import write_text
+from megdt_opt.calibrating import calibrate_model
+from megdt_opt.execution.cluster import Cluster
+from megdt_opt.verification import verify
 
 
 def main() -> None:

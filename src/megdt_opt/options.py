@@ -279,8 +279,10 @@ class OptionTable:
 
     def _cell(self, k: int, o: int) -> _Cell:
         user, option = self.scenario.users[k], self.options[o]
+        closed, possible = _ruled_out_by_wish(user, option)
+        if not possible:
+            return _Cell(None, None, tuple(closed), False, np.inf)
         stages = self.program(k, o)
-        closed, possible = _ruled_out_by_wish(user, option, self.scenario)
         try:
             terms = latency_terms(
                 stages,
@@ -340,7 +342,7 @@ def _used(known: tuple[str, ...], wishes: list[tuple[str, ...] | None]) -> tuple
 _ENDS_AT_EDGE = ("centralised", "U2E", "SEU-UE-first")
 
 
-def _ruled_out_by_wish(user: User, option: Option, scenario: Scenario) -> tuple[list[str], bool]:
+def _ruled_out_by_wish(user: User, option: Option) -> tuple[list[str], bool]:
     closed: list[str] = []
     possible = True
     if user.mechanisms is not None and option.mechanism not in user.mechanisms:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from megdt_opt.diffusers_architecture import Architecture
+from megdt_opt.diffusers_architecture import FLOW_SCHEDULE, Architecture
 from megdt_opt.diffusers_model import DiffusersModel
 
 _TEXT = {
+    "architectures": ["CLIPTextModel"],
     "vocab_size": 100,
     "hidden_size": 16,
     "intermediate_size": 32,
@@ -15,6 +16,17 @@ _TEXT = {
     "num_attention_heads": 2,
     "max_position_embeddings": 8,
     "projection_dim": 12,
+}
+_PROJECTED = {**_TEXT, "architectures": ["CLIPTextModelWithProjection"]}
+_T5 = {
+    "architectures": ["T5EncoderModel"],
+    "vocab_size": 100,
+    "d_model": 40,
+    "d_ff": 32,
+    "d_kv": 8,
+    "num_layers": 1,
+    "num_heads": 2,
+    "is_encoder_decoder": False,
 }
 _UNET = {
     "sample_size": 8,
@@ -41,7 +53,7 @@ _VAE = {
 @pytest.fixture(scope="session")
 def tiny() -> Architecture:
     """Like SD1.5: one text encoder."""
-    return Architecture(name="tiny", unet=_UNET, vae=_VAE, text=(_TEXT,))
+    return Architecture(name="tiny", denoiser=_UNET, vae=_VAE, text=(_TEXT,))
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +66,36 @@ def tiny_xl() -> Architecture:
         "addition_time_embed_dim": 4,
         "projection_class_embeddings_input_dim": 6 * 4 + 12,
     }
-    return Architecture(name="tiny_xl", unet=unet, vae={**_VAE, "force_upcast": True}, text=(_TEXT, _TEXT))
+    return Architecture(
+        name="tiny_xl", denoiser=unet, vae={**_VAE, "force_upcast": True}, text=(_TEXT, _PROJECTED)
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_3() -> Architecture:
+    """Like SD3: a transformer, flow matching, three text encoders."""
+    denoiser = {
+        "sample_size": 8,
+        "patch_size": 2,
+        "in_channels": 4,
+        "out_channels": 4,
+        "num_layers": 1,
+        "attention_head_dim": 8,
+        "num_attention_heads": 2,
+        "joint_attention_dim": 40,
+        "caption_projection_dim": 16,
+        "pooled_projection_dim": 24,
+        "pos_embed_max_size": 8,
+    }
+    vae = {**_VAE, "shift_factor": 0.1, "use_quant_conv": False, "use_post_quant_conv": False}
+    return Architecture(
+        name="tiny_3",
+        kind="SD3Transformer2DModel",
+        denoiser=denoiser,
+        vae=vae,
+        text=(_PROJECTED, _PROJECTED, _T5),
+        schedule=FLOW_SCHEDULE,
+    )
 
 
 @pytest.fixture(scope="session")

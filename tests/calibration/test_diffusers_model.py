@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,16 @@ def test_the_architectures_have_the_published_parameter_counts(
 ) -> None:
     with torch.device("meta"):
         parts = build(ARCHITECTURES[name])
-    assert sum(p.numel() for p in parts.unet.parameters()) == unet
+    assert sum(p.numel() for p in parts.denoiser.parameters()) == unet
     assert sum(p.numel() for p in parts.vae.parameters()) == vae
     assert [sum(p.numel() for p in t.parameters()) for t in parts.text] == text
+
+
+def test_sd3_is_about_as_large_as_published() -> None:
+    with torch.device("meta"):
+        parts = build(ARCHITECTURES["sd3"])
+    assert sum(p.numel() for p in parts.denoiser.parameters()) == pytest.approx(2.03e9, rel=0.01)
+    assert sum(p.numel() for p in parts.text[2].parameters()) == pytest.approx(4.76e9, rel=0.01)
 
 
 def test_it_is_a_model_that_the_executor_can_split(model: DiffusersModel) -> None:
@@ -77,7 +85,7 @@ def test_a_sampler_gives_what_diffusers_gives(model: DiffusersModel, scheduler: 
     embedded = torch.cat([conditioning["negative"], conditioning["tokens"]])
     with torch.no_grad():
         for t in reference.timesteps:
-            noise = model._parts.unet(
+            noise = model._parts.denoiser(
                 reference.scale_model_input(torch.cat([latent, latent]), t), t, embedded, return_dict=False
             )[0]
             free, told = noise.chunk(2)
@@ -126,7 +134,38 @@ def test_two_text_encoders_and_other_precisions(tiny_xl: Architecture) -> None:
     assert state["latent"].dtype == torch.float32
     assert xl.decode(state["latent"]).shape == (1, 16, 16, 3)
     assert next(xl._parts.vae.parameters()).dtype == torch.float32
-    assert next(xl._parts.unet.parameters()).dtype == torch.bfloat16
+    assert next(xl._parts.denoiser.parameters()).dtype == torch.bfloat16
+
+
+def test_a_transformer_with_flow_matching_and_three_text_encoders(tiny_3: Architecture) -> None:
+    three = DiffusersModel.from_config(tiny_3)
+    assert three.spec.request == {"state": (8,), "t5": (256,)}
+    assert three.spec.conditioning["tokens"] == (8 + 256, 40)
+    assert three.spec.schedulers == ("flow_euler",)
+    conditioning = three.encode_prompt(three.example_requests(1)[0])
+    assert {n: tuple(t.shape[1:]) for n, t in conditioning.items()} == dict(three.spec.conditioning)
+    how = {"scheduler": "flow_euler", "steps": 4}
+    begin = three.start(0, **how)  # type: ignore[arg-type]
+    whole = three.denoise(begin, conditioning, first=0, count=4, **how)  # type: ignore[arg-type]
+    half = three.denoise(begin, conditioning, first=0, count=1, **how)  # type: ignore[arg-type]
+    rest = three.denoise(half, conditioning, first=1, count=3, **how)  # type: ignore[arg-type]
+    assert torch.equal(rest["latent"], whole["latent"])
+    region = three.start(0, rows=(0, 4), **how)  # type: ignore[arg-type]
+    part = three.denoise(region, conditioning, first=0, count=1, rows=(0, 4), **how)  # type: ignore[arg-type]
+    assert part["latent"].shape == (1, 4, 4, 8)
+    picture = three.decode(whole["latent"])
+    assert picture.shape == (1, 16, 16, 3)
+    assert three.start_from(three.sense(picture), 0, first=2, **how)["latent"].shape == (1, 4, 8, 8)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="scheduler"):
+        three.start(0, scheduler="ddim", steps=4)
+
+
+def test_without_its_t5_encoder_the_transformer_gets_zeros(tiny_3: Architecture) -> None:
+    two = DiffusersModel.from_config(replace(tiny_3, text=tiny_3.text[:2]))
+    assert two.spec.request == {"state": (8,)}
+    conditioning = two.encode_prompt(two.example_requests(1)[0])
+    assert {n: tuple(t.shape[1:]) for n, t in conditioning.items()} == dict(two.spec.conditioning)
+    assert not conditioning["tokens"][:, 8:].any()
 
 
 def test_another_size_than_the_native_one(tiny: Architecture) -> None:
@@ -136,7 +175,7 @@ def test_another_size_than_the_native_one(tiny: Architecture) -> None:
 
 
 def _save(model: DiffusersModel, folder: Path) -> Path:
-    model._parts.unet.save_pretrained(folder / "unet")
+    model._parts.denoiser.save_pretrained(folder / "unet")
     model._parts.vae.save_pretrained(folder / "vae")
     model._parts.text[0].save_pretrained(folder / "text_encoder")
     (folder / "scheduler").mkdir()
@@ -203,7 +242,7 @@ def test_what_cannot_be_used_is_refused(model: DiffusersModel, tiny: Architectur
     with pytest.raises(InvalidInput, match="architecture"):
         DiffusersModel.from_config(tmp_path)
     broken = Architecture(
-        name="x", unet={**tiny.unet, "block_out_channels": (3,)}, vae=tiny.vae, text=tiny.text
+        name="x", denoiser={**tiny.denoiser, "block_out_channels": (3,)}, vae=tiny.vae, text=tiny.text
     )
     with pytest.raises(InvalidInput, match="architecture"):
         DiffusersModel.from_config(broken)

@@ -164,5 +164,5 @@ def test_calibration_returns_raw_samples(cluster):
 
 @pytest.mark.parametrize("kind", list(Kind))
 def test_every_kind_can_be_timed(cluster, kind):
-    probe = Probe(kind=kind, scheduler="ddim", steps=3, codec="jpeg")
+    probe = Probe(kind=kind, scheduler="ddim", steps=3, codec="jpeg", gap_s=0.001)
     assert len(cluster.measure("edge", probe, samples=4)) == 4

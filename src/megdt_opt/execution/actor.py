@@ -145,10 +145,10 @@ class Actor:
             scheduler=str(message["scheduler"]),
             steps=int(message["steps"]),
             codec=str(message["codec"]),
+            gap_s=float(message["gap_s"]),
         )
-        samples = int(message["samples"])
         with self._turns.turn(time.monotonic(), threading.Event()):
-            return {"samples_s": measure(self._model, probe, samples, gap_s=float(message["gap_s"]))}
+            return {"samples_s": measure(self._model, probe, int(message["samples"]))}
 
     def _connect(self, addresses: dict[str, str]) -> None:
         for name, address in addresses.items():

@@ -164,7 +164,7 @@ class Cluster:
         finally:
             self._running = None
 
-    def measure(self, actor: str, probe: Probe, samples: int = 10, *, gap_s: float = 0.0) -> list[float]:
+    def measure(self, actor: str, probe: Probe, samples: int = 10) -> list[float]:
         """Time a compute stage by itself in an actor's process, warm-up excluded.
 
         Parameters
@@ -175,8 +175,6 @@ class Cluster:
             The stage.
         samples : int
             Timed repetitions.
-        gap_s : float
-            Rest before each sample [s], as a stage has that follows a wait.
 
         Returns
         -------
@@ -193,7 +191,7 @@ class Cluster:
             "steps": probe.steps,
             "codec": probe.codec,
             "samples": samples,
-            "gap_s": gap_s,
+            "gap_s": probe.gap_s,
         }
         reply = self._peers[actor].call("measure", message, self._start_timeout_s)
         return [float(s) for s in reply["samples_s"]]
@@ -205,7 +203,6 @@ class Cluster:
         *,
         actors: Iterable[str] | None = None,
         rounds: int = 2,
-        gap_s: float = 0.0,
     ) -> dict[tuple[str, str, Rows | None], list[float]]:
         """Time stages in every actor's process, one actor at a time.
 
@@ -220,8 +217,6 @@ class Cluster:
         rounds : int
             The samples are taken in this many rounds over all actors and probes, so that a drift of
             the machine falls on all of them alike.
-        gap_s : float
-            Rest before each sample [s], as a stage has that follows a wait.
 
         Returns
         -------
@@ -237,7 +232,7 @@ class Cluster:
             for actor in names:
                 for probe in wanted:
                     key = (actor, probe.kind.value, probe.rows)
-                    found.setdefault(key, []).extend(self.measure(actor, probe, part, gap_s=gap_s))
+                    found.setdefault(key, []).extend(self.measure(actor, probe, part))
         return found
 
     def _run(self, runs: Sequence[UserRun], options: ExecutionOptions, identity: str) -> Execution:

@@ -289,6 +289,9 @@ class Probe:
         Steps of the chain, for denoising [1].
     codec : str
         Image codec of a compress or decompress stage.
+    gap_s : float
+        Rest before each sample [s]. In a run a stage often follows a wait, and a processor that has
+        rested computes more slowly at first: samples taken back to back would be too short.
     """
 
     kind: Kind
@@ -296,3 +299,8 @@ class Probe:
     scheduler: str = ""
     steps: int = 1
     codec: str = "png"
+    gap_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.gap_s) and self.gap_s >= 0):
+            raise InvalidInput("gap_s", self.gap_s, "finite and at least 0 s", "Leave it out for no rest.")

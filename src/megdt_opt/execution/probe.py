@@ -17,9 +17,7 @@ WARM_UP = 2
 """Untimed repetitions before the first sample."""
 
 
-def measure(
-    model: SplitModel, probe: Probe, samples: int, *, warm_up: int = WARM_UP, gap_s: float = 0.0
-) -> list[float]:
+def measure(model: SplitModel, probe: Probe, samples: int, *, warm_up: int = WARM_UP) -> list[float]:
     """Time a stage.
 
     Parameters
@@ -32,9 +30,6 @@ def measure(
         Timed repetitions; for denoising, single steps that walk through the chain.
     warm_up : int
         Untimed repetitions before them.
-    gap_s : float
-        Rest before each sample [s]. In a run a stage often follows a wait, and a processor that has
-        rested computes more slowly at first: samples taken back to back would be too short.
 
     Returns
     -------
@@ -47,8 +42,8 @@ def measure(
             task()
         times: list[float] = []
         for _ in range(samples):
-            if gap_s > 0:
-                time.sleep(gap_s)
+            if probe.gap_s > 0:
+                time.sleep(probe.gap_s)
             begin = time.monotonic()
             task()
             times.append(time.monotonic() - begin)
