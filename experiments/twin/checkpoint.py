@@ -38,7 +38,10 @@ class Average:
         """Move towards the network; early steps move faster."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for key, value in net.state_dict().items():
-            self.weights[key].lerp_(value, 1 - decay)
+            if value.is_floating_point():
+                self.weights[key].lerp_(value, 1 - decay)
+            else:  # counters have no average
+                self.weights[key].copy_(value)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Averaged weights."""

@@ -94,9 +94,6 @@ def main() -> None:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
         optimiser.step()
-        for key, value in net.state_dict().items():
-            if not value.is_floating_point():
-                average.weights[key] = value.float()
         average.update(net, step)
         step += 1
         spent += time.monotonic() - begin
