@@ -30,6 +30,7 @@ from megdt_opt.twin.scenes import Scene, random_scene, render, scene_state
 
 HELD_OUT_SEED = 9_000_000
 STEPS = 20
+BATCH = 20
 SHARES = (0.25, 0.5, 0.75)
 
 Picture = NDArray[np.uint8]
@@ -92,27 +93,22 @@ def main() -> None:
     }
     whole: dict[str, list[Picture]] = {}
     for scheduler in model.spec.schedulers:
-        pictures = [generate(model, s, i, scheduler) for i, s in enumerate(scenes)]
+        pictures = generate(model, scenes, scheduler)
         whole[scheduler] = pictures
         result["detector"][scheduler] = read(torch.from_numpy(np.stack(pictures)), scenes)
         print(scheduler, result["detector"][scheduler], flush=True)
     for precision in ("fp32", "fp16", "int8"):
         for cut in (STEPS // 4, STEPS // 2, 3 * STEPS // 4, STEPS):
-            pictures = [generate(model, s, i, "ddim", cut=cut, precision=precision) for i, s in enumerate(scenes)]
+            pictures = generate(model, scenes, "ddim", cut=cut, precision=precision)
             row = compare(pictures, whole["ddim"]) | {"read": read(torch.from_numpy(np.stack(pictures)), scenes)}
             result["precision"][f"{precision} at {cut}"] = row
             print(precision, cut, row, flush=True)
     for share in SHARES:
-        pictures = [parallel(model, s, i, share) for i, s in enumerate(scenes)]
+        pictures = parallel(model, scenes, share)
         row = compare(pictures, whole["ddim"]) | {"read": read(torch.from_numpy(np.stack(pictures)), scenes)}
         result["parallel"][f"{share:.2f}"] = row
         print("parallel", share, row, flush=True)
     write_text(args.out, json.dumps(result, indent=1) + "\n")
-
-
-def request(scene: Scene) -> dict[str, torch.Tensor]:
-    """The request of a scene."""
-    return {"state": torch.from_numpy(scene_state(scene)[None])}
 
 
 def hand_over(state: dict[str, torch.Tensor], precision: str) -> dict[str, torch.Tensor]:
@@ -122,31 +118,49 @@ def hand_over(state: dict[str, torch.Tensor], precision: str) -> dict[str, torch
 
 
 def generate(
-    model: TwinModel, scene: Scene, seed: int, scheduler: str, *, cut: int | None = None, precision: str = "fp32"
-) -> Picture:
-    """One picture; with `cut`, the latent is handed over after so many steps in a precision."""
-    conditioning = model.encode_prompt(request(scene))
+    model: TwinModel,
+    scenes: Sequence[Scene],
+    scheduler: str,
+    *,
+    cut: int | None = None,
+    precision: str = "fp32",
+) -> list[Picture]:
+    """A picture of each scene; with `cut`, the latent is handed over after so many steps in a precision."""
+    pictures: list[Picture] = []
     chain = {"scheduler": scheduler, "steps": STEPS}
     first = STEPS if cut is None else cut
-    state = model.start(seed, **chain)
-    state = model.denoise(state, conditioning, first=0, count=first, **chain)
-    if cut is not None:
-        state = hand_over(state, precision)
-    if first < STEPS:
-        state = model.denoise(state, conditioning, first=first, count=STEPS - first, **chain)
-    return model.decode(state["latent"]).numpy()[0]
+    for begin in range(0, len(scenes), BATCH):
+        conditioning, seeds = prepared(model, scenes, begin)
+        state = {"latent": torch.cat([model.start(seed, **chain)["latent"] for seed in seeds])}
+        state = model.denoise(state, conditioning, first=0, count=first, **chain)
+        if cut is not None:
+            state = hand_over(state, precision)
+        if first < STEPS:
+            state = model.denoise(state, conditioning, first=first, count=STEPS - first, **chain)
+        pictures += list(model.decode(state["latent"]).numpy())
+    return pictures
 
 
-def parallel(model: TwinModel, scene: Scene, seed: int, share: float) -> Picture:
-    """One picture of which both sides make a part."""
-    conditioning = model.encode_prompt(request(scene))
+def prepared(model: TwinModel, scenes: Sequence[Scene], begin: int) -> tuple[dict[str, torch.Tensor], range]:
+    """Conditioning and seeds of a batch of scenes."""
+    part = scenes[begin : begin + BATCH]
+    states = torch.from_numpy(np.stack([scene_state(s) for s in part]))
+    return model.encode_prompt({"state": states}), range(begin, begin + len(part))
+
+
+def parallel(model: TwinModel, scenes: Sequence[Scene], share: float) -> list[Picture]:
+    """Pictures of which both sides make a part."""
+    pictures: list[Picture] = []
     chain = {"scheduler": "ddim", "steps": STEPS}
-    parts = []
     rows = split_rows(model.spec, share, 4)
-    for band in rows:
-        state = model.start(seed, rows=band, **chain)
-        parts.append(model.denoise(state, conditioning, first=0, count=STEPS, rows=band, **chain)["latent"])
-    return model.decode(model.fuse(parts[0], rows[0], parts[1], rows[1])).numpy()[0]
+    for begin in range(0, len(scenes), BATCH):
+        conditioning, seeds = prepared(model, scenes, begin)
+        parts = []
+        for band in rows:
+            state = {"latent": torch.cat([model.start(seed, rows=band, **chain)["latent"] for seed in seeds])}
+            parts.append(model.denoise(state, conditioning, first=0, count=STEPS, rows=band, **chain)["latent"])
+        pictures += list(model.decode(model.fuse(parts[0], rows[0], parts[1], rows[1])).numpy())
+    return pictures
 
 
 if __name__ == "__main__":

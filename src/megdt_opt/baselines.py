@@ -1,6 +1,6 @@
 """What a plan is compared with: single mechanisms, equal shares, and the next-best choices.
 
-A baseline of one mechanism gives every user that mechanism, with its best cut, precision and optimal shares,
+A baseline of one mechanism gives every user who can run it that mechanism, with its best cut, precision and optimal shares,
 and waives the users' own limits (so it is a stronger rival than one that keeps them); the users whose limits
 it breaks are named. The limits of a shared resource always hold.
 """
@@ -41,6 +41,8 @@ class Baseline:
         Whether it is a proven optimum of its kind.
     breaks : tuple of str
         Users whose limits it breaks.
+    instead : tuple of str
+        Users who cannot run the mechanism at all and take their best other option.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Baseline:
     objective_s: float
     proven: bool
     breaks: tuple[str, ...] = ()
+    instead: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -73,13 +76,17 @@ def baselines(
     """
     waived = table.problem(waive=True)
     singles = []
+    names = [user.name for user in table.scenario.users]
     for mechanism in dict.fromkeys(option.mechanism for option in table.options):
-        mask = np.array([option.mechanism == mechanism for option in table.options])
-        try:
-            found = solve_restricted(waived, waived.allowed_mask & mask, gap=gap, time_limit_s=time_limit_s)
-        except Infeasible:
-            continue  # not every user can run it at all: no sensor, or the picture is wanted elsewhere
-        singles.append(_baseline(table, f"all {mechanism}", found))
+        mask = waived.allowed_mask & np.array([option.mechanism == mechanism for option in table.options])
+        able = mask.any(axis=1)
+        if not able.any():
+            continue
+        # who cannot run it at all (no sensor, the picture is wanted elsewhere) keeps every option
+        mask[~able] = waived.allowed_mask[~able]
+        found = solve_restricted(waived, mask, gap=gap, time_limit_s=time_limit_s)
+        instead = tuple(name for name, can in zip(names, able, strict=True) if not can)
+        singles.append(replace(_baseline(table, f"all {mechanism}", found), instead=instead))
     singles.sort(key=lambda b: b.objective_s)
     return (*singles, equal_shares(table, option))
 
