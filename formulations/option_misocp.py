@@ -1,0 +1,205 @@
+"""Options and shares together, compact form.
+
+Class: mixed-integer SOCP, linear rates. Exact: at whole numbers the cones are those of the problem.
+
+Sets
+    k users; i in {downlink, uplink, edge} resources; j the pairs (user, workable option), k(j) its user.
+Parameters (dimensionless: shares in budget/K, times in a typical latency; `_scaling.units`)
+    A_kj  1 where k(j) = k;  D_ij  time of stage i on one K-th of its budget;  P_ij = sqrt(D_ij)
+    F_j  fixed latency;  G_j  fixed latency + device branch;  R_j  limit on the uplink stage
+    C_k  share cap;  E_k  1 / deadline, 0 where none;  w_k  weight;  m  weight of the largest latency
+Variables
+    n_j binary, option taken;  x_ik share;  t_ik stage time;  v_k latency;  h largest weighted latency
+Objective
+    sum: (1/K) Σ w v;  max: h;  mixed: (1/K) (Σ w v + m h)
+Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `megdt_opt.problem`)
+    one_option      A n = 1                              one option per user
+    budget          Σ_k x_ik <= K                        sum b <= B, sum f <= F
+    stage_time      t x >= (A diag(P) n)^2, as a cone    t >= demand / share; (Σ P n)^2 = Σ D n as one n is 1
+    share_limit     x_edge <= C                          f <= edge_share_max
+    stage_limit     t_up <= A diag(R) n                  bits_u / r_u <= uplink_airtime_max
+    edge_branch     v >= A diag(F) n + Σ_i t_i           L >= fixed + edge branch
+    device_branch   v >= A diag(G) n                     L >= fixed + device_branch
+    deadline        E v <= 1                             L <= deadline
+    largest         h >= w v                             epigraph of max_k w_k L_k
+A perspective form replaces the entry `stage_time` by cones per pair. SCIP can abort its process, so it runs in a
+child. It decides the options alone: the shares come from `convex_allocation`. The bound is SCIP's dual bound.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+from megdt_opt.formulations import _scip, convex_allocation
+from megdt_opt.formulations._checks import RESOURCES, conflict, fix_options, require, workable_options
+from megdt_opt.formulations._scaling import units
+from numpy.typing import NDArray
+
+from megdt_opt.allocation import RawSolution
+from megdt_opt.problem import AllocationProblem
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model:
+    """Variables and parameters of the header; tables have one row per resource."""
+
+    objective: str
+    A: Any
+    D: NDArray[np.float64]
+    F: NDArray[np.float64]
+    G: NDArray[np.float64]
+    R: NDArray[np.float64]
+    C: NDArray[np.float64]
+    E: NDArray[np.float64]
+    w: NDArray[np.float64]
+    m: float
+    n: Any
+    x: list[Any]
+    t: list[Any]
+    v: Any
+    h: Any
+
+
+def make_model(problem: AllocationProblem, mask: NDArray[np.bool_]) -> Model:
+    """Numbers and variables for the options in `mask` (K, O)."""
+    from scipy.sparse import csr_array
+
+    u, users = units(problem, mask), problem.users
+    user, _ = np.nonzero(mask)
+    A = csr_array((np.ones(user.size), (user, np.arange(user.size))), shape=(users, user.size))
+    return Model(
+        objective=problem.objective, A=A, D=u.demand[:, mask], F=u.fixed[mask], G=u.floor[mask], R=u.airtime[mask],
+        C=u.cap, E=1 / u.deadline, w=u.weight, m=u.max_weight, n=cp.Variable(user.size, boolean=True),
+        x=[cp.Variable(users, nonneg=True) for _ in RESOURCES], t=[cp.Variable(users, nonneg=True) for _ in RESOURCES],
+        v=cp.Variable(users, nonneg=True), h=cp.Variable(nonneg=True),
+    )  # fmt: skip
+
+
+def chosen(q: Model, table: NDArray[np.float64]) -> Any:
+    """Value of a table (J,) at each user's option, (K,)."""
+    return q.A @ cp.multiply(table, q.n)
+
+
+def one_option(q: Model) -> list[Any]:
+    """A n = 1."""
+    return [q.A @ q.n == 1]
+
+
+def budget(q: Model) -> list[Any]:
+    """Σ_k x_ik <= K for each resource."""
+    return [cp.sum(x) <= x.size for x in q.x]
+
+
+def stage_time(q: Model) -> list[Any]:
+    """t x >= (Σ P n)^2: |(2 Σ P n, t - x)| <= t + x."""
+    roots = np.sqrt(q.D)
+    return [
+        cp.SOC(t + x, cp.vstack([2 * chosen(q, P), t - x]), axis=0) for t, x, P in zip(q.t, q.x, roots, strict=True)
+    ]
+
+
+def share_limit(q: Model) -> list[Any]:
+    """x_edge <= C where there is a cap."""
+    capped = np.isfinite(q.C)
+    return [q.x[2][capped] <= q.C[capped]] if capped.any() else []
+
+
+def stage_limit(q: Model) -> list[Any]:
+    """t_up <= Σ R n where air time is limited."""
+    return [q.t[1] <= chosen(q, q.R)] if np.isfinite(q.R).all() else []
+
+
+def edge_branch(q: Model) -> list[Any]:
+    """v >= Σ F n + Σ_i t_i."""
+    return [q.v >= chosen(q, q.F) + sum(q.t)]
+
+
+def device_branch(q: Model) -> list[Any]:
+    """v >= Σ G n."""
+    return [q.v >= chosen(q, q.G)]
+
+
+def deadline(q: Model) -> list[Any]:
+    """E v <= 1 where there is a deadline."""
+    return [cp.multiply(q.E, q.v) <= 1] if q.E.any() else []
+
+
+def largest(q: Model) -> list[Any]:
+    """h >= w v, where the objective knows the largest latency."""
+    return [] if q.objective == "sum" else [q.h >= cp.multiply(q.w, q.v)]
+
+
+CONSTRAINTS: tuple[Callable[[Model], list[Any]], ...] = (
+    one_option, budget, stage_time, share_limit, stage_limit, edge_branch, device_branch, deadline, largest,
+)  # fmt: skip
+
+
+def program(q: Model, constraints: tuple[Callable[[Model], list[Any]], ...] = CONSTRAINTS) -> Any:
+    """The program of a tuple of constraints; a variant replaces entries of it."""
+    users = q.v.size
+    total = (q.w @ q.v) / users
+    goal = {"sum": total, "max": q.h, "mixed": total + (q.m / users) * q.h}[q.objective]
+    return cp.Problem(cp.Minimize(goal), [one for make in constraints for one in make(q)])
+
+
+def _solve_here(argument: tuple[AllocationProblem, NDArray[np.bool_], float, float | None]) -> _scip.Answer:
+    problem, mask, gap, time_limit_s = argument
+    begin = time.perf_counter()
+    q = make_model(problem, mask)
+    sentence = program(q)
+    data, chain, _ = sentence.get_problem_data(cp.SCIP, solver_opts={})
+    built_s = time.perf_counter() - begin
+    options = {"scip_params": _scip.settings(gap, time_limit_s)}
+    found = chain.solve_via_data(sentence, data, warm_start=False, verbose=False, solver_opts=options)
+    taken: tuple[int, ...] = ()
+    if "primal" in found:
+        offset = data["param_prob"].var_id_to_col[q.n.id]
+        taken = tuple(int(j) for j in np.flatnonzero(found["primal"][offset : offset + q.n.size] > 0.5))
+    return _scip.read(found["model"], taken, built_s)
+
+
+def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None) -> RawSolution:
+    """Optimal options and shares, linear rates.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    gap : float
+        Asked relative gap [1].
+    time_limit_s : float or None
+        Limit on SCIP [s]; the best solution by then is returned.
+
+    Raises
+    ------
+    InvalidInput
+        For Shannon rates or the objective "missed".
+    Infeasible
+        Where the limits cannot be kept.
+    SolverFailure
+        Where SCIP crashes, is killed, or finds no solution in time.
+    """
+    require(problem, "option_misocp", linear=True)
+    mask = workable_options(problem)
+    answer = _scip.ask(f"{__name__}:_solve_here", (problem, mask, gap, time_limit_s), time_limit_s)
+    return finish(problem, mask, answer, gap)
+
+
+def finish(problem: AllocationProblem, mask: NDArray[np.bool_], answer: _scip.Answer, gap: float) -> RawSolution:
+    """Shares for the options that SCIP chose; `mask` (K, O) numbers its binaries."""
+    if answer.infeasible:
+        raise conflict(problem)
+    user, option = np.nonzero(mask)
+    picked = np.zeros(problem.users, dtype=np.int64)
+    picked[user[list(answer.chosen)]] = option[list(answer.chosen)]
+    shares = convex_allocation.solve(fix_options(problem, picked), gap=gap, time_limit_s=None)
+    to_seconds = units(problem, mask).objective_unit_s * (1 if problem.objective == "max" else problem.users)
+    return RawSolution(
+        option=picked, downlink_hz=shares.downlink_hz, uplink_hz=shares.uplink_hz, edge_share=shares.edge_share,
+        bound=answer.bound * to_seconds if np.isfinite(answer.bound) and abs(answer.bound) < 1e19 else None,
+        build_s=answer.build_s, solve_s=answer.solve_s, message=f"SCIP: {answer.status}",
+    )  # fmt: skip
