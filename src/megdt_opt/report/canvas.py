@@ -1,0 +1,63 @@
+"""Figures as bytes, without global state: matplotlib is loaded only when a figure is made."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DPI = 150
+"""Resolution of the PNG files [1/inch]."""
+
+INK, FAINT, GRID = "#222222", "#666666", "#dddddd"
+"""Colours of text, of secondary text and of grid lines."""
+
+_SETTINGS: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8.5,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "hatch.linewidth": 0.8,
+    "svg.fonttype": "path",  # the same look wherever the file is opened
+    "svg.hashsalt": "megdt-opt",  # the same bytes for the same figure
+}
+
+
+def new_figure(width_in: float, height_in: float) -> Figure:
+    """An empty figure that draws with Agg and lays itself out."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width_in, height_in), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def settings() -> Any:
+    """Context in which a figure is made and saved."""
+    import matplotlib
+
+    return matplotlib.rc_context(_SETTINGS)
+
+
+def png_bytes(figure: Figure) -> bytes:
+    """The figure as PNG."""
+    return _save(figure, format="png", dpi=DPI)
+
+
+def svg_bytes(figure: Figure) -> bytes:
+    """The figure as SVG without a date, so that the same figure gives the same bytes."""
+    return _save(figure, format="svg", metadata={"Date": None})
+
+
+def _save(figure: Figure, **how: Any) -> bytes:
+    buffer = io.BytesIO()
+    with settings():
+        figure.savefig(buffer, **how)
+    return buffer.getvalue()

@@ -1,0 +1,118 @@
+"""The figures that a report states more than once, worked out in one place."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+from megdt_opt.baselines import Baseline
+from megdt_opt.execution.record import Execution
+from megdt_opt.planning import Plan
+from megdt_opt.report.numbers import count, number, percent, small, words
+from megdt_opt.verification import Verification, VerifiedSet, measured_objective_s
+
+
+def objective_name(plan: Plan) -> str:
+    """What is minimised, in words."""
+    weighted = "weighted " if any(user.weight != 1.0 for user in plan.scenario.users) else ""
+    return f"worst {weighted}latency" if plan.scenario.objective == "max" else f"{weighted}sum of latencies"
+
+
+def mechanisms(plan: Plan) -> tuple[str, ...]:
+    """Mechanisms that the plan uses, each once, in the order of the users."""
+    return tuple(dict.fromkeys(user.option.mechanism for user in plan.users))
+
+
+def best_single(plan: Plan) -> Baseline | None:
+    """The best baseline that gives every user the same mechanism; None where there is none."""
+    singles = [b for b in plan.baselines if b.name.startswith("all ")]
+    return min(singles, key=lambda b: b.objective_s, default=None)
+
+
+def verified(verification: Verification | None, name: str) -> VerifiedSet | None:
+    """The verified set of this name, if it was executed."""
+    sets = () if verification is None else verification.sets
+    return next((s for s in sets if s.name == name), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorSummary:
+    """End-to-end errors of an execution over its users.
+
+    Parameters
+    ----------
+    median_percent, largest_percent : float
+        Of the absolute errors [%].
+    predicted_s, measured_s : float
+        Objective, predicted and measured [s].
+    """
+
+    median_percent: float
+    largest_percent: float
+    predicted_s: float
+    measured_s: float
+
+    @property
+    def objective_percent(self) -> float:
+        """Measured objective against the predicted one [%]."""
+        return 100 * (self.measured_s / self.predicted_s - 1)
+
+
+def error_summary(plan: Plan, execution: Execution) -> ErrorSummary:
+    """Errors of an execution of the plan."""
+    errors = [abs(e) for e in execution.error_percent.values()]
+    return ErrorSummary(
+        median_percent=statistics.median(errors),
+        largest_percent=max(errors),
+        predicted_s=plan.objective_s,
+        measured_s=measured_objective_s(plan, execution),
+    )
+
+
+def bound_sentence(plan: Plan) -> str:
+    """Objective, bound, gap and status in one line."""
+    proof = "proven optimal" if plan.status == "optimal" else "feasible, optimality not proven to the asked gap"
+    return (
+        f"{objective_name(plan)} {number(plan.objective_s)} s; lower bound {number(plan.lower_bound_s)} s; "
+        f"relative gap {small(plan.gap)}; {proof} (method {plan.method}, {number(plan.solve_s, 2)} s)"
+    )
+
+
+def speed_up_sentence(plan: Plan, verification: Verification | None) -> str:
+    """The plan against the best single mechanism, predicted and, where executed, measured; "" if unknown."""
+    rival = best_single(plan)
+    if rival is None:
+        return ""
+    text = f"{rival.objective_s / plan.objective_s:.2f} times as fast as the best single mechanism ({rival.name}"
+    text += f", {number(rival.objective_s)} s"
+    if rival.breaks:
+        text += f", which breaks the limits of {words(rival.breaks)}"
+    text += ")"
+    mine, theirs = verified(verification, "plan"), verified(verification, rival.name)
+    if mine is not None and theirs is not None:
+        text += f", {theirs.median_s / mine.median_s:.2f} times when both were executed"
+    return text
+
+
+def headline(plan: Plan, execution: Execution | None, verification: Verification | None) -> str:
+    """What was planned, how good it is, and how far the run was from the prediction, in one sentence."""
+    used = mechanisms(plan)
+    text = (
+        f"{count(len(plan.users), 'user')} with {count(len(used), 'mechanism')} ({words(used)}): "
+        f"{objective_name(plan)} {number(plan.objective_s)} s"
+    )
+    if plan.status == "optimal":
+        text += f", proven to be within {small(plan.gap)} of the best possible"
+    else:
+        text += f", at most {100 * plan.gap:.2g} % above the best possible"
+    better = speed_up_sentence(plan, verification)
+    if better:
+        text += f", {better}"
+    if execution is not None:
+        errors = error_summary(plan, execution)
+        text += (
+            f"; executed in {number(errors.measured_s)} s ({execution.mode}), "
+            f"{percent(errors.objective_percent)} from the prediction "
+            f"(users: median {errors.median_percent:.2f} %, largest {errors.largest_percent:.2f} %)"
+        )
+    return text + "."

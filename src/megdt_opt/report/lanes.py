@@ -1,0 +1,61 @@
+"""What a stage is drawn as: its resource, its text, and its place when branches run side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from megdt_opt.stages import Compute, Kind, Parallel, Send, Series, Stage, is_edge
+
+RESOURCES = ("uplink", "edge compute", "downlink", "device compute")
+"""What a stage occupies."""
+
+COLOURS = {
+    "uplink": "#E69F00",
+    "edge compute": "#0072B2",
+    "downlink": "#CC79A7",
+    "device compute": "#009E73",
+}
+"""Colours that readers with any colour vision tell apart (Okabe and Ito, 2008)."""
+
+_SHORT = {Kind.ENCODE_PROMPT: "prompt", Kind.SENSE: "sense", Kind.DECODE: "decode", Kind.FUSE: "fuse"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice:
+    """Part of a lane's height, from 0 (top) to 1 (bottom)."""
+
+    top: float
+    bottom: float
+
+
+def resource_of(leaf: Compute | Send) -> str:
+    """One of `RESOURCES`; device-to-device sends count as uplink, multicasts as downlink."""
+    if isinstance(leaf, Send):
+        return "downlink" if is_edge(leaf.source) else "uplink"
+    return "edge compute" if is_edge(leaf.at) else "device compute"
+
+
+def short_text(leaf: Compute | Send) -> str:
+    """A word or two for inside a bar."""
+    if isinstance(leaf, Send):
+        return f"{leaf.payload} {leaf.precision}"
+    if leaf.kind is Kind.DENOISE:
+        region = f", rows {leaf.rows[0]}–{leaf.rows[1] - 1}" if leaf.rows else ""
+        return f"{leaf.amount} steps{region}"
+    return _SHORT.get(leaf.kind, str(leaf.kind))
+
+
+def slices(program: Stage, whole: Slice | None = None) -> Iterator[Slice]:
+    """The place of each leaf, in program order: branches share the height, all else takes it whole."""
+    here = whole or Slice(top=0.0, bottom=1.0)
+    match program:
+        case Series(stages):
+            for stage in stages:
+                yield from slices(stage, here)
+        case Parallel(branches):
+            height = (here.bottom - here.top) / len(branches)
+            for i, branch in enumerate(branches):
+                yield from slices(branch, Slice(top=here.top + i * height, bottom=here.top + (i + 1) * height))
+        case _:
+            yield here
