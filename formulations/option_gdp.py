@@ -31,6 +31,7 @@ SCIP's dual bound.
 
 from __future__ import annotations
 
+import io
 import tempfile
 import time
 from collections.abc import Callable
@@ -191,8 +192,10 @@ def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None)
     pyo.TransformationFactory("gdp.hull").apply_to(q, exact_hull_quadratic=True)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "hull.lp"
-        with path.open("w") as stream:
-            written = LPWriter().write(q, stream)
+        text = io.StringIO()
+        written = LPWriter().write(q, text)
+        # SCIP's reader knows "x^2", not "x ^ 2"
+        path.write_text(text.getvalue().replace(" ^ 2", "^2"), encoding="utf-8")
         names = [written.symbol_map.byObject.get(id(q.choice[pair].binary_indicator_var), "") for pair in q.pairs]
         built_s = time.perf_counter() - begin
         answer = _scip.ask(f"{_scip.__name__}:solve_file", (str(path), names, gap, time_limit_s), time_limit_s)
