@@ -76,14 +76,10 @@ def run(profile: TimingProfile, model: Any, config: dict[str, Any], number: int)
         model, threads=profile.provenance.threads or 1, held_out_batches={}, seed=number, **config["again"]
     )
     after = recalibrate(profile, model, seed=number + 100, **config["drift"])
-    return Session(
-        began.isoformat(timespec="seconds"), age, before, after, again.cells, again.provenance.texts
-    )
+    return Session(began.isoformat(timespec="seconds"), age, before, after, again.cells, again.provenance.texts)
 
 
-def errors(
-    profile: TimingProfile, sessions: Sequence[Session], wanted: Callable[[Cell], bool]
-) -> dict[str, Any]:
+def errors(profile: TimingProfile, sessions: Sequence[Session], wanted: Callable[[Cell], bool]) -> dict[str, Any]:
     """Median and 95th percentile of the errors of some cells, over all samples and over medians of cells."""
     found: dict[str, list[float]] = {"raw": [], "corrected": [], "raw_cells": [], "corrected_cells": []}
     for session in sessions:
@@ -107,18 +103,14 @@ def errors(
 
 def main() -> None:
     """Measure, print a table, store every row."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=sorted(CONFIG))
     parser.add_argument("--sessions", type=int, default=1)
     parser.add_argument("--profile", type=Path)
     arguments = parser.parse_args()
     config = CONFIG[arguments.name]
     profile = (
-        TimingProfile.load(arguments.profile)
-        if arguments.profile
-        else TimingProfile.bundled(f"{arguments.name}-cpu")
+        TimingProfile.load(arguments.profile) if arguments.profile else TimingProfile.bundled(f"{arguments.name}-cpu")
     )
     created = datetime.fromisoformat(profile.provenance.created)
     ended = created.timestamp() + max(t for c in profile.cells for t in c.at_s)
@@ -144,12 +136,8 @@ def main() -> None:
 
     table = {
         "denoising step, batches and regions that were fitted": lambda c: c.kind is Kind.DENOISE and seen(c),
-        "denoising step, batches not fitted": lambda c: (
-            c.kind is Kind.DENOISE and not seen(c) and c.rows is None
-        ),
-        "denoising step, regions not fitted": lambda c: (
-            c.kind is Kind.DENOISE and not seen(c) and c.rows is not None
-        ),
+        "denoising step, batches not fitted": lambda c: c.kind is Kind.DENOISE and not seen(c) and c.rows is None,
+        "denoising step, regions not fitted": lambda c: c.kind is Kind.DENOISE and not seen(c) and c.rows is not None,
         "denoising step, all": lambda c: c.kind is Kind.DENOISE,
         "every stage, all": lambda c: True,
     }

@@ -56,9 +56,7 @@ def load(name: str) -> Any:
 
 def main() -> None:
     """Measure one profile and print its fits."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=sorted(CONFIG))
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
@@ -79,9 +77,7 @@ def main() -> None:
             f"first {(cell.first_s or 0) * 1e3:.1f}"
         )
     fit = profile.fit(Kind.DENOISE)
-    print(
-        f"denoising: {fit.a_s * 1e3:.3f} ms X + {fit.b_s * 1e3:.3f} ms, misfit {fit.misfit:.1%}, r2 {fit.r2}"
-    )
+    print(f"denoising: {fit.a_s * 1e3:.3f} ms X + {fit.b_s * 1e3:.3f} ms, misfit {fit.misfit:.1%}, r2 {fit.r2}")
     for held in profile.held_out_errors():
         print(f"held out: {held.kind} batch {held.batch} rows {held.rows}: {held.error:+.2%}")
 

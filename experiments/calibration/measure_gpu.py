@@ -21,9 +21,7 @@ HELD_OUT = (3, 6, 12)
 
 def main() -> None:
     """Measure the named models and save one profile for each."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="+", choices=("sd15", "sd21", "sdxl"))
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--precision", default="fp16", choices=("fp16", "bf16", "fp32"))

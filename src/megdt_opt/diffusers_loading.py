@@ -121,7 +121,7 @@ def _tokenizers(
 
 
 def _named(index: Mapping[str, Any], part: str) -> str:
-    entry = index.get(part)
+    entry: Any = index.get(part)
     return str(entry[1]) if _present(entry) else "missing"
 
 

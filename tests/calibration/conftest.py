@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+import torch
 
 from megdt_opt.diffusers_architecture import FLOW_SCHEDULE, Architecture
 from megdt_opt.diffusers_model import DiffusersModel
@@ -50,6 +53,15 @@ _VAE = {
 }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small gain nothing from threads, and lose much where the cores are busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def tiny() -> Architecture:
     """Like SD1.5: one text encoder."""
@@ -66,9 +78,7 @@ def tiny_xl() -> Architecture:
         "addition_time_embed_dim": 4,
         "projection_class_embeddings_input_dim": 6 * 4 + 12,
     }
-    return Architecture(
-        name="tiny_xl", denoiser=unet, vae={**_VAE, "force_upcast": True}, text=(_TEXT, _PROJECTED)
-    )
+    return Architecture(name="tiny_xl", denoiser=unet, vae={**_VAE, "force_upcast": True}, text=(_TEXT, _PROJECTED))
 
 
 @pytest.fixture(scope="session")

@@ -26,9 +26,7 @@ from megdt_opt.profiles import find_spec
         ("sdxl", 2_567_463_684, 83_653_863, [123_060_480, 694_659_840]),
     ],
 )
-def test_the_architectures_have_the_published_parameter_counts(
-    name: str, unet: int, vae: int, text: list[int]
-) -> None:
+def test_the_architectures_have_the_published_parameter_counts(name: str, unet: int, vae: int, text: list[int]) -> None:
     with torch.device("meta"):
         parts = build(ARCHITECTURES[name])
     assert sum(p.numel() for p in parts.denoiser.parameters()) == unet
@@ -118,9 +116,7 @@ def test_a_picture_can_be_sensed_decoded_and_continued(model: DiffusersModel) ->
     for scheduler in model.spec.schedulers:
         state = model.start_from(latent, 0, scheduler=scheduler, steps=4, first=2)
         assert state["latent"].shape == latent.shape
-        assert torch.equal(
-            model.start_from(latent, 0, scheduler=scheduler, steps=4, first=4)["latent"], latent
-        )
+        assert torch.equal(model.start_from(latent, 0, scheduler=scheduler, steps=4, first=4)["latent"], latent)
 
 
 def test_two_text_encoders_and_other_precisions(tiny_xl: Architecture) -> None:
@@ -207,9 +203,7 @@ def test_a_saved_pipeline_is_loaded_with_its_weights(model: DiffusersModel, tmp_
     )
 
 
-def test_a_folder_of_configurations_is_enough_for_random_weights(
-    model: DiffusersModel, tmp_path: Path
-) -> None:
+def test_a_folder_of_configurations_is_enough_for_random_weights(model: DiffusersModel, tmp_path: Path) -> None:
     folder = _save(model, tmp_path / "own")
     for weights in folder.rglob("*.safetensors"):
         weights.unlink()

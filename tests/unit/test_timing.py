@@ -47,8 +47,7 @@ def profile(a: float = 0.010, b: float = 0.004, **changes: Any) -> TimingProfile
         for n in (1, 2, 4, 8)
     ]
     cells += [
-        Cell(kind=Kind.DENOISE, batch=1, rows=r, rows_total=16, samples_s=noisy(a * r / 16 + b))
-        for r in (4, 8, 12)
+        Cell(kind=Kind.DENOISE, batch=1, rows=r, rows_total=16, samples_s=noisy(a * r / 16 + b)) for r in (4, 8, 12)
     ]
     cells += [
         Cell(kind=Kind.DECODE, batch=1, samples_s=noisy(0.030)),
@@ -131,9 +130,7 @@ def test_a_stretched_device_says_so_and_scales_everything_but_bytes() -> None:
     assert len(slow.provenance.stretches) == 2
     assert "stretched by 3" in slow.provenance.stretches[0]
     for batch in (1, 3):
-        assert slow.stage_s(Kind.DENOISE, batch=batch) == pytest.approx(
-            6 * p.stage_s(Kind.DENOISE, batch=batch)
-        )
+        assert slow.stage_s(Kind.DENOISE, batch=batch) == pytest.approx(6 * p.stage_s(Kind.DENOISE, batch=batch))
     assert slow.first_s(Kind.DENOISE) == pytest.approx(6.0)
     assert slow.image_byte("png") == p.image_byte("png")
     assert p.stretch == 1.0

@@ -73,9 +73,7 @@ class Jobs:
                 request = self._request(batch)
                 return lambda units: _repeat(units, lambda: model.encode_prompt(request))
             case Kind.DENOISE:
-                return _Chain(
-                    model, self._begin(batch, rows), self._conditioning(batch), self._scheduler, rows
-                )
+                return _Chain(model, self._begin(batch, rows), self._conditioning(batch), self._scheduler, rows)
             case Kind.DECODE:
                 latent = self._latent(batch)
                 return lambda units: _repeat(units, lambda: model.decode(latent))
@@ -106,10 +104,7 @@ class Jobs:
     def _begin(self, batch: int, rows: int | None) -> Tensors:
         steps = self._model.spec.steps_default
         region = None if rows is None else (0, rows)
-        states = [
-            self._model.start(seed, scheduler=self._scheduler, steps=steps, rows=region)
-            for seed in range(batch)
-        ]
+        states = [self._model.start(seed, scheduler=self._scheduler, steps=steps, rows=region) for seed in range(batch)]
         return batched(states, self._device)
 
     def _latent(self, batch: int) -> Tensor:

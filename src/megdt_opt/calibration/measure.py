@@ -248,11 +248,7 @@ def _check_agrees(model: Any, device: torch.device, precision: str) -> None:
     """Refuse to label a profile with a precision or device that the model does not have."""
     own = getattr(model, "precision", precision)
     if own != precision:
-        raise InvalidInput(
-            "precision", precision, f"the model's own, {own!r}", "Load the model at this precision."
-        )
+        raise InvalidInput("precision", precision, f"the model's own, {own!r}", "Load the model at this precision.")
     at = torch.device(getattr(model, "device", device))
     if at.type != device.type:
-        raise InvalidInput(
-            "device", str(device), f"the model's own, {at.type!r}", "Load the model on this device."
-        )
+        raise InvalidInput("device", str(device), f"the model's own, {at.type!r}", "Load the model on this device.")
