@@ -15,7 +15,10 @@ from megdt_opt.progress import progress
 from megdt_opt.report import write_report
 from megdt_opt.report.tables import print_execution, print_plan, print_verification
 from megdt_opt.scenario import Scenario
-from megdt_opt.verification import Verification, verify
+from megdt_opt.verification import Verification, rivals_of, verify
+
+TIME_FOR_VERIFYING_S = 170.0
+"""Time that the executions of the verification may take in all, at their predicted length [s]."""
 
 HERE = "here"
 """Profile name that a scenario uses for the machine that the demo calibrates."""
@@ -76,6 +79,9 @@ def run_plan(
         pictures = judge_pictures(made.table, made.users, execution.images)
         print_execution(execution, console)
         if repeats:
+            # rivals take a few times as long as the plan; a slow machine gets fewer repeats, not a longer demo
+            once_s = sum(max(b.latency_s) for b in rivals_of(made)) + longest_s
+            repeats = max(1, min(repeats, int(TIME_FOR_VERIFYING_S / once_s)))
             console.rule(f"{last} of {last}: verifying the decision against its rivals")
             with progress(console, "executing the plan and its rivals") as update:
                 verification = verify(made, repeats=repeats, cluster=cluster, on_progress=update)

@@ -221,7 +221,7 @@ class Plan:
 
     def save(self, path: str | Path) -> None:
         """Write the plan as JSON, whole or not at all."""
-        write_text(Path(path), json.dumps(self.to_dict(), indent=1))
+        write_text(Path(path), json.dumps(self.to_dict(), indent=1, allow_nan=False))
 
     @classmethod
     def load(cls, path: str | Path) -> Plan:

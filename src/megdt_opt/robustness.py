@@ -27,12 +27,15 @@ class Robustness:
     regret : float
         Most that keeping the plan's options costs at a corner, against the optimum there, shares being
         optimal in both [1].
+    breaks : bool
+        Whether a limit that the plan keeps at the median is broken at a corner; the regret leaves those out.
     corners : int
         Corners tried: edge and devices, each at either end.
     """
 
     survives: tuple[bool, ...]
     regret: float
+    breaks: bool
     corners: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -54,7 +57,7 @@ def robustness(
         As for `solve` [1, s].
     """
     survives = np.ones(len(option), dtype=bool)
-    regret = 0.0
+    regret, broken = 0.0, False
     for edge, devices in CORNERS:
         there = replace(table, machines=table.machines.at(edge, devices))
         problem = there.problem()
@@ -70,5 +73,7 @@ def robustness(
             kept = fixed(problem, option).objective_s
             regret = max(regret, kept / best.objective_s - 1.0)
         else:
-            regret = np.inf  # a limit that the plan keeps at the median is broken at this corner
-    return Robustness(survives=tuple(bool(s) for s in survives), regret=float(regret), corners=len(CORNERS))
+            broken = True
+    return Robustness(
+        survives=tuple(bool(s) for s in survives), regret=float(regret), breaks=broken, corners=len(CORNERS)
+    )

@@ -24,6 +24,9 @@ from megdt_opt.runs import baseline_users, user_runs
 if TYPE_CHECKING:
     from megdt_opt.execution.cluster import Cluster
 
+TIE = 0.005
+"""Sets whose predicted objectives are this close to the plan's, relatively, are ties: no order is predicted."""
+
 LEVEL = 0.95
 """Confidence level of a margin's interval."""
 
@@ -94,11 +97,11 @@ class Verification:
     sets : tuple of VerifiedSet
         The plan first.
     rank_correlation : float
-        Spearman's correlation of predicted objectives and measured medians [1].
+        Spearman's correlation of predicted objectives and measured medians, sets tied with the plan left out [1].
     plan_is_fastest : bool
-        Whether no set that keeps every limit has a smaller measured median.
+        Whether no set that keeps every limit, and is not tied with the plan, has a smaller measured median.
     misses : tuple of Margin
-        The rivals that were measured faster, with intervals.
+        The rivals that were measured faster, with intervals; ties are among them.
     """
 
     sets: tuple[VerifiedSet, ...]
@@ -187,12 +190,15 @@ def judge(sets: tuple[VerifiedSet, ...]) -> Verification:
     mine = sets[0]
     keeping = [s for s in sets[1:] if not s.breaks]
     misses = tuple(_margin(mine, rival) for rival in keeping if rival.median_s < mine.median_s)
-    predicted = [s.predicted_s for s in sets]
-    medians = [s.median_s for s in sets]
+    tied = {s.name for s in sets[1:] if s.predicted_s <= mine.predicted_s * (1 + TIE)}
+    ordered = [s for s in sets if s.name not in tied]
+    correlation = 1.0
+    if len(ordered) > 1:
+        correlation = float(stats.spearmanr([s.predicted_s for s in ordered], [s.median_s for s in ordered]).statistic)
     return Verification(
         sets=sets,
-        rank_correlation=float(stats.spearmanr(predicted, medians).statistic) if len(sets) > 1 else 1.0,
-        plan_is_fastest=not misses,
+        rank_correlation=correlation,
+        plan_is_fastest=all(m.rival in tied for m in misses),
         misses=misses,
     )
 
