@@ -1,6 +1,6 @@
 """Write the trained weights as the package bundles them.
 
-    python experiments/twin/export_weights.py --checkpoints FOLDER [--out src/megdt_opt/twin/weights]
+python experiments/twin/export_weights.py --checkpoints FOLDER [--out src/megdt_opt/twin/weights]
 """
 
 from __future__ import annotations
@@ -44,21 +44,32 @@ def main() -> None:
     autoencoder, denoiser, detector = ({} if p is None else p for p in kept.values())
     coder, net = autoencoder["average"], denoiser["average"]
     spec = ModelSpec(
-        name="twin", latent_shape=LATENT_SHAPE, image_shape=(64, 64, 3),
-        conditioning={"tokens": TOKENS_SHAPE}, request={"state": STATE_SHAPE},
-        passes_per_step=1, steps_default=20, schedulers=SCHEDULERS,
+        name="twin",
+        latent_shape=LATENT_SHAPE,
+        image_shape=(64, 64, 3),
+        conditioning={"tokens": TOKENS_SHAPE},
+        request={"state": STATE_SHAPE},
+        passes_per_step=1,
+        steps_default=20,
+        schedulers=SCHEDULERS,
         weight_byte={
-            "encode_prompt": size(net, "tokens."), "denoise": size(net, "denoiser."),
-            "decode": size(coder, "decoder.", "post_quant_conv."), "sense": size(coder, "encoder.", "quant_conv."),
+            "encode_prompt": size(net, "tokens."),
+            "denoise": size(net, "denoiser."),
+            "decode": size(coder, "decoder.", "post_quant_conv."),
+            "sense": size(coder, "encoder.", "quant_conv."),
         },
         region_multiple=2,
     )
-    write(args.out, spec, {
-        "tokens.safetensors": part(net, "tokens."),
-        "denoiser.safetensors": part(net, "denoiser."),
-        "autoencoder.safetensors": {**coder, "latent_mean": denoiser["mean"], "latent_std": denoiser["std"]},
-        "detector.safetensors": {k: v for k, v in detector["average"].items()},
-    })
+    write(
+        args.out,
+        spec,
+        {
+            "tokens.safetensors": part(net, "tokens."),
+            "denoiser.safetensors": part(net, "denoiser."),
+            "autoencoder.safetensors": {**coder, "latent_mean": denoiser["mean"], "latent_std": denoiser["std"]},
+            "detector.safetensors": {k: v for k, v in detector["average"].items()},
+        },
+    )
 
 
 if __name__ == "__main__":

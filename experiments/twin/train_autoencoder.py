@@ -70,11 +70,18 @@ def main() -> None:
         begin = time.monotonic()
         if step % 50 == 0:
             psnr = -10 * torch.log10(((y - x) / 2).square().mean())
-            print(f"{spent:6.0f} s  step {step}  pixel {pixel:.4f}  edge {edge:.4f}  kl {spread:.3f}  {psnr:.1f} dB", flush=True)
+            terms = f"pixel {pixel:.4f}  edge {edge:.4f}  kl {spread:.3f}"
+            print(f"{spent:6.0f} s  step {step}  {terms}  {psnr:.1f} dB", flush=True)
         if spent - seen > 45 or spent >= limit:
             seen = spent
-            save(args.out / "autoencoder.pt", net=net.state_dict(), optimiser=optimiser.state_dict(),
-                 average=average.weights, step=step, spent=spent)
+            save(
+                args.out / "autoencoder.pt",
+                net=net.state_dict(),
+                optimiser=optimiser.state_dict(),
+                average=average.weights,
+                step=step,
+                spent=spent,
+            )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python experiments/twin/train_denoiser.py --out FOLDER [--minutes 38]
 
-Needs FOLDER/autoencoder.pt; resumes from FOLDER/denoiser.pt. Velocity prediction, mean squared error. Part of the batches are bands
-of rows with the layout of the same rows, so that regions can be generated apart (parallel generation).
+Needs FOLDER/autoencoder.pt; resumes from FOLDER/denoiser.pt. Velocity prediction, mean squared error. Part of the
+batches are bands of rows with the layout of the same rows, so that regions can be generated apart (parallel
+generation).
 """
 
 from __future__ import annotations
@@ -47,8 +48,10 @@ def latents(folder: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         raw = encode(autoencoder.eval(), torch.from_numpy(pictures))
         mean, std = raw.mean((0, 2, 3)), raw.std((0, 2, 3))
         kept = {
-            "z": (raw - mean[:, None, None]) / std[:, None, None], "states": torch.from_numpy(states),
-            "mean": mean, "std": std,
+            "z": (raw - mean[:, None, None]) / std[:, None, None],
+            "states": torch.from_numpy(states),
+            "mean": mean,
+            "std": std,
         }
         save(path, **kept)
     return kept["z"], kept["states"], kept["mean"], kept["std"]
@@ -105,8 +108,16 @@ def main() -> None:
             print(f"{spent:6.0f} s  step {step}  loss {smooth:.4f}", flush=True)
         if spent - seen > 60 or spent >= limit:
             seen = spent
-            save(args.out / "denoiser.pt", net=net.state_dict(), optimiser=optimiser.state_dict(),
-                 average=average.weights, mean=mean, std=std, step=step, spent=spent)
+            save(
+                args.out / "denoiser.pt",
+                net=net.state_dict(),
+                optimiser=optimiser.state_dict(),
+                average=average.weights,
+                mean=mean,
+                std=std,
+                step=step,
+                spent=spent,
+            )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python experiments/twin/train_detector.py --out FOLDER [--minutes 6]
 
-Resumes from FOLDER/detector.pt. Pictures are slightly blurred, shifted in tone and noised at random, so that the detector does not
-lean on details that a good picture may lack. It never sees a generated picture.
+Resumes from FOLDER/detector.pt. Pictures are slightly blurred, shifted in tone and noised at random, so that the
+detector does not lean on details that a good picture may lack. It never sees a generated picture.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def targets(states: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
 
 def spoil(x: Tensor, draw: torch.Generator) -> Tensor:
     """Blur, change the tone of, and add noise to pictures, each at random."""
+
     def rand(*shape: int) -> Tensor:
         return torch.rand(shape, generator=draw)
 
@@ -78,7 +79,8 @@ def main() -> None:
     begin, limit, seen = time.monotonic(), args.minutes * 60, spent
     while spent < limit:
         for group in optimiser.param_groups:
-            group["lr"] = RATE * min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * spent / limit)))
+            fall = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * spent / limit))
+            group["lr"] = RATE * min(1.0, (step + 1) / 100) * fall
         picked = torch.randint(SCENES, (BATCH,), generator=draw)
         x = spoil(pictures[picked].permute(0, 3, 1, 2).float() / 127.5 - 1, draw)
         heat, cell, colour, offset, _ = targets(states[picked])
@@ -87,8 +89,10 @@ def main() -> None:
         peak = (heat > 0.999).float()
         focal = -(peak * (1 - p).square() * p.log() + (1 - peak) * (1 - heat).pow(4) * p.square() * (1 - p).log())
         at = (cell[0], slice(None), cell[1], cell[2])
-        loss = focal.sum() / len(colour) + functional.cross_entropy(colours[at], colour) + (
-            2 * functional.l1_loss(offsets[at], offset)
+        loss = (
+            focal.sum() / len(colour)
+            + functional.cross_entropy(colours[at], colour)
+            + (2 * functional.l1_loss(offsets[at], offset))
         )
         optimiser.zero_grad()
         loss.backward()
@@ -102,8 +106,14 @@ def main() -> None:
             print(f"{spent:6.0f} s  step {step}  loss {loss.item():.3f}", flush=True)
         if spent - seen > 45 or spent >= limit:
             seen = spent
-            save(args.out / "detector.pt", net=net.state_dict(), optimiser=optimiser.state_dict(),
-                 average=average.weights, step=step, spent=spent)
+            save(
+                args.out / "detector.pt",
+                net=net.state_dict(),
+                optimiser=optimiser.state_dict(),
+                average=average.weights,
+                step=step,
+                spent=spent,
+            )
 
 
 if __name__ == "__main__":

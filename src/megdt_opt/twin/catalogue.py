@@ -31,4 +31,4 @@ RADIUS_PX: dict[str, float] = {
     "agv": 8.8,
     "person": 6.6,
 }
-"""Circle around an object's centre [px] that it never leaves; circles of a scene do not overlap."""
+"""Circle around an object's centre [px]; no corner leaves it by a pixel, and circles of a scene do not overlap."""

@@ -83,7 +83,9 @@ def detect_all(images: Tensor) -> list[list[Detection]]:
     """Read the objects of a batch of pictures, (B, 64, 64, 3) uint8."""
     if images.dtype != torch.uint8 or images.ndim != 4 or tuple(images.shape[1:]) != (SIZE_PX, SIZE_PX, 3):
         raise InvalidInput(
-            "image", (str(images.dtype), tuple(images.shape)), f"uint8 of shape ({SIZE_PX}, {SIZE_PX}, 3)",
+            "image",
+            (str(images.dtype), tuple(images.shape)),
+            f"uint8 of shape ({SIZE_PX}, {SIZE_PX}, 3)",
             "Pass a picture as TwinModel.decode or scenes.render gives it.",
         )
     kinds, colours, offsets = load_detector()(images.permute(0, 3, 1, 2).float() / 127.5 - 1)

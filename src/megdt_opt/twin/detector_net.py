@@ -13,9 +13,7 @@ STRIDE_PX = 2
 
 
 def _block(inside: int, outside: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inside, outside, 3, stride, 1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()
-    )
+    return nn.Sequential(nn.Conv2d(inside, outside, 3, stride, 1, bias=False), nn.BatchNorm2d(outside), nn.ReLU())
 
 
 class DetectorNet(nn.Module):
@@ -36,8 +34,8 @@ class DetectorNet(nn.Module):
         Returns
         -------
         tuple of Tensor
-            Logits of a centre by kind, (B, kinds, 32, 32); logits of the colour, (B, colours, 32, 32); offset of the centre
-            from the cell's centre in cells, x then y, (B, 2, 32, 32).
+            Logits of a centre by kind, (B, kinds, 32, 32); logits of the colour, (B, colours, 32, 32); offset of
+            the centre from the cell's centre in cells, x then y, (B, 2, 32, 32).
         """
         fine = self.fine(picture)
         middle = self.middle(fine)

@@ -22,8 +22,8 @@ Rows = tuple[int, int]
 class TwinModel:
     """A small latent diffusion model of factory cells; make it with `TwinModel.load`.
 
-    Every tensor has a leading batch dimension. Everything runs in evaluation mode, without gradients, and gives the same
-    bits for the same input at the same number of threads and the same batch.
+    Every tensor has a leading batch dimension. Everything runs in evaluation mode, without gradients, and gives the
+    same bits for the same input at the same number of threads and the same batch.
 
     Attributes
     ----------
@@ -31,8 +31,15 @@ class TwinModel:
         Shapes and sizes.
     """
 
-    def __init__(self, spec: ModelSpec, tokens: TokenEncoder, denoiser: Denoiser, autoencoder: nn.Module,
-                 mean: Tensor, std: Tensor) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        tokens: TokenEncoder,
+        denoiser: Denoiser,
+        autoencoder: nn.Module,
+        mean: Tensor,
+        std: Tensor,
+    ) -> None:
         self.spec = spec
         self._tokens = tokens.eval().requires_grad_(False)
         self._denoiser = denoiser.eval().requires_grad_(False)
@@ -119,7 +126,8 @@ class TwinModel:
         scheduler, steps
             As in `start`.
         first : int
-            Step at which the chain goes on (0 to `steps`); the fewer steps remain, the more of the sensed picture stays.
+            Step at which the chain goes on (0 to `steps`); the fewer steps remain, the more of the sensed picture
+            stays.
 
         Returns
         -------
@@ -133,8 +141,15 @@ class TwinModel:
 
     @torch.no_grad()
     def denoise(
-        self, state: Mapping[str, Tensor], conditioning: Mapping[str, Tensor], *, scheduler: str, steps: int,
-        first: int, count: int, rows: Rows | None = None,
+        self,
+        state: Mapping[str, Tensor],
+        conditioning: Mapping[str, Tensor],
+        *,
+        scheduler: str,
+        steps: int,
+        first: int,
+        count: int,
+        rows: Rows | None = None,
     ) -> State:
         """Run steps `first` to `first + count - 1` of a chain of `steps`.
 
@@ -172,23 +187,6 @@ class TwinModel:
             return velocity
 
         return sampling.run_steps(known, predict, scheduler=scheduler, steps=steps, first=first, count=count)
-
-    def split_rows(self, share: float, overlap: int) -> tuple[Rows, Rows]:
-        """Bands of the latent for parallel generation.
-
-        Parameters
-        ----------
-        share : float
-            Part of the content that the top band makes, 0 < share < 1.
-        overlap : int
-            Rows that both bands have [latent row], a multiple of `spec.region_multiple`.
-
-        Returns
-        -------
-        tuple
-            (first, after) rows of the top and of the bottom band.
-        """
-        return regions.split_rows(share, overlap, self.spec.latent_shape[1], self.spec.region_multiple)
 
     def fuse(self, latent_a: Tensor, rows_a: Rows, latent_b: Tensor, rows_b: Rows) -> Tensor:
         """Join the latents of two bands, blended where they overlap; see `regions.fuse`."""

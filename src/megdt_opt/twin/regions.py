@@ -1,4 +1,4 @@
-"""Regions of a latent for parallel generation: two bands of rows that overlap, and their fusion."""
+"""Regions of a latent for parallel generation: bands of rows, and their fusion where they overlap."""
 
 from __future__ import annotations
 
@@ -20,39 +20,11 @@ def check_rows(rows: Rows, total: int, multiple: int) -> None:
     first, after = rows
     if not 0 <= first < after <= total or first % multiple or after % multiple:
         raise InvalidInput(
-            "rows", rows, f"(first, after) within 0 to {total}, multiples of {multiple} [latent row]",
-            "Take the regions that split_rows gives.",
+            "rows",
+            rows,
+            f"(first, after) within 0 to {total}, multiples of {multiple} [latent row]",
+            "Take the regions that mechanisms.split_rows gives.",
         )
-
-
-def split_rows(share: float, overlap: int, total: int, multiple: int) -> tuple[Rows, Rows]:
-    """Cut a latent into a top and a bottom band.
-
-    Parameters
-    ----------
-    share : float
-        Wanted part of the content that the top band makes, 0 < share < 1; the seam lies in the middle of the overlap.
-    overlap : int
-        Rows that both bands have [latent row], a multiple of `multiple`.
-    total : int
-        Rows of the latent.
-    multiple : int
-        Bands begin and end at multiples of this.
-
-    Returns
-    -------
-    tuple
-        (first, after) rows of the top and of the bottom band.
-    """
-    if not 0.0 < share < 1.0:
-        raise InvalidInput("share", share, "a part between 0 and 1, both excluded", "Use one side alone for 0 or 1.")
-    if not 0 <= overlap <= total - 2 * multiple or overlap % multiple:
-        raise InvalidInput(
-            "overlap", overlap, f"a multiple of {multiple} from 0 to {total - 2 * multiple} [latent row]", "Round it."
-        )
-    seam = multiple * round((share * total + overlap / 2) / multiple)
-    end = min(max(seam, overlap + multiple), total - multiple)
-    return (0, end), (end - overlap, total)
 
 
 def fuse(latent_a: Tensor, rows_a: Rows, latent_b: Tensor, rows_b: Rows) -> Tensor:
@@ -73,8 +45,10 @@ def fuse(latent_a: Tensor, rows_a: Rows, latent_b: Tensor, rows_b: Rows) -> Tens
     overlap = rows_a[1] - rows_b[0]
     if rows_a[0] != 0 or overlap < 0 or rows_b[1] <= rows_a[1]:
         raise InvalidInput(
-            "rows", (rows_a, rows_b), "a top band from row 0 and a bottom band that continues it",
-            "Take the regions that split_rows gives.",
+            "rows",
+            (rows_a, rows_b),
+            "a top band from row 0 and a bottom band that continues it",
+            "Take the regions that mechanisms.split_rows gives.",
         )
     for name, latent, rows in (("latent_a", latent_a, rows_a), ("latent_b", latent_b, rows_b)):
         if latent.shape[-2] != rows[1] - rows[0]:

@@ -1,7 +1,7 @@
 """Samplers whose whole state travels: DDIM, Euler and DPM-Solver++ (2M), step by step, from diffusers' schedulers.
 
-A chain's state is a flat dictionary of tensors. Besides the latent it holds what a multistep sampler remembers, so a chain that
-is cut anywhere and continued by another process gives the same bits.
+A chain's state is a flat dictionary of tensors. Besides the latent it holds what a multistep sampler remembers, so a
+chain that is cut anywhere and continued by another process gives the same bits.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
 from torch import Tensor
 
@@ -112,7 +111,7 @@ def run_steps(
 def _ddim(
     made: Any, state: dict[str, Tensor], predict: Predict, steps: int, first: int, count: int
 ) -> dict[str, Tensor]:
-    """DDIM without noise. Its own two lines: diffusers' class misses the last timesteps where `steps` does not divide 1000."""
+    """DDIM without noise, written out: diffusers' class misses timesteps where `steps` does not divide 1000."""
     latent = state["latent"]
     for i in range(first, first + count):
         timestep = made.timesteps[i]
@@ -141,7 +140,7 @@ def _euler(
 def _dpmpp(
     made: Any, state: dict[str, Tensor], predict: Predict, steps: int, first: int, count: int
 ) -> dict[str, Tensor]:
-    """DPM-Solver++ 2M; without history (a chain's start, or one entered in the middle) the first step is of first order."""
+    """DPM-Solver++ 2M; without history (at a start, or when entered in the middle) its first step is of order 1."""
     stepper = copy.copy(made)
     stepper._step_index = first
     known = state.get(HISTORY)

@@ -55,14 +55,19 @@ class SceneObject:
         for name in ("x_px", "y_px"):
             if not radius - _TOUCH_PX <= getattr(self, name) <= SIZE_PX - radius + _TOUCH_PX:
                 raise InvalidInput(
-                    name, getattr(self, name), f"{radius:g} to {SIZE_PX - radius:g} px for kind {self.kind!r}",
+                    name,
+                    getattr(self, name),
+                    f"{radius:g} to {SIZE_PX - radius:g} px for kind {self.kind!r}",
                     "Move the object into the picture.",
                 )
 
     def to_dict(self) -> dict[str, str | float]:
         """Plain data that `from_dict` reads back."""
         return {
-            "kind": self.kind, "colour": self.colour, "x_px": self.x_px, "y_px": self.y_px,
+            "kind": self.kind,
+            "colour": self.colour,
+            "x_px": self.x_px,
+            "y_px": self.y_px,
             "heading_rad": self.heading_rad,
         }
 
@@ -104,16 +109,16 @@ class Scene:
         if isinstance(self.texture, bool) or not isinstance(self.texture, int) or not 0 <= self.texture < 2**32:
             raise InvalidInput("texture", self.texture, "an integer from 0 to 2**32 - 1", "Give such a seed.")
         if not 1 <= len(self.objects) <= SLOTS:
-            raise InvalidInput(
-                "objects", len(self.objects), f"1 to {SLOTS} objects", "Add or remove objects."
-            )
+            raise InvalidInput("objects", len(self.objects), f"1 to {SLOTS} objects", "Add or remove objects.")
         for i, a in enumerate(self.objects):
             for j, b in enumerate(self.objects[:i]):
                 least = RADIUS_PX[a.kind] + RADIUS_PX[b.kind]
                 distance = math.hypot(a.x_px - b.x_px, a.y_px - b.y_px)
                 if distance < least - _TOUCH_PX:
                     raise InvalidInput(
-                        f"objects[{i}]", f"{distance:.2f} px from objects[{j}]", f"at least {least:g} px",
+                        f"objects[{i}]",
+                        f"{distance:.2f} px from objects[{j}]",
+                        f"at least {least:g} px",
                         "Move them apart, so that none hides the other.",
                     )
 
@@ -139,9 +144,7 @@ class Scene:
             try:
                 objects.append(SceneObject.from_dict(entry))
             except InvalidInput as error:
-                raise InvalidInput(
-                    f"objects[{i}].{error.field}", error.value, error.expected, error.remedy
-                ) from None
+                raise InvalidInput(f"objects[{i}].{error.field}", error.value, error.expected, error.remedy) from None
         return cls(objects=tuple(objects), **{k: data[k] for k in ("floor", "texture") if k in data})
 
 
@@ -221,7 +224,10 @@ def scene_state(scene: Scene) -> NDArray[np.float32]:
         row[1 + KINDS.index(o.kind)] = 1.0
         row[colour0 + tuple(COLOURS).index(o.colour)] = 1.0
         row[pose0 : pose0 + 4] = (
-            o.x_px / SIZE_PX, o.y_px / SIZE_PX, math.cos(o.heading_rad), math.sin(o.heading_rad),
+            o.x_px / SIZE_PX,
+            o.y_px / SIZE_PX,
+            math.cos(o.heading_rad),
+            math.sin(o.heading_rad),
         )
     return state
 
@@ -258,7 +264,9 @@ def state_scene(state: NDArray[np.float32], texture: int = 0) -> Scene:
             SceneObject(
                 kind=KINDS[_flag(f"state[{slot}] kind", row[1:colour0])],
                 colour=tuple(COLOURS)[_flag(f"state[{slot}] colour", row[colour0:pose0])],
-                x_px=float(x) * SIZE_PX, y_px=float(y) * SIZE_PX, heading_rad=math.atan2(sine, cosine),
+                x_px=float(x) * SIZE_PX,
+                y_px=float(y) * SIZE_PX,
+                heading_rad=math.atan2(sine, cosine),
             )
         )
     return Scene(objects=tuple(objects), floor=floor, texture=texture)

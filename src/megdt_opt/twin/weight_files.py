@@ -83,7 +83,8 @@ def fill(net: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
             raise WeightsError(f"weights: {name}, tensor {key}: found shape {found}, expected {wanted}. {_REMEDY}")
     for key, value in tensors.items():
         if not torch.isfinite(value).all():
-            raise WeightsError(f"weights: {name}, tensor {key}: found NaN or infinity, expected finite values. {_REMEDY}")
+            found_text = "found NaN or infinity, expected finite values"
+            raise WeightsError(f"weights: {name}, tensor {key}: {found_text}. {_REMEDY}")
     net.load_state_dict({key: tensors[key].to(own[key].dtype) for key in own})
 
 
