@@ -38,9 +38,7 @@ class StandIn:
             return module.eval().requires_grad_(False)
 
         self.prompt = filled(nn.Linear(6, 8))
-        self.inner = filled(
-            nn.Sequential(nn.Conv2d(12, 32, 3, padding=1), nn.SiLU(), nn.Conv2d(32, 4, 3, padding=1))
-        )
+        self.inner = filled(nn.Sequential(nn.Conv2d(12, 32, 3, padding=1), nn.SiLU(), nn.Conv2d(32, 4, 3, padding=1)))
         self.to_image = filled(nn.ConvTranspose2d(4, 3, 4, stride=4))
         self.to_latent = filled(nn.Conv2d(3, 4, 4, stride=4))
 
@@ -73,9 +71,7 @@ class StandIn:
         whole[:, :, rows_a[0] : rows_a[1]] = latent_a
         lap = rows_a[1] - rows_b[0]
         whole[:, :, rows_b[0] + lap :] = latent_b[:, :, lap:]
-        whole[:, :, rows_b[0] : rows_a[1]] = (
-            latent_a[:, :, rows_b[0] - rows_a[0] :] + latent_b[:, :, :lap]
-        ) / 2
+        whole[:, :, rows_b[0] : rows_a[1]] = (latent_a[:, :, rows_b[0] - rows_a[0] :] + latent_b[:, :, :lap]) / 2
         return whole
 
     def decode(self, latent):

@@ -28,11 +28,7 @@ def cuts(precision="fp32", steps=STEPS):
         Option(mechanism="centralised", cut=steps, codec="raw"),
         Option(mechanism="centralised", cut=steps, codec="png"),
     ]
-    inner = [
-        Option(mechanism=m, cut=n, precision=precision)
-        for m in ("SEU", "SEU-UE-first")
-        for n in range(1, steps)
-    ]
+    inner = [Option(mechanism=m, cut=n, precision=precision) for m in ("SEU", "SEU-UE-first") for n in range(1, steps)]
     return [*whole, *inner]
 
 
@@ -104,14 +100,10 @@ def test_picture_kept_at_the_edge(cluster):
 
 
 def test_parallel_regions_equal_their_chains_in_one_process(cluster):
-    run = make_run(
-        Option(mechanism="PEU", share=0.5, precision="fp32"), steps=STEPS, scheduler="dpmpp", rate=1e8
-    )
+    run = make_run(Option(mechanism="PEU", share=0.5, precision="fp32"), steps=STEPS, scheduler="dpmpp", rate=1e8)
     model, how = StandIn.load(), {"scheduler": "dpmpp", "steps": STEPS}
     regions = {
-        leaf.item: leaf.rows
-        for leaf in leaves(run.program)
-        if isinstance(leaf, Compute) and leaf.kind is Kind.DENOISE
+        leaf.item: leaf.rows for leaf in leaves(run.program) if isinstance(leaf, Compute) and leaf.kind is Kind.DENOISE
     }
     conditioning = model.encode_prompt(tensors(run.request))
     parts = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from run_builder import make_run
 
@@ -102,7 +104,7 @@ def test_raw_mode_is_padded_for_the_share_only(cluster):
     assert all(r.kind.startswith("send") for r in execution.overruns)
 
 
-def test_an_overrun_is_counted_and_moves_what_follows(cluster):
+def test_an_overrun_is_counted_and_shows_in_the_end(cluster):
     run = make_run(Option(mechanism="local"), step_s=1e-6)
     execution = cluster.run([run], ExecutionOptions(slack_s=0.0))
     assert execution.summary()["overruns"] == 3
@@ -122,13 +124,21 @@ def test_an_end_elsewhere_is_signalled(cluster):
     def encode(at):
         return Compute(at=at, kind=Kind.ENCODE_PROMPT)
 
-    stages = Series(
-        (encode("u1"), Parallel((encode("u1"), encode("u1"))), Compute(at="u2", kind=Kind.ENCODE_PROMPT))
-    )
+    stages = Series((encode("u1"), Parallel((encode("u1"), encode("u1"))), Compute(at="u2", kind=Kind.ENCODE_PROMPT)))
     run = make_run(stages=stages, device="u1")
     # u2 has no request, so that the stage there must fail, and only after the others
     with pytest.raises(Exception, match="item 'request' is not at this actor"):
         cluster.run([run])
+
+
+def test_a_late_short_stage_is_caught_up_by_the_next(cluster):
+    """The prompt encoder's slot is far too short, the denoiser's is long: the chain ends in time."""
+    run = make_run(Option(mechanism="local"), step_s=0.1)
+    run = replace(run, slot_s=(1e-6, *run.slot_s[1:]))
+    rows = cluster.run([run], ExecutionOptions(slack_s=0.0)).rows
+    assert rows[0].overrun_s > 0
+    # the denoiser was due a slot after the start, not a slot after the encoder's late end
+    assert rows[1].end_s - rows[1].overrun_s == pytest.approx(run.slot_s[0] + run.slot_s[1], abs=0.002)
 
 
 def test_multicast_reaches_all(cluster):

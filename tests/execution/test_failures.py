@@ -112,9 +112,7 @@ def test_a_payload_that_cannot_arrive_in_time_is_a_time_out(faulty):
 
 
 def test_a_failing_stage_is_named_with_its_cause(faulty):
-    with pytest.raises(
-        ExecutionError, match=r"user user, denoise 0\.\.5 at edge: ValueError: no step like this"
-    ):
+    with pytest.raises(ExecutionError, match=r"user user, denoise 0\.\.5 at edge: ValueError: no step like this"):
         faulty.run([run_of("failing", step_s=0.01)], LONG)
     assert works(faulty)
 

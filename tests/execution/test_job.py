@@ -51,9 +51,7 @@ def test_bad_runs_are_refused_by_field(field, value, message):
 
 
 def test_a_local_program_needs_no_link_and_no_share():
-    make_run(
-        Option(mechanism="local"), uplink_bit_per_s=0.0, downlink_bit_per_s=0.0, edge_share=0.0, rate=1.0
-    )
+    make_run(Option(mechanism="local"), uplink_bit_per_s=0.0, downlink_bit_per_s=0.0, edge_share=0.0, rate=1.0)
 
 
 @pytest.mark.parametrize(

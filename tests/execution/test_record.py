@@ -66,9 +66,7 @@ def test_a_failed_write_leaves_what_was_there(execution, tmp_path):
     path = tmp_path / "run.json"
     execution.save(path)
     before = path.read_bytes()
-    broken = Execution(
-        rows=execution.rows, mode="paced", stretch={}, environment={"cores": 2, "bad": object()}
-    )
+    broken = Execution(rows=execution.rows, mode="paced", stretch={}, environment={"cores": 2, "bad": object()})
     with pytest.raises(TypeError):
         broken.save(path)
     assert path.read_bytes() == before

@@ -65,9 +65,7 @@ def test_fp16_and_int8_errors_are_bounded():
 def test_int8_keeps_a_constant_channel():
     spec = (TensorSpec(name="state.latent", shape=(1, 2, 3, 3)),)
     store = {"state": {"latent": torch.full((1, 2, 3, 3), 0.7)}}
-    assert torch.equal(
-        unpack(pack(store, spec, "int8"), spec, "int8")["state"]["latent"], store["state"]["latent"]
-    )
+    assert torch.equal(unpack(pack(store, spec, "int8"), spec, "int8")["state"]["latent"], store["state"]["latent"])
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])

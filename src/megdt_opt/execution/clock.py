@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 SPIN_S = 0.0003
 """Last part of a wait that is spun [s]: a sleep overshoots by about a tenth of a millisecond."""
@@ -32,6 +33,21 @@ def wait_until(due_s: float, stop: threading.Event) -> None:
         pass
     if stop.is_set():
         raise Stopped
+
+
+class Ended(NamedTuple):
+    """End of a stage on the monotonic clock.
+
+    Parameters
+    ----------
+    due_s : float
+        End on the actor's schedule, at which its next compute stage of the chain begins [s].
+    free_s : float
+        When anything else may begin: the same, or the real end where that was late [s].
+    """
+
+    due_s: float
+    free_s: float
 
 
 class Turns:

@@ -57,9 +57,7 @@ class Cluster:
         self.actors = tuple(dict.fromkeys(actors))
         if not self.actors:
             raise InvalidInput("actors", self.actors, "at least one name", "Name the edge and the devices.")
-        self._models = {
-            a: model if isinstance(model, str) else model.get(a, DEFAULT_MODEL) for a in self.actors
-        }
+        self._models = {a: model if isinstance(model, str) else model.get(a, DEFAULT_MODEL) for a in self.actors}
         self._start_timeout_s = start_timeout_s
         self._token = secrets.token_hex(16)
         self._count = itertools.count()
@@ -245,9 +243,7 @@ class Cluster:
             "peers": {a: addresses[a] for a in used},
         }
         limit_s = time.monotonic() + self._start_timeout_s
-        self._gather(
-            {a: self._peers[a].begin("prepare", prepare, self._start_timeout_s) for a in used}, limit_s
-        )
+        self._gather({a: self._peers[a].begin("prepare", prepare, self._start_timeout_s) for a in used}, limit_s)
         facts = {a: self._peers[a].call("ping", {}, 10.0) for a in used}
         start_s = time.monotonic() + options.lead_s
         deadline_s = start_s + options.timeout_s
@@ -274,9 +270,7 @@ class Cluster:
                         replies[actor] = self._peers[actor].finish(call)
                     except Exception as error:
                         replies[actor] = {}
-                        failures.append(
-                            error if isinstance(error, ExecutionError) else ExecutionError(str(error))
-                        )
+                        failures.append(error if isinstance(error, ExecutionError) else ExecutionError(str(error)))
             dead = [a for a in self.actors if not self._processes[a].alive]
             if dead:
                 codes = ", ".join(f"{a} (exit code {self._processes[a].exit_code})" for a in dead)
@@ -326,9 +320,7 @@ class Cluster:
                     f"actors of this cluster: {self.actors}",
                     "Start the cluster with all actors.",
                 )
-            for edge in {
-                n.actor for n in graph(run.program) if isinstance(n.leaf, Compute) and is_edge(n.actor)
-            }:
+            for edge in {n.actor for n in graph(run.program) if isinstance(n.leaf, Compute) and is_edge(n.actor)}:
                 shares[edge] = shares.get(edge, 0.0) + run.edge_share
         for edge, total in shares.items():
             if total > 1 + 1e-9:

@@ -120,9 +120,7 @@ class UserRun:
 
     def _check_compute(self, leaf: Compute) -> None:
         if is_edge(leaf.at) and not 0 < self.edge_share <= 1:
-            raise self._bad(
-                "edge_share", self.edge_share, f"in (0, 1] for '{leaf.label}'", "Reserve a share."
-            )
+            raise self._bad("edge_share", self.edge_share, f"in (0, 1] for '{leaf.label}'", "Reserve a share.")
         if leaf.kind is Kind.DENOISE and leaf.first + leaf.amount > self.steps:
             raise self._bad("program", leaf.label, f"steps below {self.steps}", "Mend the cut.")
 
@@ -183,17 +181,13 @@ class UserRun:
                 downlink_bit_per_s=float(data["downlink_bit_per_s"]),
                 edge_share=float(data["edge_share"]),
                 propagation_s=float(data["propagation_s"]),
-                predicted=tuple(
-                    StageTime(start_s=float(a), duration_s=float(b)) for a, b in data["predicted"]
-                ),
+                predicted=tuple(StageTime(start_s=float(a), duration_s=float(b)) for a, b in data["predicted"]),
                 slot_s=tuple(float(s) for s in data["slot_s"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, InvalidInput):
                 raise
-            raise InvalidInput(
-                "user run", data, "the fields of UserRun", f"Mend this field: {error}."
-            ) from error
+            raise InvalidInput("user run", data, "the fields of UserRun", f"Mend this field: {error}.") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,8 +207,9 @@ class ExecutionOptions:
     chunk_s : float
         Link time of the pieces in which a payload is handed over [s].
     slack_s : float
-        A paced slot may end this much late (wake-up jitter) without moving the schedule [s]; more is
-        an overrun, is counted and moves every later stage.
+        A paced slot may end this much late (wake-up jitter) without moving what follows [s]; more is
+        an overrun and is counted. The actor's next compute stage of the same chain tries to catch up;
+        whatever leaves the actor leaves it late.
     lead_s : float
         Time between the order to start and the common start [s]; streams are opened meanwhile.
     """
@@ -268,9 +263,7 @@ class ExecutionOptions:
         try:
             return cls(**data)
         except TypeError as error:
-            raise InvalidInput(
-                "options", data, "the fields of ExecutionOptions", f"Mend: {error}."
-            ) from error
+            raise InvalidInput("options", data, "the fields of ExecutionOptions", f"Mend: {error}.") from error
 
 
 @dataclass(frozen=True, kw_only=True)

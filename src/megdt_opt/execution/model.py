@@ -65,8 +65,6 @@ class SplitModel(Protocol):
         """Latent of a picture."""
         ...
 
-    def start_from(
-        self, latent: Tensor, seed: int, *, scheduler: str, steps: int, first: int
-    ) -> dict[str, Tensor]:
+    def start_from(self, latent: Tensor, seed: int, *, scheduler: str, steps: int, first: int) -> dict[str, Tensor]:
         """State before step `first`, noised from a sensed latent."""
         ...

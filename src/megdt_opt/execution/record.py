@@ -224,9 +224,7 @@ class Execution:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, InvalidInput):
                 raise
-            raise InvalidInput(
-                "execution", data, f"a record of format {FORMAT!r}", f"Mend: {error}."
-            ) from error
+            raise InvalidInput("execution", data, f"a record of format {FORMAT!r}", f"Mend: {error}.") from error
 
     def save(self, path: str | Path) -> None:
         """Write the record as JSON, whole or not at all."""

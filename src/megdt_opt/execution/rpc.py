@@ -152,9 +152,7 @@ class PayloadCall:
         self._work: queue.SimpleQueue[tuple[bytes, Iterator[bytes]] | None] = queue.SimpleQueue()
         self._call: Any = stream.future(self._messages(), timeout=timeout_s)
 
-    def send(
-        self, header: Mapping[str, Any], pieces: Iterator[bytes], stop: threading.Event
-    ) -> dict[str, Any]:
+    def send(self, header: Mapping[str, Any], pieces: Iterator[bytes], stop: threading.Event) -> dict[str, Any]:
         """Send the pieces as they come, after a header, and return the receiver's stamps.
 
         Raises

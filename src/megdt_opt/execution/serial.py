@@ -47,9 +47,7 @@ def pack(store: Mapping[str, Mapping[str, Tensor]], tensors: Sequence[TensorSpec
         if not spec.floating:
             stored[spec.name] = _expect(spec.name, value, spec.shape, torch.uint8, precision)
         else:
-            stored.update(
-                _encode(spec.name, _expect(spec.name, value, spec.shape, torch.float32, ""), numeric)
-            )
+            stored.update(_encode(spec.name, _expect(spec.name, value, spec.shape, torch.float32, ""), numeric))
     return bytes(safetensors.torch.save({name: value.contiguous() for name, value in stored.items()}))
 
 

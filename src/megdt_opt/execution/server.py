@@ -36,8 +36,7 @@ class Server:
         self._token = token
         self._server = grpc.server(ThreadPoolExecutor(THREADS, "serve"), options=rpc.OPTIONS)
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            method: grpc.unary_unary_rpc_method_handler(self._control(getattr(actor, method)))
-            for method in rpc.CONTROL
+            method: grpc.unary_unary_rpc_method_handler(self._control(getattr(actor, method))) for method in rpc.CONTROL
         }
         handlers[rpc.PAYLOAD] = grpc.stream_unary_rpc_method_handler(self._payload)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(rpc.SERVICE, handlers),))

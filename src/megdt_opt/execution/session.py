@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from megdt_opt.errors import ExecutionError, InvalidInput, MegdtError, PeerLost
-from megdt_opt.execution.clock import Stopped, Turns
+from megdt_opt.execution.clock import Ended, Stopped, Turns
 from megdt_opt.execution.graph import Node, graph
 from megdt_opt.execution.job import ExecutionOptions, UserRun
 from megdt_opt.execution.kernels import Kernels, first_items
@@ -30,8 +30,8 @@ class Walk:
     nodes: tuple[Node, ...]
     store: Store
     kernels: Kernels
-    due: dict[int, float] = field(default_factory=dict)
-    """Leaves that have ended, with the time at which they were due to end [s, monotonic]."""
+    ended: dict[int, Ended] = field(default_factory=dict)
+    """Leaves that have ended."""
 
 
 class Session:
@@ -158,18 +158,18 @@ class Session:
         if isinstance(leaf, Compute) or self.actor not in leaf.to:
             raise ExecutionError(f"stage {index} of user {user} brings nothing to {self.actor}")
         with self._lock:
-            if index in walk.due:
+            if index in walk.ended:
                 raise ExecutionError(f"stage {index} of user {user} has been delivered before")
         return walk, leaf
 
     def deliver(self, walk: Walk, index: int, items: Store, due_s: float) -> None:
         """Take in a payload that has arrived, due at `due_s` (monotonic clock)."""
         walk.store.update(items)
-        self._go_on(walk, index, due_s)
+        self._go_on(walk, index, Ended(due_s, due_s))
 
     def signal(self, user: str, index: int, due_s: float) -> None:
         """Another actor's stage has ended."""
-        self._go_on(self.walks[user], index, due_s)
+        self._go_on(self.walks[user], index, Ended(due_s, due_s))
 
     def drain(self, patience_s: float) -> bool:
         """Whether all stages have left their threads within a time [s], after the run was given up."""
@@ -191,33 +191,34 @@ class Session:
                         call = self.peers[receiver].open(envelope, timeout_s)
                         self._calls[walk.run.name, node.index, receiver] = call
 
-    def _go_on(self, walk: Walk, index: int, due_s: float) -> None:
-        for node in self._complete(walk, index, due_s):
+    def _go_on(self, walk: Walk, index: int, ended: Ended) -> None:
+        for node in self._complete(walk, index, ended):
             self._pool.submit(self._walk, walk, node, self._ready(walk, node))
 
-    def _complete(self, walk: Walk, index: int, due_s: float) -> list[Node]:
+    def _complete(self, walk: Walk, index: int, ended: Ended) -> list[Node]:
         """Own leaves that the end of this one makes ready."""
         with self._lock:
-            walk.due[index] = due_s
+            walk.ended[index] = ended
             return [
                 node
                 for node in walk.nodes
-                if index in node.before and node.actor == self.actor and node.before <= walk.due.keys()
+                if index in node.before and node.actor == self.actor and node.before <= walk.ended.keys()
             ]
 
     @staticmethod
     def _ready(walk: Walk, node: Node) -> float:
-        return max(walk.due[i] for i in node.before)
+        ended = [walk.ended[i] for i in node.before]
+        return max(e.due_s if isinstance(node.leaf, Compute) else e.free_s for e in ended)
 
     def _walk(self, walk: Walk, node: Node, ready_s: float) -> None:
         """Execute a leaf and then, in this thread, the first that it makes ready, and so on."""
         try:
             while True:
-                due_s = self._execute(walk, node, ready_s)
-                ready = self._complete(walk, node.index, due_s)
+                ended = self._execute(walk, node, ready_s)
+                ready = self._complete(walk, node.index, ended)
                 for other in ready[1:]:
                     self._pool.submit(self._walk, walk, other, self._ready(walk, other))
-                self._signal_others(walk, node, due_s)
+                self._signal_others(walk, node, ended.free_s)
                 with self._lock:
                     self._open -= 1
                     if self._open == 0:
@@ -230,22 +231,22 @@ class Session:
         except Exception as error:
             self.give_up(self._explain(walk, node, error))
 
-    def _execute(self, walk: Walk, node: Node, ready_s: float) -> float:
+    def _execute(self, walk: Walk, node: Node, ready_s: float) -> Ended:
         key = (walk.run.name, node.index)
         with self._lock:
             self._active[key] = time.monotonic()
         try:
             if isinstance(node.leaf, Compute):
-                row, due_s = run_compute(self, walk.run, walk.kernels, node.leaf, node.index, ready_s)
+                row, ended = run_compute(self, walk.run, walk.kernels, node.leaf, node.index, ready_s)
             else:
-                row, due_s = run_send(self, walk.run, walk.store, node.leaf, node.index, ready_s, self._pool)
+                row, ended = run_send(self, walk.run, walk.store, node.leaf, node.index, ready_s, self._pool)
         finally:
             with self._lock:
                 del self._active[key]
         row.update(user=walk.run.name, index=node.index)
         with self._lock:
             self.rows.append(row)
-        return due_s
+        return ended
 
     def _signal_others(self, walk: Walk, node: Node, due_s: float) -> None:
         """Tell actors that go on after this leaf and do not see its end by themselves."""

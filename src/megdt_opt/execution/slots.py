@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from megdt_opt.execution.clock import wait_until
+from megdt_opt.execution.clock import Ended, wait_until
 from megdt_opt.stages import Compute
 
 if TYPE_CHECKING:
@@ -18,19 +18,24 @@ if TYPE_CHECKING:
 
 def run_compute(
     session: Session, run: UserRun, kernels: Kernels, leaf: Compute, index: int, ready_s: float
-) -> tuple[dict[str, Any], float]:
+) -> tuple[dict[str, Any], Ended]:
     """Execute a compute stage.
 
     In paced mode each piece (a denoising step, or the whole stage) has a slot on an absolute schedule
     that begins at `ready_s`: the real compute runs at its beginning, the rest is waited. In raw mode a
     piece that took m seconds is followed by (1/share - 1) m of waiting, which is the reserved share.
 
+    A share is a rate of service, and pieces of other users cannot be interrupted: a short stage may
+    have to wait for one and end late, and the next catches up. So the next compute stage of a chain
+    keeps to the schedule; only what leaves the actor leaves it late. In packet scheduling this is
+    known as packetised processor sharing, late by one piece of another user at most.
+
     Returns
     -------
     row : dict
         Stamps of the stage.
-    due_s : float
-        When what follows may begin (monotonic clock) [s].
+    ended : Ended
+        When what follows may begin.
     """
     pieces = kernels.pieces(leaf)
     share = run.share(leaf.at)
@@ -68,4 +73,6 @@ def run_compute(
         "overrun_s": overrun_s,
         "late_steps": late,
     }
-    return row, due_s if paced and overrun_s == 0 else end_s
+    if not paced:
+        return row, Ended(end_s, end_s)
+    return row, Ended(due_s, due_s if overrun_s == 0 else end_s)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from megdt_opt.errors import ExecutionError, ExecutionTimeout, MalformedMessage, PeerLost
-from megdt_opt.execution.clock import wait_until
+from megdt_opt.execution.clock import Ended, wait_until
 from megdt_opt.execution.link import Link
 from megdt_opt.execution.rpc import decode
 from megdt_opt.execution.serial import Store, pack, unpack
@@ -27,7 +27,7 @@ def run_send(
     index: int,
     ready_s: float,
     pool: ThreadPoolExecutor,
-) -> tuple[dict[str, Any], float]:
+) -> tuple[dict[str, Any], Ended]:
     """Execute a send stage at its source.
 
     Serialisation happens inside the link's time: the schedule begins at `ready_s` in paced mode, at
@@ -37,8 +37,8 @@ def run_send(
     -------
     row : dict
         Stamps of the stage; it ends when the last receiver has the payload.
-    due_s : float
-        When what follows may begin (monotonic clock) [s].
+    ended : Ended
+        When what follows may begin.
     """
     wait_until(ready_s, session.stop)
     start_s = time.monotonic()
@@ -76,7 +76,8 @@ def run_send(
         "payload_byte": len(data),
         "overrun_s": overrun_s,
     }
-    return row, due_s if paced and overrun_s == 0 else end_s
+    free_s = due_s if paced and overrun_s == 0 else end_s
+    return row, Ended(free_s, free_s)
 
 
 def receive(session: Session, envelope: dict[str, Any], stream: Iterator[bytes]) -> dict[str, Any]:
