@@ -1,60 +1,80 @@
-"""Figures and pages that people look at."""
+"""Figures, tables and pages that people look at, and the record that programs read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from megdt_opt.atomic import write_bytes, write_text
+from megdt_opt.atomic import write_bytes
 from megdt_opt.execution.record import Execution
 from megdt_opt.pictures import Picture
 from megdt_opt.planning import Plan
 from megdt_opt.raw_check import RawCheck
 from megdt_opt.verification import Verification
 
+__all__ = ["write_report"]
+
 
 def write_report(
-    folder: Path,
+    folder: str | Path,
     plan: Plan,
     execution: Execution | None = None,
     verification: Verification | None = None,
-    pictures: Sequence[Picture] = (),
-    raw: Sequence[RawCheck] = (),
+    pictures: Sequence[Picture] | None = None,
+    raw: Sequence[RawCheck] | None = None,
 ) -> dict[str, Path]:
-    """Write result.json, the figures and the page; every file whole or not at all.
+    """Write result.json, the figures, the pictures and the page; every file whole or not at all.
+
+    All contents are made before the first file is written, so an error in any of them writes nothing.
 
     Parameters
     ----------
-    folder : Path
+    folder : str or Path
         Made if it is not there.
     plan : Plan
-    execution, verification, pictures, raw
-        What there is besides the plan.
+    execution : Execution, optional
+        What was measured.
+    verification : Verification, optional
+        The plan and its rivals as executed.
+    pictures : sequence of Picture, optional
+        Judged pictures.
+    raw : sequence of RawCheck, optional
+        Raw runs that test the calibration.
 
     Returns
     -------
     dict of str to Path
-        "result", "timeline", "comparison" and "pictures" where they apply, and "page".
+        What was written: "page" (index.html), "result" (result.json), "timeline" and "timeline_svg",
+        "comparison" and "comparison_svg" where there are rivals, "pictures" and one "pictures/USER-VIEW" for
+        each view (executed, unsplit, truth) of each picture.
     """
-    from megdt_opt.report.comparison import comparison_png
-    from megdt_opt.report.gallery import gallery_png
+    from megdt_opt.report.canvas import png_bytes, svg_bytes
+    from megdt_opt.report.comparison import comparison_figure
     from megdt_opt.report.page import page_text
+    from megdt_opt.report.pictures import enlarged_png, pictures_figure
     from megdt_opt.report.result import result_text
-    from megdt_opt.report.timeline import timeline_png
+    from megdt_opt.report.timeline import timeline_figure
 
-    # everything is made before anything is written
-    figures = {"timeline": timeline_png(plan, execution)}
-    if plan.baselines:
-        figures["comparison"] = comparison_png(plan, verification)
-    if pictures:
-        figures["pictures"] = gallery_png(pictures)
-    result = result_text(plan, execution, verification, pictures, raw)
-    page = page_text(plan, execution, verification, pictures, figures)
-    written = {name: folder / f"{name}.png" for name in figures}
-    for name, data in figures.items():
+    shown, checks = tuple(pictures or ()), tuple(raw or ())
+    files: dict[str, tuple[str, bytes]] = {}
+    drawn = {"timeline": timeline_figure(plan, execution)}
+    if plan.baselines or verification is not None:
+        drawn["comparison"] = comparison_figure(plan, verification)
+    vectors = {name: svg_bytes(figure) for name, figure in drawn.items()}
+    for name, figure in drawn.items():
+        files[name] = (f"{name}.png", png_bytes(figure))
+        files[f"{name}_svg"] = (f"{name}.svg", vectors[name])
+    if shown:
+        files["pictures"] = ("pictures.png", png_bytes(pictures_figure(shown)))
+        for picture in shown:
+            for view in ("executed", "unsplit", "truth"):
+                name = f"pictures/{picture.user}-{view}"
+                files[name] = (f"{name}.png", enlarged_png(getattr(picture, view)))
+    files["result"] = ("result.json", result_text(plan, execution, verification, shown, checks).encode("utf-8"))
+    page = page_text(plan, execution, verification, shown, checks, vectors)
+    files["page"] = ("index.html", page.encode("utf-8"))
+    written = {}
+    for name, (path, data) in files.items():
+        written[name] = Path(folder) / path
         write_bytes(written[name], data)
-    written["result"] = folder / "result.json"
-    write_text(written["result"], result)
-    written["page"] = folder / "index.html"
-    write_text(written["page"], page)
     return written

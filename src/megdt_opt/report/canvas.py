@@ -14,7 +14,10 @@ DPI = 150
 INK, FAINT, GRID = "#222222", "#666666", "#dddddd"
 """Colours of text, of secondary text and of grid lines."""
 
-_SETTINGS: dict[str, Any] = {
+CLEAR: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+"""Box around a text that keeps grid lines out of it."""
+
+_SETTINGS: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 8.5,

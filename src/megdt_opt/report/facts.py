@@ -24,8 +24,12 @@ def mechanisms(plan: Plan) -> tuple[str, ...]:
 
 
 def best_single(plan: Plan) -> Baseline | None:
-    """The best baseline that gives every user the same mechanism; None where there is none."""
-    singles = [b for b in plan.baselines if b.name.startswith("all ")]
+    """The best baseline that gives most users the same mechanism; None where there is none.
+
+    A mechanism that less than half of the users can run is no single mechanism for all: the others take
+    their best option beside it.
+    """
+    singles = [b for b in plan.baselines if b.name.startswith("all ") and 2 * len(b.instead) < len(plan.users)]
     return min(singles, key=lambda b: b.objective_s, default=None)
 
 
@@ -87,6 +91,8 @@ def speed_up_sentence(plan: Plan, verification: Verification | None) -> str:
     text += f", {number(rival.objective_s)} s"
     if rival.breaks:
         text += f", which breaks the limits of {words(rival.breaks)}"
+    if rival.instead:
+        text += f"; {words(rival.instead)} cannot run it"
     text += ")"
     mine, theirs = verified(verification, "plan"), verified(verification, rival.name)
     if mine is not None and theirs is not None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-NONE = "–"
+NONE = "\N{EN DASH}"
 """What stands where there is no figure."""
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+"""The sign of a factor."""
 
 
 def column(values: Sequence[float | None], digits: int = 4) -> list[str]:

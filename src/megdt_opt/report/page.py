@@ -1,130 +1,166 @@
-"""One self-contained HTML page with everything that a reader needs."""
+"""One self-contained HTML page with everything that a reader needs: no script, no link to anywhere."""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
-
-from rich.table import Table
+from string import Template
 
 from megdt_opt.execution.record import Execution
 from megdt_opt.pictures import Picture
 from megdt_opt.planning import Plan
-from megdt_opt.report import tables
+from megdt_opt.raw_check import RawCheck
+from megdt_opt.report import markup
+from megdt_opt.report.caveats import caveats
+from megdt_opt.report.facts import best_single, error_summary, headline, objective_name, verified
+from megdt_opt.report.numbers import TIMES, number, percent, small
+from megdt_opt.report.pictures import enlarged_png, quality
+from megdt_opt.report.plan_grids import baseline_grid, plan_grid, ruled_out_grid
+from megdt_opt.report.profile_grids import provenance_grid
+from megdt_opt.report.run_grids import execution_grid, raw_grid, stage_grid, verification_grid
 from megdt_opt.verification import Verification
+
+_VIEWS = (("truth", "ground truth"), ("unsplit", "unsplit run"), ("executed", "executed split"))
 
 
 def page_text(
     plan: Plan,
-    execution: Execution | None,
-    verification: Verification | None,
-    pictures: Sequence[Picture],
-    figures: dict[str, bytes],
+    execution: Execution | None = None,
+    verification: Verification | None = None,
+    pictures: Sequence[Picture] = (),
+    raw: Sequence[RawCheck] = (),
+    figures: Mapping[str, bytes] | None = None,
 ) -> str:
-    """The page."""
-    parts = [f"<h1>{escape(plan.scenario.name)}</h1>", f"<p class=lead>{escape(headline(plan, execution))}</p>"]
-    parts += ["<h2>Plan</h2>", _html(tables.plan_table(plan)), _line(tables.outcome_line(plan))]
-    parts += [_line(line) for line in (tables.robustness_line(plan), *plan.notes) if line]
-    if "comparison" in figures:
-        parts += ["<h2>Against its rivals</h2>", _figure(figures["comparison"], "Objective of the plan and its rivals")]
-        parts.append(_html(tables.baseline_table(plan)))
-        parts.append(
-            _line(
-                "A rival of one mechanism has its best cuts, precisions and optimal shares, and is freed of the users' own "
-                "limits; whose limits it breaks is listed."
-            )
-        )
-    if verification is not None:
-        parts += ["<h2>Is the plan really fastest?</h2>", _html(tables.verification_table(verification))]
-        parts.append(_line(tables.verification_line(verification)))
-    if execution is not None:
-        parts += ["<h2>Predicted and measured</h2>", _html(tables.execution_table(execution))]
-        parts.append(_line(tables.execution_line(execution)))
-    parts += [_figure(figures["timeline"], "Stages of every user, predicted above measured")]
-    if "pictures" in figures:
-        parts += [
-            "<h2>The pictures</h2>",
-            _figure(figures["pictures"], "Rendered scene, executed picture, unsplit run"),
-        ]
-        parts.append(
-            _line(
-                "A detector that was trained on rendered scenes only reads kind, colour and position (within 2 pixels) of the "
-                "objects. The decibels compare the executed picture with the one that a single process makes."
-            )
-        )
-    parts += ["<h2>Why options were ruled out</h2>", _html(tables.ruled_out_table(plan.table))]
-    parts += ["<h2>How to read this</h2>", _caveats(plan, execution)]
-    style = resources.files("megdt_opt.report").joinpath("page.css").read_text(encoding="utf-8")
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(plan.scenario.name)}: plan and execution</title><style>{style}</style></head>"
-        f"<body>{''.join(parts)}</body></html>\n"
-    )
+    """The page.
 
-
-def headline(plan: Plan, execution: Execution | None) -> str:
-    """The result in a sentence or two."""
-    mechanisms = sorted({u.option.mechanism for u in plan.users})
-    what = "worst" if plan.scenario.objective == "max" else "summed"
-    words = (
-        f"{len(plan.users)} users, {len(mechanisms)} mechanisms ({', '.join(mechanisms)}): {what} weighted latency "
-        f"{plan.objective_s:.2f} s, within {100 * plan.gap:.4f} % of the proven bound"
-    )
-    singles = [b for b in plan.baselines if b.name.startswith("all ")]
-    if singles:
-        best = min(singles, key=lambda b: b.objective_s)
-        words += (
-            f"; the best single mechanism ({best.name}) takes {best.objective_s / plan.objective_s:.2f} times as long"
-        )
-    if execution is not None:
-        errors = sorted(abs(e) for e in execution.error_percent.values())
-        words += f". Executed: prediction and measurement differ by {errors[len(errors) // 2]:.2f} % (median user)"
-        words += f" and {errors[-1]:.2f} % (worst)"
-    return words + "."
-
-
-def _caveats(plan: Plan, execution: Execution | None) -> str:
-    machines = plan.table.machines
-    provenance = machines.edge.provenance
-    hardware = ", ".join(f"{k}: {v}" for k, v in provenance.hardware.items())
-    software = ", ".join(f"{k} {v}" for k, v in provenance.software.items())
-    lines = [
-        f"Stage times were measured on {provenance.created} ({hardware}; {software}; {provenance.threads} thread).",
-        "Devices slower than this machine are emulated: their compute is stretched by the declared factor.",
-        "Paced mode: every compute slot lasts its calibrated time, links are paced to the allocated rates, edge shares are "
-        "reserved. So it tests links, composition and waiting; the raw check tests the calibration.",
-        "Device energy is the declared power times the measured compute time.",
-        "The refresh rate counts pictures that follow one another as in a pipeline: one over the busiest resource.",
+    Parameters
+    ----------
+    plan, execution, verification, pictures, raw
+        What there is to tell; sections without data are left out.
+    figures : mapping of str to bytes, optional
+        SVG of "timeline" and "comparison".
+    """
+    drawn = figures or {}
+    sections = [
+        _plan(plan, drawn),
+        _execution(execution),
+        _rivals(plan, verification, drawn),
+        _raw(raw),
+        _pictures(pictures),
+        markup.section(
+            "Why options were ruled out",
+            markup.paragraph("Every user has the same catalogue of options; a limit of the user closes some of them."),
+            markup.table(ruled_out_grid(plan.table)),
+        ),
+        _provenance(plan, execution),
+        markup.section("What these figures do not say", markup.bullets(caveats(plan, execution))),
     ]
-    if execution is not None:
-        stretches = ", ".join(f"{a} x{f:g}" for a, f in execution.stretch.items())
-        lines.append(f"Declared stretches: {stretches}.")
-    return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
-
-
-def _html(table: Table) -> str:
-    head = "".join(f"<th>{escape(str(c.header))}</th>" for c in table.columns)
-    cells = zip(*[list(c.cells) for c in table.columns], strict=True)
-    sides = [c.justify for c in table.columns]
-    rows = "".join(
-        "<tr>"
-        + "".join(
-            f'<td class="{side}">{escape(str(cell)).replace(chr(10), "<br>")}</td>'
-            for side, cell in zip(sides, row, strict=True)
-        )
-        + "</tr>"
-        for row in cells
+    return Template(_file("page.html")).substitute(
+        title=escape(f"{plan.scenario.name}: plan" + (" and execution" if execution is not None else "")),
+        style=_file("page.css"),
+        headline=escape(headline(plan, execution, verification)),
+        tiles="".join(_tiles(plan, execution, verification)),
+        sections="\n".join(part for part in sections if part),
     )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
-def _line(text: str) -> str:
-    return f"<p>{escape(text)}</p>"
+def _file(name: str) -> str:
+    return resources.files("megdt_opt.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _figure(png: bytes, text: str) -> str:
-    data = base64.b64encode(png).decode("ascii")
-    return f'<figure><img alt="{escape(text)}" src="data:image/png;base64,{data}"><figcaption>{escape(text)}</figcaption></figure>'
+def _tiles(plan: Plan, execution: Execution | None, verification: Verification | None) -> list[str]:
+    proof = "proven gap to the lower bound" if plan.status == "optimal" else "gap to the lower bound, not closed"
+    found = [
+        markup.tile(f"{number(plan.objective_s)} s", objective_name(plan)),
+        markup.tile(small(plan.gap), proof),
+    ]
+    single = best_single(plan)
+    if single is not None:
+        text = f"against the best single mechanism ({single.name}), predicted"
+        mine, theirs = verified(verification, "plan"), verified(verification, single.name)
+        if mine is not None and theirs is not None:
+            text += f"; {theirs.median_s / mine.median_s:.2f} {TIMES} measured"
+        found.append(markup.tile(f"{single.objective_s / plan.objective_s:.2f} {TIMES}", text))
+    if execution is not None:
+        errors = error_summary(plan, execution)
+        found.append(
+            markup.tile(
+                percent(errors.objective_percent),
+                f"measured against predicted; over users median {errors.median_percent:.2f} %, "
+                f"largest {errors.largest_percent:.2f} %",
+            )
+        )
+    return found
+
+
+def _plan(plan: Plan, drawn: Mapping[str, bytes]) -> str:
+    parts = [markup.table(plan_grid(plan))]
+    if "timeline" in drawn:
+        text = "Stages of every user; parallel branches share the height of their lane. Predicted above measured."
+        parts.append(markup.figure(markup.image(drawn["timeline"], "Timeline of all users", "svg+xml"), text))
+    return markup.section("Plan", *parts)
+
+
+def _execution(execution: Execution | None) -> str:
+    if execution is None:
+        return ""
+    return markup.section(
+        f"Predicted and measured ({execution.mode})",
+        markup.table(execution_grid(execution)),
+        markup.folded("Every stage", markup.table(stage_grid(execution))),
+    )
+
+
+def _rivals(plan: Plan, verification: Verification | None, drawn: Mapping[str, bytes]) -> str:
+    parts = []
+    if "comparison" in drawn:
+        text = f"Objective of the plan and of what it is compared with; {TIMES} is the predicted ratio to the plan."
+        parts.append(markup.figure(markup.image(drawn["comparison"], "Bars of all objectives", "svg+xml"), text))
+    if plan.baselines:
+        parts.append(markup.table(baseline_grid(plan)))
+    if verification is not None:
+        parts.append(markup.table(verification_grid(verification), titled=True))
+    return markup.section("The plan beside its rivals", *parts) if parts else ""
+
+
+def _raw(raw: Sequence[RawCheck]) -> str:
+    return markup.section("The calibration itself, by raw runs", markup.table(raw_grid(raw))) if raw else ""
+
+
+def _pictures(pictures: Sequence[Picture]) -> str:
+    if not pictures:
+        return ""
+    text = (
+        "A detector that was trained on rendered scenes only reads kind, colour and position (within 2 pixels) of the "
+        "objects in the executed picture. Decibels compare the executed picture with the one that a single process "
+        "makes from the same seed."
+    )
+    cards = "".join(_card(picture) for picture in pictures)
+    return markup.section("Pictures", markup.paragraph(text), f'<div class="gallery">{cards}</div>')
+
+
+def _card(picture: Picture) -> str:
+    views = "".join(
+        markup.figure(
+            markup.image(enlarged_png(getattr(picture, name), 1), f"{words} of {picture.user}"), words, "view"
+        )
+        for name, words in _VIEWS
+    )
+    title = f"<h3>{escape(picture.user)} <span>{escape(picture.option)}</span></h3>"
+    return f'<div>{title}<div class="triple">{views}</div>{markup.paragraph("; ".join(quality(picture)))}</div>'
+
+
+def _provenance(plan: Plan, execution: Execution | None) -> str:
+    parts = [markup.table(provenance_grid(plan.table))]
+    if execution is not None:
+        e = execution.environment
+        versions = ", ".join(f"{name} {version}" for name, version in dict(e.get("versions", {})).items())
+        parts.append(
+            markup.paragraph(
+                f"Executed on {e.get('cpu', 'an unnamed processor')}, {e.get('cores')} cores, {e.get('system', '')}, "
+                f"Python {e.get('python', '')}" + (f", {versions}." if versions else "."),
+                "note",
+            )
+        )
+    return markup.section("Provenance", *parts)

@@ -24,7 +24,7 @@ _ROWS = (("truth", "ground truth"), ("unsplit", "unsplit run"), ("executed", "ex
 
 def quality(picture: Picture) -> tuple[str, str]:
     """What the hand-over changed, and what the detector read, in words."""
-    same = "bit-identical" if picture.identical else f"PSNR {picture.psnr_db:.1f} dB"
+    same = "equals unsplit" if picture.identical else f"{picture.psnr_db:.1f} dB to unsplit"
     return same, f"{picture.found} of {picture.objects} objects read"
 
 

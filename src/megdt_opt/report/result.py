@@ -1,65 +1,44 @@
-"""result.json: everything that was planned and measured, in plain data."""
+"""result.json: everything that was planned and measured, as strict JSON."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib import metadata
 from typing import Any
+
+import numpy as np
 
 from megdt_opt.execution.record import Execution
 from megdt_opt.pictures import Picture
-from megdt_opt.planning import Plan
+from megdt_opt.planning import Plan, UserPlan
 from megdt_opt.raw_check import RawCheck
+from megdt_opt.report.facts import best_single, error_summary, headline, mechanisms
 from megdt_opt.stages import leaves
+from megdt_opt.timing import TimingProfile
 from megdt_opt.verification import Verification
+
+FORMAT = "megdt-opt result 1"
 
 
 def result_text(
     plan: Plan,
-    execution: Execution | None,
-    verification: Verification | None,
-    pictures: Sequence[Picture],
-    raw: Sequence[RawCheck],
+    execution: Execution | None = None,
+    verification: Verification | None = None,
+    pictures: Sequence[Picture] = (),
+    raw: Sequence[RawCheck] = (),
 ) -> str:
-    """Strict JSON; what is infinite or unknown is null."""
-    machines = plan.table.machines
-    data: dict[str, Any] = {
-        "scenario": plan.scenario.name,
-        "objective": plan.scenario.objective,
-        "objective_s": plan.objective_s,
-        "lower_bound_s": plan.lower_bound_s,
-        "gap": plan.gap,
-        "status": plan.status,
-        "method": plan.method,
-        "solve_s": plan.solve_s,
-        "users": [
-            {
-                "name": u.name,
-                "option": u.option.name,
-                "mechanism": u.option.mechanism,
-                "protocol": u.option.protocol,
-                "cut": u.option.cut,
-                "precision": u.option.precision,
-                "downlink_hz": u.downlink_hz,
-                "uplink_hz": u.uplink_hz,
-                "edge_share": u.edge_share,
-                "latency_s": u.latency_s,
-                "refresh_hz": u.refresh_hz,
-                "bottleneck": u.bottleneck,
-                "stages": [
-                    {"stage": leaf.label, "start_s": t.start_s, "duration_s": t.duration_s}
-                    for leaf, t in zip(leaves(u.program), u.stages, strict=True)
-                ],
-            }
-            for u in plan.users
-        ],
-        "baselines": [b.to_dict() for b in plan.baselines],
-        "robustness": None if plan.robustness is None else plan.robustness.to_dict(),
-        "notes": list(plan.notes),
-        "execution": None if execution is None else _execution(execution),
-        "verification": None if verification is None else verification.to_dict(),
-        "raw": [r.to_dict() for r in raw],
+    """The file's text; what is infinite or undefined is null, units are in the names."""
+    data = {
+        "format": FORMAT,
+        "version": _version(),
+        "headline": headline(plan, execution, verification),
+        **_plan(plan),
+        "execution": None if execution is None else _execution(plan, execution),
+        "verification": None if verification is None else _verification(verification),
+        "raw": [check.to_dict() for check in raw],
         "pictures": [
             {
                 "user": p.user,
@@ -71,48 +50,154 @@ def result_text(
             }
             for p in pictures
         ],
-        "provenance": {
-            "edge": machines.edge.provenance.to_dict(),
-            "devices": [profile.provenance.to_dict() for profile in machines.devices],
-        },
+        "provenance": _provenance(plan),
     }
-    return json.dumps(_strict(data), indent=1, allow_nan=False) + "\n"
+    return json.dumps(strict(data), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def _execution(execution: Execution) -> dict[str, Any]:
+def strict(value: Any) -> Any:
+    """Plain data that strict JSON can hold; NaN and infinities become None."""
+    if isinstance(value, Mapping):
+        return {str(k): strict(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [strict(v) for v in value]
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, str):
+        return value
+    raise TypeError(f"result.json cannot hold a {type(value).__name__}")
+
+
+def _version() -> str | None:
+    try:
+        return metadata.version("megdt-opt")
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _plan(plan: Plan) -> dict[str, Any]:
+    single = best_single(plan)
+    return {
+        "scenario": plan.scenario.name,
+        "scenario_file": plan.scenario.model_dump(mode="json", exclude_none=True),
+        "objective": plan.scenario.objective,
+        "objective_s": plan.objective_s,
+        "lower_bound_s": plan.lower_bound_s,
+        "gap": plan.gap,
+        "status": plan.status,
+        "method": plan.method,
+        "solve_s": plan.solve_s,
+        "mechanisms": mechanisms(plan),
+        "users": [_user(plan, k, user) for k, user in enumerate(plan.users)],
+        "baselines": [b.to_dict() | {"times_the_plan": b.objective_s / plan.objective_s} for b in plan.baselines],
+        "best_single_mechanism": None if single is None else single.name,
+        "speed_up": None if single is None else single.objective_s / plan.objective_s,
+        "robustness": None if plan.robustness is None else plan.robustness.to_dict(),
+        "notes": plan.notes,
+    }
+
+
+def _user(plan: Plan, k: int, user: UserPlan) -> dict[str, Any]:
+    table = plan.table
+    return {
+        "name": user.name,
+        "option": user.option.name,
+        "mechanism": user.option.mechanism,
+        "protocol": user.option.protocol,
+        "cut": user.option.cut,
+        "share_at_edge": user.option.share,
+        "precision": user.option.precision,
+        "codec": user.option.codec,
+        "hand_over": user.hand_over,
+        "downlink_hz": user.downlink_hz,
+        "uplink_hz": user.uplink_hz,
+        "downlink_bit_per_s": user.downlink_bit_per_s,
+        "uplink_bit_per_s": user.uplink_bit_per_s,
+        "edge_share": user.edge_share,
+        "latency_s": user.latency_s,
+        "refresh_hz": user.refresh_hz,
+        "bottleneck": user.bottleneck,
+        "survives_calibration": None if plan.robustness is None else plan.robustness.survives[k],
+        "costs": asdict(user.costs),
+        "stages": [
+            {"stage": leaf.label, "start_s": time.start_s, "duration_s": time.duration_s}
+            for leaf, time in zip(leaves(user.program), user.stages, strict=True)
+        ],
+        "options_open": int(table.allowed[k].sum()),
+        "options": len(table.options),
+        "ruled_out": table.summary(k),
+    }
+
+
+def _execution(plan: Plan, execution: Execution) -> dict[str, Any]:
+    errors = error_summary(plan, execution)
     return {
         "mode": execution.mode,
-        "stretch": dict(execution.stretch),
+        "stretch": execution.stretch,
+        "objective_predicted_s": errors.predicted_s,
+        "objective_measured_s": errors.measured_s,
+        "objective_error_percent": errors.objective_percent,
+        "median_error_percent": errors.median_percent,
+        "largest_error_percent": errors.largest_percent,
         "predicted_s": execution.predicted_s,
         "measured_s": execution.measured_s,
         "error_percent": execution.error_percent,
         "overruns": len(execution.overruns),
+        "late_steps": sum(row.late_steps for row in execution.rows),
         "busy_fraction": execution.busy_fraction,
-        "environment": dict(execution.environment),
+        "wall_s": execution.wall_s,
+        "cpu_s": execution.cpu_s,
+        "environment": execution.environment,
         "stages": [
             {
-                "user": r.user,
-                "stage": r.label,
-                "predicted_start_s": r.predicted_start_s,
-                "predicted_s": r.predicted_duration_s,
-                "measured_start_s": r.start_s,
-                "measured_s": r.end_s - r.start_s,
-                "busy_s": r.busy_s,
-                "waiting_s": r.waiting_s,
-                "serialise_s": r.serialise_s,
-                "overrun_s": r.overrun_s,
-                "payload_byte": r.payload_byte,
+                "user": row.user,
+                "index": row.index,
+                "stage": row.label,
+                "actor": row.actor,
+                "kind": row.kind,
+                "predicted_start_s": row.predicted_start_s,
+                "predicted_s": row.predicted_duration_s,
+                "measured_start_s": row.start_s,
+                "measured_s": row.end_s - row.start_s,
+                "error_s": row.end_s - row.start_s - row.predicted_duration_s,
+                "busy_s": row.busy_s,
+                "waiting_s": row.waiting_s,
+                "serialise_s": row.serialise_s,
+                "overrun_s": row.overrun_s,
+                "late_steps": row.late_steps,
+                "payload_byte": row.payload_byte,
             }
-            for r in execution.rows
+            for row in execution.rows
         ],
     }
 
 
-def _strict(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _strict(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+def _verification(verification: Verification) -> dict[str, Any]:
+    plain = verification.to_dict()
+    plain["sets"] = [
+        {**each, "median_s": found.median_s} for each, found in zip(plain["sets"], verification.sets, strict=True)
+    ]
+    plain["misses"] = [
+        {**each, "within_noise": found.within_noise}
+        for each, found in zip(plain["misses"], verification.misses, strict=True)
+    ]
+    return plain
+
+
+def _provenance(plan: Plan) -> dict[str, Any]:
+    machines = plan.table.machines
+
+    def one(profile: TimingProfile) -> dict[str, Any]:
+        return {"device": profile.device, "model": profile.model, **profile.provenance.to_dict()}
+
+    return {
+        "edge": one(machines.edge),
+        "devices": [
+            {"user": user.name, **one(profile)}
+            for user, profile in zip(plan.scenario.users, machines.devices, strict=True)
+        ],
+    }

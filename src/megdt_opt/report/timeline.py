@@ -1,92 +1,181 @@
-"""Timeline figure: predicted above measured, stage by stage."""
+"""Timeline of a plan: for each user the predicted stages above the measured ones."""
 
 from __future__ import annotations
 
-from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from megdt_opt.execution.record import Execution
-from megdt_opt.planning import Plan
-from megdt_opt.stages import Compute, Send, is_edge, leaves
+from megdt_opt.execution.record import Execution, StageRow
+from megdt_opt.planning import Plan, UserPlan
+from megdt_opt.report.canvas import CLEAR, FAINT, GRID, INK, new_figure, settings
+from megdt_opt.report.lanes import COLOURS, RESOURCES, Slice, resource_of, short_text, slices
+from megdt_opt.report.numbers import number, percent
+from megdt_opt.stages import Compute, Send, leaves
 
-COLOURS = {
-    # Okabe and Ito's palette, safe for colour-blind readers
-    "uplink": "#E69F00",
-    "edge compute": "#0072B2",
-    "downlink": "#CC79A7",
-    "device compute": "#009E73",
-}
-
-
-def _what(leaf: Compute | Send) -> str:
-    if isinstance(leaf, Send):
-        return "downlink" if is_edge(leaf.source) else "uplink"
-    return "edge compute" if is_edge(leaf.at) else "device compute"
-
-
-def timeline_png(plan: Plan, execution: Execution | None) -> bytes:
-    """The figure as PNG; without an execution only the prediction is drawn."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
+    from matplotlib.text import Text
 
-    lanes = 2 if execution is not None else 1
-    height = 1.6 + 0.95 * len(plan.users) * lanes / 2
-    figure = Figure(figsize=(10.5, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    measured = {(r.user, r.index): r for r in execution.rows} if execution is not None else {}
-    ticks, labels = [], []
-    for k, user in enumerate(plan.users):
-        base = -k * (lanes + 0.6)
-        for index, (leaf, time) in enumerate(zip(leaves(user.program), user.stages, strict=True)):
-            _bar(axes, base, leaf, time.start_s, time.duration_s, overrun=False, pale=False)
-            row = measured.get((user.name, index))
-            if row is not None:
-                _bar(axes, base - 1, leaf, row.start_s, row.end_s - row.start_s, overrun=row.overrun_s > 0, pale=True)
-        ticks.append(base)
-        labels.append(f"{user.name}  predicted")
-        if lanes == 2:
-            ticks.append(base - 1)
-            labels.append("measured")
-        axes.text(
-            max(t.start_s + t.duration_s for t in user.stages),
-            base,
-            f"  {user.option.name}",
-            va="center",
-            fontsize=8,
-            color="#333333",
-        )
-    axes.set_yticks(ticks, labels, fontsize=9)
-    longest = max(user.latency_s for user in plan.users)
-    axes.set_xlim(0, longest * 1.22)
-    axes.set_xlabel("time since the common start [s]")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    handles = [Patch(facecolor=c, label=name) for name, c in COLOURS.items()]
-    if execution is not None and execution.overruns:
-        handles.append(Patch(facecolor="white", edgecolor="black", hatch="////", label="overrun its slot"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=9)
-    out = BytesIO()
-    figure.savefig(out, format="png", dpi=150)
-    return out.getvalue()
+WIDTH_IN = 10.0
+"""Width of the figure [inch]."""
+
+_HEADER, _LANE, _SPACE = 0.85, 0.8, 0.45
+"""Heights of a user's title, of a lane and of the space below a user, in units of the vertical axis."""
+
+_UNIT_IN = 0.25
+"""Height of a unit of the vertical axis [inch]."""
+
+_Label = tuple["Text", float]
+"""A text inside a bar, and the bar's length [s]."""
+
+
+def timeline_figure(plan: Plan, execution: Execution | None = None) -> Figure:
+    """Draw the stages of all users against time; parallel branches share the height of their lane.
+
+    Parameters
+    ----------
+    plan : Plan
+        What was predicted.
+    execution : Execution, optional
+        What was measured; without it only the prediction is drawn.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    lanes = 1 if execution is None else 2
+    block = _HEADER + lanes * _LANE + _SPACE
+    with settings():
+        figure = new_figure(WIDTH_IN, 0.95 + _UNIT_IN * block * len(plan.users))
+        axes = figure.add_subplot()
+        end_s = _latest_s(plan, execution)
+        labels: list[_Label] = []
+        ticks: list[tuple[float, str]] = []
+        for k, user in enumerate(plan.users):
+            top = k * block
+            _title(axes, top + _HEADER - 0.12, user)
+            middle = top + _HEADER + _LANE / 2
+            labels += _predicted(axes, user, middle)
+            _end_label(axes, user.latency_s, middle, f"{number(user.latency_s)} s", end_s)
+            ticks.append((middle, "predicted"))
+            if execution is not None:
+                middle += _LANE
+                labels += _measured(axes, user, [r for r in execution.rows if r.user == user.name], middle)
+                measured_s = execution.measured_s[user.name]
+                error = percent(execution.error_percent[user.name])
+                _end_label(axes, measured_s, middle, f"{number(measured_s)} s ({error})", end_s)
+                ticks.append((middle, "measured"))
+            deadline_s = plan.scenario.users[k].deadline_s
+            if deadline_s is not None and _shown(deadline_s, end_s):
+                axes.plot([deadline_s] * 2, [top + _HEADER, middle + _LANE / 2], color=INK, lw=1.4, ls=":")
+        axes.set_xlim(0, end_s * 1.16)
+        axes.set_ylim(block * len(plan.users) - _SPACE / 2, 0)
+        axes.set_yticks([y for y, _ in ticks], [label for _, label in ticks])
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel("time since the common start [s]")
+        axes.xaxis.grid(True, color=GRID, lw=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        late = execution is not None and bool(execution.overruns)
+        _legend(figure, late, any(_shown(u.deadline_s, end_s) for u in plan.scenario.users))
+        _drop_wide(figure, axes, labels)
+    return figure
+
+
+def _latest_s(plan: Plan, execution: Execution | None) -> float:
+    ends = [user.latency_s for user in plan.users]
+    if execution is not None:
+        ends += execution.measured_s.values()
+    return max(ends)
+
+
+def _shown(deadline_s: float | None, end_s: float) -> bool:
+    return deadline_s is not None and deadline_s <= 1.1 * end_s
+
+
+def _title(axes: Axes, y: float, user: UserPlan) -> None:
+    from matplotlib.transforms import blended_transform_factory
+
+    where = blended_transform_factory(axes.transAxes, axes.transData)
+    head = axes.text(0, y, f"{user.name}   ", transform=where, va="bottom", weight="bold", size=9, bbox=CLEAR)
+    text = f"{user.option.name}: {user.hand_over}"
+    axes.annotate(text, (1, 0), xycoords=head, va="bottom", color=FAINT, size=8.5, bbox=CLEAR)
+
+
+def _predicted(axes: Axes, user: UserPlan, middle: float) -> list[_Label]:
+    program = user.program
+    return [
+        _bar(axes, leaf, place, time.start_s, time.duration_s, middle)
+        for leaf, place, time in zip(leaves(program), slices(program), user.stages, strict=True)
+    ]
+
+
+def _measured(axes: Axes, user: UserPlan, rows: list[StageRow], middle: float) -> list[_Label]:
+    found, places = tuple(leaves(user.program)), tuple(slices(user.program))
+    return [
+        _bar(axes, found[r.index], places[r.index], r.start_s, r.end_s - r.start_s, middle, late=r.overrun_s > 0)
+        for r in rows
+    ]
 
 
 def _bar(
-    axes: Any, lane: float, leaf: Compute | Send, start_s: float, length_s: float, *, overrun: bool, pale: bool
-) -> None:
-    what = _what(leaf)
-    # the two sides of a parallel generation share a lane: the edge's side above the device's
-    offset = 0.2 if what in ("uplink", "edge compute", "downlink") else -0.2
-    axes.barh(
-        lane + offset,
-        length_s,
-        left=start_s,
-        height=0.38,
-        color=COLOURS[what],
-        alpha=0.75 if pale else 1.0,
-        hatch="////" if overrun else None,
-        edgecolor="white",
-        linewidth=0.4,
+    axes: Axes,
+    leaf: Compute | Send,
+    place: Slice,
+    start_s: float,
+    length_s: float,
+    middle: float,
+    *,
+    late: bool = False,
+) -> _Label:
+    resource = resource_of(leaf)
+    height = 0.88 * _LANE
+    y, tall = middle + height * (place.top - 0.5), height * (place.bottom - place.top)
+    axes.broken_barh(
+        [(start_s, length_s)],
+        (y, tall),
+        facecolor=COLOURS[resource],
+        edgecolor="black" if late else "white",
+        hatch="////" if late else None,
+        linewidth=0.5,
     )
+    dark = resource in ("edge compute", "device compute") and not late
+    label = axes.text(
+        start_s + length_s / 2,
+        y + tall / 2,
+        short_text(leaf),
+        ha="center",
+        va="center_baseline",
+        color="white" if dark else "black",
+        size=7.0 if place.bottom - place.top > 0.9 else 5.5,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8} if late else None,
+    )
+    label.set_in_layout(False)
+    return label, length_s
+
+
+def _end_label(axes: Axes, at_s: float, y: float, text: str, end_s: float) -> None:
+    axes.text(at_s + 0.006 * end_s, y, text, va="center_baseline", size=7.5, bbox=CLEAR)
+
+
+def _legend(figure: Figure, late: bool, deadlines: bool) -> None:
+    from matplotlib.artist import Artist
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles: list[Artist] = [Patch(facecolor=COLOURS[name], label=name) for name in RESOURCES]
+    if late:
+        handles.append(Patch(facecolor="white", edgecolor="black", hatch="////", label="ended after its slot"))
+    if deadlines:
+        handles.append(Line2D([], [], color=INK, lw=1.4, ls=":", label="deadline"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, handlelength=1.4)
+
+
+def _drop_wide(figure: Figure, axes: Axes, labels: list[_Label]) -> None:
+    """Remove the texts that do not fit into their bars."""
+    figure.draw_without_rendering()
+    canvas: Any = figure.canvas  # its renderer is untyped in matplotlib
+    pixel_per_s = axes.transData.get_matrix()[0, 0]
+    for text, length_s in labels:
+        if text.get_window_extent(canvas.get_renderer()).width > 0.94 * length_s * pixel_per_s:
+            text.remove()

@@ -1,0 +1,66 @@
+"""What a reader must know before trusting a figure of the report."""
+
+from __future__ import annotations
+
+from megdt_opt.execution.record import Execution
+from megdt_opt.planning import Plan
+from megdt_opt.report.numbers import TIMES, words
+from megdt_opt.timing import TimingProfile
+
+_MODES = {
+    "paced": (
+        "Paced mode: every compute slot lasts its calibrated time and every link is held to its allocated rate. "
+        "The run shows overheads, waiting, contention and overruns; it cannot show an error of the calibration "
+        "itself, which raw runs do."
+    ),
+    "raw": "Raw mode: computing runs as fast as the machine goes, so errors of the calibration are part of the error.",
+}
+
+
+def caveats(plan: Plan, execution: Execution | None = None) -> tuple[str, ...]:
+    """Sentences on stretches, pacing, energy, weights and the reach of the bound."""
+    users = plan.scenario.users
+    machines = plan.table.machines
+    actors = {"edge": machines.edge} | {u.name: p for u, p in zip(users, machines.devices, strict=True)}
+    found = [
+        "The lower bound holds for the model: these options, static shares, and the calibrated stage times. It says "
+        "nothing about other ways to share, such as queueing or batching."
+    ]
+    stretched = [f"{name} {TIMES} {p.stretch:.4g}" for name, p in actors.items() if p.stretch != 1.0]
+    if stretched:
+        found.append(
+            f"Slower actors are emulated by a declared stretch of their compute times: {words(stretched)}. "
+            "They are this scenario's assumptions, not measurements of such devices."
+        )
+    if execution is not None:
+        found.append(_MODES[execution.mode])
+        found.append(
+            "Links are paced on one machine to the allocated rates; fading, retransmissions and the scheduling of "
+            "a real radio are not there."
+        )
+    if any(u.device.compute_power_w is not None for u in users):
+        found.append(
+            "Device energy is declared power times predicted seconds of computing, and limits count transmit power "
+            "times air time on top; no energy was metered."
+        )
+    if any(u.device.memory_byte is not None for u in users) or plan.scenario.edge.memory_byte is not None:
+        found.append("Memory counts the weights that an actor holds; activations are not counted.")
+    found += _sources(actors)
+    return tuple(found)
+
+
+def _sources(actors: dict[str, TimingProfile]) -> list[str]:
+    found = []
+    random = [name for name, p in actors.items() if p.provenance.weights == "random"]
+    if random:
+        found.append(
+            f"Timed with random weights: {words(random)}. Latency does not depend on the weights; sizes of compressed "
+            "pictures do."
+        )
+    published = [name for name, p in actors.items() if p.published]
+    if published:
+        found.append(
+            f"Timings printed by others: {words(published)}. They have no variance and count as exact where survival "
+            "of the calibration is judged."
+        )
+    return found

@@ -1,0 +1,131 @@
+"""Tables of a plan: its users, its baselines, and the limits that ruled options out."""
+
+from __future__ import annotations
+
+from megdt_opt.options import OptionTable
+from megdt_opt.planning import Plan
+from megdt_opt.report.facts import bound_sentence, objective_name
+from megdt_opt.report.grids import Grid, from_columns
+from megdt_opt.report.numbers import NONE, column
+
+
+def plan_grid(plan: Plan) -> Grid:
+    """One row per user: what runs where, on which shares, how fast."""
+    users = plan.users
+    survives = [NONE] * len(users)
+    notes = [f"{bound_sentence(plan)}."]
+    if plan.robustness is not None:
+        survives = ["yes" if s else "no" for s in plan.robustness.survives]
+        notes.append(
+            "Survives: mechanism and cut stay optimal at all "
+            f"{plan.robustness.corners} corners of the calibration's 95 % intervals; "
+            f"keeping this plan costs at most {100 * plan.robustness.regret:.2g} % there"
+            + (", and at a corner it breaks a limit of a user." if plan.robustness.breaks else ".")
+        )
+    notes.append(
+        "Refresh: pictures a second that the shares sustain when pictures follow one another, limited by "
+        + "; ".join(f"{u.bottleneck} ({u.name})" for u in users)
+        + "."
+    )
+    notes += plan.notes
+    return from_columns(
+        "Plan",
+        {
+            "user": [u.name for u in users],
+            "mechanism": [u.option.mechanism for u in users],
+            "where the steps run": [u.hand_over for u in users],
+            "sent as": [u.option.precision or u.option.codec or NONE for u in users],
+            "downlink [kHz]": column([u.downlink_hz / 1e3 or None for u in users], 3),
+            "uplink [kHz]": column([u.uplink_hz / 1e3 or None for u in users], 3),
+            "edge share [%]": column([100 * u.edge_share or None for u in users], 3),
+            "latency [s]": column([u.latency_s for u in users]),
+            "refresh [1/s]": column([u.refresh_hz for u in users], 3),
+            "survives": survives,
+        },
+        text=("user", "mechanism", "where the steps run", "sent as", "survives"),
+        notes=tuple(notes),
+    )
+
+
+def baseline_grid(plan: Plan) -> Grid:
+    """The plan, then what it is compared with."""
+    rivals = plan.baselines
+    objectives = [plan.objective_s, *(b.objective_s for b in rivals)]
+    return from_columns(
+        "Baselines",
+        {
+            "choice": ["plan", *(b.name for b in rivals)],
+            f"{objective_name(plan)} [s]": column(objectives, 5),
+            "times the plan's": [f"{o / plan.objective_s:.2f}" for o in objectives],
+            "proven best of its kind": [
+                "yes" if plan.status == "optimal" else "no",
+                *("yes" if b.proven else NONE for b in rivals),
+            ],
+            "breaks limits of": [NONE, *(", ".join(b.breaks) or NONE for b in rivals)],
+            "cannot run it": [NONE, *(", ".join(b.instead) or NONE for b in rivals)],
+        },
+        text=("choice", "proven best of its kind", "breaks limits of", "cannot run it"),
+        notes=(
+            "'all X' gives mechanism X, with its best cuts, precisions and shares, to every user who can run it; "
+            "the others take their best option. It may break users' own limits, so it is a stronger rival than "
+            "one that keeps them.",
+        ),
+    )
+
+
+def ruled_out_grid(table: OptionTable) -> Grid:
+    """For each user, how many options are open and which limit closed how many."""
+    rows: list[tuple[str, ...]] = []
+    for k, user in enumerate(table.scenario.users):
+        open_, total = int(table.allowed[k].sum()), len(table.options)
+        closed: dict[str, int] = {}
+        for o in range(total):
+            for reason in table.closed_by(k, o):
+                closed[reason] = closed.get(reason, 0) + 1
+        names = (user.name, f"{open_} of {total}")
+        for reason, number in sorted(closed.items(), key=lambda item: -item[1]) or [(NONE, 0)]:
+            rows.append((*names, reason, str(number)))
+            names = ("", "")
+    return Grid(
+        title="Why options were ruled out",
+        headers=("user", "open options", "limit", "options closed"),
+        rows=tuple(rows),
+        text=(0, 2),
+        notes=("An option may be closed by several limits.",),
+    )
+
+
+def option_grid(table: OptionTable, user: int) -> Grid:
+    """All options of one user: their latency terms, costs, and what closes them."""
+    columns: dict[str, list[float | None]] = {
+        "fixed [s]": [],
+        "device branch [s]": [],
+        "edge work [s]": [],
+        "uplink [kbit]": [],
+        "downlink [kbit]": [],
+        "device energy [J]": [],
+        "messages": [],
+    }
+    closed = []
+    for o in range(len(table.options)):
+        terms, costs = table.terms(user, o), table.costs(user, o)
+        values: tuple[float | None, ...] = (None,) * 5
+        if terms is not None:
+            values = (
+                terms.fixed_s,
+                terms.device_branch_s,
+                terms.edge_work_s,
+                terms.uplink_bit / 1e3,
+                terms.downlink_bit / 1e3,
+            )
+        extra = (None, None) if costs is None else (costs.device_compute_j, costs.messages)
+        for cells, value in zip(columns.values(), (*values, *extra), strict=True):
+            cells.append(value)
+        closed.append("; ".join(table.closed_by(user, o)) or "open")
+    shown = {name: column(cells, 1 if name == "messages" else 4) for name, cells in columns.items()}
+    return from_columns(
+        f"Options of {table.scenario.users[user].name}",
+        {"option": [o.name for o in table.options], **shown, "closed by": closed},
+        text=("option", "closed by"),
+        notes=("Edge work: seconds of one whole edge server. Energy: declared power times predicted seconds.",),
+    )

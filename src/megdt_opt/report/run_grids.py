@@ -1,0 +1,137 @@
+"""Tables of what was executed: per user, per stage, per option set, and raw runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from megdt_opt.execution.record import Execution
+from megdt_opt.raw_check import RawCheck
+from megdt_opt.report.grids import Grid, from_columns
+from megdt_opt.report.numbers import NONE, column, count, number, percent
+from megdt_opt.verification import LEVEL, Margin, Verification
+
+
+def execution_grid(execution: Execution) -> Grid:
+    """One row per user: predicted and measured end to end, and where the time went."""
+    users = execution.users
+    predicted, measured, error = execution.predicted_s, execution.measured_s, execution.error_percent
+    rows = {user: [row for row in execution.rows if row.user == user] for user in users}
+    late = len(execution.overruns)
+    return from_columns(
+        f"Execution ({execution.mode})",
+        {
+            "user": list(users),
+            "predicted [s]": column([predicted[u] for u in users]),
+            "measured [s]": column([measured[u] for u in users]),
+            "error [ms]": [f"{1e3 * (measured[u] - predicted[u]) + 0.0:+.1f}" for u in users],
+            "error [%]": [percent(error[u]).removesuffix(" %") for u in users],
+            "waiting [ms]": column([1e3 * sum(r.waiting_s for r in rows[u]) for u in users], 3),
+            "serialisation [ms]": column([1e3 * sum(r.serialise_s for r in rows[u]) for u in users], 3),
+            "overruns": [str(sum(r.overrun_s > 0 for r in rows[u])) for u in users],
+            "late steps": [str(sum(r.late_steps for r in rows[u])) for u in users],
+        },
+        text=("user",),
+        notes=(
+            f"Error: measured less predicted. {count(late, 'stage')} of {len(execution.rows)} ended after "
+            f"{'its' if late == 1 else 'their'} slot; real compute kept the processor's cores busy for "
+            f"{100 * execution.busy_fraction:.0f} % of {number(execution.wall_s)} s.",
+        ),
+    )
+
+
+def stage_grid(execution: Execution) -> Grid:
+    """One row per stage: predicted and measured start and duration."""
+    rows = execution.rows
+    durations = [row.end_s - row.start_s for row in rows]
+    return from_columns(
+        "Stages, predicted and measured",
+        {
+            "user": [row.user for row in rows],
+            "stage": [row.label for row in rows],
+            "predicted start [s]": column([row.predicted_start_s for row in rows]),
+            "measured start [s]": column([row.start_s for row in rows]),
+            "predicted duration [s]": column([row.predicted_duration_s for row in rows]),
+            "measured duration [s]": column(durations),
+            "error [ms]": [
+                f"{1e3 * (d - row.predicted_duration_s) + 0.0:+.1f}" for d, row in zip(durations, rows, strict=True)
+            ],
+            "error [%]": [
+                percent(100 * (d / row.predicted_duration_s - 1)).removesuffix(" %")
+                if row.predicted_duration_s > 0
+                else NONE
+                for d, row in zip(durations, rows, strict=True)
+            ],
+            "real compute [s]": column([row.busy_s or None for row in rows], 3),
+            "payload [byte]": [str(row.payload_byte) if row.payload_byte else NONE for row in rows],
+            "overrun [ms]": column([1e3 * row.overrun_s or None for row in rows], 3),
+        },
+        text=("user", "stage"),
+        notes=("Error: measured less predicted duration.",),
+    )
+
+
+def verification_grid(verification: Verification) -> Grid:
+    """One row per executed option set, the plan first."""
+    sets = verification.sets
+    repeats = max(len(s.measured_s) for s in sets)
+    return from_columns(
+        f"Verification: the plan and its rivals, each executed {count(repeats, 'time')}",
+        {
+            "option set": [s.name for s in sets],
+            "predicted [s]": column([s.predicted_s for s in sets], 5),
+            "measured median [s]": column([s.median_s for s in sets], 5),
+            "smallest [s]": column([min(s.measured_s) for s in sets], 5),
+            "largest [s]": column([max(s.measured_s) for s in sets], 5),
+            "error [%]": [percent(100 * (s.median_s / s.predicted_s - 1)).removesuffix(" %") for s in sets],
+            "overruns": [str(s.overruns) for s in sets],
+            "breaks limits of": [", ".join(s.breaks) or NONE for s in sets],
+        },
+        text=("option set", "breaks limits of"),
+        notes=verdict(verification),
+    )
+
+
+def verdict(verification: Verification) -> tuple[str, ...]:
+    """What the verification found, in sentences."""
+    first = (
+        "The plan was measured fastest of the sets that keep every limit."
+        if verification.plan_is_fastest
+        else f"{count(len(verification.misses), 'set')} that keep every limit had a smaller measured median."
+    )
+    rank = verification.rank_correlation
+    order = (
+        f"Spearman's rank correlation of predicted and measured objectives: {rank:.3f}."
+        if math.isfinite(rank)
+        else "All sets have the same predicted objective, so their order says nothing."
+    )
+    return (first, *(_margin_sentence(m) for m in verification.misses), order)
+
+
+def _margin_sentence(margin: Margin) -> str:
+    low, high = margin.interval_s
+    text = f"The plan took {1e3 * margin.mean_s:+.1f} ms against {margin.rival}"
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return f"{text}; one repeat gives no interval."
+    inside = "a difference of zero lies inside" if margin.within_noise else "zero lies outside"
+    return f"{text}, {100 * LEVEL:.0f} % interval {1e3 * low:+.1f} to {1e3 * high:+.1f} ms: {inside}."
+
+
+def raw_grid(checks: Sequence[RawCheck]) -> Grid:
+    """One row per raw run: calibration error, drift and composition error apart."""
+    return from_columns(
+        "Raw runs: the calibration itself",
+        {
+            "user": [c.user for c in checks],
+            "option": [c.option for c in checks],
+            "from the profile [s]": column([c.profile_s for c in checks]),
+            "re-calibrated before [s]": column([c.before_s for c in checks]),
+            "re-calibrated after [s]": column([c.after_s for c in checks]),
+            "measured [s]": column([c.measured_s for c in checks]),
+            "calibration error [%]": [percent(100 * c.calibration_error).removesuffix(" %") for c in checks],
+            "drift [%]": [percent(100 * c.drift).removesuffix(" %") for c in checks],
+            "composition error [%]": [percent(100 * c.composition_error).removesuffix(" %") for c in checks],
+        },
+        text=("user", "option"),
+        notes=("Composition error: overheads, waiting and serialisation beyond the sum of the stages.",),
+    )
