@@ -1,6 +1,7 @@
 """What a plan is compared with: single mechanisms, equal shares, and the next-best choices.
 
-A baseline of one mechanism gives every user who can run it that mechanism, with its best cut, precision and optimal shares,
+A baseline of one mechanism gives every user who can run it that mechanism, with its best cut and precision and optimal
+shares,
 and waives the users' own limits (so it is a stronger rival than one that keeps them); the users whose limits
 it breaks are named. The limits of a shared resource always hold.
 """

@@ -181,6 +181,10 @@ def _interior(
     alive = good & startable & ~idle_late & ~never
     objective = np.full(sets, np.inf)
     out_x, prices = np.zeros_like(a), np.zeros((sets, 3))
+    # sets that share nothing have nothing to optimise
+    idle = alive & ~model.busy.any(axis=1)
+    objective[idle] = _objective(problem, fixed[idle] + branch[idle])
+    alive &= ~idle
     if not alive.any():
         return Shares(out_x, objective, prices)
     part = model.take(alive)
