@@ -12,7 +12,7 @@ from typing import Any
 
 from megdt_opt.errors import MegdtError, SolverFailure
 
-STARTING_S = 60.0
+STARTING_S = 120.0
 """What a child may take beside its solver: imports, building the program, handing back the answer [s]."""
 
 # stdout carries the answer alone; what libraries print goes to stderr, whose end becomes part of a failure's message

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from quality_table import table
 
 from megdt_opt.atomic import write_text
 from megdt_opt.execution.serial import pack, unpack
@@ -88,6 +89,7 @@ def main() -> None:
         "machine": {"processor": platform.machine(), "torch": torch.__version__},
         "detector": {"renders": read(truth, scenes), "autoencoder": read(model.decode(model.sense(truth)), scenes)},
         "reconstruction": compare(list(model.decode(model.sense(truth)).numpy()), list(truth.numpy())),
+        "against_render": {},
         "precision": {},
         "parallel": {},
     }
@@ -96,6 +98,7 @@ def main() -> None:
         pictures = generate(model, scenes, scheduler)
         whole[scheduler] = pictures
         result["detector"][scheduler] = read(torch.from_numpy(np.stack(pictures)), scenes)
+        result["against_render"][scheduler] = compare(pictures, list(truth.numpy()))
         print(scheduler, result["detector"][scheduler], flush=True)
     for precision in ("fp32", "fp16", "int8"):
         for cut in (STEPS // 4, STEPS // 2, 3 * STEPS // 4, STEPS):
@@ -109,6 +112,7 @@ def main() -> None:
         result["parallel"][f"{share:.2f}"] = row
         print("parallel", share, row, flush=True)
     write_text(args.out, json.dumps(result, indent=1) + "\n")
+    write_text(args.out.with_suffix(".md"), table(result))
 
 
 def hand_over(state: dict[str, torch.Tensor], precision: str) -> dict[str, torch.Tensor]:

@@ -144,7 +144,7 @@ def _legend(figure: Figure, measured: bool, broken: bool) -> None:
             Patch(facecolor=RIVAL, label="rival, measured (median)"),
             Line2D([], [], color=INK, lw=1.0, marker=".", ms=4, label="repeats and their range"),
         ]
-    handles.append(Line2D([], [], color=INK, lw=1.0, ls="--", label="lower bound"))
+    handles.append(Line2D([], [], color=INK, lw=1.0, ls="--", label="lower bound, limits kept"))
     if broken:
         handles.append(Patch(facecolor="white", edgecolor=FAINT, hatch="////", label="breaks a user's limits"))
     figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False, handlelength=1.5)

@@ -42,7 +42,7 @@ def short_text(leaf: Compute | Send) -> str:
         return f"{leaf.payload} {leaf.precision}"
     if leaf.kind is Kind.DENOISE:
         region = f", rows {leaf.rows[0]}-{leaf.rows[1] - 1}" if leaf.rows else ""
-        return f"{leaf.amount} steps{region}"
+        return f"{leaf.amount} {'step' if leaf.amount == 1 else 'steps'}{region}"
     return _SHORT.get(leaf.kind, str(leaf.kind))
 
 

@@ -22,8 +22,8 @@ WIDTH_IN = 10.0
 _HEADER, _LANE, _SPACE = 0.85, 0.8, 0.45
 """Heights of a user's title, of a lane and of the space below a user, in units of the vertical axis."""
 
-_UNIT_IN = 0.25
-"""Height of a unit of the vertical axis [inch]."""
+_UNIT_IN, _TALL_UNIT_IN = 0.25, 0.32
+"""Height of a unit of the vertical axis, and where lanes are shared by parallel branches [inch]."""
 
 _Label = tuple["Text", float]
 """A text inside a bar, and the bar's length [s]."""
@@ -45,8 +45,9 @@ def timeline_figure(plan: Plan, execution: Execution | None = None) -> Figure:
     """
     lanes = 1 if execution is None else 2
     block = _HEADER + lanes * _LANE + _SPACE
+    shared = any(place.bottom - place.top < 1 for user in plan.users for place in slices(user.program))
     with settings():
-        figure = new_figure(WIDTH_IN, 0.95 + _UNIT_IN * block * len(plan.users))
+        figure = new_figure(WIDTH_IN, 0.95 + (_TALL_UNIT_IN if shared else _UNIT_IN) * block * len(plan.users))
         axes = figure.add_subplot()
         end_s = _latest_s(plan, execution)
         labels: list[_Label] = []
@@ -147,7 +148,7 @@ def _bar(
         ha="center",
         va="center_baseline",
         color="white" if dark else "black",
-        size=7.0 if place.bottom - place.top > 0.9 else 5.5,
+        size=7.0 if place.bottom - place.top > 0.9 else 6.0,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8} if late else None,
     )
     label.set_in_layout(False)

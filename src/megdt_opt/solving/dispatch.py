@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import time
-from importlib import resources as files
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,10 @@ from megdt_opt.tolerances import SOLVER
 
 def methods() -> tuple[str, ...]:
     """Names that `solve` takes as its method."""
-    folder = files.files("megdt_opt").joinpath("formulations")
-    names = [f.name.removesuffix(".py") for f in folder.iterdir() if f.name.endswith(".py")]
+    # found by name only: importing them would load CVXPY and Pyomo
+    home = importlib.util.find_spec("megdt_opt.formulations")
+    folders = [] if home is None else list(home.submodule_search_locations or [])
+    names = {path.stem for folder in folders for path in Path(folder).glob("*.py")}
     return ("auto", "prices", "enumerate", *sorted(n for n in names if not n.startswith("_")))
 
 
