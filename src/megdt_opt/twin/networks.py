@@ -138,7 +138,8 @@ class LayoutPainter(nn.Module):
         waves = [f(2 * torch.pi * k * unit) for k in _WAVES for f in (torch.sin, torch.cos)]
         ground = self.floor_place(torch.cat([unit, *waves], dim=-1))
         floor = self.floor(ground + self.floor_what(content.mean(dim=1))[:, None, None, :])
-        return (objects + floor).permute(0, 3, 1, 2).contiguous()
+        result: Tensor = (objects + floor).permute(0, 3, 1, 2).contiguous()
+        return result
 
 
 class Denoiser(nn.Module):

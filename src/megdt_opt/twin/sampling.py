@@ -77,7 +77,8 @@ def add_noise(latent: Tensor, noise: Tensor, scheduler: str, steps: int, first: 
         alpha, sigma = made._sigma_to_alpha_sigma_t(made.sigmas[first])
         return latent * float(alpha) + noise * float(sigma)
     level = float(made.alphas_cumprod[timestep])
-    return latent * level**0.5 + noise * (1 - level) ** 0.5
+    result: Tensor = latent * level**0.5 + noise * (1 - level) ** 0.5
+    return result
 
 
 def run_steps(
