@@ -54,6 +54,7 @@ def workable_options(problem: AllocationProblem) -> NDArray[np.bool_]:
     mask = problem.open_options & in_time & on_air
     for user in np.flatnonzero(~mask.any(axis=1)):
         k = int(user)
+        limits: tuple[str, ...]
         if not problem.allowed_mask[k].any():
             limits = ("allowed",)
             why = "no option is allowed"
@@ -71,7 +72,8 @@ def workable_options(problem: AllocationProblem) -> NDArray[np.bool_]:
                 limits += (f"uplink_airtime_max_s {float(airtime[k].max()):g} s",)
                 why = "no option keeps both its deadline and its limit on air time, even alone"
         raise Infeasible(f"user {k}: {why}", users=(k,), limits=limits)
-    return mask
+    result: NDArray[np.bool_] = mask
+    return result
 
 
 def require(problem: AllocationProblem, method: str, *, linear: bool) -> None:

@@ -79,5 +79,7 @@ def solve_file(argument: tuple[str, list[str], float, float | None]) -> Answer:
         return read(model, (), built_s)
     variables = {v.name: v for v in model.getVars()}
     best = model.getBestSol()
+    if best is None:  # a solution was counted just above, so this cannot be
+        return read(model, (), built_s)
     # a binary that the file does not mention was fixed to zero
     return read(model, tuple(j for j, n in enumerate(names) if n in variables and best[variables[n]] > 0.5), built_s)

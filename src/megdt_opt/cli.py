@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
 from megdt_opt.errors import Infeasible, MegdtError
 from megdt_opt.scenario import Scenario
+
+
+class Mode(StrEnum):
+    """Modes of an execution, as the command line offers them."""
+
+    paced = "paced"
+    raw = "raw"
+
 
 app = typer.Typer(
     help="Decide where a diffusion model's work runs at the mobile edge, prove it, execute it, and compare.",
@@ -117,7 +125,7 @@ def plan(
 def execute(
     plan: Annotated[Path, typer.Argument(help="Plan file, as `plan --output` writes it.")],
     output: Annotated[Path | None, typer.Option(help="Folder for the report.")] = None,
-    mode: Annotated[str, typer.Option(help="'paced' or 'raw'.")] = "paced",
+    mode: Annotated[Mode, typer.Option(help="'paced', or 'raw' where nothing is stretched.")] = Mode.paced,
     verify: Annotated[bool, typer.Option(help="Execute the plan's rivals too.")] = False,
     repeats: Annotated[int, typer.Option(min=1, help="Executions of each option set with --verify.")] = 3,
 ) -> None:
@@ -125,7 +133,7 @@ def execute(
     from megdt_opt.demo import run_plan
     from megdt_opt.planning import Plan
 
-    run_plan(Plan.load(plan), output, mode=mode, repeats=repeats if verify else 0, console=console)
+    run_plan(Plan.load(plan), output, mode=_MODES[mode], repeats=repeats if verify else 0, console=console)
 
 
 @app.command()
@@ -139,6 +147,9 @@ def show(
     from megdt_opt.showing import show_anything
 
     show_anything(what, user, _profiles(profile), console)
+
+
+_MODES: dict[Mode, Literal["paced", "raw"]] = {Mode.paced: "paced", Mode.raw: "raw"}
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -169,4 +180,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -68,13 +68,13 @@ class Machines:
         at_edge = is_edge(leaf.at)
         profile = self.edge if at_edge else self.devices[user]
         end = self.edge_end if at_edge else self.device_end
-        where = {"rows": _rows(leaf), "codec": leaf.codec}
+        rows = _rows(leaf)
         if end != "middle":
             # a published figure has no interval and counts as exact
-            found = profile.stage_interval_s(leaf.kind, **where)
+            found = profile.stage_interval_s(leaf.kind, rows=rows, codec=leaf.codec)
             if found is not None:
                 return leaf.amount * found[end == "high"]
-        return leaf.amount * profile.stage_s(leaf.kind, **where)
+        return leaf.amount * profile.stage_s(leaf.kind, rows=rows, codec=leaf.codec)
 
     def send_bit(self, leaf: Send) -> float:
         """Payload of a send stage [bit], as the serialiser makes it."""
@@ -228,13 +228,8 @@ class OptionTable:
         branch = array(lambda t: t.device_branch_s)
         deadlines = [u.deadline_s for u in s.users]
         c = s.channel
-        rates: dict[str, NDArray[np.float64]]
-        if c.law == "linear":
-            down, up = s.efficiencies()
-            rates = {"downlink_efficiency": down, "uplink_efficiency": up}
-        else:
-            down, up = s.snr_products_hz()
-            rates = {"downlink_snr_hz": down, "uplink_snr_hz": up}
+        linear = c.law == "linear"
+        down, up = s.efficiencies() if linear else s.snr_products_hz()
         airtime = np.array([[cell.airtime_s for cell in row] for row in rows])
         limited = not waive and bool(np.isfinite(airtime).any())
         no_deadline = waive or all(d is None for d in deadlines)
@@ -254,7 +249,10 @@ class OptionTable:
             deadline_s=None if no_deadline else np.array([far if d is None else d for d in deadlines]),
             uplink_airtime_max_s=np.where(np.isfinite(airtime), airtime, far) if limited else None,
             objective=s.objective,
-            **rates,
+            downlink_efficiency=down if linear else None,
+            uplink_efficiency=up if linear else None,
+            downlink_snr_hz=None if linear else down,
+            uplink_snr_hz=None if linear else up,
         )
 
     @property
@@ -318,9 +316,9 @@ class OptionTable:
         if edge.memory_byte is not None and costs.edge_byte > edge.memory_byte:
             closed.append(f"edge memory {show(edge.memory_byte, 'B')}: the weights do not fit")
         if user.energy_max_j is not None and costs.device_compute_j is not None:
-            radio = any(isinstance(leaf, Send) for leaf in ()) or costs.messages > 0
-            over = costs.device_compute_j >= user.energy_max_j if radio else costs.device_compute_j > user.energy_max_j
-            if over:
+            # an option that sends needs something left for the radio
+            left_j = user.energy_max_j - costs.device_compute_j
+            if left_j < 0 or (left_j == 0 and terms.uplink_bit > 0):
                 closed.append(f"energy {show(user.energy_max_j, 'J')} per picture: the device's computing exceeds it")
         return closed
 
@@ -372,7 +370,8 @@ def _ruled_out_by_privacy(user: User, stages: Stage) -> list[str]:
             return ["privacy: the request would leave the device"]
         if isinstance(leaf, Compute) and leaf.kind is Kind.SENSE:
             return ["privacy: the camera's features would leave the device"]
-        at_edge = isinstance(leaf, Compute) and leaf.kind is Kind.DENOISE and is_edge(leaf.at)
-        if at_edge and leaf.first < user.private_steps:
+        if not isinstance(leaf, Compute) or leaf.kind is not Kind.DENOISE:
+            continue
+        if is_edge(leaf.at) and leaf.first < user.private_steps:
             return [f"privacy: the first {user.private_steps} steps stay on the device"]
     return []

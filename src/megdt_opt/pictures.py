@@ -74,17 +74,19 @@ def unsplit(table: OptionTable, user: int, program: UserPlan) -> NDArray[np.uint
         model = TwinModel.load()
         scenario = table.scenario
         who = scenario.users[user]
-        chain = {"scheduler": scenario.scheduler, "steps": scenario.steps}
+        scheduler, steps = scenario.scheduler, scenario.steps
         request = {name: torch.from_numpy(value) for name, value in request_of(who, table.spec.name).items()}
         conditioning = model.encode_prompt(request)
         first = 0
-        state = model.start(who.seed, **chain)
+        state = model.start(who.seed, scheduler=scheduler, steps=steps)
         if any(isinstance(leaf, Compute) and leaf.kind is Kind.SENSE for leaf in leaves(program.program)):
             frame = camera_of(who)
             assert frame is not None  # an option that senses is closed to users without a camera
             first = min(x.first for x in leaves(program.program) if isinstance(x, Compute) and x.kind is Kind.DENOISE)
-            state = model.start_from(model.sense(torch.from_numpy(frame)), who.seed, first=first, **chain)
-        state = model.denoise(state, conditioning, first=first, count=scenario.steps - first, **chain)
+            state = model.start_from(
+                model.sense(torch.from_numpy(frame)), who.seed, first=first, scheduler=scheduler, steps=steps
+            )
+        state = model.denoise(state, conditioning, first=first, count=steps - first, scheduler=scheduler, steps=steps)
         picture: NDArray[np.uint8] = model.decode(state["latent"]).numpy()[0]
         return picture
     finally:

@@ -76,9 +76,7 @@ def _plan(data: dict[str, Any]) -> Plan:
         status=str(data["status"]),
         method=str(data["method"]),
         solve_s=float(data["solve_s"]),
-        baselines=tuple(
-            Baseline(**{k: tuple(v) if isinstance(v, list) else v for k, v in b.items()}) for b in data["baselines"]
-        ),
+        baselines=tuple(Baseline.from_dict(b) for b in data["baselines"]),
         robustness=None if robust is None else Robustness(**{**robust, "survives": tuple(robust["survives"])}),
         notes=tuple(data["notes"]),
     )

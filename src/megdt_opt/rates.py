@@ -85,7 +85,8 @@ def shannon_band(rate_bit_per_s: ArrayLike, snr_hz: ArrayLike) -> NDArray[np.flo
 
 def linear_rate(band_hz: ArrayLike, efficiency: ArrayLike) -> NDArray[np.float64]:
     """Rate of a band [bit/s] at a spectral efficiency [bit/s/Hz]."""
-    return np.asarray(band_hz, float) * np.asarray(efficiency, float)
+    result: NDArray[np.float64] = np.asarray(band_hz, float) * np.asarray(efficiency, float)
+    return result
 
 
 def user_rate(problem: AllocationProblem, direction: str, user: int, band_hz: float) -> float:

@@ -28,6 +28,9 @@ from megdt_opt.stages import Compute, Kind, Send, is_edge, leaves
 if TYPE_CHECKING:
     from megdt_opt.execution.cluster import Cluster
 
+REST_S = 0.05
+"""Rest before each sample of a stage that runs once [s]."""
+
 _Key = tuple[str, str, tuple[int, int] | None]
 
 
@@ -134,10 +137,13 @@ def _recalibrate(table: OptionTable, user: UserPlan, cluster: Cluster, samples: 
         if not isinstance(leaf, Compute) or _key(leaf) in found:
             continue
         if leaf.kind is Kind.DENOISE:
+            # a whole chain: a sum of steps follows their mean
             probe = Probe(kind=leaf.kind, rows=leaf.rows, scheduler=scenario.scheduler, steps=scenario.steps)
+            found[_key(leaf)] = float(np.mean(cluster.measure(leaf.at, probe, scenario.steps)))
         else:
-            probe = Probe(kind=leaf.kind, rows=leaf.rows, codec=leaf.codec or "png")
-        found[_key(leaf)] = float(np.median(cluster.measure(leaf.at, probe, samples)))
+            # a single shot comes after a rest, which costs it caches and clock
+            probe = Probe(kind=leaf.kind, rows=leaf.rows, codec=leaf.codec or "png", gap_s=REST_S)
+            found[_key(leaf)] = float(np.median(cluster.measure(leaf.at, probe, samples)))
     return found
 
 

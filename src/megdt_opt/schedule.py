@@ -32,7 +32,7 @@ def predict(program: Stage, duration_s: Callable[[Compute | Send], float]) -> tu
                     start_s = walk(part, start_s)
                 return start_s
             case Parallel(branches):
-                return max(walk(branch, start_s) for branch in branches)
+                return max((walk(branch, start_s) for branch in branches), default=start_s)
             case _:
                 seconds = duration_s(stage)
                 times.append(StageTime(start_s=start_s, duration_s=seconds))

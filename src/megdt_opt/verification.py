@@ -169,7 +169,8 @@ def verify(
             overruns[i] += len(done.overruns)
             if on_progress is not None:
                 on_progress(sum(len(m) for m in measured), repeats * len(names))
-    rows = [("plan", tuple(u.option.name for u in plan.users), plan.objective_s, ())]
+    none: tuple[str, ...] = ()
+    rows = [("plan", tuple(u.option.name for u in plan.users), plan.objective_s, none)]
     rows += [(r.name, r.options, r.objective_s, r.breaks) for r in rivals]
     sets = tuple(
         VerifiedSet(

@@ -123,9 +123,7 @@ def test_another_problem_is_rejected() -> None:
     assert not certificate.verify(replace(problem, objective="max")).holds
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "{}", '{"format": "other"}', '{"format": "megdt-opt certificate 1"}']
-)
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"format": "other"}', '{"format": "megdt-opt certificate 1"}'])
 def test_broken_files(tmp_path: Path, text: str) -> None:
     path = tmp_path / "proof.json"
     path.write_text(text)

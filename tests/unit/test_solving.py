@@ -91,9 +91,7 @@ def test_shares_are_optimal_by_weak_duality(number: int) -> None:
         assert seen.objective_s * (1 - SOLVER / 100) <= bound <= seen.objective_s * (1 + EXACT)
     else:
         prices = prices / prices.sum()
-        below = (
-            priced(problem, resources, prices, seen.objective_s * (1 - SOLVER)).cost[rows, option[0]].sum()
-        )
+        below = priced(problem, resources, prices, seen.objective_s * (1 - SOLVER)).cost[rows, option[0]].sum()
         assert below > 1.0
 
 

@@ -81,8 +81,9 @@ def bound_sentence(plan: Plan) -> str:
     """Objective, bound, gap and status in one line."""
     proof = "proven optimal" if plan.status == "optimal" else "feasible, optimality not proven to the asked gap"
     return (
-        f"{objective_name(plan)} {number(plan.objective_s)} s; lower bound {number(plan.lower_bound_s)} s; "
-        f"relative gap {small(plan.gap)}; {proof} (method {plan.method}, {number(plan.solve_s, 2)} s)"
+        f"{objective_name(plan).capitalize()} {number(plan.objective_s)} s; "
+        f"lower bound {number(plan.lower_bound_s)} s; "
+        f"relative gap {small(plan.gap)}; {proof} (method {plan.method}, {number(plan.solve_s, 2)} s)."
     )
 
 

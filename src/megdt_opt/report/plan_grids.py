@@ -13,7 +13,7 @@ def plan_grid(plan: Plan) -> Grid:
     """One row per user: what runs where, on which shares, how fast."""
     users = plan.users
     survives = [NONE] * len(users)
-    notes = [f"{bound_sentence(plan)}."]
+    notes = [bound_sentence(plan)]
     if plan.robustness is not None:
         survives = ["yes" if s else "no" for s in plan.robustness.survives]
         notes.append(
@@ -24,7 +24,7 @@ def plan_grid(plan: Plan) -> Grid:
         )
     notes.append(
         "Refresh: pictures a second that the shares sustain when pictures follow one another, limited by "
-        + "; ".join(f"{u.bottleneck} ({u.name})" for u in users)
+        + "; ".join(f"the {name} ({', '.join(busy)})" for name, busy in _bottlenecks(plan).items())
         + "."
     )
     notes += plan.notes
@@ -45,6 +45,13 @@ def plan_grid(plan: Plan) -> Grid:
         text=("user", "mechanism", "where the steps run", "sent as", "survives"),
         notes=tuple(notes),
     )
+
+
+def _bottlenecks(plan: Plan) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for user in plan.users:
+        found.setdefault(user.bottleneck, []).append(user.name)
+    return found
 
 
 def baseline_grid(plan: Plan) -> Grid:

@@ -67,7 +67,13 @@ def provenance_grid(table: OptionTable) -> Grid:
         user.name: profile for user, profile in zip(table.scenario.users, machines.devices, strict=True)
     }
     sources = [profile.provenance for profile in actors.values()]
-    notes = [f"{name}: {text}." for name, p in actors.items() for text in p.provenance.stretches]
+    # a single stretch is told by its column
+    notes = [
+        f"{name}: {text}."
+        for name, profile in actors.items()
+        for text in profile.provenance.stretches
+        if len(profile.provenance.stretches) > 1
+    ]
     notes += list(dict.fromkeys(f"Method: {p.method}." for p in sources))
     notes += list(dict.fromkeys(f"{text.rstrip('.')}." for p in sources for text in p.texts))
     return from_columns(

@@ -97,7 +97,8 @@ def verdict(verification: Verification) -> tuple[str, ...]:
     first = (
         "The plan was measured fastest of the sets that keep every limit."
         if verification.plan_is_fastest
-        else f"{count(len(verification.misses), 'set')} that keep every limit had a smaller measured median."
+        else f"{count(len(verification.misses), 'set that keeps', 'sets that keep')} every limit had a smaller "
+        "measured median."
     )
     rank = verification.rank_correlation
     order = (

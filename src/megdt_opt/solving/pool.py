@@ -34,7 +34,7 @@ class Pool:
         self.problem = problem
         self.resources = resources
         self.level_s = level_s
-        self.used = (resources.a > 0).any(axis=(1, 2))
+        self.used: NDArray[np.bool_] = np.any(resources.a > 0, axis=(1, 2))
         self.prices: list[Array] = []
         self._cost: list[Array] = []
         self._x: list[Array] = []
@@ -78,7 +78,8 @@ class Pool:
     def reduced_costs(self, index: int, mask: Mask) -> Array:
         """How much each option costs above its user's cheapest in the mask, (K, O)."""
         cost = np.where(mask, self._cost[index], np.inf)
-        return cost - cost.min(axis=1, keepdims=True)
+        result: NDArray[np.float64] = cost - cost.min(axis=1, keepdims=True)
+        return result
 
     def improve(self, mask: Mask, target: float, box: float, passes: int) -> tuple[float, int, Array, Array]:
         """Raise the bound of a mask by cutting planes until it reaches the target or cannot.

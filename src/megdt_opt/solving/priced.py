@@ -92,7 +92,10 @@ def priced(problem: AllocationProblem, resources: Resources, prices: Array, leve
 
 def _total(resources: Resources, x: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(resources.a > 0, resources.a / speed(x, resources.gamma[:, :, None]), 0.0).sum(axis=0)
+        result: NDArray[np.float64] = np.where(
+            resources.a > 0, resources.a / speed(x, resources.gamma[:, :, None]), 0.0
+        ).sum(axis=0)
+        return result
 
 
 def _minimisers(resources: Resources, prices: Array, mu: Array) -> tuple[Array, Array]:

@@ -56,7 +56,7 @@ def best_shares(problem: AllocationProblem, resources: Resources, option: NDArra
     """
     option = np.atleast_2d(option)
     rows = np.arange(problem.users)
-    good = resources.open[rows, option].all(axis=1)
+    good: NDArray[np.bool_] = np.all(resources.open[rows, option], axis=1)
     a, gamma, lo, hi = resources.pick(option)
     fixed = problem.fixed_s[rows, option]
     branch = problem.branch_s[rows, option]
@@ -73,15 +73,17 @@ def latencies(a: Array, gamma: Array, x: Array, fixed: Array, branch: Array) -> 
     """Latencies of scaled shares, (S, K) [s]."""
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(a > 0, a / speed(x, gamma), 0.0).sum(axis=1)
-    return fixed + np.maximum(branch, t)
+    result: NDArray[np.float64] = fixed + np.maximum(branch, t)
+    return result
 
 
 def _objective(problem: AllocationProblem, latency: Array) -> Array:
     weighted = problem.weights * latency
+    worst: Array = weighted.max(axis=1)
+    total: Array = weighted.sum(axis=1)
     if problem.objective == "max":
-        return weighted.max(axis=1)
-    total = weighted.sum(axis=1)
-    return total if problem.objective == "sum" else total + float(problem.max_weight or 0.0) * weighted.max(axis=1)
+        return worst
+    return total if problem.objective == "sum" else total + float(problem.max_weight or 0.0) * worst
 
 
 def _square_root_rule(
@@ -129,8 +131,8 @@ class _Model:
     max_weight: float
 
     def __post_init__(self) -> None:
-        self.needs = self.a > 0
-        self.busy = self.needs.any(axis=1)
+        self.needs: NDArray[np.bool_] = np.asarray(self.a > 0)
+        self.busy: NDArray[np.bool_] = np.any(self.needs, axis=1)
         self.capped = np.isfinite(self.limit)
         self.count = (
             2 * self.needs.sum(axis=(1, 2)) + 2 * self.busy.sum(axis=1) + self.capped.sum(axis=1) + 3
@@ -139,7 +141,8 @@ class _Model:
 
     def take(self, keep: NDArray[np.bool_]) -> _Model:
         arrays = [getattr(self, n)[keep] for n in ("a", "gamma", "lo", "hi", "fixed", "branch", "limit")]
-        return _Model(*arrays, self.weight, self.sum_weight, self.max_weight)
+        a, gamma, lo, hi, fixed, branch, limit = arrays
+        return _Model(a, gamma, lo, hi, fixed, branch, limit, self.weight, self.sum_weight, self.max_weight)
 
     def gaps(self, p: _Point) -> tuple[Array, ...]:
         """All constraints, positive inside."""
@@ -157,7 +160,8 @@ class _Model:
         )
 
     def objective(self, p: _Point) -> Array:
-        return self.sum_weight * (self.weight * p.s).sum(axis=1) + self.max_weight * p.d
+        result: NDArray[np.float64] = self.sum_weight * (self.weight * p.s).sum(axis=1) + self.max_weight * p.d
+        return result
 
 
 def _interior(
@@ -182,7 +186,7 @@ def _interior(
     objective = np.full(sets, np.inf)
     out_x, prices = np.zeros_like(a), np.zeros((sets, 3))
     # sets that share nothing have nothing to optimise
-    idle = alive & ~model.busy.any(axis=1)
+    idle: NDArray[np.bool_] = alive & np.logical_not(np.any(model.busy, axis=1))
     objective[idle] = _objective(problem, fixed[idle] + branch[idle])
     alive &= ~idle
     if not alive.any():
@@ -244,7 +248,8 @@ def _meet_deadlines(model: _Model, point: _Point) -> tuple[_Point, NDArray[np.bo
 def _spread(model: _Model, point: _Point) -> Array:
     """A fixed part so small that users without a deadline never bind in phase one."""
     finite = np.where(model.capped, model.limit, 0.0)
-    return 1e3 * (np.abs(finite).max(axis=1) + point.s.max(axis=1))
+    result: NDArray[np.float64] = 1e3 * (np.abs(finite).max(axis=1) + point.s.max(axis=1))
+    return result
 
 
 def _follow(model: _Model, point: _Point, stop: Array | None) -> tuple[_Point, Array]:
@@ -313,8 +318,8 @@ def _newton(model: _Model, p: _Point, t: Array) -> tuple[_Point, Array]:
         g[:, :, 3] += w / c7
         h[:, :, 3, 3] += (w / c7) ** 2
     # what a user does not have is pinned by a unit block
-    idle = ~np.concatenate([need, model.busy[:, :, None]], axis=2)
-    free = ~idle
+    free: NDArray[np.bool_] = np.concatenate([need, model.busy[:, :, None]], axis=2)
+    idle: NDArray[np.bool_] = np.logical_not(free)
     g = np.where(idle, 0.0, g)
     h *= free[:, :, :, None] * free[:, :, None, :]
     for i in range(4):
