@@ -4,7 +4,7 @@ Class: SOCP (linear rates), exponential cone program (Shannon rates). Exact, no 
 
 Sets
     k users, i in {downlink, uplink, edge} resources. Each user has exactly one open option.
-Parameters (dimensionless unless noted; from the square-root allocation as reference, `_scaling`)
+Parameters (dimensionless unless noted; the reference is twice the square-root allocation, `_scaling`)
     X_ik  reference share of user k as part of budget i;  T_ik  its stage time there / unit of latency
     g_ik  SNR-bandwidth product / reference band;  κ_ik = 1 / (1 + g_ik);  c_ik = ln(1 + g_ik)
     Y_ik  reference share / cap, 0 where there is no cap;  Q_ik  reference stage time / its limit, 0 where none
