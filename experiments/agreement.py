@@ -97,9 +97,7 @@ def main() -> int:
     parser.add_argument("--routes", default=",".join(ROUTES))
     args = parser.parse_args()
     tallies = run(args.count, args.seed, args.routes.split(","))
-    print(
-        "route            instances  infeasible  difference  bound excess  violation  closed  verified  seconds"
-    )
+    print("route            instances  infeasible  difference  bound excess  violation  closed  verified  seconds")
     for route, t in tallies.items():
         print(
             f"{route:16s} {t.instances:9d}  {t.infeasible:10d}  {t.difference:10.1e}  {t.excess:12.1e}  "

@@ -212,7 +212,7 @@ class DiffusersModel:
         Parameters
         ----------
         state : mapping
-            "latent" (B, C, rows, columns), and the multistep sampler's "history" within its chain.
+            "latent" (B, C, rows, columns), and the multistep sampler's "previous_x0" within its chain.
         conditioning : mapping
             As `encode_prompt` gives it.
         scheduler : str

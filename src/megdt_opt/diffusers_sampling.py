@@ -21,7 +21,7 @@ SCHEDULERS = ("ddim", "euler", "dpmpp")
 FLOW_SCHEDULERS = ("flow_euler",)
 """Samplers of flow matching models."""
 
-HISTORY = "history"
+HISTORY = "previous_x0"
 """Name of the multistep sampler's last clean estimate in a state."""
 
 Predict = Callable[[Tensor, Tensor], Tensor]

@@ -58,7 +58,7 @@ def pictures_figure(pictures: Sequence[Picture]) -> Figure:
                 axes.spines[:].set_visible(False)
                 if column == 0:
                     axes.set_ylabel(words, color=INK, size=9)
-            grid[3 * block, column].set_title(f"{picture.user}\n", size=9, weight="bold", pad=2)
+            grid[3 * block, column].set_title(picture.user, size=9, weight="bold", pad=14)
             grid[3 * block, column].text(
                 0.5,
                 1.02,

@@ -9,7 +9,7 @@ from megdt_opt.execution.record import Execution
 from megdt_opt.raw_check import RawCheck
 from megdt_opt.report.grids import Grid, from_columns
 from megdt_opt.report.numbers import NONE, column, count, number, percent
-from megdt_opt.verification import LEVEL, Margin, Verification
+from megdt_opt.verification import LEVEL, TIE, Margin, Verification
 
 
 def execution_grid(execution: Execution) -> Grid:
@@ -94,24 +94,28 @@ def verification_grid(verification: Verification) -> Grid:
 
 def verdict(verification: Verification) -> tuple[str, ...]:
     """What the verification found, in sentences."""
-    first = (
-        "The plan was measured fastest of the sets that keep every limit."
-        if verification.plan_is_fastest
-        else f"{count(len(verification.misses), 'set that keeps', 'sets that keep')} every limit had a smaller "
-        "measured median."
-    )
+    mine = verification.sets[0]
+    tied = {s.name for s in verification.sets[1:] if s.predicted_s <= mine.predicted_s * (1 + TIE)}
+    slips = [m for m in verification.misses if m.rival not in tied]
+    if verification.plan_is_fastest:
+        aside = ", sets tied with it in the prediction aside" if verification.misses else ""
+        first = f"The plan was measured fastest of the sets that keep every limit{aside}."
+    else:
+        had = count(len(slips), "set that keeps", "sets that keep")
+        first = f"{had} every limit had a smaller measured median, against the prediction."
     rank = verification.rank_correlation
     order = (
-        f"Spearman's rank correlation of predicted and measured objectives: {rank:.3f}."
+        f"Spearman's rank correlation of predicted and measured objectives, such ties left out: {rank:.3f}."
         if math.isfinite(rank)
-        else "All sets have the same predicted objective, so their order says nothing."
+        else "The order of the sets says nothing: their predictions are equal."
     )
-    return (first, *(_margin_sentence(m) for m in verification.misses), order)
+    return (first, *(_margin_sentence(m, m.rival in tied) for m in verification.misses), order)
 
 
-def _margin_sentence(margin: Margin) -> str:
+def _margin_sentence(margin: Margin, tied: bool) -> str:
     low, high = margin.interval_s
     text = f"The plan took {1e3 * margin.mean_s:+.1f} ms against {margin.rival}"
+    text += " (a tie in the prediction)" if tied else ""
     if not (math.isfinite(low) and math.isfinite(high)):
         return f"{text}; one repeat gives no interval."
     inside = "a difference of zero lies inside" if margin.within_noise else "zero lies outside"
