@@ -76,21 +76,43 @@ def make_profile(name: str = "here", seed: int = 3) -> TimingProfile:
     )
 
 
-def make_plan(scenario: Scenario) -> Plan:
+def make_plan(scenario: Scenario, *, compare: bool = True) -> Plan:
     """Plan a scenario whose profiles are all called "here"."""
-    return plan(OptionTable.build(scenario, {"here": make_profile()}, spec=SPEC))
+    return plan(OptionTable.build(scenario, {"here": make_profile()}, spec=SPEC), compare=compare)
+
+
+def small_scenario() -> Scenario:
+    """Four users who run four different mechanisms, one of them in parallel; few cuts, so that it plans fast."""
+    return Scenario.from_yaml(
+        """
+name: small cell
+steps: 6
+cuts: [2, 4]
+peu_shares: [0.5]
+objective: sum
+edge: {profile: here, stretch: 3}
+channel: {downlink: 50 kHz, uplink: 50 kHz, propagation: 5 ms}
+users:
+  - {name: panel, device: {profile: here, stretch: 60, compute_power: 4 W}, downlink_efficiency: 1 bit/s/Hz,
+     uplink_efficiency: 1 bit/s/Hz, codecs: [jpeg], precisions: [int8], energy_max: 40 J}
+  - {name: wall, device: {profile: here, stretch: 14}, downlink_efficiency: 3 bit/s/Hz,
+     uplink_efficiency: 2 bit/s/Hz, mechanisms: [PEU], precisions: [int8], codecs: [jpeg], deadline: 60 s}
+  - {name: glasses, device: {profile: here, stretch: 20}, downlink_efficiency: 3 bit/s/Hz,
+     uplink_efficiency: 2 bit/s/Hz, private_steps: 2, precisions: [int8], codecs: [jpeg]}
+  - {name: camera, device: {profile: here, stretch: 40}, downlink_efficiency: 2 bit/s/Hz,
+     uplink_efficiency: 2 bit/s/Hz, senses: true, shown_at: edge, precisions: [int8], codecs: [jpeg]}
+"""
+    )
 
 
 def repeated(scenario: Scenario, users: int) -> Scenario:
-    """The same scenario with another number of users, taken in turn; bands grow with it."""
+    """The same scenario with another number of users, taken in turn."""
     old = scenario.users
-    names = [f"{old[k % len(old)].name} {k + 1}" for k in range(users)]
-    data = scenario.model_dump()
-    data["users"] = [
-        old[k % len(old)].model_copy(update={"name": name, "scene": 40 + k}).model_dump()
-        for k, name in enumerate(names)
+    taken = [
+        old[k % len(old)].model_copy(update={"name": f"{old[k % len(old)].name} {k + 1}", "scene": 40 + k})
+        for k in range(users)
     ]
-    return Scenario.model_validate(data)
+    return scenario.model_copy(update={"users": tuple(taken)})
 
 
 def execution_of(made: Plan, *, seed: int = 1, error: float = 0.004, late: bool = True) -> Execution:
