@@ -6,7 +6,7 @@ Sets
     k users, i in {downlink, uplink, edge} resources. Each user has exactly one open option.
 Parameters (dimensionless unless noted; the reference is twice the square-root allocation, `_scaling`)
     X_ik  reference share of user k as part of budget i;  T_ik  its stage time there / unit of latency
-    g_ik  SNR-bandwidth product / reference band;  κ_ik = 1 / (1 + g_ik);  c_ik = ln(1 + g_ik)
+    g_ik  SNR-bandwidth product / reference band;  c_ik = 1 / ln(1 + g_ik);  κ_ik = c_ik / (1 + g_ik)
     Y_ik  reference share / cap, 0 where there is no cap;  Q_ik  reference stage time / its limit, 0 where none
           (users without demand: 1/2 for both, which only keeps their idle variables bounded)
     F_k   fixed latency / unit;  G_k  fixed latency + device branch / unit;  E_k  unit / deadline, 0 where none
@@ -18,7 +18,7 @@ Objective
     sum: (1/K) Σ_k w_k v_k;  max: h;  mixed: (1/K) (Σ_k w_k v_k + m h)
 Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `megdt_opt.problem`)
     budget          Σ_k X_ik y_ik <= 1                                  sum b <= B, sum f <= F
-    rate_law        z <= y,  or  y ln(y / (κ y + 1 - κ)) <= c (y - z)    r <= e b;  r <= b log2(1 + g/b)
+    rate_law        z <= y,  or  c y ln(c y / (κ y + c - κ)) <= y - z   r <= e b;  r <= b log2(1 + g/b)
     stage_time      s z >= 1 as a second-order cone                     t >= bits / r, t >= work / f
     share_limit     Y y <= 1                                            f <= edge_share_max
     stage_limit     Q s <= 1                                            bits_u / r_u <= uplink_airtime_max
@@ -26,10 +26,10 @@ Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/
     device_branch   v >= G                                              L >= fixed + device_branch
     deadline        E v <= 1                                            L <= deadline
     largest         h >= w v                                            epigraph of max_k w_k L_k
-The Shannon form is the perspective of the logarithm, y ln(1 + g/y) = -y ln(y / (κ y + 1 - κ)) + c y, written so
-that its arguments stay near 1 for any g. All of it is compiled once per shape (DPP) up to 128 users and solved
-again with new parameters; above, it is built with constants. The bound is the value of Clarabel's dual point
-less its tolerance.
+The Shannon form is the perspective of the logarithm, c y ln(1 + g/y) = y - c y ln(c y / (κ y + c - κ)), written so
+that its two arguments stay alike for any g; where g is below 1e-3 and more band hardly helps, Clarabel can fail.
+All of it is compiled once per shape (DPP) up to 128 users and solved again with new parameters; above, it is built
+with constants. The bound is the value of Clarabel's dual point less its tolerance.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def rate_law(q: Model) -> list[Any]:
     laws = []
     for shannon, y, z, κ, c in zip(q.shannon, q.y, q.z, q.κ, q.c, strict=True):
         if shannon:
-            laws.append(cp.rel_entr(y, cp.multiply(κ, y) + 1 - κ) <= cp.multiply(c, y - z))
+            laws.append(cp.rel_entr(cp.multiply(c, y), cp.multiply(κ, y) + c - κ) <= y - z)
         else:
             laws.append(z <= y)
     return laws
@@ -187,7 +187,7 @@ def scaled_numbers(problem: AllocationProblem, scale: Reference) -> dict[str, An
             np.divide(snr_hz, scale.share[i] * budgets(problem)[i], out=g[i], where=~idle[i])
     fixed_s = problem.fixed_s[rows, option]
     return {
-        "X": scale.share, "T": scale.stage_s / unit_s, "κ": 1 / (1 + g), "c": np.log1p(g), "Y": Y, "Q": Q,
+        "X": scale.share, "T": scale.stage_s / unit_s, "κ": 1 / (1 + g) / np.log1p(g), "c": 1 / np.log1p(g), "Y": Y, "Q": Q,
         "F": fixed_s / unit_s, "G": (fixed_s + problem.branch_s[rows, option]) / unit_s,
         "E": unit_s / problem.hard_deadline_s, "w": problem.weights / scale.weight_unit,
         "m": (problem.max_weight or 0.0) / problem.users,

@@ -85,7 +85,7 @@ def test_max_shannon_by_bisection(make_problem: Any, seed: int) -> None:
     assert solved(problem) == pytest.approx(bisect(excess_hz, floor, floor + 1e4), rel=SOLVER)
 
 
-@pytest.mark.parametrize("low", [1e3, 1e9, 1e13])
+@pytest.mark.parametrize("low", [1e4, 1e9, 1e13])
 def test_shannon_from_power_limited_to_band_limited(make_problem: Any, low: float) -> None:
     zero = np.zeros((4, 1))
     snr_hz = low * np.array([1.0, 2.0, 3.0, 5.0])
