@@ -187,7 +187,8 @@ def scaled_numbers(problem: AllocationProblem, scale: Reference) -> dict[str, An
             np.divide(snr_hz, scale.share[i] * budgets(problem)[i], out=g[i], where=~idle[i])
     fixed_s = problem.fixed_s[rows, option]
     return {
-        "X": scale.share, "T": scale.stage_s / unit_s, "κ": 1 / (1 + g) / np.log1p(g), "c": 1 / np.log1p(g), "Y": Y, "Q": Q,
+        "X": scale.share, "T": scale.stage_s / unit_s, "κ": 1 / (1 + g) / np.log1p(g), "c": 1 / np.log1p(g),
+        "Y": Y, "Q": Q,
         "F": fixed_s / unit_s, "G": (fixed_s + problem.branch_s[rows, option]) / unit_s,
         "E": unit_s / problem.hard_deadline_s, "w": problem.weights / scale.weight_unit,
         "m": (problem.max_weight or 0.0) / problem.users,
