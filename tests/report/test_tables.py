@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from io import StringIO
 
 import pytest
 from rich.console import Console
@@ -24,7 +25,7 @@ from megdt_opt.verification import Margin, Verification, VerifiedSet, judge
 
 
 def printed(what: object, width: int = 120) -> str:
-    console = Console(width=width, record=True, file=open("/dev/null", "w"), color_system=None)  # noqa: SIM115
+    console = Console(width=width, record=True, file=StringIO(), color_system=None)
     console.print(what)
     return console.export_text()
 
@@ -94,7 +95,7 @@ def test_widths_never_exceed_the_room_and_serve_small_wishes_first() -> None:
 
 
 def test_plan_and_baselines_are_printed_with_the_bound(made: Plan) -> None:
-    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=120, record=True, file=StringIO())
     print_plan(made, console)
     text = console.export_text()
     assert bound_sentence(made)[:40] in text
@@ -106,7 +107,7 @@ def test_plan_and_baselines_are_printed_with_the_bound(made: Plan) -> None:
 
 
 def test_execution_per_user_and_per_stage(made: Plan, execution: Execution, verification: Verification) -> None:
-    console = Console(width=150, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=150, record=True, file=StringIO())
     print_execution(execution, console)
     short = console.export_text()
     assert "Stages" not in short

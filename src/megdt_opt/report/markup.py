@@ -8,6 +8,9 @@ from html import escape
 
 from megdt_opt.report.grids import Grid
 
+_ONE_LINE = 40
+"""Columns of words up to this long are not broken into lines."""
+
 
 def paragraph(text: str, kind: str = "") -> str:
     """A paragraph, with a CSS class if one is named."""
@@ -33,9 +36,11 @@ def folded(title: str, *parts: str) -> str:
 def table(grid: Grid, *, titled: bool = False) -> str:
     """A table with its notes below; the title only where it is asked for."""
 
+    longest = [max([len(row[i]) for row in grid.rows], default=0) for i in range(len(grid.headers))]
+    kinds = [("words" if n <= _ONE_LINE else "prose") if i in grid.text else "figure" for i, n in enumerate(longest)]
+
     def cells(tag: str, row: Sequence[str]) -> str:
-        sides = ("" if i in grid.text else ' class="figure"' for i in range(len(row)))
-        return "".join(f"<{tag}{side}>{escape(cell)}</{tag}>" for side, cell in zip(sides, row, strict=True))
+        return "".join(f'<{tag} class="{kind}">{escape(cell)}</{tag}>' for kind, cell in zip(kinds, row, strict=True))
 
     head = f"<caption>{escape(grid.title)}</caption>" if titled else ""
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in grid.rows)

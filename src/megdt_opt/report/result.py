@@ -83,7 +83,7 @@ def _plan(plan: Plan) -> dict[str, Any]:
     single = best_single(plan)
     return {
         "scenario": plan.scenario.name,
-        "scenario_file": plan.scenario.model_dump(mode="json", exclude_none=True),
+        "scenario_data": plan.scenario.model_dump(mode="json", exclude_none=True),
         "objective": plan.scenario.objective,
         "objective_s": plan.objective_s,
         "lower_bound_s": plan.lower_bound_s,

@@ -105,7 +105,7 @@ def verdict(verification: Verification) -> tuple[str, ...]:
         first = f"{had} every limit had a smaller measured median, against the prediction."
     rank = verification.rank_correlation
     order = (
-        f"Spearman's rank correlation of predicted and measured objectives, such ties left out: {rank:.3f}."
+        f"Spearman's rank correlation of predicted and measured objectives, ties with the plan left out: {rank:.3f}."
         if math.isfinite(rank)
         else "The order of the sets says nothing: their predictions are equal."
     )
