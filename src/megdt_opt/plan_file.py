@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from megdt_opt.baselines import Baseline
+from megdt_opt.certificate import Certificate
 from megdt_opt.errors import InvalidInput, MegdtError
 from megdt_opt.model_spec import ModelSpec
 from megdt_opt.options import Machines, OptionTable
@@ -66,6 +67,10 @@ def _plan(data: dict[str, Any]) -> Plan:
         raise InvalidInput(
             "objective_s", stated, f"{found.objective_s!r} s, which its options and shares give", _REMEDY
         )
+    proof = data["certificate"]
+    certificate = None if proof is None else Certificate.from_dict(proof)
+    if certificate is not None and not certificate.verify(problem).holds:
+        raise InvalidInput("certificate", certificate.bound_s, "a proof of its bound for this plan's problem", _REMEDY)
     robust = data["robustness"]
     return Plan(
         table=table,
@@ -76,6 +81,7 @@ def _plan(data: dict[str, Any]) -> Plan:
         status=str(data["status"]),
         method=str(data["method"]),
         solve_s=float(data["solve_s"]),
+        certificate=certificate,
         baselines=tuple(Baseline.from_dict(b) for b in data["baselines"]),
         robustness=None if robust is None else Robustness(**{**robust, "survives": tuple(robust["survives"])}),
         notes=tuple(data["notes"]),

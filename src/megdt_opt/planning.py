@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.atomic import write_text
 from megdt_opt.baselines import Baseline, baselines
+from megdt_opt.certificate import Certificate
 from megdt_opt.costs import Costs
 from megdt_opt.errors import InvalidInput
 from megdt_opt.execution.job import StageTime
@@ -81,6 +82,7 @@ class UserPlan:
     @property
     def hand_over(self) -> str:
         """Where the denoising steps run, in words."""
+        where = {"edge": "at the edge", "device": "on the device"}
         steps = {True: 0, False: 0}
         for leaf in leaves(self.program):
             if isinstance(leaf, Compute) and leaf.kind == "denoise":
@@ -89,8 +91,10 @@ class UserPlan:
             return f"{self.option.share:.0%} of the content at the edge"
         if steps[True] and steps[False]:
             first, then = ("device", "edge") if self.option.mechanism == "SEU-UE-first" else ("edge", "device")
-            return f"{steps[first == 'edge']} steps {first}, then {steps[then == 'edge']} {then}"
-        return f"{steps[True] or steps[False]} steps {'edge' if steps[True] else 'device'}"
+            count = steps[first == "edge"]
+            noun = "step" if count == 1 else "steps"
+            return f"{count} {noun} {where[first]}, then {steps[then == 'edge']} {where[then]}"
+        return f"{steps[True] or steps[False]} steps {where['edge' if steps[True] else 'device']}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +119,8 @@ class Plan:
         Route that found it.
     solve_s : float
         Seconds the solution took [s].
+    certificate : Certificate or None
+        Proof of the bound, where the method yields one; `certificate.verify(plan.table.problem())` checks it.
     baselines : tuple of Baseline
         Single mechanisms and simple rules for comparison.
     robustness : Robustness or None
@@ -131,6 +137,7 @@ class Plan:
     status: str
     method: str
     solve_s: float
+    certificate: Certificate | None = None
     baselines: tuple[Baseline, ...] = ()
     robustness: Robustness | None = None
     notes: tuple[str, ...] = field(default_factory=tuple)
@@ -214,6 +221,7 @@ class Plan:
             "status": self.status,
             "method": self.method,
             "solve_s": self.solve_s,
+            "certificate": None if self.certificate is None else self.certificate.to_dict(),
             "baselines": [b.to_dict() for b in self.baselines],
             "robustness": None if self.robustness is None else self.robustness.to_dict(),
             "notes": list(self.notes),
@@ -284,6 +292,7 @@ def plan(
         status=found.status,
         method=found.method,
         solve_s=found.solve_s,
+        certificate=found.certificate,
         notes=_notes(users),
     )
     if not compare:

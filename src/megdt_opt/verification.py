@@ -122,9 +122,13 @@ def measured_objective_s(plan: Plan, execution: Execution) -> float:
 
 
 def rivals_of(plan: Plan, *, runners_up: int = 2) -> tuple[Baseline, ...]:
-    """The sets that a plan is verified against; those that no user could run are left out."""
+    """The sets that a plan is verified against: all centralised, all local, the best single mechanism, the plan's
+    options with equal shares, and the runners-up.
+    """
     named = {b.name: b for b in plan.baselines}
-    found = [named[name] for name in ("all centralised", "all local") if name in named]
+    singles = [b for b in plan.baselines if b.name.startswith("all ")]
+    names = dict.fromkeys(["all centralised", "all local", *(b.name for b in singles[:1])])
+    found = [named[name] for name in names if name in named]
     found.append(equal_shares(plan.table, plan.options))
     return (*found, *next_best(plan.table, plan.options, count=runners_up))
 
@@ -186,12 +190,17 @@ def verify(
     return judge(sets)
 
 
+def ties(sets: tuple[VerifiedSet, ...]) -> frozenset[str]:
+    """Names of the rivals that are predicted within `TIE` of the plan, which is the first of the sets."""
+    return frozenset(s.name for s in sets[1:] if abs(s.predicted_s / sets[0].predicted_s - 1) <= TIE)
+
+
 def judge(sets: tuple[VerifiedSet, ...]) -> Verification:
     """Compare measured sets, the plan first."""
     mine = sets[0]
     keeping = [s for s in sets[1:] if not s.breaks]
     misses = tuple(_margin(mine, rival) for rival in keeping if rival.median_s < mine.median_s)
-    tied = {s.name for s in sets[1:] if s.predicted_s <= mine.predicted_s * (1 + TIE)}
+    tied = ties(sets)
     ordered = [s for s in sets if s.name not in tied]
     correlation = 1.0
     if len(ordered) > 1:

@@ -9,7 +9,7 @@ from megdt_opt.execution.record import Execution
 from megdt_opt.raw_check import RawCheck
 from megdt_opt.report.grids import Grid, from_columns
 from megdt_opt.report.numbers import NONE, column, count, number, percent
-from megdt_opt.verification import LEVEL, TIE, Margin, Verification
+from megdt_opt.verification import LEVEL, Margin, Verification, ties
 
 
 def execution_grid(execution: Execution) -> Grid:
@@ -94,8 +94,7 @@ def verification_grid(verification: Verification) -> Grid:
 
 def verdict(verification: Verification) -> tuple[str, ...]:
     """What the verification found, in sentences."""
-    mine = verification.sets[0]
-    tied = {s.name for s in verification.sets[1:] if s.predicted_s <= mine.predicted_s * (1 + TIE)}
+    tied = ties(verification.sets)
     slips = [m for m in verification.misses if m.rival not in tied]
     if verification.plan_is_fastest:
         aside = ", sets tied with it in the prediction aside" if verification.misses else ""
