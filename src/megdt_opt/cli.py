@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -27,7 +28,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-console = Console()
+# a log file is not 80 columns wide
+console = Console(width=None if sys.stdout.isatty() else 140)
 
 
 def clear_errors(command: Callable[..., None]) -> Callable[..., None]:
