@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from megdt_opt.atomic import write_text
 from megdt_opt.baselines import Baseline, baselines
 from megdt_opt.certificate import Certificate
 from megdt_opt.costs import Costs
-from megdt_opt.errors import InvalidInput
+from megdt_opt.errors import Infeasible, InvalidInput
 from megdt_opt.execution.job import StageTime
 from megdt_opt.mechanisms import Option
 from megdt_opt.options import OptionTable
@@ -278,7 +279,10 @@ def plan(
     """
     table = scenario if isinstance(scenario, OptionTable) else OptionTable.build(scenario, profiles)
     problem = table.problem()
-    found = solve(problem, method=method, gap=gap, time_limit_s=time_limit_s)
+    try:
+        found = solve(problem, method=method, gap=gap, time_limit_s=time_limit_s)
+    except Infeasible as error:
+        raise _by_name(error, table.scenario) from None
     users = tuple(
         user_plan(table, problem, k, int(found.option[k]), found.downlink_hz, found.uplink_hz, found.edge_share)
         for k in range(len(table.scenario.users))
@@ -351,6 +355,15 @@ def user_plan(
         refresh_hz=1.0 / busy[bottleneck],
         bottleneck=bottleneck,
     )
+
+
+def _by_name(error: Infeasible, scenario: Scenario) -> Infeasible:
+    """The same error with the users' names in place of their row numbers."""
+
+    def named(text: str) -> str:
+        return re.sub(r"\buser (\d+)", lambda found: f"user {scenario.users[int(found[1])].name}", text)
+
+    return Infeasible(named(str(error)), users=error.users, limits=tuple(named(limit) for limit in error.limits))
 
 
 def _notes(users: tuple[UserPlan, ...]) -> tuple[str, ...]:

@@ -144,7 +144,12 @@ def bundled_path(name: str) -> Path:
     folder = resources.files("megdt_opt.data").joinpath("profiles")
     there = sorted(p.name.removesuffix(".json") for p in folder.iterdir() if p.name.endswith(".json"))
     if name not in there:
-        refuse("bundled profile", name, f"one of {there}", "Name one of them, or load a file.")
+        refuse(
+            "bundled profile",
+            name,
+            f"one of {there}",
+            "Measure one with `megdt-opt calibrate FILE` and pass it on as --profile NAME=FILE.",
+        )
     return Path(str(folder.joinpath(f"{name}.json")))
 
 

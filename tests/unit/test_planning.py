@@ -134,6 +134,13 @@ def test_user_without_options_is_named_with_reasons(build: Any) -> None:
         table.problem()
 
 
+def test_deadlines_in_conflict_name_the_users(build: Any) -> None:
+    table = build({}, {"deadline_s": 0.9, "mechanisms": ["E2U"]}, {"deadline_s": 0.9, "mechanisms": ["E2U"]})
+    with pytest.raises(Infeasible, match=r"user u1: deadline 900 ms; user u2: deadline 900 ms") as caught:
+        plan(table)
+    assert caught.value.users == (1, 2)
+
+
 def test_plan_is_what_its_shares_say(build: Any) -> None:
     made = plan(build({}, {"private_steps": 2}, {"device": {"profile": "here", "stretch": 30.0}}, objective="sum"))
     problem = made.table.problem()
