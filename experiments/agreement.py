@@ -24,6 +24,7 @@ from megdt_opt.tolerances import BOUND, SOLVER
 
 ORACLE = "enumerate"
 LINEAR_ONLY = frozenset({"option_misocp", "option_gdp"})
+TIME_LIMIT_S = 60.0
 ROUTES = ("prices", "option_misocp", "option_gdp")
 
 
@@ -60,7 +61,8 @@ def run(count: int, seed: int, routes: Sequence[str] = ROUTES) -> dict[str, Tall
 
 def _try(instance: Instance, route: str) -> Allocation | None:
     try:
-        return solve(instance.problem, method=route)
+        # a backend that does not end in time has failed, and is counted so
+        return solve(instance.problem, method=route, time_limit_s=TIME_LIMIT_S)
     except Infeasible:
         return None
 

@@ -41,8 +41,8 @@ from typing import Any
 
 import numpy as np
 import pyomo.environ as pyo
-from megdt_opt.formulations import _scip
-from megdt_opt.formulations._checks import RESOURCES, require, workable_options
+from megdt_opt.formulations import _scip, convex_allocation
+from megdt_opt.formulations._checks import RESOURCES, fix_options, require, workable_options
 from megdt_opt.formulations._scaling import Units, units
 from megdt_opt.formulations.option_misocp import finish
 from numpy.typing import NDArray
@@ -50,10 +50,10 @@ from pyomo.gdp import Disjunct, Disjunction
 from pyomo.repn.plugins.lp_writer import LPWriter
 
 from megdt_opt.allocation import RawSolution
-from megdt_opt.errors import SolverFailure
+from megdt_opt.errors import Infeasible, SolverFailure
 from megdt_opt.problem import AllocationProblem, evaluate
 
-_GUESS = 1e3
+_GUESS = 30.0
 """Ceiling in typical latencies where no feasible solution is at hand; the answer is then checked against it."""
 
 
@@ -150,17 +150,25 @@ def build(problem: AllocationProblem, mask: NDArray[np.bool_], ceiling: NDArray[
 
 
 def _ceilings(problem: AllocationProblem, mask: NDArray[np.bool_], u: Units) -> tuple[NDArray[np.float64], bool]:
-    """M (K,) in units of latency, and whether it is proven: w_k L_k is at most any feasible objective."""
-    share = np.minimum(1 / problem.users, problem.share_caps / problem.edge_capacity if problem.edge_capacity else 1.0)
-    late = u.demand[0] + u.demand[1] + u.demand[2] / (problem.users * share[:, None])
-    option = np.where(mask, u.fixed + np.maximum(u.floor - u.fixed, late), np.inf).argmin(axis=1)
-    even = np.full(problem.users, 1 / problem.users)
-    trial = evaluate(
-        problem, option, even * problem.downlink_hz, even * problem.uplink_hz, share * problem.edge_capacity
-    )
-    proven = trial.violation <= 0 and bool(np.isfinite(trial.objective_s))
-    objective = trial.objective_s / u.objective_unit_s if proven else _GUESS * problem.users
-    return np.minimum(1.001 * objective / u.weight, u.deadline), proven
+    """M (K,) in units of latency, and whether it is proven.
+
+    With a feasible objective Z: w_k L_k <= Z for "max", and w_k L_k <= Z - Σ_{j != k} w_j (least latency of j with
+    the whole of every budget) for the others. The feasible point takes the options that are best at equal shares.
+    """
+    even = u.fixed + np.maximum(u.floor - u.fixed, u.demand.sum(axis=0))
+    option = np.where(mask, even, np.inf).argmin(axis=1)
+    alone = u.fixed + np.maximum(u.floor - u.fixed, u.demand.sum(axis=0) / problem.users)
+    least = u.weight * np.where(mask, alone, np.inf).min(axis=1)
+    proven = True
+    try:
+        raw = convex_allocation.solve(fix_options(problem, option), gap=1e-6, time_limit_s=None)
+        trial = evaluate(problem, option, raw.downlink_hz, raw.uplink_hz, raw.edge_share)
+        objective = trial.objective_s / u.objective_unit_s
+    except Infeasible:
+        proven = False
+        objective = _GUESS * (1 if problem.objective == "max" else problem.users)
+    others = 0.0 if problem.objective == "max" or not proven else least.sum() - least
+    return np.minimum((1.001 * objective - others) / u.weight, u.deadline), proven
 
 
 def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None) -> RawSolution:

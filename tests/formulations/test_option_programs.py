@@ -135,13 +135,13 @@ def test_a_variant_replaces_one_entry(make_problem: Any) -> None:
     assert value * unit_s * problem.users == pytest.approx(square_root_enumeration(problem), rel=1e-4)
 
 
-def test_a_guessed_ceiling_is_checked(make_problem: Any) -> None:
-    # equal shares miss the deadline, so the ceiling for the user without one is a guess, which holds here
+def test_a_ceiling_is_proven_where_equal_shares_miss_a_deadline(make_problem: Any) -> None:
+    # equal shares miss the deadline, so the feasible point behind the ceiling comes from the convex program
     zero = np.zeros((2, 1))
     problem = make_problem(
         2, 1, 0, "sum", downlink_bit=zero, uplink_bit=zero, edge_work_s=[[1.0], [1.0]], fixed_s=zero,
         edge_capacity=1.0, deadline_s=[1.25, 1e6], weight=[1.0, 1.0],
     )  # fmt: skip
     mask = workable_options(problem)
-    assert not option_gdp._ceilings(problem, mask, option_gdp.units(problem, mask))[1]
+    assert option_gdp._ceilings(problem, mask, option_gdp.units(problem, mask))[1]
     assert solved(option_gdp, problem)[0] == pytest.approx(1.25 + 5.0, rel=SOLVER)
