@@ -11,13 +11,15 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from joblib import Parallel, delayed
 from random_problems import Instance, draw
+from rich.progress import Progress
 
 from megdt_opt import Allocation, Infeasible, evaluate, solve
 from megdt_opt.tolerances import BOUND, SOLVER
@@ -42,20 +44,45 @@ class Tally:
     seconds: float = 0.0
     failures: list[str] = field(default_factory=list)
 
+    def add(self, other: Tally) -> None:
+        """Take in the tally of other instances."""
+        for name in ("instances", "infeasible", "closed", "verified", "seconds", "failures"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in ("difference", "excess", "violation"):
+            setattr(self, name, max(getattr(self, name), getattr(other, name)))
 
-def run(count: int, seed: int, routes: Sequence[str] = ROUTES) -> dict[str, Tally]:
-    """Solve `count` instances by every route and compare with the enumeration."""
+
+def run(
+    count: int,
+    seed: int,
+    routes: Sequence[str] = ROUTES,
+    *,
+    jobs: int = 1,
+    on_done: Callable[[int], None] | None = None,
+) -> dict[str, Tally]:
+    """Solve `count` instances by every route and compare with the enumeration; `jobs` instances at a time."""
     tallies = {route: Tally() for route in routes}
-    for number in range(count):
-        instance = draw(number, seed)
-        best = _try(instance, ORACLE)
-        for route in routes:
-            if route in LINEAR_ONLY and "shannon" in instance.traits:
-                continue
-            begin = time.perf_counter()
-            found = _try(instance, route)
-            tallies[route].seconds += time.perf_counter() - begin
-            _compare(instance, best, found, tallies[route])
+    work = Parallel(n_jobs=jobs, return_as="generator_unordered")
+    for done, one in enumerate(work(delayed(run_one)(number, seed, routes) for number in range(count)), start=1):
+        for route, tally in one.items():
+            tallies[route].add(tally)
+        if on_done is not None:
+            on_done(done)
+    return tallies
+
+
+def run_one(number: int, seed: int, routes: Sequence[str]) -> dict[str, Tally]:
+    """Solve one instance by every route that takes it."""
+    instance = draw(number, seed)
+    best = _try(instance, ORACLE)
+    tallies = {}
+    for route in routes:
+        if route in LINEAR_ONLY and "shannon" in instance.traits:
+            continue
+        begin = time.perf_counter()
+        found = _try(instance, route)
+        tallies[route] = Tally(seconds=time.perf_counter() - begin)
+        _compare(instance, best, found, tallies[route])
     return tallies
 
 
@@ -96,9 +123,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="instances solved at a time, each in a process")
     parser.add_argument("--routes", default=",".join(ROUTES))
     args = parser.parse_args()
-    tallies = run(args.count, args.seed, args.routes.split(","))
+    with Progress() as bar:
+        task = bar.add_task("instances", total=args.count)
+        routes = args.routes.split(",")
+        tallies = run(args.count, args.seed, routes, jobs=args.jobs, on_done=lambda n: bar.update(task, completed=n))
     print("route            instances  infeasible  difference  bound excess  violation  closed  verified  seconds")
     for route, t in tallies.items():
         print(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.costs import Costs, program_costs
 from megdt_opt.errors import Infeasible, InvalidInput, ProfileError
+from megdt_opt.image_files import reference_byte
 from megdt_opt.latency import LatencyTerms, latency_terms
 from megdt_opt.mechanisms import Option, Setting, catalogue, program
 from megdt_opt.model_spec import ModelSpec
@@ -24,6 +25,7 @@ from megdt_opt.scenario import Scenario, User
 from megdt_opt.stages import CODECS, PRECISIONS, Compute, Kind, Payload, Send, Stage, is_edge, leaves
 from megdt_opt.timing import TimingProfile
 from megdt_opt.units import show
+from megdt_opt.user_request import request_of
 from megdt_opt.wire import payload_byte
 
 
@@ -76,13 +78,13 @@ class Machines:
                 return leaf.amount * found[end == "high"]
         return leaf.amount * profile.stage_s(leaf.kind, rows=rows, codec=leaf.codec)
 
-    def send_bit(self, leaf: Send) -> float:
-        """Payload of a send stage [bit], as the serialiser makes it."""
+    def send_bit(self, leaf: Send, reference_byte: int | None = None) -> float:
+        """Payload of a send stage [bit], as the serialiser makes it; a coded picture's by its reference [byte]."""
         if leaf.payload is not Payload.IMAGE:
             return 8.0 * payload_byte(leaf.tensors, leaf.precision)
         (picture,) = leaf.tensors
         if leaf.precision != "raw":
-            coded = self.edge.image_byte(leaf.precision)
+            coded = self.edge.image_byte(leaf.precision, reference_byte)
             picture = type(picture)(name=picture.name, shape=(coded,), floating=False)
         return 8.0 * payload_byte((picture,), "fp32")
 
@@ -168,6 +170,23 @@ class OptionTable:
     def program(self, user: int, option: int) -> Stage:
         """Stage program of a user's option."""
         return program(self.options[option], self.setting(user))
+
+    def send_bit(self, leaf: Send, user: int) -> float:
+        """Payload of a send stage of a user's program [bit]."""
+        coded = leaf.payload is Payload.IMAGE and leaf.precision != "raw"
+        return self.machines.send_bit(leaf, self._reference_byte(user, leaf.precision) if coded else None)
+
+    def _reference_byte(self, user: int, codec: str) -> int | None:
+        key = (user, codec)
+        if key not in self._references:
+            model = self.scenario.model
+            known = model == "twin" and request_of(self.scenario.users[user], model)
+            self._references[key] = reference_byte(model, known, codec) if known else None
+        return self._references[key]
+
+    @cached_property
+    def _references(self) -> dict[tuple[int, str], int | None]:
+        return {}
 
     @cached_property
     def _cells(self) -> list[list[_Cell]]:
@@ -285,7 +304,7 @@ class OptionTable:
             terms = latency_terms(
                 stages,
                 compute_s=lambda leaf: self.machines.compute_s(leaf, k),
-                send_bit=self.machines.send_bit,
+                send_bit=lambda leaf: self.send_bit(leaf, k),
                 propagation_s=self.scenario.channel.propagation_s,
             )
         except ProfileError as error:

@@ -326,7 +326,7 @@ def user_plan(
 
     def duration_s(leaf: Compute | Send) -> float:
         if isinstance(leaf, Send):
-            return table.machines.send_bit(leaf) / (down if is_edge(leaf.source) else up) + propagation_s
+            return table.send_bit(leaf, k) / (down if is_edge(leaf.source) else up) + propagation_s
         return table.machines.compute_s(leaf, k) / (share if is_edge(leaf.at) else 1.0)
 
     times = predict(stages, duration_s)

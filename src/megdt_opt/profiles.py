@@ -34,7 +34,7 @@ def find_profile(name: str, known: Mapping[str, TimingProfile] | None = None) ->
         device, _, model = (part.strip() for part in name.removeprefix("published:").partition("/"))
         if not device or not model:
             raise InvalidInput(
-                "profile", name, '"published: DEVICE / MODEL"', "See `megdt-opt show profiles` for the pairs."
+                "profile", name, '"published: DEVICE / MODEL"', "See `megdt-opt show published` for the pairs."
             )
         return published_profile(device, model)
     if name.endswith(".json") or "/" in name:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from megdt_opt.atomic import write_text
+from megdt_opt.image_files import expected_byte
 from megdt_opt.stages import Kind
 from megdt_opt.timing_file import Cell, bundled_path, profile_content, profile_text, read_profile
 from megdt_opt.timing_fit import AffineFit, affine_fit
@@ -76,6 +76,8 @@ class TimingProfile:
         What was timed, with every raw sample [s].
     image_byte_samples : mapping of str to tuple of int
         Sizes of generated pictures in an image codec ("png", "jpeg") [byte].
+    image_reference_byte_samples : mapping of str to tuple of int
+        Sizes of the same requests' reference pictures (`image_files.reference_byte`), where they have one [byte].
     held_out : tuple of Cell
         Cells that were timed beside the others but that no answer and no fit uses: they tell how good
         the fits are (`held_out_errors`).
@@ -92,6 +94,7 @@ class TimingProfile:
     cells: tuple[Cell, ...]
     image_byte_samples: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     held_out: tuple[Cell, ...] = ()
+    image_reference_byte_samples: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("device", "model"):
@@ -123,6 +126,15 @@ class TimingProfile:
                     f"image_byte_samples[{codec!r}]",
                     sizes,
                     "at least one whole number above 0 [byte]",
+                    "Measure the codec on generated pictures.",
+                )
+        for codec, sizes in self.image_reference_byte_samples.items():
+            count = len(self.image_byte_samples.get(codec, ()))
+            if len(sizes) != count or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in sizes):
+                refuse(
+                    f"image_reference_byte_samples[{codec!r}]",
+                    sizes,
+                    f"a whole number above 0 [byte] for each of the {count} generated pictures",
                     "Measure the codec on generated pictures.",
                 )
 
@@ -172,6 +184,7 @@ class TimingProfile:
             provenance=self.provenance,
             cells=self.cells,
             image_byte_samples=self.image_byte_samples,
+            image_reference_byte_samples=self.image_reference_byte_samples,
             held_out=self.held_out,
         )
 
@@ -357,8 +370,15 @@ class TimingProfile:
             self._fits[(kind, codec, "rows")] = found
         return found
 
-    def image_byte(self, codec: str) -> int:
-        """Median size of a generated picture in a codec [byte]; "raw" follows from the picture's shape.
+    def image_byte(self, codec: str, reference_byte: int | None = None) -> int:
+        """Expected size of a generated picture in a codec [byte]; "raw" follows from the picture's shape.
+
+        Parameters
+        ----------
+        codec : str
+            "raw", "png" or "jpeg".
+        reference_byte : int, optional
+            Size of the request's reference picture in the codec [byte]; without it the median is given.
 
         Raises
         ------
@@ -378,7 +398,7 @@ class TimingProfile:
                 f"one of {('raw', *sorted(self.image_byte_samples))}",
                 "Measure the codec on generated pictures; its size is an input, never an assumption.",
             )
-        return round(statistics.median(sizes))
+        return expected_byte(sizes, self.image_reference_byte_samples.get(codec, ()), reference_byte)
 
     def held_out_errors(self) -> tuple[HeldOutError, ...]:
         """Prediction against measurement of every held-out cell, in the order they were listed."""

@@ -187,6 +187,7 @@ def profile_text(
     provenance: Provenance,
     cells: tuple[Cell, ...],
     image_byte_samples: Mapping[str, tuple[int, ...]],
+    image_reference_byte_samples: Mapping[str, tuple[int, ...]],
     held_out: tuple[Cell, ...],
 ) -> str:
     """Text of a profile file."""
@@ -198,6 +199,10 @@ def profile_text(
         "provenance": provenance.to_dict(),
         "image_byte_samples": {codec: list(sizes) for codec, sizes in sorted(image_byte_samples.items())},
     }
+    if image_reference_byte_samples:
+        head["image_reference_byte_samples"] = {
+            codec: list(sizes) for codec, sizes in sorted(image_reference_byte_samples.items())
+        }
     return _dump(head, {"cells": cells, "held_out": held_out})
 
 
@@ -236,17 +241,26 @@ def profile_content(data: object) -> dict[str, Any]:
             "Measure again, or use the package's matching version.",
         )
     provenance = Provenance.from_dict(data.get("provenance"))
-    sizes = data.get("image_byte_samples", {})
-    if not isinstance(sizes, dict) or any(not isinstance(v, list) for v in sizes.values()):
-        refuse("image_byte_samples", sizes, "an object of lists [byte]", _MEASURE_AGAIN)
     return {
         "device": data.get("device", ""),
         "model": data.get("model", ""),
         "provenance": provenance,
         "cells": _read_cells("cells", data.get("cells")),
         "held_out": _read_cells("held_out", data.get("held_out", [])),
-        "image_byte_samples": {str(codec): tuple(values) for codec, values in sizes.items()},
+        **{
+            name: _read_sizes(name, data.get(name, {}))
+            for name in ("image_byte_samples", "image_reference_byte_samples")
+        },
     }
+
+
+_SIZES = ("image_byte_samples", "image_reference_byte_samples")
+
+
+def _read_sizes(name: str, sizes: object) -> dict[str, tuple[int, ...]]:
+    if not isinstance(sizes, dict) or any(not isinstance(v, list) for v in sizes.values()):
+        refuse(name, sizes, "an object of lists [byte]", _MEASURE_AGAIN)
+    return {str(codec): tuple(values) for codec, values in sizes.items()}
 
 
 def _read_cells(name: str, data: object) -> tuple[Cell, ...]:

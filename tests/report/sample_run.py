@@ -119,7 +119,7 @@ def execution_of(made: Plan, *, seed: int = 1, error: float = 0.004, late: bool 
     """Every stage as predicted times (1 + noise), in program order, with one overrun of the last user."""
     rng = np.random.default_rng(seed)
     rows: list[StageRow] = []
-    for user in made.users:
+    for k, user in enumerate(made.users):
         stretch = 1 + abs(rng.normal(0, error))
         for index, (leaf, time) in enumerate(zip(leaves(user.program), user.stages, strict=True)):
             start_s = time.start_s * stretch
@@ -139,7 +139,7 @@ def execution_of(made: Plan, *, seed: int = 1, error: float = 0.004, late: bool 
                     busy_s=0.0 if sends else time.duration_s / 20,
                     waiting_s=0.0004,
                     serialise_s=0.0003 if sends else 0.0,
-                    payload_byte=int(made.table.machines.send_bit(leaf) / 8) if isinstance(leaf, Send) else 0,
+                    payload_byte=int(made.table.send_bit(leaf, k) / 8) if isinstance(leaf, Send) else 0,
                 )
             )
     if late:

@@ -15,6 +15,7 @@ from megdt_opt.calibration.jobs import CODECS, Jobs, default_rows
 from megdt_opt.errors import InvalidInput
 from megdt_opt.execution.codec import compress
 from megdt_opt.execution.model import SplitModel
+from megdt_opt.image_files import reference_byte
 from megdt_opt.stages import Kind
 from megdt_opt.timing import Provenance, TimingProfile
 from megdt_opt.timing_provenance import utc_now
@@ -22,7 +23,7 @@ from megdt_opt.timing_provenance import utc_now
 Batches = Sequence[int] | Mapping[Kind | str, Sequence[int]]
 """Batch sizes for every stage, or for each stage; a stage that a mapping leaves out is timed at batch 1."""
 
-_PICTURES = 8
+_PICTURES = 16
 _CODED = (Kind.COMPRESS, Kind.DECOMPRESS)
 _ALONE = (Kind.FUSE, *_CODED)  # run on a device for one picture, never in a batch
 
@@ -160,6 +161,7 @@ def calibrate(
         cells=tuple(cells[: len(listed)]),
         held_out=tuple(cells[len(listed) :]),
         image_byte_samples={codec: _sizes(shown, codec) for codec in CODECS} if coded else {},
+        image_reference_byte_samples=_reference_sizes(spec.name, asked[:_PICTURES]) if coded else {},
     )
 
 
@@ -226,6 +228,16 @@ def _batches(batches: Batches, kind: Kind) -> tuple[int, ...]:
 
 def _sizes(shown: Sequence[Tensor], codec: str) -> tuple[int, ...]:
     return tuple(int(compress(picture, codec).numel()) for picture in shown)
+
+
+def _reference_sizes(model: str, asked: Sequence[Mapping[str, Tensor]]) -> dict[str, tuple[int, ...]]:
+    """Sizes of the requests' reference pictures by codec; empty where they have none [byte]."""
+    found: dict[str, tuple[int, ...]] = {}
+    for codec in CODECS:
+        sizes = [reference_byte(model, {n: t.cpu().numpy() for n, t in one.items()}, codec) for one in asked]
+        if None not in sizes:
+            found[codec] = tuple(n for n in sizes if n is not None)
+    return found
 
 
 def _check_count(field: str, value: object) -> None:

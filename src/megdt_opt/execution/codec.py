@@ -10,9 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from megdt_opt.errors import InvalidInput, MalformedMessage
-
-JPEG_QUALITY = 90
-"""Quality of the JPEG encoder, 1 to 95."""
+from megdt_opt.image_files import encode
 
 
 def compress(pixels: Tensor, codec: str) -> Tensor:
@@ -30,14 +28,9 @@ def compress(pixels: Tensor, codec: str) -> Tensor:
     Tensor
         The file's bytes, uint8 (length,).
     """
-    if codec not in ("png", "jpeg"):
-        raise InvalidInput("codec", codec, "'png' or 'jpeg'", "A raw picture needs no compress stage.")
     if pixels.dim() != 4 or pixels.shape[0] != 1:
         raise InvalidInput("pixels", tuple(pixels.shape), "shape (1, rows, columns, 3)", "Encode one by one.")
-    target = io.BytesIO()
-    extra = {"quality": JPEG_QUALITY} if codec == "jpeg" else {}
-    Image.fromarray(pixels[0].numpy()).save(target, format=codec.upper(), **extra)
-    return torch.frombuffer(bytearray(target.getvalue()), dtype=torch.uint8)
+    return torch.frombuffer(bytearray(encode(pixels[0].numpy(), codec)), dtype=torch.uint8)
 
 
 def decompress(data: Tensor, shape: tuple[int, int, int]) -> Tensor:
