@@ -28,6 +28,9 @@ from megdt_opt.execution.cluster import Cluster
 from megdt_opt.mechanisms import MECHANISMS
 from megdt_opt.raw_check import raw_check
 
+RAW_RUNS = 5
+"""Runs of each raw program, each between two re-calibrations [1]."""
+
 
 def percentiles(values: list[float]) -> dict[str, float]:
     """Median, 95th percentile and worst of absolute values."""
@@ -84,7 +87,7 @@ def raw(count: int, profile: TimingProfile, cluster: Cluster) -> list[dict[str, 
         base["edge"]["stretch"] = 1.0
         base["users"][0]["device"]["stretch"] = 1.0
         made = plan(Scenario(**base), {"here": profile}, compare=False)
-        found = raw_check(made.table, made.users[0], cluster=cluster)
+        found = raw_check(made.table, made.users[0], runs=RAW_RUNS, cluster=cluster)
         rows.append(found.to_dict())
         print(number, found.option, {k: round(v, 4) for k, v in rows[-1].items() if isinstance(v, float)}, flush=True)
     return rows

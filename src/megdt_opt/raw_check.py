@@ -36,7 +36,7 @@ _Key = tuple[str, str, tuple[int, int] | None]
 
 @dataclass(frozen=True, kw_only=True)
 class RawCheck:
-    """One raw run of one user, sandwiched between re-calibrations.
+    """Raw runs of one user, each between two re-calibrations.
 
     Parameters
     ----------
@@ -45,9 +45,11 @@ class RawCheck:
     profile_s : float
         End-to-end prediction from the profile [s].
     before_s, after_s : float
-        The same from the re-calibration before and after the run [s].
+        The same from the re-calibrations before and after each run, mean over the runs [s].
     measured_s : float
-        Measured end to end [s].
+        Measured end to end, mean over the runs [s].
+    runs_s : tuple of float
+        Each run's measured time [s].
     """
 
     user: str
@@ -56,6 +58,7 @@ class RawCheck:
     before_s: float
     after_s: float
     measured_s: float
+    runs_s: tuple[float, ...] = ()
 
     @property
     def around_s(self) -> float:
@@ -86,8 +89,10 @@ class RawCheck:
         }
 
 
-def raw_check(table: OptionTable, user: UserPlan, *, samples: int = 10, cluster: Cluster | None = None) -> RawCheck:
-    """Execute one user's program in raw mode, with a re-calibration before and after.
+def raw_check(
+    table: OptionTable, user: UserPlan, *, samples: int = 10, runs: int = 1, cluster: Cluster | None = None
+) -> RawCheck:
+    """Execute one user's program in raw mode, with a re-calibration before and after each run.
 
     Parameters
     ----------
@@ -97,6 +102,8 @@ def raw_check(table: OptionTable, user: UserPlan, *, samples: int = 10, cluster:
         What that user runs.
     samples : int
         Samples of each stage in each re-calibration [1].
+    runs : int
+        How often the program is run; one run's time moves with the machine by some per cent [1].
     cluster : Cluster, optional
         Processes that run already.
 
@@ -112,17 +119,21 @@ def raw_check(table: OptionTable, user: UserPlan, *, samples: int = 10, cluster:
         raise InvalidInput("stretch", machines.edge.stretch, "1 in a raw check", "A raw run cannot emulate slowness.")
     if cluster is None:
         with cluster_of(table) as own:
-            return raw_check(table, user, samples=samples, cluster=own)
-    before = _recalibrate(table, user, cluster, samples)
-    done = cluster.run(user_runs(table, [user]), run_options(table, user.latency_s, "raw"))
-    after = _recalibrate(table, user, cluster, samples)
+            return raw_check(table, user, samples=samples, runs=runs, cluster=own)
+    around_s = [_end_s(table, user, _recalibrate(table, user, cluster, samples))]
+    measured_s = []
+    for _ in range(runs):
+        done = cluster.run(user_runs(table, [user]), run_options(table, user.latency_s, "raw"))
+        measured_s.append(done.measured_s[user.name])
+        around_s.append(_end_s(table, user, _recalibrate(table, user, cluster, samples)))
     return RawCheck(
         user=user.name,
         option=user.option.name,
         profile_s=user.latency_s,
-        before_s=_end_s(table, user, before),
-        after_s=_end_s(table, user, after),
-        measured_s=done.measured_s[user.name],
+        before_s=float(np.mean(around_s[:-1])),
+        after_s=float(np.mean(around_s[1:])),
+        measured_s=float(np.mean(measured_s)),
+        runs_s=tuple(measured_s),
     )
 
 
