@@ -14,54 +14,25 @@ logarithms bracketed outward up to K * O = 10,000, in floats with outward margin
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from megdt_opt.atomic import write_text
+from megdt_opt.certificate_tree import Node, flat, whole
 from megdt_opt.errors import InvalidInput
 
 if TYPE_CHECKING:
     from megdt_opt.problem import AllocationProblem
     from megdt_opt.solving.resources import Resources
 
-FORMAT = "megdt-opt certificate 1"
+FORMAT = "megdt-opt certificate 2"
 EXACT_SIZE = 10_000
 """K * O up to which `verify` is exact."""
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """End of the tree.
-
-    Parameters
-    ----------
-    prices : tuple of float
-        Of the scaled uplink, edge and downlink budgets [s for "sum", 1 for "max"].
-    """
-
-    prices: tuple[float, ...]
-
-
-@dataclass
-class Branch:
-    """Split of one user's options.
-
-    Parameters
-    ----------
-    user : int
-    groups : tuple of tuple of int
-        Options of each child; together the options that the user has here.
-    children : list of Branch or Leaf
-    """
-
-    user: int
-    groups: tuple[tuple[int, ...], ...]
-    children: list[Branch | Leaf] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -99,17 +70,21 @@ class Certificate:
         "max" or "sum".
     bound_s : float
         The bound [s].
-    tree : Branch or Leaf
+    source : Branch or Leaf, or callable
+        The tree, or what makes it when it is asked for: writing a large tree down takes longer than finding it.
     """
 
     objective: str
     bound_s: float
-    tree: Branch | Leaf
+    source: Node | Callable[[], Node]
+
+    @cached_property
+    def tree(self) -> Node:
+        """The branch tree."""
+        return self.source() if callable(self.source) else self.source
 
     @classmethod
-    def seal(
-        cls, problem: AllocationProblem, resources: Resources, tree: Branch | Leaf, target_s: float
-    ) -> Certificate:
+    def seal(cls, problem: AllocationProblem, resources: Resources, tree: Node, target_s: float) -> Certificate:
         """Work out the bound that a tree proves, at most `target_s` for "max", with a margin for rounding."""
         from megdt_opt.certificate_check import provable_bound_s
 
@@ -136,7 +111,7 @@ class Certificate:
             "format": FORMAT,
             "objective": self.objective,
             "bound_s": self.bound_s,
-            "tree": _plain(self.tree),
+            "nodes": flat(self.tree),
         }
 
     @classmethod
@@ -154,8 +129,8 @@ class Certificate:
             bound = float(data["bound_s"])
             if not np.isfinite(bound):
                 raise ValueError("bound_s")
-            return cls(str(data["objective"]), bound, _tree(data["tree"]))
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            return cls(str(data["objective"]), bound, whole(data["nodes"]))
+        except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput("certificate", "its contents", f"the format {FORMAT!r}", f"Mend: {error}.") from None
 
     def save(self, path: str | Path) -> None:
@@ -170,52 +145,3 @@ class Certificate:
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise InvalidInput("certificate file", str(path), "a whole JSON file", f"{error}.") from None
         return cls.from_dict(data)
-
-
-def masks(tree: Branch | Leaf, mask: NDArray[np.bool_]) -> Iterator[tuple[Leaf, NDArray[np.bool_]]]:
-    """Leaves with the options that each user has there, (K, O); depth first.
-
-    Raises
-    ------
-    ValueError
-        Where the groups of a branch do not partition the user's options.
-    """
-    stack = [(tree, mask)]
-    while stack:
-        node, here = stack.pop()
-        if isinstance(node, Leaf):
-            yield node, here
-            continue
-        if not 0 <= node.user < here.shape[0] or len(node.groups) != len(node.children):
-            raise ValueError("a branch names a user that is not there, or lacks a child")
-        listed = [o for group in node.groups for o in group]
-        # groups may name closed options too; what counts is that each open one is in exactly one group
-        if len(listed) != len(set(listed)) or not set(np.flatnonzero(here[node.user])) <= set(listed):
-            raise ValueError(f"the groups of user {node.user} do not partition its options")
-        for group, child in zip(node.groups, node.children, strict=True):
-            part = np.zeros(here.shape[1], bool)
-            part[list(group)] = True
-            below = here.copy()
-            below[node.user] &= part
-            if below[node.user].any():
-                stack.append((child, below))
-
-
-def _plain(tree: Branch | Leaf) -> Any:
-    if isinstance(tree, Leaf):
-        return {"prices": list(tree.prices)}
-    return {
-        "user": tree.user,
-        "groups": [list(g) for g in tree.groups],
-        "children": [_plain(c) for c in tree.children],
-    }
-
-
-def _tree(data: Any) -> Branch | Leaf:
-    if "prices" in data:
-        prices = tuple(float(p) for p in data["prices"])
-        if len(prices) != 3 or not all(np.isfinite(p) and p >= 0 for p in prices):
-            raise ValueError("prices")
-        return Leaf(prices)
-    groups = tuple(tuple(int(o) for o in g) for g in data["groups"])
-    return Branch(int(data["user"]), groups, [_tree(c) for c in data["children"]])

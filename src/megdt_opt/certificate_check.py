@@ -7,7 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from megdt_opt.certificate import Branch, Certificate, Leaf, Verdict, masks
+from megdt_opt.certificate import Certificate, Verdict
+from megdt_opt.certificate_tree import Branch, Leaf, masks
 from megdt_opt.exact import LN2, log_bracket, sqrt_below
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving.priced import priced

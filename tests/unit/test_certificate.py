@@ -18,6 +18,7 @@ from random_problems import draw
 
 from megdt_opt import InvalidInput, solve
 from megdt_opt.certificate import Certificate
+from megdt_opt.certificate_tree import Branch, Leaf
 from megdt_opt.exact import log_bracket, sqrt_below
 
 NUMBERS = (0, 1, 2, 3)
@@ -61,10 +62,8 @@ def test_survives_saving(tmp_path: Path) -> None:
     assert again.verify(problem).holds
 
 
-def _leaf(tree: dict[str, Any]) -> dict[str, Any]:
-    while "prices" not in tree:
-        tree = tree["children"][0]
-    return tree
+def _leaf(nodes: list[dict[str, Any]]) -> dict[str, Any]:
+    return next(node for node in nodes if "prices" in node)
 
 
 def _raise_bound(data: dict[str, Any]) -> None:
@@ -72,14 +71,14 @@ def _raise_bound(data: dict[str, Any]) -> None:
 
 
 def _lower_prices(data: dict[str, Any]) -> None:
-    leaf = _leaf(data["tree"])
+    leaf = _leaf(data["nodes"])
     leaf["prices"] = [p * 0.5 if data["objective"] == "sum" else p for p in leaf["prices"]]
     if data["objective"] == "max":
         leaf["prices"] = [1e-6, 1.0, 1e-6] if leaf["prices"][1] < 0.5 else [1.0, 1e-6, 1e-6]
 
 
 def _raise_prices(data: dict[str, Any]) -> None:
-    leaf = _leaf(data["tree"])
+    leaf = _leaf(data["nodes"])
     leaf["prices"] = [p * 1.5 + (1e-3 if i == 0 else 0) for i, p in enumerate(leaf["prices"])]
     if data["objective"] == "max":
         leaf["prices"][2] += 10.0
@@ -102,13 +101,13 @@ def test_a_missing_option_is_rejected() -> None:
         certificate = solve(problem).certificate
         assert certificate is not None
         data = certificate.to_dict()
-        if "groups" not in data["tree"]:
+        if "groups" not in data["nodes"][0]:
             continue
         broken = copy.deepcopy(data)
-        broken["tree"]["groups"][0] = broken["tree"]["groups"][0][1:]
+        broken["nodes"][0]["groups"][0] = broken["nodes"][0]["groups"][0][1:]
         assert "partition" in Certificate.from_dict(broken).verify(problem).reason
         twice = copy.deepcopy(data)
-        twice["tree"]["groups"][0].append(twice["tree"]["groups"][1][0])
+        twice["nodes"][0]["groups"][0].append(twice["nodes"][0]["groups"][1][0])
         assert "partition" in Certificate.from_dict(twice).verify(problem).reason
         return
     pytest.fail("no instance needed a branch")
@@ -123,7 +122,32 @@ def test_another_problem_is_rejected() -> None:
     assert not certificate.verify(replace(problem, objective="max")).holds
 
 
-@pytest.mark.parametrize("text", ["", "{", "{}", '{"format": "other"}', '{"format": "megdt-opt certificate 1"}'])
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [],
+        [{"user": 0, "groups": [[0], [1]]}],
+        [{"prices": [1, 1, 1]}, {"prices": [1, 1, 1]}],
+        [{"user": 0, "groups": []}],
+        [{"user": 0}],
+        3,
+    ],
+)
+def test_broken_trees_are_refused(nodes: Any) -> None:
+    with pytest.raises(InvalidInput):
+        Certificate.from_dict({"format": "megdt-opt certificate 2", "objective": "sum", "bound_s": 1.0, "nodes": nodes})
+
+
+def test_a_deep_tree_is_saved_whole(tmp_path: Path) -> None:
+    tree: Branch | Leaf = Leaf((1.0, 1.0, 1.0))
+    for user in range(5000):
+        tree = Branch(user, ((0,), (1,)), [Leaf((1.0, 1.0, 1.0)), tree])
+    path = tmp_path / "deep.json"
+    Certificate("sum", 1.0, tree).save(path)
+    assert len(Certificate.load(path).to_dict()["nodes"]) == 10_001
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"format": "other"}', '{"format": "megdt-opt certificate 2"}'])
 def test_broken_files(tmp_path: Path, text: str) -> None:
     path = tmp_path / "proof.json"
     path.write_text(text)
@@ -133,10 +157,10 @@ def test_broken_files(tmp_path: Path, text: str) -> None:
 
 def test_negative_prices_are_refused() -> None:
     data = {
-        "format": "megdt-opt certificate 1",
+        "format": "megdt-opt certificate 2",
         "objective": "sum",
         "bound_s": 1.0,
-        "tree": {"prices": [-1, 0, 0]},
+        "nodes": [{"prices": [-1, 0, 0]}],
     }
     with pytest.raises(InvalidInput):
         Certificate.from_dict(json.loads(json.dumps(data)))

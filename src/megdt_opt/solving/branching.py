@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.certificate import Branch, Certificate, Leaf
+from megdt_opt.certificate import Certificate
+from megdt_opt.certificate_tree import Branch, Leaf
 from megdt_opt.errors import InvalidInput
 from megdt_opt.explain import no_option, not_together
 from megdt_opt.problem import AllocationProblem
+from megdt_opt.solving import compiled
+from megdt_opt.solving.closed import Closed
 from megdt_opt.solving.incumbent import Incumbent
 from megdt_opt.solving.pool import Mask, Pool
 from megdt_opt.solving.resources import Array, Resources
@@ -34,28 +37,6 @@ class _Node:
     tree: Branch | Leaf | None = None
     parent: Branch | None = None
     place: int = 0
-
-
-@dataclass
-class Closed:
-    """What the search proved.
-
-    Parameters
-    ----------
-    incumbent : Incumbent
-        The best allocation.
-    bound : float
-        Certified lower bound of the objective [s].
-    certificate : Certificate
-    nodes, passes : int
-        Nodes of the tree and price vectors tried [1].
-    """
-
-    incumbent: Incumbent
-    bound: float
-    certificate: Certificate
-    nodes: int
-    passes: int
 
 
 @dataclass
@@ -147,6 +128,8 @@ def close(problem: AllocationProblem, resources: Resources, *, gap: float, time_
     if not resources.open.any(axis=1).all():
         raise no_option(problem, resources)
     deadline = np.inf if time_limit_s is None else time.monotonic() + time_limit_s
+    if compiled.usable(problem):
+        return compiled.close(problem, resources, gap=max(0.95 * gap, _LEAST_GAP), deadline=deadline)
     incumbent = Incumbent(problem, resources)
     incumbent.start()
     if not np.isfinite(incumbent.objective):

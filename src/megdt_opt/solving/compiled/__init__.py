@@ -1,0 +1,42 @@
+"""The price method in compiled code. Nothing here loads numba before it is used.
+
+Compiling takes about a minute once; the code is then kept on disk and loads in a fraction of a second. So that a first
+call never waits, small problems are solved in NumPy (`megdt_opt.solving.branching`) until the compiled code is there.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from megdt_opt.problem import AllocationProblem
+    from megdt_opt.solving.closed import Closed
+    from megdt_opt.solving.resources import Resources
+
+SMALL = 64
+"""Users times options up to which NumPy is not slower than loading the compiled code [1]."""
+
+WAITS = 1500
+"""Users times options above which compiling pays for itself in one call [1]."""
+
+_DRIVER = "megdt_opt.solving.compiled.driver"
+
+
+def usable(problem: AllocationProblem) -> bool:
+    """Whether to solve a problem in compiled code."""
+    size = problem.users * problem.options
+    if _DRIVER in sys.modules or size > WAITS:
+        return True
+    if size <= SMALL:
+        return False
+    from megdt_opt.solving.compiled.folder import compiled_before
+
+    return compiled_before()
+
+
+def close(problem: AllocationProblem, resources: Resources, *, gap: float, deadline: float) -> Closed:
+    """As `branching.close`, in compiled code."""
+    from megdt_opt.solving.compiled.closing import close_compiled
+
+    return close_compiled(problem, resources, gap=gap, deadline=deadline)

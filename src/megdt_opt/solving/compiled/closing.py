@@ -1,0 +1,80 @@
+"""The compiled search as the price method calls it: errors, incumbent and certificate."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from megdt_opt.certificate import Certificate
+from megdt_opt.certificate_tree import Branch, Leaf, Node
+from megdt_opt.errors import SolverFailure
+from megdt_opt.explain import not_together
+from megdt_opt.problem import AllocationProblem
+from megdt_opt.solving.closed import Closed
+from megdt_opt.solving.compiled.driver import Searched, search
+from megdt_opt.solving.compiled.folder import mark_compiled
+from megdt_opt.solving.compiled.tree import LISTED, ROWS
+from megdt_opt.solving.incumbent import Incumbent
+from megdt_opt.solving.resources import Resources
+
+
+def close_compiled(problem: AllocationProblem, resources: Resources, *, gap: float, deadline: float) -> Closed:
+    """Minimise "max" or "sum" and prove it; see `branching.close` for parameters and errors."""
+    incumbent = Incumbent(problem, resources)
+    found = search(problem, resources, gap=gap, deadline=deadline)
+    if found is None:
+        # no simple rule keeps the limits: the set with the least lateness does, if any does
+        incumbent.start()
+        if not np.isfinite(incumbent.objective):
+            raise not_together(problem, resources)
+        found = search(problem, resources, gap=gap, deadline=deadline, first=incumbent.option.astype(np.int32))
+    if found is None:
+        raise not_together(problem, resources)
+    mark_compiled()
+    incumbent.objective = found.objective
+    incumbent.option, incumbent.x = found.option.astype(np.int64), found.x
+    if found.whole:
+        # every leaf was proven by a margin far above rounding
+        certificate = Certificate(problem.objective, found.target, lambda: tree_of(found))
+    else:
+        certificate = Certificate.seal(problem, resources, tree_of(found), found.target)
+    return Closed(
+        incumbent=incumbent,
+        bound=min(certificate.bound_s, found.objective),
+        certificate=certificate,
+        nodes=found.nodes,
+        passes=found.passes,
+    )
+
+
+def tree_of(found: Searched) -> Node:
+    """The branch tree in plain objects; dominated options go with those that dominate them."""
+    users, options = found.head.shape
+    followers: list[dict[int, list[int]]] = [{} for _ in range(users)]
+    for k, o in zip(*np.nonzero((found.head >= 0) & (found.head != np.arange(options))), strict=True):
+        followers[k].setdefault(int(found.head[k, o]), []).append(int(o))
+    tree = found.tree
+    top: Node | None = None
+    waiting: list[Branch] = []
+    place = 0
+    listed = tree.listed[: tree.counts[LISTED]].tolist()
+    for user, first, second in tree.rows[: tree.counts[ROWS]].tolist():
+        node: Node
+        if user < 0:
+            node = Leaf(tuple(float(p) for p in tree.prices[first]))
+        else:
+            groups = (listed[place : place + first], listed[place + first : place + first + second])
+            place += first + second
+            more = followers[user]
+            node = Branch(user, tuple(tuple([*g, *(f for o in g for f in more.get(o, ()))]) for g in groups))
+        if top is None:
+            top = node
+        else:
+            parent = waiting[-1]
+            parent.children.append(node)
+            if len(parent.children) == 2:
+                waiting.pop()
+        if isinstance(node, Branch):
+            waiting.append(node)
+    if top is None or waiting:
+        raise SolverFailure("the search ended within its tree")
+    return top

@@ -1,0 +1,197 @@
+"""From an `AllocationProblem` to the compiled search and back."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from megdt_opt.problem import AllocationProblem
+from megdt_opt.solving.compiled.bounding import new_cuts
+from megdt_opt.solving.compiled.kernels import HUGE, MAX, SUM, F, Terms
+from megdt_opt.solving.compiled.rooting import first_sets, root
+from megdt_opt.solving.compiled.starting import Option, gather, offer, positions
+from megdt_opt.solving.compiled.tree import (
+    CUT_SHORT,
+    DONE,
+    LOOSE,
+    NODES,
+    PASSES,
+    ROOM,
+    ROWS,
+    Tree,
+    grow,
+)  # fmt: skip
+from megdt_opt.solving.resources import Resources
+
+_BUDGET = 500
+_POOL = 6
+_MOST_ROWS = 20_000_000
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What the compiled search found.
+
+    Parameters
+    ----------
+    option : array of int, (K,)
+    x : array, (3, K)
+        Scaled shares [1].
+    objective, target : float
+        Best objective, and what every leaf proves to be out of reach [s].
+    head : array of int, (K, O)
+        Dominating option of each; -1 where it is closed.
+    tree : Tree
+    whole : bool
+        Whether every leaf proves the target.
+    nodes, passes : int
+    """
+
+    option: Option
+    x: F
+    objective: float
+    target: float
+    head: Option
+    tree: Tree
+    whole: bool
+    nodes: int
+    passes: int
+
+
+def terms_of(problem: AllocationProblem, resources: Resources) -> tuple[Terms, Option, np.ndarray]:
+    """Compact terms of a problem, the dominating options (K, O), and how many options each user has left (K,)."""
+    users, options = problem.users, problem.options
+    scale, gamma = np.empty((users, 3)), np.full((users, 2), np.inf)
+    with np.errstate(divide="ignore", over="ignore"):
+        for place, column, side in ((0, 0, "uplink"), (2, 1, "downlink")):
+            budget = getattr(problem, f"{side}_hz")
+            efficiency, snr = getattr(problem, f"{side}_efficiency"), getattr(problem, f"{side}_snr_hz")
+            if snr is not None:
+                scale[:, place] = np.log(2.0) / budget if budget > 0 else np.inf
+                gamma[:, column] = snr / budget if budget > 0 else 0.0
+            elif efficiency is not None:
+                scale[:, place] = 1.0 / (efficiency * budget)
+            else:
+                scale[:, place] = 0.0
+        scale[:, 1] = 1.0 / problem.edge_capacity if problem.edge_capacity > 0 else np.inf
+    has_branch, has_least = not problem.sequential, problem.uplink_airtime_max_s is not None
+    none = np.zeros((1, 1))
+    least = none
+    if has_least:
+        least = np.ascontiguousarray(resources.lo[0])
+    limit = np.array(problem.hard_deadline_s, dtype=np.float64)
+    cap = np.minimum(problem.share_caps / problem.edge_capacity, 1.0) if problem.edge_capacity > 0 else np.ones(users)
+    shape = (users, options)
+    out = [np.empty(shape) for _ in range(4)]
+    out_branch = np.empty(shape) if has_branch else none.copy()
+    out_least = np.empty(shape) if has_least else none.copy()
+    ids, head = np.empty(shape, np.int32), np.empty(shape, np.int32)
+    end = np.zeros(users, np.int64)
+    raw = [
+        np.ascontiguousarray(v)
+        for v in (problem.fixed_s, problem.uplink_bit, problem.edge_work_s, problem.downlink_bit)
+    ]
+    branch = np.ascontiguousarray(problem.branch_s) if has_branch else none
+    gather(
+        raw[0], branch, raw[1], raw[2], raw[3], least, np.ascontiguousarray(problem.allowed_mask), scale, gamma,
+        has_branch, has_least, out[0], out_branch, out[1], out[2], out[3], out_least, ids, head, end,
+    )  # fmt: skip
+    plain = not (has_branch or has_least or np.isfinite(limit).any() or np.isfinite(gamma).any())
+    terms = Terms(
+        fixed=out[0], branch=out_branch, up=out[1], edge=out[2], down=out[3], least=out_least, ids=ids, gamma=gamma,
+        cap=np.ascontiguousarray(cap, dtype=np.float64), weight=np.ascontiguousarray(problem.weights),
+        limit=limit, plain=plain, has_branch=has_branch, has_least=has_least,
+    )  # fmt: skip
+    return terms, head, end
+
+
+def search(
+    problem: AllocationProblem, resources: Resources, *, gap: float, deadline: float, first: Option | None = None
+) -> Searched | None:
+    """Search the whole tree; None where no simple rule keeps the limits and no `first` option set is given.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+        With objective "max" or "sum", every user with an open option.
+    resources : Resources
+        The problem, scaled.
+    gap : float
+        Relative gap to prove [1].
+    deadline : float
+        `time.monotonic()` after which the tree is cut short [s].
+    first : array of int, (K,), optional
+        Option set to begin with.
+    """
+    kind = SUM if problem.objective == "sum" else MAX
+    users = problem.users
+    terms, head, end = terms_of(problem, resources)
+    begin = np.zeros(users, np.int64)
+    best, best_ids = np.array([HUGE]), np.zeros(users, np.int32)
+    best_price, best_shares, shares = np.ones(3), np.zeros((3, users)), np.zeros((3, users))
+    cuts, scratch = new_cuts(users), new_cuts(users)
+    pool = np.zeros((_POOL, 3))
+    if first is not None:
+        option, price = np.zeros(users, np.int32), np.ones(3)
+        dominating = np.ascontiguousarray(head[np.arange(users), first])
+        if positions(terms, begin, end, dominating, option):
+            offer(kind, terms, option, price, best, best_ids, best_price, best_shares, shares, scratch, gap)
+    if not first_sets(kind, terms, begin, end, gap, best, best_ids, best_price, best_shares, shares, scratch):
+        return None
+    _, passes = root(kind, terms, begin, end, gap, pool, best, best_ids, best_price, best_shares, shares, cuts, scratch)
+    pool[1:] = best_price
+    if kind == MAX:
+        pool /= np.maximum(pool.sum(axis=1, keepdims=True), 1e-300)
+    tree = _room(int(end.sum()), users)
+    how = DONE + 1
+    while how != DONE:
+        how = grow(
+            kind, terms, begin, end, gap, _BUDGET, tree, pool, best, best_ids, best_price, best_shares, shares, cuts,
+            scratch,
+        )  # fmt: skip
+        if how == ROOM:
+            tree = _more(tree)
+        if time.monotonic() > deadline or tree.counts[ROWS] > _MOST_ROWS:
+            tree.counts[CUT_SHORT] = 1
+    return Searched(
+        option=best_ids,
+        x=best_shares,
+        objective=float(best[0]),
+        target=float(best[0]) * (1.0 - gap),
+        head=head,
+        tree=tree,
+        whole=tree.counts[LOOSE] == 0,
+        nodes=int(tree.counts[NODES]),
+        passes=passes + int(tree.counts[PASSES]),
+    )
+
+
+def _room(listed: int, users: int) -> Tree:
+    return Tree(
+        rows=np.empty((1024 + 8 * users, 3), np.int32),
+        listed=np.empty(4096 + 8 * listed, np.int32),
+        prices=np.empty((256 + 2 * users, 3)),
+        frames=np.empty((256 + 4 * users, 5), np.int64),
+        frame_price=np.empty((256 + 4 * users, 3)),
+        counts=np.zeros(9, np.int64),
+    )
+
+
+def _more(tree: Tree) -> Tree:
+    """The same tree with twice the room."""
+
+    def twice(array: np.ndarray) -> np.ndarray:
+        grown = np.empty((2 * array.shape[0], *array.shape[1:]), array.dtype)
+        grown[: array.shape[0]] = array
+        return grown
+
+    return Tree(
+        rows=twice(tree.rows),
+        listed=twice(tree.listed),
+        prices=twice(tree.prices),
+        frames=twice(tree.frames),
+        frame_price=twice(tree.frame_price),
+        counts=tree.counts,
+    )

@@ -1,0 +1,132 @@
+"""Compiled: the first good set and the first good prices."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from megdt_opt.solving.compiled.bounding import PROVEN, Cuts, raise_bound, raise_level
+from megdt_opt.solving.compiled.jit import kernel
+from megdt_opt.solving.compiled.kernels import HUGE, MAX, F, I, Terms
+from megdt_opt.solving.compiled.starting import Option, lower_level, offer, simple_sets, switch_users
+from megdt_opt.solving.compiled.tree import goal_of
+
+_ROUNDS = 12
+_ROOT_PASSES = 60
+_TRIES = 12
+_SWITCHES = 40
+
+
+@kernel
+def mixed(cuts: Cuts, option: Option) -> bool:
+    """For every user the option that the master's weights lie on most; False where the master has none."""
+    chosen, basis, share = cuts.chosen, cuts.basis, cuts.share
+    if max(basis[0], basis[1], basis[2], basis[3]) < 0:
+        return False
+    for k in range(option.shape[0]):
+        most = -1.0
+        for c in range(4):
+            if basis[c] >= 0:
+                weight = 0.0
+                for d in range(4):
+                    if basis[d] >= 0 and chosen[basis[d], k] == chosen[basis[c], k]:
+                        weight += max(share[d], 0.0)
+                if weight > most:
+                    most = weight
+                    option[k] = chosen[basis[c], k]
+    return True
+
+
+@kernel
+def first_sets(
+    kind: int,
+    terms: Terms,
+    begin: I,
+    end: I,
+    gap: float,
+    best: F,
+    best_ids: Option,
+    best_price: F,
+    best_shares: F,
+    shares: F,
+    scratch: Cuts,
+) -> bool:
+    """Simple rules; False where none of them keeps the limits."""
+    users = begin.shape[0]
+    sets = np.zeros((4, users), np.int32)
+    simple_sets(terms, begin, end, sets)
+    price = np.zeros(3)
+    for s in range(4):
+        price[:] = 1.0
+        if best[0] < HUGE:
+            price[:] = best_price
+        offer(kind, terms, sets[s], price, best, best_ids, best_price, best_shares, shares, scratch, gap)
+    return best[0] < HUGE
+
+
+@kernel
+def root(
+    kind: int,
+    terms: Terms,
+    begin: I,
+    end: I,
+    gap: float,
+    pool: F,
+    best: F,
+    best_ids: Option,
+    best_price: F,
+    best_shares: F,
+    shares: F,
+    cuts: Cuts,
+    scratch: Cuts,
+) -> tuple[float, int]:
+    """Improve the best set by turns of prices and switches; the bound of the whole, and the passes made.
+
+    `pool[0]` gets the best prices.
+    """
+    users = begin.shape[0]
+    price, start = np.zeros(3), np.zeros(3)
+    option = np.empty(users, np.int32)
+    passes, bound = 0, 0.0
+    level = lower_level(terms, begin, end) if kind == MAX else 0.0
+    for _ in range(_ROUNDS):
+        before = best[0]
+        start[:] = best_price
+        target = best[0] * (1.0 - gap)
+        if kind == MAX:
+            total = start[0] + start[1] + start[2]
+            if total > 0.0:
+                start /= total
+            else:
+                start[:] = 1.0 / 3.0
+            level, how, done = raise_level(terms, begin, end, level, target, 1e-10, _ROOT_PASSES, start, price, cuts)
+            bound = level
+        else:
+            bound, how, done = raise_bound(
+                kind, terms, begin, end, 0.0, goal_of(kind, target), 4.0 * best[0], _ROOT_PASSES, start, price, cuts,
+            )  # fmt: skip
+            if how != PROVEN:
+                # short of the goal: the best prices of all tell most about each option
+                bound, how, more = raise_bound(
+                    kind, terms, begin, end, 0.0, HUGE, 4.0 * best[0], _ROOT_PASSES, price.copy(), price, cuts,
+                )  # fmt: skip
+                done += more
+        passes += done
+        pool[0] = price
+        if how == PROVEN:
+            break
+        if mixed(cuts, option):
+            start[:] = price
+            offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap)
+        for c in range(4):
+            if cuts.basis[c] >= 0:
+                option[:] = cuts.chosen[cuts.basis[c]]
+                start[:] = price
+                offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap)
+        for _turn in range(_SWITCHES):
+            if not switch_users(
+                kind, terms, begin, end, gap, _TRIES, best, best_ids, best_price, best_shares, shares, scratch
+            ):
+                break
+        if best[0] >= before * (1.0 - 1e-9):
+            break
+    return bound, passes

@@ -1,0 +1,245 @@
+"""Compiled: which options are worth a look, and good option sets to begin with."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.solving.compiled.bounding import Cuts, best_of_set
+from megdt_opt.solving.compiled.jit import kernel
+from megdt_opt.solving.compiled.kernels import HUGE, MAX, SUM, F, I, Terms, cost_at, load, one_resource
+
+Option = NDArray[np.int32]
+
+
+@kernel
+def gather(
+    fixed: F,
+    branch: F,
+    up: F,
+    edge: F,
+    down: F,
+    least: F,
+    allowed: NDArray[np.bool_],
+    scale: F,
+    gamma: F,
+    has_branch: bool,
+    has_least: bool,
+    out_fixed: F,
+    out_branch: F,
+    out_up: F,
+    out_edge: F,
+    out_down: F,
+    out_least: F,
+    ids: Option,
+    head: Option,
+    end: I,
+) -> None:
+    """Copy the options that are open and not dominated, the fastest alone first.
+
+    An option dominates another that is at least as large in every term. `ids` gets the options' numbers, `head` (K, O)
+    the dominating option of each (itself where there is none, -1 where it is closed), `end` (K,) how many are left.
+    """
+    users, options = fixed.shape
+    for k in range(users):
+        count = 0
+        order = np.argsort(fixed[k])
+        for place in range(options):
+            o = order[place]
+            head[k, o] = -1
+            if not allowed[k, o]:
+                continue
+            closed = False
+            if up[k, o] > 0.0 and not (np.isfinite(scale[k, 0]) and gamma[k, 0] > 0.0):
+                closed = True
+            if edge[k, o] > 0.0 and not np.isfinite(scale[k, 1]):
+                closed = True
+            if down[k, o] > 0.0 and not (np.isfinite(scale[k, 2]) and gamma[k, 1] > 0.0):
+                closed = True
+            if has_least and least[k, o] > 1.0:
+                closed = True
+            if closed:
+                continue
+            mine = branch[k, o] if has_branch else 0.0
+            low = least[k, o] if has_least else 0.0
+            head[k, o] = o
+            for j in range(count):
+                if (
+                    out_fixed[k, j] <= fixed[k, o]
+                    and up[k, ids[k, j]] <= up[k, o]
+                    and edge[k, ids[k, j]] <= edge[k, o]
+                    and down[k, ids[k, j]] <= down[k, o]
+                    and (not has_branch or out_branch[k, j] <= mine)
+                    and (not has_least or out_least[k, j] <= low)
+                ):
+                    head[k, o] = ids[k, j]
+                    break
+            if head[k, o] != o:
+                continue
+            out_fixed[k, count] = fixed[k, o]
+            out_up[k, count] = np.sqrt(up[k, o] * scale[k, 0]) if up[k, o] > 0.0 else 0.0
+            out_edge[k, count] = np.sqrt(edge[k, o] * scale[k, 1]) if edge[k, o] > 0.0 else 0.0
+            out_down[k, count] = np.sqrt(down[k, o] * scale[k, 2]) if down[k, o] > 0.0 else 0.0
+            if has_branch:
+                out_branch[k, count] = mine
+            if has_least:
+                out_least[k, count] = low
+            ids[k, count] = o
+            count += 1
+        end[k] = count
+
+
+@kernel
+def alone_s(terms: Terms, k: int, j: int, crowd: float, a: F) -> float:
+    """Latency of an option where its user has a `crowd`-th of every budget [s]."""
+    branch, _ = load(terms, k, j, a)
+    t = 0.0
+    for i in range(3):
+        if a[i] > 0.0:
+            gamma = np.inf if i == 1 else terms.gamma[k, i // 2]
+            high = min(terms.cap[k], 1.0 / crowd) if i == 1 else 1.0 / crowd
+            _, one, _ = one_resource(0.0, a[i], 1.0, 0.0, high, gamma)
+            t += one
+    return terms.fixed[k, j] + max(branch, t)
+
+
+@kernel
+def simple_sets(terms: Terms, begin: I, end: I, sets: Option) -> None:
+    """Four option sets (4, K): fastest alone, at an equal split, with least demand, and with least airtime."""
+    users = begin.shape[0]
+    a = np.zeros(3)
+    for k in range(users):
+        best = np.full(4, np.inf)
+        for j in range(begin[k], end[k]):
+            split = alone_s(terms, k, j, float(users), a)
+            lone = alone_s(terms, k, j, 1.0, a)
+            low = terms.least[k, j] if terms.has_least else 0.0
+            branch = terms.branch[k, j] if terms.has_branch else 0.0
+            light = terms.fixed[k, j] + branch + 1e6 * (lone - terms.fixed[k, j])
+            scores = (lone, split, light, low * 1e6 * (1.0 + split) + split)
+            for s in range(4):
+                if scores[s] < best[s]:
+                    best[s] = scores[s]
+                    sets[s, k] = j
+
+
+@kernel
+def lower_level(terms: Terms, begin: I, end: I) -> float:
+    """Level below which some user cannot be even alone: a lower bound of "max" [s]."""
+    a = np.zeros(3)
+    level = 0.0
+    for k in range(begin.shape[0]):
+        least = np.inf
+        for j in range(begin[k], end[k]):
+            least = min(least, alone_s(terms, k, j, 1.0, a))
+        level = max(level, terms.weight[k] * least)
+    return level
+
+
+@kernel
+def offer(
+    kind: int,
+    terms: Terms,
+    option: Option,
+    price: F,
+    best: F,
+    best_ids: Option,
+    best_price: F,
+    best_shares: F,
+    shares: F,
+    scratch: Cuts,
+    gap: float,
+) -> bool:
+    """Evaluate an option set by positions; True where it becomes the best. `best` (1,) holds the objective."""
+    found = best_of_set(kind, terms, option, best[0] * (1.0 - 0.01 * gap), price, shares, scratch)
+    if not found < best[0]:
+        return False
+    best[0] = found
+    for k in range(option.shape[0]):
+        best_ids[k] = terms.ids[k, option[k]]
+    best_price[:] = price
+    best_shares[:] = shares
+    return True
+
+
+@kernel
+def positions(terms: Terms, begin: I, end: I, ids: Option, option: Option) -> bool:
+    """Positions of options by number; False where one is not among the ranges."""
+    for k in range(ids.shape[0]):
+        option[k] = -1
+        for j in range(begin[k], end[k]):
+            if terms.ids[k, j] == ids[k]:
+                option[k] = j
+        if option[k] < 0:
+            return False
+    return True
+
+
+@kernel
+def switch_users(
+    kind: int,
+    terms: Terms,
+    begin: I,
+    end: I,
+    gap: float,
+    tries: int,
+    best: F,
+    best_ids: Option,
+    best_price: F,
+    best_shares: F,
+    shares: F,
+    scratch: Cuts,
+) -> bool:
+    """Switch one user of the best set to an option that its prices leave hope for; True where it helped."""
+    users = begin.shape[0]
+    option, trial = np.empty(users, np.int32), np.empty(users, np.int32)
+    a, x, price = np.zeros(3), np.zeros(3), np.zeros(3)
+    if not positions(terms, begin, end, best_ids, option):
+        return False
+    level = best[0] * (1.0 - gap)
+    price[:] = best_price
+    total = 0.0
+    own = np.empty(users)
+    for k in range(users):
+        own[k], _ = cost_at(kind, terms, k, option[k], best[0], price, a, x)
+        total += own[k]
+    slack = best[0] * (1.0 - gap) + price[0] + price[1] + price[2] if kind == SUM else 1.0
+    # the switches with the least lower bound, found anew after each trial: there are few
+    hope = np.full(tries, np.inf)
+    who, what = np.zeros(tries, np.int64), np.zeros(tries, np.int64)
+    for k in range(users):
+        for j in range(begin[k], end[k]):
+            if j == option[k]:
+                continue
+            cost, _ = cost_at(kind, terms, k, j, level if kind == MAX else 0.0, price, a, x)
+            estimate = total - own[k] + cost
+            if estimate < slack and estimate < hope[tries - 1]:
+                p = tries - 1
+                while p > 0 and hope[p - 1] > estimate:
+                    hope[p], who[p], what[p] = hope[p - 1], who[p - 1], what[p - 1]
+                    p -= 1
+                hope[p], who[p], what[p] = estimate, k, j
+    for p in range(tries):
+        if hope[p] == np.inf:
+            break
+        trial[:] = option
+        trial[who[p]] = what[p]
+        price[:] = best_price
+        if offer(kind, terms, trial, price, best, best_ids, best_price, best_shares, shares, scratch, gap):
+            return True
+    return False
+
+
+@kernel
+def reduced_costs(
+    kind: int, terms: Terms, k: int, begin: int, end: int, level: float, price: F, a: F, x: F, out: F
+) -> float:
+    """Costs of a user's options above the cheapest, into `out`; returns the cheapest."""
+    least = HUGE
+    for j in range(begin, end):
+        cost, _ = cost_at(kind, terms, k, j, level, price, a, x)
+        out[j] = cost
+        least = min(least, cost)
+    for j in range(begin, end):
+        out[j] -= least
+    return least

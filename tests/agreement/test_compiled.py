@@ -1,0 +1,83 @@
+"""The price method in compiled code and in NumPy find the same optimum and prove it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from random_problems import draw
+
+from megdt_opt import AllocationProblem, Infeasible, solve
+from megdt_opt.solving import compiled
+from megdt_opt.solving.resources import Resources
+from megdt_opt.tolerances import BOUND, SOLVER
+
+COUNT = 60
+
+
+@pytest.fixture(params=[True, False], ids=["compiled", "numpy"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    monkeypatch.setattr(compiled, "usable", lambda problem: request.param)
+    return bool(request.param)
+
+
+@pytest.mark.slow
+def test_agrees_with_enumeration(path: bool) -> None:
+    seen = set()
+    for number in range(COUNT if path else COUNT // 3):
+        instance = draw(number, seed=31)
+        try:
+            best = solve(instance.problem, "enumerate")
+        except Infeasible:
+            with pytest.raises(Infeasible):
+                solve(instance.problem, "prices")
+            continue
+        found = solve(instance.problem, "prices")
+        where = f"instance {number} ({', '.join(instance.traits)})"
+        assert found.status == "optimal", where
+        assert abs(found.objective_s / best.objective_s - 1) <= SOLVER, where
+        assert found.lower_bound_s <= best.objective_s * (1 + BOUND), where
+        assert found.certificate is not None
+        verdict = found.certificate.verify(instance.problem)
+        assert verdict.holds, f"{where}: {verdict.reason}"
+        seen |= set(instance.traits)
+    if path:
+        assert {"max", "sum", "linear", "shannon", "parallel", "forbidden", "caps", "deadlines", "airtime"} <= seen
+
+
+def _table(users: int, options: int, objective: str, seed: int) -> AllocationProblem:
+    rng = np.random.default_rng([seed, users, options])
+    shape = (users, options)
+    return AllocationProblem(
+        fixed_s=rng.uniform(0, 2, shape),
+        downlink_bit=rng.uniform(1e3, 1e5, shape),
+        uplink_bit=rng.uniform(1e3, 5e4, shape),
+        edge_work_s=rng.uniform(0.1, 2, shape),
+        downlink_hz=2e4 * users,
+        uplink_hz=1.5e4 * users,
+        edge_capacity=max(1.0, users / 8),
+        edge_share_max=np.ones(users),
+        weight=rng.uniform(0.5, 2, users),
+        objective=objective,
+        downlink_efficiency=rng.uniform(1, 5, users),
+        uplink_efficiency=rng.uniform(0.5, 3, users),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["sum", "max"])
+def test_many_options_are_closed_and_proven(objective: str) -> None:
+    problem = _table(40, 32, objective, seed=1)
+    found = solve(problem, "prices")
+    assert found.status == "optimal"
+    assert found.certificate is not None
+    assert found.certificate.verify(problem, exact=True).holds
+
+
+@pytest.mark.slow
+def test_a_cut_short_search_proves_what_it_says() -> None:
+    problem = _table(30, 24, "max", seed=2)
+    loose = compiled.close(problem, Resources.of(problem), gap=1e-9, deadline=0.0)
+    assert loose.bound <= loose.incumbent.objective
+    assert loose.certificate.verify(problem).holds
+    best = solve(problem, "prices", gap=1e-9)
+    assert loose.bound <= best.objective_s * (1 + BOUND)
