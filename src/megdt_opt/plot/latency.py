@@ -92,7 +92,7 @@ def latency_figure(
     with settings():
         figure = new_figure(6.4, 3.9)
         axes = figure.add_subplot()
-        infeasible = False
+        infeasible = 0
         for i, (name, column, rows) in enumerate(drawn):
             found = line(rows, where, column, band)
             style: dict[str, Any] = dict(STYLES[i % len(STYLES)])
@@ -104,7 +104,7 @@ def latency_figure(
                 )
             if column == value:
                 colour = INK if by is None else style["color"]
-                infeasible |= _crosses(axes, rows, where, value, height=0.03 + 0.04 * i, colour=colour)
+                infeasible |= _crosses(axes, rows, where, value, height=0.03 + 0.04 * infeasible, colour=colour)
         lay_out(axes, where)
         axes.set_ylabel(f"{text} [{named.unit}]" if named.unit else text)
         _vertical(axes, main[np.isfinite(main)] / named.factor)
@@ -115,9 +115,7 @@ def latency_figure(
 def _drawn(frame: pd.DataFrame, by: str | None, value: str, baselines: bool) -> list[_Drawn]:
     if by is not None:
         lines = places(frame, by)
-        unit = f" {lines.quantity.unit}" if lines.quantity.unit else ""
-        names = [f"{lines.quantity.name}: {t}{unit if t != 'none' else ''}" for t in lines.labels]
-        return [(name, value, rows_at(frame, by, v)) for name, v in zip(names, lines.values, strict=True)]
+        return [(name, value, rows_at(frame, by, v)) for name, v in zip(lines.names, lines.values, strict=True)]
     drawn: list[_Drawn] = [("plan" if value == "objective_s" else quantity(value).name, value, frame)]
     if baselines and value == "objective_s":
         drawn += [(n, c, frame) for c, n in BASELINES.items() if c in frame and bool(frame[c].notna().any())]
@@ -154,12 +152,12 @@ def _crosses(axes: Axes, rows: pd.DataFrame, where: Places, value: str, *, heigh
     return bool(none)
 
 
-def _legend(figure: Figure, axes: Axes, frame: pd.DataFrame, band: tuple[float, float], infeasible: bool) -> None:
+def _legend(figure: Figure, axes: Axes, frame: pd.DataFrame, band: tuple[float, float], infeasible: int) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles: list[Any]
-    handles, labels = axes.get_legend_handles_labels()
+    handles: list[Any] = list(axes.get_legend_handles_labels()[0])
+    labels = [str(handle.get_label()) for handle in handles]
     top = axes.get_ylim()[1]
     for i, handle in enumerate(handles):
         drawn: NDArray[np.float64] = np.asarray(handle.get_ydata(), dtype=np.float64)

@@ -40,12 +40,15 @@ class Tile:
         The one that most users run, over all seeds; None where no seed has a plan.
     share : float
         Users who run it, as a share of all [1].
+    tie : bool
+        Whether another mechanism has as many users.
     infeasible, rows : int
         Seeds without a plan, and all seeds [1].
     """
 
     mechanism: str | None
     share: float
+    tie: bool
     infeasible: int
     rows: int
 
@@ -56,9 +59,10 @@ def tile(rows: pd.DataFrame) -> Tile:
     total = sum(counts.values())
     missing = int(rows[f"users_{MECHANISMS[0]}"].isna().sum())
     if total == 0:
-        return Tile(mechanism=None, share=0.0, infeasible=missing, rows=len(rows))
+        return Tile(mechanism=None, share=0.0, tie=False, infeasible=missing, rows=len(rows))
     most = max(counts, key=lambda m: counts[m])
-    return Tile(mechanism=most, share=counts[most] / total, infeasible=missing, rows=len(rows))
+    tie = list(counts.values()).count(counts[most]) > 1
+    return Tile(mechanism=most, share=counts[most] / total, tie=tie, infeasible=missing, rows=len(rows))
 
 
 def mechanism_map_figure(frame: pd.DataFrame, x: str, y: str) -> Figure:
@@ -89,7 +93,7 @@ def mechanism_map_figure(frame: pd.DataFrame, x: str, y: str) -> Figure:
     across, up = places(frame, x), places(frame, y)
     with settings():
         columns, lines = len(across.values), len(up.values)
-        figure = new_figure(max(5.4, 1.3 + 0.92 * columns), 1.35 + 0.55 * lines)
+        figure = new_figure(max(5.4, 1.3 + 0.98 * columns), 1.35 + 0.6 * lines)
         axes = figure.add_subplot()
         present: set[str | None] = set()
         for i, a in enumerate(across.values):
@@ -117,9 +121,9 @@ def _draw(axes: Axes, i: int, j: int, found: Tile) -> None:
     )  # fmt: skip
     if found.mechanism is None:
         return
-    text = f"{found.mechanism}\n{found.share:.0%}"
+    text = f"{found.mechanism}\n{100 * found.share:.0f} %{' (tie)' if found.tie else ''}"
     if found.infeasible:
-        text += f" ({found.infeasible} of {found.rows} ✕)"
+        text += f"\n{found.infeasible} of {found.rows} infeasible"
     axes.text(
         i, j, text, ha="center", va="center", size=7.5, linespacing=1.25,
         color="white" if found.mechanism in _LIGHT_TEXT else "black",

@@ -74,11 +74,7 @@ def pareto_figure(frame: pd.DataFrame, x: str, y: str, *, by: str | None = None,
     groups = [("front", frame)]
     if by is not None:
         lines = places(frame, by)
-        unit = f" {lines.quantity.unit}" if lines.quantity.unit else ""
-        groups = [
-            (f"{lines.quantity.name}: {t}{unit}", rows_at(frame, by, v))
-            for t, v in zip(lines.labels, lines.values, strict=True)
-        ]
+        groups = [(name, rows_at(frame, by, v)) for name, v in zip(lines.names, lines.values, strict=True)]
     with settings():
         figure = new_figure(5.6, 3.9)
         axes = figure.add_subplot()

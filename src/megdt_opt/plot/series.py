@@ -17,6 +17,7 @@ from megdt_opt.report.canvas import FAINT, GRID
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
     Frame = pd.DataFrame
@@ -31,6 +32,9 @@ STYLES: tuple[dict[str, Any], ...] = (
     {"color": "#222222", "marker": "X", "ls": (0, (1, 1))},
 )
 """Colours after Okabe and Ito (2008), each with a marker and a dash of its own: none is told by colour alone."""
+
+PLAIN_NAMES = ("method", "family")
+"""Columns whose values say what they are."""
 
 MOST_TICKS = 10
 """An axis has a tick at every value of its parameter up to this many."""
@@ -66,6 +70,14 @@ class Places:
     quantity: Quantity
     numeric: bool
     log: bool
+
+    @property
+    def names(self) -> list[str]:
+        """The values in words, for a legend: "downlink band: 60 kHz"; a text such as a method's name as it is."""
+        if self.column in PLAIN_NAMES:
+            return list(self.labels)
+        unit = f" {self.quantity.unit}" if self.quantity.unit else ""
+        return [f"{self.quantity.name}: {text}{unit if text != 'none' else ''}" for text in self.labels]
 
 
 def places(frame: Frame, column: str) -> Places:
@@ -179,6 +191,22 @@ def ticks_at(axes: Axes, where: Places) -> None:
     axes.set_xticks(where.at, where.labels)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def logarithmic(axis: Axis) -> None:
+    """Plain numbers on a logarithmic axis of few decades, with texts between the decades where there is room."""
+    from matplotlib.ticker import LogFormatter
+
+    class Plain(LogFormatter):
+        """The texts that the base would write, without exponents."""
+
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    low, high = axis.get_view_interval()
+    if low >= 1e-3 and high <= 1e4:
+        axis.set_major_formatter(Plain(labelOnlyBase=False))
+        axis.set_minor_formatter(Plain(labelOnlyBase=False, minor_thresholds=(1.5, 0.6)))
 
 
 def plain(axes: Axes) -> None:

@@ -15,6 +15,7 @@ from megdt_opt.plot.series import (
     band_name,
     legend_above,
     line,
+    logarithmic,
     need,
     numbers,
     places,
@@ -68,8 +69,7 @@ def solve_time_figure(
     groups: list[tuple[str, Any]] = [("median", kept)]
     if by is not None:
         lines = places(kept, by)
-        unit = f" {lines.quantity.unit}" if lines.quantity.unit else ""
-        groups = [(t + unit, rows_at(kept, by, v)) for t, v in zip(lines.labels, lines.values, strict=True)]
+        groups = [(name, rows_at(kept, by, v)) for name, v in zip(lines.names, lines.values, strict=True)]
     with settings():
         figure = new_figure(6.4, 4.2)
         axes = figure.add_subplot()
@@ -102,6 +102,7 @@ def solve_time_figure(
             ticks_at(axes, whole)
         axes.set_xlabel(quantity(x, prefix=False).label)
         axes.set_ylabel(quantity(y, prefix=False).label)
+        logarithmic(axes.yaxis)
         plain(axes)
         _legend(figure, axes, band, many, hollow, reference)
     return figure
