@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from megdt_opt.baselines import Baseline, baselines
 from megdt_opt.errors import Infeasible, SolverFailure
@@ -79,6 +79,15 @@ class Settings:
     compare: bool = True
 
 
+class Solving(TypedDict, total=False):
+    """The fields of `Settings`, for functions that take them by name."""
+
+    method: str
+    gap: float
+    time_limit_s: float | None
+    compare: bool
+
+
 def compute(
     scenario: Scenario, profiles: Mapping[str, TimingProfile], spec: ModelSpec, settings: Settings
 ) -> dict[str, Any]:
@@ -100,13 +109,15 @@ def compute(
         table.problem()
         row["build_s"] = time.perf_counter() - begin
         made = plan(table, method=settings.method, gap=settings.gap, time_limit_s=settings.time_limit_s, compare=False)
-        rivals: tuple[Baseline, ...] = ()
-        if settings.compare:
-            rivals = baselines(table, made.options, gap=settings.gap, time_limit_s=settings.time_limit_s)
     except (Infeasible, SolverFailure) as error:
         row |= {"status": "infeasible" if isinstance(error, Infeasible) else "failed", "reason": str(error)}
         return {"cell": row, "users": []}
-    row |= _of_plan(made) | _of_rivals(rivals)
+    row |= _of_plan(made)
+    if settings.compare:
+        try:
+            row |= _of_rivals(baselines(table, made.options, gap=settings.gap, time_limit_s=settings.time_limit_s))
+        except (Infeasible, SolverFailure) as error:
+            row["reason"] = f"no baselines: {error}"  # the plan stands without them
     users = made.to_frame().drop(columns="survives_calibration").to_dict("records")
     return {"cell": row, "users": [{str(name): _plain(value) for name, value in user.items()} for user in users]}
 
@@ -129,8 +140,6 @@ def _of_plan(made: Plan) -> dict[str, Any]:
 
 
 def _of_rivals(rivals: tuple[Baseline, ...]) -> dict[str, Any]:
-    if not rivals:
-        return {}
     *singles, equal = rivals
     named = {b.name: b for b in singles}
     found: dict[str, Any] = {"equal_shares_s": _plain(equal.objective_s)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -14,10 +14,13 @@ from megdt_opt.errors import InvalidInput
 from megdt_opt.progress import progress
 from megdt_opt.report.numbers import count
 from megdt_opt.scenario import Scenario
-from megdt_opt.sweeping.running import How, SweepResult, run_sweep
+from megdt_opt.sweeping.cell import Solving
+from megdt_opt.sweeping.running import SweepResult, run_sweep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from megdt_opt.timing import TimingProfile
 
 CACHE = "cache"
 """Folder of the cells' results, inside the output folder."""
@@ -30,7 +33,9 @@ def run_command(
     *,
     seeds: int = 0,
     console: Console | None = None,
-    **how: Unpack[How],
+    profiles: Mapping[str, TimingProfile] | None = None,
+    jobs: int = 1,
+    **solving: Unpack[Solving],
 ) -> SweepResult:
     """Sweep, print a summary, and write sweep.csv, users.csv and the figures.
 
@@ -45,15 +50,14 @@ def run_command(
         Number of seeds [1]; 0 = nothing is redrawn.
     console : Console, optional
         Where to print.
-    **how
-        As `sweep` takes it.
+    profiles, jobs, method, gap, time_limit_s, compare
+        As `sweep` takes them.
     """
     console = console or Console()
     fields = read_over(over)
-    how.setdefault("cache", out / CACHE)
     with progress(console, "planning the cells") as update:
-        how["on_progress"] = update
-        found = run_sweep(scenario, fields, range(seeds) if seeds else None, **how)
+        drawn = range(seeds) if seeds else None
+        found = run_sweep(scenario, fields, drawn, profiles, jobs, out / CACHE, update, **solving)
     states = found.cells["status"].value_counts().to_dict()
     told = ", ".join(f"{n} {state}" for state, n in states.items())
     console.print(
@@ -70,7 +74,7 @@ def run_command(
     return found
 
 
-def read_over(texts: Sequence[str]) -> dict[str | tuple[str, ...], Any]:
+def read_over(texts: Sequence[str]) -> dict[str, list[Any]]:
     """Paths and values from "PATH=VALUE,VALUE,..."; a value is read as in a scenario file.
 
     So "null" leaves a limit out, and a value with a comma, a colon or a bracket is quoted or bracketed:
@@ -81,7 +85,7 @@ def read_over(texts: Sequence[str]) -> dict[str | tuple[str, ...], Any]:
     InvalidInput
         Where a text is of another form, or a path is given twice.
     """
-    found: dict[str | tuple[str, ...], Any] = {}
+    found: dict[str, list[Any]] = {}
     remedy = 'Write for example "channel.downlink=1 MHz,2 MHz".'
     for text in texts:
         path, equals, listed = (part.strip() for part in text.partition("="))

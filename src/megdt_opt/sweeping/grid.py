@@ -17,8 +17,13 @@ from megdt_opt.sweeping.paths import FieldPath, parse_path
 USERS = "users"
 """The key whose values are numbers of users."""
 
-Over = Mapping[str | tuple[str, ...], Iterable[Any]]
-"""Paths, or tuples of paths that change together, and their values (tuples for tuples)."""
+Over = (
+    Mapping[str, Iterable[Any]]
+    | Mapping[tuple[str, ...], Iterable[Any]]
+    | Mapping[str | tuple[str, ...], Iterable[Any]]
+)
+"""Paths, or tuples of paths that change together, and their values (tuples for tuples); keys of a mapping are
+invariant, hence three of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +71,7 @@ def cells_of(scenario: Scenario, over: Over, seeds: Iterable[int] | None) -> tup
     axes = [(_paths(key), list(_values(key, values))) for key, values in over.items()]
     sizes = [v for paths, values in axes for row in values for p, v in zip(paths, row, strict=True) if p == USERS]
     for size in sizes:
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise InvalidInput(USERS, size, "a whole number of users of at least 1", "Mend the value.")
     names = _names(scenario, max([len(scenario.users), *(int(s) for s in sizes)]))
     fields = {text: parse_path(text, names) for paths, _ in axes for text in paths if text != USERS}
@@ -145,11 +150,16 @@ def _values(key: str | tuple[str, ...], values: Iterable[Any]) -> Iterable[tuple
     if not found:
         raise InvalidInput(str(key), found, "at least one value", remedy)
     if isinstance(key, str):
-        return [(value,) for value in found]
+        return [(_python(value),) for value in found]
     for row in found:
         if isinstance(row, str) or not isinstance(row, Sequence) or len(row) != len(key):
             raise InvalidInput(str(key), row, f"{len(key)} values, one for each path", "Give one value a path.")
-    return [tuple(row) for row in found]
+    return [tuple(_python(value) for value in row) for row in found]
+
+
+def _python(value: Any) -> Any:
+    """Python's number for NumPy's, so that values may come from a range of NumPy."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _seeds(seeds: Iterable[int] | None) -> list[int | None]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from megdt_opt.errors import InvalidInput, MegdtError
 from megdt_opt.model_spec import ModelSpec
 from megdt_opt.profiles import find_profile, find_spec
 from megdt_opt.sweeping.cache import Cache, digest, inputs_of, profile_digest
-from megdt_opt.sweeping.cell import COLUMNS, COUNTS, TEXTS, Settings, compute
+from megdt_opt.sweeping.cell import COLUMNS, COUNTS, TEXTS, Settings, Solving, compute
 from megdt_opt.sweeping.grid import Cell, Over, cells_of
 
 if TYPE_CHECKING:
@@ -22,19 +22,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int, str], None]
 """Called with cells done, cells in all, and the cell that was done."""
-
-
-class How(TypedDict, total=False):
-    """What `sweep`, `sweep_users` and `run_sweep` take by name; described in `sweep`."""
-
-    profiles: Mapping[str, TimingProfile] | None
-    jobs: int
-    cache: str | Path | None
-    on_progress: Progress | None
-    method: str
-    gap: float
-    time_limit_s: float | None
-    compare: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +60,16 @@ class _Task:
         return f"The cell of the sweep: {self.label}."
 
 
-def sweep(scenario: Scenario, over: Over, seeds: Iterable[int] | None = None, **how: Unpack[How]) -> pd.DataFrame:
+def sweep(
+    scenario: Scenario,
+    over: Over,
+    seeds: Iterable[int] | None = None,
+    profiles: Mapping[str, TimingProfile] | None = None,
+    jobs: int = 1,
+    cache: str | Path | None = None,
+    on_progress: Progress | None = None,
+    **solving: Unpack[Solving],
+) -> pd.DataFrame:
     """Plan a scenario over a grid of its fields and over seeds.
 
     Parameters
@@ -93,7 +89,8 @@ def sweep(scenario: Scenario, over: Over, seeds: Iterable[int] | None = None, **
         Processes [1]; -1 = one for each core. Solve times are only comparable with 1.
     cache : str or Path, optional
         Folder that keeps the result of every cell under the hash of its scenario, profiles, settings and the package's
-        version, so that an interrupted or extended sweep plans only what is missing. Default: nothing is kept.
+        version, so that an interrupted or extended sweep plans only what is missing. Whoever changes the package's
+        code without its version must delete the folder. Default: nothing is kept.
     on_progress : callable, optional
         Called with (cells done, cells in all, the cell done in words).
     method, gap, time_limit_s
@@ -119,10 +116,19 @@ def sweep(scenario: Scenario, over: Over, seeds: Iterable[int] | None = None, **
     ProfileError
         Where a profile is missing, before anything is planned.
     """
-    return run_sweep(scenario, over, seeds, **how).cells
+    return run_sweep(scenario, over, seeds, profiles, jobs, cache, on_progress, **solving).cells
 
 
-def sweep_users(scenario: Scenario, over: Over, seeds: Iterable[int] | None = None, **how: Unpack[How]) -> pd.DataFrame:
+def sweep_users(
+    scenario: Scenario,
+    over: Over,
+    seeds: Iterable[int] | None = None,
+    profiles: Mapping[str, TimingProfile] | None = None,
+    jobs: int = 1,
+    cache: str | Path | None = None,
+    on_progress: Progress | None = None,
+    **solving: Unpack[Solving],
+) -> pd.DataFrame:
     """Plan as `sweep` does; one row per user of every cell that has a plan.
 
     Returns
@@ -131,27 +137,23 @@ def sweep_users(scenario: Scenario, over: Over, seeds: Iterable[int] | None = No
         The swept fields and "seed" as in `sweep`, then the columns of `Plan.to_frame`: user, mechanism, cut, shares
         [Hz, 1], latency [s], refresh rate [Hz] and costs.
     """
-    return run_sweep(scenario, over, seeds, **how).users
+    return run_sweep(scenario, over, seeds, profiles, jobs, cache, on_progress, **solving).users
 
 
 def run_sweep(
     scenario: Scenario,
     over: Over,
     seeds: Iterable[int] | None = None,
-    *,
     profiles: Mapping[str, TimingProfile] | None = None,
     jobs: int = 1,
     cache: str | Path | None = None,
     on_progress: Progress | None = None,
-    method: str = "auto",
-    gap: float = 1e-6,
-    time_limit_s: float | None = None,
-    compare: bool = True,
+    **solving: Unpack[Solving],
 ) -> SweepResult:
     """Plan as `sweep` does, and give both tables."""
     if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs == 0:
         raise InvalidInput("jobs", jobs, "a number of processes, or -1 for one a core", "Use 1.")
-    settings = Settings(method=method, gap=gap, time_limit_s=time_limit_s, compare=compare)
+    settings = Settings(**solving)
     kept = None if cache is None else Cache(Path(cache))
     cells = cells_of(scenario, over, seeds)
     keys, tasks = _tasks(cells, profiles, settings, kept)
