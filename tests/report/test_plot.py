@@ -102,6 +102,10 @@ def test_latency_by_another_parameter() -> None:
     crosses = [line for line in figure.axes[0].lines if line.get_marker() == "x"]
     assert [len(line.get_xdata()) for line in crosses] == [3]
     clean(figure)
+    frame.loc[frame["edge.stretch"] == 4.0, "objective_s"] = np.nan
+    two = plot.latency_figure(frame, "channel.downlink_hz", by="edge.stretch").axes[0]
+    heights = [line.get_ydata()[0] for line in two.lines if line.get_marker() == "x"]
+    assert len(set(heights)) == 2
     with pytest.raises(InvalidInput, match=r"edge\.stretch.*does not show"):
         plot.latency_figure(frame, "channel.downlink_hz")
     with pytest.raises(InvalidInput, match="nowhere"):
@@ -122,6 +126,20 @@ def test_latency_of_what_is_no_number_or_has_no_plan() -> None:
         plot.latency_figure(frame[:0], "users.*.deadline_s")
     with pytest.raises(InvalidInput, match="quantiles"):
         plot.latency_figure(frame, "users.*.deadline_s", band=(0.9, 0.1))
+
+
+def test_latency_of_users_and_over_decades() -> None:
+    frame = table(seeds=2).assign(user="a").rename(columns={"objective_s": "latency_s"})
+    figure = plot.latency_figure(frame, "channel.downlink_hz", value="latency_s")
+    assert legend(figure) == ["latency", "least to most of all users"]
+    clean(figure)
+    wide = table(seeds=1, baselines=False)
+    wide["objective_s"] = [0.01, 1.0, 300.0]
+    figure = plot.latency_figure(wide.assign(objective="sum"), "channel.downlink_hz")
+    assert figure.axes[0].get_yscale() == "log"
+    assert figure.axes[0].get_ylabel() == "sum of weighted latencies [s]"
+    assert not figure.legends
+    clean(figure)
 
 
 def test_mechanism_map_colours_each_tile_by_its_mechanism() -> None:

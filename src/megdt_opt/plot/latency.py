@@ -16,6 +16,7 @@ from megdt_opt.plot.series import (
     lay_out,
     legend_above,
     line,
+    logarithmic,
     need,
     numbers,
     places,
@@ -92,23 +93,24 @@ def latency_figure(
     with settings():
         figure = new_figure(6.4, 3.9)
         axes = figure.add_subplot()
-        infeasible = 0
+        infeasible, banded = 0, False
         for i, (name, column, rows) in enumerate(drawn):
             found = line(rows, where, column, band)
             style: dict[str, Any] = dict(STYLES[i % len(STYLES)])
             axes.plot(where.at, found.middle / named.factor, label=name, ms=4.5, lw=1.8 if i == 0 else 1.3, **style)
             if len(rows) > len(where.values):
+                banded = True
                 low, high = found.low / named.factor, found.high / named.factor
                 axes.fill_between(
                     where.at, low, high, color=style["color"], alpha=0.2 if column == value else 0.1, lw=0
                 )
             if column == value:
                 colour = INK if by is None else style["color"]
-                infeasible |= _crosses(axes, rows, where, value, height=0.03 + 0.04 * infeasible, colour=colour)
+                infeasible += _crosses(axes, rows, where, value, height=0.03 + 0.04 * infeasible, colour=colour)
         lay_out(axes, where)
         axes.set_ylabel(f"{text} [{named.unit}]" if named.unit else text)
         _vertical(axes, main[np.isfinite(main)] / named.factor)
-        _legend(figure, axes, frame, band, infeasible)
+        _legend(figure, axes, frame, band if banded else None, infeasible)
     return figure
 
 
@@ -133,6 +135,7 @@ def _vertical(axes: Axes, values: NDArray[np.float64]) -> None:
     if low > 0 and high > 20 * low:
         axes.set_yscale("log")
         axes.set_ylim(0.6 * low, CUT * high)
+        logarithmic(axes.yaxis)
         return
     drawn = [np.asarray(ln.get_ydata(), dtype=np.float64) for ln in axes.lines if ln.get_label() != "_none"]
     shown = [float(np.nanmax(y)) for y in drawn if np.isfinite(y).any()]
@@ -152,7 +155,7 @@ def _crosses(axes: Axes, rows: pd.DataFrame, where: Places, value: str, *, heigh
     return bool(none)
 
 
-def _legend(figure: Figure, axes: Axes, frame: pd.DataFrame, band: tuple[float, float], infeasible: int) -> None:
+def _legend(figure: Figure, axes: Axes, frame: pd.DataFrame, band: tuple[float, float] | None, infeasible: int) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -164,9 +167,10 @@ def _legend(figure: Figure, axes: Axes, frame: pd.DataFrame, band: tuple[float, 
         if np.isfinite(drawn).any() and np.nanmin(drawn) > top:
             labels[i] += " (above the axis)"
     seeds = frame["seed"].nunique() if "seed" in frame else 0
-    if seeds > 1:
+    if band is not None:
         handles.append(Patch(facecolor=FAINT, alpha=0.3))
-        labels.append(f"{band_name(band, f'of {seeds} seeds')}")
+        noun = "of all users" if "user" in frame else f"of {seeds} seeds" if seeds > 1 else ""
+        labels.append(band_name(band, noun))
     if infeasible:
         handles.append(Line2D([], [], color=INK, marker="x", ls="none", ms=6))
         labels.append("infeasible for some seeds or all" if seeds > 1 else "infeasible")
