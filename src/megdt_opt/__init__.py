@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from megdt_opt.problem import AllocationProblem, Evaluation, evaluate
     from megdt_opt.scenario import Scenario
     from megdt_opt.solving import solve
+    from megdt_opt.sweeping import sweep, sweep_users
     from megdt_opt.timing import TimingProfile
 
 _HOME = {
@@ -50,6 +51,8 @@ _HOME = {
     "execute": "executing",
     "plan": "planning",
     "solve": "solving",
+    "sweep": "sweeping",
+    "sweep_users": "sweeping",
 }
 
 __all__ = [
@@ -73,6 +76,8 @@ __all__ = [
     "execute",
     "plan",
     "solve",
+    "sweep",
+    "sweep_users",
 ]
 
 __version__ = "0.1.0"

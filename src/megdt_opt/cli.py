@@ -1,4 +1,4 @@
-"""The command line: megdt-opt demo | calibrate | plan | execute | show."""
+"""The command line: megdt-opt demo | calibrate | plan | execute | sweep | show."""
 
 from __future__ import annotations
 
@@ -136,6 +136,38 @@ def execute(
     from megdt_opt.planning import Plan
 
     run_plan(Plan.load(plan), output, mode=_MODES[mode], repeats=repeats if verify else 0, console=console)
+
+
+@app.command()
+@clear_errors
+def sweep(
+    scenario: ScenarioName,
+    over: Annotated[list[str], typer.Option(help="PATH=VALUE,VALUE,...: a field and its values; can be repeated.")],
+    out: Annotated[Path, typer.Option(help="Folder for the tables, the figures and the cache.")] = Path("sweep-output"),
+    seeds: Annotated[int, typer.Option(min=0, help="Redraw shadowing and scenes this often; 0 = as they are.")] = 0,
+    jobs: Annotated[int, typer.Option(help="Processes; -1 = one for each core.")] = 1,
+    profile: Profiles = None,
+    method: Annotated[str, typer.Option(help="'auto', 'prices', 'enumerate' or a formulation's name.")] = "auto",
+    gap: Annotated[float, typer.Option(min=0.0, help="Relative gap to prove.")] = 1e-6,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds for each solution.")] = None,
+    baselines: Annotated[bool, typer.Option(help="Work out the single mechanisms and equal shares too.")] = True,
+) -> None:
+    """Plan a scenario over a grid of its fields, for example --over "channel.downlink=1 MHz,2 MHz" --over users=2,4."""
+    from megdt_opt.sweeping.command import run_command
+
+    run_command(
+        scenario_named(scenario),
+        over,
+        out,
+        seeds=seeds,
+        console=console,
+        profiles=_profiles(profile),
+        jobs=jobs,
+        method=method,
+        gap=gap,
+        time_limit_s=time_limit,
+        compare=baselines,
+    )
 
 
 @app.command()

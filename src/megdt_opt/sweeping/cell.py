@@ -1,0 +1,164 @@
+"""What is worked out for one cell of a sweep, as plain data."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from megdt_opt.baselines import Baseline, baselines
+from megdt_opt.errors import Infeasible, SolverFailure
+from megdt_opt.mechanisms import MECHANISMS
+from megdt_opt.model_spec import ModelSpec
+from megdt_opt.options import OptionTable
+from megdt_opt.planning import Plan, plan
+from megdt_opt.scenario import Scenario
+from megdt_opt.timing import TimingProfile
+
+TEXTS = ("objective", "status", "reason", "method", "best_single")
+"""Columns of text."""
+
+COUNTS = (
+    "options",
+    *(f"users_{mechanism}" for mechanism in MECHANISMS),
+    "messages",
+    "all_centralised_breaks",
+    "all_local_breaks",
+    "best_single_breaks",
+)
+"""Columns of whole numbers [1]."""
+
+COLUMNS = (
+    "objective",
+    "status",
+    "reason",
+    "objective_s",
+    "lower_bound_s",
+    "gap",
+    "method",
+    "build_s",
+    "solve_s",
+    "options",
+    *(f"users_{mechanism}" for mechanism in MECHANISMS),
+    "edge_s",
+    "device_compute_j",
+    "messages",
+    "all_centralised_s",
+    "all_centralised_breaks",
+    "all_local_s",
+    "all_local_breaks",
+    "best_single",
+    "best_single_s",
+    "best_single_breaks",
+    "equal_shares_s",
+)
+"""All columns of a cell, in their order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How every cell is solved.
+
+    Parameters
+    ----------
+    method : str
+        Route, as `solve` takes it.
+    gap : float
+        Relative gap to prove [1].
+    time_limit_s : float or None
+        Limit on each solution [s].
+    compare : bool
+        Whether to work out the baselines.
+    """
+
+    method: str = "auto"
+    gap: float = 1e-6
+    time_limit_s: float | None = None
+    compare: bool = True
+
+
+class Solving(TypedDict, total=False):
+    """The fields of `Settings`, for functions that take them by name."""
+
+    method: str
+    gap: float
+    time_limit_s: float | None
+    compare: bool
+
+
+def compute(
+    scenario: Scenario, profiles: Mapping[str, TimingProfile], spec: ModelSpec, settings: Settings
+) -> dict[str, Any]:
+    """Plan one cell.
+
+    Returns
+    -------
+    dict
+        "cell": a value for each of `COLUMNS`, None where there is none; "users": one dict per user, empty where the
+        cell has no plan. A cell whose limits conflict has the status "infeasible", one whose solver failed "failed",
+        and the reason.
+    """
+    begin = time.perf_counter()
+    row: dict[str, Any] = dict.fromkeys(COLUMNS)
+    row["objective"] = scenario.objective
+    table = OptionTable.build(scenario, profiles, spec=spec)
+    row["options"] = len(table.options)
+    try:
+        table.problem()
+        row["build_s"] = time.perf_counter() - begin
+        made = plan(table, method=settings.method, gap=settings.gap, time_limit_s=settings.time_limit_s, compare=False)
+    except (Infeasible, SolverFailure) as error:
+        row |= {"status": "infeasible" if isinstance(error, Infeasible) else "failed", "reason": str(error)}
+        return {"cell": row, "users": []}
+    row |= _of_plan(made)
+    if settings.compare:
+        try:
+            row |= _of_rivals(baselines(table, made.options, gap=settings.gap, time_limit_s=settings.time_limit_s))
+        except (Infeasible, SolverFailure) as error:
+            row["reason"] = f"no baselines: {error}"  # the plan stands without them
+    users = made.to_frame().drop(columns="survives_calibration").to_dict("records")
+    return {"cell": row, "users": [{str(name): _plain(value) for name, value in user.items()} for user in users]}
+
+
+def _of_plan(made: Plan) -> dict[str, Any]:
+    chosen = [user.option.mechanism for user in made.users]
+    energy_j = [user.costs.device_compute_j for user in made.users]
+    return {
+        "status": made.status,
+        "objective_s": made.objective_s,
+        "lower_bound_s": _plain(made.lower_bound_s),
+        "gap": _plain(made.gap),
+        "method": made.method,
+        "solve_s": made.solve_s,
+        **{f"users_{mechanism}": chosen.count(mechanism) for mechanism in MECHANISMS},
+        "edge_s": sum(user.costs.edge_s for user in made.users),
+        "device_compute_j": None if None in energy_j else sum(j for j in energy_j if j is not None),
+        "messages": sum(user.costs.messages for user in made.users),
+    }
+
+
+def _of_rivals(rivals: tuple[Baseline, ...]) -> dict[str, Any]:
+    *singles, equal = rivals
+    named = {b.name: b for b in singles}
+    found: dict[str, Any] = {"equal_shares_s": _plain(equal.objective_s)}
+    for name in ("all centralised", "all local"):
+        if name in named:
+            column = name.replace(" ", "_")
+            found |= {f"{column}_s": named[name].objective_s, f"{column}_breaks": len(named[name].breaks)}
+    if singles:
+        best = min(singles, key=lambda b: b.objective_s)
+        mechanism = best.name.removeprefix("all ")
+        found |= {
+            "best_single": mechanism,
+            "best_single_s": best.objective_s,
+            "best_single_breaks": len(best.breaks),
+        }
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON can hold: numbers of NumPy and pandas as Python's, None for what is not finite."""
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,156 @@
+"""Dotted paths to the fields of a scenario, such as "channel.downlink" or "users.*.deadline"."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel
+
+from megdt_opt.errors import InvalidInput
+from megdt_opt.quantities import Quantities
+from megdt_opt.scenario import Scenario, User
+
+EVERY = "*"
+"""In the place of a user's name: all users."""
+
+_EFFICIENCY = "_bit_per_s_per_hz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldPath:
+    """One field of a scenario, or the same field of all its users.
+
+    Parameters
+    ----------
+    text : str
+        As it was written.
+    parts : tuple of str
+        Fields from the outermost to the innermost, each with its unit in the name; behind "users" stands a
+        user's name or "*".
+    key : str
+        Innermost field as it was written: "downlink" takes text with a unit, "downlink_hz" a number.
+    """
+
+    text: str
+    parts: tuple[str, ...]
+    key: str
+
+    @property
+    def column(self) -> str:
+        """Name of its column in a table, with the unit."""
+        return ".".join(self.parts)
+
+    def overlaps(self, other: FieldPath) -> bool:
+        """Whether setting both would set one field twice."""
+        pairs = zip(self.parts, other.parts, strict=False)
+        same = [a == b or (i == 1 and EVERY in (a, b)) for i, (a, b) in enumerate(pairs)]
+        return all(same)
+
+    def put(self, data: dict[str, Any], value: Any) -> None:
+        """Set the field in a scenario's plain data, in place.
+
+        Raises
+        ------
+        InvalidInput
+            Where the user of this path is not in the data.
+        """
+        for node in self._holders(data):
+            node.pop(self.parts[-1], None)
+            node[self.key] = value
+
+    def read(self, scenario: Scenario) -> Any:
+        """The field's value as a table holds it: a number in SI units, a truth value, text, or None.
+
+        Lists and nested fields become JSON text.
+        """
+        value: Any = scenario
+        for i, part in enumerate(self.parts):
+            if i == 1 and self.parts[0] == "users":
+                value = next(user for user in value if part in (EVERY, user.name))
+            else:
+                value = getattr(value, part)
+        if isinstance(value, BaseModel):
+            value = value.model_dump(mode="json", exclude_none=True)
+        return json.dumps(value) if isinstance(value, dict | list | tuple) else value
+
+    def _holders(self, data: dict[str, Any]) -> Iterable[dict[str, Any]]:
+        if self.parts[0] != "users":
+            return [_down(data, self.parts[:-1])]
+        selector = self.parts[1]
+        found = [user for user in data["users"] if selector in (EVERY, user["name"])]
+        if not found:
+            names = [user["name"] for user in data["users"]]
+            raise InvalidInput(self.text, selector, f"one of the users {names}", f'Use "{EVERY}" for all users.')
+        return [_down(user, self.parts[2:-1]) for user in found]
+
+
+def parse_path(text: str, users: Sequence[str]) -> FieldPath:
+    """Find the field that a dotted path names.
+
+    Parameters
+    ----------
+    text : str
+        For example "steps", "channel.downlink", "users.*.device.stretch" or "users.tablet.deadline".
+    users : sequence of str
+        Names that may stand behind "users".
+
+    Raises
+    ------
+    InvalidInput
+        Where there is no such field; names the fields that there are.
+    """
+    owner: type[Quantities] = Scenario
+    parts: list[str] = []
+    rest = text
+    while True:
+        key, dot, rest = rest.partition(".")
+        name = _field(owner, key, text)
+        parts.append(name)
+        if not dot:
+            return FieldPath(text=text, parts=tuple(parts), key=key)
+        if owner is Scenario and name == "users":
+            selector, rest = _user(rest, users, text)
+            parts.append(selector)
+            owner = User
+            continue
+        inner = owner.model_fields[name].annotation
+        if not (isinstance(inner, type) and issubclass(inner, Quantities)):
+            raise InvalidInput(text, rest, f"nothing below {key!r}, which has no fields", "Shorten the path.")
+        owner = inner
+
+
+def _down(node: dict[str, Any], parts: Sequence[str]) -> dict[str, Any]:
+    for part in parts:
+        node = node.setdefault(part, {})
+    return node
+
+
+def _field(owner: type[Quantities], key: str, text: str) -> str:
+    """Full name of a field given by its full or its short name."""
+    if key in owner.model_fields:
+        return key
+    for name, dimension in owner.dimensions.items():
+        short = name.removesuffix(_EFFICIENCY) if dimension == "efficiency" else name.rsplit("_", 1)[0]
+        if key == short:
+            return name
+    known = list(owner.model_fields)
+    near = get_close_matches(key, known, n=1, cutoff=0.5)
+    remedy = f"Did you mean {near[0]!r}?" if near else "Mend the path."
+    raise InvalidInput(text or "over", key, f"a field of {owner.__name__}: {', '.join(known)}", remedy)
+
+
+def _user(rest: str, users: Sequence[str], text: str) -> tuple[str, str]:
+    """Split what follows "users." into the user and the field; names may contain dots, so the longest wins."""
+    for name in sorted({EVERY, *users}, key=len, reverse=True):
+        if rest.startswith(f"{name}.") and len(rest) > len(name) + 1:
+            return name, rest[len(name) + 1 :]
+    raise InvalidInput(
+        text,
+        rest,
+        f"a user and a field, for example users.{EVERY}.deadline; users are {list(users)}",
+        "Name a user of the scenario.",
+    )

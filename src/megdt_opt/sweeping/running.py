@@ -1,0 +1,263 @@
+"""Running a sweep: cells to results, from the cache or by planning, then to tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from megdt_opt.errors import InvalidInput, MegdtError
+from megdt_opt.model_spec import ModelSpec
+from megdt_opt.profiles import find_profile, find_spec
+from megdt_opt.sweeping.cache import Cache, digest, inputs_of, profile_digest
+from megdt_opt.sweeping.cell import COLUMNS, COUNTS, TEXTS, Settings, Solving, compute
+from megdt_opt.sweeping.grid import Cell, Over, cells_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from megdt_opt.scenario import Scenario
+    from megdt_opt.timing import TimingProfile
+
+Progress = Callable[[int, int, str], None]
+"""Called with cells done, cells in all, and the cell that was done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepResult:
+    """Tables of a sweep.
+
+    Parameters
+    ----------
+    cells : pandas.DataFrame
+        One row per cell and seed, as `sweep` describes it.
+    users : pandas.DataFrame
+        One row per cell, seed and user, as `sweep_users` describes it.
+    computed, remembered : int
+        Cells that were planned now, and cells that came from the cache [1].
+    """
+
+    cells: pd.DataFrame
+    users: pd.DataFrame
+    computed: int
+    remembered: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    key: str
+    label: str
+    inputs: Mapping[str, Any]
+    scenario: Scenario
+    profiles: Mapping[str, TimingProfile]
+    spec: ModelSpec
+    settings: Settings
+    cache: Cache | None
+
+    @property
+    def where(self) -> str:
+        return f"The cell of the sweep: {self.label}."
+
+
+def sweep(
+    scenario: Scenario,
+    over: Over,
+    seeds: Iterable[int] | None = None,
+    profiles: Mapping[str, TimingProfile] | None = None,
+    jobs: int = 1,
+    cache: str | Path | None = None,
+    on_progress: Progress | None = None,
+    **solving: Unpack[Solving],
+) -> pd.DataFrame:
+    """Plan a scenario over a grid of its fields and over seeds.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        What all cells start from.
+    over : mapping
+        Dotted path of a field -> its values, as a scenario file would state them: {"channel.downlink": ["1 MHz",
+        "2 MHz"], "steps": [10, 20], "users.*.deadline": ["2 s", None]}. Behind "users." stands a user's name, or
+        "*" for all. The path "users" alone takes numbers of users: the first ones, or copies of all in turn. A tuple
+        of paths takes tuples of values, for fields that change together. All combinations are planned.
+    seeds : iterable of int, optional
+        For each one, what is random is drawn anew: shadowing, and scenes given by a seed. Default: nothing is.
+    profiles : mapping of str to TimingProfile, optional
+        Profiles at hand by name; they go before bundled ones.
+    jobs : int
+        Processes [1]; -1 = one for each core. Solve times are only comparable with 1.
+    cache : str or Path, optional
+        Folder that keeps the result of every cell under the hash of its scenario, profiles, settings and the package's
+        version, so that an interrupted or extended sweep plans only what is missing. Whoever changes the package's
+        code without its version must delete the folder. Default: nothing is kept.
+    on_progress : callable, optional
+        Called with (cells done, cells in all, the cell done in words).
+    method, gap, time_limit_s
+        As `solve` takes them [-, 1, s].
+    compare : bool
+        Whether to work out the baselines; default True.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per cell and seed, in the order of the grid. Columns: the swept fields with their unit in the name, in
+        SI units, then "seed"; "users", "objective"; "status" ("optimal", "feasible", "infeasible" or "failed") and the
+        "reason" of the latter two; "objective_s", "lower_bound_s", "gap", "build_s" (options and arrays),
+        "solve_s"; "users_MECHANISM", how many users run it; totals of "edge_s", "device_compute_j" and "messages"; the
+        baselines' objectives "all_centralised_s", "all_local_s", "best_single_s" (of the mechanism "best_single") and
+        "equal_shares_s". The baselines waive users' own limits, so they may be below the objective; "..._breaks"
+        counts the users whose limits they break.
+
+    Raises
+    ------
+    InvalidInput
+        Where a path is unknown or a value does not fit, before anything is planned.
+    ProfileError
+        Where a profile is missing, before anything is planned.
+    """
+    return run_sweep(scenario, over, seeds, profiles, jobs, cache, on_progress, **solving).cells
+
+
+def sweep_users(
+    scenario: Scenario,
+    over: Over,
+    seeds: Iterable[int] | None = None,
+    profiles: Mapping[str, TimingProfile] | None = None,
+    jobs: int = 1,
+    cache: str | Path | None = None,
+    on_progress: Progress | None = None,
+    **solving: Unpack[Solving],
+) -> pd.DataFrame:
+    """Plan as `sweep` does; one row per user of every cell that has a plan.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The swept fields and "seed" as in `sweep`, then the columns of `Plan.to_frame`: user, mechanism, cut, shares
+        [Hz, 1], latency [s], refresh rate [Hz] and costs.
+    """
+    return run_sweep(scenario, over, seeds, profiles, jobs, cache, on_progress, **solving).users
+
+
+def run_sweep(
+    scenario: Scenario,
+    over: Over,
+    seeds: Iterable[int] | None = None,
+    profiles: Mapping[str, TimingProfile] | None = None,
+    jobs: int = 1,
+    cache: str | Path | None = None,
+    on_progress: Progress | None = None,
+    **solving: Unpack[Solving],
+) -> SweepResult:
+    """Plan as `sweep` does, and give both tables."""
+    if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs == 0:
+        raise InvalidInput("jobs", jobs, "a number of processes, or -1 for one a core", "Use 1.")
+    settings = Settings(**solving)
+    kept = None if cache is None else Cache(Path(cache))
+    cells = cells_of(scenario, over, seeds)
+    keys, tasks = _tasks(cells, profiles, settings, kept)
+    results: dict[str, dict[str, Any]] = {}
+    if kept is not None:
+        results = {key: found for key in tasks if (found := kept.load(key)) is not None}
+    remembered = len(results)
+    missing = [task for key, task in tasks.items() if key not in results]
+    if on_progress is not None and remembered:
+        on_progress(remembered, len(tasks), "found in the cache")
+    for key, result in _run(missing, jobs):
+        results[key] = result
+        if on_progress is not None:
+            on_progress(len(results), len(tasks), tasks[key].label)
+    return SweepResult(
+        cells=_cell_frame(cells, [results[key] for key in keys]),
+        users=_user_frame(cells, [results[key] for key in keys]),
+        computed=len(missing),
+        remembered=remembered,
+    )
+
+
+def _tasks(
+    cells: tuple[Cell, ...],
+    known: Mapping[str, TimingProfile] | None,
+    settings: Settings,
+    cache: Cache | None,
+) -> tuple[list[str], dict[str, _Task]]:
+    """The key of every cell, and one task per key: cells that do not differ are planned once."""
+    profiles: dict[str, TimingProfile] = {}
+    digests: dict[str, str] = {}
+    specs: dict[str, ModelSpec] = {}
+    keys, tasks = [], {}
+    for cell in cells:
+        s = cell.scenario
+        names = sorted({s.edge.profile, *(user.device.profile for user in s.users)})
+        for name in names:
+            if name not in profiles:
+                profiles[name] = find_profile(name, known)
+                digests[name] = profile_digest(profiles[name])
+        if s.model not in specs:
+            specs[s.model] = find_spec(s.model)
+        inputs = inputs_of(s, {name: digests[name] for name in names}, specs[s.model], settings)
+        key = digest(inputs)
+        keys.append(key)
+        tasks[key] = _Task(
+            key=key,
+            label=cell.label,
+            inputs=inputs,
+            scenario=s,
+            profiles={name: profiles[name] for name in names},
+            spec=specs[s.model],
+            settings=settings,
+            cache=cache,
+        )
+    return keys, tasks
+
+
+def _run(tasks: list[_Task], jobs: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    if jobs == 1 or len(tasks) < 2:
+        yield from map(_one, tasks)
+        return
+    from joblib import Parallel, delayed
+
+    yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(_one)(task) for task in tasks)
+
+
+def _one(task: _Task) -> tuple[str, dict[str, Any]]:
+    """Plan one cell and keep its result at once, in the process that planned it."""
+    try:
+        result = compute(task.scenario, task.profiles, task.spec, task.settings)
+    except InvalidInput as error:
+        raise InvalidInput(error.field, error.value, error.expected, f"{error.remedy} {task.where}") from None
+    except MegdtError as error:
+        raise type(error)(f"{error} {task.where}") from None
+    # a solver's failure may be the machine's, so it is tried again next time
+    if task.cache is not None and result["cell"]["status"] != "failed":
+        task.cache.store(task.inputs, result)
+    return task.key, result
+
+
+def _head(cell: Cell) -> dict[str, Any]:
+    return {**cell.parameters, "seed": cell.seed}
+
+
+def _cell_frame(cells: tuple[Cell, ...], results: list[dict[str, Any]]) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = [
+        {**result["cell"], **_head(cell), "users": len(cell.scenario.users)}
+        for cell, result in zip(cells, results, strict=True)
+    ]
+    swept = [*cells[0].parameters, "seed"]
+    order = [*swept, *(name for name in ("users", *COLUMNS) if name not in swept)]
+    frame = pd.DataFrame(rows, columns=order)
+    types: dict[str, Any] = {"seed": "Int64", "users": "int64"}
+    types |= {name: "Int64" if name in COUNTS else object if name in TEXTS else "float64" for name in COLUMNS}
+    return frame.astype(types)
+
+
+def _user_frame(cells: tuple[Cell, ...], results: list[dict[str, Any]]) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = [{**_head(cell), **user} for cell, result in zip(cells, results, strict=True) for user in result["users"]]
+    swept = [*cells[0].parameters, "seed"]
+    frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*swept, "user"])
+    return frame.astype({"seed": "Int64"})
