@@ -28,50 +28,74 @@ if TYPE_CHECKING:
     from megdt_opt.scenario import Scenario
     from megdt_opt.solving import solve
     from megdt_opt.timing import TimingProfile
+    from megdt_opt.whatif.regret import Regret, regret
+    from megdt_opt.whatif.replan import Replan, replan
+    from megdt_opt.whatif.shadow import ShadowPrice, ShadowPrices, shadow_prices
+    from megdt_opt.whatif.why import Change, Explanation, explain
 
 _HOME = {
     "Allocation": "allocation",
     "AllocationProblem": "problem",
+    "Change": "whatif.why",
     "Evaluation": "problem",
     "Execution": "execution",
     "ExecutionError": "errors",
+    "Explanation": "whatif.why",
     "Infeasible": "errors",
     "InvalidInput": "errors",
     "MegdtError": "errors",
     "NotRepresentable": "errors",
     "Plan": "planning",
     "ProfileError": "errors",
+    "Regret": "whatif.regret",
+    "Replan": "whatif.replan",
     "Scenario": "scenario",
+    "ShadowPrice": "whatif.shadow",
+    "ShadowPrices": "whatif.shadow",
     "SolverFailure": "errors",
     "TimingProfile": "timing",
     "WeightsError": "errors",
     "calibrate": "calibration",
     "evaluate": "problem",
     "execute": "executing",
+    "explain": "whatif.why",
     "plan": "planning",
+    "regret": "whatif.regret",
+    "replan": "whatif.replan",
+    "shadow_prices": "whatif.shadow",
     "solve": "solving",
 }
 
 __all__ = [
     "Allocation",
     "AllocationProblem",
+    "Change",
     "Evaluation",
     "Execution",
     "ExecutionError",
+    "Explanation",
     "Infeasible",
     "InvalidInput",
     "MegdtError",
     "NotRepresentable",
     "Plan",
     "ProfileError",
+    "Regret",
+    "Replan",
     "Scenario",
+    "ShadowPrice",
+    "ShadowPrices",
     "SolverFailure",
     "TimingProfile",
     "WeightsError",
     "calibrate",
     "evaluate",
     "execute",
+    "explain",
     "plan",
+    "regret",
+    "replan",
+    "shadow_prices",
     "solve",
 ]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.certificate import Branch, Certificate, Leaf
 from megdt_opt.errors import InvalidInput
-from megdt_opt.explain import no_option, not_together
+from megdt_opt.explaining import no_option, not_together
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving.incumbent import Incumbent
 from megdt_opt.solving.pool import Mask, Pool
