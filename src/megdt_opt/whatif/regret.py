@@ -14,6 +14,7 @@ from megdt_opt.problem import AllocationProblem, evaluate
 from megdt_opt.solving import solve
 from megdt_opt.tolerances import SOLVER
 from megdt_opt.whatif.shares_at import checked_options, require_time, value_of
+from megdt_opt.whatif.warm import resolve
 
 TIMINGS = ("fixed_s", "device_branch_s", "edge_work_s")
 """Fields that a calibration fills and that may be off."""
@@ -164,16 +165,17 @@ def regret(
     worst_gap = 0.0
     for i, true in enumerate(_perturbed(problem, perturb, percent / 100, samples, seed, spread)):
         try:
-            best = solve(true, gap=gap, time_limit_s=time_limit_s)
+            best = resolve(true, allocation, gap, time_limit_s)
         except Infeasible:
             infeasible += 1
             continue
-        kept = value_of(true, option).objective_s
+        same = bool((best.option == option).all())
+        kept = best.objective_s if same else value_of(true, option).objective_s
         stay = evaluate(true, option, allocation.downlink_hz, allocation.uplink_hz, allocation.edge_share)
         # within the gap the kept options can be better than the found ones
         least = min(best.objective_s, kept)
         worst_gap = max(worst_gap, best.gap)
-        switched += bool((best.option != option).any() and best.objective_s < kept * (1 - max(gap, SOLVER)))
+        switched += bool(not same and best.objective_s < kept * (1 - max(gap, SOLVER)))
         if np.isfinite(kept):
             by_option[i] = _above(kept, least)
         else:

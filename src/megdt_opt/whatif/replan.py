@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from megdt_opt.allocation import Allocation, relative_gap
-from megdt_opt.certificate import Branch, Certificate, Leaf, masks
+from megdt_opt.allocation import Allocation
 from megdt_opt.errors import InvalidInput
-from megdt_opt.problem import AllocationProblem, evaluate
+from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving import solve
-from megdt_opt.solving.incumbent import Incumbent
-from megdt_opt.solving.pool import Mask, Pool
-from megdt_opt.solving.resources import Array, Resources
+from megdt_opt.solving.resources import Resources
 from megdt_opt.solving.shares import best_shares
 from megdt_opt.tolerances import EXACT
 from megdt_opt.whatif.shares_at import checked_options, require_time, value_of
-
-_LEAVES = 200
-"""Leaves of the last certificate that are tried at most; a larger tree takes as long as a new search."""
-
-_PASSES = 20
-"""New price vectors tried in a leaf whose old prices no longer suffice."""
-
-_EXCESS = 1e-11
-"""What the priced cost of "max" must exceed the budgets by: far above rounding, far below any gap."""
+from megdt_opt.whatif.warm import allocated, proved_again
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -124,7 +112,7 @@ def replan(
     option = checked_options(problem, previous.option if isinstance(previous, Allocation) else previous)
     charged = _charged(problem, option, switch_cost_s)
     kept_s = value_of(charged, option).objective_s
-    allocation = None if plan is None else _warm(charged, plan, option, gap)
+    allocation = None if plan is None else proved_again(charged, plan, gap)
     warm = allocation is not None
     if allocation is None:
         allocation = solve(charged, gap=gap, time_limit_s=time_limit_s)
@@ -158,7 +146,7 @@ def _keep(charged: AllocationProblem, found: Allocation, option: NDArray[np.int6
     x = best_shares(charged, resources, option[None]).x[0]
     if (found.option == option).all() or not x.any():
         return found
-    kept = _allocation(charged, option, x, found.lower_bound_s, gap)
+    kept = allocated(charged, option, x, found.lower_bound_s, gap)
     return replace(
         found,
         option=kept.option,
@@ -171,109 +159,3 @@ def _keep(charged: AllocationProblem, found: Allocation, option: NDArray[np.int6
         gap=kept.gap,
         status=found.status if kept.gap <= max(gap, found.gap) + 1e-12 else "feasible",
     )
-
-
-def _warm(charged: AllocationProblem, plan: Allocation, option: NDArray[np.int64], gap: float) -> Allocation | None:
-    """The previous tree with its prices, moved where they no longer suffice; None where it proves too little."""
-    begin = time.perf_counter()
-    if plan.certificate is None or plan.certificate.objective != charged.objective:
-        return None
-    resources = Resources.of(charged)
-    if not resources.open.any(axis=1).all():
-        return None
-    try:
-        leaves = list(masks(plan.certificate.tree, resources.open))
-    except (ValueError, IndexError):
-        return None  # the certificate of a problem of another shape
-    if not 0 < len(leaves) <= _LEAVES:
-        return None
-    incumbent = Incumbent(charged, resources)
-    incumbent.offer(option[None])
-    if not np.isfinite(incumbent.objective):
-        return None
-    for _ in range(3):  # a better set moves the level, and prices at the new level propose others
-        pool = _pool(charged, resources, incumbent, gap, [np.array(leaf.prices) for leaf, _ in leaves])
-        proposed = [pool.values(mask)[2] for _, mask in leaves]
-        if not incumbent.offer(np.unique(np.vstack(proposed), axis=0)):
-            break
-    pool = _pool(charged, resources, incumbent, gap, [np.array(leaf.prices) for leaf, _ in leaves])
-    goal = _target(incumbent, gap) if pool.summed else _EXCESS
-    box = 4.0 * incumbent.objective if pool.summed else 1.0
-    proofs: dict[int, Leaf] = {}
-    for leaf, mask in leaves:
-        prices = _prove(pool, mask, goal, box)
-        if prices is None:
-            return None
-        proofs[id(leaf)] = Leaf(tuple(float(p) for p in prices))
-    tree = _replaced(plan.certificate.tree, proofs)
-    certificate = Certificate.seal(charged, resources, tree, _target(incumbent, gap))
-    found = _allocation(charged, incumbent.option, incumbent.x, certificate.bound_s, gap)
-    if found.status != "optimal":
-        return None
-    message = f"{len(leaves)} leaves of the previous certificate, {len(pool.prices)} price vectors"
-    return replace(found, certificate=certificate, solve_s=time.perf_counter() - begin, message=message)
-
-
-def _target(incumbent: Incumbent, gap: float) -> float:
-    # a little less than asked, so that rounding cannot push the reported gap over it
-    return incumbent.objective * (1.0 - 0.95 * gap)
-
-
-def _pool(
-    problem: AllocationProblem, resources: Resources, incumbent: Incumbent, gap: float, prices: list[Array]
-) -> Pool:
-    pool = Pool(problem, resources, _target(incumbent, gap) if problem.objective == "max" else None)
-    for place in [incumbent.prices, *np.unique(np.array(prices), axis=0)]:
-        pool.add(place)
-    return pool
-
-
-def _prove(pool: Pool, mask: Mask, goal: float, box: float) -> Array | None:
-    value, _, _ = pool.values(mask)
-    best = int(value.argmax())
-    if value[best] >= goal:
-        return pool.prices[best]
-    reached, best, _, _ = pool.improve(mask, goal, box, _PASSES)
-    return pool.prices[best] if reached >= goal else None
-
-
-def _replaced(tree: Branch | Leaf, proofs: dict[int, Leaf]) -> Branch | Leaf:
-    """The tree with new leaves; those that no open option reaches stay."""
-    if isinstance(tree, Leaf):
-        return proofs.get(id(tree), tree)
-    return Branch(tree.user, tree.groups, [_replaced(child, proofs) for child in tree.children])
-
-
-def _allocation(
-    problem: AllocationProblem, option: NDArray[np.int64], x: Array, bound_s: float, gap: float
-) -> Allocation:
-    """An allocation of scaled shares, evaluated."""
-    up, edge, down = (
-        _within(share, budget)
-        for share, budget in zip(x, (problem.uplink_hz, problem.edge_capacity, problem.downlink_hz), strict=True)
-    )
-    edge = np.minimum(edge, problem.share_caps)
-    found = evaluate(problem, option, down, up, edge)
-    lower = min(bound_s, found.objective_s)
-    reached = relative_gap(found.objective_s, lower)
-    return Allocation(
-        option=option,
-        downlink_hz=down,
-        uplink_hz=up,
-        edge_share=edge,
-        latency_s=found.latency_s,
-        objective_s=found.objective_s,
-        lower_bound_s=lower,
-        gap=reached,
-        status="optimal" if reached <= gap + 1e-12 else "feasible",
-        method="prices",
-        bound_source="certificate",
-        build_s=0.0,
-        solve_s=0.0,
-    )
-
-
-def _within(x: Array, budget: float) -> Array:
-    share = np.where(x > 0, x, 0.0) * budget
-    total = float(share.sum())
-    return share * (budget / total) if total > budget else share

@@ -23,6 +23,7 @@ The tied sets looked at are those that are optimal at B, B (1 + step) and B (1 -
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,10 +35,14 @@ from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving import solve
 from megdt_opt.tolerances import SOLVER
 from megdt_opt.units import show
-from megdt_opt.whatif.shares_at import BUDGETS, checked_options, require_time, value_of, with_field
+from megdt_opt.whatif.shares_at import BUDGETS, Valued, checked_options, require_time, value_of, with_field
+from megdt_opt.whatif.warm import resolve
 
 _NEAR = 1e-4
 """Relative distance at which slopes are looked at for kinks: values carry 12 digits, so a slope keeps 7."""
+
+_BEND = 5e-3
+"""Change of the slope across the distance, relative, from which on it is looked at more closely."""
 
 _ALIKE = 1e-4
 """Relative difference of a slope and a multiplier above which the value has a kink here."""
@@ -193,8 +198,8 @@ def shadow_prices(
     if not np.isfinite(base.objective_s):
         raise Infeasible("the allocation's options cannot keep the limits of this problem")
     prices, best = [], base.objective_s
-    for i, field in enumerate(BUDGETS):
-        price, here = _price(problem, option, base.objective_s, i, field, step, gap, time_limit_s)
+    for i in range(len(BUDGETS)):
+        price, here = _price(problem, allocation, base, i, step, gap, time_limit_s)
         prices.append(price)
         best = min(best, here)
     return ShadowPrices(
@@ -208,15 +213,15 @@ def shadow_prices(
 
 def _price(
     problem: AllocationProblem,
-    option: NDArray[np.int64],
-    value_s: float,
+    allocation: Allocation,
+    base: Valued,
     resource: int,
-    field: str,
     step: float,
     gap: float,
     time_limit_s: float | None,
 ) -> tuple[ShadowPrice, float]:
     """The price of one budget, and the least objective that any option set met on the way has at the budget [s]."""
+    field, option = BUDGETS[resource], allocation.option
     budget = float(getattr(problem, field))
     demands = (problem.uplink_bit, problem.edge_work_s, problem.downlink_bit)[resource]
     if budget == 0 or not (demands[problem.open_options] > 0).any():
@@ -225,27 +230,30 @@ def _price(
         price = ShadowPrice(
             field=field, budget=budget, kept_s=zero, more_s=zero, less_s=zero, step_more_s=zero, step_less_s=zero
         )
-        return price, value_s
-    kept, up, down = _slopes(problem, option, resource)
+        return price, base.objective_s
+    kept, up, down = _slopes(problem, option, resource, base)
     tied = [(up, down)]
-    best = value_s
+    best = base.objective_s
     ends: dict[int, tuple[float, tuple[int, ...]]] = {}
     for side in (1, -1):
         there = with_field(problem, field, budget * (1 + side * step))
-        stay = value_of(there, option).objective_s
         try:
-            moved = solve(there, gap=gap, time_limit_s=time_limit_s)
+            moved = resolve(there, allocation, gap, time_limit_s)
         except Infeasible:
-            ends[side] = (stay, ())
+            ends[side] = (math.inf, ())
             continue
+        ends[side] = (moved.objective_s, ())
+        if (moved.option == option).all():
+            continue
+        stay = value_of(there, option).objective_s
         if moved.objective_s >= stay * (1 - gap):
             ends[side] = (min(stay, moved.objective_s), ())
             continue
         ends[side] = (moved.objective_s, tuple(int(k) for k in np.flatnonzero(moved.option != option)))
-        here = value_of(problem, moved.option).objective_s
-        best = min(best, here)
-        if abs(here - value_s) <= SOLVER * value_s:
-            tied.append(_slopes(problem, moved.option, resource)[1:])
+        here = value_of(problem, moved.option)
+        best = min(best, here.objective_s)
+        if abs(here.objective_s - base.objective_s) <= SOLVER * base.objective_s:
+            tied.append(_slopes(problem, moved.option, resource, here)[1:])
     change = step * budget
     price = ShadowPrice(
         field=field,
@@ -261,23 +269,28 @@ def _price(
     return price, best
 
 
-def _slopes(problem: AllocationProblem, option: NDArray[np.int64], resource: int) -> tuple[float, float, float]:
+def _slopes(
+    problem: AllocationProblem, option: NDArray[np.int64], resource: int, here: Valued
+) -> tuple[float, float, float]:
     """Multiplier of a budget with options kept, and the slopes upward and downward where they differ from it.
 
     The value is convex in the budget, so the multiplier lies between the two slopes.
     """
     field = BUDGETS[resource]
     budget = float(getattr(problem, field))
-    here = value_of(problem, option)
     scale = here.objective_s / budget
     kept = _clean(here.prices_s[resource] / budget, scale)
 
     def value(count: int) -> float:
         return value_of(with_field(problem, field, budget * (1 + count * _NEAR)), option).objective_s
 
+    more, less = value(1), value(-1)
+    bend = (more - 2 * here.objective_s + less) / (_NEAR * budget)  # the jump of the slope at a kink
+    if bend <= _BEND * max(kept, 1e-3 * scale):
+        return kept, kept, kept
     slopes = []
-    for side in (1, -1):
-        one, two = value(side), value(2 * side)
+    for side, one in ((1, more), (-1, less)):
+        two = value(2 * side)
         if not np.isfinite(two):
             slopes.append(np.inf)
             continue
