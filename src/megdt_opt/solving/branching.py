@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from megdt_opt.certificate import Certificate
 from megdt_opt.certificate_tree import Branch, Leaf
 from megdt_opt.errors import InvalidInput
-from megdt_opt.explain import no_option, not_together
+from megdt_opt.explaining import no_option, not_together
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving import compiled
 from megdt_opt.solving.closed import Closed

@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.explain import no_option, not_together
+from megdt_opt.explaining import no_option, not_together
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving.incumbent import Incumbent
 from megdt_opt.solving.resources import Resources

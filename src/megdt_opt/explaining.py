@@ -49,16 +49,12 @@ def _what_closes(problem: AllocationProblem, resources: Resources, k: int) -> st
 def not_together(problem: AllocationProblem, resources: Resources) -> Infeasible:
     """The error for hard limits that cannot be kept together; names a smallest conflicting set of users.
 
-    Users are taken out one at a time (deletion filter); what is left conflicts, and any one user fewer does not.
+    The set conflicts, and with any one user fewer it does not.
     """
     limited = [int(k) for k in np.flatnonzero(np.isfinite(problem.hard_deadline_s))]
     if problem.uplink_airtime_max_s is not None:
         limited = list(range(problem.users))
-    core = list(limited)
-    for k in limited:
-        rest = [other for other in core if other != k]
-        if rest and not _keeps(problem, rest):
-            core = rest
+    core = _smallest_conflict(problem, limited)
     limits = []
     for k in core:
         words = []
@@ -85,8 +81,9 @@ def not_together(problem: AllocationProblem, resources: Resources) -> Infeasible
     )
 
 
-def _part(problem: AllocationProblem, users: list[int]) -> AllocationProblem:
-    """The problem of some of the users."""
+def lateness_problem(problem: AllocationProblem, users: list[int] | None = None) -> AllocationProblem:
+    """The problem of the least max of L / deadline, for all or for some of the users."""
+    users = list(range(problem.users)) if users is None else users
 
     def cut(value: np.ndarray | None) -> np.ndarray | None:
         return None if value is None else value[users]
@@ -107,29 +104,67 @@ def _part(problem: AllocationProblem, users: list[int]) -> AllocationProblem:
         downlink_snr_hz=cut(problem.downlink_snr_hz),
         uplink_snr_hz=cut(problem.uplink_snr_hz),
         uplink_airtime_max_s=cut(problem.uplink_airtime_max_s),
-        weight=1.0 / np.where(np.isfinite(problem.hard_deadline_s), problem.hard_deadline_s, 1e9)[users],
+        weight=_urgency(problem)[users],
         objective="max",
     )
 
 
-def _lateness(problem: AllocationProblem, users: list[int]) -> float:
+def _urgency(problem: AllocationProblem) -> np.ndarray:
+    """1 / deadline; next to nothing for users without one, (K,) [1/s]."""
+    limits = problem.hard_deadline_s
+    finite = limits[np.isfinite(limits)]
+    far = 1e9 * (float(finite.max()) if finite.size else 1.0)
+    return 1.0 / np.where(np.isfinite(limits), limits, far)
+
+
+def _smallest_conflict(problem: AllocationProblem, users: list[int]) -> list[int]:
+    """A conflicting set that no longer conflicts when any of its users goes (QuickXplain, Junker 2004).
+
+    About 2 c log2(K / c) + 2 c solves for a conflict of c among K users.
+    """
+
+    def search(given: list[int], new: bool, candidates: list[int]) -> list[int]:
+        if new and given and not _keeps(problem, given):
+            return []
+        if len(candidates) <= 1:
+            return candidates
+        half = len(candidates) // 2
+        second = search(given + candidates[:half], True, candidates[half:])
+        first = search(given + second, bool(second), candidates[:half])
+        return first + second
+
+    return sorted(search([], False, users))
+
+
+def lateness(problem: AllocationProblem, users: list[int]) -> float:
     """Least max of L / deadline over these users alone; infinite where airtime limits clash."""
     from megdt_opt.solving.branching import close
     from megdt_opt.solving.resources import Resources
 
-    part = _part(problem, users)
+    part = lateness_problem(problem, users)
+    resources = Resources.of(part)
+    if not can_start(resources):
+        return float("inf")
     try:
-        return close(part, Resources.of(part), gap=1e-6, time_limit_s=20.0).incumbent.objective
+        return close(part, resources, gap=1e-6, time_limit_s=20.0).incumbent.objective
     except Infeasible:
         return float("inf")
 
 
+def can_start(resources: Resources) -> bool:
+    """Whether every user has an open option and the least uplink shares fit together: no deadline is looked at."""
+    if not resources.open.any(axis=1).all():
+        return False
+    least = np.where(resources.open, resources.lo[0], np.inf).min(axis=1)
+    return bool(least.sum() <= 1.0 - 1e-12) or not least.any()
+
+
 def _keeps(problem: AllocationProblem, users: list[int]) -> bool:
-    return _lateness(problem, users) <= 1.0
+    return lateness(problem, users) <= 1.0
 
 
 def _least_stretch(problem: AllocationProblem, users: list[int]) -> float | None:
     if not users:
         return None
-    late = _lateness(problem, users)
+    late = lateness(problem, users)
     return late if np.isfinite(late) and late > 1 else None

@@ -1,0 +1,226 @@
+"""How much worse a plan is than the best one would have been, when its timings were off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.allocation import Allocation
+from megdt_opt.errors import Infeasible, InvalidInput
+from megdt_opt.problem import AllocationProblem, evaluate
+from megdt_opt.solving import solve
+from megdt_opt.tolerances import SOLVER
+from megdt_opt.whatif.shares_at import checked_options, require_time, value_of
+from megdt_opt.whatif.warm import resolve
+
+TIMINGS = ("fixed_s", "device_branch_s", "edge_work_s")
+"""Fields that a calibration fills and that may be off."""
+
+SPREADS = ("machine", "user", "entry")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Regret:
+    """Relative loss of a plan against the best one for the true timings, over samples of those.
+
+    Parameters
+    ----------
+    percent : float
+        Largest error of a timing, either way [%].
+    perturb : tuple of str
+        Timings that were off.
+    spread : str
+        Which timings share an error: "machine", "user" or "entry".
+    option_regret : array, (S,)
+        With the plan's options and new shares [1]; not a number where its limits cannot be kept, or nothing can
+        keep them.
+    share_regret : array, (S,)
+        With the plan's options and its shares [1]; not a number as above.
+    option_breaks, share_breaks : int
+        Samples in which the plan cannot keep a limit that another plan keeps.
+    infeasible : int
+        Samples in which no plan keeps the limits.
+    switched : float
+        Share of the other samples whose best plan has other options [1].
+    gap : float
+        Largest proven gap of the re-solves [1]: the regret is at most this much larger.
+    """
+
+    percent: float
+    perturb: tuple[str, ...]
+    spread: str
+    option_regret: NDArray[np.float64]
+    share_regret: NDArray[np.float64]
+    option_breaks: int
+    share_breaks: int
+    infeasible: int
+    switched: float
+    gap: float
+
+    @property
+    def samples(self) -> int:
+        """S."""
+        return len(self.option_regret)
+
+    @property
+    def option_median(self) -> float:
+        """Median over the samples that keep the limits, options kept [1]."""
+        return _over(self.option_regret, np.median)
+
+    @property
+    def option_worst(self) -> float:
+        """Worst over the samples that keep the limits, options kept [1]."""
+        return _over(self.option_regret, np.max)
+
+    @property
+    def share_median(self) -> float:
+        """Median over the samples that keep the limits, options and shares kept [1]."""
+        return _over(self.share_regret, np.median)
+
+    @property
+    def share_worst(self) -> float:
+        """Worst over the samples that keep the limits, options and shares kept [1]."""
+        return _over(self.share_regret, np.max)
+
+    def __str__(self) -> str:
+        shared = {"machine": "one error a machine", "user": "one error a user", "entry": "one error an entry"}
+        lines = [
+            f"{', '.join(self.perturb)} off by up to {self.percent:g} % ({shared[self.spread]}), "
+            f"{self.samples} samples; objective above the best by",
+            f"  options kept, shares anew:   median {self.option_median:.3%}, worst {self.option_worst:.3%}",
+            f"  options and shares kept:     median {self.share_median:.3%}, worst {self.share_worst:.3%}",
+            f"  other options are best in {self.switched:.0%} of the samples",
+        ]
+        if self.option_breaks or self.share_breaks:
+            lines.append(
+                f"  a limit is broken in {self.option_breaks} samples with the options kept, "
+                f"in {self.share_breaks} with the shares kept too (left out above)"
+            )
+        if self.infeasible:
+            lines.append(f"  no plan keeps the limits in {self.infeasible} samples (left out above)")
+        return "\n".join(lines)
+
+
+def regret(
+    problem: AllocationProblem,
+    perturb: Sequence[str] = TIMINGS,
+    percent: float = 10.0,
+    samples: int = 50,
+    seed: int = 0,
+    *,
+    allocation: Allocation | None = None,
+    spread: str = "machine",
+    gap: float = 1e-6,
+    time_limit_s: float | None = None,
+) -> Regret:
+    """Plan with the problem's timings, then meet others: the loss against having known them.
+
+    In each sample every timing is multiplied by 1 + e, with e uniform in [-percent, percent] / 100.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+        With objective "max", "sum" or "mixed".
+    perturb : sequence of str
+        Timings that are off, of "fixed_s", "device_branch_s" and "edge_work_s".
+    percent : float
+        Largest error, in [0, 100) [%].
+    samples : int
+        Number of samples, at least 1.
+    seed : int
+        Of the errors; the same seed draws the same ones.
+    allocation : Allocation, optional
+        The plan; without it the problem is solved.
+    spread : str
+        Which timings share an error: "machine" (the edge has one, each user's device has one), "user" (one for each
+        user and field) or "entry" (one for each user, option and field).
+    gap, time_limit_s
+        As for `solve`, for each sample [1, s].
+
+    Raises
+    ------
+    InvalidInput
+        For an argument out of range, the objective "missed", or an allocation that is not of this problem.
+    Infeasible
+        Where the problem itself has no allocation.
+    """
+    require_time(problem, "regret")
+    perturb = tuple(perturb)
+    if not perturb or not set(perturb) <= set(TIMINGS):
+        raise InvalidInput("perturb", perturb, f"some of {TIMINGS}", "Name the timings that are off.")
+    if not 0 <= percent < 100:
+        raise InvalidInput("percent", percent, "a number in [0, 100) [%]", "Use 10 for ten percent.")
+    if samples < 1:
+        raise InvalidInput("samples", samples, "a whole number of at least 1", "Use the default 50.")
+    if spread not in SPREADS:
+        raise InvalidInput("spread", spread, f"one of {SPREADS}", "Choose one of them.")
+    if allocation is None:
+        allocation = solve(problem, gap=gap, time_limit_s=time_limit_s)
+    option = checked_options(problem, allocation.option)
+    by_option, by_share = np.full(samples, np.nan), np.full(samples, np.nan)
+    broken_options = broken_shares = infeasible = switched = 0
+    worst_gap = 0.0
+    for i, true in enumerate(_perturbed(problem, perturb, percent / 100, samples, seed, spread)):
+        try:
+            best = resolve(true, allocation, gap, time_limit_s)
+        except Infeasible:
+            infeasible += 1
+            continue
+        same = bool((best.option == option).all())
+        kept = best.objective_s if same else value_of(true, option).objective_s
+        stay = evaluate(true, option, allocation.downlink_hz, allocation.uplink_hz, allocation.edge_share)
+        # within the gap the kept options can be better than the found ones
+        least = min(best.objective_s, kept)
+        worst_gap = max(worst_gap, best.gap)
+        switched += bool(not same and best.objective_s < kept * (1 - max(gap, SOLVER)))
+        if np.isfinite(kept):
+            by_option[i] = _above(kept, least)
+        else:
+            broken_options += 1
+        if stay.violation <= SOLVER:
+            by_share[i] = _above(stay.objective_s, least)
+        else:
+            broken_shares += 1
+    return Regret(
+        percent=float(percent),
+        perturb=perturb,
+        spread=spread,
+        option_regret=by_option,
+        share_regret=by_share,
+        option_breaks=broken_options,
+        share_breaks=broken_shares,
+        infeasible=infeasible,
+        switched=switched / max(samples - infeasible, 1),
+        gap=worst_gap,
+    )
+
+
+def _perturbed(
+    problem: AllocationProblem, perturb: tuple[str, ...], most: float, samples: int, seed: int, spread: str
+) -> Iterator[AllocationProblem]:
+    rng = np.random.default_rng(seed)
+    users, options = problem.users, problem.options
+    for _ in range(samples):
+        # all errors are drawn, whatever is perturbed, so that choices of `perturb` compare sample by sample
+        if spread == "machine":
+            device = rng.uniform(-most, most, (users, 1))
+            errors = {"fixed_s": device, "device_branch_s": device, "edge_work_s": rng.uniform(-most, most, (1, 1))}
+        else:
+            shape = (users, 1 if spread == "user" else options)
+            errors = {name: rng.uniform(-most, most, shape) for name in TIMINGS}
+        changed = {n: getattr(problem, n) * (1 + errors[n]) for n in perturb if getattr(problem, n) is not None}
+        yield replace(problem, **changed)
+
+
+def _above(value: float, least: float) -> float:
+    return max(value / least - 1.0, 0.0) if least > 0 else 0.0
+
+
+def _over(values: NDArray[np.float64], rule: object) -> float:
+    kept = values[np.isfinite(values)]
+    if kept.size == 0:
+        return float("nan")
+    return float(rule(kept))  # type: ignore[operator]

@@ -1,0 +1,161 @@
+"""Planning anew from the last plan, with a cost for switching, starting from the last plan's prices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from megdt_opt.allocation import Allocation
+from megdt_opt.errors import InvalidInput
+from megdt_opt.problem import AllocationProblem
+from megdt_opt.solving import solve
+from megdt_opt.solving.resources import Resources
+from megdt_opt.solving.shares import best_shares
+from megdt_opt.tolerances import EXACT
+from megdt_opt.whatif.shares_at import checked_options, require_time, value_of
+from megdt_opt.whatif.warm import allocated, proved_again
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Replan:
+    """A new plan beside the old one.
+
+    Parameters
+    ----------
+    allocation : Allocation
+        The new plan. Latencies, objective, bound, gap and certificate are of `charged`: switching costs included.
+    charged : AllocationProblem
+        The problem that was solved: `fixed_s` of every option other than the previous one holds the switching cost.
+    settled_s : float
+        Objective without switching costs: that of the next pictures, once the switches are paid [s].
+    kept_s : float
+        Objective of the previous options with new shares [s]; infinite where they cannot keep the limits.
+    switched : tuple of int
+        Users whose option changes.
+    warm : bool
+        Whether the previous plan's prices proved the new plan without a new search.
+    """
+
+    allocation: Allocation
+    charged: AllocationProblem
+    settled_s: float
+    kept_s: float
+    switched: tuple[int, ...]
+    warm: bool
+
+    @property
+    def objective_s(self) -> float:
+        """Objective with switching costs [s]."""
+        return self.allocation.objective_s
+
+    @property
+    def gain_s(self) -> float:
+        """How much better than keeping the options, switching costs paid [s]; infinite where they cannot be kept."""
+        return self.kept_s - self.allocation.objective_s
+
+    def __str__(self) -> str:
+        who = ", ".join(str(k) for k in self.switched) or "nobody"
+        how = "proved by the previous prices" if self.warm else "searched anew"
+        return (
+            f"switches: {who}; objective {self.objective_s:.6g} s with switching, {self.settled_s:.6g} s after it, "
+            f"{self.kept_s:.6g} s with the previous options ({how}, {self.allocation.status}, "
+            f"gap {self.allocation.gap:.1e})"
+        )
+
+
+def replan(
+    problem: AllocationProblem,
+    previous: Allocation | ArrayLike,
+    switch_cost_s: float | ArrayLike = 0.0,
+    *,
+    gap: float = 1e-6,
+    time_limit_s: float | None = None,
+) -> Replan:
+    """Choose anew where a switch of a user's option takes `switch_cost_s`.
+
+    What is minimised is the problem's own objective of the latencies
+
+        L'_k = L_k + switch_cost_s  if user k's option is not its previous one, else L_k,
+
+    over all options and shares: the picture with which the switch happens. So with "sum" a switch of user k costs
+    w_k * switch_cost_s once; with "max" it costs nothing unless it makes user k the worst; hard deadlines hold for
+    L', the switch included. Within the gap the result is optimal in this sense, and in no other: it looks one
+    decision ahead, not at what later problems will ask. To weigh a cost that is paid once against a gain that lasts n
+    pictures, pass the cost divided by n (exact for "sum": the mean over the n pictures). Shares change freely.
+
+    The previous certificate's tree, which is a valid partition for any problem of the same shape, is evaluated on the
+    new problem first. Where its bound is within the gap of the best of the options that it proposes, no new search
+    is made.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+        The new problem, with as many users and options as the previous one.
+    previous : Allocation or array_like of int, (K,)
+        The last plan, or its options; prices are reused from an Allocation with a certificate.
+    switch_cost_s : float or array_like, (K,)
+        At least 0 [s].
+    gap, time_limit_s
+        As for `solve` [1, s].
+
+    Raises
+    ------
+    InvalidInput
+        For the objective "missed", a cost that is negative, or a plan of another shape.
+    Infeasible
+        Where no allocation keeps the limits with the switching costs.
+    """
+    require_time(problem, "re-planning")
+    plan = previous if isinstance(previous, Allocation) else None
+    option = checked_options(problem, previous.option if isinstance(previous, Allocation) else previous)
+    charged = _charged(problem, option, switch_cost_s)
+    kept_s = value_of(charged, option).objective_s
+    allocation = None if plan is None else proved_again(charged, plan, gap)
+    warm = allocation is not None
+    if allocation is None:
+        allocation = solve(charged, gap=gap, time_limit_s=time_limit_s)
+        if kept_s <= allocation.objective_s * (1 + EXACT):
+            allocation = _keep(charged, allocation, option, gap)  # a switch that gains nothing is not made
+    settled = allocation.evaluate(problem)
+    return Replan(
+        allocation=allocation,
+        charged=charged,
+        settled_s=settled.objective_s,
+        kept_s=kept_s,
+        switched=tuple(int(k) for k in np.flatnonzero(allocation.option != option)),
+        warm=warm,
+    )
+
+
+def _charged(
+    problem: AllocationProblem, option: NDArray[np.int64], switch_cost_s: float | ArrayLike
+) -> AllocationProblem:
+    cost = np.asarray(switch_cost_s, dtype=float)
+    if cost.shape not in ((), (problem.users,)) or not np.isfinite(cost).all() or (cost < 0).any():
+        expected = f"finite numbers of at least 0 [s], one or shape ({problem.users},)"
+        raise InvalidInput("switch_cost_s", switch_cost_s, expected, "Use 0 for a free switch.")
+    other = np.arange(problem.options)[None, :] != option[:, None]
+    return replace(problem, fixed_s=problem.fixed_s + other * np.broadcast_to(cost, (problem.users,))[:, None])
+
+
+def _keep(charged: AllocationProblem, found: Allocation, option: NDArray[np.int64], gap: float) -> Allocation:
+    """The kept options in place of others that are no better, under the same bound."""
+    resources = Resources.of(charged)
+    x = best_shares(charged, resources, option[None]).x[0]
+    if (found.option == option).all() or not x.any():
+        return found
+    kept = allocated(charged, option, x, found.lower_bound_s, gap)
+    return replace(
+        found,
+        option=kept.option,
+        downlink_hz=kept.downlink_hz,
+        uplink_hz=kept.uplink_hz,
+        edge_share=kept.edge_share,
+        latency_s=kept.latency_s,
+        objective_s=kept.objective_s,
+        lower_bound_s=kept.lower_bound_s,
+        gap=kept.gap,
+        status=found.status if kept.gap <= max(gap, found.gap) + 1e-12 else "feasible",
+    )

@@ -1,0 +1,63 @@
+"""Value and prices of given options, with shares that are optimal for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.errors import InvalidInput
+from megdt_opt.problem import AllocationProblem
+from megdt_opt.solving.resources import Array, Resources
+from megdt_opt.solving.shares import best_shares
+
+BUDGETS = ("uplink_hz", "edge_capacity", "downlink_hz")
+"""Fields of the budgets, in the order of `Resources`."""
+
+
+@dataclass(frozen=True)
+class Valued:
+    """What given options are worth.
+
+    Parameters
+    ----------
+    objective_s : float
+        Objective with the best shares [s]; infinite where no shares keep the limits.
+    prices_s : array, (3,)
+        Shadow prices of the scaled budgets, uplink, edge and downlink [s].
+    """
+
+    objective_s: float
+    prices_s: Array
+
+
+def value_of(problem: AllocationProblem, option: NDArray[np.int64]) -> Valued:
+    """Objective of options, (K,), with the best shares, and the prices of the budgets there."""
+    resources = Resources.of(problem)
+    # a share of at most the whole budget is implied by the budget; stated twice, the two would split the price
+    loose = replace(resources, hi=np.where(resources.hi >= 1.0, 2.0, resources.hi))
+    found = best_shares(problem, loose, option[None])
+    return Valued(float(found.objective[0]), found.prices[0])
+
+
+def with_field(problem: AllocationProblem, field: str, value: Any) -> AllocationProblem:
+    """The problem with another value of one field."""
+    return replace(problem, **{field: value})
+
+
+def require_time(problem: AllocationProblem, what: str) -> None:
+    """Refuse the objective "missed", which counts users and has no slope."""
+    if problem.objective == "missed":
+        raise InvalidInput("objective", "missed", f"'max', 'sum' or 'mixed' for {what}", "Choose one of them.")
+
+
+def checked_options(problem: AllocationProblem, option: object) -> NDArray[np.int64]:
+    """One option per user, (K,); raises InvalidInput for anything else."""
+    picked = np.asarray(option)
+    if picked.shape != (problem.users,) or not np.issubdtype(picked.dtype, np.integer):
+        raise InvalidInput("option", option, f"whole numbers, shape ({problem.users},)", "Give one option per user.")
+    if picked.min() < 0 or picked.max() >= problem.options:
+        raise InvalidInput("option", option, f"0..{problem.options - 1}", "Name options of the problem.")
+    return picked.astype(np.int64)

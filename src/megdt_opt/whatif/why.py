@@ -1,0 +1,298 @@
+"""Why a problem has no allocation, and the smallest change of each limit that alone would give it one."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from megdt_opt.errors import Infeasible
+from megdt_opt.explaining import lateness, no_option, not_together
+from megdt_opt.problem import AllocationProblem
+from megdt_opt.solving.resources import Resources
+from megdt_opt.units import show
+from megdt_opt.whatif.feasible import PRECISION, OutOfTime, answer, smallest
+from megdt_opt.whatif.shares_at import with_field
+
+_LARGEST = 2.0**20
+"""Factor up to which a limit is loosened: what does not help by then does not help."""
+
+_SINGLES = 8
+"""Users of a conflict whose deadlines are tried one by one."""
+
+_BUDGETS = {"downlink_hz": "Hz", "uplink_hz": "Hz", "edge_capacity": "servers"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One change that alone gives the problem an allocation.
+
+    Parameters
+    ----------
+    field : str
+        Field of the problem.
+    users : tuple of int
+        Users whose entries change; empty for a shared budget.
+    now, needed : float
+        Value as it is and the smallest value that helps, in `unit`; for several entries 1 and a factor.
+    unit : str
+        "s", "Hz", "servers", or "times" for a factor on all entries named.
+    proven : bool
+        Whether it is proven that `needed` less a thousandth is not enough.
+    options : tuple of int
+        For the field "allowed": the option that each of `users` would take.
+    longest_s : tuple of float
+        For a factor on deadlines: the entry that grows the most, before and after [s].
+    """
+
+    field: str
+    users: tuple[int, ...] = ()
+    now: float
+    needed: float
+    unit: str
+    proven: bool = True
+    options: tuple[int, ...] = ()
+    longest_s: tuple[float, ...] = ()
+
+    def __str__(self) -> str:
+        if self.field == "allowed":
+            pairs = zip(self.users, self.options, strict=True)
+            return "allow " + ", ".join(f"option {o} for user {k}" for k, o in pairs) + " (for example)"
+        name = {
+            "downlink_hz": "downlink band",
+            "uplink_hz": "uplink band",
+            "edge_capacity": "edge servers",
+            "deadline_s": "deadline",
+            "edge_share_max": "edge share caps",
+            "uplink_airtime_max_s": "uplink airtime limits",
+        }[self.field]
+        mark = "" if self.proven else " (enough; whether less is, was not settled)"
+        if self.unit == "times":
+            text = f"all {name}{'s' if self.field == 'deadline_s' else ''} {_up(self.needed):g} times as long"
+            if self.field == "edge_share_max":
+                text = f"all {name} {_up(self.needed):g} times as large"
+            if self.longest_s:
+                text += f" (the longest from {show(self.longest_s[0], 's')} to {_shown(self.longest_s[1], 's')})"
+            return text + mark
+        if self.field == "deadline_s":
+            who = f"user {self.users[0]}: "
+            extra = _shown(self.needed - self.now, "s")
+            return f"{who}{name} {_shown(self.needed, 's')} in place of {show(self.now, 's', 4)} ({extra} longer){mark}"
+        if self.needed == 0:
+            return f"{name}: any {name} above 0{mark}"
+        if self.unit == "servers":
+            return f"{name}: {_up(self.needed):g} in place of {self.now:g}{mark}"
+        return f"{name}: {_shown(self.needed, self.unit)} in place of {show(self.now, self.unit, 4)}{mark}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """Whether a problem has an allocation, and if not, why.
+
+    Parameters
+    ----------
+    feasible : bool
+        Whether it has one.
+    reason : str
+        In words: who conflicts over what, or that there is no conflict.
+    users : tuple of int
+        Users in conflict: with any one of them less, the others can keep their limits. Or users without an option.
+    limits : tuple of str
+        Their limits, with values and units.
+    changes : tuple of Change
+        Changes of one limit that alone would help. What is not listed does not help, even a million times as large.
+    stretch : float or None
+        Least factor on all deadlines that keeps them: at most 1 where they can be kept; None without deadlines or
+        where no factor helps.
+    untried : tuple of str
+        Fields that were not tried because the time was over.
+    """
+
+    feasible: bool
+    reason: str
+    users: tuple[int, ...] = ()
+    limits: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+    stretch: float | None = None
+    untried: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [self.reason]
+        if not self.feasible:
+            if self.changes:
+                lines.append("Each of these changes alone would help:")
+                lines += [f"  - {change}" for change in self.changes]
+            elif not self.untried:
+                lines.append("No change of a single limit helps, not even a million times as much.")
+            if self.untried:
+                lines.append("Not tried, for the time was over: " + ", ".join(self.untried))
+        return "\n".join(lines)
+
+
+def explain(problem: AllocationProblem, *, time_limit_s: float = 60.0) -> Explanation:
+    """Say whether a problem has an allocation; if not, who is in conflict, over what, and what would help.
+
+    Changes are tried one limit at a time: all deadlines by a common factor, the deadline of each user in conflict,
+    each budget, the caps on edge shares, the airtime limits, and the options that `allowed` forbids to the users in
+    conflict. Each is the smallest that helps, to one thousandth, and each was checked to help.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    time_limit_s : float
+        For the changes [s]; what was not tried by then is named. Naming the users in conflict is not limited.
+    """
+    until = time.monotonic() + time_limit_s
+    resources = Resources.of(problem)
+    users = list(range(problem.users))
+    limited = bool(np.isfinite(problem.hard_deadline_s).any())
+    if not resources.open.any(axis=1).all():
+        error = no_option(problem, resources)
+    else:
+        late = lateness(problem, users) if limited else None
+        if late is not None and late <= 1.0:
+            reason = f"It is feasible: the deadlines can be kept, even if all were {_up(late):g} times as long."
+            return Explanation(feasible=True, reason=reason, stretch=late)
+        if late is None and answer(problem, math.inf).option is not None:
+            return Explanation(feasible=True, reason="It is feasible: every user has an option within its limits.")
+        error = not_together(problem, resources)
+    changes, untried = [], []
+    for name, found in _attempts(problem, error, until):
+        try:
+            changes += [change for change in [found()] if change is not None]
+        except OutOfTime:
+            if name not in untried:
+                untried.append(name)
+    factors = [c.needed for c in changes if c.field == "deadline_s" and c.unit == "times"]
+    return Explanation(
+        feasible=False,
+        reason=_sentence(str(error)),
+        users=error.users,
+        limits=error.limits,
+        changes=tuple(changes),
+        stretch=factors[0] if factors else None,
+        untried=tuple(untried),
+    )
+
+
+def _attempts(
+    problem: AllocationProblem, error: Infeasible, until: float
+) -> Iterator[tuple[str, Callable[[], Change | None]]]:
+    """Fields with what tries them."""
+    limited = np.isfinite(problem.hard_deadline_s)
+    core = [k for k in error.users if limited[k]]
+    if limited.any():
+        yield "deadline_s", lambda: _all_deadlines(problem, until)
+    if problem.users > 1:  # with one user it is the same change
+        for k in core[:_SINGLES]:
+            yield "deadline_s", lambda k=k: _one_deadline(problem, k, until)  # type: ignore[misc]
+    for field in _BUDGETS:
+        yield field, lambda field=field: _budget(problem, field, until)  # type: ignore[misc]
+    for field in ("edge_share_max", "uplink_airtime_max_s"):
+        if getattr(problem, field) is not None:
+            yield field, lambda field=field: _factor(problem, field, until)  # type: ignore[misc]
+    if not problem.allowed_mask[list(error.users)].all():
+        yield "allowed", lambda: _more_options(problem, error.users, until)
+
+
+def _all_deadlines(problem: AllocationProblem, until: float) -> Change | None:
+    limits = problem.hard_deadline_s
+    users = tuple(int(k) for k in np.flatnonzero(np.isfinite(limits)))
+    change = _factor(problem, "deadline_s", until)
+    if change is None:
+        return None
+    longest = float(limits[list(users)].max())
+    return replace(change, users=users, longest_s=(longest, longest * change.needed))
+
+
+def _factor(problem: AllocationProblem, field: str, until: float) -> Change | None:
+    values = getattr(problem, field)
+    found = smallest(lambda factor: with_field(problem, field, values * factor), 1.0, _LARGEST, until)
+    if found is None:
+        return None
+    return Change(field=field, now=1.0, needed=found[0], unit="times", proven=found[2])
+
+
+def _one_deadline(problem: AllocationProblem, user: int, until: float) -> Change | None:
+    limits = problem.hard_deadline_s
+    now = float(limits[user])
+
+    def at(deadline_s: float) -> AllocationProblem:
+        changed = limits.copy()
+        changed[user] = deadline_s
+        return replace(problem, deadline_s=changed)
+
+    found = smallest(at, now, now * _LARGEST, until)
+    if found is None:
+        return None
+    return Change(field="deadline_s", users=(user,), now=now, needed=found[0], unit="s", proven=found[2])
+
+
+def _budget(problem: AllocationProblem, field: str, until: float) -> Change | None:
+    now = float(getattr(problem, field))
+    natural = _natural(problem, field)
+    if natural == 0:
+        return None  # nobody demands it
+    low = now if now > 0 else natural / _LARGEST
+    high = max(now, natural) * _LARGEST
+    found = smallest(lambda budget: with_field(problem, field, budget), low, high, until)
+    if found is None:
+        return None
+    needed = found[0] if now > 0 or found[0] > low * (1 + PRECISION) else 0.0
+    return Change(field=field, now=now, needed=needed, unit=_BUDGETS[field], proven=found[2])
+
+
+def _natural(problem: AllocationProblem, field: str) -> float:
+    """A budget at which a usual demand takes about the shortest time limit (or 1 s); 0 where nobody demands it."""
+    limits = problem.hard_deadline_s[np.isfinite(problem.hard_deadline_s)]
+    within_s = float(limits.min()) if limits.size else 1.0
+    if field == "edge_capacity":
+        return float((problem.edge_work_s * problem.allowed_mask).max()) / within_s
+    side = field.removesuffix("_hz")
+    efficiency, snr = getattr(problem, f"{side}_efficiency"), getattr(problem, f"{side}_snr_hz")
+    bits = getattr(problem, f"{side}_bit") * problem.allowed_mask
+    if efficiency is None and snr is not None:
+        return float(np.where(bits > 0, snr[:, None], 0.0).max())
+    if efficiency is None:
+        return 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        band = np.where((bits > 0) & (efficiency[:, None] > 0), bits / (efficiency[:, None] * within_s), 0.0)
+    return float(band.max())
+
+
+def _more_options(problem: AllocationProblem, users: tuple[int, ...], until: float) -> Change | None:
+    allowed = problem.allowed_mask.copy()
+    allowed[list(users)] = True
+    option = answer(replace(problem, allowed=allowed), until).option
+    if option is None:
+        return None
+    newly = [k for k in users if not problem.allowed_mask[k, option[k]]]
+    return Change(
+        field="allowed",
+        users=tuple(newly),
+        now=0.0,
+        needed=1.0,
+        unit="",
+        proven=False,
+        options=tuple(int(option[k]) for k in newly),
+    )
+
+
+def _sentence(text: str) -> str:
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith(".") else text + "."
+
+
+def _up(value: float, digits: int = 4) -> float:
+    """Rounded up to some digits, so that what is read is enough too."""
+    if value <= 0 or not math.isfinite(value):
+        return value
+    unit = 10.0 ** (math.floor(math.log10(value)) + 1 - digits)
+    return math.ceil(value / unit * (1 - 1e-12)) * unit
+
+
+def _shown(value: float, unit: str) -> str:
+    return show(_up(value), unit, 4)
