@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.allocation import Allocation, relative_gap
-from megdt_opt.certificate import Branch, Certificate, Leaf, masks
+from megdt_opt.certificate import Certificate
+from megdt_opt.certificate_tree import Branch, Leaf, masks
 from megdt_opt.problem import AllocationProblem, evaluate
 from megdt_opt.solving import solve
 from megdt_opt.solving.incumbent import Incumbent

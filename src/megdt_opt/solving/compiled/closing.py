@@ -7,7 +7,7 @@ import numpy as np
 from megdt_opt.certificate import Certificate
 from megdt_opt.certificate_tree import Branch, Leaf, Node
 from megdt_opt.errors import SolverFailure
-from megdt_opt.explain import not_together
+from megdt_opt.explaining import not_together
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving.closed import Closed
 from megdt_opt.solving.compiled.driver import Searched, search
