@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.solving.compiled.jit import kernel
+from megdt_opt.solving.compiled.jit import inner
 from megdt_opt.solving.compiled.kernels import (
     HUGE,
     MAX,
@@ -15,10 +15,10 @@ from megdt_opt.solving.compiled.kernels import (
     F,
     I,
     Terms,
-    cost_at,
     load,
     master,
     one_resource,
+    row_best,
     solve_four,
     value_at,
 )
@@ -27,6 +27,7 @@ PROVEN, SHORT, STALLED, SPENT = 0, 1, 2, 3
 """How `raise_bound` ends: the goal is reached; no prices reach it; no more progress; no passes left."""
 
 MOST_CUTS = 96
+_TURNS = 8
 
 
 class Cuts(NamedTuple):
@@ -57,7 +58,7 @@ def new_cuts(users: int) -> Cuts:
     )
 
 
-@kernel
+@inner
 def ask_master(kind: int, cuts: Cuts, count: int, box: float, y: F) -> bool:
     """Run the master; where it fails, once more from a new basis."""
     if count == 1:
@@ -71,7 +72,7 @@ def ask_master(kind: int, cuts: Cuts, count: int, box: float, y: F) -> bool:
     return False
 
 
-@kernel
+@inner
 def raise_bound(
     kind: int,
     terms: Terms,
@@ -123,7 +124,7 @@ def raise_bound(
     return best, SPENT, passes
 
 
-@kernel
+@inner
 def raise_level(
     terms: Terms,
     begin: I,
@@ -199,14 +200,14 @@ def raise_level(
     return proved, SPENT, passes
 
 
-@kernel
+@inner
 def usage_of(kind: int, terms: Terms, option: NDArray[np.int32], level: float, price: F, usage: F, shares: F) -> bool:
     """Shares (3, K) of chosen options at prices, and their sums (3,); False where an option is closed."""
     a, x = np.zeros(3), np.zeros(3)
     usage[:] = 0.0
     for k in range(option.shape[0]):
-        cost, _ = cost_at(kind, terms, k, option[k], level, price, a, x)
-        if cost >= HUGE:
+        cost, _, place = row_best(kind, terms, k, option[k], option[k] + 1, level, price, a, x)
+        if place < 0 or cost >= HUGE:
             return False
         for i in range(3):
             shares[i, k] = x[i]
@@ -214,7 +215,7 @@ def usage_of(kind: int, terms: Terms, option: NDArray[np.int32], level: float, p
     return True
 
 
-@kernel
+@inner
 def balance(kind: int, terms: Terms, option: NDArray[np.int32], level: float, price: F, shares: F) -> float:
     """Newton's method on usage = 1 of every priced resource, for chosen options; `price` is improved in place.
 
@@ -286,7 +287,7 @@ def balance(kind: int, terms: Terms, option: NDArray[np.int32], level: float, pr
     return level
 
 
-@kernel
+@inner
 def average(kind: int, terms: Terms, option: NDArray[np.int32], cuts: Cuts, shares: F) -> None:
     """Shares (3, K) of chosen options: those at the basic planes' prices, weighted as the master weights them.
 
@@ -302,7 +303,7 @@ def average(kind: int, terms: Terms, option: NDArray[np.int32], cuts: Cuts, shar
             shares += cuts.share[c] * one
 
 
-@kernel
+@inner
 def objective_of(kind: int, terms: Terms, option: NDArray[np.int32], shares: F) -> float:
     """Objective of chosen options on shares (3, K), which are first brought within the budgets and then fill them."""
     users = option.shape[0]
@@ -339,12 +340,13 @@ def objective_of(kind: int, terms: Terms, option: NDArray[np.int32], shares: F) 
     return result
 
 
-@kernel
+@inner
 def best_of_set(
     kind: int,
     terms: Terms,
     option: NDArray[np.int32],
     ceiling: float,
+    rough: bool,
     price: F,
     shares: F,
     cuts: Cuts,
@@ -352,6 +354,7 @@ def best_of_set(
     """Least objective of chosen options; `price` (3,) starts and ends as prices, `shares` (3, K) gets the shares.
 
     HUGE where the options cannot keep the limits, or, for "max", where the objective is proven to be above `ceiling`.
+    With `rough` the shares of "max" are within about 1 % of the best: enough to begin with.
     """
     users = option.shape[0]
     begin, end = option.astype(np.int64), option.astype(np.int64) + 1
@@ -404,7 +407,40 @@ def best_of_set(
             price /= total
         else:
             price[:] = 1.0 / 3.0
-        level, how, _ = raise_level(terms, begin, end, alone, ceiling, 1e-12, 60, price, found, cuts)
+        # prices grow where more is wanted than there is, while the level rises with them
+        usage = np.zeros(3)
+        level, how = alone, SPENT
+        for _ in range(_TURNS):
+            level, how, _ = raise_level(terms, begin, end, level, ceiling, 1e-3, 1, price, found, cuts)
+            if how == PROVEN:
+                price[:] = found
+                return HUGE
+            if not usage_of(kind, terms, option, cuts.levels[0], price, usage, shares):
+                break
+            for i in range(3):
+                price[i] *= usage[i]
+            total = price[0] + price[1] + price[2]
+            if not 0.0 < total < np.inf:
+                price[:] = 1.0 / 3.0
+                break
+            price /= total
+        other = np.zeros_like(shares)
+        balance(kind, terms, option, level, price, other)
+        result = objective_of(kind, terms, option, other)
+        total = price[0] + price[1] + price[2]
+        if result < HUGE and total > 0.0:
+            price /= total
+            shares[:] = other
+            if rough:
+                return result
+            level, how, _ = raise_level(terms, begin, end, level, ceiling, 1e-11, 4, price, found, cuts)
+            if how == PROVEN:
+                price[:] = found
+                return HUGE
+            if result <= level * (1.0 + 1e-10):
+                price[:] = found
+                return result
+        level, how, _ = raise_level(terms, begin, end, level, ceiling, 1e-12, 60, price.copy(), found, cuts)
         if how == PROVEN:
             price[:] = found
             return HUGE
@@ -428,7 +464,7 @@ def best_of_set(
     price[:] = found
     average(kind, terms, option, cuts, shares)
     result = objective_of(kind, terms, option, shares)
-    if result <= (level if kind == MAX else dual) * (1.0 + 1e-11):
+    if result <= (level if kind == MAX else dual) * (1.0 + 1e-11) or kind == MAX:
         return result
     # the planes ended before they met: Newton's method finds the rest where every priced budget is used up
     other = np.zeros_like(shares)

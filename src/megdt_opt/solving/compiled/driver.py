@@ -137,7 +137,7 @@ def search(
         option, price = np.zeros(users, np.int32), np.ones(3)
         dominating = np.ascontiguousarray(head[np.arange(users), first])
         if positions(terms, begin, end, dominating, option):
-            offer(kind, terms, option, price, best, best_ids, best_price, best_shares, shares, scratch, gap)
+            offer(kind, terms, option, price, best, best_ids, best_price, best_shares, shares, scratch, gap, False)
     if not first_sets(kind, terms, begin, end, gap, best, best_ids, best_price, best_shares, shares, scratch):
         return None
     _, passes = root(kind, terms, begin, end, gap, pool, best, best_ids, best_price, best_shares, shares, cuts, scratch)

@@ -12,12 +12,24 @@ from megdt_opt.solving.compiled.folder import folder
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+def _kept(**options: bool) -> Callable[[Function], Function]:
+    def compile_later(function: Function) -> Function:
+        config: Any = numba.config
+        before = config.CACHE_DIR
+        config.CACHE_DIR = str(folder())
+        try:
+            return cast(Function, numba.njit(cache=True, error_model="numpy", **options)(function))
+        finally:
+            config.CACHE_DIR = before
+
+    return compile_later
+
+
 def kernel(function: Function) -> Function:
     """Compile a function at its first call, or take it from the cache."""
-    config: Any = numba.config
-    before = config.CACHE_DIR
-    config.CACHE_DIR = str(folder())
-    try:
-        return cast(Function, numba.njit(cache=True, error_model="numpy")(function))
-    finally:
-        config.CACHE_DIR = before
+    return _kept()(function)
+
+
+def inner(function: Function) -> Function:
+    """The same for a function that only kernels call: without what Python would need to call it, half the work."""
+    return _kept(no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.solving.compiled.jit import kernel
+from megdt_opt.solving.compiled.jit import inner
 
 F = NDArray[np.float64]
 I = NDArray[np.int64]  # noqa: E741
@@ -52,7 +52,7 @@ class Terms(NamedTuple):
     has_least: bool
 
 
-@kernel
+@inner
 def shannon_share(ratio: float, gamma: float) -> float:
     """x with R(x)^2 / R'(x) = ratio for R(x) = x log1p(gamma / x); see `priced._shannon_minimiser`."""
     if ratio <= 0.0:
@@ -73,7 +73,7 @@ def shannon_share(ratio: float, gamma: float) -> float:
     return gamma / np.exp(min(max(z, -300.0), 300.0))
 
 
-@kernel
+@inner
 def one_resource(q: float, a: float, price: float, low: float, high: float, gamma: float) -> tuple[float, float, float]:
     """Share, time and slope of the time in q of one resource."""
     if a <= 0.0:
@@ -105,7 +105,7 @@ def one_resource(q: float, a: float, price: float, low: float, high: float, gamm
     return x, a / rate, (a * rise / (rate * rate)) * (2.0 * rate * rate / rise / q) / grow
 
 
-@kernel
+@inner
 def three_resources(
     q: float, a: F, price: F, low: float, cap: float, g0: float, g2: float, x: F
 ) -> tuple[float, float, float]:
@@ -117,7 +117,7 @@ def three_resources(
     return t0 + t1 + t2, d0 + d1 + d2, price[0] * x0 + price[1] * x1 + price[2] * x2
 
 
-@kernel
+@inner
 def match_time(wanted: float, a: F, price: F, low: float, cap: float, g0: float, g2: float, x: F) -> float:
     """q at which the total time is `wanted`; infinite where even the least shares are faster, 0 where none are."""
     roots = np.sqrt(price[0] * a[0]) + np.sqrt(price[1] * a[1]) + np.sqrt(price[2] * a[2])
@@ -146,7 +146,7 @@ def match_time(wanted: float, a: F, price: F, low: float, cap: float, g0: float,
     return q
 
 
-@kernel
+@inner
 def option_cost(
     kind: int,
     fixed: float,
@@ -202,7 +202,7 @@ def option_cost(
     return weight * fixed + paid + mu * t + (weight - mu) * wanted, mu
 
 
-@kernel
+@inner
 def load(terms: Terms, k: int, j: int, a: F) -> tuple[float, float]:
     """Demands of an option into `a` (3,); its branch and least uplink share."""
     a[0] = terms.up[k, j] * terms.up[k, j]
@@ -213,7 +213,7 @@ def load(terms: Terms, k: int, j: int, a: F) -> tuple[float, float]:
     return branch, low
 
 
-@kernel
+@inner
 def cost_at(kind: int, terms: Terms, k: int, j: int, level: float, price: F, a: F, x: F) -> tuple[float, float]:
     """`option_cost` of the option at a position."""
     branch, low = load(terms, k, j, a)
@@ -223,7 +223,7 @@ def cost_at(kind: int, terms: Terms, k: int, j: int, level: float, price: F, a: 
     )  # fmt: skip
 
 
-@kernel
+@inner
 def plain_best(
     kind: int, terms: Terms, k: int, begin: int, end: int, level: float, price: F, x: F
 ) -> tuple[float, float, int]:
@@ -271,7 +271,7 @@ def plain_best(
     return best, (pace * pace if fits else -1.0), place
 
 
-@kernel
+@inner
 def quick_cost(kind: int, terms: Terms, k: int, j: int, level: float, price: F) -> float:
     """Cost of a plain option where no share reaches its bound: never above the true cost."""
     roots = (
@@ -286,7 +286,7 @@ def quick_cost(kind: int, terms: Terms, k: int, j: int, level: float, price: F) 
     return roots * roots / tau if tau > 0.0 else HUGE
 
 
-@kernel
+@inner
 def row_best(
     kind: int, terms: Terms, k: int, begin: int, end: int, level: float, price: F, a: F, x: F
 ) -> tuple[float, float, int]:
@@ -313,7 +313,7 @@ def row_best(
     return best, multiplier, place
 
 
-@kernel
+@inner
 def value_at(
     kind: int, terms: Terms, begin: I, end: I, level: float, price: F, usage: F, chosen: NDArray[np.int32]
 ) -> tuple[float, float]:
@@ -337,7 +337,7 @@ def value_at(
     return total, slope
 
 
-@kernel
+@inner
 def solve_four(matrix: F, right: F) -> bool:
     """Gaussian elimination with pivoting of a 4 x 4 system, in place; False where it is singular."""
     for c in range(4):
@@ -364,7 +364,7 @@ def solve_four(matrix: F, right: F) -> bool:
     return True
 
 
-@kernel
+@inner
 def column(index: int, slopes: F, offsets: F, box: float, out: F) -> float:
     """Column of the master's dual and its cost: a cut, or a bound of a price (negative index)."""
     out[:] = 0.0
@@ -382,7 +382,7 @@ def column(index: int, slopes: F, offsets: F, box: float, out: F) -> float:
     return 1.0
 
 
-@kernel
+@inner
 def master(kind: int, slopes: F, offsets: F, cuts: int, box: float, basis: I, y: F, share: F) -> bool:
     """Highest point of the least of some cuts, by the simplex method on the dual.
 

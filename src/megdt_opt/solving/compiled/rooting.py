@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from megdt_opt.solving.compiled.bounding import PROVEN, Cuts, raise_bound, raise_level
-from megdt_opt.solving.compiled.jit import kernel
-from megdt_opt.solving.compiled.kernels import HUGE, MAX, F, I, Terms
-from megdt_opt.solving.compiled.starting import Option, lower_level, offer, simple_sets, switch_users
+from megdt_opt.solving.compiled.bounding import PROVEN, Cuts, raise_bound
+from megdt_opt.solving.compiled.jit import inner, kernel
+from megdt_opt.solving.compiled.kernels import HUGE, MAX, SUM, F, I, Terms
+from megdt_opt.solving.compiled.starting import Option, offer, simple_sets, switch_users
 from megdt_opt.solving.compiled.tree import goal_of
 
 _ROUNDS = 12
@@ -16,7 +16,7 @@ _TRIES = 12
 _SWITCHES = 40
 
 
-@kernel
+@inner
 def mixed(cuts: Cuts, option: Option) -> bool:
     """For every user the option that the master's weights lie on most; False where the master has none."""
     chosen, basis, share = cuts.chosen, cuts.basis, cuts.share
@@ -59,7 +59,7 @@ def first_sets(
         price[:] = 1.0
         if best[0] < HUGE:
             price[:] = best_price
-        offer(kind, terms, sets[s], price, best, best_ids, best_price, best_shares, shares, scratch, gap)
+        offer(kind, terms, sets[s], price, best, best_ids, best_price, best_shares, shares, scratch, gap, True)
     return best[0] < HUGE
 
 
@@ -79,49 +79,48 @@ def root(
     cuts: Cuts,
     scratch: Cuts,
 ) -> tuple[float, int]:
-    """Improve the best set by turns of prices and switches; the bound of the whole, and the passes made.
+    """Improve the best set by turns of prices and switches; the value of the best prices, and the passes made.
 
-    `pool[0]` gets the best prices.
+    `pool[0]` gets these prices; for "max" their value is at the level to be proven out of reach.
     """
     users = begin.shape[0]
     price, start = np.zeros(3), np.zeros(3)
     option = np.empty(users, np.int32)
     passes, bound = 0, 0.0
-    level = lower_level(terms, begin, end) if kind == MAX else 0.0
     for _ in range(_ROUNDS):
         before = best[0]
         start[:] = best_price
         target = best[0] * (1.0 - gap)
+        goal = goal_of(kind, target)
         if kind == MAX:
             total = start[0] + start[1] + start[2]
             if total > 0.0:
                 start /= total
             else:
                 start[:] = 1.0 / 3.0
-            level, how, done = raise_level(terms, begin, end, level, target, 1e-10, _ROOT_PASSES, start, price, cuts)
-            bound = level
-        else:
-            bound, how, done = raise_bound(
-                kind, terms, begin, end, 0.0, goal_of(kind, target), 4.0 * best[0], _ROOT_PASSES, start, price, cuts,
-            )  # fmt: skip
-            if how != PROVEN:
-                # short of the goal: the best prices of all tell most about each option
-                bound, how, more = raise_bound(
-                    kind, terms, begin, end, 0.0, HUGE, 4.0 * best[0], _ROOT_PASSES, price.copy(), price, cuts,
-                )  # fmt: skip
-                done += more
+        level = target if kind == MAX else 0.0
+        box = 4.0 * best[0] if kind == SUM else 1.0
+        bound, how, done = raise_bound(kind, terms, begin, end, level, goal, box, _ROOT_PASSES, start, price, cuts)
+        if how != PROVEN:
+            # short of the goal: the best prices of all tell most about each option
+            bound, how, more = raise_bound(
+                kind, terms, begin, end, level, HUGE, box, _ROOT_PASSES, price.copy(), price, cuts
+            )
+            done += more
+            if bound >= goal:
+                how = PROVEN
         passes += done
         pool[0] = price
         if how == PROVEN:
             break
         if mixed(cuts, option):
             start[:] = price
-            offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap)
+            offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap, False)
         for c in range(4):
             if cuts.basis[c] >= 0:
                 option[:] = cuts.chosen[cuts.basis[c]]
                 start[:] = price
-                offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap)
+                offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap, False)
         for _turn in range(_SWITCHES):
             if not switch_users(
                 kind, terms, begin, end, gap, _TRIES, best, best_ids, best_price, best_shares, shares, scratch

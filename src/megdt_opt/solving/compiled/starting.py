@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.solving.compiled.bounding import Cuts, best_of_set
-from megdt_opt.solving.compiled.jit import kernel
+from megdt_opt.solving.compiled.jit import inner, kernel
 from megdt_opt.solving.compiled.kernels import HUGE, MAX, SUM, F, I, Terms, cost_at, load, one_resource
 
 Option = NDArray[np.int32]
@@ -89,7 +89,7 @@ def gather(
         end[k] = count
 
 
-@kernel
+@inner
 def alone_s(terms: Terms, k: int, j: int, crowd: float, a: F) -> float:
     """Latency of an option where its user has a `crowd`-th of every budget [s]."""
     branch, _ = load(terms, k, j, a)
@@ -103,7 +103,7 @@ def alone_s(terms: Terms, k: int, j: int, crowd: float, a: F) -> float:
     return terms.fixed[k, j] + max(branch, t)
 
 
-@kernel
+@inner
 def simple_sets(terms: Terms, begin: I, end: I, sets: Option) -> None:
     """Four option sets (4, K): fastest alone, at an equal split, with least demand, and with least airtime."""
     users = begin.shape[0]
@@ -124,19 +124,6 @@ def simple_sets(terms: Terms, begin: I, end: I, sets: Option) -> None:
 
 
 @kernel
-def lower_level(terms: Terms, begin: I, end: I) -> float:
-    """Level below which some user cannot be even alone: a lower bound of "max" [s]."""
-    a = np.zeros(3)
-    level = 0.0
-    for k in range(begin.shape[0]):
-        least = np.inf
-        for j in range(begin[k], end[k]):
-            least = min(least, alone_s(terms, k, j, 1.0, a))
-        level = max(level, terms.weight[k] * least)
-    return level
-
-
-@kernel
 def offer(
     kind: int,
     terms: Terms,
@@ -149,9 +136,10 @@ def offer(
     shares: F,
     scratch: Cuts,
     gap: float,
+    rough: bool,
 ) -> bool:
     """Evaluate an option set by positions; True where it becomes the best. `best` (1,) holds the objective."""
-    found = best_of_set(kind, terms, option, best[0] * (1.0 - 0.01 * gap), price, shares, scratch)
+    found = best_of_set(kind, terms, option, best[0] * (1.0 - 0.01 * gap), rough, price, shares, scratch)
     if not found < best[0]:
         return False
     best[0] = found
@@ -175,7 +163,7 @@ def positions(terms: Terms, begin: I, end: I, ids: Option, option: Option) -> bo
     return True
 
 
-@kernel
+@inner
 def switch_users(
     kind: int,
     terms: Terms,
@@ -225,12 +213,12 @@ def switch_users(
         trial[:] = option
         trial[who[p]] = what[p]
         price[:] = best_price
-        if offer(kind, terms, trial, price, best, best_ids, best_price, best_shares, shares, scratch, gap):
+        if offer(kind, terms, trial, price, best, best_ids, best_price, best_shares, shares, scratch, gap, False):
             return True
     return False
 
 
-@kernel
+@inner
 def reduced_costs(
     kind: int, terms: Terms, k: int, begin: int, end: int, level: float, price: F, a: F, x: F, out: F
 ) -> float:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.solving.compiled.bounding import MOST_CUTS, PROVEN, Cuts, raise_bound
-from megdt_opt.solving.compiled.jit import kernel
+from megdt_opt.solving.compiled.jit import inner, kernel
 from megdt_opt.solving.compiled.kernels import MAX, SUM, F, I, Terms, value_at
 from megdt_opt.solving.compiled.starting import Option, offer, reduced_costs
 
@@ -44,7 +44,7 @@ class Tree(NamedTuple):
     counts: I
 
 
-@kernel
+@inner
 def swap(terms: Terms, k: int, i: int, j: int) -> None:
     """Exchange two options of a user."""
     terms.fixed[k, i], terms.fixed[k, j] = terms.fixed[k, j], terms.fixed[k, i]
@@ -58,7 +58,7 @@ def swap(terms: Terms, k: int, i: int, j: int) -> None:
         terms.least[k, i], terms.least[k, j] = terms.least[k, j], terms.least[k, i]
 
 
-@kernel
+@inner
 def write_branch(tree: Tree, terms: Terms, k: int, begin: int, middle: int, end: int) -> None:
     """Write a branch of user k into [begin, middle) and [middle, end)."""
     row, place = tree.counts[ROWS], tree.counts[LISTED]
@@ -69,7 +69,7 @@ def write_branch(tree: Tree, terms: Terms, k: int, begin: int, middle: int, end:
     tree.counts[LISTED] = place + end - begin
 
 
-@kernel
+@inner
 def write_leaf(tree: Tree, price: F) -> None:
     """Write a leaf; prices that are those of the leaf before are kept once."""
     n = tree.counts[PRICES]
@@ -85,7 +85,7 @@ def write_leaf(tree: Tree, price: F) -> None:
     tree.counts[ROWS] = row + 1
 
 
-@kernel
+@inner
 def push(tree: Tree, k: int, begin: int, end: int, middle: int, state: int, price: F) -> None:
     """Remember the range of a user before a branch."""
     n = tree.counts[FRAMES]
@@ -95,13 +95,13 @@ def push(tree: Tree, k: int, begin: int, end: int, middle: int, state: int, pric
     tree.counts[FRAMES] = n + 1
 
 
-@kernel
+@inner
 def goal_of(kind: int, target: float) -> float:
     """Value that proves that nothing is below a target."""
     return target + _SUM_EXCESS * abs(target) if kind == SUM else 1.0 + MAX_EXCESS
 
 
-@kernel
+@inner
 def cut_off(
     kind: int, terms: Terms, begin: I, end: I, level: float, goal: float, price: F, tree: Tree, costs: F
 ) -> bool:
@@ -132,7 +132,7 @@ def cut_off(
     return any_out
 
 
-@kernel
+@inner
 def most_torn(cuts: Cuts, begin: I, end: I) -> tuple[int, int, int]:
     """User whose weight lies most on more than one option, and the first two of them; -1 where nobody is torn."""
     chosen, basis, share = cuts.chosen, cuts.basis, cuts.share
@@ -163,7 +163,7 @@ def most_torn(cuts: Cuts, begin: I, end: I) -> tuple[int, int, int]:
     return who, first, second
 
 
-@kernel
+@inner
 def part(terms: Terms, k: int, begin: int, end: int, first: int, second: int) -> int:
     """Reorder a user's options so that those nearer to `first` come first; returns where the others begin."""
     spread = np.zeros(5)
@@ -281,7 +281,9 @@ def grow(
                     break
                 value_at(kind, terms, begin, end, level, price, usage, option)
                 start[:] = price
-                if not offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap):
+                if not offer(
+                    kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap, False
+                ):
                     break
                 target = best[0] * (1.0 - gap)
                 level = target if kind == MAX else 0.0
@@ -316,7 +318,7 @@ def grow(
                 for k in range(users):
                     option[k] = begin[k]
                 start[:] = price
-                offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap)
+                offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap, False)
                 target = best[0] * (1.0 - gap)
                 level = target if kind == MAX else 0.0
                 value, _ = value_at(kind, terms, begin, end, level, start, usage, option)
