@@ -14,11 +14,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def _kept(**options: bool) -> Callable[[Function], Function]:
     def compile_later(function: Function) -> Function:
+        # typed by halves: two of the options and the settings are missing there
+        compile_with: Any = numba.njit
         config: Any = numba.config
         before = config.CACHE_DIR
         config.CACHE_DIR = str(folder())
         try:
-            return cast(Function, numba.njit(cache=True, error_model="numpy", **options)(function))
+            return cast(Function, compile_with(cache=True, error_model="numpy", **options)(function))
         finally:
             config.CACHE_DIR = before
 

@@ -1,0 +1,93 @@
+"""Solution times of the price method: median, 99th percentile, share closed, by family, users and objective.
+
+    python experiments/benchmarks/prices.py [--users 2,5,10,20,50,100] [--options 64] [--seeds 25]
+
+Writes results/prices.json (every time) and prints a table. The compiled code is warmed up first; a time is that of
+`solve`, evaluation and certificate included. Run on an idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from families import FAMILIES, draw
+
+from megdt_opt import solve
+from megdt_opt.atomic import write_text
+
+GAP = 1e-6
+TIME_LIMIT_S = 20.0
+
+
+def measure(family: str, users: int, options: int, objective: str, seeds: int) -> dict[str, Any]:
+    """Solve the instances of a cell, half of them with a scarce edge."""
+    times, gaps, closed = [], [], 0
+    for seed in range(seeds):
+        problem = draw(family, users, options, objective, seed, scarce=seed % 2 == 0)
+        begin = time.perf_counter()
+        found = solve(problem, method="prices", gap=GAP, time_limit_s=TIME_LIMIT_S)
+        times.append(time.perf_counter() - begin)
+        gaps.append(found.gap)
+        closed += found.status == "optimal"
+    return {
+        "family": family,
+        "users": users,
+        "options": options,
+        "objective": objective,
+        "instances": seeds,
+        "closed": closed,
+        "worst_gap": max(gaps),
+        "median_s": float(np.median(times)),
+        "p99_s": float(np.quantile(times, 0.99)),
+        "worst_s": max(times),
+        "times_s": times,
+    }
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--users", default="2,5,10,20,50,100")
+    parser.add_argument("--options", type=int, default=64)
+    parser.add_argument("--seeds", type=int, default=25)
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results"))
+    arguments = parser.parse_args()
+    for objective in ("sum", "max"):  # warm up: from 1,500 options on, compiled code is used at once
+        solve(draw("table", 30, 64, objective, 0), method="prices", time_limit_s=600.0)
+    rows = []
+    print("family     objective  users  median      p99         worst       closed")
+    for users in (int(n) for n in arguments.users.split(",")):
+        for family in FAMILIES:
+            for objective in ("sum", "max"):
+                row = measure(family, users, arguments.options, objective, arguments.seeds)
+                rows.append(row)
+                print(
+                    f"{family:10s} {objective:9s} {users:6d}  {row['median_s'] * 1e3:8.2f} ms "
+                    f"{row['p99_s'] * 1e3:8.2f} ms {row['worst_s'] * 1e3:8.2f} ms  {row['closed']}/{row['instances']}"
+                    f"  worst gap {row['worst_gap']:.1e}",
+                    flush=True,
+                )
+    record = {
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "gap": GAP,
+        "rows": rows,
+    }
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    write_text(arguments.out / "prices.json", json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
