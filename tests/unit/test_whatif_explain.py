@@ -79,11 +79,13 @@ def test_a_feasible_problem_says_so() -> None:
 
 
 def test_deadlines_that_clash() -> None:
-    # users 0 and 1 are wanted at the edge, user 2 has time enough on its device
-    problem = make(deadline_s=[1.2, 1.2, 9.0])
+    # users 0 and 1 are wanted at the edge, user 2 has time enough on its device; with half of each budget a user
+    # takes 0.1 s fixed, 0.02 s up, 1 s of work and 0.2 s down, so a downlink of 2.5 times the band is enough
+    problem = make(deadline_s=[1.2, 1.2, 9.0], uplink_hz=1e6)
     found = explain(problem)
     assert found.users == (0, 1)
     fields = check(problem, found)
+    assert fields["downlink_hz"][0].needed == pytest.approx(2.5e6, rel=1.1e-3)
     assert {c.users for c in fields["deadline_s"]} == {(0, 1, 2), (0,), (1,)}
     assert set(fields) >= {"edge_capacity", "downlink_hz", "deadline_s"}
     single = next(c for c in fields["deadline_s"] if c.users == (0,))
@@ -174,7 +176,7 @@ def test_airtime() -> None:
 
 def test_shannon() -> None:
     problem = make(
-        deadline_s=[1.2, 1.2, 1.2],
+        deadline_s=[0.6, 0.6, 0.6],
         downlink_efficiency=None,
         uplink_efficiency=None,
         downlink_snr_hz=[2e6] * 3,
