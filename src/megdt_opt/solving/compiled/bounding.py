@@ -22,11 +22,15 @@ from megdt_opt.solving.compiled.kernels import (
     solve_four,
     value_at,
 )
+from megdt_opt.solving.compiled.plain import max_shares, sum_shares, value_of_set
 
 PROVEN, SHORT, STALLED, SPENT = 0, 1, 2, 3
 """How `raise_bound` ends: the goal is reached; no prices reach it; no more progress; no passes left."""
 
 MOST_CUTS = 96
+MARGIN = 1e-10
+"""What the priced cost of "max" exceeds the budgets by where it proves a level: far above rounding."""
+
 _TURNS = 8
 
 
@@ -85,6 +89,7 @@ def raise_bound(
     start: F,
     best_price: F,
     cuts: Cuts,
+    precision: float = 1e-13,
 ) -> tuple[float, int, int]:
     """Look for prices whose value reaches the goal: cutting planes, tried between the best and the master's prices.
 
@@ -117,7 +122,7 @@ def raise_bound(
             return best, STALLED, n + 1
         if goal < HUGE and y[0] < goal:
             return best, SHORT, n + 1
-        if y[0] - best <= 1e-13 * max(abs(y[0]), abs(best)):
+        if y[0] - best <= precision * max(abs(y[0]), abs(best)):
             return best, STALLED, n + 1
         for i in range(3):
             price[i] = max(pull * max(y[i + 1], 0.0) + (1.0 - pull) * best_price[i], 0.0)
@@ -361,25 +366,7 @@ def best_of_set(
     a, found = np.zeros(3), np.zeros(3)
     dual = -HUGE
     if kind == SUM and terms.plain:
-        sums = np.zeros(3)
-        total = 0.0
-        for k in range(users):
-            load(terms, k, option[k], a)
-            total += terms.weight[k] * terms.fixed[k, option[k]]
-            for i in range(3):
-                shares[i, k] = np.sqrt(terms.weight[k] * a[i])
-                sums[i] += shares[i, k]
-        fits = True
-        for k in range(users):
-            for i in range(3):
-                if sums[i] > 0.0:
-                    shares[i, k] /= sums[i]
-            fits = fits and shares[1, k] <= terms.cap[k]
-        if fits:
-            for i in range(3):
-                price[i] = sums[i] * sums[i]
-                total += price[i]
-            return total
+        return sum_shares(terms, option, price, shares)
     alone = 0.0
     idle = True
     unit = np.ones(3)
@@ -403,10 +390,20 @@ def best_of_set(
     level = 0.0
     if kind == MAX:
         total = price[0] + price[1] + price[2]
-        if total > 0.0:
+        if 0.0 < total < np.inf:
             price /= total
         else:
             price[:] = 1.0 / 3.0
+        if alone >= ceiling:
+            return HUGE
+        if terms.plain:
+            if ceiling < HUGE / 2 and value_of_set(terms, option, ceiling, price) > MARGIN:
+                return HUGE
+            found[:] = price
+            hint = ceiling if ceiling < HUGE / 2 else 2.0 * users * alone
+            if max_shares(terms, option, max(hint, alone * (1.0 + 1e-9)), found, shares):
+                price[:] = found
+                return objective_of(kind, terms, option, shares)
         # prices grow where more is wanted than there is, while the level rises with them
         usage = np.zeros(3)
         level, how = alone, SPENT

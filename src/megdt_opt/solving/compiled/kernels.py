@@ -53,6 +53,20 @@ class Terms(NamedTuple):
 
 
 @inner
+def swap(terms: Terms, k: int, i: int, j: int) -> None:
+    """Exchange two options of a user."""
+    terms.fixed[k, i], terms.fixed[k, j] = terms.fixed[k, j], terms.fixed[k, i]
+    terms.up[k, i], terms.up[k, j] = terms.up[k, j], terms.up[k, i]
+    terms.edge[k, i], terms.edge[k, j] = terms.edge[k, j], terms.edge[k, i]
+    terms.down[k, i], terms.down[k, j] = terms.down[k, j], terms.down[k, i]
+    terms.ids[k, i], terms.ids[k, j] = terms.ids[k, j], terms.ids[k, i]
+    if terms.has_branch:
+        terms.branch[k, i], terms.branch[k, j] = terms.branch[k, j], terms.branch[k, i]
+    if terms.has_least:
+        terms.least[k, i], terms.least[k, j] = terms.least[k, j], terms.least[k, i]
+
+
+@inner
 def shannon_share(ratio: float, gamma: float) -> float:
     """x with R(x)^2 / R'(x) = ratio for R(x) = x log1p(gamma / x); see `priced._shannon_minimiser`."""
     if ratio <= 0.0:
@@ -224,66 +238,97 @@ def cost_at(kind: int, terms: Terms, k: int, j: int, level: float, price: F, a: 
 
 
 @inner
-def plain_best(
-    kind: int, terms: Terms, k: int, begin: int, end: int, level: float, price: F, x: F
-) -> tuple[float, float, int]:
-    """Cheapest option of a user if no share reached its bound, its multiplier and position; `x` gets its shares.
+def plain_cost(
+    kind: int, weight: float, cap: float, level: float, fixed: float, s0: float, s1: float, s2: float, r0: float,
+    r1: float, r2: float,
+) -> float:  # fmt: skip
+    """Least priced cost of a plain option with roots s of its demands at prices r^2, its edge share within the cap.
 
-    The cost is never above the true one. Multiplier -1 says that a share of this option is out of bounds.
+    "sum": w fixed + 2 sqrt(w) r.s, and the square of what sqrt(w) s1 is above cap r1, over the cap. "max": (r.s)^2 / tau,
+    or what the cap costs and the rest of the time asks of the links. Takes scalars, as a call with all terms would copy
+    them. The true cost is higher only where a link's share is the whole band.
     """
-    weight = terms.weight[k]
-    r0, r1, r2 = np.sqrt(price[0]), np.sqrt(price[1]), np.sqrt(price[2])
-    best, place = HUGE, -1
     if kind == SUM:
-        double = 2.0 * np.sqrt(weight)
-        for j in range(begin, end):
-            roots = r0 * terms.up[k, j] + r1 * terms.edge[k, j] + r2 * terms.down[k, j]
-            cost = weight * terms.fixed[k, j] + double * roots
-            if cost < best:
-                best, place = cost, j
-        pace = np.sqrt(weight)
-    else:
-        least = level / weight
-        # best = square / time; products are compared, as a division takes longer
-        square, time, smallest = 1.0, 0.0, HUGE
-        for j in range(begin, end):
-            tau = least - terms.fixed[k, j]
-            roots = r0 * terms.up[k, j] + r1 * terms.edge[k, j] + r2 * terms.down[k, j]
-            if tau > 0.0 and roots * roots * time < square * tau:
-                square, time, place = roots * roots, tau, j
-            elif tau == 0.0 and roots == 0.0 and terms.up[k, j] + terms.edge[k, j] + terms.down[k, j] == 0.0:
-                x[0] = x[1] = x[2] = 0.0
-                return 0.0, 0.0, j
-        if place < 0:
-            return HUGE, 0.0, -1
-        smallest = square / time
-        best = smallest
-        pace = np.sqrt(square) / time
-    fits = True
-    for i in range(3):
-        demand = terms.up[k, place] if i == 0 else (terms.edge[k, place] if i == 1 else terms.down[k, place])
-        root = r0 if i == 0 else (r1 if i == 1 else r2)
-        high = terms.cap[k] if i == 1 else 1.0
-        x[i] = 0.0
-        if demand > 0.0:
-            fits = fits and root > 0.0 and demand * pace <= high * root
-            x[i] = demand * pace / root if root > 0.0 else high
-    return best, (pace * pace if fits else -1.0), place
+        w = np.sqrt(weight)
+        cost = w * (w * fixed + 2.0 * (r0 * s0 + r1 * s1 + r2 * s2))
+        over = w * s1 - cap * r1
+        return cost + over * over / cap if over > 0.0 else cost
+    tau = level / weight - fixed
+    if tau <= 0.0:
+        return 0.0 if tau == 0.0 and s0 + s1 + s2 == 0.0 else HUGE
+    paid = r0 * s0 + r1 * s1 + r2 * s2
+    if s1 * paid > cap * r1 * tau or (r1 == 0.0 and s1 > 0.0):
+        tau -= s1 * s1 / cap
+        paid = r0 * s0 + r2 * s2
+        if tau <= 0.0:
+            return r1 * r1 * cap if tau == 0.0 and s0 + s2 == 0.0 else HUGE
+        return paid * paid / tau + r1 * r1 * cap
+    return paid * paid / tau
 
 
 @inner
-def quick_cost(kind: int, terms: Terms, k: int, j: int, level: float, price: F) -> float:
-    """Cost of a plain option where no share reaches its bound: never above the true cost."""
-    roots = (
-        np.sqrt(price[0]) * terms.up[k, j] + np.sqrt(price[1]) * terms.edge[k, j] + np.sqrt(price[2]) * terms.down[k, j]
-    )
-    weight = terms.weight[k]
+def plain_value(
+    kind: int, fixed: F, up: F, edge: F, down: F, caps: F, weights: F, begin: I, end: I, level: float, price: F,
+    usage: F, chosen: NDArray[np.int32],
+) -> tuple[float, float, bool]:  # fmt: skip
+    """Sum of the users' least plain costs, and minus its slope in the level; `usage` gets the shares' sums.
+
+    False where a link's share would be more than the whole band, so that the costs are not exact.
+    """
+    r0, r1, r2 = np.sqrt(price[0]), np.sqrt(price[1]), np.sqrt(price[2])
+    total, slope, u0, u1, u2 = 0.0, 0.0, 0.0, 0.0, 0.0
+    fits = True
+    for k in range(begin.shape[0]):
+        weight, cap = weights[k], caps[k]
+        w = np.sqrt(weight)
+        best, place = HUGE, -1
+        if kind == SUM:
+            cr, icap = cap * r1, 1.0 / cap
+            for j in range(begin[k], end[k]):
+                s1 = edge[k, j]
+                cost = w * fixed[k, j] + 2.0 * (r0 * up[k, j] + r1 * s1 + r2 * down[k, j])
+                over = max(w * s1 - cr, 0.0)
+                cost = w * cost + over * over * icap
+                if cost < best:
+                    best, place = cost, j
+        else:
+            for j in range(begin[k], end[k]):
+                cost = plain_cost(
+                    kind, weight, cap, level, fixed[k, j], up[k, j], edge[k, j], down[k, j], r0, r1, r2
+                )
+                if cost < best:
+                    best, place = cost, j
+        if place < 0:
+            return HUGE, 0.0, True
+        s0, s1, s2 = up[k, place], edge[k, place], down[k, place]
+        if kind == SUM:
+            pace = w
+            if s1 > 0.0:
+                u1 += min(pace * s1 / r1, cap) if r1 > 0.0 else cap
+        else:
+            tau = level / weight - fixed[k, place]
+            paid = r0 * s0 + r1 * s1 + r2 * s2
+            if s1 > 0.0:
+                if s1 * paid > cap * r1 * tau or r1 == 0.0:
+                    u1 += cap
+                    tau -= s1 * s1 / cap
+                    paid = r0 * s0 + r2 * s2
+                else:
+                    u1 += s1 * paid / (tau * r1)
+            pace = paid / tau if tau > 0.0 else 0.0
+            slope += pace * pace / weight
+        if s0 > 0.0:
+            fits = fits and s0 * pace <= r0 and r0 > 0.0
+            u0 += s0 * pace / r0 if r0 > 0.0 else 1.0
+        if s2 > 0.0:
+            fits = fits and s2 * pace <= r2 and r2 > 0.0
+            u2 += s2 * pace / r2 if r2 > 0.0 else 1.0
+        total += best
+        chosen[k] = place
+    usage[0], usage[1], usage[2] = u0, u1, u2
     if kind == SUM:
-        return weight * terms.fixed[k, j] + 2.0 * np.sqrt(weight) * roots
-    tau = level / weight - terms.fixed[k, j]
-    if roots == 0.0:
-        return 0.0 if tau >= 0.0 else HUGE
-    return roots * roots / tau if tau > 0.0 else HUGE
+        total -= price[0] + price[1] + price[2]
+    return total, slope, fits
 
 
 @inner
@@ -292,21 +337,10 @@ def row_best(
 ) -> tuple[float, float, int]:
     """Cheapest option of a user within a range: cost, multiplier and position; `x` gets its shares."""
     best, place, multiplier = HUGE, -1, 0.0
-    if terms.plain:
-        best, multiplier, place = plain_best(kind, terms, k, begin, end, level, price, x)
-        if place < 0 or multiplier >= 0.0:
-            return best, multiplier, place
-        best, multiplier = cost_at(kind, terms, k, place, level, price, a, x)
-        for j in range(begin, end):
-            if j != place and quick_cost(kind, terms, k, j, level, price) < best:
-                cost, mu = cost_at(kind, terms, k, j, level, price, a, x)
-                if cost < best:
-                    best, place, multiplier = cost, j, mu
-    else:
-        for j in range(begin, end):
-            cost, mu = cost_at(kind, terms, k, j, level, price, a, x)
-            if cost < best:
-                best, place, multiplier = cost, j, mu
+    for j in range(begin, end):
+        cost, mu = cost_at(kind, terms, k, j, level, price, a, x)
+        if cost < best:
+            best, place, multiplier = cost, j, mu
     if best >= HUGE:
         return HUGE, 0.0, -1
     cost_at(kind, terms, k, place, level, price, a, x)
@@ -321,6 +355,13 @@ def value_at(
 
     `usage` (3,) gets the users' shares in all, `chosen` (K,) the positions.
     """
+    if terms.plain:
+        total, slope, fits = plain_value(
+            kind, terms.fixed, terms.up, terms.edge, terms.down, terms.cap, terms.weight, begin, end, level, price,
+            usage, chosen,
+        )  # fmt: skip
+        if fits:
+            return total, slope
     a, x = np.zeros(3), np.zeros(3)
     total, slope = 0.0, 0.0
     usage[0] = usage[1] = usage[2] = 0.0
@@ -330,7 +371,9 @@ def value_at(
             return HUGE, 0.0
         total += cost
         slope += mu / terms.weight[k]
-        usage += x
+        usage[0] += x[0]
+        usage[1] += x[1]
+        usage[2] += x[2]
         chosen[k] = place
     if kind == SUM:
         total -= price[0] + price[1] + price[2]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from megdt_opt.solving.compiled.bounding import PROVEN, Cuts, raise_bound
+from megdt_opt.solving.compiled.bounding import Cuts
 from megdt_opt.solving.compiled.jit import inner, kernel
-from megdt_opt.solving.compiled.kernels import HUGE, MAX, SUM, F, I, Terms
+from megdt_opt.solving.compiled.kernels import HUGE, SUM, F, I, Terms, value_at
+from megdt_opt.solving.compiled.narrowing import narrow_prices
 from megdt_opt.solving.compiled.starting import Option, offer, simple_sets, switch_users
 from megdt_opt.solving.compiled.tree import goal_of
 
-_ROUNDS = 12
-_ROOT_PASSES = 60
+_ROUNDS = 3
 _TRIES = 12
 _SWITCHES = 40
 
@@ -79,53 +79,41 @@ def root(
     cuts: Cuts,
     scratch: Cuts,
 ) -> tuple[float, int]:
-    """Improve the best set by turns of prices and switches; the value of the best prices, and the passes made.
+    """Best prices, and good sets by rounding and by switches; the value of the prices, and the passes made.
 
     `pool[0]` gets these prices; for "max" their value is at the level to be proven out of reach.
     """
     users = begin.shape[0]
-    price, start = np.zeros(3), np.zeros(3)
+    price, start, usage = np.zeros(3), np.zeros(3), np.zeros(3)
     option = np.empty(users, np.int32)
     passes, bound = 0, 0.0
     for _ in range(_ROUNDS):
         before = best[0]
         start[:] = best_price
-        target = best[0] * (1.0 - gap)
-        goal = goal_of(kind, target)
-        if kind == MAX:
-            total = start[0] + start[1] + start[2]
-            if total > 0.0:
-                start /= total
-            else:
-                start[:] = 1.0 / 3.0
-        level = target if kind == MAX else 0.0
         box = 4.0 * best[0] if kind == SUM else 1.0
-        bound, how, done = raise_bound(kind, terms, begin, end, level, goal, box, _ROOT_PASSES, start, price, cuts)
-        if how != PROVEN:
-            # short of the goal: the best prices of all tell most about each option
-            bound, how, more = raise_bound(
-                kind, terms, begin, end, level, HUGE, box, _ROOT_PASSES, price.copy(), price, cuts
-            )
-            done += more
-            if bound >= goal:
-                how = PROVEN
-        passes += done
+        passes += narrow_prices(kind, terms, begin, end, best[0], box, start, price, cuts)
         pool[0] = price
-        if how == PROVEN:
-            break
-        if mixed(cuts, option):
+        for turn in range(5):
+            if turn == 0:
+                if not mixed(cuts, option):
+                    continue
+            else:
+                if cuts.basis[turn - 1] < 0:
+                    continue
+                option[:] = cuts.chosen[cuts.basis[turn - 1]]
             start[:] = price
             offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap, False)
-        for c in range(4):
-            if cuts.basis[c] >= 0:
-                option[:] = cuts.chosen[cuts.basis[c]]
-                start[:] = price
-                offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap, False)
         for _turn in range(_SWITCHES):
+            target = best[0] * (1.0 - gap)
+            bound, _ = value_at(kind, terms, begin, end, target, price, usage, option)
+            passes += 1
+            if bound >= goal_of(kind, target):
+                return bound, passes
             if not switch_users(
                 kind, terms, begin, end, gap, _TRIES, best, best_ids, best_price, best_shares, shares, scratch
             ):
                 break
-        if best[0] >= before * (1.0 - 1e-9):
+        if best[0] >= before * (1.0 - 1e-3):
+            # prices hang on the incumbent by their box alone: once is enough if it was a good one
             break
     return bound, passes

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.solving.compiled.bounding import Cuts, best_of_set
 from megdt_opt.solving.compiled.jit import inner, kernel
-from megdt_opt.solving.compiled.kernels import HUGE, MAX, SUM, F, I, Terms, cost_at, load, one_resource
+from megdt_opt.solving.compiled.kernels import HUGE, MAX, SUM, F, I, Terms, cost_at, load, one_resource, plain_cost
 
 Option = NDArray[np.int32]
 
@@ -94,6 +94,8 @@ def alone_s(terms: Terms, k: int, j: int, crowd: float, a: F) -> float:
     """Latency of an option where its user has a `crowd`-th of every budget [s]."""
     branch, _ = load(terms, k, j, a)
     t = 0.0
+    if terms.plain:
+        return terms.fixed[k, j] + crowd * (a[0] + a[2]) + a[1] * max(crowd, 1.0 / terms.cap[k])
     for i in range(3):
         if a[i] > 0.0:
             gamma = np.inf if i == 1 else terms.gamma[k, i // 2]
@@ -195,11 +197,18 @@ def switch_users(
     # the switches with the least lower bound, found anew after each trial: there are few
     hope = np.full(tries, np.inf)
     who, what = np.zeros(tries, np.int64), np.zeros(tries, np.int64)
+    r0, r1, r2 = np.sqrt(price[0]), np.sqrt(price[1]), np.sqrt(price[2])
+    fixed, up, edge, down, cap, weight = terms.fixed, terms.up, terms.edge, terms.down, terms.cap, terms.weight
     for k in range(users):
         for j in range(begin[k], end[k]):
             if j == option[k]:
                 continue
-            cost, _ = cost_at(kind, terms, k, j, level if kind == MAX else 0.0, price, a, x)
+            if terms.plain:
+                cost = plain_cost(
+                    kind, weight[k], cap[k], level, fixed[k, j], up[k, j], edge[k, j], down[k, j], r0, r1, r2
+                )
+            else:
+                cost, _ = cost_at(kind, terms, k, j, level if kind == MAX else 0.0, price, a, x)
             estimate = total - own[k] + cost
             if estimate < slack and estimate < hope[tries - 1]:
                 p = tries - 1
@@ -224,8 +233,15 @@ def reduced_costs(
 ) -> float:
     """Costs of a user's options above the cheapest, into `out`; returns the cheapest."""
     least = HUGE
+    r0, r1, r2 = np.sqrt(price[0]), np.sqrt(price[1]), np.sqrt(price[2])
+    fixed, up, edge, down, cap, weight = terms.fixed, terms.up, terms.edge, terms.down, terms.cap, terms.weight
     for j in range(begin, end):
-        cost, _ = cost_at(kind, terms, k, j, level, price, a, x)
+        if terms.plain:
+            cost = plain_cost(
+                kind, weight[k], cap[k], level, fixed[k, j], up[k, j], edge[k, j], down[k, j], r0, r1, r2
+            )
+        else:
+            cost, _ = cost_at(kind, terms, k, j, level, price, a, x)
         out[j] = cost
         least = min(least, cost)
     for j in range(begin, end):

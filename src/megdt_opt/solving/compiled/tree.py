@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.solving.compiled.bounding import MOST_CUTS, PROVEN, Cuts, raise_bound
 from megdt_opt.solving.compiled.jit import inner, kernel
-from megdt_opt.solving.compiled.kernels import MAX, SUM, F, I, Terms, value_at
+from megdt_opt.solving.compiled.kernels import MAX, SUM, F, I, Terms, swap, value_at
 from megdt_opt.solving.compiled.starting import Option, offer, reduced_costs
 
 DONE, MORE, ROOM = 0, 1, 2
@@ -42,20 +42,6 @@ class Tree(NamedTuple):
     frames: I
     frame_price: F
     counts: I
-
-
-@inner
-def swap(terms: Terms, k: int, i: int, j: int) -> None:
-    """Exchange two options of a user."""
-    terms.fixed[k, i], terms.fixed[k, j] = terms.fixed[k, j], terms.fixed[k, i]
-    terms.up[k, i], terms.up[k, j] = terms.up[k, j], terms.up[k, i]
-    terms.edge[k, i], terms.edge[k, j] = terms.edge[k, j], terms.edge[k, i]
-    terms.down[k, i], terms.down[k, j] = terms.down[k, j], terms.down[k, i]
-    terms.ids[k, i], terms.ids[k, j] = terms.ids[k, j], terms.ids[k, i]
-    if terms.has_branch:
-        terms.branch[k, i], terms.branch[k, j] = terms.branch[k, j], terms.branch[k, i]
-    if terms.has_least:
-        terms.least[k, i], terms.least[k, j] = terms.least[k, j], terms.least[k, i]
 
 
 @inner

@@ -1,0 +1,96 @@
+"""Compiled: the best prices by way of the few options that matter.
+
+A pass over all options is what a price vector costs. Near the best prices each user wavers between two or three options
+only, so the best prices are sought among the options that have been cheapest so far (cutting planes, whose passes then
+cost little); one pass over all options says which are missing. Where none is, the prices are the best of all.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from megdt_opt.solving.compiled.bounding import Cuts, raise_bound, raise_level
+from megdt_opt.solving.compiled.jit import inner
+from megdt_opt.solving.compiled.kernels import HUGE, MAX, SUM, F, I, Terms, swap, value_at
+from megdt_opt.solving.compiled.starting import Option, alone_s
+
+_ROUNDS = 16
+_PASSES = 80
+_PRECISION = 1e-10
+
+
+@inner
+def widen(terms: Terms, active: I, chosen: Option) -> int:
+    """Bring chosen options to the front of their rows, where the active ones are; returns how many are new."""
+    fresh = 0
+    for k in range(active.shape[0]):
+        if chosen[k] >= active[k]:
+            swap(terms, k, chosen[k], active[k])
+            active[k] += 1
+            fresh += 1
+    return fresh
+
+
+@inner
+def least_level(terms: Terms, begin: I, end: I) -> float:
+    """Largest over the users of their least weighted latency alone."""
+    a = np.zeros(3)
+    most = 0.0
+    for k in range(begin.shape[0]):
+        least = np.inf
+        for j in range(begin[k], end[k]):
+            least = min(least, alone_s(terms, k, j, 1.0, a))
+        most = max(most, terms.weight[k] * least)
+    return most
+
+
+@inner
+def narrow_prices(
+    kind: int, terms: Terms, begin: I, end: I, ceiling: float, box: float, start: F, price: F, cuts: Cuts
+) -> int:
+    """Best prices of all options into `price` (3,), and the cutting planes around them; the passes over all options.
+
+    `ceiling` is the objective of a known set: for "max" the first options are those that are cheapest at its level.
+    """
+    users = begin.shape[0]
+    usage, found = np.zeros(3), np.zeros(3)
+    chosen = np.empty(users, np.int32)
+    price[:] = start
+    floor = 0.0
+    if kind == MAX:
+        total = price[0] + price[1] + price[2]
+        if 0.0 < total < np.inf:
+            price /= total
+        else:
+            price[:] = 1.0 / 3.0
+        floor = least_level(terms, begin, end)
+    active = begin.copy()
+    value, _ = value_at(kind, terms, begin, end, ceiling, price, usage, chosen)
+    if value >= HUGE:
+        return 1
+    widen(terms, active, chosen)
+    best = -HUGE
+    found[:] = price
+    passes = 1
+    for _ in range(_ROUNDS):
+        start[:] = price
+        if kind == SUM:
+            goal, _, _ = raise_bound(
+                kind, terms, begin, active, 0.0, HUGE, box, _PASSES, start, price, cuts, _PRECISION
+            )
+            value, _ = value_at(kind, terms, begin, end, 0.0, price, usage, chosen)
+            reached = value >= goal - _PRECISION * abs(goal)
+        else:
+            level, _, _ = raise_level(terms, begin, active, floor, HUGE, _PRECISION, _PASSES, start, price, cuts)
+            value, _ = value_at(kind, terms, begin, end, level, price, usage, chosen)
+            reached = value >= 1.0 - _PRECISION
+            # the level is what the narrow problem makes of the prices: values at different levels do not compare
+            best = -HUGE
+        passes += 1
+        if value > best:
+            best = value
+            found[:] = price
+        if reached or widen(terms, active, chosen) == 0:
+            break
+    price[:] = found
+    return passes
