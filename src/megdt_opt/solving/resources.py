@@ -101,6 +101,8 @@ def _least_share(a: Array, gamma: Array, limit_s: Array) -> Array:
 def speed(x: Array, gamma: Array) -> Array:
     """R(x)."""
     linear = np.isinf(gamma)
+    if linear.all():
+        return x
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         g = np.where(linear, 1.0, gamma)
         curved = np.where(x > 0, x * np.log1p(g / np.where(x > 0, x, 1.0)), 0.0)

@@ -379,7 +379,9 @@ def _longest(model: _Model, p: _Point, step: _Point, t: Array) -> Array:
             if accept.all():
                 break
             length = np.where(accept, length, length * 0.5)
-    return np.where(np.isfinite(merit(at(length))), length, 0.0)
+        else:
+            after = merit(at(length))
+    return np.where(np.isfinite(after), length, 0.0)
 
 
 def _fill(model: _Model, x: Array) -> Array:
