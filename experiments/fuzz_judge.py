@@ -87,7 +87,7 @@ def _judge(case: Case, routes: tuple[str, ...], report: Report) -> None:
     for route, answer in found.items():
         report.wrong += [f"{route}: {text}" for text in _wrong(problem, case, answer, least)]
     refused = [r for r in report.outcomes if report.outcomes[r] == "infeasible"]
-    if refused and (found or _clearly_feasible(problem)) and _clearly_feasible(problem):
+    if refused and not case.malformed and _clearly_feasible(problem):
         report.wrong.append(f"{', '.join(refused)}: infeasible, but an allocation keeps all limits with room")
     if "explain" in routes and not case.malformed:
         answer = _attempt(report, "explain", lambda: explain(problem, time_limit_s=2.0))

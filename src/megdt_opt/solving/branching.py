@@ -140,6 +140,10 @@ def close(problem: AllocationProblem, resources: Resources, *, gap: float, time_
 
 
 def _run(search: _Search) -> Closed:
+    if search.incumbent.objective <= 0.0:
+        # nothing is better than no time at all
+        nothing = Certificate(search.problem.objective, 0.0, Leaf((0.0, 0.0, 0.0)))
+        return Closed(incumbent=search.incumbent, bound=0.0, certificate=nothing, nodes=1, passes=0)
     root = _Node(mask=search.resources.open.copy())
     for prices in search.incumbent.seed_prices():
         search.pool.add(prices)

@@ -31,6 +31,8 @@ class Incumbent:
         self.option = np.zeros(problem.users, dtype=np.int64)
         self.x: Array = np.zeros((3, problem.users))
         self.prices: Array = np.zeros(3)
+        self.least_bound = np.inf
+        """No shares of the sets offered are better than this [s]."""
         self._seen: dict[bytes, Array] = {}
 
     def offer(self, sets: NDArray[np.int64]) -> bool:
@@ -41,6 +43,7 @@ class Incumbent:
         for begin in range(0, len(fresh), _BATCH):
             part = np.array(fresh[begin : begin + _BATCH])
             found = best_shares(self.problem, self.resources, part)
+            self.least_bound = min(self.least_bound, float(found.bound.min()))
             for option, prices, objective in zip(part, found.prices, found.objective, strict=True):
                 self._seen[option.tobytes()] = prices if np.isfinite(objective) else np.full(3, np.nan)
             best = int(found.objective.argmin())

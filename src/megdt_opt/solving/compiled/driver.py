@@ -18,6 +18,7 @@ from megdt_opt.solving.compiled.tree import (
     LOOSE,
     NODES,
     PASSES,
+    PRICES,
     ROOM,
     ROWS,
     Tree,
@@ -144,6 +145,12 @@ def search(
             offer(kind, terms, option, price, best, best_ids, best_price, best_shares, shares, scratch, gap, False)
     if not first_sets(kind, terms, begin, end, gap, best, best_ids, best_price, best_shares, shares, scratch):
         return None
+    if best[0] <= 0.0:
+        # nothing is better than no time at all
+        leaf = _room(0, 0)
+        leaf.rows[0], leaf.prices[0] = (-1, 0, 0), 0.0
+        leaf.counts[ROWS] = leaf.counts[PRICES] = leaf.counts[NODES] = 1
+        return Searched(best_ids, best_shares, 0.0, 0.0, head, leaf, True, 1, 0)
     _, passes = root(kind, terms, begin, end, gap, pool, best, best_ids, best_price, best_shares, shares, cuts, scratch)
     pool[1:] = best_price
     if kind == MAX:
