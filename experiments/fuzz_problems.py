@@ -255,7 +255,8 @@ def _malformed(number: int, rng: Rng) -> Case:
         arrays = [n for n in names if isinstance(f[n], np.ndarray)]
         name = arrays[int(rng.integers(len(arrays)))]
         value = f[name]
-        shapes = (value[:-1], value[..., None], np.vstack([value, value]), value.ravel()[:1], value.sum(), value.T[..., :0])
+        twice = np.vstack([value, value])
+        shapes = (value[:-1], value[..., None], twice, value.ravel()[:1], value.sum(), value.T[..., :0])
         f[name] = shapes[int(rng.integers(len(shapes)))]
         trait = f"{name} of another shape"
     elif kind == 4:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from megdt_opt.errors import Infeasible
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving.resources import Array, Resources
 from megdt_opt.solving.shares import best_shares
@@ -73,7 +74,10 @@ class Incumbent:
         weight = np.where(np.isfinite(limits), 1.0 / np.where(np.isfinite(limits), limits, 1.0), 0.0)
         weight = np.maximum(weight, 1e-9 * weight.max())
         relaxed = replace(self.problem, objective="max", deadline_s=None, weight=weight, max_weight=None)
-        found = close(relaxed, Resources.of(relaxed), gap=1e-9, time_limit_s=None)
+        try:
+            found = close(relaxed, Resources.of(relaxed), gap=1e-9, time_limit_s=None, named=False)
+        except Infeasible:
+            return  # the airtime limits clash by themselves
         self.offer(found.incumbent.option[None])
 
     def _simple_sets(self) -> list[NDArray[np.int64]]:
@@ -84,5 +88,7 @@ class Incumbent:
         alone = p.fixed_s + np.maximum(p.branch_s, total)
         split = p.fixed_s + np.maximum(p.branch_s, p.users * total)
         light = p.fixed_s + p.branch_s + 1e6 * total
-        lowest = r.lo[0] * 1e6 + split
+        # if the least airtimes of all do not fit together, none do
+        least = (r.lo[0] + closed).min(axis=1, keepdims=True)
+        lowest = np.where(r.lo[0] <= least, split, np.inf)
         return [(score + closed).argmin(axis=1) for score in (alone, split, light, lowest)]

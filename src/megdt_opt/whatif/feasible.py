@@ -73,7 +73,7 @@ def answer(problem: AllocationProblem, until: float) -> Answer:
         if left <= 0:
             raise OutOfTime
         try:
-            closed = close(part, scaled, gap=gap, time_limit_s=left)
+            closed = close(part, scaled, gap=gap, time_limit_s=left, named=False)
         except Infeasible:
             return Answer(None)
         if closed.incumbent.objective <= _ON_TIME:

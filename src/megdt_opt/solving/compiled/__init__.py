@@ -37,8 +37,8 @@ def usable(problem: AllocationProblem) -> bool:
     return compiled_before()
 
 
-def close(problem: AllocationProblem, resources: Resources, *, gap: float, deadline: float) -> Closed:
-    """As `branching.close`, in compiled code."""
+def close(problem: AllocationProblem, resources: Resources, *, gap: float, deadline: float) -> Closed | None:
+    """As `branching.close`, in compiled code; None where that found nothing that stands."""
     from megdt_opt.solving.compiled.closing import close_compiled
 
     found = close_compiled(problem, resources, gap=gap, deadline=deadline)

@@ -81,7 +81,7 @@ def raise_bound(
     level: float,
     goal: float,
     box: float,
-    passes: int,
+    passes: float,
     start: F,
     best_price: F,
     cuts: Cuts,
@@ -95,9 +95,9 @@ def raise_bound(
     best = -HUGE
     best_price[:] = start
     cuts.basis[:] = -99
-    passes = min(passes, MOST_CUTS)
+    turns = min(int(passes), MOST_CUTS)
     pull = 0.5
-    for n in range(passes):
+    for n in range(turns):
         value, _ = value_at(kind, terms, begin, end, level, price, usage, cuts.chosen[n])
         if value > best:
             best = value
@@ -121,23 +121,24 @@ def raise_bound(
             return best, STALLED, n + 1
         for i in range(3):
             price[i] = max(pull * max(y[i + 1], 0.0) + (1.0 - pull) * best_price[i], 0.0)
-    return best, SPENT, passes
+    return best, SPENT, turns
 
 
 @inner
 def raise_level(
+    kind: int,
     terms: Terms,
     begin: I,
     end: I,
     level: float,
     ceiling: float,
     precision: float,
-    passes: int,
+    passes: float,
     start: F,
     best_price: F,
     cuts: Cuts,
 ) -> tuple[float, int, int]:
-    """Largest level that prices rule out, for "max"; it only rises, so that cuts of lower levels stay valid.
+    """Largest level that prices rule out, for "max" (`kind`); it only rises, so that cuts of lower levels stay valid.
 
     `level` must be a lower bound already. Stops early above `ceiling`. Returns as `raise_bound` does.
     """
@@ -145,10 +146,10 @@ def raise_level(
     best_price[:] = start
     cuts.basis[:] = -99
     cuts.offsets[:] = 0.0
-    passes = min(passes, MOST_CUTS)
+    turns = min(int(passes), MOST_CUTS)
     proved = level
-    for n in range(passes):
-        value, slope = value_at(MAX, terms, begin, end, level, price, usage, cuts.chosen[n])
+    for n in range(turns):
+        value, slope = value_at(kind, terms, begin, end, level, price, usage, cuts.chosen[n])
         if value > 1.0:
             # rise while the prices still rule the level out
             best_price[:] = price
@@ -166,7 +167,7 @@ def raise_level(
                     trial = 0.5 * (low + high)
                 if trial <= low * (1.0 + precision) or low > ceiling:
                     break
-                tried, slope_there = value_at(MAX, terms, begin, end, trial, price, usage, cuts.chosen[n])
+                tried, slope_there = value_at(kind, terms, begin, end, trial, price, usage, cuts.chosen[n])
                 if tried >= 1.0:
                     low, value, slope = trial, tried, slope_there
                     if value - 1.0 < 0.05 * first:
@@ -178,17 +179,17 @@ def raise_level(
             level = proved = low
             if level > ceiling:
                 return proved, PROVEN, n + 1
-            value, slope = value_at(MAX, terms, begin, end, level, price, usage, cuts.chosen[n])
+            value, slope = value_at(kind, terms, begin, end, level, price, usage, cuts.chosen[n])
             if value >= HUGE and high < np.inf:
                 # some user cannot be faster even alone: planes are found just above
                 level = high
-                value, slope = value_at(MAX, terms, begin, end, level, price, usage, cuts.chosen[n])
+                value, slope = value_at(kind, terms, begin, end, level, price, usage, cuts.chosen[n])
             if value >= HUGE:
                 return proved, STALLED, n + 1
         cuts.slopes[n] = usage
         cuts.prices[n] = price
         cuts.levels[n] = level
-        if not ask_master(MAX, cuts, n + 1, 1.0, y):
+        if not ask_master(kind, cuts, n + 1, 1.0, y):
             return proved, STALLED, n + 1
         if y[0] <= 1.0 + precision:
             return proved, SHORT, n + 1
@@ -197,7 +198,7 @@ def raise_level(
             price[i] = pull * max(y[i + 1], 0.0) + (1.0 - pull) * best_price[i]
         total = price[0] + price[1] + price[2]
         price /= total
-    return proved, SPENT, passes
+    return proved, SPENT, turns
 
 
 @inner
@@ -346,7 +347,7 @@ def best_of_set(
     terms: Terms,
     option: NDArray[np.int32],
     ceiling: float,
-    rough: bool,
+    rough: float,
     price: F,
     shares: F,
     cuts: Cuts,
@@ -354,7 +355,7 @@ def best_of_set(
     """Least objective of chosen options; `price` (3,) starts and ends as prices, `shares` (3, K) gets the shares.
 
     HUGE where the options cannot keep the limits, or, for "max", where the objective is proven to be above `ceiling`.
-    With `rough` the shares of "max" are within about 1 % of the best: enough to begin with.
+    With `rough` above 0 the shares of "max" are within about 1 % of the best: enough to begin with.
     """
     users = option.shape[0]
     begin, end = option.astype(np.int64), option.astype(np.int64) + 1
@@ -411,7 +412,7 @@ def best_of_set(
         usage = np.zeros(3)
         level, how = alone, SPENT
         for _ in range(_TURNS):
-            level, how, _ = raise_level(terms, begin, end, level, ceiling, 1e-3, 1, price, found, cuts)
+            level, how, _ = raise_level(kind, terms, begin, end, level, ceiling, 1e-3, 1.0, price, found, cuts)
             if how == PROVEN:
                 price[:] = found
                 return HUGE
@@ -431,16 +432,16 @@ def best_of_set(
         if result < HUGE and total > 0.0:
             price /= total
             shares[:] = other
-            if rough:
+            if rough > 0.0:
                 return result
-            level, how, _ = raise_level(terms, begin, end, level, ceiling, 1e-11, 4, price, found, cuts)
+            level, how, _ = raise_level(kind, terms, begin, end, level, ceiling, 1e-11, 4.0, price, found, cuts)
             if how == PROVEN:
                 price[:] = found
                 return HUGE
             if result <= level * (1.0 + 1e-10):
                 price[:] = found
                 return result
-        level, how, _ = raise_level(terms, begin, end, level, ceiling, 1e-12, 60, price.copy(), found, cuts)
+        level, how, _ = raise_level(kind, terms, begin, end, level, ceiling, 1e-12, 60.0, price.copy(), found, cuts)
         if how == PROVEN:
             price[:] = found
             return HUGE
@@ -453,7 +454,7 @@ def best_of_set(
         for _ in range(8):
             for i in range(3):
                 price[i] = min(price[i], box)
-            value, how, _ = raise_bound(kind, terms, begin, end, 0.0, HUGE, box, 80, price, found, cuts)
+            value, how, _ = raise_bound(kind, terms, begin, end, 0.0, HUGE, box, 80.0, price, found, cuts)
             price[:] = found
             if how == PROVEN or value >= HUGE:
                 return HUGE

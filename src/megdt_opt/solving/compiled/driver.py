@@ -100,7 +100,7 @@ def terms_of(problem: AllocationProblem, resources: Resources) -> tuple[Terms, O
     end = np.zeros(users, np.int64)
     gather(
         _given(problem.fixed_s), _given(problem.branch_s if has_branch else none), _given(problem.uplink_bit),
-        _given(problem.edge_work_s), _given(problem.downlink_bit), _given(least), _given(problem.allowed_mask), scale,
+        _given(problem.edge_work_s), _given(problem.downlink_bit), _given(least), _given(resources.open), scale,
         gamma, has_branch, has_least, out[0], out_branch, out[1], out[2], out[3], out_least, ids, head, end,
     )  # fmt: skip
     plain = not (has_branch or has_least or np.isfinite(limit).any() or np.isfinite(gamma).any())
@@ -142,7 +142,7 @@ def search(
         option, price = np.zeros(users, np.int32), np.ones(3)
         dominating = np.ascontiguousarray(head[np.arange(users), first])
         if positions(terms, begin, end, dominating, option):
-            offer(kind, terms, option, price, best, best_ids, best_price, best_shares, shares, scratch, gap, False)
+            offer(kind, terms, option, price, best, best_ids, best_price, best_shares, shares, scratch, gap, 0.0)
     if not first_sets(kind, terms, begin, end, gap, best, best_ids, best_price, best_shares, shares, scratch):
         return None
     if best[0] <= 0.0:

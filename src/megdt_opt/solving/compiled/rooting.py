@@ -11,7 +11,7 @@ from megdt_opt.solving.compiled.starting import Option, offer, simple_sets, swit
 from megdt_opt.solving.compiled.tree import goal_of
 
 _ROUNDS = 12
-_ROOT_PASSES = 60
+_ROOT_PASSES = 60.0
 _TRIES = 12
 _SWITCHES = 40
 
@@ -59,7 +59,7 @@ def first_sets(
         price[:] = 1.0
         if best[0] < HUGE:
             price[:] = best_price
-        offer(kind, terms, sets[s], price, best, best_ids, best_price, best_shares, shares, scratch, gap, True)
+        offer(kind, terms, sets[s], price, best, best_ids, best_price, best_shares, shares, scratch, gap, 1.0)
     return best[0] < HUGE
 
 
@@ -115,12 +115,12 @@ def root(
             break
         if mixed(cuts, option):
             start[:] = price
-            offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap, False)
+            offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap, 0.0)
         for c in range(4):
             if cuts.basis[c] >= 0:
                 option[:] = cuts.chosen[cuts.basis[c]]
                 start[:] = price
-                offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap, False)
+                offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap, 0.0)
         for _turn in range(_SWITCHES):
             if not switch_users(
                 kind, terms, begin, end, gap, _TRIES, best, best_ids, best_price, best_shares, shares, scratch

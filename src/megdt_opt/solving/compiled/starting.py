@@ -110,19 +110,25 @@ def simple_sets(terms: Terms, begin: I, end: I, sets: Option) -> None:
     a = np.zeros(3)
     for k in range(users):
         best = np.full(4, np.inf)
+        tie = np.inf
         for j in range(begin[k], end[k]):
             split = alone_s(terms, k, j, float(users), a)
             lone = alone_s(terms, k, j, 1.0, a)
             low = terms.least[k, j] if terms.has_least else 0.0
             branch = terms.branch[k, j] if terms.has_branch else 0.0
             light = terms.fixed[k, j] + branch + 1e6 * (lone - terms.fixed[k, j])
-            scores = (lone, split, light, low * 1e6 * (1.0 + split) + split)
-            for s in range(4):
+            scores = (lone, split, light)
+            for s in range(3):
                 if scores[s] < best[s]:
                     best[s] = scores[s]
                     sets[s, k] = j
+            # if the least airtimes of all do not fit together, none do
+            if low < best[3] or (low == best[3] and split < tie):
+                best[3], tie = low, split
+                sets[3, k] = j
 
 
+# numbers that kernels hand to each other are floats: numba compiles anew for each whole number or truth value
 @kernel
 def offer(
     kind: int,
@@ -136,7 +142,7 @@ def offer(
     shares: F,
     scratch: Cuts,
     gap: float,
-    rough: bool,
+    rough: float,
 ) -> bool:
     """Evaluate an option set by positions; True where it becomes the best. `best` (1,) holds the objective."""
     found = best_of_set(kind, terms, option, best[0] * (1.0 - 0.01 * gap), rough, price, shares, scratch)
@@ -213,7 +219,7 @@ def switch_users(
         trial[:] = option
         trial[who[p]] = what[p]
         price[:] = best_price
-        if offer(kind, terms, trial, price, best, best_ids, best_price, best_shares, shares, scratch, gap, False):
+        if offer(kind, terms, trial, price, best, best_ids, best_price, best_shares, shares, scratch, gap, 0.0):
             return True
     return False
 
