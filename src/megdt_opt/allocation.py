@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from megdt_opt.certificate import Certificate
+    from megdt_opt.judging import Residuals
     from megdt_opt.problem import AllocationProblem, Evaluation
 
 
@@ -98,6 +99,19 @@ class Allocation:
     def is_optimal(self, gap: float = 1e-6) -> bool:
         """Whether the certificate proves this gap."""
         return self.bound_source == "certificate" and self.gap <= gap
+
+    def residuals(self, problem: AllocationProblem) -> Residuals:
+        """How far the allocation is from what it reports: all of it is worked out anew, the certificate verified."""
+        from megdt_opt.judging import residuals
+
+        return residuals(problem, self)
+
+    def is_proven(self, problem: AllocationProblem, gap: float = 1e-6) -> bool:
+        """Whether the allocation, as it is reported, is proven to be within this gap of the optimum of a problem.
+
+        `is_optimal` reads what is reported; this believes nothing of it.
+        """
+        return self.is_optimal(gap) and self.residuals(problem).true
 
 
 def relative_gap(objective: float, bound: float) -> float:

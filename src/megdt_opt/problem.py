@@ -107,7 +107,10 @@ class AllocationProblem:
     max_weight: float | None = None
 
     def __post_init__(self) -> None:
-        shape = np.shape(self.fixed_s)
+        try:
+            shape = np.shape(self.fixed_s)
+        except ValueError:  # rows of different lengths
+            shape = ()
         if len(shape) != 2 or 0 in shape:
             raise InvalidInput(
                 "fixed_s", shape, "an array (K users, O options) with at least one of each", "Mend its shape."
@@ -335,7 +338,7 @@ def _numbers(name: str, value: Any, shape: tuple[int, ...], unit: str, *, zero: 
         return None
     try:
         array = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InvalidInput(name, value, f"numbers [{unit}], shape {shape}", "Mend the values.") from None
     if array.shape != shape:
         raise InvalidInput(name, array.shape, f"shape {shape} [{unit}]", "Mend its shape.")
@@ -355,11 +358,14 @@ def _numbers(name: str, value: Any, shape: tuple[int, ...], unit: str, *, zero: 
 
 
 def _flags(value: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    array = np.array(value)
+    try:
+        array = np.array(value)
+    except ValueError:  # rows of different lengths
+        raise InvalidInput("allowed", value, f"shape {shape}, true or false", "Mend its shape.") from None
     if array.shape != shape:
         raise InvalidInput("allowed", array.shape, f"shape {shape}, true or false", "Mend its shape.")
     if array.dtype != np.bool_:
-        if not np.isin(array, (0, 1)).all():
+        if array.dtype.kind not in "iuf" or not np.isin(array, (0, 1)).all():
             raise InvalidInput("allowed", array.dtype.name, "true or false for each user and option", "Mend it.")
         array = array.astype(bool)
     array.setflags(write=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from random_problems import draw
@@ -81,3 +83,24 @@ def test_a_cut_short_search_proves_what_it_says() -> None:
     assert loose.certificate.verify(problem).holds
     best = solve(problem, "prices", gap=1e-9)
     assert loose.bound <= best.objective_s * (1 + BOUND)
+
+
+@pytest.mark.slow
+def test_every_problem_runs_the_same_compiled_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optional fields and the layout of arrays change no type, or each mixture would compile for a minute."""
+    from megdt_opt.solving.compiled.rooting import first_sets, root
+    from megdt_opt.solving.compiled.starting import gather
+    from megdt_opt.solving.compiled.tree import grow
+
+    monkeypatch.setattr(compiled, "usable", lambda problem: True)
+    problem = _table(3, 4, "sum", seed=3)
+    turned = np.asfortranarray(problem.fixed_s)
+    for variant in (
+        problem,
+        replace(problem, weight=None, edge_share_max=None),
+        replace(problem, fixed_s=turned, allowed=np.asfortranarray(turned > 0)),
+        replace(problem, device_branch_s=turned, uplink_airtime_max_s=np.full((3, 4), 1e3)),
+        replace(problem, deadline_s=np.full(3, 1e3), objective="max"),
+    ):
+        assert solve(variant, "prices").status == "optimal"
+    assert [len(kernel.signatures) for kernel in (gather, first_sets, root, grow)] == [1, 1, 1, 1]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.certificate import Certificate
 from megdt_opt.certificate_tree import Branch, Leaf
-from megdt_opt.errors import InvalidInput
+from megdt_opt.errors import Infeasible, InvalidInput
 from megdt_opt.explaining import no_option, not_together
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving import compiled
@@ -103,7 +103,9 @@ class _Search:
         return time.monotonic() > self.deadline
 
 
-def close(problem: AllocationProblem, resources: Resources, *, gap: float, time_limit_s: float | None) -> Closed:
+def close(
+    problem: AllocationProblem, resources: Resources, *, gap: float, time_limit_s: float | None, named: bool = True
+) -> Closed:
     """Minimise "max" or "sum" and prove it.
 
     Parameters
@@ -115,6 +117,8 @@ def close(problem: AllocationProblem, resources: Resources, *, gap: float, time_
         Relative gap to prove [1].
     time_limit_s : float, optional
         After this the tree is cut short; its bound then proves a larger gap [s].
+    named : bool
+        Whether an `Infeasible` names the users in conflict, for which further problems are solved.
 
     Raises
     ------
@@ -129,10 +133,14 @@ def close(problem: AllocationProblem, resources: Resources, *, gap: float, time_
         raise no_option(problem, resources)
     deadline = np.inf if time_limit_s is None else time.monotonic() + time_limit_s
     if compiled.usable(problem):
-        return compiled.close(problem, resources, gap=max(0.95 * gap, _LEAST_GAP), deadline=deadline)
+        closed = compiled.close(problem, resources, gap=max(0.95 * gap, _LEAST_GAP), deadline=deadline)
+        if closed is not None:
+            return closed
     incumbent = Incumbent(problem, resources)
     incumbent.start()
     if not np.isfinite(incumbent.objective):
+        if not named:
+            raise Infeasible("the hard limits cannot be kept together", users=tuple(range(problem.users)))
         raise not_together(problem, resources)
     # a little less than asked, so that rounding cannot push the reported gap over it
     search = _Search(problem, resources, max(0.95 * gap, _LEAST_GAP), deadline, incumbent)
@@ -140,6 +148,10 @@ def close(problem: AllocationProblem, resources: Resources, *, gap: float, time_
 
 
 def _run(search: _Search) -> Closed:
+    if search.incumbent.objective <= 0.0:
+        # nothing is better than no time at all
+        nothing = Certificate(search.problem.objective, 0.0, Leaf((0.0, 0.0, 0.0)))
+        return Closed(incumbent=search.incumbent, bound=0.0, certificate=nothing, nodes=1, passes=0)
     root = _Node(mask=search.resources.open.copy())
     for prices in search.incumbent.seed_prices():
         search.pool.add(prices)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 import time
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -54,9 +56,9 @@ def solve(
     SolverFailure
         Where a backend fails.
     """
-    if not (np.isfinite(gap) and gap >= 0):
+    if not (_is_number(gap) and gap >= 0):
         raise InvalidInput("gap", gap, "a finite number of at least 0 [1]", "Use the default 1e-6.")
-    if time_limit_s is not None and not (np.isfinite(time_limit_s) and time_limit_s > 0):
+    if time_limit_s is not None and not (_is_number(time_limit_s) and time_limit_s > 0):
         raise InvalidInput("time_limit_s", time_limit_s, "a time above 0 [s]", "Leave it out for no limit.")
     if method == "auto":
         method = "prices" if problem.objective in ("max", "sum") else "enumerate"
@@ -73,9 +75,9 @@ def solve(
         )  # fmt: skip
     if method == "enumerate":
         best = enumerate_options(problem, scaled)
-        # every set was tried, so the best is its own bound; no certificate stands behind it
+        # every set was tried, each down to its own bound; no certificate stands behind it
         return _allocation(
-            problem, best.option, best.x, best.objective, "enumeration", gap, method, built - begin,
+            problem, best.option, best.x, best.least_bound, "enumeration", gap, method, built - begin,
             time.perf_counter() - built, None, "every option set was tried",
         )  # fmt: skip
     if method not in methods():
@@ -83,6 +85,14 @@ def solve(
     route = importlib.import_module(f"megdt_opt.formulations.{method}")
     raw: RawSolution = route.solve(problem, gap=gap, time_limit_s=time_limit_s)
     return _from_raw(problem, scaled, raw, method, gap)
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value is a finite real number that a float holds."""
+    try:
+        return isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _from_raw(problem: AllocationProblem, scaled: Resources, raw: RawSolution, method: str, gap: float) -> Allocation:

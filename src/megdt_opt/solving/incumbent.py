@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from megdt_opt.errors import Infeasible
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving.resources import Array, Resources
 from megdt_opt.solving.shares import best_shares
@@ -31,6 +32,8 @@ class Incumbent:
         self.option = np.zeros(problem.users, dtype=np.int64)
         self.x: Array = np.zeros((3, problem.users))
         self.prices: Array = np.zeros(3)
+        self.least_bound = np.inf
+        """No shares of the sets offered are better than this [s]."""
         self._seen: dict[bytes, Array] = {}
 
     def offer(self, sets: NDArray[np.int64]) -> bool:
@@ -41,6 +44,7 @@ class Incumbent:
         for begin in range(0, len(fresh), _BATCH):
             part = np.array(fresh[begin : begin + _BATCH])
             found = best_shares(self.problem, self.resources, part)
+            self.least_bound = min(self.least_bound, float(found.bound.min()))
             for option, prices, objective in zip(part, found.prices, found.objective, strict=True):
                 self._seen[option.tobytes()] = prices if np.isfinite(objective) else np.full(3, np.nan)
             best = int(found.objective.argmin())
@@ -70,7 +74,10 @@ class Incumbent:
         weight = np.where(np.isfinite(limits), 1.0 / np.where(np.isfinite(limits), limits, 1.0), 0.0)
         weight = np.maximum(weight, 1e-9 * weight.max())
         relaxed = replace(self.problem, objective="max", deadline_s=None, weight=weight, max_weight=None)
-        found = close(relaxed, Resources.of(relaxed), gap=1e-9, time_limit_s=None)
+        try:
+            found = close(relaxed, Resources.of(relaxed), gap=1e-9, time_limit_s=None, named=False)
+        except Infeasible:
+            return  # the airtime limits clash by themselves
         self.offer(found.incumbent.option[None])
 
     def _simple_sets(self) -> list[NDArray[np.int64]]:
@@ -81,5 +88,7 @@ class Incumbent:
         alone = p.fixed_s + np.maximum(p.branch_s, total)
         split = p.fixed_s + np.maximum(p.branch_s, p.users * total)
         light = p.fixed_s + p.branch_s + 1e6 * total
-        lowest = r.lo[0] * 1e6 + split
+        # if the least airtimes of all do not fit together, none do
+        least = (r.lo[0] + closed).min(axis=1, keepdims=True)
+        lowest = np.where(r.lo[0] <= least, split, np.inf)
         return [(score + closed).argmin(axis=1) for score in (alone, split, light, lowest)]

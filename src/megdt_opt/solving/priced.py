@@ -130,7 +130,10 @@ def _shannon_minimiser(ratio: Array, gamma: Array) -> Array:
             f = 2 * np.log(u) + np.log(bend) - 2 * np.log(log) - target
             slope = 2 + (u * u / (1 + u) ** 2) / bend - 2 * u / ((1 + u) * log)
             move = np.clip(f / slope, -3.0, 3.0)
-            z = z - np.where(np.isfinite(move), move, 0.0)
+            move = np.where(np.isfinite(move), move, 0.0)
+            z = z - move
+            if (np.abs(move) < 1e-9).all():  # the next step would move by its square
+                break
         x = gamma / np.exp(np.clip(z, -300, 300))
     return np.where(ratio > 0, x, 0.0)
 
@@ -182,4 +185,6 @@ def _bisect(part: Resources, prices: Array, goal: Array, guess: Array) -> tuple[
         _, t = _minimisers(part, prices, np.exp(middle))
         slow = t > goal
         low, high = np.where(slow, middle, low), np.where(slow, high, middle)
+        if (high - low <= 1e-15 * np.maximum(np.abs(low), 1.0)).all():
+            break
     return np.exp(high), high - low

@@ -19,6 +19,8 @@ Array = NDArray[np.float64]
 
 RESOURCES = ("uplink", "edge", "downlink")
 
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -70,7 +72,9 @@ class Resources:
         lo = np.zeros_like(a)
         if problem.uplink_airtime_max_s is not None:
             lo[0] = _least_share(a[0], gamma[0], problem.uplink_airtime_max_s)
-            is_open &= lo[0] <= hi[0][:, None]
+            # a limit that takes the whole band exactly can be kept
+            is_open &= lo[0] <= hi[0][:, None] * (1.0 + _ROUNDING)
+            lo[0] = np.minimum(lo[0], hi[0][:, None])
         gamma = np.where(np.isfinite(gamma), gamma, np.inf)
         return cls(a=a, gamma=gamma, lo=np.where(is_open, lo, 0.0), hi=hi, open=is_open)
 
@@ -101,6 +105,8 @@ def _least_share(a: Array, gamma: Array, limit_s: Array) -> Array:
 def speed(x: Array, gamma: Array) -> Array:
     """R(x)."""
     linear = np.isinf(gamma)
+    if linear.all():
+        return x
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         g = np.where(linear, 1.0, gamma)
         curved = np.where(x > 0, x * np.log1p(g / np.where(x > 0, x, 1.0)), 0.0)

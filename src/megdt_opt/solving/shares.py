@@ -19,6 +19,12 @@ from megdt_opt.solving.resources import Array, Resources, speed, time_and_slopes
 _ROUNDS = 400
 _GROWTH = 12.0
 _PRECISION = 1e-12
+_TIE = 1e-11
+"""Hard limits are loosened by this much inside, so that one that is met exactly leaves room; see `Evaluation`."""
+
+_STUCK = 4
+"""Rounds in a row without a step after which a path has lost its way."""
+
 _PRICED_AT = 1e-7
 """Prices are read here on the path: later, the slack of a budget is too small to have digits."""
 
@@ -35,11 +41,15 @@ class Shares:
         Objective [s]; infinite where no shares keep the limits.
     prices : array, (S, 3)
         Shadow prices of the scaled budgets [s].
+    bound : array, (S,)
+        No shares are better than this [s]: the objective itself where a closed form found it; infinite where it is
+        settled that no shares keep the limits; lower than the objective where the path lost its way.
     """
 
     x: Array
     objective: Array
     prices: Array
+    bound: Array
 
 
 def best_shares(problem: AllocationProblem, resources: Resources, option: NDArray[np.int64]) -> Shares:
@@ -66,7 +76,7 @@ def best_shares(problem: AllocationProblem, resources: Resources, option: NDArra
     else:
         found = _interior(problem, a, gamma, lo, hi, fixed, branch, good)
     objective = np.where(good, found.objective, np.inf)
-    return Shares(x=found.x, objective=objective, prices=found.prices)
+    return Shares(x=found.x, objective=objective, prices=found.prices, bound=np.where(good, found.bound, np.inf))
 
 
 def latencies(a: Array, gamma: Array, x: Array, fixed: Array, branch: Array) -> Array:
@@ -105,7 +115,7 @@ def _square_root_rule(
     if (x > hi * (1 + 1e-15)).any():
         return None
     objective = (problem.weights * fixed).sum(axis=1) + (sums[:, :, 0] ** 2).sum(axis=1)
-    return Shares(x=x, objective=objective, prices=sums[:, :, 0] ** 2)
+    return Shares(x=x, objective=objective, prices=sums[:, :, 0] ** 2, bound=objective)
 
 
 @dataclass
@@ -177,38 +187,40 @@ def _interior(
     sets = a.shape[0]
     sum_weight = 0.0 if problem.objective == "max" else 1.0
     max_weight = {"max": 1.0, "sum": 0.0, "mixed": float(problem.max_weight or 0.0)}[problem.objective]
-    limit = problem.hard_deadline_s - fixed
-    model = _Model(a, gamma, lo, hi, fixed, branch, limit, problem.weights, sum_weight, max_weight)
+    limit = problem.hard_deadline_s * (1.0 + _TIE) - fixed
+    model = _Model(a, gamma, lo * (1.0 - _TIE), hi, fixed, branch, limit, problem.weights, sum_weight, max_weight)
     x, startable = _inside(model)
     idle_late = (~model.busy & (np.maximum(branch, 0.0) > limit)).any(axis=1)
     never = (model.capped & (branch >= limit) & model.busy).any(axis=1)
     alive = good & startable & ~idle_late & ~never
-    objective = np.full(sets, np.inf)
+    objective, bound = np.full(sets, np.inf), np.full(sets, np.inf)
     out_x, prices = np.zeros_like(a), np.zeros((sets, 3))
     # sets that share nothing have nothing to optimise
     idle: NDArray[np.bool_] = alive & np.logical_not(np.any(model.busy, axis=1))
-    objective[idle] = _objective(problem, fixed[idle] + branch[idle])
+    objective[idle] = bound[idle] = _objective(problem, fixed[idle] + branch[idle])
     alive &= ~idle
     if not alive.any():
-        return Shares(out_x, objective, prices)
+        return Shares(out_x, objective, prices, bound)
     part = model.take(alive)
     point = _start(part, x[alive])
     inside = np.ones(part.a.shape[0], bool)
     if part.capped.any():
-        point, inside = _meet_deadlines(part, point)
+        point, inside, settled = _meet_deadlines(part, point)
+        bound[np.flatnonzero(alive)[~inside & ~settled]] = -np.inf
     which = np.flatnonzero(alive)[inside]
     if which.size == 0:
-        return Shares(out_x, objective, prices)
+        return Shares(out_x, objective, prices, bound)
     part = part.take(inside)
     point = _Point(point.x[inside], point.s[inside], point.d[inside])
-    point, seen = _follow(part, point, stop=None)
+    point, seen, floor = _follow(part, point, stop=None)
     prices[which] = np.where(part.needs.any(axis=2), seen, 0.0)
     xs = _fill(part, point.x)
     out_x[which] = xs
     latency = latencies(part.a, part.gamma, xs, part.fixed, part.branch)
     # filling the budgets only shortens times, so the deadlines still hold
     objective[which] = _objective(problem, latency)
-    return Shares(out_x, objective, prices)
+    bound[which] = np.minimum(floor + sum_weight * (problem.weights * part.fixed).sum(axis=1), objective[which])
+    return Shares(out_x, objective, prices, bound)
 
 
 def _inside(model: _Model) -> tuple[Array, NDArray[np.bool_]]:
@@ -217,7 +229,8 @@ def _inside(model: _Model) -> tuple[Array, NDArray[np.bool_]]:
     lo = np.where(model.needs, model.lo, 0.0)
     free = 1.0 - lo.sum(axis=2, keepdims=True)
     x = np.minimum(lo + 0.9 * free / count, lo + 0.9 * (model.hi - lo))
-    good = (free[:, :, 0] > 1e-12).all(axis=1) & (~model.needs | (model.hi - model.lo > 1e-12)).all(axis=(1, 2))
+    room = ~model.needs | (model.hi - model.lo > 1e-13 * model.hi)
+    good = (free[:, :, 0] > 1e-13).all(axis=1) & room.all(axis=(1, 2))
     return np.where(model.needs, x, 0.0), good
 
 
@@ -229,8 +242,11 @@ def _start(model: _Model, x: Array) -> _Point:
     return _Point(x, s, d)
 
 
-def _meet_deadlines(model: _Model, point: _Point) -> tuple[_Point, NDArray[np.bool_]]:
-    """Phase one: least z with s <= limit + z; stops as soon as z < 0, which is strictly inside."""
+def _meet_deadlines(model: _Model, point: _Point) -> tuple[_Point, NDArray[np.bool_], NDArray[np.bool_]]:
+    """Phase one: least z with s <= limit + z; stops as soon as z < 0, which is strictly inside.
+
+    Returns the point, which sets are inside, and for which of the others it is settled that they cannot be.
+    """
     pressed = _Model(
         model.a, model.gamma, model.lo, model.hi,
         np.where(model.capped, -model.limit, -_spread(model, point)[:, None]), model.branch,
@@ -238,11 +254,11 @@ def _meet_deadlines(model: _Model, point: _Point) -> tuple[_Point, NDArray[np.bo
     )  # fmt: skip
     d = (pressed.fixed + point.s).max(axis=1)
     start = _Point(point.x.copy(), point.s.copy(), d + 0.1 * (np.abs(d) + point.s.max(axis=1)))
-    found, _ = _follow(pressed, start, stop=model.limit)
+    found, _, floor = _follow(pressed, start, stop=model.limit)
     late = np.where(model.capped & model.busy, found.s - model.limit, -1.0).max(axis=1)
     s = found.s
     dd = 1.1 * (model.weight * (model.fixed + s)).max(axis=1)
-    return _Point(found.x, s, dd), late < 0
+    return _Point(found.x, s, dd), late < 0, floor > 0
 
 
 def _spread(model: _Model, point: _Point) -> Array:
@@ -252,15 +268,18 @@ def _spread(model: _Model, point: _Point) -> Array:
     return result
 
 
-def _follow(model: _Model, point: _Point, stop: Array | None) -> tuple[_Point, Array]:
+def _follow(model: _Model, point: _Point, stop: Array | None) -> tuple[_Point, Array, Array]:
     """Follow the central path of every set; with `stop`, end a set once s < stop everywhere.
 
-    Returns the last point and the prices of the budgets, (S, 3).
+    Returns the last point, the prices of the budgets, (S, 3), and lower bounds of the model's objective, (S,): on the
+    path it is at most the number of constraints over t above its least value (Boyd and Vandenberghe 2004, 11.2).
     """
     scale = np.maximum(np.abs(model.objective(point)), 1e-300)
     t = model.count / scale
     prices = np.zeros((len(t), 3))
+    floor = np.full(len(t), -np.inf)
     done = np.zeros(len(t), bool)
+    stuck = np.zeros(len(t), np.int64)
     for _ in range(_ROUNDS):
         step, decrement = _newton(model, point, t)
         length = _longest(model, point, step, t)
@@ -270,7 +289,11 @@ def _follow(model: _Model, point: _Point, stop: Array | None) -> tuple[_Point, A
             point.s + (length * moved)[:, None] * step.s,
             point.d + length * moved * step.d,
         )
-        centred = (decrement < 1e-3) | (length < 1e-9)
+        on_path = (np.abs(decrement) < 1e-3) & np.isfinite(decrement)
+        floor = np.where(on_path & ~done, np.maximum(floor, model.objective(point) - 1.1 * model.count / t), floor)
+        centred = on_path | ~(length >= 1e-9)
+        stuck = np.where(~on_path & ~(length >= 1e-9), stuck + 1, 0)
+        done |= stuck >= _STUCK
         if stop is not None:
             inside = np.where(np.isfinite(stop) & model.busy, point.s - stop, -1.0).max(axis=1) < 0
             done |= inside
@@ -282,7 +305,7 @@ def _follow(model: _Model, point: _Point, stop: Array | None) -> tuple[_Point, A
         if done.all():
             break
         t = np.where(centred & ~done, t * _GROWTH, t)
-    return point, prices
+    return point, prices, floor
 
 
 def _newton(model: _Model, p: _Point, t: Array) -> tuple[_Point, Array]:
@@ -379,7 +402,9 @@ def _longest(model: _Model, p: _Point, step: _Point, t: Array) -> Array:
             if accept.all():
                 break
             length = np.where(accept, length, length * 0.5)
-    return np.where(np.isfinite(merit(at(length))), length, 0.0)
+        else:
+            after = merit(at(length))
+    return np.where(np.isfinite(after), length, 0.0)
 
 
 def _fill(model: _Model, x: Array) -> Array:

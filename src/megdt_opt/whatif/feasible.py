@@ -73,7 +73,7 @@ def answer(problem: AllocationProblem, until: float) -> Answer:
         if left <= 0:
             raise OutOfTime
         try:
-            closed = close(part, scaled, gap=gap, time_limit_s=left)
+            closed = close(part, scaled, gap=gap, time_limit_s=left, named=False)
         except Infeasible:
             return Answer(None)
         if closed.incumbent.objective <= _ON_TIME:
@@ -89,7 +89,7 @@ def keeps(problem: AllocationProblem, option: NDArray[np.int64]) -> bool:
     if not resources.open[np.arange(problem.users), option].all():
         return False
     if not np.isfinite(problem.hard_deadline_s).any():
-        return bool(resources.lo[0][np.arange(problem.users), option].sum() <= 1.0 - 1e-12)
+        return bool(resources.lo[0][np.arange(problem.users), option].sum() <= 1.0 + 1e-12)
     part = lateness_problem(problem)
     return bool(best_shares(part, Resources.of(part), option[None]).objective[0] <= _ON_TIME)
 

@@ -1,12 +1,13 @@
 """The price method in compiled code. Nothing here loads numba before it is used.
 
-Compiling takes about a minute once; the code is then kept on disk and loads in a fraction of a second. So that a first
-call never waits, small problems are solved in NumPy (`megdt_opt.solving.branching`) until the compiled code is there.
+Compiling takes about a minute once; the code is then kept on disk and loads in a fraction of a second. So that no small
+call ever waits, small problems are solved in NumPy (`megdt_opt.solving.branching`) until the compiled code is there:
+kept on disk, or, for the smallest, already run in this process. That the module was imported says nothing, for numba
+compiles at the first call.
 """
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,13 +21,14 @@ SMALL = 64
 WAITS = 1500
 """Users times options above which compiling pays for itself in one call [1]."""
 
-_DRIVER = "megdt_opt.solving.compiled.driver"
+_here: list[bool] = []
+"""Not empty once the compiled code has solved a problem in this process."""
 
 
 def usable(problem: AllocationProblem) -> bool:
     """Whether to solve a problem in compiled code."""
     size = problem.users * problem.options
-    if _DRIVER in sys.modules or size > WAITS:
+    if _here or size > WAITS:
         return True
     if size <= SMALL:
         return False
@@ -35,8 +37,10 @@ def usable(problem: AllocationProblem) -> bool:
     return compiled_before()
 
 
-def close(problem: AllocationProblem, resources: Resources, *, gap: float, deadline: float) -> Closed:
-    """As `branching.close`, in compiled code."""
+def close(problem: AllocationProblem, resources: Resources, *, gap: float, deadline: float) -> Closed | None:
+    """As `branching.close`, in compiled code; None where that found nothing that stands."""
     from megdt_opt.solving.compiled.closing import close_compiled
 
-    return close_compiled(problem, resources, gap=gap, deadline=deadline)
+    found = close_compiled(problem, resources, gap=gap, deadline=deadline)
+    _here[:] = [True]
+    return found

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.solving.compiled.jit import inner
+from megdt_opt.solving.compiled.jit import inner, stay_whole
 from megdt_opt.solving.compiled.kernels import (
     HUGE,
     MAX,
@@ -85,7 +85,7 @@ def raise_bound(
     level: float,
     goal: float,
     box: float,
-    passes: int,
+    passes: float,
     start: F,
     best_price: F,
     cuts: Cuts,
@@ -95,14 +95,15 @@ def raise_bound(
 
     Returns the best value, how it ended (PROVEN, ...) and the passes made. `best_price` (3,) gets the best prices.
     """
+    stay_whole()
     slopes, offsets = cuts.slopes, cuts.offsets
     usage, y, price = np.zeros(3), np.zeros(4), start.copy()
     best = -HUGE
     best_price[:] = start
     cuts.basis[:] = -99
-    passes = min(passes, MOST_CUTS)
+    turns = min(int(passes), MOST_CUTS)
     pull = 0.5
-    for n in range(passes):
+    for n in range(turns):
         value, _ = value_at(kind, terms, begin, end, level, price, usage, cuts.chosen[n])
         if value > best:
             best = value
@@ -126,34 +127,36 @@ def raise_bound(
             return best, STALLED, n + 1
         for i in range(3):
             price[i] = max(pull * max(y[i + 1], 0.0) + (1.0 - pull) * best_price[i], 0.0)
-    return best, SPENT, passes
+    return best, SPENT, turns
 
 
 @inner
 def raise_level(
+    kind: int,
     terms: Terms,
     begin: I,
     end: I,
     level: float,
     ceiling: float,
     precision: float,
-    passes: int,
+    passes: float,
     start: F,
     best_price: F,
     cuts: Cuts,
 ) -> tuple[float, int, int]:
-    """Largest level that prices rule out, for "max"; it only rises, so that cuts of lower levels stay valid.
+    """Largest level that prices rule out, for "max" (`kind`); it only rises, so that cuts of lower levels stay valid.
 
     `level` must be a lower bound already. Stops early above `ceiling`. Returns as `raise_bound` does.
     """
+    stay_whole()
     usage, y, price = np.zeros(3), np.zeros(4), start.copy()
     best_price[:] = start
     cuts.basis[:] = -99
     cuts.offsets[:] = 0.0
-    passes = min(passes, MOST_CUTS)
+    turns = min(int(passes), MOST_CUTS)
     proved = level
-    for n in range(passes):
-        value, slope = value_at(MAX, terms, begin, end, level, price, usage, cuts.chosen[n])
+    for n in range(turns):
+        value, slope = value_at(kind, terms, begin, end, level, price, usage, cuts.chosen[n])
         if value > 1.0:
             # rise while the prices still rule the level out
             best_price[:] = price
@@ -171,7 +174,7 @@ def raise_level(
                     trial = 0.5 * (low + high)
                 if trial <= low * (1.0 + precision) or low > ceiling:
                     break
-                tried, slope_there = value_at(MAX, terms, begin, end, trial, price, usage, cuts.chosen[n])
+                tried, slope_there = value_at(kind, terms, begin, end, trial, price, usage, cuts.chosen[n])
                 if tried >= 1.0:
                     low, value, slope = trial, tried, slope_there
                     if value - 1.0 < 0.05 * first:
@@ -183,17 +186,17 @@ def raise_level(
             level = proved = low
             if level > ceiling:
                 return proved, PROVEN, n + 1
-            value, slope = value_at(MAX, terms, begin, end, level, price, usage, cuts.chosen[n])
+            value, slope = value_at(kind, terms, begin, end, level, price, usage, cuts.chosen[n])
             if value >= HUGE and high < np.inf:
                 # some user cannot be faster even alone: planes are found just above
                 level = high
-                value, slope = value_at(MAX, terms, begin, end, level, price, usage, cuts.chosen[n])
+                value, slope = value_at(kind, terms, begin, end, level, price, usage, cuts.chosen[n])
             if value >= HUGE:
                 return proved, STALLED, n + 1
         cuts.slopes[n] = usage
         cuts.prices[n] = price
         cuts.levels[n] = level
-        if not ask_master(MAX, cuts, n + 1, 1.0, y):
+        if not ask_master(kind, cuts, n + 1, 1.0, y):
             return proved, STALLED, n + 1
         if y[0] <= 1.0 + precision:
             return proved, SHORT, n + 1
@@ -202,12 +205,13 @@ def raise_level(
             price[i] = pull * max(y[i + 1], 0.0) + (1.0 - pull) * best_price[i]
         total = price[0] + price[1] + price[2]
         price /= total
-    return proved, SPENT, passes
+    return proved, SPENT, turns
 
 
 @inner
 def usage_of(kind: int, terms: Terms, option: NDArray[np.int32], level: float, price: F, usage: F, shares: F) -> bool:
     """Shares (3, K) of chosen options at prices, and their sums (3,); False where an option is closed."""
+    stay_whole()
     a, x = np.zeros(3), np.zeros(3)
     usage[:] = 0.0
     for k in range(option.shape[0]):
@@ -226,6 +230,7 @@ def balance(kind: int, terms: Terms, option: NDArray[np.int32], level: float, pr
 
     For "max" the level moves too, and the last one is returned. `shares` (3, K) gets the shares at the end.
     """
+    stay_whole()
     usage, trial_usage, trial = np.zeros(3), np.zeros(3), np.zeros(3)
     matrix, right = np.zeros((4, 4)), np.zeros(4)
     if not usage_of(kind, terms, option, level, price, usage, shares):
@@ -299,6 +304,7 @@ def average(kind: int, terms: Terms, option: NDArray[np.int32], cuts: Cuts, shar
     Times are convex in the shares, so the average is as good as the master's value says: nothing is lost where the
     shares jump with the prices.
     """
+    stay_whole()
     usage, one = np.zeros(3), np.zeros_like(shares)
     shares[:] = 0.0
     for c in range(4):
@@ -311,6 +317,7 @@ def average(kind: int, terms: Terms, option: NDArray[np.int32], cuts: Cuts, shar
 @inner
 def objective_of(kind: int, terms: Terms, option: NDArray[np.int32], shares: F) -> float:
     """Objective of chosen options on shares (3, K), which are first brought within the budgets and then fill them."""
+    stay_whole()
     users = option.shape[0]
     a = np.zeros(3)
     for i in range(3):
@@ -351,7 +358,7 @@ def best_of_set(
     terms: Terms,
     option: NDArray[np.int32],
     ceiling: float,
-    rough: bool,
+    rough: float,
     price: F,
     shares: F,
     cuts: Cuts,
@@ -359,8 +366,9 @@ def best_of_set(
     """Least objective of chosen options; `price` (3,) starts and ends as prices, `shares` (3, K) gets the shares.
 
     HUGE where the options cannot keep the limits, or, for "max", where the objective is proven to be above `ceiling`.
-    With `rough` the shares of "max" are within about 1 % of the best: enough to begin with.
+    With `rough` above 0 the shares of "max" are within about 1 % of the best: enough to begin with.
     """
+    stay_whole()
     users = option.shape[0]
     begin, end = option.astype(np.int64), option.astype(np.int64) + 1
     a, found = np.zeros(3), np.zeros(3)
@@ -408,7 +416,7 @@ def best_of_set(
         usage = np.zeros(3)
         level, how = alone, SPENT
         for _ in range(_TURNS):
-            level, how, _ = raise_level(terms, begin, end, level, ceiling, 1e-3, 1, price, found, cuts)
+            level, how, _ = raise_level(kind, terms, begin, end, level, ceiling, 1e-3, 1.0, price, found, cuts)
             if how == PROVEN:
                 price[:] = found
                 return HUGE
@@ -428,16 +436,16 @@ def best_of_set(
         if result < HUGE and total > 0.0:
             price /= total
             shares[:] = other
-            if rough:
+            if rough > 0.0:
                 return result
-            level, how, _ = raise_level(terms, begin, end, level, ceiling, 1e-11, 4, price, found, cuts)
+            level, how, _ = raise_level(kind, terms, begin, end, level, ceiling, 1e-11, 4.0, price, found, cuts)
             if how == PROVEN:
                 price[:] = found
                 return HUGE
             if result <= level * (1.0 + 1e-10):
                 price[:] = found
                 return result
-        level, how, _ = raise_level(terms, begin, end, level, ceiling, 1e-12, 60, price.copy(), found, cuts)
+        level, how, _ = raise_level(kind, terms, begin, end, level, ceiling, 1e-12, 60.0, price.copy(), found, cuts)
         if how == PROVEN:
             price[:] = found
             return HUGE
@@ -450,7 +458,7 @@ def best_of_set(
         for _ in range(8):
             for i in range(3):
                 price[i] = min(price[i], box)
-            value, how, _ = raise_bound(kind, terms, begin, end, 0.0, HUGE, box, 80, price, found, cuts)
+            value, how, _ = raise_bound(kind, terms, begin, end, 0.0, HUGE, box, 80.0, price, found, cuts)
             price[:] = found
             if how == PROVEN or value >= HUGE:
                 return HUGE

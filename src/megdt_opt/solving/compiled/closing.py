@@ -7,7 +7,6 @@ import numpy as np
 from megdt_opt.certificate import Certificate
 from megdt_opt.certificate_tree import Branch, Leaf, Node
 from megdt_opt.errors import SolverFailure
-from megdt_opt.explaining import not_together
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving.closed import Closed
 from megdt_opt.solving.compiled.driver import Searched, search
@@ -15,21 +14,28 @@ from megdt_opt.solving.compiled.folder import mark_compiled
 from megdt_opt.solving.compiled.tree import LISTED, ROWS
 from megdt_opt.solving.incumbent import Incumbent
 from megdt_opt.solving.resources import Resources
+from megdt_opt.solving.shares import latencies
+
+_ROUNDING = 1e-9
 
 
-def close_compiled(problem: AllocationProblem, resources: Resources, *, gap: float, deadline: float) -> Closed:
-    """Minimise "max" or "sum" and prove it; see `branching.close` for parameters and errors."""
+def close_compiled(problem: AllocationProblem, resources: Resources, *, gap: float, deadline: float) -> Closed | None:
+    """Minimise "max" or "sum" and prove it; see `branching.close` for parameters and errors.
+
+    None where no simple rule and no set of least lateness keeps the limits, or where what was found does not stand:
+    numbers that span too many magnitudes for the kernels' tolerances are left to the NumPy form.
+    """
     incumbent = Incumbent(problem, resources)
     found = search(problem, resources, gap=gap, deadline=deadline)
     if found is None:
         # no simple rule keeps the limits: the set with the least lateness does, if any does
         incumbent.start()
         if not np.isfinite(incumbent.objective):
-            raise not_together(problem, resources)
+            return None
         found = search(problem, resources, gap=gap, deadline=deadline, first=incumbent.option.astype(np.int32))
-    if found is None:
-        raise not_together(problem, resources)
     mark_compiled()
+    if found is None or not _stands(problem, resources, found):
+        return None
     incumbent.objective = found.objective
     incumbent.option, incumbent.x = found.option.astype(np.int64), found.x
     if found.whole:
@@ -43,6 +49,25 @@ def close_compiled(problem: AllocationProblem, resources: Resources, *, gap: flo
         certificate=certificate,
         nodes=found.nodes,
         passes=found.passes,
+    )
+
+
+def _stands(problem: AllocationProblem, resources: Resources, found: Searched) -> bool:
+    """Whether the shares keep every limit and the objective is what they yield."""
+    option = found.option.astype(np.int64)[None]
+    rows = np.arange(problem.users)
+    a, gamma, lo, hi = resources.pick(option)
+    x = found.x[None]
+    latency = latencies(a, gamma, x, problem.fixed_s[rows, option], problem.branch_s[rows, option])[0]
+    weighted = problem.weights * latency
+    objective = float(weighted.sum() if problem.objective == "sum" else weighted.max())
+    return bool(
+        resources.open[rows, option].all()
+        and (x <= hi * (1 + _ROUNDING)).all()
+        and ((a == 0) | (x >= lo * (1 - _ROUNDING))).all()
+        and (x.sum(axis=2) <= 1 + _ROUNDING).all()
+        and (latency <= problem.hard_deadline_s * (1 + _ROUNDING)).all()
+        and abs(objective - found.objective) <= _ROUNDING * objective
     )
 
 

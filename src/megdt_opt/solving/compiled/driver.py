@@ -18,6 +18,7 @@ from megdt_opt.solving.compiled.tree import (
     LOOSE,
     NODES,
     PASSES,
+    PRICES,
     ROOM,
     ROWS,
     Tree,
@@ -60,6 +61,16 @@ class Searched:
     passes: int
 
 
+def _given(array: np.ndarray) -> np.ndarray:
+    """The array in one layout and not to be written to, without a copy where it can be.
+
+    Numba compiles a kernel anew, for about a minute, for every mixture of layouts and of arrays that can be written to.
+    """
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
 def terms_of(problem: AllocationProblem, resources: Resources) -> tuple[Terms, Option, np.ndarray]:
     """Compact terms of a problem, the dominating options (K, O), and how many options each user has left (K,)."""
     users, options = problem.users, problem.options
@@ -78,9 +89,7 @@ def terms_of(problem: AllocationProblem, resources: Resources) -> tuple[Terms, O
         scale[:, 1] = 1.0 / problem.edge_capacity if problem.edge_capacity > 0 else np.inf
     has_branch, has_least = not problem.sequential, problem.uplink_airtime_max_s is not None
     none = np.zeros((1, 1))
-    least = none
-    if has_least:
-        least = np.ascontiguousarray(resources.lo[0])
+    least = resources.lo[0] if has_least else none
     limit = np.array(problem.hard_deadline_s, dtype=np.float64)
     cap = np.minimum(problem.share_caps / problem.edge_capacity, 1.0) if problem.edge_capacity > 0 else np.ones(users)
     shape = (users, options)
@@ -89,19 +98,15 @@ def terms_of(problem: AllocationProblem, resources: Resources) -> tuple[Terms, O
     out_least = np.empty(shape) if has_least else none.copy()
     ids, head = np.empty(shape, np.int32), np.empty(shape, np.int32)
     end = np.zeros(users, np.int64)
-    raw = [
-        np.ascontiguousarray(v)
-        for v in (problem.fixed_s, problem.uplink_bit, problem.edge_work_s, problem.downlink_bit)
-    ]
-    branch = np.ascontiguousarray(problem.branch_s) if has_branch else none
     gather(
-        raw[0], branch, raw[1], raw[2], raw[3], least, np.ascontiguousarray(problem.allowed_mask), scale, gamma,
-        has_branch, has_least, out[0], out_branch, out[1], out[2], out[3], out_least, ids, head, end,
+        _given(problem.fixed_s), _given(problem.branch_s if has_branch else none), _given(problem.uplink_bit),
+        _given(problem.edge_work_s), _given(problem.downlink_bit), _given(least), _given(resources.open), scale,
+        gamma, has_branch, has_least, out[0], out_branch, out[1], out[2], out[3], out_least, ids, head, end,
     )  # fmt: skip
     plain = not (has_branch or has_least or np.isfinite(limit).any() or np.isfinite(gamma).any())
     terms = Terms(
         fixed=out[0], branch=out_branch, up=out[1], edge=out[2], down=out[3], least=out_least, ids=ids, gamma=gamma,
-        cap=np.ascontiguousarray(cap, dtype=np.float64), weight=np.ascontiguousarray(problem.weights),
+        cap=np.array(cap, dtype=np.float64), weight=np.array(problem.weights, dtype=np.float64),
         limit=limit, plain=plain, has_branch=has_branch, has_least=has_least,
     )  # fmt: skip
     return terms, head, end
@@ -137,9 +142,15 @@ def search(
         option, price = np.zeros(users, np.int32), np.ones(3)
         dominating = np.ascontiguousarray(head[np.arange(users), first])
         if positions(terms, begin, end, dominating, option):
-            offer(kind, terms, option, price, best, best_ids, best_price, best_shares, shares, scratch, gap, False)
+            offer(kind, terms, option, price, best, best_ids, best_price, best_shares, shares, scratch, gap, 0.0)
     if not first_sets(kind, terms, begin, end, gap, best, best_ids, best_price, best_shares, shares, scratch):
         return None
+    if best[0] <= 0.0:
+        # nothing is better than no time at all
+        leaf = _room(0, 0)
+        leaf.rows[0], leaf.prices[0] = (-1, 0, 0), 0.0
+        leaf.counts[ROWS] = leaf.counts[PRICES] = leaf.counts[NODES] = 1
+        return Searched(best_ids, best_shares, 0.0, 0.0, head, leaf, True, 1, 0)
     _, passes = root(kind, terms, begin, end, gap, pool, best, best_ids, best_price, best_shares, shares, cuts, scratch)
     pool[1:] = best_price
     if kind == MAX:

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 _MARK = "complete"
+_KERNELS = re.compile(rb"compiled\.jit import|^import numba", re.MULTILINE)
+"""What a file with kernels says."""
 
 
 @cache
 def folder() -> Path:
-    """Folder of the compiled code; numba itself would notice edits only in a function's own file."""
+    """Folder of the compiled code; numba itself would notice edits only in a function's own file.
+
+    Files without kernels do not count: an edit of them needs no compiling.
+    """
     digest = hashlib.sha256(f"{version('numba')} {sys.version}".encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
+        text = path.read_bytes()
+        if _KERNELS.search(text):
+            digest.update(text)
     home = os.environ.get("NUMBA_CACHE_DIR")
     if not home:
         home = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "megdt_opt")

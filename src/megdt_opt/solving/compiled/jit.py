@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
+import numba.extending
 
 from megdt_opt.solving.compiled.folder import folder
 
@@ -25,6 +26,17 @@ def _kept(**options: bool) -> Callable[[Function], Function]:
             config.CACHE_DIR = before
 
     return compile_later
+
+
+@numba.extending.intrinsic
+def stay_whole(typing_context: Any) -> Any:
+    """Called first in a large function: LLVM must not copy it into its callers, which is what takes long to compile."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return numba.types.void(), generate
 
 
 def kernel(function: Function) -> Function:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.solving.compiled.jit import inner
+from megdt_opt.solving.compiled.jit import inner, stay_whole
 
 F = NDArray[np.float64]
 I = NDArray[np.int64]  # noqa: E741
@@ -134,6 +134,7 @@ def three_resources(
 @inner
 def match_time(wanted: float, a: F, price: F, low: float, cap: float, g0: float, g2: float, x: F) -> float:
     """q at which the total time is `wanted`; infinite where even the least shares are faster, 0 where none are."""
+    stay_whole()
     roots = np.sqrt(price[0] * a[0]) + np.sqrt(price[1] * a[1]) + np.sqrt(price[2] * a[2])
     if not (np.isinf(g0) and np.isinf(g2)):
         # the Shannon law is slower than its slope at x = 0 and never slower than at the whole budget: any start will do
@@ -181,6 +182,7 @@ def option_cost(
     The cost is worked out from the multiplier, as a certificate does, so that it is a lower bound even where the
     multiplier is not exact.
     """
+    stay_whole()
     x[0] = x[1] = x[2] = 0.0
     busy = a[0] > 0.0 or a[1] > 0.0 or a[2] > 0.0
     if kind == MAX:
@@ -275,6 +277,7 @@ def plain_value(
 
     False where a link's share would be more than the whole band, so that the costs are not exact.
     """
+    stay_whole()
     r0, r1, r2 = np.sqrt(price[0]), np.sqrt(price[1]), np.sqrt(price[2])
     total, slope, u0, u1, u2 = 0.0, 0.0, 0.0, 0.0, 0.0
     fits = True
@@ -293,9 +296,7 @@ def plain_value(
                     best, place = cost, j
         else:
             for j in range(begin[k], end[k]):
-                cost = plain_cost(
-                    kind, weight, cap, level, fixed[k, j], up[k, j], edge[k, j], down[k, j], r0, r1, r2
-                )
+                cost = plain_cost(kind, weight, cap, level, fixed[k, j], up[k, j], edge[k, j], down[k, j], r0, r1, r2)
                 if cost < best:
                     best, place = cost, j
         if place < 0:
@@ -336,6 +337,7 @@ def row_best(
     kind: int, terms: Terms, k: int, begin: int, end: int, level: float, price: F, a: F, x: F
 ) -> tuple[float, float, int]:
     """Cheapest option of a user within a range: cost, multiplier and position; `x` gets its shares."""
+    stay_whole()
     best, place, multiplier = HUGE, -1, 0.0
     for j in range(begin, end):
         cost, mu = cost_at(kind, terms, k, j, level, price, a, x)
@@ -355,6 +357,7 @@ def value_at(
 
     `usage` (3,) gets the users' shares in all, `chosen` (K,) the positions.
     """
+    stay_whole()
     if terms.plain:
         total, slope, fits = plain_value(
             kind, terms.fixed, terms.up, terms.edge, terms.down, terms.cap, terms.weight, begin, end, level, price,
@@ -383,6 +386,7 @@ def value_at(
 @inner
 def solve_four(matrix: F, right: F) -> bool:
     """Gaussian elimination with pivoting of a 4 x 4 system, in place; False where it is singular."""
+    stay_whole()
     for c in range(4):
         p = c
         for r in range(c + 1, 4):
@@ -433,6 +437,7 @@ def master(kind: int, slopes: F, offsets: F, cuts: int, box: float, basis: I, y:
     and l, `share` (4,) the weights of the basic columns, `basis` (4,) their indices: cuts, or -1..-3 for l >= 0, -4..-6
     for l <= box, -7 for the sum. A basis that was left by fewer cuts is a start; basis[0] < -7 asks for a new one.
     """
+    stay_whole()
     matrix, right, col = np.zeros((4, 4)), np.zeros(4), np.zeros(4)
     if basis[0] < -7:
         basis[0] = cuts - 1

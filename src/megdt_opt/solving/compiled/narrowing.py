@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from megdt_opt.solving.compiled.bounding import Cuts, raise_bound, raise_level
-from megdt_opt.solving.compiled.jit import inner
+from megdt_opt.solving.compiled.jit import inner, stay_whole
 from megdt_opt.solving.compiled.kernels import HUGE, MAX, SUM, F, I, Terms, swap, value_at
 from megdt_opt.solving.compiled.starting import Option, alone_s
 
 _ROUNDS = 16
-_PASSES = 80
+_PASSES = 80.0
 _PRECISION = 1e-10
 
 
@@ -52,6 +52,7 @@ def narrow_prices(
 
     `ceiling` is the objective of a known set: for "max" the first options are those that are cheapest at its level.
     """
+    stay_whole()
     users = begin.shape[0]
     usage, found = np.zeros(3), np.zeros(3)
     chosen = np.empty(users, np.int32)
@@ -81,7 +82,7 @@ def narrow_prices(
             value, _ = value_at(kind, terms, begin, end, 0.0, price, usage, chosen)
             reached = value >= goal - _PRECISION * abs(goal)
         else:
-            level, _, _ = raise_level(terms, begin, active, floor, HUGE, _PRECISION, _PASSES, start, price, cuts)
+            level, _, _ = raise_level(kind, terms, begin, active, floor, HUGE, _PRECISION, _PASSES, start, price, cuts)
             value, _ = value_at(kind, terms, begin, end, level, price, usage, chosen)
             reached = value >= 1.0 - _PRECISION
             # the level is what the narrow problem makes of the prices: values at different levels do not compare

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.solving.compiled.jit import inner
+from megdt_opt.solving.compiled.jit import inner, stay_whole
 from megdt_opt.solving.compiled.kernels import F, Terms, solve_four
 
 Option = NDArray[np.int32]
@@ -42,6 +42,7 @@ def caps_of(terms: Terms, option: Option) -> float:
 @inner
 def sum_shares(terms: Terms, option: Option, price: F, shares: F) -> float:
     """Least sum of the weighted latencies of given options, with its prices (3,) and shares (3, K)."""
+    stay_whole()
     users = option.shape[0]
     total = 0.0
     for k in range(users):
@@ -94,6 +95,7 @@ def usage_at(
     `slopes` (3, 3) are those of the sums in the logarithms of the prices, `drift` (3,) in the level. A user that
     demands nothing but the edge, at its cap, counts as in time: its least latency is looked at elsewhere.
     """
+    stay_whole()
     usage[:] = 0.0
     slopes[:] = 0.0
     drift[:] = 0.0
@@ -175,6 +177,7 @@ def max_shares(terms: Terms, option: Option, start: float, price: F, shares: F) 
 
     `start` is a level to begin with, and `price` prices. False where Newton's method does not settle.
     """
+    stay_whole()
     ample = caps_of(terms, option) <= 1.0
     active = np.zeros(3, np.int64)
     count = 0

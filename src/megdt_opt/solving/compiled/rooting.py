@@ -59,7 +59,7 @@ def first_sets(
         price[:] = 1.0
         if best[0] < HUGE:
             price[:] = best_price
-        offer(kind, terms, sets[s], price, best, best_ids, best_price, best_shares, shares, scratch, gap, True)
+        offer(kind, terms, sets[s], price, best, best_ids, best_price, best_shares, shares, scratch, gap, 1.0)
     return best[0] < HUGE
 
 
@@ -102,7 +102,7 @@ def root(
                     continue
                 option[:] = cuts.chosen[cuts.basis[turn - 1]]
             start[:] = price
-            offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap, False)
+            offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap, 0.0)
         for _turn in range(_SWITCHES):
             target = best[0] * (1.0 - gap)
             bound, _ = value_at(kind, terms, begin, end, target, price, usage, option)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.solving.compiled.bounding import Cuts, best_of_set
-from megdt_opt.solving.compiled.jit import inner, kernel
+from megdt_opt.solving.compiled.jit import inner, kernel, stay_whole
 from megdt_opt.solving.compiled.kernels import HUGE, MAX, SUM, F, I, Terms, cost_at, load, one_resource, plain_cost
 
 Option = NDArray[np.int32]
@@ -108,23 +108,30 @@ def alone_s(terms: Terms, k: int, j: int, crowd: float, a: F) -> float:
 @inner
 def simple_sets(terms: Terms, begin: I, end: I, sets: Option) -> None:
     """Four option sets (4, K): fastest alone, at an equal split, with least demand, and with least airtime."""
+    stay_whole()
     users = begin.shape[0]
     a = np.zeros(3)
     for k in range(users):
         best = np.full(4, np.inf)
+        tie = np.inf
         for j in range(begin[k], end[k]):
             split = alone_s(terms, k, j, float(users), a)
             lone = alone_s(terms, k, j, 1.0, a)
             low = terms.least[k, j] if terms.has_least else 0.0
             branch = terms.branch[k, j] if terms.has_branch else 0.0
             light = terms.fixed[k, j] + branch + 1e6 * (lone - terms.fixed[k, j])
-            scores = (lone, split, light, low * 1e6 * (1.0 + split) + split)
-            for s in range(4):
+            scores = (lone, split, light)
+            for s in range(3):
                 if scores[s] < best[s]:
                     best[s] = scores[s]
                     sets[s, k] = j
+            # if the least airtimes of all do not fit together, none do
+            if low < best[3] or (low == best[3] and split < tie):
+                best[3], tie = low, split
+                sets[3, k] = j
 
 
+# numbers that kernels hand to each other are floats: numba compiles anew for each whole number or truth value
 @kernel
 def offer(
     kind: int,
@@ -138,9 +145,10 @@ def offer(
     shares: F,
     scratch: Cuts,
     gap: float,
-    rough: bool,
+    rough: float,
 ) -> bool:
     """Evaluate an option set by positions; True where it becomes the best. `best` (1,) holds the objective."""
+    stay_whole()
     found = best_of_set(kind, terms, option, best[0] * (1.0 - 0.01 * gap), rough, price, shares, scratch)
     if not found < best[0]:
         return False
@@ -181,6 +189,7 @@ def switch_users(
     scratch: Cuts,
 ) -> bool:
     """Switch one user of the best set to an option that its prices leave hope for; True where it helped."""
+    stay_whole()
     users = begin.shape[0]
     option, trial = np.empty(users, np.int32), np.empty(users, np.int32)
     a, x, price = np.zeros(3), np.zeros(3), np.zeros(3)
@@ -222,7 +231,7 @@ def switch_users(
         trial[:] = option
         trial[who[p]] = what[p]
         price[:] = best_price
-        if offer(kind, terms, trial, price, best, best_ids, best_price, best_shares, shares, scratch, gap, False):
+        if offer(kind, terms, trial, price, best, best_ids, best_price, best_shares, shares, scratch, gap, 0.0):
             return True
     return False
 
@@ -237,9 +246,7 @@ def reduced_costs(
     fixed, up, edge, down, cap, weight = terms.fixed, terms.up, terms.edge, terms.down, terms.cap, terms.weight
     for j in range(begin, end):
         if terms.plain:
-            cost = plain_cost(
-                kind, weight[k], cap[k], level, fixed[k, j], up[k, j], edge[k, j], down[k, j], r0, r1, r2
-            )
+            cost = plain_cost(kind, weight[k], cap[k], level, fixed[k, j], up[k, j], edge[k, j], down[k, j], r0, r1, r2)
         else:
             cost, _ = cost_at(kind, terms, k, j, level, price, a, x)
         out[j] = cost

@@ -27,7 +27,7 @@ FRAMES, ROWS, LISTED, PRICES, NODES, PASSES, CUT_SHORT, RESUMED, LOOSE = range(9
 """Places in `counts`: used frames, rows, listed options and prices; nodes and passes so far; flags."""
 
 LAST, RESTORE = 1, 2
-_PASSES = 24
+_PASSES = 24.0
 _POOL = 6
 _SUM_EXCESS, MAX_EXCESS = 4e-12, 1e-10
 """What a leaf's value exceeds its goal by, so that rounding cannot spoil the proof."""
@@ -268,7 +268,7 @@ def grow(
                 value_at(kind, terms, begin, end, level, price, usage, option)
                 start[:] = price
                 if not offer(
-                    kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap, False
+                    kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap, 0.0
                 ):
                     break
                 target = best[0] * (1.0 - gap)
@@ -304,14 +304,14 @@ def grow(
                 for k in range(users):
                     option[k] = begin[k]
                 start[:] = price
-                offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap, False)
+                offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap, 0.0)
                 target = best[0] * (1.0 - gap)
                 level = target if kind == MAX else 0.0
                 value, _ = value_at(kind, terms, begin, end, level, start, usage, option)
                 if value < goal_of(kind, target):
                     value, how, passes = raise_bound(
                         kind, terms, begin, end, level, goal_of(kind, target), 256.0 * best[0] if kind == SUM else 1.0,
-                        MOST_CUTS, start.copy(), start, cuts,
+                        float(MOST_CUTS), start.copy(), start, cuts,
                     )  # fmt: skip
                     if how != PROVEN:
                         count[LOOSE] = 1

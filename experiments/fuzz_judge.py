@@ -1,0 +1,217 @@
+"""Judge of fuzzing: whether every answer about one case is right or a clear error."""
+
+from __future__ import annotations
+
+import itertools
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from fuzz_problems import Case
+
+from megdt_opt import Allocation, AllocationProblem, Infeasible, InvalidInput, MegdtError, evaluate, explain, solve
+from megdt_opt.solving import compiled
+from megdt_opt.solving.incumbent import Incumbent
+from megdt_opt.solving.resources import Resources
+from megdt_opt.solving.shares import latencies
+from megdt_opt.tolerances import BOUND
+
+ROUTES = ("compiled", "numpy", "enumerate", "explain")
+CLEAR = 1e-6
+"""Relative room that a limit must leave before "infeasible" counts as wrong, or "feasible" as right."""
+
+LATE_S = 2.0
+"""Processor seconds that a solve may take beyond its time limit [s]."""
+
+
+@dataclass
+class Report:
+    """What the routes did with one case.
+
+    Parameters
+    ----------
+    number : int
+    kind : str
+        "malformed" or "extreme".
+    outcomes : dict
+        Outcome per route: "optimal", "open" (feasible, the gap not closed), "cut short" (by the time limit),
+        "infeasible", "explained", "refused" (InvalidInput), "solver failure", or "WRONG".
+    wrong : list of str
+        What is wrong; empty where all is right.
+    seconds : float
+    """
+
+    number: int
+    kind: str
+    outcomes: dict[str, str] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def judge(case: Case, routes: tuple[str, ...] = ROUTES) -> Report:
+    """Run one case by every route; warnings of numpy inside the package count as wrong."""
+    report = Report(case.number, "malformed" if case.malformed else "extreme")
+    begin = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", module=r"megdt_opt(\.|$)")
+        try:
+            _judge(case, routes, report)
+        except Exception:
+            report.wrong.append(f"the judge failed: {traceback.format_exc(limit=-3)}")
+    report.seconds = time.perf_counter() - begin
+    return report
+
+
+def _judge(case: Case, routes: tuple[str, ...], report: Report) -> None:
+    problem = _attempt(report, "construct", lambda: AllocationProblem(**case.fields))
+    if not isinstance(problem, AllocationProblem):
+        return
+    if case.malformed and not {"enumerate", "numpy"} & set(routes):
+        return
+    if case.near is not None:
+        problem = _with_near_deadlines(problem, case.near) or problem
+    found: dict[str, Allocation] = {}
+    for route in routes:
+        if route == "explain":
+            continue
+        start = time.process_time()
+        answer = _attempt(report, route, lambda route=route: _solve(problem, case, route))  # type: ignore[misc]
+        spent = time.process_time() - start
+        limit = case.time_limit_s
+        if not case.malformed and limit is not None and route != "enumerate" and spent > limit + LATE_S:
+            report.wrong.append(f"{route}: took {spent:.1f} s, the limit being {limit:g} s")
+        if isinstance(answer, Allocation):
+            found[route] = answer
+            _outcome(report, case, route, answer)
+    least = min((a.objective_s for a in found.values()), default=np.inf)
+    for route, answer in found.items():
+        report.wrong += [f"{route}: {text}" for text in _wrong(problem, case, answer, least)]
+    refused = [r for r in report.outcomes if report.outcomes[r] == "infeasible"]
+    room = bool(refused or "explain" in routes) and not case.malformed and _clearly_feasible(problem)
+    if refused and room:
+        report.wrong.append(f"{', '.join(refused)}: infeasible, but an allocation keeps all limits with room")
+    if "explain" in routes and not case.malformed:
+        answer = _attempt(report, "explain", lambda: explain(problem, time_limit_s=2.0))
+        if answer is not None:
+            report.outcomes["explain"] = "explained"
+            if not answer.feasible and room:
+                report.wrong.append("explain: infeasible, but an allocation keeps all limits with room")
+            if answer.feasible and refused and "enumerate" in refused and not _feasible(_loosened(problem, CLEAR)):
+                report.wrong.append("explain: feasible, but no option set keeps the limits even with room")
+    for route in list(report.outcomes):
+        if any(text.startswith(f"{route}:") for text in report.wrong):
+            report.outcomes[route] = "WRONG"
+
+
+def _solve(problem: AllocationProblem, case: Case, route: str) -> Allocation:
+    if route == "enumerate":
+        return solve(problem, "enumerate", gap=case.gap)
+    before = compiled.usable
+    compiled.usable = lambda _: route == "compiled"
+    try:
+        return solve(problem, case.method, gap=case.gap, time_limit_s=case.time_limit_s)
+    finally:
+        compiled.usable = before
+
+
+def _attempt(report: Report, route: str, call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except Infeasible as error:
+        report.outcomes[route] = "infeasible"
+        if not str(error) or not error.users:
+            report.wrong.append(f"{route}: an Infeasible that names no user")
+    except InvalidInput:
+        report.outcomes[route] = "refused"
+    except MegdtError as error:
+        report.outcomes[route] = "solver failure"
+        report.wrong.append(f"{route}: {type(error).__name__}: {error}")
+    except Exception as error:
+        if isinstance(error, TypeError) and "required keyword-only argument" in str(error):
+            report.outcomes[route] = "refused"  # the language's own words for a field left out
+            return None
+        report.outcomes[route] = "WRONG"
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        report.wrong.append(
+            f"{route}: {type(error).__name__}: {str(error)[:100]} ({place.filename.split('/')[-1]}:{place.lineno})"
+        )
+    return None
+
+
+def _outcome(report: Report, case: Case, route: str, answer: Allocation) -> None:
+    limited = case.time_limit_s is not None
+    report.outcomes[route] = "optimal" if answer.status == "optimal" else ("cut short" if limited else "open")
+
+
+def _wrong(problem: AllocationProblem, case: Case, answer: Allocation, least: float) -> list[str]:
+    """What does not hold of an answer, `least` being the best objective that any route found."""
+    wrong = []
+    truth = evaluate(problem, answer.option, answer.downlink_hz, answer.uplink_hz, answer.edge_share)
+    if not np.isfinite(truth.objective_s) or truth.violation > BOUND:
+        wrong.append(f"objective {truth.objective_s:.3g}, violation {truth.violation:.1e}")
+    if truth.objective_s != answer.objective_s:
+        wrong.append(f"reports {answer.objective_s!r}, which is {truth.objective_s!r}")
+    if answer.lower_bound_s > least * (1 + BOUND):
+        wrong.append(f"the bound {answer.lower_bound_s!r} is above an allocation of {least!r}")
+    if answer.status == "optimal":
+        if answer.gap > case.gap + 1e-12:
+            wrong.append(f"optimal with a gap of {answer.gap:.1e}, {case.gap:g} being asked")
+        if answer.objective_s * (1 - case.gap) > least * (1 + BOUND):
+            wrong.append(f"optimal at {answer.objective_s!r}, but an allocation of {least!r} exists")
+    if answer.certificate is not None:
+        verdict = answer.certificate.verify(problem)
+        if not verdict.holds:
+            wrong.append(f"the certificate does not hold ({answer.status}): {verdict.reason}")
+    elif answer.method == "prices":
+        wrong.append("no certificate")
+    return wrong
+
+
+# ---- limits with room
+
+
+def _loosened(problem: AllocationProblem, room: float) -> AllocationProblem:
+    """All hard limits by this much looser; a negative number makes them tighter."""
+    changes: dict[str, Any] = {}
+    if problem.deadline_s is not None and problem.objective != "missed":
+        changes["deadline_s"] = problem.deadline_s * (1 + room)
+    if problem.uplink_airtime_max_s is not None:
+        changes["uplink_airtime_max_s"] = problem.uplink_airtime_max_s * (1 + room)
+    return replace(problem, **changes)
+
+
+def _feasible(problem: AllocationProblem) -> bool:
+    """Whether some option set keeps all limits: every set is tried, and nobody asks why not."""
+    return bool(np.isfinite(_best(problem).objective))
+
+
+def _best(problem: AllocationProblem) -> Incumbent:
+    resources = Resources.of(problem)
+    best = Incumbent(problem, resources)
+    choices = [np.flatnonzero(row) for row in resources.open]
+    if all(len(c) for c in choices):
+        best.offer(np.array(list(itertools.product(*choices)), dtype=np.int64))
+    return best
+
+
+def _clearly_feasible(problem: AllocationProblem) -> bool:
+    return problem.objective != "missed" and _feasible(_loosened(problem, -CLEAR))
+
+
+def _with_near_deadlines(problem: AllocationProblem, factor: float) -> AllocationProblem | None:
+    """Deadlines of a factor times the latencies of a best allocation: just, or just not, to be kept."""
+    if problem.objective not in ("max", "sum"):
+        return None
+    free = replace(problem, deadline_s=None)
+    best = _best(free)
+    if not np.isfinite(best.objective):
+        return None
+    rows = np.arange(problem.users)
+    option = best.option[None]
+    a, gamma, _, _ = best.resources.pick(option)
+    latency = latencies(a, gamma, best.x[None], problem.fixed_s[rows, option], problem.branch_s[rows, option])[0]
+    return replace(problem, deadline_s=latency * factor) if (latency > 0).all() else None

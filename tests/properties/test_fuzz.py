@@ -1,0 +1,53 @@
+"""A part of the fuzzing of `experiments/fuzz.py`: bad and extreme problems end in a right answer or a clear error."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import fuzz_judge
+import pytest
+from fuzz import table
+from fuzz_judge import Report, judge
+from fuzz_problems import draw_case
+
+from megdt_opt import AllocationProblem, solve
+
+SEED = 3
+BLOCKS = 26
+PER_BLOCK = 10
+
+
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_malformed_problems(block: int) -> None:
+    numbers = range(block * PER_BLOCK, (block + 1) * PER_BLOCK)
+    reports = [judge(draw_case(5 * n + n % 2, SEED), ("numpy",)) for n in numbers]
+    assert not [r.wrong for r in reports if r.wrong]
+    assert all(r.kind == "malformed" for r in reports)
+
+
+@pytest.mark.parametrize("number", [5 * n + 2 + n % 3 for n in range(40)])
+def test_extreme_problems(number: int) -> None:
+    report = judge(draw_case(number, SEED), ("numpy", "enumerate"))
+    assert not report.wrong
+
+
+def test_the_judge_sees_what_is_wrong() -> None:
+    """A route whose answer is worse, or whose error is foreign, does not pass."""
+    case = replace(draw_case(2, SEED), gap=1e-6)
+    usual = AllocationProblem(
+        fixed_s=[[1.0, 2.0]], downlink_bit=[[1.0, 0.0]], uplink_bit=[[0.0, 0.0]], edge_work_s=[[1.0, 0.5]],
+        downlink_hz=1.0, uplink_hz=1.0, downlink_efficiency=[1.0],
+    )  # fmt: skip
+    best = solve(usual)
+    assert not fuzz_judge._wrong(usual, case, best, best.objective_s)
+    assert fuzz_judge._wrong(usual, case, best, best.objective_s * 0.9)
+    assert fuzz_judge._wrong(usual, case, replace(best, objective_s=best.objective_s * 0.9), best.objective_s)
+    assert fuzz_judge._wrong(usual, case, replace(best, certificate=None), best.objective_s)
+    report = Report(0, "extreme")
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    fuzz_judge._attempt(report, "numpy", fail)
+    assert report.outcomes["numpy"] == "WRONG"
+    assert "1 with something wrong" in table([report])

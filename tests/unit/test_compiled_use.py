@@ -1,0 +1,52 @@
+"""When the compiled price method is used: no small call waits for compiling."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from random_problems import draw
+
+from megdt_opt.solving import compiled
+
+SCRIPT = """
+import megdt_opt.solving.compiled.driver
+from megdt_opt import AllocationProblem, solve
+from megdt_opt.solving import compiled
+
+def problem(users, options):
+    row = [[float(o + 1) for o in range(options)]] * users
+    return AllocationProblem(fixed_s=row, downlink_bit=row, uplink_bit=row, edge_work_s=row, downlink_hz=1.0,
+                             uplink_hz=1.0, downlink_efficiency=[1.0] * users, uplink_efficiency=[1.0] * users)
+
+print(compiled.usable(problem(2, 2)), compiled.usable(problem(10, 100)), compiled.usable(problem(100, 100)))
+solve(problem(2, 2))
+from megdt_opt.solving.compiled.tree import grow
+print(len(grow.signatures))
+"""
+
+
+def test_an_import_alone_makes_no_small_call_wait(tmp_path: Path) -> None:
+    """Numba compiles at the first call: what was only imported would take a minute."""
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.split() == ["False", "False", "True", "0"]
+
+
+def test_small_calls_use_what_has_run_here() -> None:
+    small = draw(0, seed=1).problem
+    before = list(compiled._here)
+    try:
+        compiled._here[:] = []
+        assert not compiled.usable(small)
+        compiled._here[:] = [True]
+        assert compiled.usable(small)
+    finally:
+        compiled._here[:] = before

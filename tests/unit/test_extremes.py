@@ -1,0 +1,152 @@
+"""What fuzzing found once: problems at the edge of what can be asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from megdt_opt import AllocationProblem, Infeasible, InvalidInput, explain, solve
+from megdt_opt.certificate import Certificate
+from megdt_opt.certificate_tree import Leaf
+from megdt_opt.solving.resources import Resources
+from megdt_opt.solving.shares import best_shares
+from megdt_opt.tolerances import BOUND, EXACT
+
+
+def usual(**more: Any) -> AllocationProblem:
+    fields: dict[str, Any] = {
+        "fixed_s": [[1.0, 2.0], [0.5, 1.5]],
+        "downlink_bit": [[3.0, 1.0], [2.0, 1.0]],
+        "uplink_bit": [[1.0, 1.0], [1.0, 2.0]],
+        "edge_work_s": [[1.0, 0.5], [0.5, 0.2]],
+        "downlink_hz": 1.0,
+        "uplink_hz": 1.0,
+        "downlink_efficiency": [1.0, 2.0],
+        "uplink_efficiency": [1.0, 1.0],
+        "objective": "max",
+    }
+    fields |= more
+    return AllocationProblem(**fields)
+
+
+@pytest.mark.parametrize("objective", ["max", "sum"])
+def test_no_time_at_all_is_optimal_and_proven(objective: str) -> None:
+    zeros = np.zeros((2, 2))
+    problem = usual(
+        fixed_s=[[0.0, 1.0], [2.0, 0.0]], downlink_bit=zeros, uplink_bit=zeros, edge_work_s=zeros, objective=objective
+    )
+    found = solve(problem, gap=0.0)
+    assert (found.objective_s, found.lower_bound_s, found.gap, found.status) == (0.0, 0.0, 0.0, "optimal")
+    assert found.certificate is not None
+    assert found.certificate.verify(problem).holds
+
+
+def test_a_bound_of_zero_always_holds_but_a_larger_one_does_not() -> None:
+    problem = usual()
+    assert Certificate("max", 0.0, Leaf((1.0, 1.0, 1.0))).verify(problem).holds
+    assert not Certificate("max", 100.0, Leaf((1.0, 1.0, 1.0))).verify(problem).holds
+
+
+@pytest.mark.parametrize("factor", [1.0, 1 - 1e-6])
+def test_an_airtime_limit_that_takes_the_whole_band(factor: float) -> None:
+    """1 bit over b log2(1 + 1/b) at b = 1 takes 1 s exactly."""
+    problem = AllocationProblem(
+        fixed_s=[[0.0]], downlink_bit=[[0.0]], uplink_bit=[[1.0]], edge_work_s=[[1.0]], downlink_hz=1.0, uplink_hz=1.0,
+        uplink_snr_hz=[1.0], uplink_airtime_max_s=[[factor]],
+    )  # fmt: skip
+    if factor == 1.0:
+        for method in ("prices", "enumerate"):
+            found = solve(problem, method)
+            assert found.objective_s == pytest.approx(2.0, rel=EXACT)
+            assert found.evaluate(problem).violation <= BOUND
+    else:
+        with pytest.raises(Infeasible, match="airtime"):
+            solve(problem)
+
+
+def test_a_deadline_that_is_met_exactly() -> None:
+    """The device branch takes as long as the deadline allows, with or without a little work at the edge."""
+    for work in (0.0, 1e-3):
+        problem = usual(
+            fixed_s=[[0.0], [0.0]], downlink_bit=[[0.0], [0.0]], uplink_bit=[[0.0], [0.0]], edge_work_s=[[work], [work]],
+            device_branch_s=[[2.0], [3.0]], deadline_s=[2.0, 3.0],
+        )  # fmt: skip
+        for method in ("prices", "enumerate"):
+            found = solve(problem, method)
+            assert found.objective_s == pytest.approx(3.0, rel=EXACT)
+            assert found.evaluate(problem).violation <= BOUND
+        assert explain(problem).feasible
+
+
+def test_caps_far_below_the_capacity() -> None:
+    """A share of 1e-9 of a server beside 1e9 servers is small, not absent."""
+    problem = usual(
+        edge_capacity=1e9, edge_share_max=[1e-9, 1e-9], edge_work_s=np.full((2, 2), 1e-9), deadline_s=[50, 50]
+    )
+    for method in ("prices", "enumerate"):
+        found = solve(problem, method)
+        assert found.edge_share == pytest.approx([1e-9, 1e-9], rel=1e-6)
+        assert found.status == "optimal"
+
+
+def test_airtime_limits_of_very_different_size_are_kept_if_they_can_be() -> None:
+    """Option 0 of each user fits together with the other's only; a rule that adds times and shares would miss it."""
+    problem = usual(
+        fixed_s=[[1e12, 0.0], [1e12, 0.0]], uplink_bit=[[1.0, 1.0], [1.0, 1.0]],
+        uplink_airtime_max_s=[[2.5, 1.2], [2.5, 1.2]],
+    )  # fmt: skip
+    found = solve(problem)
+    assert found.option.tolist() == [0, 0]
+    assert found.status == "optimal"
+
+
+def test_airtime_limits_that_clash_are_explained() -> None:
+    problem = usual(uplink_airtime_max_s=np.full((2, 2), 1.2), uplink_bit=np.ones((2, 2)))
+    with pytest.raises(Infeasible) as caught:
+        solve(problem)
+    assert caught.value.users == (0, 1)
+    assert not explain(problem).feasible
+
+
+def test_a_path_knows_how_near_it_came() -> None:
+    problem = usual(deadline_s=[100.0, 100.0])
+    found = best_shares(problem, Resources.of(problem), np.array([[0, 0], [1, 0]]))
+    assert (found.bound <= found.objective).all()
+    assert found.bound == pytest.approx(found.objective, rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"fixed_s": [[10**400, 1.0], [1.0, 1.0]]},
+        {"fixed_s": [[1.0], [1.0, 2.0]]},
+        {"downlink_hz": 10**400},
+        {"allowed": [[True], [True, False]]},
+        {"allowed": np.full((2, 2), None)},
+        {"allowed": np.full((2, 2), "yes")},
+        {"downlink_efficiency": 1 + 2j},
+    ],
+)
+def test_values_that_no_array_holds(fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match=next(iter(fields))):
+        usual(**fields)
+
+
+@pytest.mark.parametrize("value", ["small", None, 1j, [1e-6], 10**400, float("nan")])
+def test_settings_of_another_type(value: object) -> None:
+    problem = usual()
+    with pytest.raises(InvalidInput, match="gap"):
+        solve(problem, gap=value)  # type: ignore[arg-type]
+    if value is not None:
+        with pytest.raises(InvalidInput, match="time_limit_s"):
+            solve(problem, time_limit_s=value)  # type: ignore[arg-type]
+
+
+def test_options_that_only_rounding_tells_apart() -> None:
+    problem = usual(fixed_s=[[1.0, 1.0 + 1e-15], [0.5, 0.5]])
+    twice = replace(problem, objective="sum")
+    for one in (problem, twice):
+        assert solve(one).status == "optimal"
