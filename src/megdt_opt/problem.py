@@ -295,12 +295,11 @@ def evaluate(
         _over(float(down.sum()), problem.downlink_hz),
         _over(float(up.sum()), problem.uplink_hz),
         _over(float(edge.sum()), problem.edge_capacity),
-        max(_over(float(f), float(cap)) for f, cap in zip(edge, problem.share_caps, strict=True)),
-        max(_over(float(x), float(d)) for x, d in zip(latency_s, problem.hard_deadline_s, strict=True)),
+        _most_over(edge, problem.share_caps),
+        _most_over(latency_s, problem.hard_deadline_s),
     )
     if problem.uplink_airtime_max_s is not None:
-        limits = problem.uplink_airtime_max_s[rows, picked]
-        violation = max(violation, *(_over(float(t), float(m)) for t, m in zip(up_s, limits, strict=True)))
+        violation = max(violation, _most_over(up_s, problem.uplink_airtime_max_s[rows, picked]))
     broken = not problem.allowed_mask[rows, picked].all() or any(bool((s < 0).any()) for s in shares)
     if broken or not all(np.isfinite(s).all() for s in shares):
         violation = math.inf
@@ -329,6 +328,13 @@ def _over(value: float, limit: float) -> float:
     if value <= limit:
         return 0.0
     return (value - limit) / limit if limit > 0 else math.inf
+
+
+def _most_over(values: NDArray[np.float64], limits: NDArray[np.float64]) -> float:
+    """The largest `_over` of pairs; what is not a number is over any limit."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        over = np.where(values <= limits, 0.0, np.where(limits > 0, (values - limits) / limits, np.inf))
+    return float(np.where(np.isnan(over), np.inf, over).max())
 
 
 def _numbers(name: str, value: Any, shape: tuple[int, ...], unit: str, *, zero: bool) -> Any:

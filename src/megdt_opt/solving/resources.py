@@ -8,6 +8,7 @@ concave and increasing, so t is convex and decreasing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ Array = NDArray[np.float64]
 RESOURCES = ("uplink", "edge", "downlink")
 
 _ROUNDING = 1e-12
+
+_LARGE = 200_000
+"""Users times options above which tables are not made until they are needed [1]."""
 
 
 @dataclass(frozen=True)
@@ -48,25 +52,11 @@ class Resources:
 
     @classmethod
     def of(cls, problem: AllocationProblem) -> Resources:
-        """Scale a problem."""
-        users, options = problem.users, problem.options
-        a = np.zeros((3, users, options))
-        gamma = np.full((3, users), np.inf)
-        for i, side in ((0, "uplink"), (2, "downlink")):
-            budget, bits = getattr(problem, f"{side}_hz"), getattr(problem, f"{side}_bit")
-            efficiency, snr = getattr(problem, f"{side}_efficiency"), getattr(problem, f"{side}_snr_hz")
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                if snr is not None:
-                    # gamma = 0 stands for an unreachable user; its demanding options are closed
-                    a[i] = bits * np.log(2.0) / budget
-                    gamma[i] = snr / budget
-                elif efficiency is not None:
-                    a[i] = bits / (efficiency[:, None] * budget)
-            a[i][bits == 0] = 0.0
-        with np.errstate(divide="ignore", invalid="ignore"):
-            a[1] = np.where(problem.edge_work_s > 0, problem.edge_work_s / problem.edge_capacity, 0.0)
-            hi = np.ones((3, users))
-            hi[1] = np.minimum(problem.share_caps / problem.edge_capacity, 1.0)
+        """Scale a problem; the tables of a large one are made only when they are asked for."""
+        if problem.users * problem.options > _LARGE and problem.uplink_airtime_max_s is None:
+            return _Deferred(problem)
+        gamma, hi = _laws(problem)
+        a = np.stack([_demand(problem, i, _amounts(problem)[i], (slice(None), None)) for i in range(3)])
         is_open = problem.open_options & np.isfinite(a).all(axis=0)
         a[:, ~is_open] = 0.0
         lo = np.zeros_like(a)
@@ -75,7 +65,6 @@ class Resources:
             # a limit that takes the whole band exactly can be kept
             is_open &= lo[0] <= hi[0][:, None] * (1.0 + _ROUNDING)
             lo[0] = np.minimum(lo[0], hi[0][:, None])
-        gamma = np.where(np.isfinite(gamma), gamma, np.inf)
         return cls(a=a, gamma=gamma, lo=np.where(is_open, lo, 0.0), hi=hi, open=is_open)
 
     @property
@@ -90,6 +79,70 @@ class Resources:
         a = self.a[:, rows, option].transpose(1, 0, 2)
         lo = self.lo[:, rows, option].transpose(1, 0, 2)
         return a, np.broadcast_to(self.gamma, shape), lo, np.broadcast_to(self.hi, shape)
+
+
+class _Deferred(Resources):
+    """The same for a large problem without airtime limits: three tables of its size would not be looked at."""
+
+    def __init__(self, problem: AllocationProblem) -> None:
+        gamma, hi = _laws(problem)
+        for name, value in (("_problem", problem), ("gamma", gamma), ("hi", hi), ("open", problem.open_options)):
+            object.__setattr__(self, name, value)
+
+    _problem: AllocationProblem
+
+    @cached_property
+    def a(self) -> Array:  # type: ignore[override]
+        """As in `Resources`."""
+        table = np.stack([_demand(self._problem, i, _amounts(self._problem)[i], (slice(None), None)) for i in range(3)])
+        table[:, ~self.open] = 0.0
+        return table
+
+    @cached_property
+    def lo(self) -> Array:  # type: ignore[override]
+        """As in `Resources`: no share is needed for airtime."""
+        return np.zeros((3, *self.open.shape))
+
+    def pick(self, option: NDArray[np.int64]) -> tuple[Array, Array, Array, Array]:
+        """As in `Resources`, without the tables."""
+        rows = np.arange(self.open.shape[0])
+        shape = (option.shape[0], 3, option.shape[1])
+        amounts = [table[rows, option] for table in _amounts(self._problem)]
+        a = np.stack([_demand(self._problem, i, amounts[i], (None, slice(None))) for i in range(3)], axis=1)
+        return a, np.broadcast_to(self.gamma, shape), np.zeros(shape), np.broadcast_to(self.hi, shape)
+
+
+def _amounts(problem: AllocationProblem) -> tuple[Array, Array, Array]:
+    return problem.uplink_bit, problem.edge_work_s, problem.downlink_bit
+
+
+def _laws(problem: AllocationProblem) -> tuple[Array, Array]:
+    """gamma and hi, (3, K)."""
+    gamma, hi = np.full((3, problem.users), np.inf), np.ones((3, problem.users))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for i, side in ((0, "uplink"), (2, "downlink")):
+            snr = getattr(problem, f"{side}_snr_hz")
+            if snr is not None:
+                # gamma = 0 stands for an unreachable user; its demanding options are closed
+                gamma[i] = snr / getattr(problem, f"{side}_hz")
+        hi[1] = np.minimum(problem.share_caps / problem.edge_capacity, 1.0)
+    return np.where(np.isfinite(gamma), gamma, np.inf), hi
+
+
+def _demand(problem: AllocationProblem, i: int, amount: Array, users: tuple[slice | None, ...]) -> Array:
+    """Seconds that amounts take at R = 1; `users` indexes a vector (K,) so that it broadcasts with the amounts."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        if i == 1:
+            return np.where(amount > 0, amount / problem.edge_capacity, 0.0)
+        side = "uplink" if i == 0 else "downlink"
+        budget, efficiency = getattr(problem, f"{side}_hz"), getattr(problem, f"{side}_efficiency")
+        if getattr(problem, f"{side}_snr_hz") is not None:
+            seconds = amount * np.log(2.0) / budget
+        elif efficiency is not None:
+            seconds = amount / (efficiency[users] * budget)
+        else:
+            return np.zeros_like(amount)
+        return np.where(amount == 0, 0.0, seconds)
 
 
 def _least_share(a: Array, gamma: Array, limit_s: Array) -> Array:

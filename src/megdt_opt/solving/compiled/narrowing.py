@@ -16,7 +16,8 @@ from megdt_opt.solving.compiled.starting import Option, alone_s
 
 _ROUNDS = 16
 _PASSES = 80.0
-_PRECISION = 1e-10
+_ROUGH, _FINER, _PRECISION = 1e-4, 0.03, 1e-10
+"""Precision of the first turn, its factor from turn to turn, and the last."""
 
 
 @inner
@@ -72,26 +73,29 @@ def narrow_prices(
     widen(terms, active, chosen)
     best = -HUGE
     found[:] = price
-    passes = 1
+    passes, precision = 1, _ROUGH
     for _ in range(_ROUNDS):
         start[:] = price
         if kind == SUM:
             goal, _, _ = raise_bound(
-                kind, terms, begin, active, 0.0, HUGE, box, _PASSES, start, price, cuts, _PRECISION
+                kind, terms, begin, active, 0.0, HUGE, box, _PASSES, start, price, cuts, precision
             )
             value, _ = value_at(kind, terms, begin, end, 0.0, price, usage, chosen)
-            reached = value >= goal - _PRECISION * abs(goal)
+            short = (goal - value) / abs(goal) if goal != 0.0 else 0.0
         else:
-            level, _, _ = raise_level(kind, terms, begin, active, floor, HUGE, _PRECISION, _PASSES, start, price, cuts)
+            level, _, _ = raise_level(kind, terms, begin, active, floor, HUGE, precision, _PASSES, start, price, cuts)
             value, _ = value_at(kind, terms, begin, end, level, price, usage, chosen)
-            reached = value >= 1.0 - _PRECISION
+            short = 1.0 - value
             # the level is what the narrow problem makes of the prices: values at different levels do not compare
             best = -HUGE
         passes += 1
         if value > best:
             best = value
             found[:] = price
-        if reached or widen(terms, active, chosen) == 0:
+        fresh = widen(terms, active, chosen)
+        if precision <= _PRECISION and (short <= _PRECISION or fresh == 0):
             break
+        # as fine as the missing options still move the value
+        precision = max(min(precision * _FINER, 0.1 * short), _PRECISION) if short > _PRECISION else _PRECISION
     price[:] = found
     return passes

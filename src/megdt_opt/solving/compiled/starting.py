@@ -25,6 +25,7 @@ def gather(
     gamma: F,
     has_branch: bool,
     has_least: bool,
+    thin: bool,
     out_fixed: F,
     out_branch: F,
     out_up: F,
@@ -35,7 +36,7 @@ def gather(
     head: Option,
     end: I,
 ) -> None:
-    """Copy the options that are open and not dominated, the fastest alone first.
+    """Copy the options that are open and, if `thin`, not dominated, the fastest alone first.
 
     An option dominates another that is at least as large in every term. `ids` gets the options' numbers, `head` (K, O)
     the dominating option of each (itself where there is none, -1 where it is closed), `end` (K,) how many are left.
@@ -43,7 +44,7 @@ def gather(
     users, options = fixed.shape
     for k in range(users):
         count = 0
-        order = np.argsort(fixed[k])
+        order = np.argsort(fixed[k]) if thin else np.arange(options)
         for place in range(options):
             o = order[place]
             head[k, o] = -1
@@ -63,7 +64,7 @@ def gather(
             mine = branch[k, o] if has_branch else 0.0
             low = least[k, o] if has_least else 0.0
             head[k, o] = o
-            for j in range(count):
+            for j in range(count if thin else 0):
                 if (
                     out_fixed[k, j] <= fixed[k, o]
                     and up[k, ids[k, j]] <= up[k, o]
@@ -84,6 +85,9 @@ def gather(
                 out_branch[k, count] = mine
             if has_least:
                 out_least[k, count] = low
+            if not np.isfinite(out_up[k, count] + out_edge[k, count] + out_down[k, count]):
+                head[k, o] = -1  # more than a float holds
+                continue
             ids[k, count] = o
             count += 1
         end[k] = count
