@@ -6,12 +6,12 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from megdt_opt.bounds._region import fixed_options, require
 from megdt_opt.errors import Infeasible, InvalidInput
 from megdt_opt.problem import AllocationProblem
-from megdt_opt.solving.resources import RESOURCES, Resources
+from megdt_opt.solving.resources import RESOURCES, Resources, speed
 
 _DEMAND = {"uplink": "uplink_bit", "downlink": "downlink_bit", "edge": "edge_work_s"}
 _BUDGET = {"uplink": "uplink_hz", "downlink": "downlink_hz", "edge": "edge_capacity"}
@@ -108,12 +108,14 @@ def idle_below(problem: AllocationProblem, resource: str, without_s: float) -> f
     """Budget below which no optimum uses the resource [Hz, or servers].
 
     Proposition. Let V0 be the optimum of `without`. An option with demand d (bits/efficiency, or work) takes d/B or
-    more, so with the other users at their least possible, v_k = w_k min_o (fixed + branch), it cannot be in an optimum
-    while w_k (fixed + d/B) + Σ_{j≠k} v_j > V0 ("sum") or w_k (fixed + d/B) > V0 ("max"). Below the least of
-    w_k d/(V0 - Σ_{j≠k} v_j - w_k fixed) over the options, the optimum is V0 exactly, and no bit or step crosses the
-    resource. Proof. The left sides are lower bounds of the objective with that option. Options whose denominator is at
-    most 0 are never in a better allocation. Region: "sum" and "max", linear rates on this resource, V0 finite.
-    Source: ours.
+    more on this resource and r_i on each other one, its time there with the whole budget. So with the other users at
+    their least, v_k = the latency alone with this resource for nothing, weighted, the option cannot be in an optimum
+    while w_k (fixed + d/B + Σ r_i) + Σ_{j≠k} v_j > V0 ("sum") or w_k (fixed + d/B + Σ r_i) > V0 ("max"). Below the
+    least of w_k d/(V0 - Σ_{j≠k} v_j - w_k (fixed + Σ r_i)) over the options, the optimum is V0 exactly, and no bit or
+    step crosses the resource. For one user it is the very budget at which the resource begins to help.
+    Proof. The left sides are lower bounds of the objective with that option. Options whose denominator is at most 0, or
+    whose device branch alone is too long, are never in a better allocation. For one user they are equalities.
+    Region: "sum" and "max", linear rates on this resource, no air-time limit on it, V0 finite. Source: ours.
 
     Parameters
     ----------
@@ -135,27 +137,24 @@ def idle_below(problem: AllocationProblem, resource: str, without_s: float) -> f
         raise InvalidInput(f"{resource}_snr_hz", "Shannon rate", "linear rates on this resource", "Use `solve`.")
     if not (math.isfinite(without_s) and without_s >= 0):
         raise InvalidInput("without_s", without_s, "a finite optimum without the resource [s]", "Solve `without` first.")
-    demand, mask = _linear_demand_s(problem, resource)
-    w = problem.weights[:, None]
-    own = w * problem.fixed_s
-    least = np.where(mask, w * (problem.fixed_s + problem.branch_s), np.inf).min(axis=1)
+    if resource == "uplink" and problem.uplink_airtime_max_s is not None:
+        raise InvalidInput("uplink_airtime_max_s", "given", "no limit on this resource's air time [s]", "Use `solve`.")
+    ample = replace(problem, **{_BUDGET[resource]: 1.0})
+    scaled, place = Resources.of(ample), RESOURCES.index(resource)
+    demand = scaled.a[place]  # time times budget, for a budget of 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        whole = np.where(scaled.a > 0, scaled.a / speed(scaled.hi, scaled.gamma)[:, :, None], 0.0)
+    rest = np.delete(whole, place, axis=0).sum(axis=0)
+    w, mask = problem.weights[:, None], scaled.open
+    branch = w * (problem.fixed_s + problem.branch_s)
+    own = w * (problem.fixed_s + rest)
+    least = np.where(mask, np.maximum(branch, own), np.inf).min(axis=1)
     if not np.isfinite(least).all():
         raise Infeasible("a user has no option", users=(int(np.flatnonzero(~np.isfinite(least))[0]),))
-    others = (least.sum() - least)[:, None] if problem.objective == "sum" else 0.0
+    others = (least.sum() - least)[:, None] if problem.objective == "sum" else np.zeros((problem.users, 1))
     room = without_s - others - own
-    some = mask & (demand > 0) & (room > 0)
+    some = mask & (demand > 0) & (room > 0) & (branch <= without_s - others)
     return float((w * demand / np.where(some, room, 1.0))[some].min()) if some.any() else math.inf
-
-
-def _linear_demand_s(problem: AllocationProblem, resource: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Time times budget, (K, O) [s Hz or s], and the options that a large enough budget opens."""
-    ample = replace(problem, **{_BUDGET[resource]: 1.0})
-    demand = getattr(ample, _DEMAND[resource])
-    if resource != "edge":
-        law = getattr(ample, f"{resource}_efficiency")
-        slope = np.ones(problem.users) if law is None else law
-        demand = demand / np.where(slope > 0, slope, 1.0)[:, None]
-    return demand, ample.open_options
 
 
 def _budget(resource: str) -> str:
