@@ -58,7 +58,9 @@ def square_root(rng: np.random.Generator, number: int) -> Iterator[Check]:
         yield Check("side", above(bound, found.objective_s))
 
 
-@validator("equal-deadline rule", covers=("equal_deadline_rule",), exact=True, loose="nowhere: an eigenvalue equal to 1")
+@validator(
+    "equal-deadline rule", covers=("equal_deadline_rule",), exact=True, loose="nowhere: an eigenvalue equal to 1"
+)
 def equal_deadline(rng: np.random.Generator, number: int) -> Iterator[Check]:
     """One resource by bisection; several by the dual at its own prices in 50 digits, and by the cone program."""
     users = int(rng.integers(1, 13))
@@ -87,6 +89,7 @@ def equal_deadline(rng: np.random.Generator, number: int) -> Iterator[Check]:
 
 @validator(
     "equal-deadline prices",
+    share=1 / 3,
     covers=("equal_deadline_bound_s",),
     loose="prices far from the binding resources: a price on a slack band is wasted",
 )
@@ -109,7 +112,12 @@ def _options(rng: np.random.Generator, number: int, **fields: object) -> Allocat
     return instances.problem(rng, "sum", users=int(rng.integers(2, 6)), options=int(rng.integers(2, 5)), **fields)
 
 
-@validator("price bound, any prices", covers=("price_bound_s",), loose="prices that are not the optimal ones")
+@validator(
+    "price bound, any prices",
+    share=1 / 3,
+    covers=("price_bound_s",),
+    loose="prices off the optimal ones (by 2x here), and binding share caps, which it does not see",
+)
 def any_prices(rng: np.random.Generator, number: int) -> Iterator[Check]:
     """Prices around the optimal ones, with caps in every second instance, against enumeration."""
     problem = _options(rng, number)

@@ -136,7 +136,9 @@ def idle_below(problem: AllocationProblem, resource: str, without_s: float) -> f
     if resource != "edge" and getattr(problem, f"{resource}_snr_hz") is not None:
         raise InvalidInput(f"{resource}_snr_hz", "Shannon rate", "linear rates on this resource", "Use `solve`.")
     if not (math.isfinite(without_s) and without_s >= 0):
-        raise InvalidInput("without_s", without_s, "a finite optimum without the resource [s]", "Solve `without` first.")
+        raise InvalidInput(
+            "without_s", without_s, "a finite optimum without the resource [s]", "Solve `without` first."
+        )
     if resource == "uplink" and problem.uplink_airtime_max_s is not None:
         raise InvalidInput("uplink_airtime_max_s", "given", "no limit on this resource's air time [s]", "Use `solve`.")
     ample = replace(problem, **{_BUDGET[resource]: 1.0})

@@ -114,9 +114,7 @@ def split_latency_s(
         return least(latency, 0.0, 1.0 - share_min) if share_min < 1 else float(A)
 
 
-def best_order(
-    work_s: Sequence[float], weight: Sequence[float], fixed_s: Sequence[float], objective: str
-) -> float:
+def best_order(work_s: Sequence[float], weight: Sequence[float], fixed_s: Sequence[float], objective: str) -> float:
     """Best objective of all K! orders of service [s]."""
     best = float("inf")
     for order in itertools.permutations(range(len(work_s))):

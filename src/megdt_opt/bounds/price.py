@@ -99,7 +99,9 @@ def price_bound(problem: AllocationProblem) -> PriceBound:
     atoms = [cost.argmin(axis=1)]
     weight = np.ones(1)
     best, price = -np.inf, np.zeros(3)
-    for passes in range(1, _PASSES + 1):
+    passes = 0
+    while passes < _PASSES:
+        passes += 1
         c = np.array([cost[rows, a].sum() for a in atoms])
         P = np.array([load[:, rows, a].sum(axis=1) for a in atoms])
         x = weight @ P
@@ -208,7 +210,7 @@ def _corral(c: Array, P: Array, weight: Array) -> Array:
 
 
 def _affine(c: Array, P: Array, now: Array) -> Array:
-    """Least value over the affine hull; along a direction in which the load stays the same, a step beyond the simplex."""
+    """Least value over the affine hull; where the load can stay the same, a step beyond the simplex."""
     rows = np.vstack([P.T, np.ones(len(c))])
     _, sizes, vectors = np.linalg.svd(rows, full_matrices=True)
     rank = int((sizes > _FLAT * sizes[0]).sum())

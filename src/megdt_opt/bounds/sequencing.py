@@ -68,8 +68,8 @@ def sequencing_max(work_s: ArrayLike, *, weight: ArrayLike | None = None, fixed_
 
     Proposition. Fill the order from its end: of the users left, with T their total work, the one with the least
     w (T + fixed) goes last. With equal weights that is the longest fixed part first, earliest due date for the due
-    dates D - fixed. Proof. The last of a set ends at T whatever the order before it; putting the cheapest there leaves a
-    set whose costs are no larger than in any other order (Lawler). Region: as `sequencing_sum`. Source: E. L. Lawler,
+    dates D - fixed. Proof. The last of a set ends at T whatever the order before it; putting the cheapest there leaves
+    a set whose costs are no larger than in any other order (Lawler). Region: as `sequencing_sum`. Source: E. L. Lawler,
     Management Science 19 (1973); J. R. Jackson (1955) for equal weights.
 
     Parameters
@@ -125,8 +125,8 @@ def reserving_ratio_bound(users: int, *, weight: ArrayLike | None = None, object
         max, other weights:  K.
 
     The first three are attained (the third with fixed parts), no smaller multiple than K holds for all weights in the
-    fourth, and sequencing never costs more than reserving. For identical users without fixed parts the ratio of the sums is exactly 2K/(K + 1): the
-    bound's usual value, not its worst.
+    fourth, and sequencing never costs more than reserving. For identical users without fixed parts the
+    ratio of the sums is exactly 2K/(K + 1): the usual value, not the worst.
     Proof. Sum: Smith's order costs Σ_j g_j W_j, W_j = the weights from j on, and by Cauchy and Schwarz
     (Σ sqrt(w g))² <= Σ g_j W_j · Σ w_j/W_j. Exchanging neighbours a, b before a rest T changes Σ w_j/W_j by
     (a - b) a b/((a + b + T)(a + T)(b + T)), so descending weights are the worst order; equality needs

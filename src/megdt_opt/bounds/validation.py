@@ -7,6 +7,7 @@ was measured, and the tolerance that this kind of reference allows. One row of t
 from __future__ import annotations
 
 import importlib
+import math
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -57,6 +58,8 @@ class Validator:
         Whether the bound is a closed form (tightness 1 by its proposition).
     loose : str
         Where it is loose, and why.
+    share : float
+        Part of the asked instances that it draws, for validators that solve many problems for each [1].
     run : callable
         From a generator and the instance's number to checks.
     """
@@ -66,6 +69,7 @@ class Validator:
     exact: bool
     loose: str
     run: Run
+    share: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +104,13 @@ class Outcome:
 _FOUND: dict[str, Validator] = {}
 
 
-def validator(name: str, *, covers: tuple[str, ...], exact: bool = False, loose: str) -> Callable[[Run], Run]:
+def validator(
+    name: str, *, covers: tuple[str, ...], exact: bool = False, loose: str, share: float = 1.0
+) -> Callable[[Run], Run]:
     """Add a validator to the registry."""
 
     def add(run: Run) -> Run:
-        _FOUND[name] = Validator(name=name, covers=covers, exact=exact, loose=loose, run=run)
+        _FOUND[name] = Validator(name=name, covers=covers, exact=exact, loose=loose, run=run, share=share)
         return run
 
     return add
@@ -129,7 +135,7 @@ def validate(
     Parameters
     ----------
     count : int
-        Instances for each validator [1].
+        Instances for each validator, of which some draw a part only (`Validator.share`) [1].
     seed : int
         Instance i of a validator depends on the seed, the validator's name and i alone.
     names : iterable of str, optional
@@ -150,24 +156,27 @@ def validate(
         if name not in known:
             raise InvalidInput("bound", name, f"one of {list(known)}", "Choose one of them.")
     outcomes = []
-    for place, name in enumerate(wanted):
+    counts = {name: math.ceil(count * known[name].share) for name in wanted}
+    done, total = 0, sum(counts.values())
+    for name in wanted:
         one = known[name]
         worst: dict[str, float] = {}
         tight: list[float] = []
         failed: list[int] = []
-        for number in range(count):
-            on_progress(place * count + number, len(wanted) * count, name)
+        for number in range(counts[name]):
+            on_progress(done, total, name)
+            done += 1
             rng = np.random.default_rng([seed, zlib.crc32(name.encode()), number])
             for check in one.run(rng, number):
-                worst[check.against] = max(worst.get(check.against, 0.0), check.violation)
+                worst[check.against] = max(worst.get(check.against, 0.0), float(check.violation))
                 if not check.violation <= LIMITS[check.against] and number not in failed:
                     failed.append(number)
                 if check.tightness is not None:
-                    tight.append(check.tightness)
+                    tight.append(float(check.tightness))
         outcomes.append(
-            Outcome(validator=one, instances=count, worst=worst, tightness=tuple(tight), failed=tuple(failed))
+            Outcome(validator=one, instances=counts[name], worst=worst, tightness=tuple(tight), failed=tuple(failed))
         )
-    on_progress(len(wanted) * count, len(wanted) * count)
+    on_progress(total, total)
     return tuple(outcomes)
 
 

@@ -113,9 +113,7 @@ def _solve_richer(problem: Any, kind: str, method: str, gap: float, time_limit_s
         return problem.closed_form()
     if method not in ("auto", route):
         raise InvalidInput("method", method, f"'auto' or {route!r} for {kind}", "Choose one of them.")
-    return importlib.import_module(f"megdt_opt.formulations.{route}").solve(
-        problem, gap=gap, time_limit_s=time_limit_s
-    )
+    return importlib.import_module(f"megdt_opt.formulations.{route}").solve(problem, gap=gap, time_limit_s=time_limit_s)
 
 
 def _from_raw(problem: AllocationProblem, scaled: Resources, raw: RawSolution, method: str, gap: float) -> Allocation:
