@@ -98,7 +98,7 @@ class GenerationSplitProblem:
     @property
     def fastest_device_s(self) -> float:
         """U_min = V0 P^-k: the whole content on the device at full power [s]."""
-        return self.device_s_at_1_w * self.power_max_w**-self.exponent
+        return float(self.device_s_at_1_w * self.power_max_w**-self.exponent)
 
     def power_w(self, device_share: float) -> float:
         """Largest power that the limits allow for a share 1 - x on the device [W]; 0 for no share.

@@ -35,11 +35,11 @@ def test_validators_cover_only_what_exists() -> None:
         assert one.loose
 
 
-def test_every_public_bound_states_proposition_and_region() -> None:
+def test_every_public_bound_states_proposition_proof_region_and_source() -> None:
     for name in bounds.__all__:
         text = inspect.getdoc(getattr(bounds, name)) or ""
         if inspect.isfunction(getattr(bounds, name)):
-            for word in ("Region", "ource"):
+            for word in ("Proposition.", "Proof", "Region", "ource"):
                 assert word in text, f"{name} does not state its {word}"
 
 

@@ -93,9 +93,11 @@ def sequencing_max(work_s: ArrayLike, *, weight: ArrayLike | None = None, fixed_
 def reserving_s(
     work_s: ArrayLike, *, weight: ArrayLike | None = None, fixed_s: ArrayLike | None = None, objective: str = "sum"
 ) -> float:
-    """Optimum with reserved shares of one edge server [s]: the square-root or the equal-deadline rule.
+    """Optimum with reserved shares of one edge server [s].
 
-    Region and proof: `square_root_rule` ("sum": Σ w fixed + (Σ sqrt(w g))²) and `equal_deadline_rule` ("max").
+    Proposition. "sum": Σ w fixed + (Σ sqrt(w g))²; "max": the D with Σ g/(D/w - fixed) = 1, and at least every
+    w fixed. Proof, region and source: `square_root_rule` and `equal_deadline_rule`, for one resource and no caps.
+    (Region: one server, all requests at time 0.)
 
     Parameters
     ----------

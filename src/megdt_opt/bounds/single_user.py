@@ -165,8 +165,9 @@ def centralised_s(x: Alone) -> float:
 
 
 def local_s(x: Alone) -> float:
-    """Latency of "local" [s]: enc + N t + dec, all on the device; no share enters.
+    """Latency of "local" [s].
 
+    Proposition. enc + N t + dec, all on the device. Proof: no stage uses a shared resource, so no share enters.
     Region: any number of users. Source: arXiv 2407.02804 (baseline).
     """
     return x.device_encode_s + x.steps * x.device_step_s + x.device_decode_s
@@ -225,8 +226,8 @@ def seu_device_first_s(x: Alone, cut: int) -> float:
 def best_seu_device_first(x: Alone) -> tuple[int, float]:
     """Best cut of "SEU-UE-first" and its latency (1, s).
 
-    Proposition. n = 1 if s/f < t, else n = N - 1: the latency is affine in n with the slope t - s/f. Region and source
-    as `best_seu`.
+    Proposition. n = 1 if s/f < t, else n = N - 1. Proof: the latency is affine in n with the slope t - s/f. Region and
+    source: as `best_seu`.
     """
     cut = _inner(x, 1 if x.edge_step_s / x.edge_share < x.device_step_s else x.steps - 1)
     return cut, seu_device_first_s(x, cut)

@@ -65,7 +65,8 @@ def download_threshold_hz(
 
     Proposition. R/e for the linear law; for the Shannon law the inverse of b log2(1 + g/b), which increases in b to
     its supremum g/ln 2: a threshold beyond that is never reached (inf). Proof: either law is increasing, so the
-    comparison of rates is one of bands. Source: `megdt_opt.rates`.
+    comparison of rates is one of bands. Region: one user's band; rates of at least 0.
+    Source: `megdt_opt.rates`.
 
     Parameters
     ----------
