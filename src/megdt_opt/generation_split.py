@@ -23,6 +23,8 @@ _UNITS = {
     "share_min": ("1", True),
 }
 
+_LEAST_LOG = -300 * math.log(10.0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationSplitProblem:
@@ -104,6 +106,11 @@ class GenerationSplitProblem:
         """Largest power that the limits allow for a share 1 - x on the device [W]; 0 for no share.
 
         p = min(P, (eps/((1 - x) V0))^(1/(1 - k))): the latency falls in p, the energy grows with p^(1 - k).
+
+        Raises
+        ------
+        InvalidInput
+            Where the power is below the range of floats.
         """
         if device_share <= 0:
             return 0.0
@@ -112,7 +119,16 @@ class GenerationSplitProblem:
         logarithm = (math.log(self.energy_max_j) - math.log(device_share) - math.log(self.device_s_at_1_w)) / (
             1 - self.exponent
         )
-        return self.power_max_w if logarithm >= math.log(self.power_max_w) else math.exp(logarithm)
+        if logarithm >= math.log(self.power_max_w):
+            return self.power_max_w
+        if logarithm < _LEAST_LOG:
+            raise InvalidInput(
+                "exponent",
+                self.exponent,
+                "a best power above 1e-300 W, within the range of floats",
+                "Rescale the problem.",
+            )
+        return math.exp(logarithm)
 
     def evaluate(self, share: float, power_w: float) -> GenerationSplitEvaluation:
         """Latency, energy and violation of a choice, in plain arithmetic; nothing else is ever reported.

@@ -92,8 +92,12 @@ def best_cut(rng: np.random.Generator, number: int) -> Iterator[Check]:
 
 def _rational(**values: Any) -> Alone:
     """An `Alone` in rational numbers, so that its forms are evaluated without rounding."""
-    zero = {f.name: Fraction(0) for f in fields(Alone) if f.name not in ("steps", "sensed_steps", "shown_at")}
-    given = {name: value if isinstance(value, int) else Fraction(value) for name, value in values.items()}
+    zero: dict[str, Any] = {
+        f.name: Fraction(0) for f in fields(Alone) if f.name not in ("steps", "sensed_steps", "shown_at")
+    }
+    given: dict[str, Any] = {
+        name: value if isinstance(value, int) else Fraction(value) for name, value in values.items()
+    }
     return Alone(**(zero | {"uplink_bit_per_s": Fraction(1), "edge_share": Fraction(1)} | given))
 
 
@@ -115,7 +119,8 @@ def download(rng: np.random.Generator, number: int) -> Iterator[Check]:
     )  # fmt: skip
 
     def lost(rate: Decimal | float) -> Fraction:
-        x = replace(base, downlink_bit_per_s=Fraction(rate))
+        rational: Any = Fraction(rate)
+        x = replace(base, downlink_bit_per_s=rational)
         return Fraction(e2u_s(x)) - Fraction(centralised_s(x))
 
     if image < seed and lost(1e30) < 0:

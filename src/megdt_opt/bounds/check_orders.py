@@ -21,7 +21,7 @@ from megdt_opt.bounds import (
     unlimited,
     without,
 )
-from megdt_opt.bounds.limits import _BUDGET
+from megdt_opt.bounds.limits import budget_of, with_budget
 from megdt_opt.bounds.validation import Check, above, apart, reached, validator
 from megdt_opt.errors import Infeasible
 from megdt_opt.problem import AllocationProblem
@@ -121,7 +121,6 @@ def limits(rng: np.random.Generator, number: int) -> Iterator[Check]:
     """unlimited <= optimum <= without, and convergence to both as the budget goes there."""
     problem = _case(rng, number)
     resource = RESOURCES[int(rng.integers(3))]
-    name = _BUDGET[resource]
     low = solve(unlimited(problem, resource), method="enumerate").objective_s
     high = solve(without(problem, resource), method="enumerate").objective_s
     here = solve(problem, method="enumerate").objective_s
@@ -129,7 +128,7 @@ def limits(rng: np.random.Generator, number: int) -> Iterator[Check]:
     yield Check("side", above(here, high), reached(here, high))
     # at 1e-9 or 1e9 times the budget what is left of the distance is below a solver's tolerance
     factor, end = (1e-9, high) if number % 4 < 2 else (1e9, low)
-    far = solve(replace(problem, **{name: getattr(problem, name) * factor}), method="enumerate").objective_s
+    far = solve(with_budget(problem, resource, budget_of(problem, resource) * factor), method="enumerate").objective_s
     yield Check("solver", apart(far, end))
 
 
@@ -142,8 +141,7 @@ def approach(rng: np.random.Generator, number: int) -> Iterator[Check]:
     """optimum <= unlimited + distance at budgets up to a hundred times the drawn one."""
     problem = instances.problem(rng, "sum", users=int(rng.integers(1, 5)), options=int(rng.integers(1, 5)))
     resource = RESOURCES[int(rng.integers(3))]
-    name = _BUDGET[resource]
-    problem = replace(problem, **{name: getattr(problem, name) * instances.log(rng, -1, 2)})
+    problem = with_budget(problem, resource, budget_of(problem, resource) * instances.log(rng, -1, 2))
     limit = solve(unlimited(problem, resource), method="enumerate")
     ceiling = limit.objective_s + approach_to_unlimited_s(problem, resource, limit.option)
     here = solve(problem, method="enumerate").objective_s
@@ -161,12 +159,11 @@ def idle(rng: np.random.Generator, number: int) -> Iterator[Check]:
     """Just below the budget the optimum is that without the resource; the tightness is the share of the true switch."""
     problem = _case(rng, number * 4 + number % 2)  # linear rates
     resource = RESOURCES[int(rng.integers(3))]
-    name = _BUDGET[resource]
     high = solve(without(problem, resource), method="enumerate").objective_s
     budget = idle_below(problem, resource, high)
 
     def optimum(value: float) -> float:
-        return solve(replace(problem, **{name: value}), method="enumerate").objective_s
+        return solve(with_budget(problem, resource, value), method="enumerate").objective_s
 
     if not np.isfinite(budget):
         # the resource never helps: not even in abundance

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,7 @@ def square_root(rng: np.random.Generator, number: int) -> Iterator[Check]:
 def equal_deadline(rng: np.random.Generator, number: int) -> Iterator[Check]:
     """One resource by bisection; several by the dual at its own prices in 50 digits, and by the cone program."""
     users = int(rng.integers(1, 13))
-    fields = {}
+    fields: dict[str, Any] = {}
     if number % 3 == 1:
         # one resource only: the classical case
         none = np.zeros((users, 1))
@@ -96,7 +97,7 @@ def equal_deadline(rng: np.random.Generator, number: int) -> Iterator[Check]:
 def deadline_prices(rng: np.random.Generator, number: int) -> Iterator[Check]:
     """Random prices never exceed the optimum, share caps included; equal to bisection."""
     users = int(rng.integers(1, 9))
-    caps = {"edge_share_max": rng.uniform(0.1, 1.0, users)} if number % 2 else {}
+    caps: dict[str, Any] = {"edge_share_max": rng.uniform(0.1, 1.0, users)} if number % 2 else {}
     problem = instances.problem(rng, "max", users=users, **caps)
     prices = rng.dirichlet(np.ones(3))
     found = equal_deadline_bound_s(problem, prices)
@@ -108,7 +109,7 @@ def deadline_prices(rng: np.random.Generator, number: int) -> Iterator[Check]:
     yield Check("side", above(found, best), reached(found, best))
 
 
-def _options(rng: np.random.Generator, number: int, **fields: object) -> AllocationProblem:
+def _options(rng: np.random.Generator, number: int, **fields: Any) -> AllocationProblem:
     return instances.problem(rng, "sum", users=int(rng.integers(2, 6)), options=int(rng.integers(2, 5)), **fields)
 
 
@@ -130,16 +131,33 @@ def any_prices(rng: np.random.Generator, number: int) -> Iterator[Check]:
     yield Check("side", above(found, optimum), reached(max(found, 0.0), optimum))
 
 
+def _mixed(problem: AllocationProblem) -> float:
+    """Optimum when users may mix options, as a cone program [s]."""
+    import cvxpy as cp
+
+    scaled = Resources.of(problem)
+    w = problem.weights[:, None]
+    root = np.sqrt(w * scaled.a)
+    mix = cp.Variable(problem.fixed_s.shape, nonneg=True)
+    load = cp.hstack([cp.sum(cp.multiply(root[i], mix)) for i in range(3)])
+    program = cp.Problem(
+        cp.Minimize(cp.sum(cp.multiply(w * problem.fixed_s, mix)) + cp.sum_squares(load)), [cp.sum(mix, axis=1) == 1]
+    )
+    return float(program.solve(solver=cp.CLARABEL))
+
+
 @validator(
     "best price bound", covers=("price_bound",), loose="few users torn between unlike options: options cannot be mixed"
 )
 def best_prices(rng: np.random.Generator, number: int) -> Iterator[Check]:
-    """bound <= optimum <= bound + gap; no other prices do better; the root of the price method agrees."""
+    """bound <= optimum <= bound + gap; no other prices do better, and mixing options reaches it."""
     problem = _options(rng, number)
     found = price_bound(problem)
     optimum = solve(problem, method="enumerate").objective_s
     yield Check("side", above(found.bound_s, optimum), reached(found.bound_s, optimum))
     yield Check("side", above(optimum, found.bound_s + found.gap_s))
+    if number % 4 == 0:
+        yield Check("solver", apart(found.bound_s, _mixed(problem)))
     for _ in range(5):
         other = price_bound_s(problem, found.prices_s * 10 ** rng.normal(0, 0.02, 3))
         yield Check("digits", above(other, found.bound_s))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -32,7 +33,7 @@ def without(problem: AllocationProblem, resource: str) -> AllocationProblem:
     resource : str
         "uplink", "downlink" or "edge".
     """
-    return replace(problem, **{_budget(resource): 0.0})
+    return with_budget(problem, resource, 0.0)
 
 
 def unlimited(problem: AllocationProblem, resource: str) -> AllocationProblem:
@@ -54,7 +55,7 @@ def unlimited(problem: AllocationProblem, resource: str) -> AllocationProblem:
     """
     _budget(resource)
     demand = getattr(problem, _DEMAND[resource])
-    changes: dict[str, object] = {_DEMAND[resource]: np.zeros_like(demand)}
+    changes: dict[str, Any] = {_DEMAND[resource]: np.zeros_like(demand)}
     openly = problem.allowed_mask.copy()
     if resource == "edge":
         rest = np.where(demand > 0, demand / problem.share_caps[:, None], 0.0)
@@ -73,7 +74,7 @@ def unlimited(problem: AllocationProblem, resource: str) -> AllocationProblem:
     changes["allowed"] = openly
     if problem.device_branch_s is not None:
         changes["device_branch_s"] = np.maximum(problem.device_branch_s - rest, 0.0)
-    return replace(problem, **changes)  # type: ignore[arg-type]
+    return replace(problem, **changes)
 
 
 def approach_to_unlimited_s(problem: AllocationProblem, resource: str, limit_option: ArrayLike) -> float:
@@ -141,7 +142,7 @@ def idle_below(problem: AllocationProblem, resource: str, without_s: float) -> f
         )
     if resource == "uplink" and problem.uplink_airtime_max_s is not None:
         raise InvalidInput("uplink_airtime_max_s", "given", "no limit on this resource's air time [s]", "Use `solve`.")
-    ample = replace(problem, **{_BUDGET[resource]: 1.0})
+    ample = with_budget(problem, resource, 1.0)
     scaled, place = Resources.of(ample), RESOURCES.index(resource)
     demand = scaled.a[place]  # time times budget, for a budget of 1
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -157,6 +158,17 @@ def idle_below(problem: AllocationProblem, resource: str, without_s: float) -> f
     room = without_s - others - own
     some = mask & (demand > 0) & (room > 0) & (branch <= without_s - others)
     return float((w * demand / np.where(some, room, 1.0))[some].min()) if some.any() else math.inf
+
+
+def with_budget(problem: AllocationProblem, resource: str, value: float) -> AllocationProblem:
+    """The problem with another budget of one resource [Hz, or servers]."""
+    changes: dict[str, Any] = {_budget(resource): value}
+    return replace(problem, **changes)
+
+
+def budget_of(problem: AllocationProblem, resource: str) -> float:
+    """The budget of one resource [Hz, or servers]."""
+    return float(getattr(problem, _budget(resource)))
 
 
 def _budget(resource: str) -> str:

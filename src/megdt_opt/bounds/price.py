@@ -218,9 +218,9 @@ def _affine(c: Array, P: Array, now: Array) -> Array:
         slope = float(c @ direction)
         if abs(slope) > _FLAT * float(np.abs(c).max() + 1e-300):
             away = -np.sign(slope) * direction
-            return now + away * (2.0 / float(np.abs(away).max()))
+            beyond: Array = now + away * (2.0 / float(np.abs(away).max()))
+            return beyond
     n = len(c)
     system = np.zeros((n + 1, n + 1))
     system[:n, :n], system[:n, n], system[n, :n] = 2 * P @ P.T, 1.0, 1.0
-    found: Array = np.linalg.lstsq(system, np.r_[-c, 1.0], rcond=None)[0][:n]
-    return found
+    return np.asarray(np.linalg.lstsq(system, np.r_[-c, 1.0], rcond=None)[0][:n], dtype=np.float64)
