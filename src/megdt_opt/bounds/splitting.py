@@ -47,7 +47,8 @@ def generation_split(problem: GenerationSplitProblem) -> GenerationSplit:
         slow = math.log1p(-p.exponent) + math.log(A) - math.log(p.device_s_at_1_w)
         logs.append(spent + (1 - p.exponent) / p.exponent * slow)
         rest = most if max(logs) >= 0 else min(most, math.exp(max(logs)))
-    share = max(1.0 - rest, p.share_min)  # 1 - (1 - x_min) can round below a tiny x_min
+    # 1 - (1 - x_min) would lose the digits of a small x_min
+    share = p.share_min if rest == most else 1.0 - rest
     # the power for the share that is reported: 1 - x rounds, and the energy limit must hold for what is reported
     power_w = p.power_w(1.0 - share)
     found = p.evaluate(share, power_w)
