@@ -173,7 +173,7 @@ def sweep(
 @app.command()
 @clear_errors
 def bounds(
-    count: Annotated[int, typer.Option(min=1, help="Random instances for each bound; a third for the slow ones.")] = 60,
+    count: Annotated[int, typer.Option(min=1, help="Random instances for each bound; a third for the slow ones.")] = 45,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the instances.")] = 0,
 ) -> None:
     """Check every closed form and bound on random instances; exit code 1 where one is violated."""
