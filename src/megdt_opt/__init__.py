@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from megdt_opt import bounds
     from megdt_opt.allocation import Allocation
     from megdt_opt.calibration import calibrate
     from megdt_opt.errors import (
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     )
     from megdt_opt.executing import execute
     from megdt_opt.execution import Execution
+    from megdt_opt.generation_split import GenerationSplit, GenerationSplitProblem
     from megdt_opt.planning import Plan, plan
     from megdt_opt.problem import AllocationProblem, Evaluation, evaluate
     from megdt_opt.scenario import Scenario
@@ -42,6 +44,8 @@ _HOME = {
     "Execution": "execution",
     "ExecutionError": "errors",
     "Explanation": "whatif.why",
+    "GenerationSplit": "generation_split",
+    "GenerationSplitProblem": "generation_split",
     "Infeasible": "errors",
     "InvalidInput": "errors",
     "MegdtError": "errors",
@@ -77,6 +81,8 @@ __all__ = [
     "Execution",
     "ExecutionError",
     "Explanation",
+    "GenerationSplit",
+    "GenerationSplitProblem",
     "Infeasible",
     "InvalidInput",
     "MegdtError",
@@ -91,6 +97,7 @@ __all__ = [
     "SolverFailure",
     "TimingProfile",
     "WeightsError",
+    "bounds",
     "calibrate",
     "evaluate",
     "execute",
@@ -108,6 +115,8 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
+    if name == "bounds":
+        return importlib.import_module("megdt_opt.bounds")
     if name in _HOME:
         value = getattr(importlib.import_module(f"megdt_opt.{_HOME[name]}"), name)
         globals()[name] = value
@@ -116,4 +125,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *_HOME, "bounds"})

@@ -1,4 +1,4 @@
-"""The command line: megdt-opt demo | calibrate | plan | execute | sweep | show."""
+"""The command line: megdt-opt demo | calibrate | plan | execute | sweep | bounds | show."""
 
 from __future__ import annotations
 
@@ -168,6 +168,19 @@ def sweep(
         time_limit_s=time_limit,
         compare=baselines,
     )
+
+
+@app.command()
+@clear_errors
+def bounds(
+    count: Annotated[int, typer.Option(min=1, help="Random instances for each bound; a third for the slow ones.")] = 45,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the instances.")] = 0,
+) -> None:
+    """Check every closed form and bound on random instances; exit code 1 where one is violated."""
+    from megdt_opt.bounds.command import run_command
+
+    if not run_command(count, seed, console=console):
+        raise typer.Exit(1)
 
 
 @app.command()

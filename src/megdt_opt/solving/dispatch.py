@@ -8,6 +8,7 @@ import math
 import time
 from numbers import Real
 from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,16 @@ from numpy.typing import NDArray
 from megdt_opt.allocation import Allocation, RawSolution, relative_gap
 from megdt_opt.certificate import Certificate
 from megdt_opt.errors import InvalidInput, SolverFailure
+from megdt_opt.generation_split import GenerationSplit, GenerationSplitProblem
 from megdt_opt.problem import AllocationProblem, evaluate
 from megdt_opt.solving.branching import close
 from megdt_opt.solving.enumeration import enumerate_options
 from megdt_opt.solving.resources import Array, Resources
 from megdt_opt.solving.shares import best_shares
 from megdt_opt.tolerances import SOLVER
+
+_ROUTES: dict[str, str] = {"GenerationSplitProblem": "energy_delay"}
+"""Classes of problems that have their own formulation; "auto" takes a closed form where the class has one."""
 
 
 def methods() -> tuple[str, ...]:
@@ -32,16 +37,27 @@ def methods() -> tuple[str, ...]:
     return ("auto", "prices", "enumerate", *sorted(n for n in names if not n.startswith("_")))
 
 
+@overload
 def solve(
     problem: AllocationProblem, method: str = "auto", gap: float = 1e-6, time_limit_s: float | None = None
-) -> Allocation:
-    """Choose the options and shares of all users.
+) -> Allocation: ...
+
+
+@overload
+def solve(
+    problem: GenerationSplitProblem, method: str = "auto", gap: float = 1e-6, time_limit_s: float | None = None
+) -> GenerationSplit: ...
+
+
+def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: float | None = None) -> Any:
+    """Choose the options and shares of all users, or what another class of problem leaves open.
 
     Parameters
     ----------
-    problem : AllocationProblem
+    problem : AllocationProblem or GenerationSplitProblem
     method : str
-        "auto", "prices" (certified bound), "enumerate" (small cases), or a formulation's file name.
+        "auto", "prices" (certified bound), "enumerate" (small cases), or a formulation's file name. For another class:
+        "auto" or the name of its formulation.
     gap : float
         Relative gap to prove [1].
     time_limit_s : float, optional
@@ -60,6 +76,11 @@ def solve(
         raise InvalidInput("gap", gap, "a finite number of at least 0 [1]", "Use the default 1e-6.")
     if time_limit_s is not None and not (_is_number(time_limit_s) and time_limit_s > 0):
         raise InvalidInput("time_limit_s", time_limit_s, "a time above 0 [s]", "Leave it out for no limit.")
+    kind = type(problem).__name__
+    if kind in _ROUTES:
+        return _solve_richer(problem, kind, method, gap, time_limit_s)
+    if method in _ROUTES.values():
+        raise InvalidInput("method", method, f"a method that takes {kind}", 'Use "auto".')
     if method == "auto":
         method = "prices" if problem.objective in ("max", "sum") else "enumerate"
     begin = time.perf_counter()
@@ -93,6 +114,16 @@ def _is_number(value: object) -> bool:
         return isinstance(value, Real) and math.isfinite(value)
     except OverflowError:
         return False
+
+
+def _solve_richer(problem: Any, kind: str, method: str, gap: float, time_limit_s: float | None) -> Any:
+    """Solve a class of problem that has its own formulation."""
+    route = _ROUTES[kind]
+    if method == "auto" and hasattr(problem, "closed_form"):
+        return problem.closed_form()
+    if method not in ("auto", route):
+        raise InvalidInput("method", method, f"'auto' or {route!r} for {kind}", "Choose one of them.")
+    return importlib.import_module(f"megdt_opt.formulations.{route}").solve(problem, gap=gap, time_limit_s=time_limit_s)
 
 
 def _from_raw(problem: AllocationProblem, scaled: Resources, raw: RawSolution, method: str, gap: float) -> Allocation:

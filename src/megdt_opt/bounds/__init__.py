@@ -1,0 +1,66 @@
+"""Closed forms and bounds; each function states its proposition, proof, region and source, and is validated.
+
+`megdt-opt bounds` checks every one of them on random instances (`megdt_opt.bounds.validation`).
+"""
+
+from megdt_opt.bounds.cuts import BangBang, bang_bang
+from megdt_opt.bounds.limits import approach_to_unlimited_s, idle_below, unlimited, without
+from megdt_opt.bounds.parallel import PeuBalance, peu_balance
+from megdt_opt.bounds.price import PriceBound, price_bound, price_bound_s, shapley_folkman_gap_s
+from megdt_opt.bounds.sequencing import Sequence, reserving_ratio_bound, reserving_s, sequencing_max, sequencing_sum
+from megdt_opt.bounds.shares import RuleShares, equal_deadline_bound_s, equal_deadline_rule, square_root_rule
+from megdt_opt.bounds.single_user import (
+    Alone,
+    best_seu,
+    best_seu_device_first,
+    centralised_s,
+    e2u_s,
+    local_s,
+    peu_s,
+    seu_device_first_s,
+    seu_s,
+    u2e_s,
+)
+from megdt_opt.bounds.splitting import EnergyDelayFront, energy_delay_front, generation_split
+from megdt_opt.bounds.thresholds import Crowd, device_joins_in, download_threshold_bit_per_s, download_threshold_hz
+
+__all__ = [
+    "Alone",
+    "BangBang",
+    "Crowd",
+    "EnergyDelayFront",
+    "PeuBalance",
+    "PriceBound",
+    "RuleShares",
+    "Sequence",
+    "approach_to_unlimited_s",
+    "bang_bang",
+    "best_seu",
+    "best_seu_device_first",
+    "centralised_s",
+    "device_joins_in",
+    "download_threshold_bit_per_s",
+    "download_threshold_hz",
+    "e2u_s",
+    "energy_delay_front",
+    "equal_deadline_bound_s",
+    "equal_deadline_rule",
+    "generation_split",
+    "idle_below",
+    "local_s",
+    "peu_balance",
+    "peu_s",
+    "price_bound",
+    "price_bound_s",
+    "reserving_ratio_bound",
+    "reserving_s",
+    "sequencing_max",
+    "sequencing_sum",
+    "seu_device_first_s",
+    "seu_s",
+    "shapley_folkman_gap_s",
+    "square_root_rule",
+    "u2e_s",
+    "unlimited",
+    "without",
+]

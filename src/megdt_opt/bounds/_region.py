@@ -1,0 +1,95 @@
+"""What the bounds accept: a value outside a proposition's region raises, and says which condition failed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.errors import InvalidInput
+from megdt_opt.problem import AllocationProblem
+from megdt_opt.solving.resources import Resources
+
+
+def number(name: str, value: float, unit: str, *, above_zero: bool = False, finite: bool = True) -> float:
+    """A number of at least 0 (or above it); raises InvalidInput that names it."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        found = math.nan
+    good = found > 0 if above_zero else found >= 0
+    if not good or (finite and not math.isfinite(found)):
+        sign = "above 0" if above_zero else "of at least 0"
+        raise InvalidInput(
+            name, value, f"a {'finite ' if finite else ''}number {sign} [{unit}]", "The bound holds only there."
+        )
+    return found
+
+
+def part(name: str, value: float) -> float:
+    """A share in [0, 1]; raises InvalidInput that names it."""
+    found = number(name, value, "1")
+    if found > 1:
+        raise InvalidInput(name, value, "a share in [0, 1] [1]", "Mend it.")
+    return found
+
+
+def require(
+    problem: AllocationProblem,
+    *,
+    objectives: tuple[str, ...],
+    linear: bool = False,
+    sequential: bool = False,
+    limits: bool = False,
+) -> None:
+    """Refuse a problem outside a proposition's region.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    objectives : tuple of str
+        Those that the proposition is about.
+    linear, sequential : bool
+        Whether it needs linear rates, and no device branch beside the edge branch.
+    limits : bool
+        True where deadlines and air times may be limited.
+    """
+    remedy = "The bound is proved only there; use `solve`."
+    if problem.objective not in objectives:
+        raise InvalidInput("objective", problem.objective, f"one of {objectives}", remedy)
+    if linear and not problem.linear:
+        side = "downlink" if problem.downlink_snr_hz is not None else "uplink"
+        raise InvalidInput(f"{side}_snr_hz", "Shannon rate", "linear rates [bit/s/Hz]", remedy)
+    if sequential and not problem.sequential:
+        raise InvalidInput("device_branch_s", "branches above 0", "no device branch beside the edge's [s]", remedy)
+    if not limits:
+        if np.isfinite(problem.hard_deadline_s).any():
+            raise InvalidInput("deadline_s", "given", "no hard deadlines [s]", remedy)
+        if problem.uplink_airtime_max_s is not None:
+            raise InvalidInput("uplink_airtime_max_s", "given", "no limits on the air time [s]", remedy)
+
+
+def fixed_options(problem: AllocationProblem, scaled: Resources, option: object) -> NDArray[np.int64]:
+    """Option numbers, (K,); None takes each user's only open option.
+
+    Raises
+    ------
+    InvalidInput
+        Where an option does not exist or is closed, or None is given and a user has several open options.
+    """
+    if option is None:
+        count = scaled.open.sum(axis=1)
+        if (count != 1).any():
+            k = int(np.flatnonzero(count != 1)[0])
+            raise InvalidInput(
+                f"option (user {k})", f"{count[k]} open options", "exactly one open option", "Name each user's option."
+            )
+        return np.asarray(scaled.open.argmax(axis=1), dtype=np.int64)
+    picked = np.asarray(option)
+    if picked.shape != (problem.users,) or not np.issubdtype(picked.dtype, np.integer):
+        raise InvalidInput("option", option, f"whole numbers, shape ({problem.users},)", "Give one option per user.")
+    inside = (picked >= 0) & (picked < problem.options)
+    if not inside.all() or not scaled.open[np.arange(problem.users), np.where(inside, picked, 0)].all():
+        raise InvalidInput("option", picked.tolist(), "open options of the problem", "Name options that are open.")
+    return picked.astype(np.int64)

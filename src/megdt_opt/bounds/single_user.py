@@ -1,0 +1,279 @@
+"""One user alone: the least latency of every mechanism, in one line each.
+
+Alone, a user competes with nobody. Rate and edge speed increase in the share under either rate law, and shares have
+no price, so its optimum takes the whole bands and as much of the edge as its chain can use, f = min(cap, servers).
+What remains is the sum of the stages' times (the larger of two sums for PEU). Every form is written here from the
+mechanism's description (Xu et al., arXiv 2407.02804, and `megdt_opt.mechanisms`), not from its stage program, so that
+comparing the two tests both.
+
+Symbols: N steps of s seconds on a whole edge server or t seconds on the device; R_u, R_d the rates on the whole bands;
+f the edge share; δ the propagation delay of a message.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from megdt_opt.bounds._region import number
+from megdt_opt.errors import InvalidInput
+from megdt_opt.options import OptionTable
+from megdt_opt.stages import Compute, Kind, Payload, is_edge, leaves
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alone:
+    """One user with a whole cell to itself; what a mechanism does not use may stay 0.
+
+    Parameters
+    ----------
+    steps : int
+        Denoising steps N [1].
+    edge_step_s, device_step_s : float
+        One denoising step on a whole edge server, and on the device [s].
+    edge_encode_s, device_encode_s : float
+        Encoding the prompt [s].
+    edge_decode_s, device_decode_s : float
+        Decoding the latent [s].
+    compress_s, decompress_s : float
+        Coding the picture on a whole edge server, and restoring it on the device [s].
+    sense_s, fuse_s : float
+        Features of a camera frame (U2E), and joining two parts (PEU), both on the device [s].
+    sensed_steps : int
+        Steps that follow a sensed latent (U2E) [1].
+    edge_part_step_s, device_part_step_s : float
+        One step on each side's part of the latent (PEU) [s].
+    request_bit, image_bit : float
+        Request, picture as it is coded [bit].
+    seed_bit, handover_bit : float
+        Latent down at the end of the chain (E2U), and within it with the sampler's history (SEU) [bit].
+    handover_up_bit, feature_bit, part_bit : float
+        Latent and conditioning up (SEU, device first), sensed latent and conditioning up (U2E), one part down (PEU)
+        [bit].
+    uplink_bit_per_s, downlink_bit_per_s : float
+        Rates on the whole bands [bit/s].
+    edge_share : float
+        min(share cap, edge servers) [1].
+    propagation_s : float
+        One-way delay of a message [s].
+    shown_at : str
+        "device" or "edge": where the picture is wanted.
+    """
+
+    steps: int
+    edge_step_s: float = 0.0
+    device_step_s: float = 0.0
+    edge_encode_s: float = 0.0
+    device_encode_s: float = 0.0
+    edge_decode_s: float = 0.0
+    device_decode_s: float = 0.0
+    compress_s: float = 0.0
+    decompress_s: float = 0.0
+    sense_s: float = 0.0
+    fuse_s: float = 0.0
+    sensed_steps: int = 0
+    edge_part_step_s: float = 0.0
+    device_part_step_s: float = 0.0
+    request_bit: float = 0.0
+    image_bit: float = 0.0
+    seed_bit: float = 0.0
+    handover_bit: float = 0.0
+    handover_up_bit: float = 0.0
+    feature_bit: float = 0.0
+    part_bit: float = 0.0
+    uplink_bit_per_s: float = 1.0
+    downlink_bit_per_s: float = 1.0
+    edge_share: float = 1.0
+    propagation_s: float = 0.0
+    shown_at: str = "device"
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "shown_at":
+                if value not in ("device", "edge"):
+                    raise InvalidInput("shown_at", value, "'device' or 'edge'", "Choose one of them.")
+                continue
+            unit = "s" if field.name.endswith("_s") else "bit" if field.name.endswith("_bit") else "1"
+            needed = field.name in ("uplink_bit_per_s", "downlink_bit_per_s", "edge_share", "steps")
+            number(field.name, value, "bit/s" if field.name.endswith("bit_per_s") else unit, above_zero=needed)
+        for name in ("steps", "sensed_steps"):
+            if getattr(self, name) != int(getattr(self, name)):
+                raise InvalidInput(name, getattr(self, name), "a whole number of steps [1]", "Mend it.")
+
+    @classmethod
+    def of(cls, table: OptionTable, user: int, option: int) -> Alone:
+        """Times and payloads of one option of a scenario, one by one, as if its user were alone.
+
+        Parameters
+        ----------
+        table : OptionTable
+        user, option : int
+            Row and column of the table.
+        """
+        scenario = table.scenario
+        problem = table.problem(waive=True)
+        found: dict[str, float] = {}
+        for leaf in leaves(table.program(user, option)):
+            if isinstance(leaf, Compute):
+                seconds = table.machines.compute_s(leaf, user)
+                side = "edge" if is_edge(leaf.at) else "device"
+                match leaf.kind:
+                    case Kind.DENOISE:
+                        part = "_part" if leaf.rows is not None else ""
+                        found[f"{side}{part}_step_s"] = seconds / leaf.amount
+                        found["sensed_steps"] = leaf.amount
+                    case Kind.ENCODE_PROMPT:
+                        found[f"{side}_encode_s"] = seconds
+                    case Kind.DECODE:
+                        found[f"{side}_decode_s"] = seconds
+                    case kind:
+                        found[f"{kind.value}_s"] = seconds
+            else:
+                found[_BITS[leaf.payload, leaf.direction]] = table.send_bit(leaf, user)
+        for side in ("uplink", "downlink"):
+            band = getattr(problem, f"{side}_hz")
+            found[f"{side}_bit_per_s"] = float(problem.rate(side, [band] * problem.users)[user])
+        return cls(
+            steps=scenario.steps,
+            edge_share=min(float(problem.share_caps[user]), problem.edge_capacity),
+            propagation_s=scenario.channel.propagation_s,
+            shown_at=scenario.users[user].shown_at,
+            **found,  # type: ignore[arg-type]
+        )
+
+
+_BITS = {
+    (Payload.REQUEST, "uplink"): "request_bit",
+    (Payload.IMAGE, "downlink"): "image_bit",
+    (Payload.SEED, "downlink"): "seed_bit",
+    (Payload.LATENT, "downlink"): "handover_bit",
+    (Payload.LATENT, "uplink"): "handover_up_bit",
+    (Payload.FEATURE, "uplink"): "feature_bit",
+    (Payload.FEATURE, "downlink"): "part_bit",
+}
+
+
+def centralised_s(x: Alone) -> float:
+    """Least latency of "centralised" [s].
+
+    Proposition. q/R_u + (enc + N s + dec + compress)/f + I/R_d + decompress + 2δ; where the picture is kept at the
+    edge, q/R_u + (enc + N s + dec)/f + δ. Proof: see the module. Region: one user, any rate law. Source: arXiv
+    2407.02804 (baseline).
+    """
+    up_s = x.request_bit / x.uplink_bit_per_s + x.propagation_s
+    return up_s + (x.edge_encode_s + x.steps * x.edge_step_s + x.edge_decode_s) / x.edge_share + _download_s(x)
+
+
+def local_s(x: Alone) -> float:
+    """Latency of "local" [s].
+
+    Proposition. enc + N t + dec, all on the device. Proof: no stage uses a shared resource, so no share enters.
+    Region: any number of users. Source: arXiv 2407.02804 (baseline).
+    """
+    return x.device_encode_s + x.steps * x.device_step_s + x.device_decode_s
+
+
+def e2u_s(x: Alone) -> float:
+    """Least latency of "E2U" [s].
+
+    Proposition. q/R_u + (enc + N s)/f + z/R_d + dec + 2δ with the decoder on the device. Proof: see the module.
+    Region: one user whose device shows the picture. Source: arXiv 2407.02804, ES-to-UE generation.
+    """
+    _shown_on_device(x, "E2U")
+    edge_s = (x.edge_encode_s + x.steps * x.edge_step_s) / x.edge_share
+    return x.request_bit / x.uplink_bit_per_s + edge_s + _seed_s(x) + x.propagation_s
+
+
+def seu_s(x: Alone, cut: int) -> float:
+    """Least latency of "SEU" with its first `cut` steps at the edge [s].
+
+    Proposition. q/R_u + enc_d + (enc_e + n s)/f + h/R_d + (N - n) t + dec + 2δ for 0 < n < N. Proof: see the module.
+    Region: one user whose device shows the picture; the hand-over lies inside the chain. Source: arXiv 2407.02804,
+    sequential ES-and-UE generation.
+    """
+    _shown_on_device(x, "SEU")
+    n = _inner(x, cut)
+    edge_s = (x.edge_encode_s + n * x.edge_step_s) / x.edge_share
+    device_s = x.device_encode_s + (x.steps - n) * x.device_step_s + x.device_decode_s
+    air_s = x.request_bit / x.uplink_bit_per_s + x.handover_bit / x.downlink_bit_per_s + 2 * x.propagation_s
+    return edge_s + device_s + air_s
+
+
+def best_seu(x: Alone) -> tuple[int, float]:
+    """Best cut of "SEU" and its latency (1, s).
+
+    Proposition. n = N - 1 if s/f < t, else n = 1. Proof: the latency is affine in n with the slope s/f - t, so its
+    least value on 1..N - 1 is at an end; at equality every cut ties and the first is returned. Region: N >= 2, one
+    user, constant step times and payload. Source: the bang-bang theorem for a single user (`bang_bang`).
+    """
+    cut = _inner(x, x.steps - 1 if x.edge_step_s / x.edge_share < x.device_step_s else 1)
+    return cut, seu_s(x, cut)
+
+
+def seu_device_first_s(x: Alone, cut: int) -> float:
+    """Least latency of "SEU-UE-first" with its first `cut` steps on the device [s].
+
+    Proposition. enc_d + n t + h/R_u + (N - n) s/f + z/R_d + dec + 2δ; where the picture is kept at the edge,
+    enc_d + n t + h/R_u + ((N - n) s + dec_e)/f + δ. Proof: see the module. Region: one user, 0 < n < N. Source: arXiv
+    2407.02804, sequential generation with the device first.
+    """
+    n = _inner(x, cut)
+    head_s = x.device_encode_s + n * x.device_step_s + x.handover_up_bit / x.uplink_bit_per_s + x.propagation_s
+    edge_s = (x.steps - n) * x.edge_step_s / x.edge_share
+    return head_s + edge_s + (_seed_s(x) if x.shown_at == "device" else x.edge_decode_s / x.edge_share)
+
+
+def best_seu_device_first(x: Alone) -> tuple[int, float]:
+    """Best cut of "SEU-UE-first" and its latency (1, s).
+
+    Proposition. n = 1 if s/f < t, else n = N - 1. Proof: the latency is affine in n with the slope t - s/f. Region and
+    source: as `best_seu`.
+    """
+    cut = _inner(x, 1 if x.edge_step_s / x.edge_share < x.device_step_s else x.steps - 1)
+    return cut, seu_device_first_s(x, cut)
+
+
+def u2e_s(x: Alone) -> float:
+    """Least latency of "U2E" [s].
+
+    Proposition. enc_d + sense + v/R_u + (M s + dec)/f + δ, and where the device shows the picture compress/f + I/R_d +
+    decompress + δ more; M steps follow the sensed latent. Proof: see the module. Region: one user with a sensor.
+    Source: arXiv 2407.02804, UE-to-ES generation.
+    """
+    head_s = x.device_encode_s + x.sense_s + x.feature_bit / x.uplink_bit_per_s + x.propagation_s
+    return head_s + (x.sensed_steps * x.edge_step_s + x.edge_decode_s) / x.edge_share + _download_s(x)
+
+
+def peu_s(x: Alone) -> float:
+    """Least latency of "PEU" for given parts [s].
+
+    Proposition. max(q/R_u + (enc_e + N s')/f + y/R_d + 2δ, enc_d + N t') + fuse + dec, with s' and t' the step times
+    of the two parts. Proof: see the module; the larger branch is non-increasing in every share too. Region: one user
+    whose device shows the picture. `peu_balance` chooses the parts. Source: arXiv 2407.02804, parallel generation.
+    """
+    _shown_on_device(x, "PEU")
+    edge_s = (x.edge_encode_s + x.steps * x.edge_part_step_s) / x.edge_share
+    air_s = x.request_bit / x.uplink_bit_per_s + x.part_bit / x.downlink_bit_per_s + 2 * x.propagation_s
+    device_s = x.device_encode_s + x.steps * x.device_part_step_s
+    return max(edge_s + air_s, device_s) + x.fuse_s + x.device_decode_s
+
+
+def _download_s(x: Alone) -> float:
+    if x.shown_at == "edge":
+        return 0.0
+    return x.compress_s / x.edge_share + x.image_bit / x.downlink_bit_per_s + x.decompress_s + x.propagation_s
+
+
+def _seed_s(x: Alone) -> float:
+    return x.seed_bit / x.downlink_bit_per_s + x.device_decode_s + x.propagation_s
+
+
+def _shown_on_device(x: Alone, mechanism: str) -> None:
+    if x.shown_at != "device":
+        raise InvalidInput("shown_at", x.shown_at, f"'device': {mechanism} ends there", "Choose another mechanism.")
+
+
+def _inner(x: Alone, cut: int) -> int:
+    if isinstance(cut, bool) or cut != int(cut) or not 0 < cut < x.steps:
+        raise InvalidInput("cut", cut, f"a hand-over inside the chain, 1..{x.steps - 1} steps [1]", "Mend it.")
+    return int(cut)
