@@ -93,9 +93,11 @@ def cut_off(
 ) -> bool:
     """Take out the options whose reduced cost proves that they cannot be part of anything better; True where any is."""
     users = begin.shape[0]
-    a, x, usage = np.zeros(3), np.zeros(3), np.zeros(3)
-    chosen = np.empty(users, np.int32)
-    value, _ = value_at(kind, terms, begin, end, level, price, usage, chosen)
+    a, x = np.zeros(3), np.zeros(3)
+    # the value is summed up from the very costs that are compared with the cheapest ones below
+    value = -(price[0] + price[1] + price[2]) if kind == SUM else 0.0
+    for k in range(users):
+        value += reduced_costs(kind, terms, k, begin[k], end[k], level, price, a, x, costs)
     any_out = False
     for k in range(users):
         b, e = begin[k], end[k]
