@@ -9,7 +9,9 @@ from megdt_opt import AllocationProblem
 FAMILIES = ("cuts", "variants", "table", "front")
 
 
-def draw(family: str, users: int, options: int, objective: str, seed: int, *, scarce: bool = True) -> AllocationProblem:
+def draw(
+    family: str, users: int, options: int, objective: str, seed: int, *, scarce: bool = True, capped: bool = True
+) -> AllocationProblem:
     """One instance.
 
     "cuts": the device runs the first n denoising steps of a constant time, the edge the rest, fp16 latent or coded
@@ -26,6 +28,8 @@ def draw(family: str, users: int, options: int, objective: str, seed: int, *, sc
     seed : int
     scarce : bool
         One edge server for 16 users; else for 2.
+    capped : bool
+        Whether a user's chain can use one server at most.
     """
     rng = np.random.default_rng([seed, users, options, FAMILIES.index(family), scarce])
     shape = (users, options)
@@ -39,7 +43,7 @@ def draw(family: str, users: int, options: int, objective: str, seed: int, *, sc
         downlink_hz=2e5 * users,
         uplink_hz=1e5 * users,
         edge_capacity=max(1.0, users / (16 if scarce else 2)),
-        edge_share_max=np.ones(users),
+        edge_share_max=np.ones(users) if capped else None,
         weight=rng.uniform(0.5, 2.0, users),
         downlink_efficiency=rng.uniform(1, 6, users),
         uplink_efficiency=rng.uniform(0.5, 3, users),
