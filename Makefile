@@ -26,13 +26,14 @@ $(TEST_ENV)/ready: pyproject.toml constraints.txt
 	$(call PIP,$(TEST_ENV)) '.[all]'
 	touch $@
 
-# the suite runs against the installed wheel, never against the source tree
+# the suite runs against the installed wheel, never against the source tree; what measures times runs by itself
 test: $(TEST_ENV)/ready
 	rm -rf build dist
 	$(TEST_ENV)/bin/python -m build --wheel >/dev/null
 	$(call PIP,$(TEST_ENV)) --no-deps --force-reinstall dist/*.whl
 	$(MAKE) check
-	$(TEST_ENV)/bin/python -P -m pytest --durations=15
+	$(TEST_ENV)/bin/python -P -m pytest --durations=15 -n 2 --dist loadfile --ignore tests/execution --ignore tests/calibration
+	$(TEST_ENV)/bin/python -P -m pytest --durations=5 tests/execution tests/calibration
 
 check:
 	$(TEST_ENV)/bin/ruff check .
