@@ -162,19 +162,19 @@ def _within(x: Array, budget: Array) -> Array:
 
 def _run(result: _Result, threads: int) -> np.ndarray:
     """Close all scenarios by the kernels; those that they leave, (S,)."""
-    from megdt_opt.solving.batch.running import Found, run_maxima, run_sums
+    from megdt_opt.solving.batch.running import Found, run
 
     batch = result.batch
     arrays = _arrays(batch)
     found = Found(result.option, result.x, result.found, result.how, result.passes, result.nodes)
-    kernel = run_sums if batch.objective == "sum" else run_maxima
+    summed, limited = batch.objective == "sum", batch.allowed is not None
     # a little less than asked, so that rounding cannot push the reported gap over it
     aim = max(0.95 * result.gap, _LEAST_GAP)
     chunk = max(1, min(_CHUNK, batch.scenarios // (4 * threads)))
     starts = range(0, batch.scenarios, chunk)
 
     def part(first: int) -> None:
-        kernel(arrays, found, first, min(first + chunk, batch.scenarios), aim)
+        run(arrays, found, summed, limited, first, min(first + chunk, batch.scenarios), aim)
 
     if batch.objective not in _loaded:
         part(0)  # compiles, or loads what was compiled

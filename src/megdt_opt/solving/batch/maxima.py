@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from megdt_opt.solving.batch.small import ATOMS, Corral, F, I, Int, drop, eigen, enter, holds, longest_step
+from megdt_opt.solving.batch.small import ATOMS, Corral, F, I, Int, drop, enter, holds, largest_eigenvalue, longest_step
 from megdt_opt.solving.batch.small import newton_direction as newton
 from megdt_opt.solving.batch.sums import CLOSED, HARD, Path
 from megdt_opt.solving.compiled.jit import inner
@@ -38,18 +38,18 @@ _NODES = 50_000
 _NEWTON = 60
 _FILLINGS = 40
 
-S0, S1, S2, FIXED, T0, T1, T2, COST = range(8)
+FIXED, S0, S1, S2, T0, T1, T2, COST = range(8)
 """Rows of the room's tables."""
 
 
 class MaxRoom(NamedTuple):
     """Room for one scenario. Options are at places 0 to count[k] - 1 of row k.
 
-    `t` (8, K, O): roots of the demands, fixed latency, roots of demand over time left, cost; `ids` (K, O) the options'
-    numbers; `cap` and `weight` (K,); `best` and `trial` (4, K) s and fixed of sets, `best_ids` and `trial_ids` their
+    `t` (8, K, O): fixed latency, roots of the demands, roots of demand over time left, cost; `ids` (K, O) the options'
+    numbers; `cap` and `weight` (K,); `best` and `trial` (4, K) fixed and s of sets, `best_ids` and `trial_ids` their
     options; `place` (K,) those of a pass; `shares` and `best_shares` (3, K); `held` (K,) 1 for users at their caps;
     `form` and `slope` (6,) a quadratic form and its slope in the level; `m` and `v` (3, 3) a form's values and vectors;
-    `pool` (POOL, 3) root prices with `costs` (POOL, K, O).
+    `pool` (POOL, 3) root prices with `costs` (POOL, K, O); `work` (6, 6) and `change` (5, 6) for vectors and forms.
     """
 
     t: F
@@ -71,9 +71,10 @@ class MaxRoom(NamedTuple):
     v: F
     pool: F
     costs: F
+    work: F
+    change: F
 
 
-@inner
 def max_room(users: int, options: int) -> MaxRoom:
     """Empty room for scenarios of one shape."""
     return MaxRoom(
@@ -81,7 +82,7 @@ def max_room(users: int, options: int) -> MaxRoom:
         np.ones(users), np.zeros((4, users)), np.zeros(users, np.int32), np.zeros((4, users)),
         np.zeros(users, np.int32), np.zeros(users, np.int32), np.zeros((3, users)), np.zeros((3, users)),
         np.zeros(users, np.int32), np.zeros(6), np.zeros(6), np.zeros((3, 3)), np.zeros((3, 3)), np.zeros((POOL, 3)),
-        np.empty((POOL, users, options)),
+        np.empty((POOL, users, options)), np.zeros((6, 6)), np.zeros((ATOMS, 6)),
     )  # fmt: skip
 
 
@@ -171,19 +172,6 @@ def atom(m: MaxRoom, places: Int, r: F, capped: bool, out: F) -> None:
 
 
 @inner
-def top_of(m: MaxRoom, form: F, r: F) -> float:
-    """Largest eigenvalue of a form, `r` its vector; `m` and `v` keep all of them."""
-    a = m.m
-    a[0, 0], a[1, 1], a[2, 2] = form[0], form[1], form[2]
-    a[0, 1] = a[1, 0] = form[3]
-    a[0, 2] = a[2, 0] = form[4]
-    a[1, 2] = a[2, 1] = form[5]
-    top = eigen(a, m.v)
-    r[0], r[1], r[2] = m.v[0, top], m.v[1, top], m.v[2, top]
-    return a[top, top]
-
-
-@inner
 def form_at(form: F, u0: float, u1: float, u2: float, r: F) -> float:
     """u'M r."""
     return (
@@ -194,15 +182,15 @@ def form_at(form: F, u0: float, u1: float, u2: float, r: F) -> float:
 
 
 @inner
-def corral_move(m: MaxRoom, q: Corral, atoms: int, r: F, mean: F, change: F) -> tuple[int, float]:
+def corral_move(m: MaxRoom, q: Corral, atoms: int, r: F, mean: F) -> tuple[int, float]:
     """Newton steps on the largest eigenvalue of the weighted mean; the atoms left and the value, `r` its vector."""
-    value = HUGE
+    value, change = HUGE, m.change
     for _ in range(12):
         for i in range(6):
             mean[i] = 0.0
             for n in range(atoms):
                 mean[i] += q.weight[n] * q.atoms[n, i]
-        before, value = value, top_of(m, mean, r)
+        before, value = value, largest_eigenvalue(mean, m.m, m.v, r)
         if atoms == 1 or abs(before - value) <= 1e-6 * abs(1.0 - value):
             break
         for i in range(4):
@@ -241,8 +229,8 @@ def form_of_set(m: MaxRoom, s: F, level: float, form: F, slope: F) -> None:
     for i in range(6):
         form[i] = slope[i] = 0.0
     for k in range(s.shape[1]):
-        tau = level / m.weight[k] - s[3, k]
-        s0, s1, s2 = s[0, k], s[1, k], s[2, k]
+        tau = level / m.weight[k] - s[0, k]
+        s0, s1, s2 = s[1, k], s[2, k], s[3, k]
         if m.held[k] > 0:
             form[1] += m.cap[k]
             tau -= s1 * s1 / m.cap[k]
@@ -266,7 +254,7 @@ def form_of_set(m: MaxRoom, s: F, level: float, form: F, slope: F) -> None:
 
 @inner
 def set_level(m: MaxRoom, s: F, r: F, capped: bool) -> float:
-    """Objective of an option set, `s` (4, K) its s and fixed, on the best shares, into `shares`; `r` gets its prices.
+    """Objective of an option set, `s` (4, K) its fixed and s, on the best shares, into `shares`; `r` gets its prices.
 
     Newton's method on 1 / (largest eigenvalue), which is concave in the level, from below; then users that would take
     more than their caps are held there, those that would take less are let go, and so on. What is returned is the
@@ -275,14 +263,14 @@ def set_level(m: MaxRoom, s: F, r: F, capped: bool) -> float:
     users = m.count.shape[0]
     low = 0.0
     for k in range(users):
-        edge = s[1, k] * s[1, k] / (m.cap[k] if capped else 1.0)
-        low = max(low, m.weight[k] * (s[3, k] + s[0, k] * s[0, k] + edge + s[2, k] * s[2, k]))
+        edge = s[2, k] * s[2, k] / (m.cap[k] if capped else 1.0)
+        low = max(low, m.weight[k] * (s[0, k] + s[1, k] * s[1, k] + edge + s[3, k] * s[3, k]))
         m.held[k] = 0
     level = low
     for _ in range(_FILLINGS if capped else 1):
         for _step in range(_NEWTON):
             form_of_set(m, s, level, m.form, m.slope)
-            value = top_of(m, m.form, r)
+            value = largest_eigenvalue(m.form, m.m, m.v, r)
             slope = form_at(m.slope, r[0], r[1], r[2], r)
             if not slope < 0.0 or not np.isfinite(value):
                 break
@@ -293,9 +281,9 @@ def set_level(m: MaxRoom, s: F, r: F, capped: bool) -> float:
                 break
         settled = True
         for k in range(users if capped else 0):
-            tau = level / m.weight[k] - s[3, k]
-            y = r[0] * s[0, k] + r[1] * s[1, k] + r[2] * s[2, k]
-            wanted, most = s[1, k] * y, m.cap[k] * r[1] * tau
+            tau = level / m.weight[k] - s[0, k]
+            y = r[0] * s[1, k] + r[1] * s[2, k] + r[2] * s[3, k]
+            wanted, most = s[2, k] * y, m.cap[k] * r[1] * tau
             if m.held[k] == 0 and wanted > most * (1.0 + 1e-12):
                 m.held[k] = 1
                 settled = False
@@ -312,18 +300,18 @@ def shares_at(m: MaxRoom, s: F, r: F, level: float) -> float:
     """Shares (3, K) of a set at prices and a level, brought within the budgets and filling them; their objective."""
     users, x = m.count.shape[0], m.shares
     for k in range(users):
-        tau = level / m.weight[k] - s[3, k]
-        y = r[0] * s[0, k] + r[1] * s[1, k] + r[2] * s[2, k]
+        tau = level / m.weight[k] - s[0, k]
+        y = r[0] * s[1, k] + r[1] * s[2, k] + r[2] * s[3, k]
         if m.held[k] > 0:
-            tau -= s[1, k] * s[1, k] / m.cap[k]
-            y -= r[1] * s[1, k]
+            tau -= s[2, k] * s[2, k] / m.cap[k]
+            y -= r[1] * s[2, k]
         for i in range(3):
             x[i, k] = 0.0
-            if s[i, k] > 0.0:
+            if s[i + 1, k] > 0.0:
                 if m.held[k] > 0 and i == 1:
                     x[i, k] = m.cap[k]
                 else:
-                    x[i, k] = s[i, k] * (y / (r[i] * tau) if r[i] > 0.0 else s[i, k] / tau)
+                    x[i, k] = s[i + 1, k] * (y / (r[i] * tau) if r[i] > 0.0 else s[i + 1, k] / tau)
     for i in range(3):
         total = 0.0
         for k in range(users):
@@ -335,10 +323,10 @@ def shares_at(m: MaxRoom, s: F, r: F, level: float) -> float:
                     x[i, k] = min(x[i, k], m.cap[k])
     result = 0.0
     for k in range(users):
-        latency = s[3, k]
+        latency = s[0, k]
         for i in range(3):
-            if s[i, k] > 0.0:
-                latency += s[i, k] * s[i, k] / x[i, k]
+            if s[i + 1, k] > 0.0:
+                latency += s[i + 1, k] * s[i + 1, k] / x[i, k]
         result = max(result, m.weight[k] * latency)
     return result if np.isfinite(result) else HUGE
 
@@ -394,12 +382,12 @@ def max_switch(m: MaxRoom, level: float, r: F, form: F, found: F, free: F, cappe
         late = False
         for i in range(users):
             if i != k:
-                tau = level / m.weight[i] - m.best[3, i]
-                busy = m.best[0, i] + m.best[1, i] + m.best[2, i] > 0.0
+                tau = level / m.weight[i] - m.best[0, i]
+                busy = m.best[1, i] + m.best[2, i] + m.best[3, i] > 0.0
                 late = late or tau < 0.0 or (busy and tau <= 0.0)
                 if busy and tau > 0.0:
                     pace = 1.0 / np.sqrt(tau)
-                    add_form(m.best[0, i] * pace, m.best[1, i] * pace, m.best[2, i] * pace, 1.0, r, False, form)
+                    add_form(m.best[1, i] * pace, m.best[2, i] * pace, m.best[3, i] * pace, 1.0, r, False, form)
         if late:
             continue
         rest = form_at(form, r[0], r[1], r[2], r)
@@ -411,7 +399,7 @@ def max_switch(m: MaxRoom, level: float, r: F, form: F, found: F, free: F, cappe
             for i in range(6):
                 found[i] = form[i]
             add_form(t0, t1, t2, 1.0, r, False, found)
-            if top_of(m, found, free) >= 1.0:
+            if largest_eigenvalue(found, m.m, m.v, free) >= 1.0:
                 continue
             for i in range(users):
                 m.trial_ids[i] = m.ids[k, j] if i == k else m.best_ids[i]
@@ -502,7 +490,7 @@ def max_depth_first(
         proven = False
         for _ in range(4 if capped else 1):
             atom(m, m.place, r, capped, form)
-            top_of(m, form, r)
+            largest_eigenvalue(form, m.m, m.v, r)
             if set_cost(m, r, capped) >= _GOAL:
                 proven = True
                 break
@@ -525,8 +513,9 @@ def max_depth_first(
 def close_max(m: MaxRoom, corral: Corral, path: Path, capped: bool, gap: float) -> tuple[float, int, int, int]:
     """Close the scenario in the room: best objective, how it ended, passes and nodes."""
     users = m.count.shape[0]
-    r, best_r, own, free = np.zeros(3), np.ones(3), np.ones(3), np.ones(3)
-    form, found, change = np.zeros(6), np.zeros(6), np.zeros((ATOMS, 6))
+    r, best_r, own, free, form, found = m.work[0], m.work[1], m.work[2], m.work[3], m.work[4], m.work[5]
+    for i in range(3):
+        own[i] = free[i] = 1.0
     # an equal split is a fair start
     for k in range(users):
         least, place = np.inf, 0
@@ -565,7 +554,7 @@ def close_max(m: MaxRoom, corral: Corral, path: Path, capped: bool, gap: float) 
             if not known:
                 atoms = enter(corral, atoms, m.place)
             atom(m, m.place, r, capped, form)
-            if top_of(m, form, free) < 1.0:
+            if largest_eigenvalue(form, m.m, m.v, free) < 1.0:
                 pick(m, m.place)
                 best = try_set(m, free, capped, best)
                 if best < before:
@@ -576,7 +565,7 @@ def close_max(m: MaxRoom, corral: Corral, path: Path, capped: bool, gap: float) 
             else:
                 for i in range(6):
                     corral.atoms[atoms - 1, i] = form[i]
-            atoms, model = corral_move(m, corral, atoms, r, form, change)
+            atoms, model = corral_move(m, corral, atoms, r, form)
             # no prices can prove more than the corral's value
             if model - proved <= 0.1 * abs(1.0 - model) and model < 1.0:
                 break

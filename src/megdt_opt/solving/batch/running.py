@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.solving.batch.maxima import FIXED, S0, S1, S2, MaxRoom, close_max, max_room
-from megdt_opt.solving.batch.small import F, Int, new_corral
-from megdt_opt.solving.batch.sums import P0, P1, P2, C, SumRoom, close_sum, new_path, sum_room
+from megdt_opt.solving.batch.maxima import MaxRoom, close_max, max_room
+from megdt_opt.solving.batch.small import Corral, F, I, Int, new_corral
+from megdt_opt.solving.batch.sums import Path, SumRoom, close_sum, new_path, sum_room
 from megdt_opt.solving.compiled.jit import inner, threaded
 
 EMPTY = 2
@@ -19,8 +19,6 @@ EMPTY = 2
 class Batch(NamedTuple):
     """Scenarios as arrays: tables (S, K, O), `scale` (S, K, 3) times at the whole budget per unit of uplink, edge and
     downlink demand (infinite where it is not there), `weight` and `cap` (S, K), the cap as a part of the capacity.
-
-    `allowed` is (1, 1, 1) where all options are.
     """
 
     fixed: F
@@ -46,29 +44,41 @@ class Found(NamedTuple):
 
 
 @inner
-def load_sum(m: SumRoom, batch: Batch, s: int, limited: bool) -> bool:
-    """Copy the open options of a scenario; False where a user has none."""
-    users, options = batch.fixed.shape[1], batch.fixed.shape[2]
-    for k in range(users):
-        w = batch.weight[s, k]
-        f0, f1, f2 = w * batch.scale[s, k, 0], w * batch.scale[s, k, 1], w * batch.scale[s, k, 2]
+def load(batch: Batch, s: int, weighted: bool, limited: bool, t: F, ids: Int, count: I) -> bool:
+    """Copy the open options of a scenario into rows 0 to 3 of `t`: fixed latency and roots of the demands.
+
+    `weighted` multiplies latency and demands by the weights. False where a user has no option.
+    """
+    for k in range(batch.fixed.shape[1]):
+        w = batch.weight[s, k] if weighted else 1.0
         n = 0
-        for o in range(options):
+        for o in range(batch.fixed.shape[2]):
             if limited and not batch.allowed[s, k, o]:
                 continue
             a0, a1, a2 = batch.up[s, k, o], batch.edge[s, k, o], batch.down[s, k, o]
-            m.t[C, k, n] = w * batch.fixed[s, k, o]
-            m.t[P0, k, n] = np.sqrt(a0 * f0) if a0 > 0.0 else 0.0
-            m.t[P1, k, n] = np.sqrt(a1 * f1) if a1 > 0.0 else 0.0
-            m.t[P2, k, n] = np.sqrt(a2 * f2) if a2 > 0.0 else 0.0
-            m.ids[k, n] = o
-            if m.t[P0, k, n] + m.t[P1, k, n] + m.t[P2, k, n] < 1e150:
+            a0 = np.sqrt(w * a0 * batch.scale[s, k, 0]) if a0 > 0.0 else 0.0
+            a1 = np.sqrt(w * a1 * batch.scale[s, k, 1]) if a1 > 0.0 else 0.0
+            a2 = np.sqrt(w * a2 * batch.scale[s, k, 2]) if a2 > 0.0 else 0.0
+            t[0, k, n] = w * batch.fixed[s, k, o]
+            t[1, k, n], t[2, k, n], t[3, k, n] = a0, a1, a2
+            ids[k, n] = o
+            # a resource that is not there makes it infinite
+            if a0 + a1 + a2 < 1e150:
                 n += 1
-        m.count[k] = n
-        m.cap[k] = batch.cap[s, k]
+        count[k] = n
         if n == 0:
             return False
     return True
+
+
+@inner
+def load_caps(batch: Batch, s: int, cap: F) -> bool:
+    """Copy the share caps of a scenario; whether any is below the capacity."""
+    capped = False
+    for k in range(cap.shape[0]):
+        cap[k] = batch.cap[s, k]
+        capped = capped or cap[k] < 1.0
+    return capped
 
 
 @inner
@@ -102,67 +112,47 @@ def sum_shares(m: SumRoom, capped: bool, shares: F) -> None:
 
 
 @threaded
-def run_sums(batch: Batch, found: Found, first: int, last: int, gap: float) -> None:
-    """Close the scenarios first to last - 1."""
-    users, options = batch.fixed.shape[1], batch.fixed.shape[2]
-    m, corral, path = sum_room(users, options), new_corral(users), new_path(users)
-    limited = batch.allowed.shape[0] > 1 or batch.allowed.shape[2] > 1 or not batch.allowed[0, 0, 0]
+def run_sums(
+    batch: Batch, found: Found, m: SumRoom, corral: Corral, path: Path, limited: bool, first: int, last: int, gap: float
+) -> None:
+    """Close the scenarios first to last - 1; `limited` says whether `allowed` counts."""
     for s in range(first, last):
-        if not load_sum(m, batch, s, limited):
+        if not load(batch, s, True, limited, m.t, m.ids, m.count):
             found.how[s] = EMPTY
             continue
-        capped = False
-        for k in range(users):
-            capped = capped or m.cap[k] < 1.0
+        capped = load_caps(batch, s, m.cap)
         best, how, passes, nodes = close_sum(m, corral, path, capped, gap)
         found.objective[s], found.how[s], found.passes[s], found.nodes[s] = best, how, passes, nodes
-        for k in range(users):
+        for k in range(m.cap.shape[0]):
             found.option[s, k] = m.best_ids[k]
         sum_shares(m, capped, found.shares[s])
 
 
-@inner
-def load_max(m: MaxRoom, batch: Batch, s: int, limited: bool) -> bool:
-    """Copy the open options of a scenario; False where a user has none."""
-    users, options = batch.fixed.shape[1], batch.fixed.shape[2]
-    for k in range(users):
-        f0, f1, f2 = batch.scale[s, k, 0], batch.scale[s, k, 1], batch.scale[s, k, 2]
-        n = 0
-        for o in range(options):
-            if limited and not batch.allowed[s, k, o]:
-                continue
-            a0, a1, a2 = batch.up[s, k, o], batch.edge[s, k, o], batch.down[s, k, o]
-            m.t[S0, k, n] = np.sqrt(a0 * f0) if a0 > 0.0 else 0.0
-            m.t[S1, k, n] = np.sqrt(a1 * f1) if a1 > 0.0 else 0.0
-            m.t[S2, k, n] = np.sqrt(a2 * f2) if a2 > 0.0 else 0.0
-            m.t[FIXED, k, n] = batch.fixed[s, k, o]
-            m.ids[k, n] = o
-            if m.t[S0, k, n] + m.t[S1, k, n] + m.t[S2, k, n] < 1e150:
-                n += 1
-        m.count[k] = n
-        m.cap[k] = batch.cap[s, k]
-        m.weight[k] = batch.weight[s, k]
-        if n == 0:
-            return False
-    return True
-
-
 @threaded
-def run_maxima(batch: Batch, found: Found, first: int, last: int, gap: float) -> None:
-    """Close the scenarios first to last - 1."""
-    users, options = batch.fixed.shape[1], batch.fixed.shape[2]
-    m, corral, path = max_room(users, options), new_corral(users), new_path(users)
-    limited = batch.allowed.shape[0] > 1 or batch.allowed.shape[2] > 1 or not batch.allowed[0, 0, 0]
+def run_maxima(
+    batch: Batch, found: Found, m: MaxRoom, corral: Corral, path: Path, limited: bool, first: int, last: int, gap: float
+) -> None:
+    """Close the scenarios first to last - 1; `limited` says whether `allowed` counts."""
     for s in range(first, last):
-        if not load_max(m, batch, s, limited):
+        if not load(batch, s, False, limited, m.t, m.ids, m.count):
             found.how[s] = EMPTY
             continue
-        capped = False
-        for k in range(users):
-            capped = capped or m.cap[k] < 1.0
+        capped = load_caps(batch, s, m.cap)
+        for k in range(m.cap.shape[0]):
+            m.weight[k] = batch.weight[s, k]
         best, how, passes, nodes = close_max(m, corral, path, capped, gap)
         found.objective[s], found.how[s], found.passes[s], found.nodes[s] = best, how, passes, nodes
-        for k in range(users):
+        for k in range(m.cap.shape[0]):
             found.option[s, k] = m.best_ids[k]
             for i in range(3):
                 found.shares[s, i, k] = m.best_shares[i, k]
+
+
+def run(batch: Batch, found: Found, summed: bool, limited: bool, first: int, last: int, gap: float) -> None:
+    """Close the scenarios first to last - 1 in the calling thread, without Python between them."""
+    users, options = batch.fixed.shape[1:]
+    corral, path = new_corral(users), new_path(users)
+    if summed:
+        run_sums(batch, found, sum_room(users, options), corral, path, limited, first, last, gap)
+    else:
+        run_maxima(batch, found, max_room(users, options), corral, path, limited, first, last, gap)

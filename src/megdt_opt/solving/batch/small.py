@@ -38,7 +38,6 @@ class Corral(NamedTuple):
     right: F
 
 
-@inner
 def new_corral(users: int) -> Corral:
     """Room for the atoms of one scenario."""
     return Corral(
@@ -124,50 +123,50 @@ def enter(q: Corral, atoms: int, place: Int) -> int:
 
 
 @inner
-def rotate(m: F, v: F, p: int, q: int) -> None:
-    """One rotation of Jacobi's method: makes m[p, q] zero; `v` collects the rotations in its columns."""
-    if m[p, q] == 0.0:
-        return
-    theta = (m[q, q] - m[p, p]) / (2.0 * m[p, q])
-    t = 1.0 / (abs(theta) + np.sqrt(theta * theta + 1.0))
-    if theta < 0.0:
-        t = -t
-    c = 1.0 / np.sqrt(t * t + 1.0)
-    s = t * c
-    r = 3 - p - q
-    mpq, mpr, mqr = m[p, q], m[p, r], m[q, r]
-    m[p, p] -= t * mpq
-    m[q, q] += t * mpq
-    m[p, q] = m[q, p] = 0.0
-    m[p, r] = m[r, p] = c * mpr - s * mqr
-    m[q, r] = m[r, q] = s * mpr + c * mqr
-    for i in range(3):
-        a, b = v[i, p], v[i, q]
-        v[i, p] = c * a - s * b
-        v[i, q] = s * a + c * b
+def largest_eigenvalue(form: F, m: F, v: F, vector: F) -> float:
+    """Largest eigenvalue of a symmetric matrix, given as 00, 11, 22, 01, 02, 12, by Jacobi's rotations.
 
-
-@inner
-def eigen(m: F, v: F) -> int:
-    """Jacobi's method on a symmetric matrix (3, 3), in place: values on its diagonal, vectors in the columns of `v`.
-
-    Returns the place of the largest value. Its vector is given at least 0, as a largest one of a matrix without
-    negative entries can be (Perron and Frobenius).
+    `m` (3, 3) keeps all values on its diagonal, `v` (3, 3) the vectors in its columns. `vector` (3,) gets the largest
+    one's, at least 0, as that of a matrix without negative entries can be (Perron and Frobenius).
     """
+    m[0, 0], m[1, 1], m[2, 2] = form[0], form[1], form[2]
+    m[0, 1] = m[1, 0] = form[3]
+    m[0, 2] = m[2, 0] = form[4]
+    m[1, 2] = m[2, 1] = form[5]
     for i in range(3):
         for j in range(3):
             v[i, j] = 1.0 if i == j else 0.0
-    for _ in range(12):
-        off = abs(m[0, 1]) + abs(m[0, 2]) + abs(m[1, 2])
-        if off <= 1e-18 * (abs(m[0, 0]) + abs(m[1, 1]) + abs(m[2, 2])):
-            break
-        rotate(m, v, 0, 1)
-        rotate(m, v, 0, 2)
-        rotate(m, v, 1, 2)
+    for turn in range(36):
+        if turn % 3 == 0:
+            off = abs(m[0, 1]) + abs(m[0, 2]) + abs(m[1, 2])
+            if off <= 1e-18 * (abs(m[0, 0]) + abs(m[1, 1]) + abs(m[2, 2])):
+                break
+        # makes m[p, q] zero
+        r = 2 - turn % 3
+        p, q = (1 if r == 0 else 0), (1 if r == 2 else 2)
+        if m[p, q] == 0.0:
+            continue
+        theta = (m[q, q] - m[p, p]) / (2.0 * m[p, q])
+        tangent = 1.0 / (abs(theta) + np.sqrt(theta * theta + 1.0))
+        if theta < 0.0:
+            tangent = -tangent
+        c = 1.0 / np.sqrt(tangent * tangent + 1.0)
+        s = tangent * c
+        mpr, mqr = m[p, r], m[q, r]
+        m[p, p] -= tangent * m[p, q]
+        m[q, q] += tangent * m[p, q]
+        m[p, q] = m[q, p] = 0.0
+        m[p, r] = m[r, p] = c * mpr - s * mqr
+        m[q, r] = m[r, q] = s * mpr + c * mqr
+        for i in range(3):
+            one, two = v[i, p], v[i, q]
+            v[i, p] = c * one - s * two
+            v[i, q] = s * one + c * two
     top = 0
     for i in range(1, 3):
         if m[i, i] > m[top, top]:
             top = i
     for i in range(3):
         v[i, top] = abs(v[i, top])
-    return top
+        vector[i] = v[i, top]
+    return m[top, top]

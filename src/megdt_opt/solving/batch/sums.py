@@ -43,7 +43,7 @@ class SumRoom(NamedTuple):
 
     `t` (6, K, O): weighted fixed latency, roots of the weighted demands, reduced costs with and without caps; `ids`
     (K, O) the options' numbers; `cap` (K,) the largest edge share; `best` and `trial` (4, K) c and p of sets,
-    `best_ids` the best set's options; `place` (K,) those of a pass.
+    `best_ids` the best set's options; `place` (K,) those of a pass; `work` (3, 5) for vectors.
     """
 
     t: F
@@ -54,14 +54,15 @@ class SumRoom(NamedTuple):
     best_ids: Int
     trial: F
     place: Int
+    work: F
 
 
-@inner
 def sum_room(users: int, options: int) -> SumRoom:
     """Empty room for scenarios of one shape."""
     return SumRoom(
         np.empty((6, users, options)), np.empty((users, options), np.int32), np.zeros(users, np.int64), np.ones(users),
         np.zeros((4, users)), np.zeros(users, np.int32), np.zeros((4, users)), np.zeros(users, np.int32),
+        np.zeros((3, 5)),
     )  # fmt: skip
 
 
@@ -75,7 +76,6 @@ class Path(NamedTuple):
     sums: F
 
 
-@inner
 def new_path(users: int) -> Path:
     """Room for a search."""
     return Path(
@@ -385,7 +385,7 @@ def sum_depth_first(m: SumRoom, path: Path, x: F, capped: bool, best: float, gap
 def close_sum(m: SumRoom, corral: Corral, path: Path, capped: bool, gap: float) -> tuple[float, int, int, int]:
     """Close the scenario in the room: best objective, how it ended, passes and nodes."""
     users = m.count.shape[0]
-    x, best_x, one = np.zeros(3), np.zeros(3), np.zeros(5)
+    x, best_x, one = m.work[0], m.work[1], m.work[2]
     # an equal split is a fair start
     for k in range(users):
         least, place = np.inf, 0
