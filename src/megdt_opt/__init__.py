@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from megdt_opt.problem import AllocationProblem, Evaluation, evaluate
     from megdt_opt.scenario import Scenario
     from megdt_opt.solving import solve
-    from megdt_opt.solving.batch.driver import solve_batch
+    from megdt_opt.solving.batching import solve_batch
     from megdt_opt.sweeping import sweep, sweep_users
     from megdt_opt.timing import TimingProfile
     from megdt_opt.whatif.regret import Regret, regret
@@ -70,7 +70,7 @@ _HOME = {
     "replan": "whatif.replan",
     "shadow_prices": "whatif.shadow",
     "solve": "solving",
-    "solve_batch": "solving.batch.driver",
+    "solve_batch": "solving.batching",
     "sweep": "sweeping",
     "sweep_users": "sweeping",
 }

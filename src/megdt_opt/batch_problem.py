@@ -209,11 +209,12 @@ class BatchProblem:
         downlink_hz, uplink_hz, edge_share : array_like, (S, K)
             Shares [Hz, Hz, 1].
         """
-        picked = np.asarray(option)[:, :, None]
+        # places in the flat tables
+        picked = np.asarray(option) + np.arange(self.scenarios * self.users).reshape(-1, self.users) * self.options
         down, up, edge = (np.asarray(v, dtype=np.float64) for v in (downlink_hz, uplink_hz, edge_share))
 
         def at(table: NDArray[Any]) -> NDArray[Any]:
-            return np.take_along_axis(table, picked, axis=2)[:, :, 0]
+            return table.reshape(-1)[picked]
 
         up_s = _time(at(self.uplink_bit), self._rate("uplink", np.maximum(up, 0.0)))
         edge_s = _time(at(self.edge_work_s), np.maximum(edge, 0.0))

@@ -12,7 +12,7 @@ from benchmarks.families import draw as draw_family
 from random_problems import draw
 
 from megdt_opt import AllocationProblem, BatchAllocation, BatchProblem, Infeasible, InvalidInput, evaluate, solve_batch
-from megdt_opt.solving.batch import driver
+from megdt_opt.solving import batching
 from megdt_opt.solving.enumeration import enumerate_options
 from megdt_opt.solving.resources import Resources
 from megdt_opt.tolerances import BOUND, EXACT, SOLVER
@@ -23,7 +23,7 @@ GAP = 1e-6
 @pytest.fixture(autouse=True)
 def _kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """The compiled kernels, however small the batch is."""
-    monkeypatch.setattr(driver, "WAITS", 0)
+    monkeypatch.setattr(batching, "WAITS", 0)
 
 
 def _linear(count: int, users: int, options: int, objective: str, seed: int) -> list[AllocationProblem]:
@@ -217,10 +217,10 @@ def test_a_gap_of_zero_claims_no_more_than_it_proved() -> None:
 
 
 def test_a_small_first_call_does_not_wait_for_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "WAITS", 100_000)
-    monkeypatch.setattr(driver, "_loaded", set())
-    monkeypatch.setattr(driver, "compiled_before", lambda *_: False)
-    monkeypatch.setattr(driver, "_run", lambda *_: pytest.fail("kernels were used"))
+    monkeypatch.setattr(batching, "WAITS", 100_000)
+    monkeypatch.setattr(batching, "_loaded", set())
+    monkeypatch.setattr(batching, "compiled_before", lambda *_: False)
+    monkeypatch.setattr(batching, "_run", lambda *_: pytest.fail("kernels were used"))
     problems = _linear(2, 2, 3, "sum", seed=6)
     found = solve_batch(problems)
     assert found.handed_on.all()
