@@ -43,7 +43,7 @@ FIXED, S0, S1, S2, T0, T1, T2, COST = range(8)
 
 
 class MaxRoom(NamedTuple):
-    """Room for one scenario. Options are at places 0 to count[k] - 1 of row k.
+    """Room for one scenario. Options are at places 0 to left[k] - 1 of row k.
 
     `t` (8, K, O): fixed latency, roots of the demands, roots of demand over time left, cost; `ids` (K, O) the options'
     numbers; `cap` and `weight` (K,); `best` and `trial` (4, K) fixed and s of sets, `best_ids` and `trial_ids` their
@@ -54,7 +54,7 @@ class MaxRoom(NamedTuple):
 
     t: F
     ids: Int
-    count: I
+    left: I
     cap: F
     weight: F
     best: F
@@ -92,10 +92,10 @@ def set_terms(m: MaxRoom, level: float, capped: bool) -> bool:
 
     False where a user has none left: the level is out of reach.
     """
-    for k in range(m.count.shape[0]):
+    for k in range(m.left.shape[0]):
         n = 0
         least = level / m.weight[k]
-        for j in range(m.count[k]):
+        for j in range(m.left[k]):
             tau = least - m.t[FIXED, k, j]
             s0, s1, s2 = m.t[S0, k, j], m.t[S1, k, j], m.t[S2, k, j]
             if tau <= 0.0 and (tau < 0.0 or s0 + s1 + s2 > 0.0):
@@ -107,7 +107,7 @@ def set_terms(m: MaxRoom, level: float, capped: bool) -> bool:
             m.t[T0, k, n], m.t[T1, k, n], m.t[T2, k, n] = s0 * pace, s1 * pace, s2 * pace
             m.ids[k, n] = m.ids[k, j]
             n += 1
-        m.count[k] = n
+        m.left[k] = n
         if n == 0:
             return False
     return True
@@ -128,9 +128,9 @@ def max_pass(m: MaxRoom, r: F, capped: bool) -> float:
     """V(r); `place` gets the options, and the table of costs is filled."""
     r0, r1, r2 = r[0], r[1], r[2]
     total = 0.0
-    for k in range(m.count.shape[0]):
+    for k in range(m.left.shape[0]):
         least, place = HUGE, 0
-        for j in range(m.count[k]):
+        for j in range(m.left[k]):
             y = r0 * m.t[T0, k, j] + r1 * m.t[T1, k, j] + r2 * m.t[T2, k, j]
             cost = y * y
             if capped:
@@ -166,7 +166,7 @@ def atom(m: MaxRoom, places: Int, r: F, capped: bool, out: F) -> None:
     """Quadratic form of an option set near r."""
     for i in range(6):
         out[i] = 0.0
-    for k in range(m.count.shape[0]):
+    for k in range(m.left.shape[0]):
         j = places[k]
         add_form(m.t[T0, k, j], m.t[T1, k, j], m.t[T2, k, j], m.cap[k], r, capped, out)
 
@@ -260,7 +260,7 @@ def set_level(m: MaxRoom, s: F, r: F, capped: bool) -> float:
     more than their caps are held there, those that would take less are let go, and so on. What is returned is the
     objective on the shares found, so it is reached even where this does not settle.
     """
-    users = m.count.shape[0]
+    users = m.left.shape[0]
     low = 0.0
     for k in range(users):
         edge = s[2, k] * s[2, k] / (m.cap[k] if capped else 1.0)
@@ -298,7 +298,7 @@ def set_level(m: MaxRoom, s: F, r: F, capped: bool) -> float:
 @inner
 def shares_at(m: MaxRoom, s: F, r: F, level: float) -> float:
     """Shares (3, K) of a set at prices and a level, brought within the budgets and filling them; their objective."""
-    users, x = m.count.shape[0], m.shares
+    users, x = m.left.shape[0], m.shares
     for k in range(users):
         tau = level / m.weight[k] - s[0, k]
         y = r[0] * s[1, k] + r[1] * s[2, k] + r[2] * s[3, k]
@@ -337,7 +337,7 @@ def try_set(m: MaxRoom, r: F, capped: bool, best: float) -> float:
     found = set_level(m, m.trial, r, capped)
     if not found < best * (1.0 - 1e-12):
         return best
-    for k in range(m.count.shape[0]):
+    for k in range(m.left.shape[0]):
         m.best_ids[k] = m.trial_ids[k]
         for i in range(4):
             m.best[i, k] = m.trial[i, k]
@@ -349,7 +349,7 @@ def try_set(m: MaxRoom, r: F, capped: bool, best: float) -> float:
 @inner
 def pick(m: MaxRoom, places: Int) -> None:
     """Copy the options at given places into `trial`."""
-    for k in range(m.count.shape[0]):
+    for k in range(m.left.shape[0]):
         m.trial_ids[k] = m.ids[k, places[k]]
         for i in range(4):
             m.trial[i, k] = m.t[i, k, places[k]]
@@ -359,22 +359,22 @@ def pick(m: MaxRoom, places: Int) -> None:
 def max_prune(m: MaxRoom, r: F, capped: bool) -> None:
     """Take out options that r proves to be part of nothing that meets the level."""
     total = max_pass(m, r, capped)
-    for k in range(m.count.shape[0]):
+    for k in range(m.left.shape[0]):
         least, n = m.t[COST, k, m.place[k]], 0
-        for j in range(m.count[k]):
+        for j in range(m.left[k]):
             if total + m.t[COST, k, j] - least < _GOAL:
                 if n != j:
                     for i in range(8):
                         m.t[i, k, n] = m.t[i, k, j]
                     m.ids[k, n] = m.ids[k, j]
                 n += 1
-        m.count[k] = n
+        m.left[k] = n
 
 
 @inner
 def max_switch(m: MaxRoom, level: float, r: F, form: F, found: F, free: F, capped: bool, best: float) -> float:
     """Change one user's option of the best set where that helps; the best objective. `r` are the best set's prices."""
-    users = m.count.shape[0]
+    users = m.left.shape[0]
     for k in range(users):
         # the others at the level, without caps: a lower bound
         for i in range(6):
@@ -391,7 +391,7 @@ def max_switch(m: MaxRoom, level: float, r: F, form: F, found: F, free: F, cappe
         if late:
             continue
         rest = form_at(form, r[0], r[1], r[2], r)
-        for j in range(m.count[k]):
+        for j in range(m.left[k]):
             t0, t1, t2 = m.t[T0, k, j], m.t[T1, k, j], m.t[T2, k, j]
             y = r[0] * t0 + r[1] * t1 + r[2] * t2
             if rest + y * y >= 1.0 or m.ids[k, j] == m.best_ids[k]:
@@ -414,13 +414,13 @@ def max_switch(m: MaxRoom, level: float, r: F, form: F, found: F, free: F, cappe
 @inner
 def pooled(m: MaxRoom, path: Path, n: int, depth: int, capped: bool) -> None:
     """Costs of all options at the n-th prices of the pool; sums of the users to come, and of those chosen so far."""
-    users = m.count.shape[0]
+    users = m.left.shape[0]
     r = m.pool[n]
     path.suffix[users, n] = 0.0
     for d in range(users - 1, -1, -1):
         k = path.order[d]
         least = HUGE
-        for j in range(m.count[k]):
+        for j in range(m.left[k]):
             m.costs[n, k, j] = cost_of(m.t[T0, k, j], m.t[T1, k, j], m.t[T2, k, j], m.cap[k] if capped else HUGE, r)
             least = min(least, m.costs[n, k, j])
         path.suffix[d, n] = path.suffix[d + 1, n] + least
@@ -434,7 +434,7 @@ def pooled(m: MaxRoom, path: Path, n: int, depth: int, capped: bool) -> None:
 def set_cost(m: MaxRoom, r: F, capped: bool) -> float:
     """Cost of the set at `place`."""
     value = 0.0
-    for k in range(m.count.shape[0]):
+    for k in range(m.left.shape[0]):
         j = m.place[k]
         value += cost_of(m.t[T0, k, j], m.t[T1, k, j], m.t[T2, k, j], m.cap[k] if capped else HUGE, r)
     return value
@@ -448,12 +448,12 @@ def max_depth_first(
 
     `suffix` and `sums` (K + 1, POOL): least costs of the users from a depth on, and costs so far, at the pool's prices.
     """
-    users = m.count.shape[0]
+    users = m.left.shape[0]
     for k in range(users):
         path.order[k] = k
     for a in range(1, users):
         i = a
-        while i > 0 and m.count[path.order[i - 1]] < m.count[path.order[i]]:
+        while i > 0 and m.left[path.order[i - 1]] < m.left[path.order[i]]:
             path.order[i - 1], path.order[i] = path.order[i], path.order[i - 1]
             i -= 1
     for n in range(pool):
@@ -463,7 +463,7 @@ def max_depth_first(
     while depth >= 0:
         k = path.order[depth]
         j = path.at[depth]
-        if j == m.count[k]:
+        if j == m.left[k]:
             depth -= 1
             continue
         path.at[depth] = j + 1
@@ -512,14 +512,14 @@ def max_depth_first(
 @inner
 def close_max(m: MaxRoom, corral: Corral, path: Path, capped: bool, gap: float) -> tuple[float, int, int, int]:
     """Close the scenario in the room: best objective, how it ended, passes and nodes."""
-    users = m.count.shape[0]
+    users = m.left.shape[0]
     r, best_r, own, free, form, found = m.work[0], m.work[1], m.work[2], m.work[3], m.work[4], m.work[5]
     for i in range(3):
         own[i] = free[i] = 1.0
     # an equal split is a fair start
     for k in range(users):
         least, place = np.inf, 0
-        for j in range(m.count[k]):
+        for j in range(m.left[k]):
             s0, s1, s2 = m.t[S0, k, j], m.t[S1, k, j], m.t[S2, k, j]
             split = m.t[FIXED, k, j] + users * (s0 * s0 + s1 * s1 + s2 * s2)
             if split < least:

@@ -84,7 +84,7 @@ def load_caps(batch: Batch, s: int, cap: F) -> bool:
 @inner
 def sum_shares(m: SumRoom, capped: bool, shares: F) -> None:
     """Shares (3, K) of the best set: the square-root rule, with caps filled."""
-    users = m.count.shape[0]
+    users = m.left.shape[0]
     for i in range(3):
         total = 0.0
         for k in range(users):
@@ -117,7 +117,7 @@ def run_sums(
 ) -> None:
     """Close the scenarios first to last - 1; `limited` says whether `allowed` counts."""
     for s in range(first, last):
-        if not load(batch, s, True, limited, m.t, m.ids, m.count):
+        if not load(batch, s, True, limited, m.t, m.ids, m.left):
             found.how[s] = EMPTY
             continue
         capped = load_caps(batch, s, m.cap)
@@ -134,7 +134,7 @@ def run_maxima(
 ) -> None:
     """Close the scenarios first to last - 1; `limited` says whether `allowed` counts."""
     for s in range(first, last):
-        if not load(batch, s, False, limited, m.t, m.ids, m.count):
+        if not load(batch, s, False, limited, m.t, m.ids, m.left):
             found.how[s] = EMPTY
             continue
         capped = load_caps(batch, s, m.cap)

@@ -39,7 +39,7 @@ C, P0, P1, P2, RC, COST = range(6)
 
 
 class SumRoom(NamedTuple):
-    """Room for one scenario. Options are at places 0 to count[k] - 1 of row k.
+    """Room for one scenario. Options are at places 0 to left[k] - 1 of row k.
 
     `t` (6, K, O): weighted fixed latency, roots of the weighted demands, reduced costs with and without caps; `ids`
     (K, O) the options' numbers; `cap` (K,) the largest edge share; `best` and `trial` (4, K) c and p of sets,
@@ -48,7 +48,7 @@ class SumRoom(NamedTuple):
 
     t: F
     ids: Int
-    count: I
+    left: I
     cap: F
     best: F
     best_ids: Int
@@ -96,18 +96,18 @@ def sum_pass(m: SumRoom, x: F, capped: bool) -> float:
     """Sum of the users' least costs at x, less |x|^2; `place` gets the options."""
     x0, x1, x2 = 2.0 * x[0], 2.0 * x[1], 2.0 * x[2]
     total = 0.0
-    for k in range(m.count.shape[0]):
+    for k in range(m.left.shape[0]):
         least, place = HUGE, 0
         if capped:
             q = np.sqrt(m.cap[k])
             r, edge = 1.0 / q, x[1] * q
-            for j in range(m.count[k]):
+            for j in range(m.left[k]):
                 over = max(m.t[P1, k, j] * r - edge, 0.0)
                 cost = m.t[C, k, j] + x0 * m.t[P0, k, j] + x1 * m.t[P1, k, j] + x2 * m.t[P2, k, j] + over * over
                 if cost < least:
                     least, place = cost, j
         else:
-            for j in range(m.count[k]):
+            for j in range(m.left[k]):
                 cost = m.t[C, k, j] + x0 * m.t[P0, k, j] + x1 * m.t[P1, k, j] + x2 * m.t[P2, k, j]
                 if cost < least:
                     least, place = cost, j
@@ -122,7 +122,7 @@ def set_value(m: SumRoom, s: F, capped: bool) -> float:
 
     HUGE where the filling of the caps does not settle.
     """
-    users = m.count.shape[0]
+    users = m.left.shape[0]
     c, e0, e1, e2 = 0.0, 0.0, 0.0, 0.0
     for k in range(users):
         c += s[0, k]
@@ -156,7 +156,7 @@ def set_value(m: SumRoom, s: F, capped: bool) -> float:
 @inner
 def pick(m: SumRoom, places: Int, s: F) -> None:
     """Copy c and p of the options at given places into `s` (4, K)."""
-    for k in range(m.count.shape[0]):
+    for k in range(m.left.shape[0]):
         j = places[k]
         s[0, k], s[1, k], s[2, k], s[3, k] = m.t[C, k, j], m.t[P0, k, j], m.t[P1, k, j], m.t[P2, k, j]
 
@@ -165,7 +165,7 @@ def pick(m: SumRoom, places: Int, s: F) -> None:
 def keep_best(m: SumRoom, places: Int) -> None:
     """Make the set at given places, already in `trial`, the best."""
     copy_set(m.trial, m.best)
-    for k in range(m.count.shape[0]):
+    for k in range(m.left.shape[0]):
         m.best_ids[k] = m.ids[k, places[k]]
 
 
@@ -173,7 +173,7 @@ def keep_best(m: SumRoom, places: Int) -> None:
 def atom(m: SumRoom, places: Int, x1: float, capped: bool, out: F) -> None:
     """C, P0, P1, P2 and A of an option set at an edge price x1^2: it costs C + 2 x.P + A x1^2 nearby."""
     c, e0, e1, e2, held = 0.0, 0.0, 0.0, 0.0, 0.0
-    for k in range(m.count.shape[0]):
+    for k in range(m.left.shape[0]):
         j = places[k]
         c += m.t[C, k, j]
         e0 += m.t[P0, k, j]
@@ -235,31 +235,31 @@ def sum_prune(m: SumRoom, x: F, capped: bool, goal: float) -> float:
     total = sum_pass(m, x, capped)
     x0, x1, x2 = 2.0 * x[0], 2.0 * x[1], 2.0 * x[2]
     slack = goal - total
-    for k in range(m.count.shape[0]):
+    for k in range(m.left.shape[0]):
         q = np.sqrt(m.cap[k])
         r, edge = 1.0 / q, x[1] * q
         least, n = HUGE, 0
-        for j in range(m.count[k]):
+        for j in range(m.left[k]):
             plain = m.t[C, k, j] + x0 * m.t[P0, k, j] + x1 * m.t[P1, k, j] + x2 * m.t[P2, k, j]
             over = max(m.t[P1, k, j] * r - edge, 0.0) if capped else 0.0
             m.t[COST, k, j] = plain
             m.t[RC, k, j] = plain + over * over
             least = min(least, m.t[RC, k, j])
-        for j in range(m.count[k]):
+        for j in range(m.left[k]):
             if m.t[RC, k, j] - least < slack:
                 if n != j:
                     for r in range(6):
                         m.t[r, k, n] = m.t[r, k, j]
                     m.ids[k, n] = m.ids[k, j]
                 n += 1
-        m.count[k] = n
+        m.left[k] = n
     return total
 
 
 @inner
 def sum_switch(m: SumRoom, best: float, capped: bool) -> float:
     """Change one user's option of the best set as long as it helps; the best objective."""
-    users = m.count.shape[0]
+    users = m.left.shape[0]
     copy_set(m.best, m.trial)
     for _ in range(4):
         better = False
@@ -271,7 +271,7 @@ def sum_switch(m: SumRoom, best: float, capped: bool) -> float:
                     e0 += m.trial[1, i]
                     e1 += m.trial[2, i]
                     e2 += m.trial[3, i]
-            for j in range(m.count[k]):
+            for j in range(m.left[k]):
                 f0, f1, f2 = e0 + m.t[P0, k, j], e1 + m.t[P1, k, j], e2 + m.t[P2, k, j]
                 # with caps this is a lower bound
                 value = c + m.t[C, k, j] + f0 * f0 + f1 * f1 + f2 * f2
@@ -304,12 +304,12 @@ def sum_depth_first(m: SumRoom, path: Path, x: F, capped: bool, best: float, gap
     `suffix` (K + 1, 8): least rc and cost, and least and largest p, of the users from a depth on; `path` (K + 1, 6):
     rc, cost, p and c so far.
     """
-    users = m.count.shape[0]
+    users = m.left.shape[0]
     square = x[0] * x[0] + x[1] * x[1] + x[2] * x[2]
     for k in range(users):
         path.order[k] = k
         # the cheapest first
-        for j in range(1, m.count[k]):
+        for j in range(1, m.left[k]):
             i = j
             while i > 0 and m.t[RC, k, i - 1] > m.t[RC, k, i]:
                 for r in range(6):
@@ -318,7 +318,7 @@ def sum_depth_first(m: SumRoom, path: Path, x: F, capped: bool, best: float, gap
                 i -= 1
     for a in range(1, users):
         i = a
-        while i > 0 and m.count[path.order[i - 1]] < m.count[path.order[i]]:
+        while i > 0 and m.left[path.order[i - 1]] < m.left[path.order[i]]:
             path.order[i - 1], path.order[i] = path.order[i], path.order[i - 1]
             i -= 1
     s = path.suffix
@@ -326,7 +326,7 @@ def sum_depth_first(m: SumRoom, path: Path, x: F, capped: bool, best: float, gap
         s[users, i] = 0.0
     for depth in range(users - 1, -1, -1):
         k = path.order[depth]
-        n = m.count[k]
+        n = m.left[k]
         low, high = np.inf, np.inf
         a0, a1, a2, b0, b1, b2 = np.inf, np.inf, np.inf, 0.0, 0.0, 0.0
         for j in range(n):
@@ -345,7 +345,7 @@ def sum_depth_first(m: SumRoom, path: Path, x: F, capped: bool, best: float, gap
     while depth >= 0:
         k = path.order[depth]
         j = path.at[depth]
-        if j == m.count[k]:
+        if j == m.left[k]:
             depth -= 1
             continue
         path.at[depth] = j + 1
@@ -355,7 +355,7 @@ def sum_depth_first(m: SumRoom, path: Path, x: F, capped: bool, best: float, gap
         old, new, rest = path.sums[depth], path.sums[depth + 1], s[depth + 1]
         rc = old[0] + m.t[RC, k, j]
         if rc + rest[0] - square >= goal:
-            path.at[depth] = m.count[k]  # the others cost more
+            path.at[depth] = m.left[k]  # the others cost more
             continue
         e0, e1, e2 = old[2] + m.t[P0, k, j], old[3] + m.t[P1, k, j], old[4] + m.t[P2, k, j]
         side = beyond(x[0], e0 + rest[2], e0 + rest[5]) + beyond(x[2], e2 + rest[4], e2 + rest[7])
@@ -384,12 +384,12 @@ def sum_depth_first(m: SumRoom, path: Path, x: F, capped: bool, best: float, gap
 @inner
 def close_sum(m: SumRoom, corral: Corral, path: Path, capped: bool, gap: float) -> tuple[float, int, int, int]:
     """Close the scenario in the room: best objective, how it ended, passes and nodes."""
-    users = m.count.shape[0]
+    users = m.left.shape[0]
     x, best_x, one = m.work[0], m.work[1], m.work[2]
     # an equal split is a fair start
     for k in range(users):
         least, place = np.inf, 0
-        for j in range(m.count[k]):
+        for j in range(m.left[k]):
             p0, p1, p2 = m.t[P0, k, j], m.t[P1, k, j], m.t[P2, k, j]
             split = m.t[C, k, j] + users * (p0 * p0 + p1 * p1 + p2 * p2)
             if split < least:
