@@ -34,7 +34,6 @@ with constants. The bound is the value of Clarabel's dual point less its toleran
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -43,6 +42,7 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 from megdt_opt.formulations._checks import RESOURCES, budgets, conflict, only_options, require, workable_options
+from megdt_opt.formulations._resolve import Compiled
 from megdt_opt.formulations._scaling import Reference, reference, usable_shares
 
 from megdt_opt.allocation import RawSolution
@@ -167,9 +167,9 @@ def _program(q: Model) -> Any:
 
 
 @lru_cache(maxsize=16)
-def _compiled(users: int, goal: str, shannon: tuple[bool, bool, bool]) -> tuple[Model, Any, threading.Lock]:
+def _compiled(users: int, goal: str, shannon: tuple[bool, bool, bool]) -> tuple[Model, Compiled]:
     q = make_model(users, goal, shannon)
-    return q, _program(q), threading.Lock()
+    return q, Compiled(_program(q))
 
 
 def scaled_numbers(problem: AllocationProblem, scale: Reference) -> dict[str, Any]:
@@ -195,12 +195,14 @@ def scaled_numbers(problem: AllocationProblem, scale: Reference) -> dict[str, An
     }  # fmt: skip
 
 
-def set_parameters(q: Model, numbers: dict[str, Any]) -> None:
-    """Give the parameters of a compiled model their values."""
+def parameter_values(q: Model, numbers: dict[str, Any]) -> dict[int, Any]:
+    """Values of a compiled model's parameters by their ids."""
+    values = {}
     for name, value in numbers.items():
         held = getattr(q, name)
         for parameter, row in zip(held, value, strict=True) if isinstance(held, list) else ((held, value),):
-            parameter.value = row
+            values[parameter.id] = np.asarray(row, dtype=np.float64)
+    return values
 
 
 def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None) -> RawSolution:
@@ -234,34 +236,44 @@ def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None)
         problem.objective,
         (problem.downlink_snr_hz is not None, problem.uplink_snr_hz is not None, False),
     )
-    if problem.users <= _COMPILED_USERS:
-        q, program, lock = _compiled(*shape)
-    else:
-        q, lock = make_model(*shape, numbers), threading.Lock()
-        program = _program(q)
     tolerance = float(np.clip(gap / 20, _TIGHTEST, _LOOSEST))
     settings = {"tol_gap_rel": tolerance, "tol_gap_abs": tolerance, "tol_feas": tolerance, "max_iter": 200}
     if time_limit_s is not None:
         settings["time_limit"] = float(time_limit_s)
-    with lock:
-        if problem.users <= _COMPILED_USERS:
-            set_parameters(q, numbers)
+    if problem.users <= _COMPILED_USERS:
+        q, compiled = _compiled(*shape)
+        with compiled.lock:
+            data = compiled.data(parameter_values(q, numbers))
+            built_s = time.perf_counter()
+            raw = compiled.solve(data, settings)
+            solved_s = time.perf_counter()
+            _check(raw, problem)
+            found = compiled.values(raw, q.y)
+    else:
+        q = make_model(*shape, numbers)
+        program = _program(q)
         data, chain, inverse = program.get_problem_data(cp.CLARABEL, solver_opts={})
         built_s = time.perf_counter()
         raw = chain.solve_via_data(program, data, warm_start=False, verbose=False, solver_opts=settings)
         solved_s = time.perf_counter()
-        status = str(raw.status)
-        if status == "PrimalInfeasible":
-            raise conflict(problem)
-        if status != "Solved":
-            raise SolverFailure(f"Clarabel ended with {status} after {raw.iterations} steps ({problem.users} users)")
-        program.unpack_results(raw, chain, inverse)
-        share = np.stack([y.value for y in q.y]) * scale.share
+        _check(raw, problem)
+        solution = chain.invert(raw, inverse)
+        found = [solution.primal_vars[y.id] for y in q.y]
+    share = np.stack(found) * scale.share
     down, up, edge = usable_shares(problem, option, share)
     to_seconds = scale.latency_unit_s * scale.weight_unit * (1 if problem.objective == "max" else problem.users)
     dual = min(float(raw.obj_val), float(raw.obj_val_dual))
     return RawSolution(
         option=option, downlink_hz=down, uplink_hz=up, edge_share=edge,
         bound=(dual - tolerance * (1 + abs(dual))) * to_seconds,
-        build_s=built_s - started_s, solve_s=solved_s - built_s, message=f"Clarabel: {status}",
+        build_s=built_s - started_s, solve_s=solved_s - built_s, message=f"Clarabel: {raw.status}",
     )  # fmt: skip
+
+
+def _check(raw: Any, problem: AllocationProblem) -> None:
+    """Raise unless Clarabel reached an accurate answer."""
+    status = str(raw.status)
+    if status == "PrimalInfeasible":
+        raise conflict(problem)
+    if status != "Solved":
+        raise SolverFailure(f"Clarabel ended with {status} after {raw.iterations} steps ({problem.users} users)")

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from megdt_opt import bounds
     from megdt_opt.allocation import Allocation
+    from megdt_opt.batch_allocation import BatchAllocation
+    from megdt_opt.batch_problem import BatchProblem
     from megdt_opt.calibration import calibrate
     from megdt_opt.errors import (
         ExecutionError,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from megdt_opt.problem import AllocationProblem, Evaluation, evaluate
     from megdt_opt.scenario import Scenario
     from megdt_opt.solving import solve
+    from megdt_opt.solving.batching import solve_batch
     from megdt_opt.sweeping import sweep, sweep_users
     from megdt_opt.timing import TimingProfile
     from megdt_opt.whatif.regret import Regret, regret
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 _HOME = {
     "Allocation": "allocation",
     "AllocationProblem": "problem",
+    "BatchAllocation": "batch_allocation",
+    "BatchProblem": "batch_problem",
     "Change": "whatif.why",
     "Evaluation": "problem",
     "Execution": "execution",
@@ -69,6 +74,7 @@ _HOME = {
     "replan": "whatif.replan",
     "shadow_prices": "whatif.shadow",
     "solve": "solving",
+    "solve_batch": "solving.batching",
     "sweep": "sweeping",
     "sweep_users": "sweeping",
 }
@@ -76,6 +82,8 @@ _HOME = {
 __all__ = [
     "Allocation",
     "AllocationProblem",
+    "BatchAllocation",
+    "BatchProblem",
     "Change",
     "Evaluation",
     "Execution",
@@ -107,6 +115,7 @@ __all__ = [
     "replan",
     "shadow_prices",
     "solve",
+    "solve_batch",
     "sweep",
     "sweep_users",
 ]

@@ -65,7 +65,8 @@ class Allocation:
     method : str
         The route.
     bound_source : str
-        "certificate", or "solver" for a bound that only the solver vouches for, or "none".
+        "certificate"; "leaves" for a batch's bound, whose leaves were proven but not written down; "solver" for a bound
+        that only the solver vouches for; or "none".
     build_s, solve_s : float
         Seconds [s].
     certificate : Certificate or None

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import cvxpy as cp
 import numpy as np
 import pytest
 from megdt_opt.formulations import convex_allocation
 from megdt_opt.formulations._checks import whole_budget_s
+from megdt_opt.formulations._resolve import Compiled
 from numpy.typing import NDArray
 
 from megdt_opt.errors import Infeasible, InvalidInput, SolverFailure
@@ -215,3 +217,30 @@ def test_a_deadline_that_is_hopeless_alone(make_problem: Any) -> None:
 def test_time_limit_is_a_failure(make_problem: Any) -> None:
     with pytest.raises(SolverFailure, match="MaxTime"):
         convex_allocation.solve(make_problem(50, 1, 0, "max"), gap=GAP, time_limit_s=1e-7)
+
+
+@pytest.mark.parametrize("goal", ["sum", "max", "mixed"])
+@pytest.mark.parametrize("shannon", [(False, False, False), (True, True, False)])
+def test_a_compiled_program_is_the_program(make_problem: Any, goal: str, shannon: tuple[bool, bool, bool]) -> None:
+    """DPP holds, and what is compiled gives CVXPY's own data for new parameters."""
+    more = {"max_weight": 2.0} if goal == "mixed" else {}
+    problem = make_problem(5, 1, 3, goal, shannon=shannon[0], **more)
+    q, compiled = convex_allocation._compiled(5, goal, shannon)
+    assert compiled.program.is_dcp(dpp=True)
+    numbers = convex_allocation.scaled_numbers(
+        problem, convex_allocation.reference(problem, convex_allocation.only_options(problem))
+    )
+    values = convex_allocation.parameter_values(q, numbers)
+    data = compiled.data(values)
+    for parameter in compiled.program.parameters():
+        parameter.value = values[parameter.id]
+    own, _, _ = compiled.program.get_problem_data(cp.CLARABEL, solver_opts={})
+    for name in ("c", "b"):
+        assert np.array_equal(data[name], own[name])
+    assert (data["A"] != own["A"]).nnz == 0
+
+
+def test_a_program_that_cannot_be_compiled_is_refused() -> None:
+    one, two, variable = cp.Parameter(nonneg=True), cp.Parameter(nonneg=True), cp.Variable()
+    with pytest.raises(SolverFailure, match="DPP"):
+        Compiled(cp.Problem(cp.Minimize(variable), [variable >= one * two]))

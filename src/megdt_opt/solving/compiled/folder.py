@@ -16,32 +16,34 @@ _KERNELS = re.compile(rb"compiled\.jit import|^import numba", re.MULTILINE)
 
 
 @cache
-def folder() -> Path:
-    """Folder of the compiled code; numba itself would notice edits only in a function's own file.
+def folder(sources: Path = Path(__file__).parent) -> Path:
+    """Folder of the compiled code of one folder of sources; numba itself would notice edits only in a function's file.
 
-    Files without kernels do not count: an edit of them needs no compiling.
+    Code outside this package may call the kernels here, so that its folder changes with them too. Files without kernels
+    do not count: an edit of them needs no compiling.
     """
     digest = hashlib.sha256(f"{version('numba')} {sys.version}".encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        text = path.read_bytes()
-        if _KERNELS.search(text):
-            digest.update(text)
-    home = os.environ.get("NUMBA_CACHE_DIR")
-    if not home:
-        home = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "megdt_opt")
-    return Path(home) / f"kernels-{digest.hexdigest()[:16]}"
+    for home in dict.fromkeys((Path(__file__).parent, sources)):
+        for path in sorted(home.glob("*.py")):
+            text = path.read_bytes()
+            if _KERNELS.search(text):
+                digest.update(text)
+    home_folder = os.environ.get("NUMBA_CACHE_DIR")
+    if not home_folder:
+        home_folder = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "megdt_opt")
+    return Path(home_folder) / f"kernels-{digest.hexdigest()[:16]}"
 
 
-def compiled_before() -> bool:
-    """Whether all kernels were compiled and kept."""
-    return (folder() / _MARK).exists()
+def compiled_before(sources: Path = Path(__file__).parent, mark: str = _MARK) -> bool:
+    """Whether all kernels under a mark were compiled and kept."""
+    return (folder(sources) / mark).exists()
 
 
-def mark_compiled() -> None:
+def mark_compiled(sources: Path = Path(__file__).parent, mark: str = _MARK) -> None:
     """Note that all kernels are kept; where the folder cannot be written, they are compiled in every process."""
-    if not compiled_before():
+    if not compiled_before(sources, mark):
         try:
-            folder().mkdir(parents=True, exist_ok=True)
-            (folder() / _MARK).touch()
+            folder(sources).mkdir(parents=True, exist_ok=True)
+            (folder(sources) / mark).touch()
         except OSError:
             pass

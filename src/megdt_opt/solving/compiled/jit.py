@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
@@ -19,7 +20,7 @@ def _kept(**options: bool) -> Callable[[Function], Function]:
         compile_with: Any = numba.njit
         config: Any = numba.config
         before = config.CACHE_DIR
-        config.CACHE_DIR = str(folder())
+        config.CACHE_DIR = str(folder(Path(function.__code__.co_filename).parent))
         try:
             return cast(Function, compile_with(cache=True, error_model="numpy", **options)(function))
         finally:
@@ -42,6 +43,11 @@ def stay_whole(typing_context: Any) -> Any:
 def kernel(function: Function) -> Function:
     """Compile a function at its first call, or take it from the cache."""
     return _kept()(function)
+
+
+def threaded(function: Function) -> Function:
+    """A kernel that lets other threads of Python run meanwhile."""
+    return _kept(nogil=True)(function)
 
 
 def inner(function: Function) -> Function:

@@ -1,0 +1,591 @@
+"""Compiled: closes the largest weighted latency for one small scenario, linear rates and sequential options.
+
+At a level D an option has tau = D / w - fixed seconds left; it is open where tau > 0 (tau >= 0 without demand). With
+s = sqrt(a) of its demands, t = s / sqrt(tau), and r the square roots of prices on the simplex, |r| = 1, it costs
+(r.t)^2 (deadline test). So an option set costs r'M r with M = sum_k t t', and
+
+    the set meets D  <=>  max over r >= 0 of r'M r <= 1  <=>  the largest eigenvalue of M is at most 1,
+
+as a largest eigenvector of a matrix without negative entries has none either (Perron and Frobenius). That vector is
+the set's prices. With options free, V(r) = sum_k min_o (r.t)^2 > 1 for some r proves that the optimum is above D.
+
+A cap f on the edge share (scaled) closes options with t1^2 >= f, and changes the cost of one that would take more,
+t1 (r.t) > f r1, to f r1^2 + (r0 t0 + r2 t2)^2 / (1 - t1^2 / f): larger, and a quadratic form in r too.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from megdt_opt.solving.batch.small import ATOMS, Corral, F, I, Int, drop, enter, holds, largest_eigenvalue, longest_step
+from megdt_opt.solving.batch.small import newton_direction as newton
+from megdt_opt.solving.batch.sums import CLOSED, HARD, Path
+from megdt_opt.solving.compiled.jit import inner
+from megdt_opt.solving.compiled.kernels import HUGE
+from megdt_opt.solving.compiled.tree import MAX_EXCESS
+
+IMPROVED = -1
+
+POOL = 8
+"""Price vectors that the depth-first search tries on each node."""
+
+_GOAL = 1.0 + MAX_EXCESS
+_ROUNDS = 100
+_PASSES = 40
+_NODES = 50_000
+_NEWTON = 60
+_FILLINGS = 40
+
+FIXED, S0, S1, S2, T0, T1, T2, COST = range(8)
+"""Rows of the room's tables."""
+
+
+class MaxRoom(NamedTuple):
+    """Room for one scenario. Options are at places 0 to left[k] - 1 of row k.
+
+    `t` (8, K, O): fixed latency, roots of the demands, roots of demand over time left, cost; `ids` (K, O) the options'
+    numbers; `cap` and `weight` (K,); `best` and `trial` (4, K) fixed and s of sets, `best_ids` and `trial_ids` their
+    options; `place` (K,) those of a pass; `shares` and `best_shares` (3, K); `held` (K,) 1 for users at their caps;
+    `form` and `slope` (6,) a quadratic form and its slope in the level; `m` and `v` (3, 3) a form's values and vectors;
+    `pool` (POOL, 3) root prices with `costs` (POOL, K, O); `work` (6, 6) and `change` (5, 6) for vectors and forms.
+    """
+
+    t: F
+    ids: Int
+    left: I
+    cap: F
+    weight: F
+    best: F
+    best_ids: Int
+    trial: F
+    trial_ids: Int
+    place: Int
+    shares: F
+    best_shares: F
+    held: Int
+    form: F
+    slope: F
+    m: F
+    v: F
+    pool: F
+    costs: F
+    work: F
+    change: F
+
+
+def max_room(users: int, options: int) -> MaxRoom:
+    """Empty room for scenarios of one shape."""
+    return MaxRoom(
+        np.empty((8, users, options)), np.empty((users, options), np.int32), np.zeros(users, np.int64), np.ones(users),
+        np.ones(users), np.zeros((4, users)), np.zeros(users, np.int32), np.zeros((4, users)),
+        np.zeros(users, np.int32), np.zeros(users, np.int32), np.zeros((3, users)), np.zeros((3, users)),
+        np.zeros(users, np.int32), np.zeros(6), np.zeros(6), np.zeros((3, 3)), np.zeros((3, 3)), np.zeros((POOL, 3)),
+        np.empty((POOL, users, options)), np.zeros((6, 6)), np.zeros((ATOMS, 6)),
+    )  # fmt: skip
+
+
+@inner
+def set_terms(m: MaxRoom, level: float, capped: bool) -> bool:
+    """Terms of the options at a level; those that it closes are taken out, for good, as the level only falls.
+
+    False where a user has none left: the level is out of reach.
+    """
+    for k in range(m.left.shape[0]):
+        n = 0
+        least = level / m.weight[k]
+        for j in range(m.left[k]):
+            tau = least - m.t[FIXED, k, j]
+            s0, s1, s2 = m.t[S0, k, j], m.t[S1, k, j], m.t[S2, k, j]
+            if tau <= 0.0 and (tau < 0.0 or s0 + s1 + s2 > 0.0):
+                continue
+            pace = 1.0 / np.sqrt(tau) if tau > 0.0 else 0.0
+            if s1 * pace * s1 * pace >= m.cap[k] and s1 > 0.0 and capped:
+                continue
+            m.t[S0, k, n], m.t[S1, k, n], m.t[S2, k, n], m.t[FIXED, k, n] = s0, s1, s2, m.t[FIXED, k, j]
+            m.t[T0, k, n], m.t[T1, k, n], m.t[T2, k, n] = s0 * pace, s1 * pace, s2 * pace
+            m.ids[k, n] = m.ids[k, j]
+            n += 1
+        m.left[k] = n
+        if n == 0:
+            return False
+    return True
+
+
+@inner
+def cost_of(t0: float, t1: float, t2: float, cap: float, r: F) -> float:
+    """Cost of an option with a cap."""
+    y = r[0] * t0 + r[1] * t1 + r[2] * t2
+    if t1 * y <= cap * r[1]:
+        return y * y
+    z = r[0] * t0 + r[2] * t2
+    return cap * r[1] * r[1] + z * z / (1.0 - t1 * t1 / cap)
+
+
+@inner
+def max_pass(m: MaxRoom, r: F, capped: bool) -> float:
+    """V(r); `place` gets the options, and the table of costs is filled."""
+    r0, r1, r2 = r[0], r[1], r[2]
+    total = 0.0
+    for k in range(m.left.shape[0]):
+        least, place = HUGE, 0
+        for j in range(m.left[k]):
+            y = r0 * m.t[T0, k, j] + r1 * m.t[T1, k, j] + r2 * m.t[T2, k, j]
+            cost = y * y
+            if capped:
+                cost = cost_of(m.t[T0, k, j], m.t[T1, k, j], m.t[T2, k, j], m.cap[k], r)
+            m.t[COST, k, j] = cost
+            if cost < least:
+                least, place = cost, j
+        total += least
+        m.place[k] = place
+    return total
+
+
+@inner
+def add_form(t0: float, t1: float, t2: float, cap: float, r: F, capped: bool, out: F) -> None:
+    """Add an option's quadratic form, as it is near r, to `out`: entries 00, 11, 22, 01, 02, 12."""
+    if capped and t1 * (r[0] * t0 + r[1] * t1 + r[2] * t2) > cap * r[1]:
+        rest = 1.0 / (1.0 - t1 * t1 / cap)
+        out[0] += t0 * t0 * rest
+        out[1] += cap
+        out[2] += t2 * t2 * rest
+        out[4] += t0 * t2 * rest
+    else:
+        out[0] += t0 * t0
+        out[1] += t1 * t1
+        out[2] += t2 * t2
+        out[3] += t0 * t1
+        out[4] += t0 * t2
+        out[5] += t1 * t2
+
+
+@inner
+def atom(m: MaxRoom, places: Int, r: F, capped: bool, out: F) -> None:
+    """Quadratic form of an option set near r."""
+    for i in range(6):
+        out[i] = 0.0
+    for k in range(m.left.shape[0]):
+        j = places[k]
+        add_form(m.t[T0, k, j], m.t[T1, k, j], m.t[T2, k, j], m.cap[k], r, capped, out)
+
+
+@inner
+def form_at(form: F, u0: float, u1: float, u2: float, r: F) -> float:
+    """u'M r."""
+    return (
+        u0 * (form[0] * r[0] + form[3] * r[1] + form[4] * r[2])
+        + u1 * (form[3] * r[0] + form[1] * r[1] + form[5] * r[2])
+        + u2 * (form[4] * r[0] + form[5] * r[1] + form[2] * r[2])
+    )
+
+
+@inner
+def corral_move(m: MaxRoom, q: Corral, atoms: int, r: F, mean: F) -> tuple[int, float]:
+    """Newton steps on the largest eigenvalue of the weighted mean; the atoms left and the value, `r` its vector."""
+    value, change = HUGE, m.change
+    for _ in range(12):
+        for i in range(6):
+            mean[i] = 0.0
+            for n in range(atoms):
+                mean[i] += q.weight[n] * q.atoms[n, i]
+        before, value = value, largest_eigenvalue(mean, m.m, m.v, r)
+        if atoms == 1 or abs(before - value) <= 1e-6 * abs(1.0 - value):
+            break
+        for i in range(4):
+            for j in range(4):
+                q.hessian[i, j] = 0.0
+        top = 0
+        for p in range(3):
+            if m.m[p, p] == value:
+                top = p
+        for i in range(1, atoms):
+            for e in range(6):
+                change[i, e] = q.atoms[i, e] - q.atoms[0, e]
+            q.slope[i - 1] = form_at(change[i], r[0], r[1], r[2], r)
+        for p in range(3):
+            if p == top:
+                continue
+            step = 2.0 / max(value - m.m[p, p], 1e-12 * value)
+            for i in range(1, atoms):
+                change[0, i] = form_at(change[i], m.v[0, p], m.v[1, p], m.v[2, p], r)
+                for j in range(1, i + 1):
+                    q.hessian[i - 1, j - 1] += step * change[0, i] * change[0, j]
+                    q.hessian[j - 1, i - 1] = q.hessian[i - 1, j - 1]
+        if not newton(q, atoms):
+            break
+        length, leaves = longest_step(q, atoms)
+        for n in range(atoms):
+            q.weight[n] = max(q.weight[n] + length * q.move[n], 0.0)
+        if leaves >= 0:
+            atoms = drop(q, atoms, leaves)
+    return atoms, value
+
+
+@inner
+def form_of_set(m: MaxRoom, s: F, level: float, form: F, slope: F) -> None:
+    """Quadratic form of a set at a level, users in `held` at their caps, and its slope in the level."""
+    for i in range(6):
+        form[i] = slope[i] = 0.0
+    for k in range(s.shape[1]):
+        tau = level / m.weight[k] - s[0, k]
+        s0, s1, s2 = s[1, k], s[2, k], s[3, k]
+        if m.held[k] > 0:
+            form[1] += m.cap[k]
+            tau -= s1 * s1 / m.cap[k]
+            s1 = 0.0
+        if s0 + s1 + s2 > 0.0:
+            one = 1.0 / tau
+            two = -one * one / m.weight[k]
+            form[0] += s0 * s0 * one
+            form[1] += s1 * s1 * one
+            form[2] += s2 * s2 * one
+            form[3] += s0 * s1 * one
+            form[4] += s0 * s2 * one
+            form[5] += s1 * s2 * one
+            slope[0] += s0 * s0 * two
+            slope[1] += s1 * s1 * two
+            slope[2] += s2 * s2 * two
+            slope[3] += s0 * s1 * two
+            slope[4] += s0 * s2 * two
+            slope[5] += s1 * s2 * two
+
+
+@inner
+def set_level(m: MaxRoom, s: F, r: F, capped: bool) -> float:
+    """Objective of an option set, `s` (4, K) its fixed and s, on the best shares, into `shares`; `r` gets its prices.
+
+    Newton's method on 1 / (largest eigenvalue), which is concave in the level, from below; then users that would take
+    more than their caps are held there, those that would take less are let go, and so on. What is returned is the
+    objective on the shares found, so it is reached even where this does not settle.
+    """
+    users = m.left.shape[0]
+    low = 0.0
+    for k in range(users):
+        edge = s[2, k] * s[2, k] / (m.cap[k] if capped else 1.0)
+        low = max(low, m.weight[k] * (s[0, k] + s[1, k] * s[1, k] + edge + s[3, k] * s[3, k]))
+        m.held[k] = 0
+    level = low
+    for _ in range(_FILLINGS if capped else 1):
+        for _step in range(_NEWTON):
+            form_of_set(m, s, level, m.form, m.slope)
+            value = largest_eigenvalue(m.form, m.m, m.v, r)
+            slope = form_at(m.slope, r[0], r[1], r[2], r)
+            if not slope < 0.0 or not np.isfinite(value):
+                break
+            new = max(level + (value - value * value) / slope, low)
+            done = abs(new - level) <= 1e-14 * level
+            level = new
+            if done:
+                break
+        settled = True
+        for k in range(users if capped else 0):
+            tau = level / m.weight[k] - s[0, k]
+            y = r[0] * s[1, k] + r[1] * s[2, k] + r[2] * s[3, k]
+            wanted, most = s[2, k] * y, m.cap[k] * r[1] * tau
+            if m.held[k] == 0 and wanted > most * (1.0 + 1e-12):
+                m.held[k] = 1
+                settled = False
+            elif m.held[k] > 0 and wanted < most * (1.0 - 1e-12):
+                m.held[k] = 0
+                settled = False
+        if settled:
+            break
+    return shares_at(m, s, r, level)
+
+
+@inner
+def shares_at(m: MaxRoom, s: F, r: F, level: float) -> float:
+    """Shares (3, K) of a set at prices and a level, brought within the budgets and filling them; their objective."""
+    users, x = m.left.shape[0], m.shares
+    for k in range(users):
+        tau = level / m.weight[k] - s[0, k]
+        y = r[0] * s[1, k] + r[1] * s[2, k] + r[2] * s[3, k]
+        if m.held[k] > 0:
+            tau -= s[2, k] * s[2, k] / m.cap[k]
+            y -= r[1] * s[2, k]
+        for i in range(3):
+            x[i, k] = 0.0
+            if s[i + 1, k] > 0.0:
+                if m.held[k] > 0 and i == 1:
+                    x[i, k] = m.cap[k]
+                else:
+                    x[i, k] = s[i + 1, k] * (y / (r[i] * tau) if r[i] > 0.0 else s[i + 1, k] / tau)
+    for i in range(3):
+        total = 0.0
+        for k in range(users):
+            total += x[i, k]
+        if total > 0.0:
+            for k in range(users):
+                x[i, k] /= total
+                if i == 1:
+                    x[i, k] = min(x[i, k], m.cap[k])
+    result = 0.0
+    for k in range(users):
+        latency = s[0, k]
+        for i in range(3):
+            if s[i + 1, k] > 0.0:
+                latency += s[i + 1, k] * s[i + 1, k] / x[i, k]
+        result = max(result, m.weight[k] * latency)
+    return result if np.isfinite(result) else HUGE
+
+
+@inner
+def try_set(m: MaxRoom, r: F, capped: bool, best: float) -> float:
+    """Best objective after trying the set in `trial`, which is kept where it is better; `r` gets its prices."""
+    found = set_level(m, m.trial, r, capped)
+    if not found < best * (1.0 - 1e-12):
+        return best
+    for k in range(m.left.shape[0]):
+        m.best_ids[k] = m.trial_ids[k]
+        for i in range(4):
+            m.best[i, k] = m.trial[i, k]
+        for i in range(3):
+            m.best_shares[i, k] = m.shares[i, k]
+    return found
+
+
+@inner
+def pick(m: MaxRoom, places: Int) -> None:
+    """Copy the options at given places into `trial`."""
+    for k in range(m.left.shape[0]):
+        m.trial_ids[k] = m.ids[k, places[k]]
+        for i in range(4):
+            m.trial[i, k] = m.t[i, k, places[k]]
+
+
+@inner
+def max_prune(m: MaxRoom, r: F, capped: bool) -> None:
+    """Take out options that r proves to be part of nothing that meets the level."""
+    total = max_pass(m, r, capped)
+    for k in range(m.left.shape[0]):
+        least, n = m.t[COST, k, m.place[k]], 0
+        for j in range(m.left[k]):
+            if total + m.t[COST, k, j] - least < _GOAL:
+                if n != j:
+                    for i in range(8):
+                        m.t[i, k, n] = m.t[i, k, j]
+                    m.ids[k, n] = m.ids[k, j]
+                n += 1
+        m.left[k] = n
+
+
+@inner
+def max_switch(m: MaxRoom, level: float, r: F, form: F, found: F, free: F, capped: bool, best: float) -> float:
+    """Change one user's option of the best set where that helps; the best objective. `r` are the best set's prices."""
+    users = m.left.shape[0]
+    for k in range(users):
+        # the others at the level, without caps: a lower bound
+        for i in range(6):
+            form[i] = 0.0
+        late = False
+        for i in range(users):
+            if i != k:
+                tau = level / m.weight[i] - m.best[0, i]
+                busy = m.best[1, i] + m.best[2, i] + m.best[3, i] > 0.0
+                late = late or tau < 0.0 or (busy and tau <= 0.0)
+                if busy and tau > 0.0:
+                    pace = 1.0 / np.sqrt(tau)
+                    add_form(m.best[1, i] * pace, m.best[2, i] * pace, m.best[3, i] * pace, 1.0, r, False, form)
+        if late:
+            continue
+        rest = form_at(form, r[0], r[1], r[2], r)
+        for j in range(m.left[k]):
+            t0, t1, t2 = m.t[T0, k, j], m.t[T1, k, j], m.t[T2, k, j]
+            y = r[0] * t0 + r[1] * t1 + r[2] * t2
+            if rest + y * y >= 1.0 or m.ids[k, j] == m.best_ids[k]:
+                continue
+            for i in range(6):
+                found[i] = form[i]
+            add_form(t0, t1, t2, 1.0, r, False, found)
+            if largest_eigenvalue(found, m.m, m.v, free) >= 1.0:
+                continue
+            for i in range(users):
+                m.trial_ids[i] = m.ids[k, j] if i == k else m.best_ids[i]
+                for e in range(4):
+                    m.trial[e, i] = m.t[e, k, j] if i == k else m.best[e, i]
+            better = try_set(m, free, capped, best)
+            if better < best:
+                return better
+    return best
+
+
+@inner
+def pooled(m: MaxRoom, path: Path, n: int, depth: int, capped: bool) -> None:
+    """Costs of all options at the n-th prices of the pool; sums of the users to come, and of those chosen so far."""
+    users = m.left.shape[0]
+    r = m.pool[n]
+    path.suffix[users, n] = 0.0
+    for d in range(users - 1, -1, -1):
+        k = path.order[d]
+        least = HUGE
+        for j in range(m.left[k]):
+            m.costs[n, k, j] = cost_of(m.t[T0, k, j], m.t[T1, k, j], m.t[T2, k, j], m.cap[k] if capped else HUGE, r)
+            least = min(least, m.costs[n, k, j])
+        path.suffix[d, n] = path.suffix[d + 1, n] + least
+    path.sums[0, n] = 0.0
+    for d in range(depth):
+        k = path.order[d]
+        path.sums[d + 1, n] = path.sums[d, n] + m.costs[n, k, m.place[k]]
+
+
+@inner
+def set_cost(m: MaxRoom, r: F, capped: bool) -> float:
+    """Cost of the set at `place`."""
+    value = 0.0
+    for k in range(m.left.shape[0]):
+        j = m.place[k]
+        value += cost_of(m.t[T0, k, j], m.t[T1, k, j], m.t[T2, k, j], m.cap[k] if capped else HUGE, r)
+    return value
+
+
+@inner
+def max_depth_first(
+    m: MaxRoom, path: Path, pool: int, capped: bool, best: float, form: F, r: F
+) -> tuple[float, int, int]:
+    """Every set of the options left: proven to miss the level, or tried. Best objective, nodes, how it ended.
+
+    `suffix` and `sums` (K + 1, POOL): least costs of the users from a depth on, and costs so far, at the pool's prices.
+    """
+    users = m.left.shape[0]
+    for k in range(users):
+        path.order[k] = k
+    for a in range(1, users):
+        i = a
+        while i > 0 and m.left[path.order[i - 1]] < m.left[path.order[i]]:
+            path.order[i - 1], path.order[i] = path.order[i], path.order[i - 1]
+            i -= 1
+    for n in range(pool):
+        pooled(m, path, n, 0, capped)
+    path.at[0] = 0
+    depth, nodes = 0, 0
+    while depth >= 0:
+        k = path.order[depth]
+        j = path.at[depth]
+        if j == m.left[k]:
+            depth -= 1
+            continue
+        path.at[depth] = j + 1
+        nodes += 1
+        if nodes > _NODES:
+            return best, nodes, HARD
+        out = False
+        for n in range(pool):
+            total = path.sums[depth, n] + m.costs[n, k, j]
+            path.sums[depth + 1, n] = total
+            if total + path.suffix[depth + 1, n] >= _GOAL:
+                out = True
+                break
+        if out:
+            continue
+        m.place[k] = j
+        if depth < users - 1:
+            depth += 1
+            path.at[depth] = 0
+            continue
+        # a whole set: its own prices prove it, or it is better
+        for i in range(3):
+            r[i] = m.pool[0, i]
+        proven = False
+        for _ in range(4 if capped else 1):
+            atom(m, m.place, r, capped, form)
+            largest_eigenvalue(form, m.m, m.v, r)
+            if set_cost(m, r, capped) >= _GOAL:
+                proven = True
+                break
+        if not proven:
+            pick(m, m.place)
+            better = try_set(m, r, capped, best)
+            if better < best:
+                return better, nodes, IMPROVED
+            if set_cost(m, r, capped) < _GOAL:
+                return best, nodes, HARD
+        if pool < POOL:
+            for i in range(3):
+                m.pool[pool, i] = r[i]
+            pooled(m, path, pool, users, capped)
+            pool += 1
+    return best, nodes, CLOSED
+
+
+@inner
+def close_max(m: MaxRoom, corral: Corral, path: Path, capped: bool, gap: float) -> tuple[float, int, int, int]:
+    """Close the scenario in the room: best objective, how it ended, passes and nodes."""
+    users = m.left.shape[0]
+    r, best_r, own, free, form, found = m.work[0], m.work[1], m.work[2], m.work[3], m.work[4], m.work[5]
+    for i in range(3):
+        own[i] = free[i] = 1.0
+    # an equal split is a fair start
+    for k in range(users):
+        least, place = np.inf, 0
+        for j in range(m.left[k]):
+            s0, s1, s2 = m.t[S0, k, j], m.t[S1, k, j], m.t[S2, k, j]
+            split = m.t[FIXED, k, j] + users * (s0 * s0 + s1 * s1 + s2 * s2)
+            if split < least:
+                least, place = split, j
+        m.place[k] = place
+    pick(m, m.place)
+    best = try_set(m, own, capped, HUGE)
+    passes, nodes = 0, 0
+    if best >= HUGE:
+        return best, HARD, 0, 0
+    for i in range(3):
+        best_r[i] = own[i]
+    for _ in range(_ROUNDS):
+        level = best * (1.0 - gap)
+        if best <= 0.0 or not set_terms(m, level, capped):
+            return best, CLOSED, passes, nodes
+        atoms, proved, before = 0, -1.0, best
+        for i in range(3):
+            r[i] = best_r[i]
+        for _turn in range(_PASSES):
+            value = max_pass(m, r, capped)
+            passes += 1
+            if value > proved:
+                proved = value
+                for i in range(3):
+                    best_r[i] = r[i]
+            if proved >= _GOAL:
+                return best, CLOSED, passes, nodes
+            known = holds(corral, atoms, m.place)
+            if known and not capped:
+                break
+            if not known:
+                atoms = enter(corral, atoms, m.place)
+            atom(m, m.place, r, capped, form)
+            if largest_eigenvalue(form, m.m, m.v, free) < 1.0:
+                pick(m, m.place)
+                best = try_set(m, free, capped, best)
+                if best < before:
+                    break
+            if capped:
+                for n in range(atoms):
+                    atom(m, corral.chosen[n], r, capped, corral.atoms[n])
+            else:
+                for i in range(6):
+                    corral.atoms[atoms - 1, i] = form[i]
+            atoms, model = corral_move(m, corral, atoms, r, form)
+            # no prices can prove more than the corral's value
+            if model - proved <= 0.1 * abs(1.0 - model) and model < 1.0:
+                break
+        if best < before:
+            for i in range(3):
+                own[i] = free[i]
+            continue
+        max_prune(m, best_r, capped)
+        passes += 1
+        best = max_switch(m, level, own, form, found, free, capped, best)
+        if best < before:
+            for i in range(3):
+                own[i] = free[i]
+            continue
+        for i in range(3):
+            m.pool[0, i], m.pool[1, i] = best_r[i], own[i]
+        best, more, how = max_depth_first(m, path, 2, capped, best, form, r)
+        nodes += more
+        if how != IMPROVED:
+            return best, how, passes, nodes
+        for i in range(3):
+            own[i] = r[i]
+    return best, HARD, passes, nodes

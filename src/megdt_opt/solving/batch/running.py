@@ -1,0 +1,158 @@
+"""Compiled: a chunk of scenarios one after the other, without Python between them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.solving.batch.maxima import MaxRoom, close_max, max_room
+from megdt_opt.solving.batch.small import Corral, F, I, Int, new_corral
+from megdt_opt.solving.batch.sums import Path, SumRoom, close_sum, new_path, sum_room
+from megdt_opt.solving.compiled.jit import inner, threaded
+
+EMPTY = 2
+"""How a scenario ends where a user has no open option."""
+
+
+class Batch(NamedTuple):
+    """Scenarios as arrays: tables (S, K, O), `scale` (S, K, 3) times at the whole budget per unit of uplink, edge and
+    downlink demand (infinite where it is not there), `weight` and `cap` (S, K), the cap as a part of the capacity.
+    """
+
+    fixed: F
+    up: F
+    edge: F
+    down: F
+    allowed: NDArray[np.bool_]
+    scale: F
+    weight: F
+    cap: F
+
+
+class Found(NamedTuple):
+    """What is found: `option` (S, K), `shares` (S, 3, K) of uplink, edge and downlink as parts of the budgets,
+    `objective` (S,), `how` (S,) it ended, `passes` and `nodes` (S,)."""
+
+    option: Int
+    shares: F
+    objective: F
+    how: Int
+    passes: Int
+    nodes: Int
+
+
+@inner
+def load(batch: Batch, s: int, weighted: bool, limited: bool, t: F, ids: Int, count: I) -> bool:
+    """Copy the open options of a scenario into rows 0 to 3 of `t`: fixed latency and roots of the demands.
+
+    `weighted` multiplies latency and demands by the weights. False where a user has no option.
+    """
+    for k in range(batch.fixed.shape[1]):
+        w = batch.weight[s, k] if weighted else 1.0
+        n = 0
+        for o in range(batch.fixed.shape[2]):
+            if limited and not batch.allowed[s, k, o]:
+                continue
+            a0, a1, a2 = batch.up[s, k, o], batch.edge[s, k, o], batch.down[s, k, o]
+            a0 = np.sqrt(w * a0 * batch.scale[s, k, 0]) if a0 > 0.0 else 0.0
+            a1 = np.sqrt(w * a1 * batch.scale[s, k, 1]) if a1 > 0.0 else 0.0
+            a2 = np.sqrt(w * a2 * batch.scale[s, k, 2]) if a2 > 0.0 else 0.0
+            t[0, k, n] = w * batch.fixed[s, k, o]
+            t[1, k, n], t[2, k, n], t[3, k, n] = a0, a1, a2
+            ids[k, n] = o
+            # a resource that is not there makes it infinite
+            if a0 + a1 + a2 < 1e150:
+                n += 1
+        count[k] = n
+        if n == 0:
+            return False
+    return True
+
+
+@inner
+def load_caps(batch: Batch, s: int, cap: F) -> bool:
+    """Copy the share caps of a scenario; whether any is below the capacity."""
+    capped = False
+    for k in range(cap.shape[0]):
+        cap[k] = batch.cap[s, k]
+        capped = capped or cap[k] < 1.0
+    return capped
+
+
+@inner
+def sum_shares(m: SumRoom, capped: bool, shares: F) -> None:
+    """Shares (3, K) of the best set: the square-root rule, with caps filled."""
+    users = m.left.shape[0]
+    for i in range(3):
+        total = 0.0
+        for k in range(users):
+            total += m.best[i + 1, k]
+        for k in range(users):
+            shares[i, k] = m.best[i + 1, k] / total if total > 0.0 else 0.0
+    if not capped:
+        return
+    for _ in range(users + 1):
+        free, held = 0.0, 0.0
+        for k in range(users):
+            if shares[1, k] >= m.cap[k]:
+                held += m.cap[k]
+            else:
+                free += m.best[2, k]
+        more = False
+        for k in range(users):
+            if shares[1, k] >= m.cap[k]:
+                shares[1, k] = m.cap[k]
+            else:
+                shares[1, k] = m.best[2, k] * (1.0 - held) / free if free > 0.0 else 0.0
+                more = more or shares[1, k] > m.cap[k]
+        if not more:
+            break
+
+
+@threaded
+def run_sums(
+    batch: Batch, found: Found, m: SumRoom, corral: Corral, path: Path, limited: bool, first: int, last: int, gap: float
+) -> None:
+    """Close the scenarios first to last - 1; `limited` says whether `allowed` counts."""
+    for s in range(first, last):
+        if not load(batch, s, True, limited, m.t, m.ids, m.left):
+            found.how[s] = EMPTY
+            continue
+        capped = load_caps(batch, s, m.cap)
+        best, how, passes, nodes = close_sum(m, corral, path, capped, gap)
+        found.objective[s], found.how[s], found.passes[s], found.nodes[s] = best, how, passes, nodes
+        for k in range(m.cap.shape[0]):
+            found.option[s, k] = m.best_ids[k]
+        sum_shares(m, capped, found.shares[s])
+
+
+@threaded
+def run_maxima(
+    batch: Batch, found: Found, m: MaxRoom, corral: Corral, path: Path, limited: bool, first: int, last: int, gap: float
+) -> None:
+    """Close the scenarios first to last - 1; `limited` says whether `allowed` counts."""
+    for s in range(first, last):
+        if not load(batch, s, False, limited, m.t, m.ids, m.left):
+            found.how[s] = EMPTY
+            continue
+        capped = load_caps(batch, s, m.cap)
+        for k in range(m.cap.shape[0]):
+            m.weight[k] = batch.weight[s, k]
+        best, how, passes, nodes = close_max(m, corral, path, capped, gap)
+        found.objective[s], found.how[s], found.passes[s], found.nodes[s] = best, how, passes, nodes
+        for k in range(m.cap.shape[0]):
+            found.option[s, k] = m.best_ids[k]
+            for i in range(3):
+                found.shares[s, i, k] = m.best_shares[i, k]
+
+
+def run(batch: Batch, found: Found, summed: bool, limited: bool, first: int, last: int, gap: float) -> None:
+    """Close the scenarios first to last - 1 in the calling thread, without Python between them."""
+    users, options = batch.fixed.shape[1:]
+    corral, path = new_corral(users), new_path(users)
+    if summed:
+        run_sums(batch, found, sum_room(users, options), corral, path, limited, first, last, gap)
+    else:
+        run_maxima(batch, found, max_room(users, options), corral, path, limited, first, last, gap)
