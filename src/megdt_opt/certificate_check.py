@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import cached_property
+from math import ceil
 
 import numpy as np
+from numpy.typing import NDArray
 
 from megdt_opt.certificate import Certificate, Verdict
 from megdt_opt.certificate_tree import Branch, Leaf, masks
 from megdt_opt.exact import LN2, log_bracket, sqrt_below
 from megdt_opt.problem import AllocationProblem
+from megdt_opt.solving.on_time import grain
 from megdt_opt.solving.priced import priced
 from megdt_opt.solving.resources import Array, Resources
 
@@ -23,9 +26,9 @@ def provable_bound_s(problem: AllocationProblem, resources: Resources, tree: Bra
 
     For "max" it is at most `target_s`: the level at which the tree was grown.
     """
-    found = list(masks(tree, resources.open))
-    if problem.objective == "sum":
-        return min(_values(problem, resources, found, None), default=np.inf)
+    found = list(masks(tree, _choices(problem, resources.open)))
+    if problem.objective != "max":
+        return _whole(problem, min(_values(problem, resources, found, None), default=np.inf))
     bound = target_s
     if _proves(problem, resources, found, bound):
         return bound
@@ -37,6 +40,25 @@ def provable_bound_s(problem: AllocationProblem, resources: Resources, tree: Bra
     return low
 
 
+def _choices(problem: AllocationProblem, options: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Options (K, O) that are open; for "missed" with the choice of being late, (K, O + 1)."""
+    if problem.objective != "missed":
+        return options
+    return np.column_stack([options, options.any(axis=1)])
+
+
+def _whole(problem: AllocationProblem, value: Fraction | float) -> float:
+    """The least value of the objective that is at least `value`, rounded down to a float.
+
+    For "missed" it is a multiple of the weights' grain, of which every sum of weights is one.
+    """
+    if problem.objective == "missed" and np.isfinite(float(value)):
+        unit = grain(problem.weights)
+        value = ceil(Fraction(value) / unit) * unit
+    rounded = float(value)
+    return float(np.nextafter(rounded, -np.inf)) if np.isfinite(rounded) and Fraction(rounded) > value else rounded
+
+
 def check(certificate: Certificate, problem: AllocationProblem, *, exact: bool) -> Verdict:
     """Verify a certificate; see `Certificate.verify`."""
     if certificate.objective != problem.objective:
@@ -46,17 +68,17 @@ def check(certificate: Certificate, problem: AllocationProblem, *, exact: bool) 
     resources = Resources.of(problem)
     try:
         # the mask is the problem's own: what limits within `resources` close is proven anew below
-        found = list(masks(certificate.tree, problem.open_options))
+        found = list(masks(certificate.tree, _choices(problem, problem.open_options)))
     except (ValueError, IndexError) as error:
         return Verdict(False, -np.inf, exact, 0, str(error))
     if any(len(leaf.prices) != 3 or min(leaf.prices) < 0 for leaf, _ in found):
         return Verdict(False, -np.inf, exact, len(found), "a leaf's prices are not three numbers of at least 0")
-    summed = problem.objective == "sum"
+    summed = problem.objective != "max"
     level = None if summed else certificate.bound_s
     values = _exact_values if exact else _values
     proven = values(problem, resources, found, level)
     if summed:
-        least = float(min(proven, default=np.inf))
+        least = _whole(problem, min(proven, default=np.inf))
         return Verdict(
             least >= certificate.bound_s - abs(certificate.bound_s) * _MARGIN * (not exact),
             least,
@@ -143,12 +165,17 @@ class _ExactTable:
 
     def _cost(self, k: int, o: int) -> Fraction | float:
         p = self.problem
+        if o == p.options:
+            return self._late(k)
         weight, fixed, branch = (Fraction(float(v)) for v in (p.weights[k], p.fixed_s[k, o], p.branch_s[k, o]))
         hard = float(p.hard_deadline_s[k])
         limit = None if np.isinf(hard) else Fraction(hard) - fixed
         parts = [part for i in range(3) if (part := self._part(i, k, o)) is not None]
         tau = limit
-        if self.level is not None:
+        in_time = self.level is not None or p.objective == "missed"
+        if p.objective == "missed":
+            tau = Fraction(float(p.on_time_s[k])) - fixed
+        elif self.level is not None:
             tau = self.level / weight - fixed
             tau = tau if limit is None else min(tau, limit)
         if tau is not None and (tau < branch or (parts and tau <= 0)):
@@ -159,7 +186,7 @@ class _ExactTable:
             return float("inf")
         mu = Fraction(float(self.hint.mu[k, o])) if parts else Fraction(0)
         total = sum((part.phi(mu) for part in parts), Fraction(0))
-        if self.level is not None:
+        if in_time:
             return total - mu * tau if parts and tau is not None else Fraction(0)
         if not parts:
             return weight * (fixed + branch)
@@ -169,6 +196,15 @@ class _ExactTable:
             mu = weight
             return weight * fixed + sum((part.phi(mu) for part in parts), Fraction(0))
         return weight * fixed + total + (weight - mu) * limit
+
+    def _late(self, k: int) -> Fraction:
+        """The weight, and the price of the least uplink share that the limits on air time leave."""
+        least = []
+        for o in np.flatnonzero(self.problem.open_options[k]):
+            part = self._part(0, k, int(o))
+            if part is None or not part.closed:
+                least.append(Fraction(0) if part is None else part.lo)
+        return Fraction(float(self.problem.weights[k])) + self.prices[0] * min(least, default=Fraction(0))
 
     def _part(self, i: int, k: int, o: int) -> _Part | None:
         p = self.problem
@@ -205,6 +241,7 @@ class _Part:
     """One resource of one option: phi(mu) = min over shares of price * x + mu * time(x), bounded below."""
 
     closed: bool
+    lo: Fraction
     least_time: Fraction
 
     def phi(self, mu: Fraction) -> Fraction:

@@ -17,7 +17,7 @@ class Leaf:
     Parameters
     ----------
     prices : tuple of float
-        Of the scaled uplink, edge and downlink budgets [s for "sum", 1 for "max"].
+        Of the scaled uplink, edge and downlink budgets [s for "sum", 1 for "max" and "missed"].
     """
 
     prices: tuple[float, ...]

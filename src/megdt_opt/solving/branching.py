@@ -22,7 +22,7 @@ from megdt_opt.solving.resources import Array, Resources
 _ROOT_PASSES = 60
 _NODE_PASSES = 8
 _LEAF_PASSES = 200
-_LEAST_GAP = 1e-10
+LEAST_GAP = 1e-10
 _EXCESS = 1e-11
 """What the priced cost of "max" must exceed the budgets by: far above rounding, far below the gap."""
 
@@ -40,7 +40,22 @@ class _Node:
 
 
 @dataclass
-class _Search:
+class Search:
+    """State of a search; another objective overrides what it does in another way.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    resources : Resources
+        The problem, scaled.
+    gap : float
+        Relative gap to prove [1].
+    deadline : float
+        `time.monotonic()` after which the tree is cut short [s].
+    incumbent : Incumbent
+        With a first allocation.
+    """
+
     problem: AllocationProblem
     resources: Resources
     gap: float
@@ -74,7 +89,38 @@ class _Search:
     @property
     def goal(self) -> float:
         """Value of the pool that proves it."""
-        return self.target if self.problem.objective == "sum" else _EXCESS
+        return self.target if self.pool.summed else _EXCESS
+
+    @property
+    def mask(self) -> Mask:
+        """Choices at the root."""
+        return self.resources.open.copy()
+
+    def groups(self) -> NDArray[np.int64]:
+        """Dominating choice of each."""
+        return dominance(self.problem, self.resources)
+
+    def terms(self, k: int) -> Array:
+        """What the options of a user differ in, (5, O)."""
+        p = self.problem
+        return np.concatenate([self.resources.a[:, k], p.fixed_s[None, k], p.branch_s[None, k]])
+
+    def divide(self, k: int, first: int, second: int, mask: Mask, groups: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """One side of a cut between two choices of a user that leaves the user something on both."""
+        demand = self.terms(k)
+        spread = np.ptp(demand[:, mask[k]], axis=1)
+        unit = demand / np.where(spread > 0, spread, 1.0)[:, None]
+        along = (unit[:, second] - unit[:, first]) @ unit
+        middle = 0.5 * (along[first] + along[second])
+        far = mask[k] & (along > middle)
+        # a dominated option goes with the one that dominates it
+        far = mask[k] & far[groups[k]]
+        if not far.any() or (far == mask[k]).all():
+            far = mask[k] & (groups[k] == groups[k, second])
+            if (far == mask[k]).all():
+                far = mask[k] & (groups[k] != groups[k, first])
+        result: NDArray[np.bool_] = far
+        return result
 
     def try_sets(self, sets: NDArray[np.int64]) -> None:
         """Offer option sets to the incumbent; a better one lowers the target."""
@@ -104,7 +150,7 @@ class _Search:
 
 
 def close(problem: AllocationProblem, resources: Resources, *, gap: float, time_limit_s: float | None) -> Closed:
-    """Minimise "max" or "sum" and prove it.
+    """Minimise "max", "sum" or "missed" and prove it.
 
     Parameters
     ----------
@@ -119,32 +165,42 @@ def close(problem: AllocationProblem, resources: Resources, *, gap: float, time_
     Raises
     ------
     InvalidInput
-        For the objectives "mixed" and "missed".
+        For the objective "mixed".
     Infeasible
         Where a user has no open option, or the hard limits cannot be met together.
     """
-    if problem.objective not in ("max", "sum"):
-        raise InvalidInput("objective", problem.objective, "'max' or 'sum' with method 'prices'", "Use 'enumerate'.")
+    if problem.objective == "mixed":
+        raise InvalidInput(
+            "objective",
+            "mixed",
+            "'max', 'sum' or 'missed' with method 'prices'",
+            "Use 'option_misocp' (linear rates) or 'enumerate' (small cases).",
+        )
     if not resources.open.any(axis=1).all():
         raise no_option(problem, resources)
     deadline = np.inf if time_limit_s is None else time.monotonic() + time_limit_s
+    if problem.objective == "missed":
+        from megdt_opt.solving.missed import close_missed
+
+        return close_missed(problem, resources, gap=gap, time_limit_s=time_limit_s)
     if compiled.usable(problem):
-        return compiled.close(problem, resources, gap=max(0.95 * gap, _LEAST_GAP), deadline=deadline)
+        return compiled.close(problem, resources, gap=max(0.95 * gap, LEAST_GAP), deadline=deadline)
     incumbent = Incumbent(problem, resources)
     incumbent.start()
     if not np.isfinite(incumbent.objective):
         raise not_together(problem, resources)
     # a little less than asked, so that rounding cannot push the reported gap over it
-    search = _Search(problem, resources, max(0.95 * gap, _LEAST_GAP), deadline, incumbent)
-    return _run(search)
+    search = Search(problem, resources, max(0.95 * gap, LEAST_GAP), deadline, incumbent)
+    return run(search)
 
 
-def _run(search: _Search) -> Closed:
-    root = _Node(mask=search.resources.open.copy())
+def run(search: Search) -> Closed:
+    """Grow the branch tree until every leaf proves the goal, and seal it."""
+    root = _Node(mask=search.mask)
     for prices in search.incumbent.seed_prices():
         search.pool.add(prices)
     _bound_root(search, root.mask)
-    groups = dominance(search.problem, search.resources)
+    groups = search.groups()
     stack = [root]
     top: list[Branch | Leaf] = []
     while stack:
@@ -190,7 +246,7 @@ def _attach(node: _Node, tree: Branch | Leaf, top: list[Branch | Leaf]) -> None:
         node.parent.children[node.place] = tree
 
 
-def _bound_root(search: _Search, mask: Mask) -> None:
+def _bound_root(search: Search, mask: Mask) -> None:
     """Good prices and a good incumbent before the tree grows."""
     for _ in range(12):
         before = search.incumbent.objective
@@ -205,12 +261,12 @@ def _bound_root(search: _Search, mask: Mask) -> None:
     search.pool.improve(mask, search.goal, search.box, _ROOT_PASSES)
 
 
-def _best_prices(search: _Search, mask: Mask) -> Array:
+def _best_prices(search: Search, mask: Mask) -> Array:
     value, _, _ = search.pool.values(mask)
     return search.pool.prices[int(value.argmax())]
 
 
-def _fathom(search: _Search, mask: Mask, groups: NDArray[np.int64]) -> Array | None:
+def _fathom(search: Search, mask: Mask, groups: NDArray[np.int64]) -> Array | None:
     """Prices that prove a mask out of reach, or None."""
     value, _, options = search.pool.values(mask)
     best = int(value.argmax())
@@ -234,7 +290,7 @@ def _single(mask: Mask, groups: NDArray[np.int64]) -> bool:
     return bool((heads.sum(axis=1) <= 1).all())
 
 
-def _settle(search: _Search, mask: Mask, groups: NDArray[np.int64]) -> Array:
+def _settle(search: Search, mask: Mask, groups: NDArray[np.int64]) -> Array:
     """Evaluate the one option set that is left; its own prices prove its value."""
     heads = mask & (groups == np.arange(mask.shape[1]))
     option = np.where(heads.any(axis=1), heads.argmax(axis=1), mask.argmax(axis=1))
@@ -255,7 +311,7 @@ def _settle(search: _Search, mask: Mask, groups: NDArray[np.int64]) -> Array:
     return search.pool.prices[best]
 
 
-def _split(search: _Search, mask: Mask, groups: NDArray[np.int64]) -> tuple[int, list[NDArray[np.bool_]]]:
+def _split(search: Search, mask: Mask, groups: NDArray[np.int64]) -> tuple[int, list[NDArray[np.bool_]]]:
     """The user most torn between two options, and the two sides of a cut between them."""
     _, best, _, weights = search.pool.improve(mask, search.goal, search.box, 0)
     _, _, options = search.pool.values(mask)
@@ -276,22 +332,8 @@ def _split(search: _Search, mask: Mask, groups: NDArray[np.int64]) -> tuple[int,
         torn = float(max(rest[second], 0.0)) + 1e-9 * float(heads[k].sum())
         if torn > most:
             most, chosen, pair = torn, k, (first, second)
-    k, (first, second) = chosen, pair
-    demand = np.concatenate(
-        [search.resources.a[:, k], search.problem.fixed_s[None, k], search.problem.branch_s[None, k]]
-    )
-    spread = np.ptp(demand[:, mask[k]], axis=1)
-    unit = demand / np.where(spread > 0, spread, 1.0)[:, None]
-    along = (unit[:, second] - unit[:, first]) @ unit
-    middle = 0.5 * (along[first] + along[second])
-    far = mask[k] & (along > middle)
-    # a dominated option goes with the one that dominates it
-    far = mask[k] & far[groups[k]]
-    if not far.any() or (far == mask[k]).all():
-        far = mask[k] & (groups[k] == groups[k, second])
-        if (far == mask[k]).all():
-            far = mask[k] & (groups[k] != groups[k, first])
-    return k, [far, mask[k] & ~far]
+    far = search.divide(chosen, *pair, mask, groups)
+    return chosen, [far, mask[chosen] & ~far]
 
 
 def dominance(problem: AllocationProblem, resources: Resources) -> NDArray[np.int64]:

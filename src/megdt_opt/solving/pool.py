@@ -21,13 +21,14 @@ class Pool:
 
     For "sum" the value of a mask is sum_k min_o c - sum l: a lower bound of its objective. For "max" it is
     sum_k min_o c(l, level) - 1 with sum l = 1: positive proves that no allocation in the mask reaches the level.
+    For "missed" it is as for "sum", and being late is one choice more.
 
     Parameters
     ----------
     problem : AllocationProblem
     resources : Resources
     level_s : float or None
-        The level of "max" [s]; None for "sum".
+        The level of "max" [s]; None for "sum" and "missed".
     """
 
     def __init__(self, problem: AllocationProblem, resources: Resources, level_s: float | None) -> None:
@@ -41,8 +42,13 @@ class Pool:
 
     @property
     def summed(self) -> bool:
-        """Whether the objective is "sum"."""
+        """Whether values are bounds of the objective, as for "sum" and "missed"."""
         return self.level_s is None
+
+    @property
+    def costs(self) -> Array:
+        """Cost of every choice at every price vector, (P, K, choices)."""
+        return np.array(self._cost)
 
     def add(self, prices: Array) -> int:
         """Add prices, (3,), and return their number; for "max" they are scaled to sum 1."""
