@@ -29,6 +29,8 @@ class RawSolution:
         Seconds of building and of solving [s].
     message : str
         The solver's status in its own words.
+    late : array of bool, (K,), optional
+        For "missed": users that are given up; the others shall be on time.
     """
 
     option: NDArray[np.int64]
@@ -39,6 +41,7 @@ class RawSolution:
     build_s: float
     solve_s: float
     message: str = ""
+    late: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -16,6 +16,7 @@ from megdt_opt.errors import InvalidInput, SolverFailure
 from megdt_opt.problem import AllocationProblem, evaluate
 from megdt_opt.solving.branching import close
 from megdt_opt.solving.enumeration import enumerate_options
+from megdt_opt.solving.on_time import OnTime
 from megdt_opt.solving.resources import Array, Resources
 from megdt_opt.solving.shares import best_shares
 from megdt_opt.tolerances import SOLVER
@@ -89,8 +90,18 @@ def _from_raw(problem: AllocationProblem, scaled: Resources, raw: RawSolution, m
     option = np.asarray(raw.option, dtype=np.int64)
     if option.shape != (problem.users,) or not scaled.open[np.arange(problem.users), option].all():
         raise SolverFailure(f"{method} returned options that are not open: {option.tolist()}")
-    if problem.objective == "missed":
-        raise InvalidInput("objective", "missed", "'max', 'sum' or 'mixed'", "It is not offered by formulations yet.")
+    if problem.objective == "missed" and raw.late is not None:
+        on_time = OnTime(problem, scaled)
+        choice = np.where(raw.late, on_time.late, option)
+        fitted = on_time.fit(choice[None])
+        if not on_time.together(fitted.objective)[0]:
+            users = np.flatnonzero(~raw.late).tolist()
+            raise SolverFailure(f"{method} claims that users {users} can be on time together, but they cannot")
+        settled, x = on_time.settle(choice, fitted.x[0])
+        return _allocation(
+            problem, settled, x, -np.inf if raw.bound is None else raw.bound, "none" if raw.bound is None else "solver",
+            gap, method, raw.build_s, raw.solve_s, None, raw.message,
+        )  # fmt: skip
     # the shares for the found options are optimal in closed form or by a convex program: solvers keep cones only
     # within their tolerance, so their shares can violate a limit or waste a little
     found = best_shares(problem, scaled, option[None])

@@ -96,11 +96,11 @@ class OnTime:
         return result
 
     def settle(self, choice: NDArray[np.int64], x: Array) -> tuple[NDArray[np.int64], Array]:
-        """Options of all users and shares (3, K), with what the others leave for the late ones.
+        """Options of all users and shares (3, K), with what the others can spare for the late ones.
 
         Late users take the option with the least uplink share set aside, then with no demand, then the fastest at
-        equal shares; they share what is left so that the sum of weighted latencies is small. Where nothing is left, x
-        stays as it is, and a late user may never be served.
+        equal shares. Every user on time gives back what it does not need to be on time, and the late ones share that
+        by the square-root rule. Where nothing is left of a resource, a late user that needs it is never served.
 
         Parameters
         ----------
@@ -110,21 +110,25 @@ class OnTime:
         """
         p, r = self.problem, self.resources
         late = choice == self.late
-        if not late.any():
-            return choice, x
         total = r.a.sum(axis=0)
         keys = (p.fixed_s + np.maximum(p.branch_s, p.users * total), total > 0, r.lo[0], ~r.open)
         option = np.where(late, np.lexsort(keys, axis=1)[:, 0], choice)
-        a, gamma, lo, hi = r.pick(option[None])
-        fixed, branch = p.fixed_s[self._rows, option][None], p.branch_s[self._rows, option][None]
-        limit = np.where(late, np.inf, p.on_time_s) - fixed
-        goal = Goal(weight=p.weights, sum_weight=1.0, max_weight=0.0)
-        found = interior(goal, a, gamma, lo, hi, fixed, branch, limit, np.ones(1, bool))
-        if not np.isfinite(found.objective[0]):
-            return option, x
-        reached = latencies(a, gamma, found.x, fixed, branch)[0]
-        kept = (late | (reached <= p.on_time_s * _MOST_LATE)).all()
-        return option, found.x[0] if kept else x
+        a, gamma, lo, hi = (table[0] for table in r.pick(option[None]))
+        fixed, branch = p.fixed_s[self._rows, option], p.branch_s[self._rows, option]
+        little, enough = np.zeros(p.users), np.ones(p.users)
+        for _ in range(60):
+            part = 0.5 * (little + enough)
+            tried = np.maximum(part * x, lo)
+            slow = latencies(a[None], gamma[None], tried[None], fixed[None], branch[None])[0] > p.on_time_s * _MOST_LATE
+            little, enough = np.where(slow, part, little), np.where(slow, enough, part)
+        kept = np.where(late, np.where(a > 0, lo, 0.0), np.maximum(enough * x, np.where(a > 0, lo, 0.0)))
+        spare = np.maximum(1.0 - kept.sum(axis=1), 0.0)
+        root = np.where(late, np.sqrt(p.weights * a), 0.0)
+        sums = root.sum(axis=1)
+        given = root * (spare / np.where(sums > 0, sums, 1.0))[:, None]
+        # without late users that could use it, the others keep their shares
+        kept = np.where((sums > 0)[:, None], kept, np.where(late, kept, x))
+        return option, np.minimum(kept + given, np.where(late, hi, np.inf))
 
 
 class BestChoice(Incumbent):
