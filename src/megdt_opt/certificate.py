@@ -5,6 +5,7 @@ leaf has prices l >= 0 of the scaled budgets. By weak duality
 
     "sum": sum_k min_o c_ko(l) - sum_i l_i <= every objective in the leaf,
     "max": sum_k min_o c_ko(l, D) > sum_i l_i  =>  no allocation in the leaf has an objective of D or less,
+    "mixed": as "sum" with the weights (1 + nu_k) w_k, multipliers nu >= 0 with sum nu <= max_weight in each leaf,
     "missed": sum_k min(w_k, min_o c_ko(l)) - sum_i l_i <= every weight of late users in the leaf,
 
 with the priced costs c of `megdt_opt.solving.priced`. The certificate's bound is the least of the leaves'. `verify`
@@ -69,7 +70,7 @@ class Certificate:
     Parameters
     ----------
     objective : str
-        "max", "sum" or "missed".
+        "max", "sum", "mixed" or "missed".
     bound_s : float
         The bound [s] (for "missed" a sum of weights [1]).
     source : Branch or Leaf, or callable

@@ -71,8 +71,12 @@ def check(certificate: Certificate, problem: AllocationProblem, *, exact: bool) 
         found = list(masks(certificate.tree, _choices(problem, problem.open_options)))
     except (ValueError, IndexError) as error:
         return Verdict(False, -np.inf, exact, 0, str(error))
-    if any(len(leaf.prices) != 3 or min(leaf.prices) < 0 for leaf, _ in found):
-        return Verdict(False, -np.inf, exact, len(found), "a leaf's prices are not three numbers of at least 0")
+    tilts = problem.users if problem.objective == "mixed" else 0
+    if any(len(leaf.prices) != 3 + tilts or min(leaf.prices) < 0 for leaf, _ in found):
+        wanted = f"three numbers{f' and {tilts} multipliers' if tilts else ''} of at least 0"
+        return Verdict(False, -np.inf, exact, len(found), f"a leaf's prices are not {wanted}")
+    if any(sum(map(Fraction, leaf.prices[3:])) > Fraction(problem.max_weight or 0.0) for leaf, _ in found):
+        return Verdict(False, -np.inf, exact, len(found), "a leaf's multipliers sum to more than max_weight")
     summed = problem.objective != "max"
     level = None if summed else certificate.bound_s
     values = _exact_values if exact else _values
@@ -112,7 +116,7 @@ def _values(
         if leaf.prices not in tables:
             tables[leaf.prices] = priced(problem, resources, np.array(leaf.prices), level).cost
         least = np.where(mask, tables[leaf.prices], np.inf).min(axis=1)
-        total, prices = float(least.sum()), sum(leaf.prices)
+        total, prices = float(least.sum()), sum(leaf.prices[:3])
         values.append(total - prices - _MARGIN * (abs(total) + prices) if np.isfinite(total) else np.inf)
     return values
 
@@ -134,7 +138,7 @@ def _exact_values(
                 total = float("inf")
                 break
             total += least
-        values.append(total if total == float("inf") else total - sum(map(Fraction, leaf.prices)))
+        values.append(total if total == float("inf") else total - sum(map(Fraction, leaf.prices[:3])))
     return values
 
 
@@ -145,7 +149,8 @@ class _ExactTable:
         self, problem: AllocationProblem, resources: Resources, prices: tuple[float, ...], level: float | None
     ) -> None:
         self.problem = problem
-        self.prices = [Fraction(p) for p in prices]
+        self.prices = [Fraction(p) for p in prices[:3]]
+        self.tilts = [Fraction(p) for p in prices[3:]]
         self.level = None if level is None else Fraction(level)
         # multipliers and shares come from floats: any multiplier yields a bound, any share a tangent
         self.hint = priced(problem, resources, np.array(prices), level)
@@ -168,6 +173,8 @@ class _ExactTable:
         if o == p.options:
             return self._late(k)
         weight, fixed, branch = (Fraction(float(v)) for v in (p.weights[k], p.fixed_s[k, o], p.branch_s[k, o]))
+        if self.tilts:
+            weight *= 1 + self.tilts[k]
         hard = float(p.hard_deadline_s[k])
         limit = None if np.isinf(hard) else Fraction(hard) - fixed
         parts = [part for i in range(3) if (part := self._part(i, k, o)) is not None]

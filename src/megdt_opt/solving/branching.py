@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from megdt_opt.certificate import Certificate
 from megdt_opt.certificate_tree import Branch, Leaf
-from megdt_opt.errors import InvalidInput
 from megdt_opt.explaining import no_option, not_together
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving import compiled
 from megdt_opt.solving.closed import Closed
 from megdt_opt.solving.incumbent import Incumbent
 from megdt_opt.solving.pool import Mask, Pool
+from megdt_opt.solving.tilted import TiltedPool
 from megdt_opt.solving.resources import Array, Resources
 
 _ROOT_PASSES = 60
@@ -78,7 +78,8 @@ class Search:
             self.box = 1.0
         else:
             if not hasattr(self, "pool"):
-                self.pool = Pool(self.problem, self.resources, None)
+                make = TiltedPool if self.problem.objective == "mixed" else Pool
+                self.pool = make(self.problem, self.resources, None)
             self.box = 4.0 * best
 
     @property
@@ -150,7 +151,7 @@ class Search:
 
 
 def close(problem: AllocationProblem, resources: Resources, *, gap: float, time_limit_s: float | None) -> Closed:
-    """Minimise "max", "sum" or "missed" and prove it.
+    """Minimise any of the objectives and prove it.
 
     Parameters
     ----------
@@ -164,18 +165,9 @@ def close(problem: AllocationProblem, resources: Resources, *, gap: float, time_
 
     Raises
     ------
-    InvalidInput
-        For the objective "mixed".
     Infeasible
         Where a user has no open option, or the hard limits cannot be met together.
     """
-    if problem.objective == "mixed":
-        raise InvalidInput(
-            "objective",
-            "mixed",
-            "'max', 'sum' or 'missed' with method 'prices'",
-            "Use 'option_misocp' (linear rates) or 'enumerate' (small cases).",
-        )
     if not resources.open.any(axis=1).all():
         raise no_option(problem, resources)
     deadline = np.inf if time_limit_s is None else time.monotonic() + time_limit_s
@@ -183,7 +175,7 @@ def close(problem: AllocationProblem, resources: Resources, *, gap: float, time_
         from megdt_opt.solving.missed import close_missed
 
         return close_missed(problem, resources, gap=gap, time_limit_s=time_limit_s)
-    if compiled.usable(problem):
+    if problem.objective != "mixed" and compiled.usable(problem):
         return compiled.close(problem, resources, gap=max(0.95 * gap, LEAST_GAP), deadline=deadline)
     incumbent = Incumbent(problem, resources)
     incumbent.start()
@@ -316,14 +308,15 @@ def _split(search: Search, mask: Mask, groups: NDArray[np.int64]) -> tuple[int, 
     _, best, _, weights = search.pool.improve(mask, search.goal, search.box, 0)
     _, _, options = search.pool.values(mask)
     heads = mask & (groups == np.arange(mask.shape[1]))
-    total = weights.sum()
-    weights = weights / total if total > 0 else np.eye(len(weights))[best]
+    weights = np.tile(weights[:, None], (1, mask.shape[0])) if weights.ndim == 1 else weights
+    total = weights.sum(axis=0)
+    weights = np.where(total > 0, weights / np.where(total > 0, total, 1.0), np.eye(len(weights))[best][:, None])
     most, chosen = -1.0, -1
     pair = (0, 0)
     for k in range(mask.shape[0]):
         if heads[k].sum() <= 1:
             continue
-        share = np.bincount(options[:, k], weights=weights, minlength=mask.shape[1])
+        share = np.bincount(options[:, k], weights=weights[:, k], minlength=mask.shape[1])
         first = int(share.argmax())
         rest = share.copy()
         rest[first] = -1.0

@@ -60,7 +60,7 @@ def solve(
     if time_limit_s is not None and not (np.isfinite(time_limit_s) and time_limit_s > 0):
         raise InvalidInput("time_limit_s", time_limit_s, "a time above 0 [s]", "Leave it out for no limit.")
     if method == "auto":
-        method = "enumerate" if problem.objective == "mixed" else "prices"
+        method = "prices"
     begin = time.perf_counter()
     scaled = Resources.of(problem)
     built = time.perf_counter()

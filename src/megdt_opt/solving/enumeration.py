@@ -39,12 +39,11 @@ def enumerate_options(problem: AllocationProblem, resources: Resources) -> Incum
         choices = [np.r_[c, problem.options] for c in choices]
     count = math.prod(len(c) for c in choices)
     if count > MOST_SETS:
-        other = "Use method 'option_misocp' (linear rates)." if problem.objective == "mixed" else "Use method 'prices'."
         raise InvalidInput(
             f"problem with objective {problem.objective!r}",
             f"{count} option sets",
             f"at most {MOST_SETS} for method 'enumerate'",
-            other,
+            "Use method 'prices'.",
         )
     sets = np.array(list(itertools.product(*choices)), dtype=np.int64)
     best: Incumbent = BestChoice(problem, resources) if missed else Incumbent(problem, resources)

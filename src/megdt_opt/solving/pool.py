@@ -56,11 +56,14 @@ class Pool:
         if not self.summed:
             total = prices.sum()
             prices = prices / total if total > 0 else self.used / max(int(self.used.sum()), 1)
+        self._append(prices)
+        return len(self.prices) - 1
+
+    def _append(self, prices: Array) -> None:
         table = priced(self.problem, self.resources, prices, self.level_s)
         self.prices.append(prices)
         self._cost.append(np.minimum(table.cost, _HUGE))
         self._x.append(table.x)
-        return len(self.prices) - 1
 
     def relevel(self, level_s: float) -> Pool:
         """The same prices at another level."""
@@ -105,8 +108,8 @@ class Pool:
         Returns
         -------
         tuple
-            Best value, number of its prices, values (P,) and the weights (P,) of the convexified optimum, which tell
-            between which options a user is torn.
+            Best value, number of its prices, values (P,) and the weights of the convexified optimum, (P,), or (P, K)
+            where each user has its own, which tell between which options a user is torn.
         """
         weights = np.zeros(0)
         for count in range(passes + 1):
@@ -114,7 +117,7 @@ class Pool:
             best = int(value.argmax())
             if value[best] >= target or count == passes:
                 break
-            place, ceiling, weights = self._highest(value, slope, box)
+            place, ceiling, weights = self._highest(mask, value, slope, box)
             if place is None or ceiling <= value[best] + 1e-12 * abs(value[best]):
                 break
             if ceiling < target and count >= 2:
@@ -125,10 +128,10 @@ class Pool:
         value, slope, _ = self.values(mask)
         best = int(value.argmax())
         if len(weights) != len(value):
-            _, _, weights = self._highest(value, slope, box)
+            _, _, weights = self._highest(mask, value, slope, box)
         return float(value[best]), best, value, weights
 
-    def _highest(self, value: Array, slope: Array, box: float) -> tuple[Array | None, float, Array]:
+    def _highest(self, mask: Mask, value: Array, slope: Array, box: float) -> tuple[Array | None, float, Array]:
         """argmax over prices of the least of the cuts value_j + slope_j . (l - l_j)."""
         prices = np.array(self.prices)
         kept = value < _HUGE / 10

@@ -14,6 +14,11 @@ so every mu gives a lower bound; that is what a certificate recomputes. By weak 
 relaxed with prices l) sum_k min_o c - sum l is a lower bound of "sum", and sum_k min_o c > sum l proves that no
 allocation meets the deadline D. For "missed" an option costs as for "max", with each user's own deadline instead of
 D / w; being late costs w_k, and sum_k min(w_k, min_o c) - sum l is a lower bound of the weights that are late.
+For "mixed" there are multipliers nu >= 0 of D >= w L beside the prices, sum nu <= max_weight. As D >= w_k L_k,
+
+    sum_k w_k L_k + max_weight D  >=  sum_k (1 + nu_k) w_k L_k,
+
+so what holds for "sum" with the weights (1 + nu) w bounds "mixed"; for fixed options the best (l, nu) loses nothing.
 """
 
 from __future__ import annotations
@@ -57,13 +62,15 @@ def priced(problem: AllocationProblem, resources: Resources, prices: Array, leve
     problem : AllocationProblem
     resources : Resources
     prices : array, (3,)
-        Of the scaled budgets, >= 0.
+        Of the scaled budgets, >= 0; for "mixed" (3 + K,) with the multipliers nu after them.
     level_s : float, optional
-        The deadline D on w L for "max" [s]; None means "sum", or "missed" where that is the problem's objective.
+        The deadline D on w L for "max" [s]; None means "sum", "mixed" or "missed", as the problem's objective says.
     """
     if problem.objective == "missed":
         return priced_missed(problem, resources, prices)
     w = problem.weights[:, None]
+    if problem.objective == "mixed":
+        w, prices = w * (1.0 + prices[3:, None]), prices[:3]
     limit = problem.hard_deadline_s[:, None] - problem.fixed_s
     branch = problem.branch_s
     busy = (resources.a > 0).any(axis=0)
