@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from megdt_opt.executing import execute
     from megdt_opt.execution import Execution
+    from megdt_opt.fairness import AlphaFairProblem, LexicographicProblem
     from megdt_opt.planning import Plan, plan
     from megdt_opt.problem import AllocationProblem, Evaluation, evaluate
     from megdt_opt.scenario import Scenario
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Allocation": "allocation",
     "AllocationProblem": "problem",
+    "AlphaFairProblem": "fairness",
     "Change": "whatif.why",
     "Evaluation": "problem",
     "Execution": "execution",
@@ -44,6 +46,7 @@ _HOME = {
     "Explanation": "whatif.why",
     "Infeasible": "errors",
     "InvalidInput": "errors",
+    "LexicographicProblem": "fairness",
     "MegdtError": "errors",
     "NotRepresentable": "errors",
     "Plan": "planning",
@@ -72,6 +75,7 @@ _HOME = {
 __all__ = [
     "Allocation",
     "AllocationProblem",
+    "AlphaFairProblem",
     "Change",
     "Evaluation",
     "Execution",
@@ -79,6 +83,7 @@ __all__ = [
     "Explanation",
     "Infeasible",
     "InvalidInput",
+    "LexicographicProblem",
     "MegdtError",
     "NotRepresentable",
     "Plan",

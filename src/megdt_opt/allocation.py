@@ -57,7 +57,8 @@ class Allocation:
     latency_s : array, (K,)
         Latencies from `evaluate` [s].
     objective_s : float
-        Objective from `evaluate` [s].
+        Objective from `evaluate` [s]; a sum of weights [1] for "missed", [s^(1 + alpha)] for an `AlphaFairProblem`,
+        the largest weighted latency [s] for a `LexicographicProblem`.
     lower_bound_s : float
         No allocation is better than this [s].
     gap : float

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from megdt_opt.allocation import Allocation, RawSolution, relative_gap
 from megdt_opt.certificate import Certificate
 from megdt_opt.errors import InvalidInput, SolverFailure
+from megdt_opt.fairness import AlphaFairProblem, LexicographicProblem
 from megdt_opt.problem import AllocationProblem, evaluate
 from megdt_opt.solving.branching import close
 from megdt_opt.solving.enumeration import enumerate_options
@@ -32,13 +33,17 @@ def methods() -> tuple[str, ...]:
 
 
 def solve(
-    problem: AllocationProblem, method: str = "auto", gap: float = 1e-6, time_limit_s: float | None = None
+    problem: AllocationProblem | LexicographicProblem | AlphaFairProblem,
+    method: str = "auto",
+    gap: float = 1e-6,
+    time_limit_s: float | None = None,
 ) -> Allocation:
     """Choose the options and shares of all users.
 
     Parameters
     ----------
-    problem : AllocationProblem
+    problem : AllocationProblem, LexicographicProblem or AlphaFairProblem
+        The last two are solved by the formulations of their names, and take no other method than "auto".
     method : str
         "auto", "prices" (certified bound), "enumerate" (small cases), or a formulation's file name.
     gap : float
@@ -59,6 +64,8 @@ def solve(
         raise InvalidInput("gap", gap, "a finite number of at least 0 [1]", "Use the default 1e-6.")
     if time_limit_s is not None and not (np.isfinite(time_limit_s) and time_limit_s > 0):
         raise InvalidInput("time_limit_s", time_limit_s, "a time above 0 [s]", "Leave it out for no limit.")
+    if not isinstance(problem, AllocationProblem):
+        return _solve_fair(problem, method, gap, time_limit_s)
     if method == "auto":
         method = "prices"
     begin = time.perf_counter()
@@ -84,6 +91,36 @@ def solve(
     route = importlib.import_module(f"megdt_opt.formulations.{method}")
     raw: RawSolution = route.solve(problem, gap=gap, time_limit_s=time_limit_s)
     return _from_raw(problem, scaled, raw, method, gap)
+
+
+def _solve_fair(
+    problem: LexicographicProblem | AlphaFairProblem, method: str, gap: float, time_limit_s: float | None
+) -> Allocation:
+    """Shares and bound from the formulation of the problem's class, evaluated anew.
+
+    The objective of a lexicographic allocation is its largest weighted latency [s].
+    """
+    name = "lexicographic" if isinstance(problem, LexicographicProblem) else "alpha_fair"
+    if method not in ("auto", name):
+        raise InvalidInput("method", method, f"'auto' or {name!r} for {type(problem).__name__}", "Leave it out.")
+    raw: RawSolution = importlib.import_module(f"megdt_opt.formulations.{name}").solve(
+        problem, gap=gap, time_limit_s=time_limit_s
+    )
+    inner = problem.allocation
+    option = np.asarray(raw.option, dtype=np.int64)
+    found = evaluate(inner, option, raw.downlink_hz, raw.uplink_hz, raw.edge_share)
+    if found.violation > SOLVER:
+        raise SolverFailure(f"{name} returned shares that break a limit by {found.violation:.2e} relatively")
+    objective, bound = found.objective_s, -np.inf if raw.bound is None else raw.bound
+    if isinstance(problem, AlphaFairProblem):
+        objective, bound = problem.value(found.latency_s), problem.of_norm(bound)
+    bound = min(bound, objective)
+    return Allocation(
+        option=option, downlink_hz=raw.downlink_hz, uplink_hz=raw.uplink_hz, edge_share=raw.edge_share,
+        latency_s=found.latency_s, objective_s=objective, lower_bound_s=bound, gap=relative_gap(objective, bound),
+        status="feasible", method=name, bound_source="none" if raw.bound is None else "solver", build_s=raw.build_s,
+        solve_s=raw.solve_s, message=raw.message,
+    )  # fmt: skip
 
 
 def _from_raw(problem: AllocationProblem, scaled: Resources, raw: RawSolution, method: str, gap: float) -> Allocation:
