@@ -27,7 +27,7 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 from megdt_opt.formulations import convex_allocation
-from megdt_opt.formulations._checks import conflict, fix_options, workable_options
+from megdt_opt.formulations._checks import conflict, fix_options, only_options, workable_options
 from megdt_opt.formulations._option_sets import MOST_SETS, optima, option_sets
 from megdt_opt.formulations._scaling import reference, usable_shares
 from megdt_opt.formulations.convex_allocation import (
@@ -61,7 +61,7 @@ class Model(convex_allocation.Model):
 
 def make_model(problem: AllocationProblem, alpha: float) -> Model:
     """Numbers and variables for a problem with one open option per user."""
-    option = convex_allocation.only_options(problem)
+    option = only_options(problem)
     numbers = convex_allocation.scaled_numbers(problem, reference(problem, option))
     shannon = (problem.downlink_snr_hz is not None, problem.uplink_snr_hz is not None, False)
     base = convex_allocation.make_model(problem.users, "sum", shannon, numbers)

@@ -32,8 +32,8 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 from megdt_opt.formulations import convex_allocation
-from megdt_opt.formulations._checks import conflict, fix_options, workable_options
-from megdt_opt.formulations._option_sets import MOST_SETS, optima, option_sets
+from megdt_opt.formulations._checks import conflict, fix_options, only_options, workable_options
+from megdt_opt.formulations._option_sets import optima, option_sets
 from megdt_opt.formulations._scaling import reference, usable_shares
 from megdt_opt.formulations.convex_allocation import (
     budget,
@@ -76,7 +76,7 @@ class Model(convex_allocation.Model):
 
 def make_model(problem: AllocationProblem, level_s: NDArray[np.float64]) -> Model:
     """Numbers and variables for a problem with one open option per user; levels (K,) [s], infinite for free users."""
-    option = convex_allocation.only_options(problem)
+    option = only_options(problem)
     scale = reference(problem, option)
     shannon = (problem.downlink_snr_hz is not None, problem.uplink_snr_hz is not None, False)
     numbers = convex_allocation.scaled_numbers(problem, scale)
@@ -143,7 +143,9 @@ def fit(problem: LexicographicProblem, option: NDArray[np.int64]) -> Fitted | No
         share = np.stack([y.value for y in q.y]) * scale.share
         free = np.flatnonzero(np.isinf(level_s))
         multiplier = np.asarray(held["largest_free"][0].dual_value).ravel()
-        at_level = (scale.weight_unit * q.w.value * q.v.value * scale.latency_unit_s)[free] >= value * unit_s * (1 - TIE)
+        at_level = (scale.weight_unit * q.w.value * q.v.value * scale.latency_unit_s)[free] >= value * unit_s * (
+            1 - TIE
+        )
         stuck = (multiplier >= _POSITIVE * multiplier.max()) & at_level
         stuck[int(multiplier.argmax())] = True
         level_s[free[stuck]] = value * unit_s

@@ -80,13 +80,13 @@ class AlphaFairProblem:
         if worst == 0 or not math.isfinite(worst):
             return worst
         w = self.allocation.weights / self.allocation.weights.sum()
-        return worst * float((w * (latency_s / worst) ** self.power).sum()) ** (1.0 / self.power)
+        return worst * math.pow(float((w * (latency_s / worst) ** self.power).sum()), 1.0 / self.power)
 
     def of_norm(self, norm_s: float) -> float:
         """The objective [s^(1 + alpha)] of a norm [s]."""
         total = float(self.allocation.weights.sum())
         try:
-            return total * max(norm_s, 0.0) ** self.power / self.power
+            return total * math.pow(max(norm_s, 0.0), self.power) / self.power
         except OverflowError:
             return math.inf
 

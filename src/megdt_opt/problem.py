@@ -192,7 +192,7 @@ class AllocationProblem:
 
     @cached_property
     def on_time_s(self) -> NDArray[np.float64]:
-        """Latency up to which a user counts as on time, (K,) [s]: `deadline_s` with room for rounding; else infinite."""
+        """`deadline_s` with room for rounding: the latest a user is on time, (K,) [s]; infinite without deadlines."""
         if self.deadline_s is None:
             return np.full(self.users, np.inf)
         return self.deadline_s * (1 + 1e-12)

@@ -16,8 +16,8 @@ from megdt_opt.solving import compiled
 from megdt_opt.solving.closed import Closed
 from megdt_opt.solving.incumbent import Incumbent
 from megdt_opt.solving.pool import Mask, Pool
-from megdt_opt.solving.tilted import TiltedPool
 from megdt_opt.solving.resources import Array, Resources
+from megdt_opt.solving.tilted import TiltedPool
 
 _ROOT_PASSES = 60
 _NODE_PASSES = 8

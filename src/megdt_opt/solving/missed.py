@@ -141,9 +141,7 @@ class MissedSearch(Search):
             self.pool.add(prices)
 
 
-def close_missed(
-    problem: AllocationProblem, resources: Resources, *, gap: float, time_limit_s: float | None
-) -> Closed:
+def close_missed(problem: AllocationProblem, resources: Resources, *, gap: float, time_limit_s: float | None) -> Closed:
     """Minimise "missed" and prove it; see `branching.close`.
 
     Raises

@@ -107,9 +107,7 @@ def priced_missed(problem: AllocationProblem, resources: Resources, prices: Arra
     late = np.where(resources.open.any(axis=1), problem.weights + prices[0] * least, np.inf)
     x = np.concatenate([on_time.x, np.zeros((3, problem.users, 1))], axis=2)
     x[0, :, -1] = least
-    return Priced(
-        np.column_stack([on_time.cost, late]), x, np.column_stack([on_time.mu, np.zeros(problem.users)])
-    )
+    return Priced(np.column_stack([on_time.cost, late]), x, np.column_stack([on_time.mu, np.zeros(problem.users)]))
 
 
 def least_uplink(resources: Resources) -> Array:

@@ -88,7 +88,10 @@ class TiltedPool(Pool):
         right = least - (prices[:, :3, None] * x).sum(axis=1) - late * prices[:, 3:]
         rows = np.r_[np.tile(row, 5), np.full(users, row.size)]
         table = coo_array(
-            (np.r_[np.concatenate(entries), np.ones(users)], (rows, np.r_[np.concatenate(columns), 3 + np.arange(users)])),
+            (
+                np.r_[np.concatenate(entries), np.ones(users)],
+                (rows, np.r_[np.concatenate(columns), 3 + np.arange(users)]),
+            ),
             shape=(row.size + 1, 3 + 2 * users),
         )
         room = 1.0 if self.most > 0 else 0.0
