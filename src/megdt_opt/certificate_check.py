@@ -15,10 +15,13 @@ from megdt_opt.exact import LN2, log_bracket, sqrt_below
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving.on_time import grain
 from megdt_opt.solving.priced import priced
-from megdt_opt.solving.resources import Array, Resources
+from megdt_opt.solving.resources import Array, Resources, speed
 
 _MARGIN = 1e-12
 """Relative allowance for rounding in floating arithmetic, far above what K * O additions lose."""
+
+_CLEARLY = 1e-9
+"""Relative distance from a limit that no rounding makes."""
 
 
 def provable_bound_s(problem: AllocationProblem, resources: Resources, tree: Branch | Leaf, target_s: float) -> float:
@@ -47,6 +50,19 @@ def _choices(problem: AllocationProblem, options: NDArray[np.bool_]) -> NDArray[
     return np.column_stack([options, options.any(axis=1)])
 
 
+def _servable(problem: AllocationProblem, resources: Resources) -> NDArray[np.bool_]:
+    """Open options (K, O) save those that even the whole uplink band serves too slowly for their airtime limit.
+
+    A tree need not name what is closed so clearly that rounding cannot have done it.
+    """
+    if problem.uplink_airtime_max_s is None:
+        return problem.open_options
+    whole_band = speed(np.ones((problem.users, 1)), resources.gamma[0][:, None])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        too_slow = resources.a[0] / whole_band > problem.uplink_airtime_max_s * (1 + _CLEARLY)
+    return np.asarray(problem.open_options & ~too_slow)
+
+
 def _whole(problem: AllocationProblem, value: Fraction | float) -> float:
     """The least value of the objective that is at least `value`, rounded down to a float.
 
@@ -67,8 +83,8 @@ def check(certificate: Certificate, problem: AllocationProblem, *, exact: bool) 
         return Verdict(False, -np.inf, exact, 0, "the bound is not a number")
     resources = Resources.of(problem)
     try:
-        # the mask is the problem's own: what limits within `resources` close is proven anew below
-        found = list(masks(certificate.tree, _choices(problem, problem.open_options)))
+        # the mask is the problem's own: nothing is closed here because `resources` say so
+        found = list(masks(certificate.tree, _choices(problem, _servable(problem, resources))))
     except (ValueError, IndexError) as error:
         return Verdict(False, -np.inf, exact, 0, str(error))
     tilts = problem.users if problem.objective == "mixed" else 0

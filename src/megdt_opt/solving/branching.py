@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -176,6 +176,9 @@ def close(problem: AllocationProblem, resources: Resources, *, gap: float, time_
 
         return close_missed(problem, resources, gap=gap, time_limit_s=time_limit_s)
     if problem.objective != "mixed" and compiled.usable(problem):
+        if problem.uplink_airtime_max_s is not None:
+            # the compiled search knows options that are forbidden, but none that their airtime limit closes
+            problem = replace(problem, allowed=resources.open)
         return compiled.close(problem, resources, gap=max(0.95 * gap, LEAST_GAP), deadline=deadline)
     incumbent = Incumbent(problem, resources)
     incumbent.start()
