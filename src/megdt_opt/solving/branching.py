@@ -208,6 +208,10 @@ def run(search: Search) -> Closed:
         if proof is not None:
             _attach(node, Leaf(prices=_plain(proof)), top)
             continue
+        left = _prune(search, node, top)
+        if left is not node:
+            stack.append(left)
+            continue
         user, parts = _split(search, node.mask, groups)
         branch = Branch(
             user=user,
@@ -277,6 +281,29 @@ def _fathom(search: Search, mask: Mask, groups: NDArray[np.int64]) -> Array | No
     if search.incumbent.objective < before:
         return _fathom(search, mask, groups)
     return None
+
+
+def _prune(search: Search, node: _Node, top: list[Branch | Leaf]) -> _Node:
+    """Split off the options whose reduced cost alone proves the goal; the node that is left.
+
+    With any of them the best prices' value would be at least the goal, so those prices are the proof of a leaf that
+    has nothing else for its user.
+    """
+    value, _, _ = search.pool.values(node.mask)
+    best = int(value.argmax())
+    missing = search.goal - value[best]
+    if missing <= 0:  # a better allocation was found meanwhile: the node is out already
+        return _Node(mask=node.mask, parent=node.parent, place=node.place)
+    gone = node.mask & (search.pool.reduced_costs(best, node.mask) >= missing)
+    for k in np.flatnonzero(gone.any(axis=1)):
+        kept = node.mask[k] & ~gone[k]
+        groups = tuple(tuple(int(o) for o in np.flatnonzero(part)) for part in (gone[k], kept))
+        branch = Branch(user=int(k), groups=groups, children=[Leaf(prices=_plain(search.pool.prices[best]))] * 2)
+        _attach(node, branch, top)
+        mask = node.mask.copy()
+        mask[k] = kept
+        node = _Node(mask=mask, parent=branch, place=1)
+    return node
 
 
 def _single(mask: Mask, groups: NDArray[np.int64]) -> bool:
