@@ -76,7 +76,7 @@ def workable_options(problem: AllocationProblem) -> NDArray[np.bool_]:
     return result
 
 
-def require(problem: AllocationProblem, method: str, *, linear: bool) -> None:
+def require(problem: AllocationProblem, method: str, *, linear: bool, missed: bool = False) -> None:
     """Refuse what a formulation cannot represent.
 
     Parameters
@@ -86,13 +86,15 @@ def require(problem: AllocationProblem, method: str, *, linear: bool) -> None:
         Name of the formulation, for the message.
     linear : bool
         Whether it needs linear rates.
+    missed : bool
+        Whether it takes the objective "missed".
     """
-    if problem.objective == "missed":
+    if problem.objective == "missed" and not missed:
         raise InvalidInput(
             "objective",
             "missed",
             f'"max", "sum" or "mixed" for the method {method!r}',
-            'Use the method "auto" or "enumerate".',
+            'Use the method "auto", "prices", "enumerate" or "option_misocp".',
         )
     if linear and not problem.linear:
         side = "downlink" if problem.downlink_snr_hz is not None else "uplink"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from megdt_opt.formulations._checks import budgets, whole_budget_s
 from numpy.typing import NDArray
 
+from megdt_opt.formulations._checks import budgets, whole_budget_s
 from megdt_opt.problem import AllocationProblem
 
 Array = NDArray[np.float64]
@@ -95,7 +95,10 @@ class Units:
     fixed, floor : array, (K, O)
         Fixed latency, and fixed latency plus device branch, / unit of latency [1].
     deadline, cap : array, (K,)
-        Deadline / unit of latency, share cap / (capacity / K); infinite where there is none [1].
+        Deadline / unit of latency (for "missed" the soft one), share cap / (capacity / K); infinite where there is
+        none [1].
+    least : array, (K,)
+        Least uplink share / (band / K) with which some option keeps its limit on air time; 0 where none binds [1].
     airtime : array, (K, O)
         Limit on the uplink stage / unit of latency; infinite where there is none [1].
     weight : array, (K,)
@@ -111,6 +114,7 @@ class Units:
     floor: Array
     deadline: Array
     cap: Array
+    least: Array
     airtime: Array
     weight: Array
     max_weight: float
@@ -127,9 +131,14 @@ def units(problem: AllocationProblem, mask: NDArray[np.bool_]) -> Units:
     unit_s = unit_s if unit_s > 0 else 1.0
     airtime_s = problem.uplink_airtime_max_s
     cap = problem.share_caps * (problem.users / problem.edge_capacity if problem.edge_capacity > 0 else np.inf)
+    least = np.zeros(problem.users)
+    if airtime_s is not None:
+        needed = np.divide(demand_s[1], airtime_s, out=np.zeros(mask.shape), where=demand_s[1] > 0)
+        least = np.where(mask, needed, np.inf).min(axis=1)
+    deadline_s = problem.on_time_s if problem.objective == "missed" else problem.hard_deadline_s
     return Units(
         demand=demand_s / unit_s, fixed=problem.fixed_s / unit_s, floor=(problem.fixed_s + problem.branch_s) / unit_s,
-        deadline=problem.hard_deadline_s / unit_s, cap=cap,
+        deadline=deadline_s / unit_s, cap=cap, least=least,
         airtime=np.full(mask.shape, np.inf) if airtime_s is None else airtime_s / unit_s,
         weight=problem.weights / weight_unit, max_weight=problem.max_weight or 0.0,
         objective_unit_s=unit_s * weight_unit,

@@ -6,9 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from megdt_opt.formulations._child import STARTING_S, run
-
 from megdt_opt.errors import SolverFailure
+from megdt_opt.formulations._child import STARTING_S, run
 
 FEASIBILITY = 1e-8
 """SCIP's tolerance on cones; at its default of 1e-6 objectives end up to 1.5e-5 below the true optimum."""

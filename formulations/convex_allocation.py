@@ -41,12 +41,12 @@ from typing import Any
 
 import cvxpy as cp
 import numpy as np
-from megdt_opt.formulations._checks import RESOURCES, budgets, conflict, only_options, require, workable_options
-from megdt_opt.formulations._resolve import Compiled
-from megdt_opt.formulations._scaling import Reference, reference, usable_shares
 
 from megdt_opt.allocation import RawSolution
 from megdt_opt.errors import SolverFailure
+from megdt_opt.formulations._checks import RESOURCES, budgets, conflict, only_options, require, workable_options
+from megdt_opt.formulations._resolve import Compiled
+from megdt_opt.formulations._scaling import Reference, reference, usable_shares
 from megdt_opt.problem import AllocationProblem
 
 _TIGHTEST, _LOOSEST = 3e-8, 1e-6

@@ -41,16 +41,16 @@ from typing import Any
 
 import numpy as np
 import pyomo.environ as pyo
-from megdt_opt.formulations import _scip, convex_allocation
-from megdt_opt.formulations._checks import RESOURCES, fix_options, require, workable_options
-from megdt_opt.formulations._scaling import Units, units
-from megdt_opt.formulations.option_misocp import finish
 from numpy.typing import NDArray
 from pyomo.gdp import Disjunct, Disjunction
 from pyomo.repn.plugins.lp_writer import LPWriter
 
 from megdt_opt.allocation import RawSolution
 from megdt_opt.errors import Infeasible, SolverFailure
+from megdt_opt.formulations import _scip, convex_allocation
+from megdt_opt.formulations._checks import RESOURCES, fix_options, require, workable_options
+from megdt_opt.formulations._scaling import Units, units
+from megdt_opt.formulations.option_misocp import finish
 from megdt_opt.problem import AllocationProblem, evaluate
 
 _GUESS = 30.0

@@ -8,12 +8,14 @@ Parameters (dimensionless: shares in budget/K, times in a typical latency; `_sca
     A_kj  1 where k(j) = k;  D_ij  time of stage i on one K-th of its budget;  P_ij = sqrt(D_ij)
     F_j  fixed latency;  G_j  fixed latency + device branch;  R_j  limit on the uplink stage
     C_k  share cap;  E_k  1 / deadline, 0 where none;  w_k  weight;  m  weight of the largest latency
+    B_k  uplink share that a late user's limits on air time leave at least ("missed" alone)
 Variables
     n_j binary, option taken;  x_ik share;  t_ik stage time;  v_k latency;  h largest weighted latency
+    late_k binary, for "missed" alone: a late user takes no option here, because its latency does not count
 Objective
-    sum: (1/K) Σ w v;  max: h;  mixed: (1/K) (Σ w v + m h)
+    sum: (1/K) Σ w v;  max: h;  mixed: (1/K) (Σ w v + m h);  missed: (1/K) Σ w late
 Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `megdt_opt.problem`)
-    one_option      A n = 1                              one option per user
+    one_option      A n = 1;  missed: A n + late = 1     one option per user
     budget          Σ_k x_ik <= K                        sum b <= B, sum f <= F
     stage_time      t x >= (A diag(P) n)^2, as a cone    t >= demand / share; (Σ P n)^2 = Σ D n as one n is 1
     share_limit     x_edge <= C                          f <= edge_share_max
@@ -22,6 +24,7 @@ Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/
     device_branch   v >= A diag(G) n                     L >= fixed + device_branch
     deadline        E v <= 1                             L <= deadline
     largest         h >= w v                             epigraph of max_k w_k L_k
+    late_share      x_up >= B late                       bits_u / r_u <= uplink_airtime_max of late users
 A perspective form replaces the entry `stage_time` by cones per pair. SCIP can abort its process, so it runs in a
 child. It decides the options alone: the shares come from `convex_allocation`. The bound is SCIP's dual bound.
 """
@@ -35,12 +38,12 @@ from typing import Any
 
 import cvxpy as cp
 import numpy as np
-from megdt_opt.formulations import _scip, convex_allocation
-from megdt_opt.formulations._checks import RESOURCES, conflict, fix_options, require, workable_options
-from megdt_opt.formulations._scaling import units
 from numpy.typing import NDArray
 
 from megdt_opt.allocation import RawSolution
+from megdt_opt.formulations import _scip, convex_allocation
+from megdt_opt.formulations._checks import RESOURCES, conflict, fix_options, require, workable_options
+from megdt_opt.formulations._scaling import units
 from megdt_opt.problem import AllocationProblem
 
 
@@ -58,11 +61,13 @@ class Model:
     E: NDArray[np.float64]
     w: NDArray[np.float64]
     m: float
+    B: NDArray[np.float64]
     n: Any
     x: list[Any]
     t: list[Any]
     v: Any
     h: Any
+    late: Any
 
 
 def make_model(problem: AllocationProblem, mask: NDArray[np.bool_]) -> Model:
@@ -74,9 +79,10 @@ def make_model(problem: AllocationProblem, mask: NDArray[np.bool_]) -> Model:
     A = csr_array((np.ones(user.size), (user, np.arange(user.size))), shape=(users, user.size))
     return Model(
         objective=problem.objective, A=A, D=u.demand[:, mask], F=u.fixed[mask], G=u.floor[mask], R=u.airtime[mask],
-        C=u.cap, E=1 / u.deadline, w=u.weight, m=u.max_weight, n=cp.Variable(user.size, boolean=True),
+        C=u.cap, E=1 / u.deadline, w=u.weight, m=u.max_weight, B=u.least, n=cp.Variable(user.size, boolean=True),
         x=[cp.Variable(users, nonneg=True) for _ in RESOURCES], t=[cp.Variable(users, nonneg=True) for _ in RESOURCES],
         v=cp.Variable(users, nonneg=True), h=cp.Variable(nonneg=True),
+        late=cp.Variable(users, boolean=True) if problem.objective == "missed" else None,
     )  # fmt: skip
 
 
@@ -86,8 +92,8 @@ def chosen(q: Model, table: NDArray[np.float64]) -> Any:
 
 
 def one_option(q: Model) -> list[Any]:
-    """A n = 1."""
-    return [q.A @ q.n == 1]
+    """A n = 1, or A n + late = 1."""
+    return [q.A @ q.n + (0 if q.late is None else q.late) == 1]
 
 
 def budget(q: Model) -> list[Any]:
@@ -131,11 +137,17 @@ def deadline(q: Model) -> list[Any]:
 
 def largest(q: Model) -> list[Any]:
     """h >= w v, where the objective knows the largest latency."""
-    return [] if q.objective == "sum" else [q.h >= cp.multiply(q.w, q.v)]
+    return [] if q.objective in ("sum", "missed") else [q.h >= cp.multiply(q.w, q.v)]
+
+
+def late_share(q: Model) -> list[Any]:
+    """x_up >= B late, where a late user can be bound by a limit on air time."""
+    return [] if q.late is None or not q.B.any() else [q.x[1] >= cp.multiply(q.B, q.late)]
 
 
 CONSTRAINTS: tuple[Callable[[Model], list[Any]], ...] = (
     one_option, budget, stage_time, share_limit, stage_limit, edge_branch, device_branch, deadline, largest,
+    late_share,
 )  # fmt: skip
 
 
@@ -143,7 +155,8 @@ def program(q: Model, constraints: tuple[Callable[[Model], list[Any]], ...] = CO
     """The program of a tuple of constraints; a variant replaces entries of it."""
     users = q.v.size
     total = (q.w @ q.v) / users
-    goal = {"sum": total, "max": q.h, "mixed": total + (q.m / users) * q.h}[q.objective]
+    goals = {"sum": total, "max": q.h, "mixed": total + (q.m / users) * q.h}
+    goal = goals[q.objective] if q.late is None else (q.w @ q.late) / users
     return cp.Problem(cp.Minimize(goal), [one for make in constraints for one in make(q)])
 
 
@@ -158,8 +171,9 @@ def _solve_here(argument: tuple[AllocationProblem, NDArray[np.bool_], float, flo
     found = chain.solve_via_data(sentence, data, warm_start=False, verbose=False, solver_opts=options)
     taken: tuple[int, ...] = ()
     if "primal" in found:
-        offset = data["param_prob"].var_id_to_col[q.n.id]
-        taken = tuple(int(j) for j in np.flatnonzero(found["primal"][offset : offset + q.n.size] > 0.5))
+        columns = data["param_prob"].var_id_to_col
+        ones = [found["primal"][columns[b.id] : columns[b.id] + b.size] > 0.5 for b in (q.n, q.late) if b is not None]
+        taken = tuple(int(j) for j in np.flatnonzero(np.concatenate(ones)))
     return _scip.read(found["model"], taken, built_s)
 
 
@@ -177,13 +191,13 @@ def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None)
     Raises
     ------
     InvalidInput
-        For Shannon rates or the objective "missed".
+        For Shannon rates.
     Infeasible
         Where the limits cannot be kept.
     SolverFailure
         Where SCIP crashes, is killed, or finds no solution in time.
     """
-    require(problem, "option_misocp", linear=True)
+    require(problem, "option_misocp", linear=True, missed=True)
     mask = workable_options(problem)
     answer = _scip.ask(f"{__name__}:_solve_here", (problem, mask, gap, time_limit_s), time_limit_s)
     return finish(problem, mask, answer, gap)
@@ -193,6 +207,8 @@ def finish(problem: AllocationProblem, mask: NDArray[np.bool_], answer: _scip.An
     """Shares for the options that SCIP chose; `mask` (K, O) numbers its binaries."""
     if answer.infeasible:
         raise conflict(problem)
+    if problem.objective == "missed":
+        return _finish_missed(problem, mask, answer)
     user, option = np.nonzero(mask)
     picked = np.zeros(problem.users, dtype=np.int64)
     picked[user[list(answer.chosen)]] = option[list(answer.chosen)]
@@ -201,5 +217,20 @@ def finish(problem: AllocationProblem, mask: NDArray[np.bool_], answer: _scip.An
     return RawSolution(
         option=picked, downlink_hz=shares.downlink_hz, uplink_hz=shares.uplink_hz, edge_share=shares.edge_share,
         bound=answer.bound * to_seconds if np.isfinite(answer.bound) and abs(answer.bound) < 1e19 else None,
+        build_s=answer.build_s, solve_s=answer.solve_s, message=f"SCIP: {answer.status}",
+    )  # fmt: skip
+
+
+def _finish_missed(problem: AllocationProblem, mask: NDArray[np.bool_], answer: _scip.Answer) -> RawSolution:
+    """The late users beside the options of the others; the caller works out their shares."""
+    user, option = np.nonzero(mask)
+    picked = np.full(problem.users, problem.options)
+    on_time = [j for j in answer.chosen if j < user.size]
+    picked[user[on_time]] = option[on_time]
+    late, none = picked == problem.options, np.zeros(problem.users)
+    weight_unit = float(problem.weights.mean())
+    return RawSolution(
+        option=np.where(late, mask.argmax(axis=1), picked), downlink_hz=none, uplink_hz=none, edge_share=none,
+        bound=answer.bound * weight_unit * problem.users if abs(answer.bound) < 1e19 else None, late=late,
         build_s=answer.build_s, solve_s=answer.solve_s, message=f"SCIP: {answer.status}",
     )  # fmt: skip

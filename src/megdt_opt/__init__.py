@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from megdt_opt.executing import execute
     from megdt_opt.execution import Execution
+    from megdt_opt.fairness import AlphaFairProblem, LexicographicProblem
     from megdt_opt.generation_split import GenerationSplit, GenerationSplitProblem
     from megdt_opt.planning import Plan, plan
     from megdt_opt.problem import AllocationProblem, Evaluation, evaluate
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Allocation": "allocation",
     "AllocationProblem": "problem",
+    "AlphaFairProblem": "fairness",
     "BatchAllocation": "batch_allocation",
     "BatchProblem": "batch_problem",
     "Change": "whatif.why",
@@ -53,6 +55,7 @@ _HOME = {
     "GenerationSplitProblem": "generation_split",
     "Infeasible": "errors",
     "InvalidInput": "errors",
+    "LexicographicProblem": "fairness",
     "MegdtError": "errors",
     "NotRepresentable": "errors",
     "Plan": "planning",
@@ -82,6 +85,7 @@ _HOME = {
 __all__ = [
     "Allocation",
     "AllocationProblem",
+    "AlphaFairProblem",
     "BatchAllocation",
     "BatchProblem",
     "Change",
@@ -93,6 +97,7 @@ __all__ = [
     "GenerationSplitProblem",
     "Infeasible",
     "InvalidInput",
+    "LexicographicProblem",
     "MegdtError",
     "NotRepresentable",
     "Plan",

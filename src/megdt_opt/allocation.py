@@ -30,6 +30,8 @@ class RawSolution:
         Seconds of building and of solving [s].
     message : str
         The solver's status in its own words.
+    late : array of bool, (K,), optional
+        For "missed": users that are given up; the others shall be on time.
     """
 
     option: NDArray[np.int64]
@@ -40,6 +42,7 @@ class RawSolution:
     build_s: float
     solve_s: float
     message: str = ""
+    late: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,7 +58,8 @@ class Allocation:
     latency_s : array, (K,)
         Latencies from `evaluate` [s].
     objective_s : float
-        Objective from `evaluate` [s].
+        Objective from `evaluate` [s]; a sum of weights [1] for "missed", [s^(1 + alpha)] for an `AlphaFairProblem`,
+        the largest weighted latency [s] for a `LexicographicProblem`.
     lower_bound_s : float
         No allocation is better than this [s].
     gap : float

@@ -5,9 +5,12 @@ leaf has prices l >= 0 of the scaled budgets. By weak duality
 
     "sum": sum_k min_o c_ko(l) - sum_i l_i <= every objective in the leaf,
     "max": sum_k min_o c_ko(l, D) > sum_i l_i  =>  no allocation in the leaf has an objective of D or less,
+    "mixed": as "sum" with the weights (1 + nu_k) w_k, multipliers nu >= 0 with sum nu <= max_weight in each leaf,
+    "missed": sum_k min(w_k, min_o c_ko(l)) - sum_i l_i <= every weight of late users in the leaf,
 
 with the priced costs c of `megdt_opt.solving.priced`. The certificate's bound is the least of the leaves'. `verify`
-checks that the groups partition the options, and recomputes every cost: in rational arithmetic with square roots and
+checks that the groups partition the options (for "missed" being late is one choice more, with the number O; what the
+leaves prove is rounded up to a sum of weights), and recomputes every cost: in rational arithmetic with square roots and
 logarithms bracketed outward up to K * O = 10,000, in floats with outward margins above.
 """
 
@@ -67,9 +70,9 @@ class Certificate:
     Parameters
     ----------
     objective : str
-        "max" or "sum".
+        "max", "sum", "mixed" or "missed".
     bound_s : float
-        The bound [s].
+        The bound [s] (for "missed" a sum of weights [1]).
     source : Branch or Leaf, or callable
         The tree, or what makes it when it is asked for: writing a large tree down takes longer than finding it.
     """

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import cached_property
+from math import ceil
 
 import numpy as np
+from numpy.typing import NDArray
 
 from megdt_opt.certificate import Certificate, Verdict
 from megdt_opt.certificate_tree import Branch, Leaf, masks
 from megdt_opt.exact import LN2, log_bracket, sqrt_below
 from megdt_opt.problem import AllocationProblem
+from megdt_opt.solving.on_time import grain
 from megdt_opt.solving.priced import priced
-from megdt_opt.solving.resources import Array, Resources
+from megdt_opt.solving.resources import Array, Resources, speed
 
 _MARGIN = 1e-12
 """Relative allowance for rounding in floating arithmetic, far above what K * O additions lose."""
+
+_CLEARLY = 1e-9
+"""Relative distance from a limit that no rounding makes."""
 
 
 def provable_bound_s(problem: AllocationProblem, resources: Resources, tree: Branch | Leaf, target_s: float) -> float:
@@ -23,11 +29,11 @@ def provable_bound_s(problem: AllocationProblem, resources: Resources, tree: Bra
 
     For "max" it is at most `target_s`: the level at which the tree was grown.
     """
-    found = list(masks(tree, resources.open))
-    if problem.objective == "sum":
+    found = list(masks(tree, _choices(problem, resources.open)))
+    if problem.objective != "max":
         least = min(_values(problem, resources, found, None), default=np.inf)
         # no objective is negative; and where a limit is kept within rounding only, every leaf seems closed
-        return max(least, 0.0) if np.isfinite(least) else target_s
+        return _whole(problem, max(least, 0.0)) if np.isfinite(least) else target_s
     bound = target_s
     if _proves(problem, resources, found, bound):
         return bound
@@ -39,6 +45,38 @@ def provable_bound_s(problem: AllocationProblem, resources: Resources, tree: Bra
     return low
 
 
+def _choices(problem: AllocationProblem, options: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Options (K, O) that are open; for "missed" with the choice of being late, (K, O + 1)."""
+    if problem.objective != "missed":
+        return options
+    return np.column_stack([options, options.any(axis=1)])
+
+
+def _servable(problem: AllocationProblem, resources: Resources) -> NDArray[np.bool_]:
+    """Open options (K, O) save those that even the whole uplink band serves too slowly for their airtime limit.
+
+    A tree need not name what is closed so clearly that rounding cannot have done it.
+    """
+    if problem.uplink_airtime_max_s is None:
+        return problem.open_options
+    whole_band = speed(np.ones((problem.users, 1)), resources.gamma[0][:, None])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        too_slow = resources.a[0] / whole_band > problem.uplink_airtime_max_s * (1 + _CLEARLY)
+    return np.asarray(problem.open_options & ~too_slow)
+
+
+def _whole(problem: AllocationProblem, value: Fraction | float) -> float:
+    """The least value of the objective that is at least `value`, rounded down to a float.
+
+    For "missed" it is a multiple of the weights' grain, of which every sum of weights is one.
+    """
+    if problem.objective == "missed" and np.isfinite(float(value)):
+        unit = grain(problem.weights)
+        value = ceil(Fraction(value) / unit) * unit
+    rounded = float(value)
+    return float(np.nextafter(rounded, -np.inf)) if np.isfinite(rounded) and Fraction(rounded) > value else rounded
+
+
 def check(certificate: Certificate, problem: AllocationProblem, *, exact: bool) -> Verdict:
     """Verify a certificate; see `Certificate.verify`."""
     if certificate.objective != problem.objective:
@@ -47,21 +85,25 @@ def check(certificate: Certificate, problem: AllocationProblem, *, exact: bool) 
         return Verdict(False, -np.inf, exact, 0, "the bound is not a number")
     resources = Resources.of(problem)
     try:
-        # the mask is the problem's own: what limits within `resources` close is proven anew below
-        found = list(masks(certificate.tree, problem.open_options))
+        # the mask is the problem's own: nothing is closed here because `resources` say so
+        found = list(masks(certificate.tree, _choices(problem, _servable(problem, resources))))
     except (ValueError, IndexError) as error:
         return Verdict(False, -np.inf, exact, 0, str(error))
-    if any(len(leaf.prices) != 3 or min(leaf.prices) < 0 for leaf, _ in found):
-        return Verdict(False, -np.inf, exact, len(found), "a leaf's prices are not three numbers of at least 0")
+    tilts = problem.users if problem.objective == "mixed" else 0
+    if any(len(leaf.prices) != 3 + tilts or min(leaf.prices) < 0 for leaf, _ in found):
+        wanted = f"three numbers{f' and {tilts} multipliers' if tilts else ''} of at least 0"
+        return Verdict(False, -np.inf, exact, len(found), f"a leaf's prices are not {wanted}")
+    if any(sum(map(Fraction, leaf.prices[3:])) > Fraction(problem.max_weight or 0.0) for leaf, _ in found):
+        return Verdict(False, -np.inf, exact, len(found), "a leaf's multipliers sum to more than max_weight")
     if certificate.bound_s <= 0:
         # latencies and weights are never negative: nothing is left to prove
         return Verdict(True, certificate.bound_s, exact, len(found))
-    summed = problem.objective == "sum"
+    summed = problem.objective != "max"
     level = None if summed else certificate.bound_s
     values = _exact_values if exact else _values
     proven = values(problem, resources, found, level)
     if summed:
-        least = float(min(proven, default=np.inf))
+        least = _whole(problem, min(proven, default=np.inf))
         return Verdict(
             least >= certificate.bound_s - abs(certificate.bound_s) * _MARGIN * (not exact),
             least,
@@ -95,7 +137,7 @@ def _values(
         if leaf.prices not in tables:
             tables[leaf.prices] = priced(problem, resources, np.array(leaf.prices), level).cost
         least = np.where(mask, tables[leaf.prices], np.inf).min(axis=1)
-        total, prices = float(least.sum()), sum(leaf.prices)
+        total, prices = float(least.sum()), sum(leaf.prices[:3])
         values.append(total - prices - _MARGIN * (abs(total) + prices) if np.isfinite(total) else np.inf)
     return values
 
@@ -117,7 +159,7 @@ def _exact_values(
                 total = float("inf")
                 break
             total += least
-        values.append(total if total == float("inf") else total - sum(map(Fraction, leaf.prices)))
+        values.append(total if total == float("inf") else total - sum(map(Fraction, leaf.prices[:3])))
     return values
 
 
@@ -128,7 +170,8 @@ class _ExactTable:
         self, problem: AllocationProblem, resources: Resources, prices: tuple[float, ...], level: float | None
     ) -> None:
         self.problem = problem
-        self.prices = [Fraction(p) for p in prices]
+        self.prices = [Fraction(p) for p in prices[:3]]
+        self.tilts = [Fraction(p) for p in prices[3:]]
         self.level = None if level is None else Fraction(level)
         # multipliers and shares come from floats: any multiplier yields a bound, any share a tangent
         self.hint = priced(problem, resources, np.array(prices), level)
@@ -148,12 +191,19 @@ class _ExactTable:
 
     def _cost(self, k: int, o: int) -> Fraction | float:
         p = self.problem
+        if o == p.options:
+            return self._late(k)
         weight, fixed, branch = (Fraction(float(v)) for v in (p.weights[k], p.fixed_s[k, o], p.branch_s[k, o]))
+        if self.tilts:
+            weight *= 1 + self.tilts[k]
         hard = float(p.hard_deadline_s[k])
         limit = None if np.isinf(hard) else Fraction(hard) - fixed
         parts = [part for i in range(3) if (part := self._part(i, k, o)) is not None]
         tau = limit
-        if self.level is not None:
+        in_time = self.level is not None or p.objective == "missed"
+        if p.objective == "missed":
+            tau = Fraction(float(p.on_time_s[k])) - fixed
+        elif self.level is not None:
             tau = self.level / weight - fixed
             tau = tau if limit is None else min(tau, limit)
         if tau is not None and (tau < branch or (parts and tau <= 0)):
@@ -164,7 +214,7 @@ class _ExactTable:
             return float("inf")
         mu = Fraction(float(self.hint.mu[k, o])) if parts else Fraction(0)
         total = sum((part.phi(mu) for part in parts), Fraction(0))
-        if self.level is not None:
+        if in_time:
             return total - mu * tau if parts and tau is not None else Fraction(0)
         if not parts:
             return weight * (fixed + branch)
@@ -174,6 +224,15 @@ class _ExactTable:
             mu = weight
             return weight * fixed + sum((part.phi(mu) for part in parts), Fraction(0))
         return weight * fixed + total + (weight - mu) * limit
+
+    def _late(self, k: int) -> Fraction:
+        """The weight, and the price of the least uplink share that the limits on air time leave."""
+        least = []
+        for o in np.flatnonzero(self.problem.open_options[k]):
+            part = self._part(0, k, int(o))
+            if part is None or not part.closed:
+                least.append(Fraction(0) if part is None else part.lo)
+        return Fraction(float(self.problem.weights[k])) + self.prices[0] * min(least, default=Fraction(0))
 
     def _part(self, i: int, k: int, o: int) -> _Part | None:
         p = self.problem
@@ -210,6 +269,7 @@ class _Part:
     """One resource of one option: phi(mu) = min over shares of price * x + mu * time(x), bounded below."""
 
     closed: bool
+    lo: Fraction
     least_time: Fraction
 
     def phi(self, mu: Fraction) -> Fraction:

@@ -17,7 +17,8 @@ class Leaf:
     Parameters
     ----------
     prices : tuple of float
-        Of the scaled uplink, edge and downlink budgets [s for "sum", 1 for "max"].
+        Of the scaled uplink, edge and downlink budgets [s for "sum" and "mixed", 1 for "max" and "missed"]; for
+        "mixed" followed by the multipliers nu of the K users [1].
     """
 
     prices: tuple[float, ...]
@@ -100,7 +101,7 @@ def whole(nodes: list[dict[str, Any]]) -> Node:
         node: Node
         if "prices" in data:
             prices = tuple(float(p) for p in data["prices"])
-            if len(prices) != 3 or not all(np.isfinite(p) and p >= 0 for p in prices):
+            if len(prices) < 3 or not all(np.isfinite(p) and p >= 0 for p in prices):
                 raise ValueError("prices")
             node = Leaf(prices)
         else:

@@ -194,6 +194,13 @@ class AllocationProblem:
         return self.deadline_s
 
     @cached_property
+    def on_time_s(self) -> NDArray[np.float64]:
+        """`deadline_s` with room for rounding: the latest a user is on time, (K,) [s]; infinite without deadlines."""
+        if self.deadline_s is None:
+            return np.full(self.users, np.inf)
+        return self.deadline_s * (1 + 1e-12)
+
+    @cached_property
     def allowed_mask(self) -> NDArray[np.bool_]:
         """`allowed` with its default, (K, O)."""
         return np.ones(self.fixed_s.shape, dtype=bool) if self.allowed is None else self.allowed
@@ -312,8 +319,7 @@ def objective_s(problem: AllocationProblem, latency_s: NDArray[np.float64]) -> f
     if problem.objective == "max":
         return float(weighted.max())
     if problem.objective == "missed":
-        late = latency_s > cast("NDArray[np.float64]", problem.deadline_s) * (1 + 1e-12)
-        return float(problem.weights[late].sum())
+        return float(problem.weights[latency_s > problem.on_time_s].sum())
     total = float(weighted.sum())
     return total if problem.objective == "sum" else total + cast("float", problem.max_weight) * float(weighted.max())
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from benchmarks.families import draw as family
 from random_problems import draw
 
 from megdt_opt import AllocationProblem, Infeasible, solve
@@ -104,3 +105,29 @@ def test_every_problem_runs_the_same_compiled_code(monkeypatch: pytest.MonkeyPat
     ):
         assert solve(variant, "prices").status == "optimal"
     assert [len(kernel.signatures) for kernel in (gather, first_sets, root, grow)] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("objective", ["sum", "max"])
+def test_options_that_no_band_can_serve_in_time_stay_out(path: bool, objective: str) -> None:
+    """Such an option is closed by its airtime limit and not by `allowed`; neither shares nor certificates know it."""
+    branched = named = 0
+    for seed in (1, 6, 7, 9):
+        rng = np.random.default_rng(seed)
+        problem = family("table", 6, 6, objective, seed)
+        alone_s = problem.uplink_bit / (problem.uplink_efficiency[:, None] * problem.uplink_hz)  # type: ignore[index]
+        factor = np.where(rng.random(alone_s.shape) < 0.4, 0.9, rng.uniform(8, 30, alone_s.shape))
+        factor[:, 0] = 30.0
+        limited = replace(problem, uplink_airtime_max_s=alone_s * factor)
+        found = solve(limited, "prices")
+        assert found.status == "optimal"
+        assert found.evaluate(limited).violation <= SOLVER
+        assert (factor[np.arange(6), found.option] > 1).all()
+        assert found.certificate is not None
+        for exact in (True, False):
+            verdict = found.certificate.verify(limited, exact=exact)
+            assert verdict.holds, verdict.reason
+        branched += verdict.leaves > 1
+        # a limit that closes nothing does not excuse a tree from naming an option
+        loose = replace(problem, uplink_airtime_max_s=alone_s * 30.0)
+        named += "partition" in found.certificate.verify(loose).reason
+    assert 0 < named <= branched

@@ -9,9 +9,9 @@ import time
 from typing import Any
 
 import pytest
-from megdt_opt.formulations import _child, _scip, option_gdp, option_misocp
 
 from megdt_opt.errors import Infeasible, SolverFailure
+from megdt_opt.formulations import _child, _scip, option_gdp, option_misocp
 
 
 def test_value_comes_back() -> None:

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyomo.environ as pyo
 import pytest
-from megdt_opt.formulations import convex_allocation, option_gdp, option_misocp
-from megdt_opt.formulations._scaling import reference
 from numpy.typing import NDArray
 
+from megdt_opt.formulations import convex_allocation, option_gdp, option_misocp
+from megdt_opt.formulations._scaling import reference
 from megdt_opt.problem import AllocationProblem, evaluate
 
 FORMULATIONS = (convex_allocation, option_misocp, option_gdp)
@@ -36,6 +36,7 @@ class Point:
     stage_s: NDArray[np.float64]
     latency_s: NDArray[np.float64]
     largest_s: float
+    late: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))  # (K,), for "missed"
 
 
 def _problem(*, shannon: bool, one: bool) -> AllocationProblem:
@@ -73,6 +74,12 @@ def good(problem: AllocationProblem) -> Point:
     return Point(
         problem=problem, taken=taken, share=share, rate=rate, stage_s=stage_s, latency_s=latency_s, largest_s=largest_s
     )
+
+
+def good_late(problem: AllocationProblem) -> Point:
+    """The good point with the objective "missed" and user 0 late: it takes no option, but its share stays."""
+    p = good(replace(problem, objective="missed", max_weight=None))
+    return replace(p, taken=np.array([[0.0, 0.0], [1.0, 0.0]]), late=np.array([1.0, 0.0]))
 
 
 def _with(table: NDArray[np.float64], where: tuple[int, ...], value: float) -> NDArray[np.float64]:
@@ -128,6 +135,12 @@ def _no_or_two_options(p: Point) -> list[Point]:
     return [replace(p, taken=np.array([[0.0, 0.0], [1.0, 0.0]])), replace(p, taken=np.array([[1.0, 0.0], [1.0, 1.0]]))]
 
 
+def _late_below_its_airtime(p: Point) -> list[Point]:
+    # the option with the least uplink share of the late user: 1e5 bit at 1.5 bit/s/Hz in at most 5 s
+    least_hz = 1e5 / 1.5 / 5.0
+    return [replace(p, share=_with(p.share, (1, 0), least_hz / OFF))]
+
+
 BROKEN: dict[str, Callable[[Point], list[Point]]] = {
     "budget": _over_budget,
     "rate_law": _faster_than_the_law,
@@ -139,6 +152,7 @@ BROKEN: dict[str, Callable[[Point], list[Point]]] = {
     "deadline": _late,
     "largest": _largest_too_small,
     "one_option": _no_or_two_options,
+    "late_share": _late_below_its_airtime,
 }
 """The registry: a constraint without an entry here fails the suite."""
 
@@ -175,6 +189,8 @@ def _violation_misocp(constraint: Callable[[Any], list[Any]], p: Point) -> float
         q.t[i].value = p.stage_s[i] / unit_s
     q.n.value, q.v.value = p.taken.ravel(), p.latency_s / unit_s
     q.h.value = p.largest_s / unit.objective_unit_s
+    if q.late is not None:
+        q.late.value = p.late
     return max(float(np.max(one.violation())) for one in constraint(q))
 
 
@@ -206,7 +222,11 @@ VIOLATION = {
     "option_gdp": _violation_gdp,
 }
 
-ELSEWHERE = {"energy_delay": "test_truth_energy_delay.py"}
+ELSEWHERE = {
+    "alpha_fair": "test_truth_fair.py",
+    "energy_delay": "test_truth_energy_delay.py",
+    "lexicographic": "test_truth_fair.py",
+}
 """Formulations of other problem classes, whose points and registries are in files of their own."""
 
 
@@ -224,7 +244,8 @@ def _cases() -> list[Any]:
 @pytest.mark.parametrize(("name", "constraint", "shannon"), _cases())
 def test_truth(name: str, constraint: Callable[[Any], Any], shannon: bool) -> None:
     assert constraint.__name__ in BROKEN, "add points that break this constraint to the registry"
-    point = good(_problem(shannon=shannon, one=name == "convex_allocation"))
+    make = good_late if constraint.__name__ == "late_share" else good
+    point = make(_problem(shannon=shannon, one=name == "convex_allocation"))
     violation = VIOLATION[name]
     assert violation(constraint, point) <= 1e-9
     for broken in BROKEN[constraint.__name__](point):

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from megdt_opt.formulations import energy_delay
 
 from megdt_opt import GenerationSplitProblem
+from megdt_opt.formulations import energy_delay
 
 OFF = 1.02
 """How far the broken points are beyond a limit."""

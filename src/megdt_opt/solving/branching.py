@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.certificate import Certificate
 from megdt_opt.certificate_tree import Branch, Leaf
-from megdt_opt.errors import Infeasible, InvalidInput
+from megdt_opt.errors import Infeasible
 from megdt_opt.explaining import no_option, not_together
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving import compiled
@@ -18,11 +18,12 @@ from megdt_opt.solving.closed import Closed
 from megdt_opt.solving.incumbent import Incumbent
 from megdt_opt.solving.pool import Mask, Pool
 from megdt_opt.solving.resources import Array, Resources
+from megdt_opt.solving.tilted import TiltedPool
 
 _ROOT_PASSES = 60
 _NODE_PASSES = 8
 _LEAF_PASSES = 200
-_LEAST_GAP = 1e-10
+LEAST_GAP = 1e-10
 _EXCESS = 1e-11
 """What the priced cost of "max" must exceed the budgets by: far above rounding, far below the gap."""
 
@@ -40,7 +41,22 @@ class _Node:
 
 
 @dataclass
-class _Search:
+class Search:
+    """State of a search; another objective overrides what it does in another way.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    resources : Resources
+        The problem, scaled.
+    gap : float
+        Relative gap to prove [1].
+    deadline : float
+        `time.monotonic()` after which the tree is cut short [s].
+    incumbent : Incumbent
+        With a first allocation.
+    """
+
     problem: AllocationProblem
     resources: Resources
     gap: float
@@ -63,7 +79,8 @@ class _Search:
             self.box = 1.0
         else:
             if not hasattr(self, "pool"):
-                self.pool = Pool(self.problem, self.resources, None)
+                make = TiltedPool if self.problem.objective == "mixed" else Pool
+                self.pool = make(self.problem, self.resources, None)
             self.box = 4.0 * best
 
     @property
@@ -74,7 +91,38 @@ class _Search:
     @property
     def goal(self) -> float:
         """Value of the pool that proves it."""
-        return self.target if self.problem.objective == "sum" else _EXCESS
+        return self.target if self.pool.summed else _EXCESS
+
+    @property
+    def mask(self) -> Mask:
+        """Choices at the root."""
+        return self.resources.open.copy()
+
+    def groups(self) -> NDArray[np.int64]:
+        """Dominating choice of each."""
+        return dominance(self.problem, self.resources)
+
+    def terms(self, k: int) -> Array:
+        """What the options of a user differ in, (5, O)."""
+        p = self.problem
+        return np.concatenate([self.resources.a[:, k], p.fixed_s[None, k], p.branch_s[None, k]])
+
+    def divide(self, k: int, first: int, second: int, mask: Mask, groups: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """One side of a cut between two choices of a user that leaves the user something on both."""
+        demand = self.terms(k)
+        spread = np.ptp(demand[:, mask[k]], axis=1)
+        unit = demand / np.where(spread > 0, spread, 1.0)[:, None]
+        along = (unit[:, second] - unit[:, first]) @ unit
+        middle = 0.5 * (along[first] + along[second])
+        far = mask[k] & (along > middle)
+        # a dominated option goes with the one that dominates it
+        far = mask[k] & far[groups[k]]
+        if not far.any() or (far == mask[k]).all():
+            far = mask[k] & (groups[k] == groups[k, second])
+            if (far == mask[k]).all():
+                far = mask[k] & (groups[k] != groups[k, first])
+        result: NDArray[np.bool_] = far
+        return result
 
     def try_sets(self, sets: NDArray[np.int64]) -> None:
         """Offer option sets to the incumbent; a better one lowers the target."""
@@ -106,7 +154,7 @@ class _Search:
 def close(
     problem: AllocationProblem, resources: Resources, *, gap: float, time_limit_s: float | None, named: bool = True
 ) -> Closed:
-    """Minimise "max" or "sum" and prove it.
+    """Minimise any of the objectives and prove it.
 
     Parameters
     ----------
@@ -122,18 +170,18 @@ def close(
 
     Raises
     ------
-    InvalidInput
-        For the objectives "mixed" and "missed".
     Infeasible
         Where a user has no open option, or the hard limits cannot be met together.
     """
-    if problem.objective not in ("max", "sum"):
-        raise InvalidInput("objective", problem.objective, "'max' or 'sum' with method 'prices'", "Use 'enumerate'.")
     if not resources.open.any(axis=1).all():
         raise no_option(problem, resources)
     deadline = np.inf if time_limit_s is None else time.monotonic() + time_limit_s
-    if compiled.usable(problem):
-        closed = compiled.close(problem, resources, gap=max(0.95 * gap, _LEAST_GAP), deadline=deadline)
+    if problem.objective == "missed":
+        from megdt_opt.solving.missed import close_missed
+
+        return close_missed(problem, resources, gap=gap, time_limit_s=time_limit_s)
+    if problem.objective != "mixed" and compiled.usable(problem):
+        closed = compiled.close(problem, resources, gap=max(0.95 * gap, LEAST_GAP), deadline=deadline)
         if closed is not None:
             return closed
     incumbent = Incumbent(problem, resources)
@@ -143,20 +191,22 @@ def close(
             raise Infeasible("the hard limits cannot be kept together", users=tuple(range(problem.users)))
         raise not_together(problem, resources)
     # a little less than asked, so that rounding cannot push the reported gap over it
-    search = _Search(problem, resources, max(0.95 * gap, _LEAST_GAP), deadline, incumbent)
-    return _run(search)
+    search = Search(problem, resources, max(0.95 * gap, LEAST_GAP), deadline, incumbent)
+    return run(search)
 
 
-def _run(search: _Search) -> Closed:
+def run(search: Search) -> Closed:
+    """Grow the branch tree until every leaf proves the goal, and seal it."""
     if search.incumbent.objective <= 0.0:
         # nothing is better than no time at all
-        nothing = Certificate(search.problem.objective, 0.0, Leaf((0.0, 0.0, 0.0)))
+        tilts = search.problem.users if search.problem.objective == "mixed" else 0
+        nothing = Certificate(search.problem.objective, 0.0, Leaf((0.0,) * (3 + tilts)))
         return Closed(incumbent=search.incumbent, bound=0.0, certificate=nothing, nodes=1, passes=0)
-    root = _Node(mask=search.resources.open.copy())
+    root = _Node(mask=search.mask)
     for prices in search.incumbent.seed_prices():
         search.pool.add(prices)
     _bound_root(search, root.mask)
-    groups = dominance(search.problem, search.resources)
+    groups = search.groups()
     stack = [root]
     top: list[Branch | Leaf] = []
     while stack:
@@ -168,6 +218,10 @@ def _run(search: _Search) -> Closed:
         proof = _fathom(search, node.mask, groups)
         if proof is not None:
             _attach(node, Leaf(prices=_plain(proof)), top)
+            continue
+        left = _prune(search, node, top)
+        if left is not node:
+            stack.append(left)
             continue
         user, parts = _split(search, node.mask, groups)
         branch = Branch(
@@ -202,7 +256,7 @@ def _attach(node: _Node, tree: Branch | Leaf, top: list[Branch | Leaf]) -> None:
         node.parent.children[node.place] = tree
 
 
-def _bound_root(search: _Search, mask: Mask) -> None:
+def _bound_root(search: Search, mask: Mask) -> None:
     """Good prices and a good incumbent before the tree grows."""
     for _ in range(12):
         before = search.incumbent.objective
@@ -217,12 +271,12 @@ def _bound_root(search: _Search, mask: Mask) -> None:
     search.pool.improve(mask, search.goal, search.box, _ROOT_PASSES)
 
 
-def _best_prices(search: _Search, mask: Mask) -> Array:
+def _best_prices(search: Search, mask: Mask) -> Array:
     value, _, _ = search.pool.values(mask)
     return search.pool.prices[int(value.argmax())]
 
 
-def _fathom(search: _Search, mask: Mask, groups: NDArray[np.int64]) -> Array | None:
+def _fathom(search: Search, mask: Mask, groups: NDArray[np.int64]) -> Array | None:
     """Prices that prove a mask out of reach, or None."""
     value, _, options = search.pool.values(mask)
     best = int(value.argmax())
@@ -240,13 +294,36 @@ def _fathom(search: _Search, mask: Mask, groups: NDArray[np.int64]) -> Array | N
     return None
 
 
+def _prune(search: Search, node: _Node, top: list[Branch | Leaf]) -> _Node:
+    """Split off the options whose reduced cost alone proves the goal; the node that is left.
+
+    With any of them the best prices' value would be at least the goal, so those prices are the proof of a leaf that
+    has nothing else for its user.
+    """
+    value, _, _ = search.pool.values(node.mask)
+    best = int(value.argmax())
+    missing = search.goal - value[best]
+    if missing <= 0:  # a better allocation was found meanwhile: the node is out already
+        return _Node(mask=node.mask, parent=node.parent, place=node.place)
+    gone = node.mask & (search.pool.reduced_costs(best, node.mask) >= missing)
+    for k in np.flatnonzero(gone.any(axis=1)):
+        kept = node.mask[k] & ~gone[k]
+        groups = tuple(tuple(int(o) for o in np.flatnonzero(part)) for part in (gone[k], kept))
+        branch = Branch(user=int(k), groups=groups, children=[Leaf(prices=_plain(search.pool.prices[best]))] * 2)
+        _attach(node, branch, top)
+        mask = node.mask.copy()
+        mask[k] = kept
+        node = _Node(mask=mask, parent=branch, place=1)
+    return node
+
+
 def _single(mask: Mask, groups: NDArray[np.int64]) -> bool:
     """Whether every user has one group of options left: the best of it is known."""
     heads = mask & (groups == np.arange(mask.shape[1]))
     return bool((heads.sum(axis=1) <= 1).all())
 
 
-def _settle(search: _Search, mask: Mask, groups: NDArray[np.int64]) -> Array:
+def _settle(search: Search, mask: Mask, groups: NDArray[np.int64]) -> Array:
     """Evaluate the one option set that is left; its own prices prove its value."""
     heads = mask & (groups == np.arange(mask.shape[1]))
     option = np.where(heads.any(axis=1), heads.argmax(axis=1), mask.argmax(axis=1))
@@ -267,19 +344,20 @@ def _settle(search: _Search, mask: Mask, groups: NDArray[np.int64]) -> Array:
     return search.pool.prices[best]
 
 
-def _split(search: _Search, mask: Mask, groups: NDArray[np.int64]) -> tuple[int, list[NDArray[np.bool_]]]:
+def _split(search: Search, mask: Mask, groups: NDArray[np.int64]) -> tuple[int, list[NDArray[np.bool_]]]:
     """The user most torn between two options, and the two sides of a cut between them."""
     _, best, _, weights = search.pool.improve(mask, search.goal, search.box, 0)
     _, _, options = search.pool.values(mask)
     heads = mask & (groups == np.arange(mask.shape[1]))
-    total = weights.sum()
-    weights = weights / total if total > 0 else np.eye(len(weights))[best]
+    weights = np.tile(weights[:, None], (1, mask.shape[0])) if weights.ndim == 1 else weights
+    total = weights.sum(axis=0)
+    weights = np.where(total > 0, weights / np.where(total > 0, total, 1.0), np.eye(len(weights))[best][:, None])
     most, chosen = -1.0, -1
     pair = (0, 0)
     for k in range(mask.shape[0]):
         if heads[k].sum() <= 1:
             continue
-        share = np.bincount(options[:, k], weights=weights, minlength=mask.shape[1])
+        share = np.bincount(options[:, k], weights=weights[:, k], minlength=mask.shape[1])
         first = int(share.argmax())
         rest = share.copy()
         rest[first] = -1.0
@@ -288,22 +366,8 @@ def _split(search: _Search, mask: Mask, groups: NDArray[np.int64]) -> tuple[int,
         torn = float(max(rest[second], 0.0)) + 1e-9 * float(heads[k].sum())
         if torn > most:
             most, chosen, pair = torn, k, (first, second)
-    k, (first, second) = chosen, pair
-    demand = np.concatenate(
-        [search.resources.a[:, k], search.problem.fixed_s[None, k], search.problem.branch_s[None, k]]
-    )
-    spread = np.ptp(demand[:, mask[k]], axis=1)
-    unit = demand / np.where(spread > 0, spread, 1.0)[:, None]
-    along = (unit[:, second] - unit[:, first]) @ unit
-    middle = 0.5 * (along[first] + along[second])
-    far = mask[k] & (along > middle)
-    # a dominated option goes with the one that dominates it
-    far = mask[k] & far[groups[k]]
-    if not far.any() or (far == mask[k]).all():
-        far = mask[k] & (groups[k] == groups[k, second])
-        if (far == mask[k]).all():
-            far = mask[k] & (groups[k] != groups[k, first])
-    return k, [far, mask[k] & ~far]
+    far = search.divide(chosen, *pair, mask, groups)
+    return chosen, [far, mask[chosen] & ~far]
 
 
 def dominance(problem: AllocationProblem, resources: Resources) -> NDArray[np.int64]:

@@ -16,15 +16,21 @@ from numpy.typing import NDArray
 from megdt_opt.allocation import Allocation, RawSolution, relative_gap
 from megdt_opt.certificate import Certificate
 from megdt_opt.errors import InvalidInput, SolverFailure
+from megdt_opt.fairness import AlphaFairProblem, LexicographicProblem
 from megdt_opt.generation_split import GenerationSplit, GenerationSplitProblem
 from megdt_opt.problem import AllocationProblem, evaluate
 from megdt_opt.solving.branching import close
 from megdt_opt.solving.enumeration import enumerate_options
+from megdt_opt.solving.on_time import OnTime
 from megdt_opt.solving.resources import Array, Resources
 from megdt_opt.solving.shares import best_shares
 from megdt_opt.tolerances import SOLVER
 
-_ROUTES: dict[str, str] = {"GenerationSplitProblem": "energy_delay"}
+_ROUTES: dict[str, str] = {
+    "AlphaFairProblem": "alpha_fair",
+    "GenerationSplitProblem": "energy_delay",
+    "LexicographicProblem": "lexicographic",
+}
 """Classes of problems that have their own formulation; "auto" takes a closed form where the class has one."""
 
 
@@ -39,7 +45,10 @@ def methods() -> tuple[str, ...]:
 
 @overload
 def solve(
-    problem: AllocationProblem, method: str = "auto", gap: float = 1e-6, time_limit_s: float | None = None
+    problem: AllocationProblem | LexicographicProblem | AlphaFairProblem,
+    method: str = "auto",
+    gap: float = 1e-6,
+    time_limit_s: float | None = None,
 ) -> Allocation: ...
 
 
@@ -54,7 +63,8 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
 
     Parameters
     ----------
-    problem : AllocationProblem or GenerationSplitProblem
+    problem : AllocationProblem, LexicographicProblem, AlphaFairProblem or GenerationSplitProblem
+        All but the first are solved by the formulations of their classes.
     method : str
         "auto", "prices" (certified bound), "enumerate" (small cases), or a formulation's file name. For another class:
         "auto" or the name of its formulation.
@@ -82,7 +92,7 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
     if method in _ROUTES.values():
         raise InvalidInput("method", method, f"a method that takes {kind}", 'Use "auto".')
     if method == "auto":
-        method = "prices" if problem.objective in ("max", "sum") else "enumerate"
+        method = "prices"
     begin = time.perf_counter()
     scaled = Resources.of(problem)
     built = time.perf_counter()
@@ -123,15 +133,52 @@ def _solve_richer(problem: Any, kind: str, method: str, gap: float, time_limit_s
         return problem.closed_form()
     if method not in ("auto", route):
         raise InvalidInput("method", method, f"'auto' or {route!r} for {kind}", "Choose one of them.")
-    return importlib.import_module(f"megdt_opt.formulations.{route}").solve(problem, gap=gap, time_limit_s=time_limit_s)
+    found = importlib.import_module(f"megdt_opt.formulations.{route}").solve(
+        problem, gap=gap, time_limit_s=time_limit_s
+    )
+    if isinstance(problem, LexicographicProblem | AlphaFairProblem):
+        return _fair_allocation(problem, found, route)
+    return found
+
+
+def _fair_allocation(problem: LexicographicProblem | AlphaFairProblem, raw: RawSolution, name: str) -> Allocation:
+    """Shares and bound from the formulation of the problem's class, evaluated anew.
+
+    The objective of a lexicographic allocation is its largest weighted latency [s].
+    """
+    inner = problem.allocation
+    option = np.asarray(raw.option, dtype=np.int64)
+    found = evaluate(inner, option, raw.downlink_hz, raw.uplink_hz, raw.edge_share)
+    if found.violation > SOLVER:
+        raise SolverFailure(f"{name} returned shares that break a limit by {found.violation:.2e} relatively")
+    objective, bound = found.objective_s, -np.inf if raw.bound is None else raw.bound
+    if isinstance(problem, AlphaFairProblem):
+        objective, bound = problem.value(found.latency_s), problem.of_norm(bound)
+    bound = min(bound, objective)
+    return Allocation(
+        option=option, downlink_hz=raw.downlink_hz, uplink_hz=raw.uplink_hz, edge_share=raw.edge_share,
+        latency_s=found.latency_s, objective_s=objective, lower_bound_s=bound, gap=relative_gap(objective, bound),
+        status="feasible", method=name, bound_source="none" if raw.bound is None else "solver", build_s=raw.build_s,
+        solve_s=raw.solve_s, message=raw.message,
+    )  # fmt: skip
 
 
 def _from_raw(problem: AllocationProblem, scaled: Resources, raw: RawSolution, method: str, gap: float) -> Allocation:
     option = np.asarray(raw.option, dtype=np.int64)
     if option.shape != (problem.users,) or not scaled.open[np.arange(problem.users), option].all():
         raise SolverFailure(f"{method} returned options that are not open: {option.tolist()}")
-    if problem.objective == "missed":
-        raise InvalidInput("objective", "missed", "'max', 'sum' or 'mixed'", "It is not offered by formulations yet.")
+    if problem.objective == "missed" and raw.late is not None:
+        on_time = OnTime(problem, scaled)
+        choice = np.where(raw.late, on_time.late, option)
+        fitted = on_time.fit(choice[None])
+        if not on_time.together(fitted.objective)[0]:
+            users = np.flatnonzero(~raw.late).tolist()
+            raise SolverFailure(f"{method} claims that users {users} can be on time together, but they cannot")
+        settled, x = on_time.settle(choice, fitted.x[0])
+        return _allocation(
+            problem, settled, x, -np.inf if raw.bound is None else raw.bound, "none" if raw.bound is None else "solver",
+            gap, method, raw.build_s, raw.solve_s, None, raw.message,
+        )  # fmt: skip
     # the shares for the found options are optimal in closed form or by a convex program: solvers keep cones only
     # within their tolerance, so their shares can violate a limit or waste a little
     found = best_shares(problem, scaled, option[None])

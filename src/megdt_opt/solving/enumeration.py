@@ -11,6 +11,7 @@ from megdt_opt.errors import InvalidInput
 from megdt_opt.explaining import no_option, not_together
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving.incumbent import Incumbent
+from megdt_opt.solving.on_time import BestChoice
 from megdt_opt.solving.resources import Resources
 
 MOST_SETS = 200_000
@@ -20,23 +21,35 @@ MOST_SETS = 200_000
 def enumerate_options(problem: AllocationProblem, resources: Resources) -> Incumbent:
     """The best of all option sets.
 
+    For "missed" the choices of a user are the options to be on time with and being late, and sets are tried from the
+    least weight of late users upwards until one can be kept.
+
     Raises
     ------
     InvalidInput
-        For more than `MOST_SETS` sets, and for the objective "missed".
+        For more than `MOST_SETS` sets.
     Infeasible
         Where no set keeps the limits.
     """
-    if problem.objective == "missed":
-        raise InvalidInput("objective", "missed", "'max', 'sum' or 'mixed' with method 'enumerate'", "Choose one.")
+    missed = problem.objective == "missed"
     choices = [np.flatnonzero(row) for row in resources.open]
     if any(len(c) == 0 for c in choices):
         raise no_option(problem, resources)
+    if missed:
+        choices = [np.r_[c, problem.options] for c in choices]
     count = math.prod(len(c) for c in choices)
     if count > MOST_SETS:
-        raise InvalidInput("problem", f"{count} option sets", f"at most {MOST_SETS}", "Use method 'prices'.")
-    best = Incumbent(problem, resources)
-    best.offer(np.array(list(itertools.product(*choices)), dtype=np.int64))
+        raise InvalidInput(
+            f"problem with objective {problem.objective!r}",
+            f"{count} option sets",
+            f"at most {MOST_SETS} for method 'enumerate'",
+            "Use method 'prices'.",
+        )
+    sets = np.array(list(itertools.product(*choices)), dtype=np.int64)
+    best: Incumbent = BestChoice(problem, resources) if missed else Incumbent(problem, resources)
+    best.offer(sets)
+    if isinstance(best, BestChoice) and np.isfinite(best.objective):
+        best.option, best.x = best.on_time.settle(best.option, best.x)
     if not np.isfinite(best.objective):
         raise not_together(problem, resources)
     return best

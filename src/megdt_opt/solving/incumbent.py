@@ -31,7 +31,7 @@ class Incumbent:
         self.objective = np.inf
         self.option = np.zeros(problem.users, dtype=np.int64)
         self.x: Array = np.zeros((3, problem.users))
-        self.prices: Array = np.zeros(3)
+        self.prices: Array = np.zeros(3 + problem.users * (problem.objective == "mixed"))
         self.least_bound = np.inf
         """No shares of the sets offered are better than this [s]."""
         self._seen: dict[bytes, Array] = {}
@@ -45,22 +45,26 @@ class Incumbent:
             part = np.array(fresh[begin : begin + _BATCH])
             found = best_shares(self.problem, self.resources, part)
             self.least_bound = min(self.least_bound, float(found.bound.min()))
-            for option, prices, objective in zip(part, found.prices, found.objective, strict=True):
-                self._seen[option.tobytes()] = prices if np.isfinite(objective) else np.full(3, np.nan)
+            multipliers = found.prices
+            if self.problem.objective == "mixed":
+                multipliers = np.hstack([found.prices, found.tilts])
+            for option, prices, objective in zip(part, multipliers, found.objective, strict=True):
+                self._seen[option.tobytes()] = prices if np.isfinite(objective) else np.full(len(prices), np.nan)
             best = int(found.objective.argmin())
             if found.objective[best] < self.objective:
                 self.objective = float(found.objective[best])
-                self.option, self.x, self.prices = part[best], found.x[best], found.prices[best]
+                self.option, self.x, self.prices = part[best], found.x[best], multipliers[best]
         return self.objective < before
 
     def prices_of(self, option: NDArray[np.int64]) -> Array | None:
-        """Prices of an evaluated set; None where it cannot keep the limits."""
+        """Prices of an evaluated set, for "mixed" with its multipliers; None where it cannot keep the limits."""
         prices = self._seen[option.astype(np.int64).tobytes()]
         return None if np.isnan(prices).any() else prices
 
     def seed_prices(self) -> list[Array]:
         """Price vectors to begin with."""
-        return [self.prices, np.ones(3) * max(float(self.prices.sum()), 1e-12) / 3]
+        equal = np.ones(3) * max(float(self.prices[:3].sum()), 1e-12) / 3
+        return [self.prices, np.r_[equal, self.prices[3:]]]
 
     def start(self) -> None:
         """Find some allocation that keeps the limits, if a simple rule or the least lateness yields one."""

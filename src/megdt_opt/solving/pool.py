@@ -21,13 +21,14 @@ class Pool:
 
     For "sum" the value of a mask is sum_k min_o c - sum l: a lower bound of its objective. For "max" it is
     sum_k min_o c(l, level) - 1 with sum l = 1: positive proves that no allocation in the mask reaches the level.
+    For "missed" it is as for "sum", and being late is one choice more.
 
     Parameters
     ----------
     problem : AllocationProblem
     resources : Resources
     level_s : float or None
-        The level of "max" [s]; None for "sum".
+        The level of "max" [s]; None for "sum" and "missed".
     """
 
     def __init__(self, problem: AllocationProblem, resources: Resources, level_s: float | None) -> None:
@@ -41,8 +42,13 @@ class Pool:
 
     @property
     def summed(self) -> bool:
-        """Whether the objective is "sum"."""
+        """Whether values are bounds of the objective, as for "sum" and "missed"."""
         return self.level_s is None
+
+    @property
+    def costs(self) -> Array:
+        """Cost of every choice at every price vector, (P, K, choices)."""
+        return np.array(self._cost)
 
     def add(self, prices: Array) -> int:
         """Add prices, (3,), and return their number; for "max" they are scaled to sum 1."""
@@ -50,11 +56,14 @@ class Pool:
         if not self.summed:
             total = prices.sum()
             prices = prices / total if total > 0 else self.used / max(int(self.used.sum()), 1)
+        self._append(prices)
+        return len(self.prices) - 1
+
+    def _append(self, prices: Array) -> None:
         table = priced(self.problem, self.resources, prices, self.level_s)
         self.prices.append(prices)
         self._cost.append(np.minimum(table.cost, _HUGE))
         self._x.append(table.x)
-        return len(self.prices) - 1
 
     def relevel(self, level_s: float) -> Pool:
         """The same prices at another level."""
@@ -99,8 +108,8 @@ class Pool:
         Returns
         -------
         tuple
-            Best value, number of its prices, values (P,) and the weights (P,) of the convexified optimum, which tell
-            between which options a user is torn.
+            Best value, number of its prices, values (P,) and the weights of the convexified optimum, (P,), or (P, K)
+            where each user has its own, which tell between which options a user is torn.
         """
         weights = np.zeros(0)
         for count in range(passes + 1):
@@ -108,7 +117,7 @@ class Pool:
             best = int(value.argmax())
             if value[best] >= target or count == passes:
                 break
-            place, ceiling, weights = self._highest(value, slope, box)
+            place, ceiling, weights = self._highest(mask, value, slope, box)
             if place is None or ceiling <= value[best] + 1e-12 * abs(value[best]):
                 break
             if ceiling < target and count >= 2:
@@ -119,10 +128,10 @@ class Pool:
         value, slope, _ = self.values(mask)
         best = int(value.argmax())
         if len(weights) != len(value):
-            _, _, weights = self._highest(value, slope, box)
+            _, _, weights = self._highest(mask, value, slope, box)
         return float(value[best]), best, value, weights
 
-    def _highest(self, value: Array, slope: Array, box: float) -> tuple[Array | None, float, Array]:
+    def _highest(self, mask: Mask, value: Array, slope: Array, box: float) -> tuple[Array | None, float, Array]:
         """argmax over prices of the least of the cuts value_j + slope_j . (l - l_j)."""
         prices = np.array(self.prices)
         kept = value < _HUGE / 10

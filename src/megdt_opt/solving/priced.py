@@ -8,11 +8,17 @@ for "max" at a deadline D it costs the least l . x that meets it. Both are the m
 function: with phi_i(mu) = min over x in [lo, hi] of l x + mu t_i(x),
 
     sum: w fixed + sum phi_i(mu) + (w - mu) * (branch if mu <= w else limit),
-    max: sum phi_i(mu) - mu tau,
+    max: sum phi_i(mu) - mu tau,                         tau = min(D / w, limit) - fixed,
 
 so every mu gives a lower bound; that is what a certificate recomputes. By weak duality (the budgets' constraints are
 relaxed with prices l) sum_k min_o c - sum l is a lower bound of "sum", and sum_k min_o c > sum l proves that no
-allocation meets the deadline D.
+allocation meets the deadline D. For "missed" an option costs as for "max", with each user's own deadline instead of
+D / w; being late costs w_k, and sum_k min(w_k, min_o c) - sum l is a lower bound of the weights that are late.
+For "mixed" there are multipliers nu >= 0 of D >= w L beside the prices, sum nu <= max_weight. As D >= w_k L_k,
+
+    sum_k w_k L_k + max_weight D  >=  sum_k (1 + nu_k) w_k L_k,
+
+so what holds for "sum" with the weights (1 + nu) w bounds "mixed"; for fixed options the best (l, nu) loses nothing.
 """
 
 from __future__ import annotations
@@ -56,11 +62,15 @@ def priced(problem: AllocationProblem, resources: Resources, prices: Array, leve
     problem : AllocationProblem
     resources : Resources
     prices : array, (3,)
-        Of the scaled budgets, >= 0.
+        Of the scaled budgets, >= 0; for "mixed" (3 + K,) with the multipliers nu after them.
     level_s : float, optional
-        The deadline D on w L for "max" [s]; None means "sum".
+        The deadline D on w L for "max" [s]; None means "sum", "mixed" or "missed", as the problem's objective says.
     """
+    if problem.objective == "missed":
+        return priced_missed(problem, resources, prices)
     w = problem.weights[:, None]
+    if problem.objective == "mixed":
+        w, prices = w * (1.0 + prices[3:, None]), prices[:3]
     limit = problem.hard_deadline_s[:, None] - problem.fixed_s
     branch = problem.branch_s
     busy = (resources.a > 0).any(axis=0)
@@ -80,8 +90,37 @@ def priced(problem: AllocationProblem, resources: Resources, prices: Array, leve
             + w * np.maximum(branch, np.where(busy, t, 0.0))
         )
         return Priced(np.where(possible, cost, np.inf), x, mu)
-    tau = np.minimum(level_s / w - problem.fixed_s, limit)
-    possible = resources.open & (tau >= branch) & ((tau > 0) | ~busy)
+    return _within(problem, resources, prices, np.minimum(level_s / w - problem.fixed_s, limit))
+
+
+def priced_missed(problem: AllocationProblem, resources: Resources, prices: Array) -> Priced:
+    """Costs for "missed" at prices, (3,): an option costs what being on time with it takes, and there is one choice
+    more, the last: being late costs the user's weight and the least uplink share that its airtime limits leave.
+
+    Returns
+    -------
+    Priced
+        With tables (K, O + 1).
+    """
+    on_time = _within(problem, resources, prices, problem.on_time_s[:, None] - problem.fixed_s)
+    least = least_uplink(resources)
+    late = np.where(resources.open.any(axis=1), problem.weights + prices[0] * least, np.inf)
+    x = np.concatenate([on_time.x, np.zeros((3, problem.users, 1))], axis=2)
+    x[0, :, -1] = least
+    return Priced(np.column_stack([on_time.cost, late]), x, np.column_stack([on_time.mu, np.zeros(problem.users)]))
+
+
+def least_uplink(resources: Resources) -> Array:
+    """Least uplink share with which some open option of each user keeps its airtime limit, (K,) [1]."""
+    least = np.where(resources.open, resources.lo[0], np.inf).min(axis=1)
+    result: Array = np.where(np.isfinite(least), least, 0.0)
+    return result
+
+
+def _within(problem: AllocationProblem, resources: Resources, prices: Array, tau: Array) -> Priced:
+    """Least l . x with max(branch, T(x)) <= tau, tau (K, O) [s]."""
+    busy = (resources.a > 0).any(axis=0)
+    possible = resources.open & (tau >= problem.branch_s) & ((tau > 0) | ~busy)
     wanted = np.where(possible & busy, tau, 1.0)
     start = np.ones(busy.shape)
     mu, x, reached = _match(resources, prices, wanted, possible & busy, start, np.zeros_like(resources.a))

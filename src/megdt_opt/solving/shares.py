@@ -44,12 +44,42 @@ class Shares:
     bound : array, (S,)
         No shares are better than this [s]: the objective itself where a closed form found it; infinite where it is
         settled that no shares keep the limits; lower than the objective where the path lost its way.
+    tilts : array, (S, K)
+        Multipliers of D >= w L, which sum to `max_weight` where the largest latency counts [1].
     """
 
     x: Array
     objective: Array
     prices: Array
     bound: Array
+    tilts: Array
+
+
+@dataclass(frozen=True)
+class Goal:
+    """sum_weight * sum_k w_k L_k + max_weight * max_k w_k L_k.
+
+    Parameters
+    ----------
+    weight : array, (K,)
+        w [1].
+    sum_weight, max_weight : float
+        [1].
+    """
+
+    weight: Array
+    sum_weight: float
+    max_weight: float
+
+    def value(self, latency: Array) -> Array:
+        """The goal of latencies (S, K) [s]."""
+        weighted = self.weight * latency
+        total: Array = np.zeros(len(latency))
+        if self.sum_weight > 0:
+            total = total + self.sum_weight * weighted.sum(axis=1)
+        if self.max_weight > 0:
+            total = total + self.max_weight * weighted.max(axis=1)
+        return total
 
 
 def best_shares(problem: AllocationProblem, resources: Resources, option: NDArray[np.int64]) -> Shares:
@@ -74,9 +104,20 @@ def best_shares(problem: AllocationProblem, resources: Resources, option: NDArra
     if rule is not None and bool((rule.objective[good] < np.inf).all()):
         found = rule
     else:
-        found = _interior(problem, a, gamma, lo, hi, fixed, branch, good)
+        goal = Goal(
+            weight=problem.weights,
+            sum_weight=0.0 if problem.objective == "max" else 1.0,
+            max_weight={"max": 1.0, "sum": 0.0, "mixed": float(problem.max_weight or 0.0)}[problem.objective],
+        )
+        found = interior(goal, a, gamma, lo, hi, fixed, branch, problem.hard_deadline_s - fixed, good)
     objective = np.where(good, found.objective, np.inf)
-    return Shares(x=found.x, objective=objective, prices=found.prices, bound=np.where(good, found.bound, np.inf))
+    return Shares(
+        x=found.x,
+        objective=objective,
+        prices=found.prices,
+        bound=np.where(good, found.bound, np.inf),
+        tilts=found.tilts,
+    )
 
 
 def latencies(a: Array, gamma: Array, x: Array, fixed: Array, branch: Array) -> Array:
@@ -85,15 +126,6 @@ def latencies(a: Array, gamma: Array, x: Array, fixed: Array, branch: Array) -> 
         t = np.where(a > 0, a / speed(x, gamma), 0.0).sum(axis=1)
     result: NDArray[np.float64] = fixed + np.maximum(branch, t)
     return result
-
-
-def _objective(problem: AllocationProblem, latency: Array) -> Array:
-    weighted = problem.weights * latency
-    worst: Array = weighted.max(axis=1)
-    total: Array = weighted.sum(axis=1)
-    if problem.objective == "max":
-        return worst
-    return total if problem.objective == "sum" else total + float(problem.max_weight or 0.0) * worst
 
 
 def _square_root_rule(
@@ -115,7 +147,8 @@ def _square_root_rule(
     if (x > hi * (1 + 1e-15)).any():
         return None
     objective = (problem.weights * fixed).sum(axis=1) + (sums[:, :, 0] ** 2).sum(axis=1)
-    return Shares(x=x, objective=objective, prices=sums[:, :, 0] ** 2, bound=objective)
+    tilts = np.zeros(fixed.shape)
+    return Shares(x=x, objective=objective, prices=sums[:, :, 0] ** 2, bound=objective, tilts=tilts)
 
 
 @dataclass
@@ -174,33 +207,46 @@ class _Model:
         return result
 
 
-def _interior(
-    problem: AllocationProblem,
+def interior(
+    goal: Goal,
     a: Array,
     gamma: Array,
     lo: Array,
     hi: Array,
     fixed: Array,
     branch: Array,
+    limit: Array,
     good: NDArray[np.bool_],
 ) -> Shares:
+    """Best shares of the option sets in `good` (S,) by the interior-point method.
+
+    Parameters
+    ----------
+    goal : Goal
+    a, gamma, lo, hi : array, (S, 3, K)
+        As `Resources.pick` gives them.
+    fixed, branch : array, (S, K)
+        Fixed latency and device branch [s].
+    limit : array, (S, K)
+        Hard limit on the latency beyond the fixed part [s]; infinite where there is none.
+    good : array of bool, (S,)
+        Sets worth looking at.
+    """
     sets = a.shape[0]
-    sum_weight = 0.0 if problem.objective == "max" else 1.0
-    max_weight = {"max": 1.0, "sum": 0.0, "mixed": float(problem.max_weight or 0.0)}[problem.objective]
-    limit = problem.hard_deadline_s * (1.0 + _TIE) - fixed
-    model = _Model(a, gamma, lo * (1.0 - _TIE), hi, fixed, branch, limit, problem.weights, sum_weight, max_weight)
+    limit = limit + (limit + fixed) * _TIE
+    model = _Model(a, gamma, lo * (1.0 - _TIE), hi, fixed, branch, limit, goal.weight, goal.sum_weight, goal.max_weight)
     x, startable = _inside(model)
     idle_late = (~model.busy & (np.maximum(branch, 0.0) > limit)).any(axis=1)
     never = (model.capped & (branch >= limit) & model.busy).any(axis=1)
     alive = good & startable & ~idle_late & ~never
     objective, bound = np.full(sets, np.inf), np.full(sets, np.inf)
-    out_x, prices = np.zeros_like(a), np.zeros((sets, 3))
+    out_x, prices, tilts = np.zeros_like(a), np.zeros((sets, 3)), np.zeros(fixed.shape)
     # sets that share nothing have nothing to optimise
     idle: NDArray[np.bool_] = alive & np.logical_not(np.any(model.busy, axis=1))
-    objective[idle] = bound[idle] = _objective(problem, fixed[idle] + branch[idle])
+    objective[idle] = bound[idle] = goal.value(fixed[idle] + branch[idle])
     alive &= ~idle
     if not alive.any():
-        return Shares(out_x, objective, prices, bound)
+        return Shares(out_x, objective, prices, bound, tilts)
     part = model.take(alive)
     point = _start(part, x[alive])
     inside = np.ones(part.a.shape[0], bool)
@@ -209,18 +255,18 @@ def _interior(
         bound[np.flatnonzero(alive)[~inside & ~settled]] = -np.inf
     which = np.flatnonzero(alive)[inside]
     if which.size == 0:
-        return Shares(out_x, objective, prices, bound)
+        return Shares(out_x, objective, prices, bound, tilts)
     part = part.take(inside)
     point = _Point(point.x[inside], point.s[inside], point.d[inside])
-    point, seen, floor = _follow(part, point, stop=None)
+    point, seen, floor, tilts[which] = _follow(part, point, stop=None)
     prices[which] = np.where(part.needs.any(axis=2), seen, 0.0)
     xs = _fill(part, point.x)
     out_x[which] = xs
     latency = latencies(part.a, part.gamma, xs, part.fixed, part.branch)
     # filling the budgets only shortens times, so the deadlines still hold
-    objective[which] = _objective(problem, latency)
-    bound[which] = np.minimum(floor + sum_weight * (problem.weights * part.fixed).sum(axis=1), objective[which])
-    return Shares(out_x, objective, prices, bound)
+    objective[which] = goal.value(latency)
+    bound[which] = np.minimum(floor + goal.sum_weight * (goal.weight * part.fixed).sum(axis=1), objective[which])
+    return Shares(out_x, objective, prices, bound, tilts)
 
 
 def _inside(model: _Model) -> tuple[Array, NDArray[np.bool_]]:
@@ -254,7 +300,7 @@ def _meet_deadlines(model: _Model, point: _Point) -> tuple[_Point, NDArray[np.bo
     )  # fmt: skip
     d = (pressed.fixed + point.s).max(axis=1)
     start = _Point(point.x.copy(), point.s.copy(), d + 0.1 * (np.abs(d) + point.s.max(axis=1)))
-    found, _, floor = _follow(pressed, start, stop=model.limit)
+    found, _, floor, _ = _follow(pressed, start, stop=model.limit)
     late = np.where(model.capped & model.busy, found.s - model.limit, -1.0).max(axis=1)
     s = found.s
     dd = 1.1 * (model.weight * (model.fixed + s)).max(axis=1)
@@ -268,15 +314,16 @@ def _spread(model: _Model, point: _Point) -> Array:
     return result
 
 
-def _follow(model: _Model, point: _Point, stop: Array | None) -> tuple[_Point, Array, Array]:
+def _follow(model: _Model, point: _Point, stop: Array | None) -> tuple[_Point, Array, Array, Array]:
     """Follow the central path of every set; with `stop`, end a set once s < stop everywhere.
 
-    Returns the last point, the prices of the budgets, (S, 3), and lower bounds of the model's objective, (S,): on the
-    path it is at most the number of constraints over t above its least value (Boyd and Vandenberghe 2004, 11.2).
+    Returns the last point, the prices of the budgets, (S, 3), lower bounds of the model's objective, (S,), and the
+    multipliers of D >= w L, (S, K): on the path it is at most the number of constraints over t above its least value
+    (Boyd and Vandenberghe 2004, 11.2).
     """
     scale = np.maximum(np.abs(model.objective(point)), 1e-300)
     t = model.count / scale
-    prices = np.zeros((len(t), 3))
+    prices, tilts = np.zeros((len(t), 3)), np.zeros(point.s.shape)
     floor = np.full(len(t), -np.inf)
     done = np.zeros(len(t), bool)
     stuck = np.zeros(len(t), np.int64)
@@ -299,13 +346,16 @@ def _follow(model: _Model, point: _Point, stop: Array | None) -> tuple[_Point, A
             done |= inside
         scale = np.maximum(np.abs(model.objective(point)), 1e-300)
         readable = centred & ~done & (model.count / t >= _PRICED_AT / _GROWTH * scale)
-        prices = np.where(readable[:, None], 1.0 / (t[:, None] * model.gaps(point)[5]), prices)
+        gaps = model.gaps(point)
+        prices = np.where(readable[:, None], 1.0 / (t[:, None] * gaps[5]), prices)
+        if model.max_weight > 0:
+            tilts = np.where(readable[:, None], 1.0 / (t[:, None] * gaps[6]), tilts)
         finished = centred & (model.count / t <= _PRECISION * scale)
         done |= finished
         if done.all():
             break
         t = np.where(centred & ~done, t * _GROWTH, t)
-    return point, prices, floor
+    return point, prices, floor, tilts
 
 
 def _newton(model: _Model, p: _Point, t: Array) -> tuple[_Point, Array]:

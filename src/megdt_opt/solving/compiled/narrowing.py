@@ -77,9 +77,7 @@ def narrow_prices(
     for _ in range(_ROUNDS):
         start[:] = price
         if kind == SUM:
-            goal, _, _ = raise_bound(
-                kind, terms, begin, active, 0.0, HUGE, box, _PASSES, start, price, cuts, precision
-            )
+            goal, _, _ = raise_bound(kind, terms, begin, active, 0.0, HUGE, box, _PASSES, start, price, cuts, precision)
             value, _ = value_at(kind, terms, begin, end, 0.0, price, usage, chosen)
             short = (goal - value) / abs(goal) if goal != 0.0 else 0.0
         else:
