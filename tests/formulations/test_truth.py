@@ -224,10 +224,12 @@ VIOLATION = {
 
 ELSEWHERE = {
     "alpha_fair": "test_truth_fair.py",
+    "deadline_milp": "test_truth_milp.py",
     "energy_delay": "test_truth_energy_delay.py",
     "lexicographic": "test_truth_fair.py",
+    "square_root_milp": "test_truth_milp.py",
 }
-"""Formulations of other problem classes, whose points and registries are in files of their own."""
+"""Formulations whose points and registries are in files of their own beside this one."""
 
 
 def _cases() -> list[Any]:
@@ -272,6 +274,7 @@ def test_a_new_constraint_without_truth_test_is_caught() -> None:
 
 def test_every_formulation_is_here() -> None:
     from importlib import resources
+    from pathlib import Path
 
     files = {f.name for f in resources.files("megdt_opt").joinpath("formulations").iterdir() if f.name.endswith(".py")}
     public = {name.removesuffix(".py") for name in files if not name.startswith("_")}

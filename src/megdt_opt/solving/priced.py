@@ -31,8 +31,10 @@ from numpy.typing import NDArray
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving.resources import Array, Resources, speed
 
-_HALVINGS = 80
+_STEPS = 400
 _SPAN = 1e36
+_SETTLED = 2e-13
+"""Relative distance from a wanted time that the rounding of Shannon rates leaves; costs are exact to as much."""
 
 
 @dataclass(frozen=True)
@@ -199,31 +201,49 @@ def _match(
     xs, t = _minimisers(part, prices, guess)
     good = np.abs(t - goal) <= 1e-14 * goal
     if not good.all():
-        rest = ~good[:, 0]
-        some = Resources(part.a[:, rest], part.gamma[:, rest], part.lo[:, rest], part.hi[:, rest], part.open[rest])
-        found, settled = _bisect(some, prices, goal[rest], guess[rest])
-        guess[rest] = found
-        xs_rest, t_rest = _minimisers(some, prices, found)
-        xs[:, rest] = xs_rest
-        fastest = _total(some, np.where(some.a > 0, some.hi[:, :, None], 0.0))
-        ok = np.ones(len(k), bool)
-        ok[rest] = (fastest <= goal[rest])[:, 0]
+        fastest = _total(part, np.where(part.a > 0, part.hi[:, :, None], 0.0))
+        ok = (fastest <= goal)[:, 0] | good[:, 0]
         reached[k, o] = ok
-        del settled, t_rest
+        rest = ~good[:, 0] & ok
+        if rest.any():
+            some = Resources(part.a[:, rest], part.gamma[:, rest], part.lo[:, rest], part.hi[:, rest], part.open[rest])
+            guess[rest] = _search(some, prices, goal[rest], guess[rest])
+            xs[:, rest] = _minimisers(some, prices, guess[rest])[0]
     mu[k, o] = guess[:, 0]
     x[:, k, o] = xs[:, :, 0]
     return mu, x, reached
 
 
-def _bisect(part: Resources, prices: Array, goal: Array, guess: Array) -> tuple[Array, Array]:
-    """Bisection in log mu for total time <= goal, ending on the side that keeps the goal."""
-    centre = np.maximum(guess, 1e-200)
-    low, high = np.log(centre) - np.log(_SPAN), np.log(centre) + np.log(_SPAN)
-    for _ in range(_HALVINGS):
-        middle = 0.5 * (low + high)
-        _, t = _minimisers(part, prices, np.exp(middle))
-        slow = t > goal
-        low, high = np.where(slow, middle, low), np.where(slow, high, middle)
-        if (high - low <= 1e-15 * np.maximum(np.abs(low), 1.0)).all():
-            break
-    return np.exp(high), high - low
+def _search(part: Resources, prices: Array, goal: Array, guess: Array) -> Array:
+    """mu at which the total time is the goal, by secants within a bracket; where none is, the side that keeps it.
+
+    log t falls almost evenly in log mu, so secants settle in a few steps; where one does not get much nearer, the
+    bracket is halved instead.
+    """
+    z = np.log(np.maximum(guess, 1e-200))
+    low, high = z - np.log(_SPAN), z + np.log(_SPAN)
+    # R(x) = x has the slope -1/2
+    before, slope = np.full_like(z, np.nan), np.full_like(z, -0.5)
+    # where even the least shares are in time, time is worth nothing
+    idle = _total(part, part.lo) <= goal
+    z = np.where(idle, low, z)
+    settled, z_before = idle.copy(), z
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for _ in range(_STEPS):
+            _, t = _minimisers(part, prices, np.exp(z))
+            off = np.log(t / goal)
+            settled |= np.abs(off) <= _SETTLED
+            settled |= high - low <= 1e-15 * np.abs(high)
+            if settled.all():
+                break
+            slow = off > 0
+            low, high = np.where(slow & ~settled, z, low), np.where(~slow & ~settled, z, high)
+            new = (off - before) / (z - z_before)
+            slope = np.where(np.isfinite(new), np.clip(new, -2.0, -0.02), slope)
+            place = z - off / slope
+            halve = ~((place > low) & (place < high)) | (np.abs(off) > 0.7 * np.abs(before))
+            place = np.where(halve, 0.5 * (low + high), place)
+            before, z_before, z = off, z, np.where(settled, z, place)
+        reached = np.abs(off) <= _SETTLED
+    result: Array = np.exp(np.where(reached | idle, z, high))
+    return result
