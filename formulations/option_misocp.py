@@ -22,8 +22,9 @@ Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/
     device_branch   v >= A diag(G) n                     L >= fixed + device_branch
     deadline        E v <= 1                             L <= deadline
     largest         h >= w v                             epigraph of max_k w_k L_k
-A perspective form replaces the entry `stage_time` by cones per pair. SCIP can abort its process, so it runs in a
-child. It decides the options alone: the shares come from `convex_allocation`. The bound is SCIP's dual bound.
+The perspective form is `option_misocp_perspective`. SCIP can abort its process, so it runs in a child. It decides the
+options alone: the shares come from `convex_allocation`. The bound is SCIP's dual bound. `relaxation_bound_s` is the
+bound of the program without its whole numbers, by Clarabel.
 """
 
 from __future__ import annotations
@@ -41,7 +42,11 @@ from megdt_opt.formulations._scaling import units
 from numpy.typing import NDArray
 
 from megdt_opt.allocation import RawSolution
+from megdt_opt.errors import SolverFailure
 from megdt_opt.problem import AllocationProblem
+
+_RELAXED = 1e-9
+"""Clarabel's tolerance on a relaxation."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,16 +70,17 @@ class Model:
     h: Any
 
 
-def make_model(problem: AllocationProblem, mask: NDArray[np.bool_]) -> Model:
-    """Numbers and variables for the options in `mask` (K, O)."""
+def make_model(problem: AllocationProblem, mask: NDArray[np.bool_], *, whole: bool = True) -> Model:
+    """Numbers and variables for the options in `mask` (K, O); n is continuous unless `whole`."""
     from scipy.sparse import csr_array
 
     u, users = units(problem, mask), problem.users
     user, _ = np.nonzero(mask)
+    n = cp.Variable(user.size, boolean=True) if whole else cp.Variable(user.size, nonneg=True)
     A = csr_array((np.ones(user.size), (user, np.arange(user.size))), shape=(users, user.size))
     return Model(
         objective=problem.objective, A=A, D=u.demand[:, mask], F=u.fixed[mask], G=u.floor[mask], R=u.airtime[mask],
-        C=u.cap, E=1 / u.deadline, w=u.weight, m=u.max_weight, n=cp.Variable(user.size, boolean=True),
+        C=u.cap, E=1 / u.deadline, w=u.weight, m=u.max_weight, n=n,
         x=[cp.Variable(users, nonneg=True) for _ in RESOURCES], t=[cp.Variable(users, nonneg=True) for _ in RESOURCES],
         v=cp.Variable(users, nonneg=True), h=cp.Variable(nonneg=True),
     )  # fmt: skip
@@ -147,20 +153,63 @@ def program(q: Model, constraints: tuple[Callable[[Model], list[Any]], ...] = CO
     return cp.Problem(cp.Minimize(goal), [one for make in constraints for one in make(q)])
 
 
-def _solve_here(argument: tuple[AllocationProblem, NDArray[np.bool_], float, float | None]) -> _scip.Answer:
-    problem, mask, gap, time_limit_s = argument
-    begin = time.perf_counter()
-    q = make_model(problem, mask)
-    sentence = program(q)
+def relaxation_bound_s(problem: AllocationProblem) -> float:
+    """Bound of the continuous relaxation of the compact form [s], linear rates.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+
+    Raises
+    ------
+    InvalidInput
+        For Shannon rates or the objective "missed".
+    Infeasible
+        Where even the relaxation cannot keep the limits.
+    SolverFailure
+        Where Clarabel ends without an accurate answer.
+    """
+    require(problem, "option_misocp", linear=True)
+    mask = workable_options(problem)
+    return relaxed_s(problem, mask, program(make_model(problem, mask, whole=False)))
+
+
+def relaxed_s(problem: AllocationProblem, mask: NDArray[np.bool_], sentence: Any) -> float:
+    """Value of the dual point of a relaxed program, less Clarabel's tolerance [s]."""
+    settings = {"tol_gap_rel": _RELAXED, "tol_gap_abs": _RELAXED, "tol_feas": _RELAXED, "max_iter": 300}
+    data, chain, _ = sentence.get_problem_data(cp.CLARABEL, solver_opts={})
+    raw = chain.solve_via_data(sentence, data, warm_start=False, verbose=False, solver_opts=settings)
+    if str(raw.status) == "PrimalInfeasible":
+        raise conflict(problem)
+    if str(raw.status) != "Solved":
+        raise SolverFailure(f"Clarabel ended with {raw.status} after {raw.iterations} steps on the relaxation")
+    dual = min(float(raw.obj_val), float(raw.obj_val_dual))
+    return (dual - _RELAXED * (1 + abs(dual))) * to_seconds(problem, mask)
+
+
+def to_seconds(problem: AllocationProblem, mask: NDArray[np.bool_]) -> float:
+    """Seconds in one unit of the program's objective."""
+    return units(problem, mask).objective_unit_s * (1 if problem.objective == "max" else problem.users)
+
+
+def ask_scip(sentence: Any, n: Any, gap: float, time_limit_s: float | None, begin: float) -> _scip.Answer:
+    """Solve a program with SCIP, in the child; n are its binaries, and `begin` is when building it began."""
     data, chain, _ = sentence.get_problem_data(cp.SCIP, solver_opts={})
     built_s = time.perf_counter() - begin
     options = {"scip_params": _scip.settings(gap, time_limit_s)}
     found = chain.solve_via_data(sentence, data, warm_start=False, verbose=False, solver_opts=options)
     taken: tuple[int, ...] = ()
     if "primal" in found:
-        offset = data["param_prob"].var_id_to_col[q.n.id]
-        taken = tuple(int(j) for j in np.flatnonzero(found["primal"][offset : offset + q.n.size] > 0.5))
+        offset = data["param_prob"].var_id_to_col[n.id]
+        taken = tuple(int(j) for j in np.flatnonzero(found["primal"][offset : offset + n.size] > 0.5))
     return _scip.read(found["model"], taken, built_s)
+
+
+def _solve_here(argument: tuple[AllocationProblem, NDArray[np.bool_], float, float | None]) -> _scip.Answer:
+    problem, mask, gap, time_limit_s = argument
+    begin = time.perf_counter()
+    q = make_model(problem, mask)
+    return ask_scip(program(q), q.n, gap, time_limit_s, begin)
 
 
 def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None) -> RawSolution:
@@ -197,9 +246,9 @@ def finish(problem: AllocationProblem, mask: NDArray[np.bool_], answer: _scip.An
     picked = np.zeros(problem.users, dtype=np.int64)
     picked[user[list(answer.chosen)]] = option[list(answer.chosen)]
     shares = convex_allocation.solve(fix_options(problem, picked), gap=gap, time_limit_s=None)
-    to_seconds = units(problem, mask).objective_unit_s * (1 if problem.objective == "max" else problem.users)
+    unit_s = to_seconds(problem, mask)
     return RawSolution(
         option=picked, downlink_hz=shares.downlink_hz, uplink_hz=shares.uplink_hz, edge_share=shares.edge_share,
-        bound=answer.bound * to_seconds if np.isfinite(answer.bound) and abs(answer.bound) < 1e19 else None,
+        bound=answer.bound * unit_s if np.isfinite(answer.bound) and abs(answer.bound) < 1e19 else None,
         build_s=answer.build_s, solve_s=answer.solve_s, message=f"SCIP: {answer.status}",
     )  # fmt: skip
