@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import tempfile
 import time
@@ -65,10 +66,8 @@ def ceilings(problem: AllocationProblem, mask: NDArray[np.bool_], u: Units) -> A
         Where it stays open whether they can.
     """
     best = Incumbent(problem, Resources.of(problem))
-    try:
+    with contextlib.suppress(Infeasible):  # then the objective stays infinite
         best.start()
-    except Infeasible:  # then the objective stays infinite
-        pass
     if not np.isfinite(best.objective) and not np.isfinite(u.deadline).all():
         found = _options_in_time(problem)
         best.offer(found[None])

@@ -21,8 +21,8 @@ Strength. Each entry summed over a user's pairs is the entry of `option_misocp` 
 (Σ t')(Σ x') >= (Σ sqrt(D) n)^2), so the relaxation is at least as strong. `stage_time` alone gains nothing: a compact
 point (t, x) splits in the ratio sqrt(D_j) n_j / Σ sqrt(D) n into parts that keep every cone. What gains is that all
 entries share one split: Σ_j max(F n + Σ t', G n) is above max(Σ (F n + Σ t'), Σ G n) where options differ in the branch
-that binds, and limits hold for each pair and not for their mixture. This is the hull of a user's options. Sequential
-options without caps, deadlines and air times therefore have equal relaxations (`tests/formulations/test_relaxations.py`).
+that binds, and limits hold for each pair and not for their mixture. This is the hull of a user's options. Options that
+are sequential and free of caps, deadlines and air times have equal relaxations (`tests/formulations/` checks it).
 SCIP runs in a child; the shares come from `convex_allocation`; the bound is SCIP's dual bound.
 """
 
