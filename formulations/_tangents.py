@@ -49,9 +49,10 @@ class Stage:
         return np.where(there, -falls, 0.0)
 
     def nearest(self, slope: Array) -> Array:
-        """x_j at which T_j(x) + s x is least, (J,), for slopes s > 0 of the users (K,)."""
+        """x_j at which T_j(x) + s x is least, (J,), for slopes s >= 0 of the users (K,)."""
         needs = self.a > 0
-        ratio = np.where(needs, self.a / slope[self.user], 1.0)
+        with np.errstate(divide="ignore", over="ignore"):
+            ratio = np.divide(self.a, slope[self.user], out=np.ones_like(self.a), where=needs)
         x = np.sqrt(ratio)
         curved = np.isfinite(self.gamma) & needs
         if curved.any():
@@ -71,7 +72,10 @@ class Stage:
         return np.where(needs, t - falls * y + np.minimum(rest * self.lo, rest * self.hi), 0.0)
 
     def steepest(self, n: Array, x: Array) -> Array:
-        """Slope of the tangent that is highest at a point, (K,): Σ n_j x_j(s) = x; 0 where nothing is demanded.
+        """Slope of the tangent that is highest at a point, (K,); -1 where nothing is demanded.
+
+        It solves Σ n_j x_j(s) = x, since Σ n_j c_j(s) - s x is concave in s; it is 0 where x is more than the options
+        can use.
 
         Parameters
         ----------
@@ -80,19 +84,21 @@ class Stage:
         x : array, (K,)
             Shares.
         """
-        busy = self.total(n * (self.a > 0)) > 1e-9
-        least = self.slope(np.maximum(self.hi, _LEAST_SHARE))
-        most = self.slope(np.full(self.a.size, _LEAST_SHARE))
         taken = (self.a > 0) & (n > 1e-12)
-        low, high = np.full(self.users, np.inf), np.full(self.users, -np.inf)
-        np.minimum.at(low, self.user[taken], np.log(least[taken]))
-        np.maximum.at(high, self.user[taken], np.log(most[taken]))
-        low, high = np.where(busy, low, 0.0), np.where(busy, high, 0.0)
+        busy = self.total(taken.astype(float)) > 0
+        idle = busy & (self.total(n * taken * self.hi) <= x)
+        search = busy & ~idle
+        least = np.where(taken, self.slope(self.hi), np.inf)
+        most = np.where(taken, self.slope(np.full(self.a.size, _LEAST_SHARE)), 0.0)
+        low, high = np.full(self.users, np.inf), np.zeros(self.users)
+        np.minimum.at(low, self.user, least)
+        np.maximum.at(high, self.user, most)
+        low, high = np.log(np.where(search, low, 1.0)), np.log(np.where(search, high, 1.0))
         for _ in range(_HALVINGS):
             middle = 0.5 * (low + high)
             steep = self.total(n * self.nearest(np.exp(middle))) > x
             low, high = np.where(steep, middle, low), np.where(steep, high, middle)
-        return np.where(busy, np.exp(0.5 * (low + high)), 0.0)
+        return np.where(search, np.exp(0.5 * (low + high)), np.where(idle, 0.0, -1.0))
 
     def total(self, values: Array) -> Array:
         """Sum over each user's pairs, (K,)."""

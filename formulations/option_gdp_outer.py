@@ -60,8 +60,9 @@ _RELAXED_ROUNDS = 60
 _ROUNDS = 500
 _VIOLATED = 1e-8
 """Rows that a point breaks by less, relatively, are not added."""
-_FLAT = 1e-3
-"""The relaxed rounds end when their bound rises by less, as a part of the asked gap, or of 1e-4 if that is more."""
+_FLAT = 1e-5
+_FLAT_ROUNDS = 5
+"""The relaxed rounds end when their bound has risen by less than `_FLAT`, relatively, in so many of them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -192,7 +193,8 @@ def tangents(q: Model, slopes: list[tuple[int, int, float]]) -> list[Row]:
     rows = []
     for i, k, s in slopes:
         c = q.stages[i].support(np.full(q.users, s))
-        rows.append(row({q.t(i, k): 1.0, q.x(i, k): s} | {int(j): -float(c[j]) for j in q.of(k)}, lower=0))
+        share = {q.x(i, k): s} if s > 0 else {}
+        rows.append(row({q.t(i, k): 1.0} | share | {int(j): -float(c[j]) for j in q.of(k)}, lower=0))
     return rows
 
 
@@ -216,8 +218,8 @@ def violated(q: Model, point: Array) -> list[tuple[int, int, float]]:
     for i, stage in enumerate(q.stages):
         x, t = point[q.x(i, 0) : q.x(i, 0) + q.users], point[q.t(i, 0) : q.t(i, 0) + q.users]
         slope = stage.steepest(n, x)
-        low = stage.total(n * stage.support(np.where(slope > 0, slope, 1.0))) - slope * x
-        found += [(i, int(k), float(slope[k])) for k in np.flatnonzero((slope > 0) & (low > t + _VIOLATED * (1 + t)))]
+        low = stage.total(n * stage.support(np.maximum(slope, 0.0))) - slope * x
+        found += [(i, int(k), float(slope[k])) for k in np.flatnonzero((slope >= 0) & (low > t + _VIOLATED * (1 + t)))]
     return found
 
 
@@ -237,7 +239,7 @@ class Search:
 
     def closed(self, gap: float) -> bool:
         """Whether incumbent and bound are within the gap."""
-        return self.objective_s - self.bound_s <= gap * self.objective_s
+        return bool(np.isfinite(self.objective_s)) and self.objective_s - self.bound_s <= gap * self.objective_s
 
     def offer(self, n: Array) -> bool:
         """Try the options with the largest parts n (J,), and add what is learnt; False where they were tried before."""
@@ -301,7 +303,7 @@ class Search:
 
     def _relaxed(self, gap: float, until: float) -> bool:
         """Rounds without whole numbers, whose options are tried as well; False where the time is over."""
-        last_s = 0.0
+        bounds_s = [0.0] * _FLAT_ROUNDS
         for _ in range(_RELAXED_ROUNDS):
             left_s = until - time.perf_counter()
             if left_s <= 0:
@@ -316,9 +318,9 @@ class Search:
             learnt = violated(self.q, out.point)
             self.master.add(tangents(self.q, learnt))
             self.offer(out.point[: self.q.pairs])
-            if not learnt or self.bound_s - last_s <= _FLAT * max(gap, 1e-4) * self.bound_s:
+            bounds_s.append(self.bound_s)
+            if not learnt or bounds_s[-1] - bounds_s[-1 - _FLAT_ROUNDS] <= _FLAT * bounds_s[-1]:
                 break
-            last_s = self.bound_s
         return True
 
 

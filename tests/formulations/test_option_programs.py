@@ -14,6 +14,7 @@ from megdt_opt.formulations import (
     convex_allocation,
     option_gdp,
     option_gdp_bigm,
+    option_gdp_outer,
     option_misocp,
     option_misocp_perspective,
 )
@@ -24,7 +25,8 @@ from megdt_opt.problem import AllocationProblem, evaluate
 from megdt_opt.tolerances import BOUND, SOLVER
 
 GAP = 1e-6
-PROGRAMS = [option_misocp, option_misocp_perspective, option_gdp, option_gdp_bigm]
+LINEAR = [option_misocp, option_misocp_perspective, option_gdp, option_gdp_bigm]
+PROGRAMS = [*LINEAR, option_gdp_outer]
 by_program = pytest.mark.parametrize("program", PROGRAMS, ids=lambda m: m.__name__.rsplit(".", 1)[1])
 
 
@@ -121,8 +123,9 @@ def test_conflicting_deadlines(edge_only: Any, program: Any) -> None:
 
 @by_program
 def test_refusals(make_problem: Any, program: Any) -> None:
-    with pytest.raises(InvalidInput, match="downlink_snr_hz.*linear rates"):
-        program.solve(make_problem(2, 2, 0, "max", shannon=True), gap=GAP, time_limit_s=None)
+    if program in LINEAR:
+        with pytest.raises(InvalidInput, match="downlink_snr_hz.*linear rates"):
+            program.solve(make_problem(2, 2, 0, "max", shannon=True), gap=GAP, time_limit_s=None)
     with pytest.raises(InvalidInput, match="missed"):
         program.solve(make_problem(2, 2, 0, "missed", deadline_s=[1.0, 1.0]), gap=GAP, time_limit_s=None)
 
@@ -167,6 +170,6 @@ def test_no_ceiling_where_a_deadline_conflict_leaves_others_free(edge_only: Any)
     deadline_s = alone.fixed_s[:, 0] + 1.5 * alone.edge_work_s[:, 0] / alone.edge_capacity
     deadline_s[2] = 1e9
     problem = edge_only(3, 0, "sum", deadline_s=deadline_s)
-    for program in (option_gdp, option_gdp_bigm):
+    for program in (option_gdp, option_gdp_bigm, option_gdp_outer):
         with pytest.raises(Infeasible):
             program.solve(problem, gap=GAP, time_limit_s=30.0)
