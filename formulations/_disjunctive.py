@@ -121,4 +121,4 @@ def solve_transformed(
         names = [written.symbol_map.byObject.get(id(q.choice[pair].binary_indicator_var), "") for pair in q.pairs]
         built_s = time.perf_counter() - begin
         answer = _scip.ask(f"{_scip.__name__}:solve_file", (str(path), names, gap, time_limit_s), time_limit_s)
-    return finish(problem, mask, replace(answer, build_s=answer.build_s + built_s), gap)
+    return finish(problem, mask, replace(answer, build_s=answer.build_s + built_s))

@@ -76,6 +76,7 @@ class Master:
         self._kinds = highspy.HighsVarType
         self._whole = np.arange(whole, dtype=np.int32)
         self._relaxed = True
+
         class Quiet(highspy.Highs):
             def enableCallbacks(self) -> None:  # noqa: N802
                 # the constructor calls this, which prints a banner unless output is off by then

@@ -22,9 +22,9 @@ Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/
     device_branch   v >= A diag(G) n                     L >= fixed + device_branch
     deadline        E v <= 1                             L <= deadline
     largest         h >= w v                             epigraph of max_k w_k L_k
-The perspective form is `option_misocp_perspective`. SCIP can abort its process, so it runs in a child. It decides the
-options alone: the shares come from `convex_allocation`. The bound is SCIP's dual bound. `relaxation_bound_s` is the
-bound of the program without its whole numbers, by Clarabel.
+The perspective form is `option_misocp_perspective`. SCIP can abort its process, so it runs in a
+child. It decides the options alone: the shares come from `solving/shares.py`. The bound is SCIP's dual bound.
+`relaxation_bound_s` is the bound of the program without its whole numbers, by Clarabel.
 """
 
 from __future__ import annotations
@@ -36,14 +36,16 @@ from typing import Any
 
 import cvxpy as cp
 import numpy as np
-from megdt_opt.formulations import _scip, convex_allocation
-from megdt_opt.formulations._checks import RESOURCES, conflict, fix_options, require, workable_options
+from megdt_opt.formulations import _scip
+from megdt_opt.formulations._checks import RESOURCES, conflict, require, workable_options
 from megdt_opt.formulations._scaling import units
 from numpy.typing import NDArray
 
 from megdt_opt.allocation import RawSolution
 from megdt_opt.errors import SolverFailure
 from megdt_opt.problem import AllocationProblem
+from megdt_opt.solving.resources import Resources
+from megdt_opt.solving.shares import best_shares
 
 _RELAXED = 1e-9
 """Clarabel's tolerance on a relaxation."""
@@ -235,20 +237,24 @@ def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None)
     require(problem, "option_misocp", linear=True)
     mask = workable_options(problem)
     answer = _scip.ask(f"{__name__}:_solve_here", (problem, mask, gap, time_limit_s), time_limit_s)
-    return finish(problem, mask, answer, gap)
+    return finish(problem, mask, answer)
 
 
-def finish(problem: AllocationProblem, mask: NDArray[np.bool_], answer: _scip.Answer, gap: float) -> RawSolution:
-    """Shares for the options that SCIP chose; `mask` (K, O) numbers its binaries."""
+def finish(problem: AllocationProblem, mask: NDArray[np.bool_], answer: _scip.Answer) -> RawSolution:
+    """Best shares for the options that SCIP chose; `mask` (K, O) numbers its binaries."""
     if answer.infeasible:
         raise conflict(problem)
     user, option = np.nonzero(mask)
     picked = np.zeros(problem.users, dtype=np.int64)
     picked[user[list(answer.chosen)]] = option[list(answer.chosen)]
-    shares = convex_allocation.solve(fix_options(problem, picked), gap=gap, time_limit_s=None)
+    found = best_shares(problem, Resources.of(problem), picked[None])
+    if not np.isfinite(found.objective[0]):
+        raise SolverFailure(f"SCIP chose options that cannot keep the limits: {picked.tolist()}")
+    up, edge, down = found.x[0]
     unit_s = to_seconds(problem, mask)
     return RawSolution(
-        option=picked, downlink_hz=shares.downlink_hz, uplink_hz=shares.uplink_hz, edge_share=shares.edge_share,
+        option=picked, downlink_hz=down * problem.downlink_hz, uplink_hz=up * problem.uplink_hz,
+        edge_share=np.minimum(edge * problem.edge_capacity, problem.share_caps),
         bound=answer.bound * unit_s if np.isfinite(answer.bound) and abs(answer.bound) < 1e19 else None,
         build_s=answer.build_s, solve_s=answer.solve_s, message=f"SCIP: {answer.status}",
     )  # fmt: skip

@@ -12,7 +12,8 @@ Objective
 Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `megdt_opt.problem`)
     one_option, budget, largest                          those of `option_misocp`
     stage_time      t' x' >= D n^2, as cones             t >= demand / share
-    share_limit     x'_edge <= C n                       f <= edge_share_max
+    stage_sum       t x >= (A diag(sqrt(D)) n)^2         that of `option_misocp`, implied; SCIP needs far fewer cuts
+    share_limit     x' <= K n,  x'_edge <= C n           b <= B, f <= F for one user; f <= edge_share_max
     stage_limit     t'_up <= R n                         bits_u / r_u <= uplink_airtime_max
     edge_branch     v' >= F n + Σ_i t'_i                 L >= fixed + edge branch
     device_branch   v' >= G n                            L >= fixed + device_branch
@@ -21,9 +22,8 @@ Strength. Each entry summed over a user's pairs is the entry of `option_misocp` 
 (Σ t')(Σ x') >= (Σ sqrt(D) n)^2), so the relaxation is at least as strong. `stage_time` alone gains nothing: a compact
 point (t, x) splits in the ratio sqrt(D_j) n_j / Σ sqrt(D) n into parts that keep every cone. What gains is that all
 entries share one split: Σ_j max(F n + Σ t', G n) is above max(Σ (F n + Σ t'), Σ G n) where options differ in the branch
-that binds, and limits hold for each pair and not for their mixture. This is the hull of a user's options. Options that
-are sequential and free of caps, deadlines and air times have equal relaxations (`tests/formulations/` checks it).
-SCIP runs in a child; the shares come from `convex_allocation`; the bound is SCIP's dual bound.
+that binds, and limits hold for each pair and not for their mixture. This is the hull of a user's options.
+SCIP runs in a child; the shares come from `solving/shares.py`; the bound is SCIP's dual bound.
 """
 
 from __future__ import annotations
@@ -73,11 +73,17 @@ def stage_time(q: Model) -> list[Any]:
     ]
 
 
+def stage_sum(q: Model) -> list[Any]:
+    """t x >= (Σ sqrt(D) n)^2 in the sums over a user's pairs."""
+    return option_misocp.stage_time(q)
+
+
 def share_limit(q: Model) -> list[Any]:
-    """x'_edge <= C n where there is a cap."""
-    cap = q.A.T @ np.where(np.isfinite(q.C), q.C, 0.0)
-    capped = np.flatnonzero(cap)
-    return [q.xs[2][capped] <= cp.multiply(cap[capped], q.n[capped])] if capped.size else []
+    """x' <= K n, and x'_edge <= C n where there is a cap."""
+    users = q.C.size
+    whole = np.full(q.n.size, float(users))
+    limits = (whole, whole, q.A.T @ np.minimum(q.C, users))
+    return [x <= cp.multiply(limit, q.n) for x, limit in zip(q.xs, limits, strict=True)]
 
 
 def stage_limit(q: Model) -> list[Any]:
@@ -101,7 +107,7 @@ def deadline(q: Model) -> list[Any]:
 
 
 CONSTRAINTS: tuple[Callable[[Model], list[Any]], ...] = (
-    one_option, budget, stage_time, share_limit, stage_limit, edge_branch, device_branch, deadline, largest,
+    one_option, budget, stage_time, stage_sum, share_limit, stage_limit, edge_branch, device_branch, deadline, largest,
 )  # fmt: skip
 
 
@@ -142,4 +148,4 @@ def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None)
     require(problem, "option_misocp_perspective", linear=True)
     mask = workable_options(problem)
     answer = _scip.ask(f"{__name__}:_solve_here", (problem, mask, gap, time_limit_s), time_limit_s)
-    return finish(problem, mask, answer, gap)
+    return finish(problem, mask, answer)

@@ -66,7 +66,7 @@ def test_highest_tangent_of_linear_options(make_cuts: Any) -> None:
             assert inside.all() == (share < 2)
 
 
-@pytest.mark.parametrize("number", range(12))
+@pytest.mark.parametrize("number", range(8))
 def test_both_rate_laws_against_enumeration(number: int) -> None:
     problem = draw(4 * number + (2 if number % 2 else 0) + number % 3 % 2, seed=11).problem
     if number % 3 == 2:
@@ -112,13 +112,13 @@ GOLDEN = json.loads(Path(__file__).with_name("golden_relaxations.json").read_tex
 
 
 @pytest.mark.parametrize("row", [r for r in GOLDEN if not r["limited"]], ids=lambda r: f"{r['seed']}-{r['objective']}")
-def test_relaxed_rounds_reach_the_compact_relaxation(make_cuts: Any, row: dict[str, Any]) -> None:
-    # by HiGHS on tangents, against Clarabel on cones
+def test_relaxed_rounds_reach_the_hull(make_cuts: Any, row: dict[str, Any]) -> None:
+    # by HiGHS on tangents, against Clarabel on cones; the hulls of stages are that of sequential options
     problem = make_cuts(row["seed"], row["objective"], limited=False)
     search = option_gdp_outer.Search(problem, workable_options(problem))
     assert search._relaxed(1e-6, np.inf)
-    # at least as strong, as no option gets more than the whole budget here; stopped where it hardly rises any more
-    assert row["compact_s"] * (1 - 1e-4) <= search.bound_s <= row["optimum_s"] * (1 + BOUND)
+    # stopped where it hardly rises any more
+    assert row["perspective_s"] * (1 - 1e-4) <= search.bound_s <= row["perspective_s"] * (1 + 10 * BOUND)
 
 
 def test_options_that_cannot_keep_the_limits_are_cut_off(edge_only: Any) -> None:

@@ -10,7 +10,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 from megdt_opt.formulations import option_misocp, option_misocp_perspective
-from megdt_opt.formulations._checks import whole_budget_s
+from megdt_opt.formulations._checks import whole_budget_s, workable_options
 
 from megdt_opt import solve
 from megdt_opt.errors import Infeasible, InvalidInput
@@ -36,9 +36,6 @@ def test_golden_relaxations(make_cuts: Any, row: dict[str, Any]) -> None:
     # each value is some 1e-9 below its relaxation, by Clarabel's tolerance
     assert compact_s <= perspective_s * (1 + 10 * BOUND)
     assert perspective_s <= optimum_s * (1 + BOUND)
-    if not row["limited"]:
-        # sequential options without limits: a compact point always splits into a perspective one
-        assert compact_s == pytest.approx(perspective_s, rel=1e-7)
 
 
 def test_the_golden_instances_tell_the_strengths_apart() -> None:
@@ -46,6 +43,18 @@ def test_the_golden_instances_tell_the_strengths_apart() -> None:
     loose = [row["compact_s"] / row["optimum_s"] for row in GOLDEN]
     assert min(ratios) > 1.01
     assert max(loose) < 0.999
+
+
+@pytest.mark.parametrize("seed", [2, 4])
+@pytest.mark.parametrize("objective", ["max", "sum"])
+def test_cones_of_pairs_alone_gain_nothing(make_cuts: Any, seed: int, objective: str) -> None:
+    # sequential options without limits: a compact point splits into parts that keep every cone
+    problem = make_cuts(seed, objective, limited=False)
+    mask = workable_options(problem)
+    q = option_misocp_perspective.make_model(problem, mask, whole=False)
+    cones = [c for c in option_misocp_perspective.CONSTRAINTS if c.__name__ not in ("share_limit", "stage_sum")]
+    alone_s = option_misocp.relaxed_s(problem, mask, option_misocp.program(q, tuple(cones)))
+    assert alone_s == pytest.approx(option_misocp.relaxation_bound_s(problem), rel=1e-7)
 
 
 @pytest.mark.parametrize("seed", [2, 4])

@@ -148,6 +148,7 @@ BROKEN: dict[str, Callable[[Point], list[Point]]] = {
     "budget": _over_budget,
     "rate_law": _faster_than_the_law,
     "stage_time": _faster_than_the_rate,
+    "stage_sum": _faster_than_the_rate,
     "stage_root": _less_than_asked,
     "share_limit": _over_cap,
     "stage_limit": _over_airtime,
