@@ -81,9 +81,9 @@ class Master:
             def enableCallbacks(self) -> None:  # noqa: N802
                 # the constructor calls this, which prints a banner unless output is off by then
                 self.setOptionValue("output_flag", False)
-                super().enableCallbacks()
+                super().enableCallbacks()  # type: ignore[no-untyped-call]
 
-        self._highs: Any = Quiet()
+        self._highs: Any = Quiet()  # type: ignore[no-untyped-call]
         for name in ("primal_feasibility_tolerance", "dual_feasibility_tolerance", "mip_feasibility_tolerance"):
             self._must(self._highs.setOptionValue(name, FEASIBILITY), name)
         self._must(self._highs.setOptionValue("mip_abs_gap", 0.0), "mip_abs_gap")

@@ -102,4 +102,4 @@ class Stage:
 
     def total(self, values: Array) -> Array:
         """Sum over each user's pairs, (K,)."""
-        return np.bincount(self.user, weights=values, minlength=self.users)
+        return np.asarray(np.bincount(self.user, weights=values, minlength=self.users), dtype=np.float64)

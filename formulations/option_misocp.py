@@ -147,7 +147,7 @@ CONSTRAINTS: tuple[Callable[[Model], list[Any]], ...] = (
 )  # fmt: skip
 
 
-def program(q: Model, constraints: tuple[Callable[[Model], list[Any]], ...] = CONSTRAINTS) -> Any:
+def program(q: Model, constraints: tuple[Callable[[Any], list[Any]], ...] = CONSTRAINTS) -> Any:
     """The program of a tuple of constraints; a variant replaces entries of it."""
     users = q.v.size
     total = (q.w @ q.v) / users
