@@ -25,7 +25,7 @@ from megdt_opt import Allocation, Infeasible, evaluate, solve
 from megdt_opt.tolerances import BOUND, SOLVER
 
 ORACLE = "enumerate"
-LINEAR_ONLY = frozenset({"option_misocp", "option_gdp"})
+LINEAR_ONLY = frozenset({"option_misocp", "option_misocp_perspective", "option_gdp", "option_gdp_bigm"})
 TIME_LIMIT_S = 60.0
 ROUTES = ("prices", "option_misocp", "option_gdp")
 

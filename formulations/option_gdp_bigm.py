@@ -30,7 +30,7 @@ can be given t = 0 and r = 0 (nothing asks for more), and all others obey o':
     device_branch   v >= A_ko'                           M = max(0, G_ko - min_{o'} A_ko')
 Each is the least that the bounds allow, and none grows with the ceiling but that of stage_limit.
 The transformed model goes to SCIP as a file, in a child process; the shares come from `solving/shares.py`. The bound is
-SCIP's dual bound. Its relaxation is the weakest of the option programs: expect minutes from some 8 users on.
+SCIP's dual bound.
 """
 
 from __future__ import annotations

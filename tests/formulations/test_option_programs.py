@@ -173,3 +173,13 @@ def test_no_ceiling_where_a_deadline_conflict_leaves_others_free(edge_only: Any)
     for program in (option_gdp, option_gdp_bigm, option_gdp_outer):
         with pytest.raises(Infeasible):
             program.solve(problem, gap=GAP, time_limit_s=30.0)
+
+
+@pytest.mark.parametrize("program", [option_gdp_bigm, option_gdp_outer], ids=["bigm", "outer"])
+def test_weights_over_eight_decades_and_tiny_budgets(make_problem: Any, program: Any) -> None:
+    r = np.random.default_rng(8)
+    problem = make_problem(
+        4, 3, 8, "sum", weight=[1e-4, 1e-2, 10.0, 1e4], downlink_hz=1e-5, uplink_hz=3e7, edge_capacity=1e8,
+        downlink_bit=r.uniform(1e-6, 1e-4, (4, 3)), edge_work_s=r.uniform(1e6, 1e9, (4, 3)),
+    )  # fmt: skip
+    assert solved(program, problem)[0] == pytest.approx(square_root_enumeration(problem), rel=SOLVER)
