@@ -31,15 +31,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from megdt_opt.formulations._checks import conflict, workable_options
-from megdt_opt.formulations._highs import Clock, Program, Rows
-from megdt_opt.formulations._sets import restrict, shares_of, value_of
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from megdt_opt.allocation import RawSolution
 from megdt_opt.errors import InvalidInput, SolverFailure
 from megdt_opt.explaining import lateness_problem
+from megdt_opt.formulations._checks import conflict, workable_options
+from megdt_opt.formulations._highs import Clock, Program, Rows
+from megdt_opt.formulations._sets import restrict, shares_of, value_of
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving.pool import Pool
 from megdt_opt.solving.resources import Resources

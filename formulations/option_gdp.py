@@ -7,7 +7,7 @@ Sets
 Parameters (dimensionless: shares in budget/K, times in a typical latency; `_scaling.units`)
     D_iko  time of stage i on one K-th of its budget;  F_ko  fixed latency;  G_ko  fixed latency + device branch
     R_ko  limit on the uplink stage;  C_k  share cap;  E_k  deadline;  w_k  weight;  m  weight of the largest latency
-    M_k  ceiling on the latency: no optimal solution is above it (`_ceilings`); the hull needs bounded variables
+    M_k  ceiling on the latency: no optimal solution is above it (`_disjunctive`); the hull needs bounded variables
 Variables
     x_ik in [0, K] share;  t_ik in [0, M_k] stage time;  v_k in [0, M_k] latency;  h largest weighted latency
     Y_ko  true where user k takes option o
@@ -25,36 +25,26 @@ Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/
     device_branch   v >= G                               L >= fixed + device_branch
     one_option      exactly one Y_ko for each k          one option per user
 The hull of t x >= D is t' x' >= D y^2 in the disaggregated variables, a rotated cone, written out exactly. The
-transformed model goes to SCIP as a file, in a child process; the shares come from `convex_allocation`. The bound is
+transformed model goes to SCIP as a file, in a child process; the shares come from `solving/shares.py`. The bound is
 SCIP's dual bound.
 """
 
 from __future__ import annotations
 
-import io
-import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyomo.environ as pyo
 from numpy.typing import NDArray
 from pyomo.gdp import Disjunct, Disjunction
-from pyomo.repn.plugins.lp_writer import LPWriter
 
 from megdt_opt.allocation import RawSolution
-from megdt_opt.errors import Infeasible, SolverFailure
-from megdt_opt.formulations import _scip, convex_allocation
-from megdt_opt.formulations._checks import RESOURCES, fix_options, require, workable_options
-from megdt_opt.formulations._scaling import Units, units
-from megdt_opt.formulations.option_misocp import finish
-from megdt_opt.problem import AllocationProblem, evaluate
-
-_GUESS = 30.0
-"""Ceiling in typical latencies where no feasible solution is at hand; the answer is then checked against it."""
+from megdt_opt.formulations._checks import RESOURCES, require, workable_options
+from megdt_opt.formulations._disjunctive import ceilings, solve_transformed
+from megdt_opt.formulations._scaling import units
+from megdt_opt.problem import AllocationProblem
 
 
 def make_model(problem: AllocationProblem, mask: NDArray[np.bool_], ceiling: NDArray[np.float64]) -> Any:
@@ -138,37 +128,14 @@ CONSTRAINTS: tuple[Callable[[Any], None], ...] = (
 )  # fmt: skip
 
 
-def build(problem: AllocationProblem, mask: NDArray[np.bool_], ceiling: NDArray[np.float64]) -> Any:
-    """The disjunctive program, not yet transformed."""
-    q = make_model(problem, mask, ceiling)
-    for add in CONSTRAINTS:
+def build(q: Any, constraints: tuple[Callable[[Any], None], ...] = CONSTRAINTS) -> Any:
+    """The disjunctive program of a model, not yet transformed; a variant replaces entries of the constraints."""
+    for add in constraints:
         add(q)
     total = sum(float(q.numbers.weight[k]) * q.v[k] for k in q.users) / len(q.users)
     goal = {"sum": total, "max": q.h, "mixed": total + (q.numbers.max_weight / len(q.users)) * q.h}[q.goal]
     q.objective = pyo.Objective(expr=goal)
     return q
-
-
-def _ceilings(problem: AllocationProblem, mask: NDArray[np.bool_], u: Units) -> tuple[NDArray[np.float64], bool]:
-    """M (K,) in units of latency, and whether it is proven.
-
-    With a feasible objective Z: w_k L_k <= Z for "max", and w_k L_k <= Z - Σ_{j != k} w_j (least latency of j with
-    the whole of every budget) for the others. The feasible point takes the options that are best at equal shares.
-    """
-    even = u.fixed + np.maximum(u.floor - u.fixed, u.demand.sum(axis=0))
-    option = np.where(mask, even, np.inf).argmin(axis=1)
-    alone = u.fixed + np.maximum(u.floor - u.fixed, u.demand.sum(axis=0) / problem.users)
-    least = u.weight * np.where(mask, alone, np.inf).min(axis=1)
-    proven = True
-    try:
-        raw = convex_allocation.solve(fix_options(problem, option), gap=1e-6, time_limit_s=None)
-        trial = evaluate(problem, option, raw.downlink_hz, raw.uplink_hz, raw.edge_share)
-        objective = trial.objective_s / u.objective_unit_s
-    except Infeasible:
-        proven = False
-        objective = _GUESS * (1 if problem.objective == "max" else problem.users)
-    others = 0.0 if problem.objective == "max" or not proven else least.sum() - least
-    return np.minimum((1.001 * objective - others) / u.weight, u.deadline), proven
 
 
 def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None) -> RawSolution:
@@ -189,30 +156,11 @@ def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None)
     Infeasible
         Where the limits cannot be kept.
     SolverFailure
-        Where SCIP crashes, is killed, or finds no solution in time, or a ceiling that was a guess may bind.
+        Where SCIP crashes, is killed, or finds no solution in time.
     """
     begin = time.perf_counter()
     require(problem, "option_gdp", linear=True)
     mask = workable_options(problem)
-    u = units(problem, mask)
-    ceiling, proven = _ceilings(problem, mask, u)
-    q = build(problem, mask, ceiling)
+    q = build(make_model(problem, mask, ceilings(problem, mask, units(problem, mask))))
     pyo.TransformationFactory("gdp.hull").apply_to(q, exact_hull_quadratic=True)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "hull.lp"
-        text = io.StringIO()
-        written = LPWriter().write(q, text)
-        # SCIP's reader knows "x^2", not "x ^ 2"
-        path.write_text(text.getvalue().replace(" ^ 2", "^2"), encoding="utf-8")
-        names = [written.symbol_map.byObject.get(id(q.choice[pair].binary_indicator_var), "") for pair in q.pairs]
-        built_s = time.perf_counter() - begin
-        answer = _scip.ask(f"{_scip.__name__}:solve_file", (str(path), names, gap, time_limit_s), time_limit_s)
-    if not proven and answer.infeasible and not np.isfinite(u.deadline).all():
-        raise SolverFailure("option_gdp found no solution below its guessed ceiling on the latencies")
-    found = finish(problem, mask, replace(answer, build_s=answer.build_s + built_s), gap)
-    if not proven:
-        value = evaluate(problem, found.option, found.downlink_hz, found.uplink_hz, found.edge_share).objective_s
-        free = ~np.isfinite(u.deadline)
-        if (value / u.objective_unit_s > ceiling * u.weight)[free].any():
-            raise SolverFailure("option_gdp cannot exclude that its guessed ceiling on the latencies binds")
-    return found
+    return solve_transformed(problem, mask, q, begin, gap, time_limit_s)

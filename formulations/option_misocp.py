@@ -25,8 +25,9 @@ Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/
     deadline        E v <= 1                             L <= deadline
     largest         h >= w v                             epigraph of max_k w_k L_k
     late_share      x_up >= B late                       bits_u / r_u <= uplink_airtime_max of late users
-A perspective form replaces the entry `stage_time` by cones per pair. SCIP can abort its process, so it runs in a
-child. It decides the options alone: the shares come from `convex_allocation`. The bound is SCIP's dual bound.
+The perspective form is `option_misocp_perspective`. SCIP can abort its process, so it runs in a
+child. It decides the options alone: the shares come from `solving/shares.py`. The bound is SCIP's dual bound.
+`relaxation_bound_s` is the bound of the program without its whole numbers, by Clarabel.
 """
 
 from __future__ import annotations
@@ -41,10 +42,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.allocation import RawSolution
-from megdt_opt.formulations import _scip, convex_allocation
-from megdt_opt.formulations._checks import RESOURCES, conflict, fix_options, require, workable_options
+from megdt_opt.errors import SolverFailure
+from megdt_opt.formulations import _scip
+from megdt_opt.formulations._checks import RESOURCES, conflict, require, workable_options
 from megdt_opt.formulations._scaling import units
 from megdt_opt.problem import AllocationProblem
+from megdt_opt.solving.resources import Resources
+from megdt_opt.solving.shares import best_shares
+
+_RELAXED = 1e-9
+"""Clarabel's tolerance on a relaxation."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,16 +77,17 @@ class Model:
     late: Any
 
 
-def make_model(problem: AllocationProblem, mask: NDArray[np.bool_]) -> Model:
-    """Numbers and variables for the options in `mask` (K, O)."""
+def make_model(problem: AllocationProblem, mask: NDArray[np.bool_], *, whole: bool = True) -> Model:
+    """Numbers and variables for the options in `mask` (K, O); n is continuous unless `whole`."""
     from scipy.sparse import csr_array
 
     u, users = units(problem, mask), problem.users
     user, _ = np.nonzero(mask)
+    n = cp.Variable(user.size, boolean=True) if whole else cp.Variable(user.size, nonneg=True)
     A = csr_array((np.ones(user.size), (user, np.arange(user.size))), shape=(users, user.size))
     return Model(
         objective=problem.objective, A=A, D=u.demand[:, mask], F=u.fixed[mask], G=u.floor[mask], R=u.airtime[mask],
-        C=u.cap, E=1 / u.deadline, w=u.weight, m=u.max_weight, B=u.least, n=cp.Variable(user.size, boolean=True),
+        C=u.cap, E=1 / u.deadline, w=u.weight, m=u.max_weight, B=u.least, n=n,
         x=[cp.Variable(users, nonneg=True) for _ in RESOURCES], t=[cp.Variable(users, nonneg=True) for _ in RESOURCES],
         v=cp.Variable(users, nonneg=True), h=cp.Variable(nonneg=True),
         late=cp.Variable(users, boolean=True) if problem.objective == "missed" else None,
@@ -151,7 +159,7 @@ CONSTRAINTS: tuple[Callable[[Model], list[Any]], ...] = (
 )  # fmt: skip
 
 
-def program(q: Model, constraints: tuple[Callable[[Model], list[Any]], ...] = CONSTRAINTS) -> Any:
+def program(q: Model, constraints: tuple[Callable[[Any], list[Any]], ...] = CONSTRAINTS) -> Any:
     """The program of a tuple of constraints; a variant replaces entries of it."""
     users = q.v.size
     total = (q.w @ q.v) / users
@@ -160,11 +168,49 @@ def program(q: Model, constraints: tuple[Callable[[Model], list[Any]], ...] = CO
     return cp.Problem(cp.Minimize(goal), [one for make in constraints for one in make(q)])
 
 
-def _solve_here(argument: tuple[AllocationProblem, NDArray[np.bool_], float, float | None]) -> _scip.Answer:
-    problem, mask, gap, time_limit_s = argument
-    begin = time.perf_counter()
-    q = make_model(problem, mask)
-    sentence = program(q)
+def relaxation_bound_s(problem: AllocationProblem) -> float:
+    """Bound of the continuous relaxation of the compact form [s], linear rates.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+
+    Raises
+    ------
+    InvalidInput
+        For Shannon rates or the objective "missed".
+    Infeasible
+        Where even the relaxation cannot keep the limits.
+    SolverFailure
+        Where Clarabel ends without an accurate answer.
+    """
+    require(problem, "option_misocp", linear=True)
+    mask = workable_options(problem)
+    return relaxed_s(problem, mask, program(make_model(problem, mask, whole=False)))
+
+
+def relaxed_s(problem: AllocationProblem, mask: NDArray[np.bool_], sentence: Any) -> float:
+    """Value of the dual point of a relaxed program, less Clarabel's tolerance [s]."""
+    settings = {"tol_gap_rel": _RELAXED, "tol_gap_abs": _RELAXED, "tol_feas": _RELAXED, "max_iter": 300}
+    data, chain, _ = sentence.get_problem_data(cp.CLARABEL, solver_opts={})
+    raw = chain.solve_via_data(sentence, data, warm_start=False, verbose=False, solver_opts=settings)
+    if str(raw.status) == "PrimalInfeasible":
+        raise conflict(problem)
+    if str(raw.status) != "Solved":
+        raise SolverFailure(f"Clarabel ended with {raw.status} after {raw.iterations} steps on the relaxation")
+    dual = min(float(raw.obj_val), float(raw.obj_val_dual))
+    return (dual - _RELAXED * (1 + abs(dual))) * to_seconds(problem, mask)
+
+
+def to_seconds(problem: AllocationProblem, mask: NDArray[np.bool_]) -> float:
+    """Seconds in one unit of the program's objective."""
+    return units(problem, mask).objective_unit_s * (1 if problem.objective == "max" else problem.users)
+
+
+def ask_scip(
+    sentence: Any, binaries: tuple[Any, ...], gap: float, time_limit_s: float | None, begin: float
+) -> _scip.Answer:
+    """Solve a program with SCIP, in the child; `begin` is when building it began. Binaries may be None."""
     data, chain, _ = sentence.get_problem_data(cp.SCIP, solver_opts={})
     built_s = time.perf_counter() - begin
     options = {"scip_params": _scip.settings(gap, time_limit_s)}
@@ -172,9 +218,16 @@ def _solve_here(argument: tuple[AllocationProblem, NDArray[np.bool_], float, flo
     taken: tuple[int, ...] = ()
     if "primal" in found:
         columns = data["param_prob"].var_id_to_col
-        ones = [found["primal"][columns[b.id] : columns[b.id] + b.size] > 0.5 for b in (q.n, q.late) if b is not None]
+        ones = [found["primal"][columns[b.id] : columns[b.id] + b.size] > 0.5 for b in binaries if b is not None]
         taken = tuple(int(j) for j in np.flatnonzero(np.concatenate(ones)))
     return _scip.read(found["model"], taken, built_s)
+
+
+def _solve_here(argument: tuple[AllocationProblem, NDArray[np.bool_], float, float | None]) -> _scip.Answer:
+    problem, mask, gap, time_limit_s = argument
+    begin = time.perf_counter()
+    q = make_model(problem, mask)
+    return ask_scip(program(q), (q.n, q.late), gap, time_limit_s, begin)
 
 
 def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None) -> RawSolution:
@@ -200,11 +253,11 @@ def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None)
     require(problem, "option_misocp", linear=True, missed=True)
     mask = workable_options(problem)
     answer = _scip.ask(f"{__name__}:_solve_here", (problem, mask, gap, time_limit_s), time_limit_s)
-    return finish(problem, mask, answer, gap)
+    return finish(problem, mask, answer)
 
 
-def finish(problem: AllocationProblem, mask: NDArray[np.bool_], answer: _scip.Answer, gap: float) -> RawSolution:
-    """Shares for the options that SCIP chose; `mask` (K, O) numbers its binaries."""
+def finish(problem: AllocationProblem, mask: NDArray[np.bool_], answer: _scip.Answer) -> RawSolution:
+    """Best shares for the options that SCIP chose; `mask` (K, O) numbers its binaries."""
     if answer.infeasible:
         raise conflict(problem)
     if problem.objective == "missed":
@@ -212,11 +265,15 @@ def finish(problem: AllocationProblem, mask: NDArray[np.bool_], answer: _scip.An
     user, option = np.nonzero(mask)
     picked = np.zeros(problem.users, dtype=np.int64)
     picked[user[list(answer.chosen)]] = option[list(answer.chosen)]
-    shares = convex_allocation.solve(fix_options(problem, picked), gap=gap, time_limit_s=None)
-    to_seconds = units(problem, mask).objective_unit_s * (1 if problem.objective == "max" else problem.users)
+    found = best_shares(problem, Resources.of(problem), picked[None])
+    if not np.isfinite(found.objective[0]):
+        raise SolverFailure(f"SCIP chose options that cannot keep the limits: {picked.tolist()}")
+    up, edge, down = found.x[0]
+    unit_s = to_seconds(problem, mask)
     return RawSolution(
-        option=picked, downlink_hz=shares.downlink_hz, uplink_hz=shares.uplink_hz, edge_share=shares.edge_share,
-        bound=answer.bound * to_seconds if np.isfinite(answer.bound) and abs(answer.bound) < 1e19 else None,
+        option=picked, downlink_hz=down * problem.downlink_hz, uplink_hz=up * problem.uplink_hz,
+        edge_share=np.minimum(edge * problem.edge_capacity, problem.share_caps),
+        bound=answer.bound * unit_s if np.isfinite(answer.bound) and abs(answer.bound) < 1e19 else None,
         build_s=answer.build_s, solve_s=answer.solve_s, message=f"SCIP: {answer.status}",
     )  # fmt: skip
 

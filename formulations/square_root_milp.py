@@ -35,16 +35,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from megdt_opt.formulations import deadline_milp
-from megdt_opt.formulations._checks import conflict, require, workable_options
-from megdt_opt.formulations._highs import Answer, Clock, Program, Rows
-from megdt_opt.formulations._sets import shares_of, sum_of, unpayable
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from megdt_opt.allocation import RawSolution
 from megdt_opt.errors import InvalidInput
 from megdt_opt.explaining import lateness_problem
+from megdt_opt.formulations import deadline_milp
+from megdt_opt.formulations._checks import conflict, require, workable_options
+from megdt_opt.formulations._highs import Answer, Clock, Program, Rows
+from megdt_opt.formulations._sets import shares_of, sum_of, unpayable
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving.pool import Pool
 from megdt_opt.solving.resources import Resources

@@ -52,3 +52,36 @@ def edge_only() -> Maker:
         return _make(users, 1, seed, objective, **({"downlink_bit": zero, "uplink_bit": zero} | fields))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_cuts() -> Maker:
+    """Problem of (seed, objective, limited): three users, four cuts that trade device time for edge time."""
+    return _make_cuts
+
+
+def _make_cuts(seed: int, objective: str, *, limited: bool, users: int = 3, options: int = 4) -> AllocationProblem:
+    r = np.random.default_rng([5, seed])
+    shape = (users, options)
+    done = np.linspace(0.0, 1.0, options)
+    numbers: dict[str, Any] = {
+        "fixed_s": r.uniform(1, 4, (users, 1)) * done + r.uniform(0, 0.3, shape),
+        "edge_work_s": r.uniform(0.3, 1, (users, 1)) * (1 - done) + 0 * r.random(shape),
+        "downlink_bit": r.uniform(1e5, 1e6, shape) * (done < 1),
+        "uplink_bit": r.uniform(1e4, 5e5, shape) * (done < 1),
+        "downlink_hz": 2e6,
+        "uplink_hz": 1e6,
+        "weight": r.uniform(0.5, 2, users),
+        "downlink_efficiency": r.uniform(1, 4, users),
+        "uplink_efficiency": r.uniform(1, 3, users),
+        "objective": objective,
+        "max_weight": 2.0 if objective == "mixed" else None,
+    }
+    if limited:
+        numbers |= {
+            "device_branch_s": r.uniform(0, 3, shape) * (r.random(shape) < 0.5),
+            "deadline_s": r.uniform(3.5, 6, users),
+            "edge_share_max": r.uniform(0.3, 0.5, users),
+            "uplink_airtime_max_s": r.uniform(0.5, 2, shape),
+        }
+    return AllocationProblem(**numbers)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
+
+from megdt_opt import Allocation, AllocationProblem, Infeasible, InvalidInput, SolverFailure, evaluate, solve
 from megdt_opt.formulations import deadline_milp, square_root_milp
 from megdt_opt.formulations._checks import workable_options
 from megdt_opt.formulations._highs import Clock, Program, Rows
 from megdt_opt.formulations._sets import shares_of, sum_of, value_of
-from scipy.sparse import csr_array
-
-from megdt_opt import Allocation, AllocationProblem, Infeasible, InvalidInput, SolverFailure, evaluate, solve
 from megdt_opt.problem import Evaluation
 from megdt_opt.solving.resources import Resources
 from megdt_opt.solving.shares import best_shares

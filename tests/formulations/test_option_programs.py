@@ -1,7 +1,8 @@
-"""The two programs that decide options, against enumeration in NumPy and against each other."""
+"""The programs that decide options, against enumeration in NumPy and against each other."""
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
@@ -10,13 +11,22 @@ import numpy as np
 import pytest
 
 from megdt_opt.errors import Infeasible, InvalidInput
-from megdt_opt.formulations import convex_allocation, option_gdp, option_misocp
+from megdt_opt.formulations import (
+    _disjunctive,
+    convex_allocation,
+    option_gdp,
+    option_gdp_bigm,
+    option_gdp_outer,
+    option_misocp,
+    option_misocp_perspective,
+)
 from megdt_opt.formulations._checks import fix_options, whole_budget_s, workable_options
 from megdt_opt.problem import AllocationProblem, evaluate
 from megdt_opt.tolerances import BOUND, SOLVER
 
 GAP = 1e-6
-PROGRAMS = [option_misocp, option_gdp]
+LINEAR = [option_misocp, option_misocp_perspective, option_gdp, option_gdp_bigm]
+PROGRAMS = [*LINEAR, option_gdp_outer]
 by_program = pytest.mark.parametrize("program", PROGRAMS, ids=lambda m: m.__name__.rsplit(".", 1)[1])
 
 
@@ -41,6 +51,7 @@ def square_root_enumeration(problem: AllocationProblem) -> float:
     )
 
 
+@functools.lru_cache  # the same problem comes once for every program
 def convex_enumeration(problem: AllocationProblem) -> float:
     """Least objective over all option sets, shares by the convex program [s]; infinite where none is feasible."""
     best = np.inf
@@ -76,6 +87,7 @@ def test_max_against_bisection(make_problem: Any, program: Any) -> None:
     assert solved(program, problem)[0] == pytest.approx(high, rel=SOLVER)
 
 
+@functools.lru_cache
 def _everything(make_problem: Any, objective: str) -> AllocationProblem:
     r = np.random.default_rng(7)
     allowed = np.ones((3, 3), dtype=bool)
@@ -111,9 +123,10 @@ def test_conflicting_deadlines(edge_only: Any, program: Any) -> None:
 
 @by_program
 def test_refusals(make_problem: Any, program: Any) -> None:
-    with pytest.raises(InvalidInput, match="downlink_snr_hz.*linear rates"):
-        program.solve(make_problem(2, 2, 0, "max", shannon=True), gap=GAP, time_limit_s=None)
-    if program is option_gdp:
+    if program in LINEAR:
+        with pytest.raises(InvalidInput, match="downlink_snr_hz.*linear rates"):
+            program.solve(make_problem(2, 2, 0, "max", shannon=True), gap=GAP, time_limit_s=None)
+    if program is not option_misocp:
         with pytest.raises(InvalidInput, match="missed"):
             program.solve(make_problem(2, 2, 0, "missed", deadline_s=[1.0, 1.0]), gap=GAP, time_limit_s=None)
 
@@ -144,5 +157,30 @@ def test_a_ceiling_is_proven_where_equal_shares_miss_a_deadline(make_problem: An
         edge_capacity=1.0, deadline_s=[1.25, 1e6], weight=[1.0, 1.0],
     )  # fmt: skip
     mask = workable_options(problem)
-    assert option_gdp._ceilings(problem, mask, option_gdp.units(problem, mask))[1]
+    u = option_gdp.units(problem, mask)
+    ceiling_s = _disjunctive.ceilings(problem, mask, u) * u.objective_unit_s
+    assert ceiling_s[0] == pytest.approx(1.25)
+    # user 0 takes at least 1 s, so user 1 has at most 0.25 s more than at the optimum
+    assert 5.0 <= ceiling_s[1] <= 5.26
     assert solved(option_gdp, problem)[0] == pytest.approx(1.25 + 5.0, rel=SOLVER)
+
+
+def test_no_ceiling_where_a_deadline_conflict_leaves_others_free(edge_only: Any) -> None:
+    # two deadlines clash; the third user has none, and so no ceiling of its own
+    alone = edge_only(3, 0, "sum")
+    deadline_s = alone.fixed_s[:, 0] + 1.5 * alone.edge_work_s[:, 0] / alone.edge_capacity
+    deadline_s[2] = 1e9
+    problem = edge_only(3, 0, "sum", deadline_s=deadline_s)
+    for program in (option_gdp, option_gdp_bigm, option_gdp_outer):
+        with pytest.raises(Infeasible):
+            program.solve(problem, gap=GAP, time_limit_s=30.0)
+
+
+@pytest.mark.parametrize("program", [option_gdp_bigm, option_gdp_outer], ids=["bigm", "outer"])
+def test_weights_over_eight_decades_and_tiny_budgets(make_problem: Any, program: Any) -> None:
+    r = np.random.default_rng(8)
+    problem = make_problem(
+        4, 3, 8, "sum", weight=[1e-4, 1e-2, 10.0, 1e4], downlink_hz=1e-5, uplink_hz=3e7, edge_capacity=1e8,
+        downlink_bit=r.uniform(1e-6, 1e-4, (4, 3)), edge_work_s=r.uniform(1e6, 1e9, (4, 3)),
+    )  # fmt: skip
+    assert solved(program, problem)[0] == pytest.approx(square_root_enumeration(problem), rel=SOLVER)

@@ -16,11 +16,22 @@ import pyomo.environ as pyo
 import pytest
 from numpy.typing import NDArray
 
-from megdt_opt.formulations import convex_allocation, option_gdp, option_misocp
+from megdt_opt.formulations import (
+    convex_allocation,
+    option_gdp,
+    option_gdp_bigm,
+    option_gdp_outer,
+    option_misocp,
+    option_misocp_perspective,
+)
 from megdt_opt.formulations._scaling import reference
 from megdt_opt.problem import AllocationProblem, evaluate
 
-FORMULATIONS = (convex_allocation, option_misocp, option_gdp)
+FORMULATIONS = (
+    convex_allocation, option_misocp, option_misocp_perspective, option_gdp, option_gdp_bigm, option_gdp_outer,
+)  # fmt: skip
+SHANNON = ("convex_allocation", "option_gdp_outer")
+"""Those that take Shannon rates as well."""
 OFF = 1.02
 """How far the broken points are beyond a limit."""
 
@@ -36,6 +47,7 @@ class Point:
     stage_s: NDArray[np.float64]
     latency_s: NDArray[np.float64]
     largest_s: float
+    served: NDArray[np.float64]  # part of the demand that a stage serves [1]
     late: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))  # (K,), for "missed"
 
 
@@ -72,8 +84,9 @@ def good(problem: AllocationProblem) -> Point:
     taken = np.array([[1.0, 0.0], [1.0, 0.0]])
     largest_s = 1.001 * float((problem.weights * latency_s).max())
     return Point(
-        problem=problem, taken=taken, share=share, rate=rate, stage_s=stage_s, latency_s=latency_s, largest_s=largest_s
-    )
+        problem=problem, taken=taken, share=share, rate=rate, stage_s=stage_s, latency_s=latency_s,
+        largest_s=largest_s, served=np.ones((3, 2)),
+    )  # fmt: skip
 
 
 def good_late(problem: AllocationProblem) -> Point:
@@ -102,6 +115,10 @@ def _faster_than_the_law(p: Point) -> list[Point]:
 
 def _faster_than_the_rate(p: Point) -> list[Point]:
     return [replace(p, stage_s=_with(p.stage_s, c, p.stage_s[c] / OFF)) for c in CELLS]
+
+
+def _less_than_asked(p: Point) -> list[Point]:
+    return [replace(p, served=_with(p.served, c, 1 / OFF)) for c in CELLS]
 
 
 def _over_cap(p: Point) -> list[Point]:
@@ -145,6 +162,8 @@ BROKEN: dict[str, Callable[[Point], list[Point]]] = {
     "budget": _over_budget,
     "rate_law": _faster_than_the_law,
     "stage_time": _faster_than_the_rate,
+    "stage_sum": _faster_than_the_rate,
+    "stage_root": _less_than_asked,
     "share_limit": _over_cap,
     "stage_limit": _over_airtime,
     "edge_branch": _before_the_edge,
@@ -182,30 +201,46 @@ def _violation_convex(constraint: Callable[[Any], list[Any]], p: Point) -> float
 def _violation_misocp(constraint: Callable[[Any], list[Any]], p: Point) -> float:
     problem = p.problem
     q = option_misocp.make_model(problem, np.ones((2, 2), dtype=bool))
-    unit = option_misocp.units(problem, np.ones((2, 2), dtype=bool))
-    unit_s = unit.objective_unit_s / problem.weights.mean()
-    for i, total in enumerate((problem.downlink_hz, problem.uplink_hz, problem.edge_capacity)):
-        q.x[i].value = p.share[i] / total * 2
-        q.t[i].value = p.stage_s[i] / unit_s
-    q.n.value, q.v.value = p.taken.ravel(), p.latency_s / unit_s
-    q.h.value = p.largest_s / unit.objective_unit_s
+    share, stage, latency, largest = _scaled(p)
+    for i in range(3):
+        q.x[i].value, q.t[i].value = share[i], stage[i]
+    q.n.value, q.v.value, q.h.value = p.taken.ravel(), latency, largest
     if q.late is not None:
         q.late.value = p.late
     return max(float(np.max(one.violation())) for one in constraint(q))
 
 
-def _violation_gdp(constraint: Callable[[Any], None], p: Point) -> float:
-    problem = p.problem
-    q = option_gdp.make_model(problem, np.ones((2, 2), dtype=bool), np.full(2, 1e3))
-    unit_s = q.numbers.objective_unit_s / problem.weights.mean()
+def _violation_perspective(constraint: Callable[[Any], list[Any]], p: Point) -> float:
+    q = option_misocp_perspective.make_model(p.problem, np.ones((2, 2), dtype=bool))
+    share, stage, latency, largest = _scaled(p)
+    for i in range(3):
+        q.xs[i].value, q.ts[i].value = (share[i][:, None] * p.taken).ravel(), (stage[i][:, None] * p.taken).ravel()
+    q.n.value, q.vs.value, q.h.value = p.taken.ravel(), (latency[:, None] * p.taken).ravel(), largest
+    with np.errstate(invalid="ignore"):  # CVXPY divides by the norm of a cone that is zero
+        return max(float(np.max(one.violation())) for one in constraint(q))
+
+
+def _scaled(p: Point) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float]:
+    """Shares, stage times, latencies and the largest, in the units of a program that decides options."""
+    unit = option_misocp.units(p.problem, np.ones((2, 2), dtype=bool))
+    unit_s = unit.objective_unit_s / p.problem.weights.mean()
+    budgets = np.array([p.problem.downlink_hz, p.problem.uplink_hz, p.problem.edge_capacity])[:, None]
+    return p.share / budgets * 2, p.stage_s / unit_s, p.latency_s / unit_s, p.largest_s / unit.objective_unit_s
+
+
+def _violation_gdp(constraint: Callable[[Any], None], p: Point, module: Any = option_gdp) -> float:
+    q = module.make_model(p.problem, np.ones((2, 2), dtype=bool), np.full(2, 1e3))
+    share, stage, latency, largest = _scaled(p)
     for k in range(2):
-        for i, total in enumerate((problem.downlink_hz, problem.uplink_hz, problem.edge_capacity)):
-            q.x[i, k].set_value(p.share[i, k] / total * 2)
-            q.t[i, k].set_value(p.stage_s[i, k] / unit_s)
-        q.v[k].set_value(p.latency_s[k] / unit_s)
+        for i in range(3):
+            q.x[i, k].set_value(share[i, k])
+            q.t[i, k].set_value(stage[i, k])
+            if module is option_gdp_bigm:
+                q.r[i, k].set_value(np.sqrt(p.served[i, k] * q.numbers.demand[i, k, 0]))
+        q.v[k].set_value(latency[k])
         for o in range(2):
             q.choice[k, o].binary_indicator_var.set_value(p.taken[k, o])
-    q.h.set_value(p.largest_s / q.numbers.objective_unit_s)
+    q.h.set_value(largest)
     constraint(q)
     if constraint.__name__ == "one_option":
         totals = [sum(pyo.value(d.binary_indicator_var) for d in q.one_option[k].disjuncts) for k in range(2)]
@@ -216,10 +251,31 @@ def _violation_gdp(constraint: Callable[[Any], None], p: Point) -> float:
     return max(-min(c.slack(), 0.0) for c in held)
 
 
+def _violation_bigm(constraint: Callable[[Any], None], p: Point) -> float:
+    return _violation_gdp(constraint, p, option_gdp_bigm)
+
+
+def _violation_outer(constraint: Callable[[Any], list[Any]], p: Point) -> float:
+    q = option_gdp_outer.make_model(p.problem, np.ones((2, 2), dtype=bool))
+    share, stage, latency, largest = _scaled(p)
+    order = [1, 2, 0]  # downlink, uplink, edge -> uplink, edge, downlink
+    # the tangents at the point itself, where the law t(x) and its tangent agree
+    q.slopes[:] = [
+        (i, k, float(one.slope(share[order[i]][one.user])[one.user == k][0]))
+        for i, one in enumerate(q.stages)
+        for k in range(2)
+    ]
+    flat = [p.taken.ravel(), share[order].ravel(), stage[order].ravel(), latency, [largest]]
+    return max(row.excess(np.concatenate(flat)) for row in constraint(q))
+
+
 VIOLATION = {
     "convex_allocation": _violation_convex,
     "option_misocp": _violation_misocp,
+    "option_misocp_perspective": _violation_perspective,
     "option_gdp": _violation_gdp,
+    "option_gdp_bigm": _violation_bigm,
+    "option_gdp_outer": _violation_outer,
 }
 
 ELSEWHERE = {
@@ -237,7 +293,7 @@ def _cases() -> list[Any]:
     for module in FORMULATIONS:
         short = module.__name__.rsplit(".", 1)[1]
         for constraint in module.CONSTRAINTS:
-            for shannon in (False, True) if short == "convex_allocation" else (False,):
+            for shannon in (False, True) if short in SHANNON else (False,):
                 law = "shannon" if shannon else "linear"
                 cases.append(pytest.param(short, constraint, shannon, id=f"{short}-{constraint.__name__}-{law}"))
     return cases
@@ -274,7 +330,6 @@ def test_a_new_constraint_without_truth_test_is_caught() -> None:
 
 def test_every_formulation_is_here() -> None:
     from importlib import resources
-    from pathlib import Path
 
     files = {f.name for f in resources.files("megdt_opt").joinpath("formulations").iterdir() if f.name.endswith(".py")}
     public = {name.removesuffix(".py") for name in files if not name.startswith("_")}

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from megdt_opt.formulations import deadline_milp, square_root_milp
-from megdt_opt.formulations._sets import unpayable
 from numpy.typing import NDArray
 
+from megdt_opt.formulations import deadline_milp, square_root_milp
+from megdt_opt.formulations._sets import unpayable
 from megdt_opt.problem import AllocationProblem, evaluate
 from megdt_opt.solving.pool import Pool
 from megdt_opt.solving.resources import Resources

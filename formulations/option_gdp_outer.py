@@ -1,0 +1,360 @@
+"""Options and shares together: outer approximation of the disjunctive program, by linear programs in HiGHS.
+
+Class: MILP in rounds; each is a relaxation of the program of `option_gdp`, and their bounds rise to its optimum. Linear
+and Shannon rates. Exact in the limit; stopped at the asked gap.
+
+Sets
+    k users; i in {uplink, edge, downlink} resources; j the pairs (user, workable option), k(j) its user; s slopes
+Parameters (dimensionless: shares in budget/K, times in a typical latency)
+    a_ij, γ_ik  stage time T_ij(x) = a / x, or a / (x log1p(γ/x)) for Shannon (`solving/resources.py`)
+    lo_ij, hi_ik  least share (from the limit on air time), largest share (cap, budget)
+    F_j  fixed latency;  G_j  fixed latency + device branch;  R_j  limit on the uplink stage;  C_k  share cap
+    E_k  deadline;  w_k  weight;  m  weight of the largest latency
+    c_ij(s)  least of T_ij(x) + s x over lo <= x <= hi, 0 for a stage that the option does not have
+Variables
+    n_j binary, option taken;  x_ik share;  t_ik stage time;  v_k latency;  h largest weighted latency
+Objective
+    sum: (1/K) Σ w v;  max: h;  mixed: (1/K) (Σ w v + m h)
+Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `megdt_opt.problem`)
+    one_option      Σ_{j of k} n_j = 1                   one option per user
+    budget          Σ_k x_ik <= K                        sum b <= B, sum f <= F
+    stage_time      t_ik + s x_ik >= Σ_{j of k} c_ij(s) n_j, for slopes s       t >= demand / rate
+    share_limit     x_edge <= C                          f <= edge_share_max
+    stage_limit     t_up <= Σ R n                        bits_u / r_u <= uplink_airtime_max
+    edge_branch     v >= Σ F n + Σ_i t_i                 L >= fixed + edge branch
+    device_branch   v >= Σ G n                           L >= fixed + device_branch
+    deadline        v <= E                               L <= deadline
+    largest         h >= w v                             epigraph of max_k w_k L_k
+The tangent. In the hull, a pair has its own t'_j, x'_j and the tangents t'_j >= T(x0) n_j + T'(x0) (x'_j - x0 n_j).
+Take for each pair the x0 at which T' = -s, and add: the parts vanish into t and x, and t + s x >= Σ c_j(s) n_j is left.
+Over all s these rows are the hull of (n, x, t) of one stage, so no parts of pairs are needed. c is computed as the
+tangent at the best x0 found, less what it can exceed T by in [lo, hi] if its slope is not quite s: always valid.
+Rounds. First without whole numbers: the slope of the most violated row solves Σ n_j x_j(s) = x (bisection). Then with
+them: the options of each round get their best shares (`solving/shares.py`: the incumbent), and the tangents there make
+the next round see these options at their true cost, so none comes twice; options that cannot keep the limits are cut
+off. Bound: HiGHS' dual bound of the last round, less `_outer.DOUBT`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.allocation import RawSolution
+from megdt_opt.errors import SolverFailure
+from megdt_opt.formulations._checks import conflict, require, workable_options
+from megdt_opt.formulations._outer import Master, Row, row
+from megdt_opt.formulations._scaling import Units, units
+from megdt_opt.formulations._tangents import Stage
+from megdt_opt.problem import AllocationProblem
+from megdt_opt.solving.resources import Resources, time_and_slopes
+from megdt_opt.solving.shares import best_shares
+
+Array = NDArray[np.float64]
+
+_RELAXED_ROUNDS = 60
+_ROUNDS = 500
+_VIOLATED = 1e-8
+"""Rows that a point breaks by less, relatively, are not added."""
+_FLAT = 1e-5
+_FLAT_ROUNDS = 5
+"""The relaxed rounds end when their bound has risen by less than `_FLAT`, relatively, in so many of them."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model:
+    """Numbers of the header; J pairs, tables of resources in the order uplink, edge, downlink."""
+
+    objective: str
+    users: int
+    user: NDArray[np.int64]  # (J,)
+    option: NDArray[np.int64]  # (J,)
+    stages: tuple[Stage, Stage, Stage]
+    u: Units
+    slopes: list[tuple[int, int, float]] = field(default_factory=list)
+
+    @property
+    def pairs(self) -> int:
+        """J; the columns are n (J), x (3, K), t (3, K), v (K) and h."""
+        return self.user.size
+
+    @property
+    def columns(self) -> int:
+        """Number of columns."""
+        return self.pairs + 7 * self.users + 1
+
+    def x(self, i: int, k: int) -> int:
+        """Column of x_ik."""
+        return self.pairs + i * self.users + k
+
+    def t(self, i: int, k: int) -> int:
+        """Column of t_ik."""
+        return self.pairs + (3 + i) * self.users + k
+
+    def v(self, k: int) -> int:
+        """Column of v_k."""
+        return self.pairs + 6 * self.users + k
+
+    @property
+    def h(self) -> int:
+        """Column of h."""
+        return self.pairs + 7 * self.users
+
+    def of(self, k: int) -> NDArray[np.int64]:
+        """Pairs of a user."""
+        return np.flatnonzero(self.user == k)
+
+
+def make_model(problem: AllocationProblem, mask: NDArray[np.bool_]) -> Model:
+    """Numbers for the options in `mask` (K, O), with the slopes of equal shares."""
+    u, scaled, users = units(problem, mask), Resources.of(problem), problem.users
+    user, option = np.nonzero(mask)
+    unit_s = u.objective_unit_s / float(problem.weights.mean())
+    up, edge, down = (
+        Stage(
+            user=user, users=users, a=scaled.a[i, mask] * users / unit_s, gamma=scaled.gamma[i, user] * users,
+            lo=scaled.lo[i, mask] * users, hi=scaled.hi[i, user] * users,
+        )
+        for i in range(3)
+    )  # fmt: skip
+    q = Model(objective=problem.objective, users=users, user=user, option=option, stages=(up, edge, down), u=u)
+    for i, stage in enumerate(q.stages):
+        slopes = stage.slope(np.ones(user.size))
+        q.slopes.extend(sorted({(i, int(k), float(s)) for k, s in zip(user, slopes, strict=True) if s > 0}))
+    return q
+
+
+def one_option(q: Model) -> list[Row]:
+    """Σ_{j of k} n_j = 1."""
+    return [row({int(j): 1.0 for j in q.of(k)}, lower=1, upper=1) for k in range(q.users)]
+
+
+def budget(q: Model) -> list[Row]:
+    """Σ_k x_ik <= K for each resource."""
+    return [row({q.x(i, k): 1.0 for k in range(q.users)}, upper=q.users) for i in range(3)]
+
+
+def stage_time(q: Model) -> list[Row]:
+    """t + s x >= Σ c(s) n for the slopes so far."""
+    return tangents(q, q.slopes)
+
+
+def share_limit(q: Model) -> list[Row]:
+    """x_edge <= C where there is a cap."""
+    return [row({q.x(1, k): 1.0}, upper=float(q.u.cap[k])) for k in range(q.users) if np.isfinite(q.u.cap[k])]
+
+
+def stage_limit(q: Model) -> list[Row]:
+    """t_up <= Σ R n where air time is limited."""
+    R = q.u.airtime[q.user, q.option]
+    if not np.isfinite(R).all():
+        return []
+    return [row({q.t(0, k): 1.0} | {int(j): -float(R[j]) for j in q.of(k)}, upper=0) for k in range(q.users)]
+
+
+def edge_branch(q: Model) -> list[Row]:
+    """v >= Σ F n + Σ_i t_i."""
+    F = q.u.fixed[q.user, q.option]
+    return [
+        row({q.v(k): 1.0} | {q.t(i, k): -1.0 for i in range(3)} | {int(j): -float(F[j]) for j in q.of(k)}, lower=0)
+        for k in range(q.users)
+    ]
+
+
+def device_branch(q: Model) -> list[Row]:
+    """v >= Σ G n."""
+    G = q.u.floor[q.user, q.option]
+    return [row({q.v(k): 1.0} | {int(j): -float(G[j]) for j in q.of(k)}, lower=0) for k in range(q.users)]
+
+
+def deadline(q: Model) -> list[Row]:
+    """v <= E where there is a deadline."""
+    E = q.u.deadline
+    return [row({q.v(k): 1.0}, upper=float(E[k])) for k in range(q.users) if np.isfinite(E[k])]
+
+
+def largest(q: Model) -> list[Row]:
+    """h >= w v, where the objective knows the largest latency."""
+    users = range(q.users if q.objective != "sum" else 0)
+    return [row({q.h: 1.0, q.v(k): -float(q.u.weight[k])}, lower=0) for k in users]
+
+
+CONSTRAINTS: tuple[Callable[[Model], list[Row]], ...] = (
+    one_option, budget, stage_time, share_limit, stage_limit, edge_branch, device_branch, deadline, largest,
+)  # fmt: skip
+
+
+def tangents(q: Model, slopes: list[tuple[int, int, float]]) -> list[Row]:
+    """Rows of stage_time for (resource, user, slope)."""
+    rows = []
+    for i, k, s in slopes:
+        c = q.stages[i].support(np.full(q.users, s))
+        share = {q.x(i, k): s} if s > 0 else {}
+        rows.append(row({q.t(i, k): 1.0} | share | {int(j): -float(c[j]) for j in q.of(k)}, lower=0))
+    return rows
+
+
+def master(q: Model) -> Master:
+    """All constraints as a linear program in HiGHS."""
+    cost = np.zeros(q.columns)
+    if q.objective != "max":
+        cost[q.v(0) : q.h] = q.u.weight / q.users
+    if q.objective != "sum":
+        cost[q.h] = 1.0 if q.objective == "max" else q.u.max_weight / q.users
+    upper = np.full(q.columns, np.inf)
+    upper[: q.pairs] = 1.0
+    made = Master(upper, cost, q.pairs)
+    made.add([one for constraint in CONSTRAINTS for one in constraint(q)])
+    return made
+
+
+def violated(q: Model, point: Array) -> list[tuple[int, int, float]]:
+    """The slope of the highest tangent at a point, for each stage whose hull the point is outside of."""
+    n, found = point[: q.pairs], []
+    for i, stage in enumerate(q.stages):
+        x, t = point[q.x(i, 0) : q.x(i, 0) + q.users], point[q.t(i, 0) : q.t(i, 0) + q.users]
+        slope = stage.steepest(n, x)
+        low = stage.total(n * stage.support(np.maximum(slope, 0.0))) - slope * x
+        found += [(i, int(k), float(slope[k])) for k in np.flatnonzero((slope >= 0) & (low > t + _VIOLATED * (1 + t)))]
+    return found
+
+
+class Search:
+    """The rounds: the linear program, the options that were tried, and the best of them."""
+
+    def __init__(self, problem: AllocationProblem, mask: NDArray[np.bool_]) -> None:
+        self.problem, self.scaled = problem, Resources.of(problem)
+        self.q = make_model(problem, mask)
+        self.master = master(self.q)
+        self.unit_s = self.q.u.objective_unit_s * (1 if problem.objective == "max" else problem.users)
+        self.objective_s, self.bound_s = np.inf, 0.0
+        self.option = np.zeros(problem.users, dtype=np.int64)
+        self.x = np.zeros((3, problem.users))
+        self.tried: set[bytes] = set()
+        self.rounds = 0
+
+    def closed(self, gap: float) -> bool:
+        """Whether incumbent and bound are within the gap."""
+        return bool(np.isfinite(self.objective_s)) and self.objective_s - self.bound_s <= gap * self.objective_s
+
+    def offer(self, n: Array) -> bool:
+        """Try the options with the largest parts n (J,), and add what is learnt; False where they were tried before."""
+        q = self.q
+        chosen = np.array([q.of(k)[n[q.of(k)].argmax()] for k in range(q.users)])
+        option = q.option[chosen]
+        if option.tobytes() in self.tried:
+            return False
+        self.tried.add(option.tobytes())
+        found = best_shares(self.problem, self.scaled, option[None])
+        if not np.isfinite(found.objective[0]):
+            self.master.add([row(dict.fromkeys(map(int, chosen), 1.0), upper=q.users - 1)])
+            return True
+        x = found.x[0] * q.users
+        at = [(i, k, float(s.slope(x[i][s.user])[j])) for i, s in enumerate(q.stages) for k, j in enumerate(chosen)]
+        self.master.add(tangents(q, [(i, k, slope) for i, k, slope in at if slope > 0]))
+        if found.objective[0] < self.objective_s:
+            self.objective_s, self.option, self.x = float(found.objective[0]), option, found.x[0]
+            self.master.start_at(self._point(chosen, x))
+        return True
+
+    def _point(self, chosen: NDArray[np.int64], x: Array) -> Array:
+        q = self.q
+        point = np.zeros(q.columns)
+        point[chosen] = 1.0
+        t = np.stack([time_and_slopes(x[i], s.a[chosen], s.gamma[chosen])[0] for i, s in enumerate(q.stages)])
+        fixed, floor = (table[q.user[chosen], q.option[chosen]] for table in (q.u.fixed, q.u.floor))
+        v = np.maximum(floor, fixed + t.sum(axis=0))
+        point[q.pairs :] = np.concatenate(
+            [x.ravel(), t.ravel(), v, [0.0 if q.objective == "sum" else (q.u.weight * v).max()]]
+        )
+        return point
+
+    def run(self, gap: float, until: float) -> str:
+        """Rounds until the gap is closed or the time is over; says how they ended."""
+        if not self._relaxed(gap, until):
+            return "out of time"
+        self.master.relax(False)
+        for _ in range(_ROUNDS):
+            left_s = until - time.perf_counter()
+            if left_s <= 0:
+                return "out of time"
+            out = self.master.solve(gap / 4, left_s)
+            self.rounds += 1
+            if out.infeasible:
+                if np.isfinite(self.objective_s):
+                    raise SolverFailure("HiGHS calls a program infeasible that has a solution")
+                raise conflict(self.problem)
+            self.bound_s = max(self.bound_s, out.bound * self.unit_s)
+            if self.closed(gap):
+                return "closed"
+            if out.point is None:
+                return "out of time"
+            learnt = violated(self.q, out.point)
+            self.master.add(tangents(self.q, learnt))
+            if not self.offer(out.point[: self.q.pairs]) and not learnt:
+                return "at HiGHS' tolerance"
+            if self.closed(gap):
+                return "closed"
+        return "out of rounds"
+
+    def _relaxed(self, gap: float, until: float) -> bool:
+        """Rounds without whole numbers, whose options are tried as well; False where the time is over."""
+        bounds_s = [0.0] * _FLAT_ROUNDS
+        for _ in range(_RELAXED_ROUNDS):
+            left_s = until - time.perf_counter()
+            if left_s <= 0:
+                return False
+            out = self.master.solve(gap, left_s)
+            self.rounds += 1
+            if out.infeasible:
+                raise conflict(self.problem)
+            if out.point is None:
+                return False
+            self.bound_s = max(self.bound_s, out.bound * self.unit_s)
+            learnt = violated(self.q, out.point)
+            self.master.add(tangents(self.q, learnt))
+            self.offer(out.point[: self.q.pairs])
+            bounds_s.append(self.bound_s)
+            if not learnt or bounds_s[-1] - bounds_s[-1 - _FLAT_ROUNDS] <= _FLAT * bounds_s[-1]:
+                break
+        return True
+
+
+def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None) -> RawSolution:
+    """Optimal options and shares.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    gap : float
+        Asked relative gap [1].
+    time_limit_s : float or None
+        Limit on all rounds [s]; the best solution by then is returned.
+
+    Raises
+    ------
+    InvalidInput
+        For the objective "missed".
+    Infeasible
+        Where the limits cannot be kept.
+    SolverFailure
+        Where HiGHS fails, or no solution is found in time.
+    """
+    begin = time.perf_counter()
+    require(problem, "option_gdp_outer", linear=False)
+    search = Search(problem, workable_options(problem))
+    built = time.perf_counter()
+    ended = search.run(gap, np.inf if time_limit_s is None else built + time_limit_s)
+    if not np.isfinite(search.objective_s):
+        raise SolverFailure(f"no solution was found in {search.rounds} rounds: {ended}")
+    up, edge, down = search.x
+    return RawSolution(
+        option=search.option, downlink_hz=down * problem.downlink_hz, uplink_hz=up * problem.uplink_hz,
+        edge_share=np.minimum(edge * problem.edge_capacity, problem.share_caps), bound=search.bound_s,
+        build_s=built - begin, solve_s=time.perf_counter() - built,
+        message=f"HiGHS: {ended} after {search.rounds} rounds, {len(search.tried)} sets of options tried",
+    )  # fmt: skip
