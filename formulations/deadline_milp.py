@@ -77,7 +77,7 @@ class Model:
 def make_model(pool: Pool, mask: Mask, sets: list[NDArray[np.int64]]) -> Model:
     """The options in `mask` (K, O) under all price vectors of a pool, which knows the level."""
     user, option = np.nonzero(mask)
-    c = np.array([pool.costs(p)[mask] for p in range(len(pool.prices))]).reshape(-1, user.size)
+    c = np.array([pool.costs_at(p)[mask] for p in range(len(pool.prices))]).reshape(-1, user.size)
     return Model(user=user, option=option, c=c, R=pool.resources.lo[0][mask], sets=sets)
 
 
@@ -207,7 +207,7 @@ class Search:
         """Evaluate the options (K,) that keep all rows so far; the row that they break if they are too late."""
         prices = self.offer(place, level_s)
         if prices is not None:
-            row = pool.costs(pool.add(prices))
+            row = pool.costs_at(pool.add(prices))
             self.prices.append(pool.prices[-1])
             if row[np.arange(place.size), place].sum() > 1 + 1.5 * SLACK:
                 return at_most(row[self.mask][None], 1 + SLACK)

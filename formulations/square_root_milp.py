@@ -294,11 +294,11 @@ class Search:
                 return
             pool = Pool(late, Resources.of(late), 1.0)
             pool.add(found)
-            sentence.add(in_time(replace(m, times=[pool.costs(0)[m.user, m.option]])))
+            sentence.add(in_time(replace(m, times=[pool.costs_at(0)[m.user, m.option]])))
         elif value > plain * (1 + 1e-12):
             pool = Pool(self.problem, self.resources, None)
             pool.add(prices)
-            cuts = [(pool.costs(0)[m.user, m.option], float(pool.prices[0].sum()))]
+            cuts = [(pool.costs_at(0)[m.user, m.option], float(pool.prices[0].sum()))]
             sentence.add(limit(replace(m, limits=cuts)))
 
 

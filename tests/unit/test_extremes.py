@@ -71,8 +71,8 @@ def test_a_deadline_that_is_met_exactly() -> None:
     """The device branch takes as long as the deadline allows, with or without a little work at the edge."""
     for work in (0.0, 1e-3):
         problem = usual(
-            fixed_s=[[0.0], [0.0]], downlink_bit=[[0.0], [0.0]], uplink_bit=[[0.0], [0.0]], edge_work_s=[[work], [work]],
-            device_branch_s=[[2.0], [3.0]], deadline_s=[2.0, 3.0],
+            fixed_s=[[0.0], [0.0]], downlink_bit=[[0.0], [0.0]], uplink_bit=[[0.0], [0.0]],
+            edge_work_s=[[work], [work]], device_branch_s=[[2.0], [3.0]], deadline_s=[2.0, 3.0],
         )  # fmt: skip
         for method in ("prices", "enumerate"):
             found = solve(problem, method)

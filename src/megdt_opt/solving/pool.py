@@ -65,7 +65,7 @@ class Pool:
         self._cost.append(np.minimum(table.cost, _HUGE))
         self._x.append(table.x)
 
-    def costs(self, index: int) -> Array:
+    def costs_at(self, index: int) -> Array:
         """Priced cost of every option under one price vector, (K, O); at least 1e29 where the option is closed."""
         return self._cost[index]
 

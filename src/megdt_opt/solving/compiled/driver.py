@@ -105,7 +105,8 @@ def terms_of(problem: AllocationProblem, resources: Resources) -> tuple[Terms, O
     gather(
         _given(problem.fixed_s), _given(problem.branch_s if has_branch else none), _given(problem.uplink_bit),
         _given(problem.edge_work_s), _given(problem.downlink_bit), _given(least), _given(resources.open), scale,
-        gamma, has_branch, has_least, users * options <= THIN, out[0], out_branch, out[1], out[2], out[3], out_least, ids, head, end,
+        gamma, has_branch, has_least, users * options <= THIN, out[0], out_branch, out[1], out[2], out[3], out_least,
+        ids, head, end,
     )  # fmt: skip
     plain = not (has_branch or has_least or np.isfinite(limit).any() or np.isfinite(gamma).any())
     terms = Terms(

@@ -246,9 +246,9 @@ def plain_cost(
 ) -> float:  # fmt: skip
     """Least priced cost of a plain option with roots s of its demands at prices r^2, its edge share within the cap.
 
-    "sum": w fixed + 2 sqrt(w) r.s, and the square of what sqrt(w) s1 is above cap r1, over the cap. "max": (r.s)^2 / tau,
-    or what the cap costs and the rest of the time asks of the links. Takes scalars, as a call with all terms would copy
-    them. The true cost is higher only where a link's share is the whole band.
+    "sum": w fixed + 2 sqrt(w) r.s, and the square of what sqrt(w) s1 is above cap r1, over the cap. "max":
+    (r.s)^2 / tau, or what the cap costs and the rest of the time asks of the links. Takes scalars, as a call with all
+    terms would copy them. The true cost is higher only where a link's share is the whole band.
     """
     if kind == SUM:
         w = np.sqrt(weight)
