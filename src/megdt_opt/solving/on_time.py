@@ -88,7 +88,7 @@ class OnTime:
         x[:, 0] = x[:, 0] * scale + aside
         prices = found.prices.copy()
         prices[:, 0] /= scale[:, 0]
-        return Shares(x=x, objective=found.objective, prices=prices, tilts=found.tilts)
+        return Shares(x=x, objective=found.objective, prices=prices, bound=found.bound, tilts=found.tilts)
 
     def together(self, ratio: Array) -> NDArray[np.bool_]:
         """Whether the largest L / deadline is on time."""

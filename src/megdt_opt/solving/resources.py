@@ -92,14 +92,14 @@ class _Deferred(Resources):
     _problem: AllocationProblem
 
     @cached_property
-    def a(self) -> Array:  # type: ignore[override]
+    def a(self) -> Array:
         """As in `Resources`."""
         table = np.stack([_demand(self._problem, i, _amounts(self._problem)[i], (slice(None), None)) for i in range(3)])
         table[:, ~self.open] = 0.0
         return table
 
     @cached_property
-    def lo(self) -> Array:  # type: ignore[override]
+    def lo(self) -> Array:
         """As in `Resources`: no share is needed for airtime."""
         return np.zeros((3, *self.open.shape))
 

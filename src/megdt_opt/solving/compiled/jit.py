@@ -29,15 +29,16 @@ def _kept(**options: bool) -> Callable[[Function], Function]:
     return compile_later
 
 
-@numba.extending.intrinsic
-def stay_whole(typing_context: Any) -> Any:
-    """Called first in a large function: LLVM must not copy it into its callers, which is what takes long to compile."""
-
+def _stay_whole(typing_context: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         builder.function.attributes.add("noinline")
         return context.get_dummy_value()
 
     return numba.types.void(), generate
+
+
+stay_whole: Any = numba.extending.intrinsic(_stay_whole)
+"""Called first in a large function: LLVM must not copy it into its callers, which is what takes long to compile."""
 
 
 def kernel(function: Function) -> Function:
