@@ -132,17 +132,18 @@ def close(
     if not resources.open.any(axis=1).all():
         raise no_option(problem, resources)
     deadline = np.inf if time_limit_s is None else time.monotonic() + time_limit_s
+    incumbent = Incumbent(problem, resources)
     if compiled.usable(problem):
-        closed = compiled.close(problem, resources, gap=max(0.95 * gap, _LEAST_GAP), deadline=deadline)
+        # a little less than asked, so that rounding cannot push the reported gap over it
+        asked = max(0.95 * gap, _LEAST_GAP)
+        closed = compiled.close(problem, resources, gap=asked, deadline=deadline, incumbent=incumbent)
         if closed is not None:
             return closed
-    incumbent = Incumbent(problem, resources)
     incumbent.start()
     if not np.isfinite(incumbent.objective):
         if not named:
             raise Infeasible("the hard limits cannot be kept together", users=tuple(range(problem.users)))
         raise not_together(problem, resources)
-    # a little less than asked, so that rounding cannot push the reported gap over it
     search = _Search(problem, resources, max(0.95 * gap, _LEAST_GAP), deadline, incumbent)
     return _run(search)
 

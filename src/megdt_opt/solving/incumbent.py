@@ -34,6 +34,7 @@ class Incumbent:
         self.prices: Array = np.zeros(3)
         self.least_bound = np.inf
         """No shares of the sets offered are better than this [s]."""
+        self._started = False
         self._seen: dict[bytes, Array] = {}
 
     def offer(self, sets: NDArray[np.int64]) -> bool:
@@ -62,8 +63,11 @@ class Incumbent:
         """Price vectors to begin with."""
         return [self.prices, np.ones(3) * max(float(self.prices.sum()), 1e-12) / 3]
 
-    def start(self) -> None:
+    def start(self, time_limit_s: float | None = None) -> None:
         """Find some allocation that keeps the limits, if a simple rule or the least lateness yields one."""
+        if self._started:
+            return
+        self._started = True
         self.offer(np.array(list(self._simple_sets())))
         if np.isfinite(self.objective) or not np.isfinite(self.problem.hard_deadline_s).any():
             return
@@ -75,7 +79,7 @@ class Incumbent:
         weight = np.maximum(weight, 1e-9 * weight.max())
         relaxed = replace(self.problem, objective="max", deadline_s=None, weight=weight, max_weight=None)
         try:
-            found = close(relaxed, Resources.of(relaxed), gap=1e-9, time_limit_s=None, named=False)
+            found = close(relaxed, Resources.of(relaxed), gap=1e-9, time_limit_s=time_limit_s, named=False)
         except Infeasible:
             return  # the airtime limits clash by themselves
         self.offer(found.incumbent.option[None])

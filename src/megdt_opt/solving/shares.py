@@ -296,7 +296,7 @@ def _follow(model: _Model, point: _Point, stop: Array | None) -> tuple[_Point, A
         done |= stuck >= _STUCK
         if stop is not None:
             inside = np.where(np.isfinite(stop) & model.busy, point.s - stop, -1.0).max(axis=1) < 0
-            done |= inside
+            done |= inside | (floor > 0)  # or it is settled that nothing is inside
         scale = np.maximum(np.abs(model.objective(point)), 1e-300)
         readable = centred & ~done & (model.count / t >= _PRICED_AT / _GROWTH * scale)
         prices = np.where(readable[:, None], 1.0 / (t[:, None] * model.gaps(point)[5]), prices)
