@@ -71,7 +71,8 @@ def test_a_deadline_that_is_met_exactly() -> None:
     """The device branch takes as long as the deadline allows, with or without a little work at the edge."""
     for work in (0.0, 1e-3):
         problem = usual(
-            fixed_s=[[0.0], [0.0]], downlink_bit=[[0.0], [0.0]], uplink_bit=[[0.0], [0.0]], edge_work_s=[[work], [work]],
+            fixed_s=[[0.0], [0.0]], downlink_bit=[[0.0], [0.0]], uplink_bit=[[0.0], [0.0]],
+            edge_work_s=[[work], [work]],
             device_branch_s=[[2.0], [3.0]], deadline_s=[2.0, 3.0],
         )  # fmt: skip
         for method in ("prices", "enumerate"):
@@ -83,7 +84,9 @@ def test_a_deadline_that_is_met_exactly() -> None:
 
 def test_caps_far_below_the_capacity() -> None:
     """A share of 1e-9 of a server beside 1e9 servers is small, not absent."""
-    problem = usual(edge_capacity=1e9, edge_share_max=[1e-9, 1e-9], edge_work_s=np.full((2, 2), 1e-9), deadline_s=[50, 50])
+    problem = usual(
+        edge_capacity=1e9, edge_share_max=[1e-9, 1e-9], edge_work_s=np.full((2, 2), 1e-9), deadline_s=[50, 50]
+    )
     for method in ("prices", "enumerate"):
         found = solve(problem, method)
         assert found.edge_share == pytest.approx([1e-9, 1e-9], rel=1e-6)
@@ -148,3 +151,14 @@ def test_options_that_only_rounding_tells_apart() -> None:
     twice = replace(problem, objective="sum")
     for one in (problem, twice):
         assert solve(one).status == "optimal"
+
+
+def test_a_user_without_signal_that_sends_nothing() -> None:
+    """Its rate is 0, and 0 bits over it take no time: no warning, no number that is none."""
+    problem = usual(
+        uplink_efficiency=None, uplink_snr_hz=[0.0, 1.0], uplink_bit=[[0.0, 0.0], [1.0, 2.0]], deadline_s=[99.0, 99.0]
+    )
+    best = solve(problem, "enumerate")
+    found = solve(problem)
+    assert found.objective_s == pytest.approx(best.objective_s, rel=1e-6)
+    assert found.status == best.status == "optimal"

@@ -88,10 +88,11 @@ class Incumbent:
         """Per user: least demand, least time alone, least sum at an equal split, and least airtime."""
         p, r = self.problem, self.resources
         closed = np.where(r.open, 0.0, np.inf)
-        total = r.a.sum(axis=0)
-        alone = p.fixed_s + np.maximum(p.branch_s, total)
-        split = p.fixed_s + np.maximum(p.branch_s, p.users * total)
-        light = p.fixed_s + p.branch_s + 1e6 * total
+        with np.errstate(over="ignore"):  # what is infinite is not the least
+            total = r.a.sum(axis=0)
+            alone = p.fixed_s + np.maximum(p.branch_s, total)
+            split = p.fixed_s + np.maximum(p.branch_s, p.users * total)
+            light = p.fixed_s + p.branch_s + 1e6 * total
         # if the least airtimes of all do not fit together, none do
         least = (r.lo[0] + closed).min(axis=1, keepdims=True)
         lowest = np.where(r.lo[0] <= least, split, np.inf)

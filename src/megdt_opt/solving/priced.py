@@ -91,7 +91,7 @@ def priced(problem: AllocationProblem, resources: Resources, prices: Array, leve
 
 
 def _total(resources: Resources, x: Array) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         result: NDArray[np.float64] = np.where(
             resources.a > 0, resources.a / speed(x, resources.gamma[:, :, None]), 0.0
         ).sum(axis=0)

@@ -17,7 +17,8 @@ from megdt_opt.solving.resources import Resources
 from megdt_opt.solving.shares import latencies
 
 
-_ROUNDING = 1e-9
+_ROUNDING = 5e-10
+"""Relative: half of what an `Evaluation` may be violated by."""
 
 
 def close_compiled(
