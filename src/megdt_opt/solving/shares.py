@@ -383,14 +383,14 @@ def _newton(model: _Model, p: _Point, t: Array) -> tuple[_Point, Array]:
 def _solve(matrix: Array, right: Array) -> Array:
     """Solve many small systems; not a number where one is singular, which ends the path of its set."""
     try:
-        result: Array = np.linalg.solve(matrix, right)
+        return np.asarray(np.linalg.solve(matrix, right), dtype=np.float64)
     except np.linalg.LinAlgError:
         size = np.abs(matrix).max(axis=(-2, -1), keepdims=True)
-        try:
-            result = np.linalg.solve(matrix + 1e-14 * size * np.eye(matrix.shape[-1]), right)
-        except np.linalg.LinAlgError:
-            result = np.full_like(right, np.nan)
-    return result
+        moved = matrix + 1e-14 * size * np.eye(matrix.shape[-1])
+    try:
+        return np.asarray(np.linalg.solve(moved, right), dtype=np.float64)
+    except np.linalg.LinAlgError:
+        return np.full(right.shape, np.nan)
 
 
 def _longest(model: _Model, p: _Point, step: _Point, t: Array) -> Array:
