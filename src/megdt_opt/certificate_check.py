@@ -47,8 +47,7 @@ def check(certificate: Certificate, problem: AllocationProblem, *, exact: bool) 
         return Verdict(False, -np.inf, exact, 0, "the bound is not a number")
     resources = Resources.of(problem)
     try:
-        # the mask is the problem's own: what limits within `resources` close is proven anew below
-        found = list(masks(certificate.tree, problem.open_options))
+        found = list(masks(certificate.tree, _to_partition(problem, resources, exact)))
     except (ValueError, IndexError) as error:
         return Verdict(False, -np.inf, exact, 0, str(error))
     if any(len(leaf.prices) != 3 or min(leaf.prices) < 0 for leaf, _ in found):
@@ -74,6 +73,16 @@ def check(certificate: Certificate, problem: AllocationProblem, *, exact: bool) 
         holds, certificate.bound_s if holds else -np.inf, exact, len(found),
         "" if holds else "a leaf does not rule out the bound's level",
     )  # fmt: skip
+
+
+def _to_partition(problem: AllocationProblem, resources: Resources, exact: bool) -> np.ndarray:
+    """Options that a tree must cover, (K, O): all but those that an airtime limit closes, which is proven anew."""
+    mask = problem.open_options.copy()
+    table = _ExactTable(problem, resources, (0.0, 0.0, 0.0), None) if exact else None
+    for k, o in np.argwhere(mask & ~resources.open):
+        if table is None or table.cost(int(k), int(o)) == float("inf"):
+            mask[k, o] = False
+    return mask
 
 
 def _proves(

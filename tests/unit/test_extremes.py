@@ -162,3 +162,20 @@ def test_a_user_without_signal_that_sends_nothing() -> None:
     found = solve(problem)
     assert found.objective_s == pytest.approx(best.objective_s, rel=1e-6)
     assert found.status == best.status == "optimal"
+
+
+def test_a_tree_may_leave_out_what_an_airtime_limit_closes() -> None:
+    """And nothing else: that the option is closed is proven, not believed."""
+    from megdt_opt.certificate_tree import Branch
+
+    problem = AllocationProblem(
+        fixed_s=[[1.0, 0.0, 2.0]], downlink_bit=[[0.0] * 3], uplink_bit=[[1.0] * 3], edge_work_s=[[0.0] * 3],
+        downlink_hz=1.0, uplink_hz=1.0, uplink_efficiency=[1.0], uplink_airtime_max_s=[[2.0, 0.9, 2.0]],
+        objective="sum",
+    )  # fmt: skip
+    leaf = Leaf((1.0, 0.0, 0.0))
+    for exact in (True, False):
+        assert Certificate("sum", 1.999, Branch(0, ((0,), (2,)), [leaf, leaf])).verify(problem, exact=exact).holds
+        assert not Certificate("sum", 1.999, Branch(0, ((0,), (1,)), [leaf, leaf])).verify(problem, exact=exact).holds
+        open_ = replace(problem, uplink_airtime_max_s=None)
+        assert not Certificate("sum", 1.999, Branch(0, ((0,), (2,)), [leaf, leaf])).verify(open_, exact=exact).holds
