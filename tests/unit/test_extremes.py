@@ -179,3 +179,9 @@ def test_a_tree_may_leave_out_what_an_airtime_limit_closes() -> None:
         assert not Certificate("sum", 1.999, Branch(0, ((0,), (1,)), [leaf, leaf])).verify(problem, exact=exact).holds
         open_ = replace(problem, uplink_airtime_max_s=None)
         assert not Certificate("sum", 1.999, Branch(0, ((0,), (2,)), [leaf, leaf])).verify(open_, exact=exact).holds
+
+
+def test_a_deadline_that_no_float_can_be_divided_by() -> None:
+    for method in ("prices", "enumerate"):
+        with pytest.raises(Infeasible):
+            solve(usual(deadline_s=[5e-324, 9.0]), method)
