@@ -118,7 +118,8 @@ def close(
     time_limit_s : float, optional
         After this the tree is cut short; its bound then proves a larger gap [s].
     named : bool
-        Whether an `Infeasible` names the users in conflict, for which further problems are solved.
+        Whether an `Infeasible` names the users in conflict, for which further problems are solved; once the time is
+        over it names all users.
 
     Raises
     ------
@@ -141,7 +142,8 @@ def close(
             return closed
     incumbent.start()
     if not np.isfinite(incumbent.objective):
-        if not named:
+        if not named or time.monotonic() > deadline:
+            # who is in conflict takes many more solves to say: `explain` does
             raise Infeasible("the hard limits cannot be kept together", users=tuple(range(problem.users)))
         raise not_together(problem, resources)
     search = _Search(problem, resources, max(0.95 * gap, _LEAST_GAP), deadline, incumbent)
