@@ -188,3 +188,17 @@ def test_a_tree_may_leave_out_what_an_airtime_limit_closes() -> None:
 def test_numbers_whose_products_no_float_holds(fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match=f"{next(iter(fields))}.*between 1e-100 and 1e.100"):
         usual(**fields)
+
+
+def test_a_deadline_that_the_fixed_part_uses_up() -> None:
+    """No share is fast enough for work that must take no time; the other option, which has none, is taken."""
+    problem = usual(
+        fixed_s=[[2.0, 2.0], [0.5, 0.5]], downlink_bit=[[0.0, 1.0], [2.0, 1.0]], uplink_bit=[[0.0, 1.0], [1.0, 2.0]],
+        edge_work_s=[[0.0, 1.0], [0.5, 0.2]], deadline_s=[2.0, 99.0], objective="sum",
+    )  # fmt: skip
+    found = solve(problem)
+    assert found.option[0] == 0
+    assert found.status == "optimal"
+    assert found.certificate is not None
+    assert found.certificate.verify(problem).holds
+    assert found.certificate.verify(problem, exact=False).holds

@@ -65,7 +65,7 @@ def priced(problem: AllocationProblem, resources: Resources, prices: Array, leve
     branch = problem.branch_s
     busy = (resources.a > 0).any(axis=0)
     if level_s is None:
-        possible = resources.open & (branch <= limit)
+        possible = resources.open & (branch <= limit) & ((limit > 0) | ~busy)
         x, t = _minimisers(resources, prices, np.broadcast_to(w, busy.shape))
         mu = np.where(busy, w, 0.0)
         # the time wanted: the branch if the priced time is shorter, the limit if it is longer
