@@ -15,7 +15,7 @@ from megdt_opt.exact import LN2, log_bracket, sqrt_below
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving.on_time import grain
 from megdt_opt.solving.priced import priced
-from megdt_opt.solving.resources import Array, Resources, speed
+from megdt_opt.solving.resources import Array, Resources
 
 _MARGIN = 1e-12
 """Relative allowance for rounding in floating arithmetic, far above what K * O additions lose."""
@@ -52,19 +52,6 @@ def _choices(problem: AllocationProblem, options: NDArray[np.bool_]) -> NDArray[
     return np.column_stack([options, options.any(axis=1)])
 
 
-def _servable(problem: AllocationProblem, resources: Resources) -> NDArray[np.bool_]:
-    """Open options (K, O) save those that even the whole uplink band serves too slowly for their airtime limit.
-
-    A tree need not name what is closed so clearly that rounding cannot have done it.
-    """
-    if problem.uplink_airtime_max_s is None:
-        return problem.open_options
-    whole_band = speed(np.ones((problem.users, 1)), resources.gamma[0][:, None])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        too_slow = resources.a[0] / whole_band > problem.uplink_airtime_max_s * (1 + _CLEARLY)
-    return np.asarray(problem.open_options & ~too_slow)
-
-
 def _whole(problem: AllocationProblem, value: Fraction | float) -> float:
     """The least value of the objective that is at least `value`, rounded down to a float.
 
@@ -86,7 +73,7 @@ def check(certificate: Certificate, problem: AllocationProblem, *, exact: bool) 
     resources = Resources.of(problem)
     try:
         # the mask is the problem's own: nothing is closed here because `resources` say so
-        found = list(masks(certificate.tree, _choices(problem, _servable(problem, resources))))
+        found = list(masks(certificate.tree, _choices(problem, _to_partition(problem, resources, exact))))
     except (ValueError, IndexError) as error:
         return Verdict(False, -np.inf, exact, 0, str(error))
     tilts = problem.users if problem.objective == "mixed" else 0
@@ -116,6 +103,17 @@ def check(certificate: Certificate, problem: AllocationProblem, *, exact: bool) 
         holds, certificate.bound_s if holds else -np.inf, exact, len(found),
         "" if holds else "a leaf does not rule out the bound's level",
     )  # fmt: skip
+
+
+def _to_partition(problem: AllocationProblem, resources: Resources, exact: bool) -> np.ndarray:
+    """Options that a tree must cover, (K, O): all but those that an airtime limit closes, which is proven anew."""
+    mask = problem.open_options.copy()
+    nothing = (0.0,) * (3 + problem.users * (problem.objective == "mixed"))
+    table = _ExactTable(problem, resources, nothing, None) if exact else None
+    for k, o in np.argwhere(mask & ~resources.open):
+        if table is None or table.cost(int(k), int(o)) == float("inf"):
+            mask[k, o] = False
+    return mask
 
 
 def _proves(

@@ -19,6 +19,9 @@ from megdt_opt.rates import linear_rate, shannon_rate
 
 OBJECTIVES = ("max", "sum", "mixed", "missed")
 
+LARGEST = 1e100
+"""Largest number of a problem, and the inverse of the smallest: products of a few of them stay floats."""
+
 _TABLES = {
     # field: (unit, what the numbers must be)
     "fixed_s": "s",
@@ -354,11 +357,15 @@ def _numbers(name: str, value: Any, shape: tuple[int, ...], unit: str, *, zero: 
         raise InvalidInput(name, value, f"numbers [{unit}], shape {shape}", "Mend the values.") from None
     if array.shape != shape:
         raise InvalidInput(name, array.shape, f"shape {shape} [{unit}]", "Mend its shape.")
-    good = np.isfinite(array) & ((array >= 0) if zero else (array > 0))
+    size = np.abs(array)
+    held = (size <= LARGEST) & ((size >= 1 / LARGEST) | (array == 0))
+    good = np.isfinite(array) & ((array >= 0) if zero else (array > 0)) & held
     if not good.all():
         where = tuple(int(i) for i in np.argwhere(~good)[0]) if shape else ()
         place = ", ".join(f"{what} {i}" for what, i in zip(("user", "option"), where, strict=False))
         sign = "at least 0" if zero else "above 0"
+        if np.isfinite(array[where]) and not held[where]:
+            sign += f", and if it is not 0 between {1 / LARGEST:g} and {LARGEST:g}"
         raise InvalidInput(
             f"{name} ({place})" if place else name,
             float(array[where]),

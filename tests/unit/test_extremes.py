@@ -150,3 +150,54 @@ def test_options_that_only_rounding_tells_apart() -> None:
     twice = replace(problem, objective="sum")
     for one in (problem, twice):
         assert solve(one).status == "optimal"
+
+
+def test_a_user_without_signal_that_sends_nothing() -> None:
+    """Its rate is 0, and 0 bits over it take no time: no warning, no number that is none."""
+    problem = usual(
+        uplink_efficiency=None, uplink_snr_hz=[0.0, 1.0], uplink_bit=[[0.0, 0.0], [1.0, 2.0]], deadline_s=[99.0, 99.0]
+    )
+    best = solve(problem, "enumerate")
+    found = solve(problem)
+    assert found.objective_s == pytest.approx(best.objective_s, rel=1e-6)
+    assert found.status == best.status == "optimal"
+
+
+def test_a_tree_may_leave_out_what_an_airtime_limit_closes() -> None:
+    """And nothing else: that the option is closed is proven, not believed."""
+    from megdt_opt.certificate_tree import Branch
+
+    problem = AllocationProblem(
+        fixed_s=[[1.0, 0.0, 2.0]], downlink_bit=[[0.0] * 3], uplink_bit=[[1.0] * 3], edge_work_s=[[0.0] * 3],
+        downlink_hz=1.0, uplink_hz=1.0, uplink_efficiency=[1.0], uplink_airtime_max_s=[[2.0, 0.9, 2.0]],
+        objective="sum",
+    )  # fmt: skip
+    leaf = Leaf((1.0, 0.0, 0.0))
+    for exact in (True, False):
+        assert Certificate("sum", 1.999, Branch(0, ((0,), (2,)), [leaf, leaf])).verify(problem, exact=exact).holds
+        assert not Certificate("sum", 1.999, Branch(0, ((0,), (1,)), [leaf, leaf])).verify(problem, exact=exact).holds
+        open_ = replace(problem, uplink_airtime_max_s=None)
+        assert not Certificate("sum", 1.999, Branch(0, ((0,), (2,)), [leaf, leaf])).verify(open_, exact=exact).holds
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"deadline_s": [5e-324, 9.0]}, {"fixed_s": np.full((2, 2), 1e308)}, {"uplink_hz": 1e200}, {"weight": [1e-200, 1]}],
+)
+def test_numbers_whose_products_no_float_holds(fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match=f"{next(iter(fields))}.*between 1e-100 and 1e.100"):
+        usual(**fields)
+
+
+def test_a_deadline_that_the_fixed_part_uses_up() -> None:
+    """No share is fast enough for work that must take no time; the other option, which has none, is taken."""
+    problem = usual(
+        fixed_s=[[2.0, 2.0], [0.5, 0.5]], downlink_bit=[[0.0, 1.0], [2.0, 1.0]], uplink_bit=[[0.0, 1.0], [1.0, 2.0]],
+        edge_work_s=[[0.0, 1.0], [0.5, 0.2]], deadline_s=[2.0, 99.0], objective="sum",
+    )  # fmt: skip
+    found = solve(problem)
+    assert found.option[0] == 0
+    assert found.status == "optimal"
+    assert found.certificate is not None
+    assert found.certificate.verify(problem).holds
+    assert found.certificate.verify(problem, exact=False).holds

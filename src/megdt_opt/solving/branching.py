@@ -166,7 +166,8 @@ def close(
     time_limit_s : float, optional
         After this the tree is cut short; its bound then proves a larger gap [s].
     named : bool
-        Whether an `Infeasible` names the users in conflict, for which further problems are solved.
+        Whether an `Infeasible` names the users in conflict, for which further problems are solved; once the time is
+        over it names all users.
 
     Raises
     ------
@@ -180,19 +181,20 @@ def close(
         from megdt_opt.solving.missed import close_missed
 
         return close_missed(problem, resources, gap=gap, time_limit_s=time_limit_s)
+    # a little less than asked, so that rounding cannot push the reported gap over it
+    asked = max(0.95 * gap, LEAST_GAP)
+    incumbent = Incumbent(problem, resources)
     if problem.objective != "mixed" and compiled.usable(problem):
-        closed = compiled.close(problem, resources, gap=max(0.95 * gap, LEAST_GAP), deadline=deadline)
+        closed = compiled.close(problem, resources, gap=asked, deadline=deadline, incumbent=incumbent)
         if closed is not None:
             return closed
-    incumbent = Incumbent(problem, resources)
     incumbent.start()
     if not np.isfinite(incumbent.objective):
-        if not named:
+        if not named or time.monotonic() > deadline:
+            # who is in conflict takes many more solves to say: `explain` does
             raise Infeasible("the hard limits cannot be kept together", users=tuple(range(problem.users)))
         raise not_together(problem, resources)
-    # a little less than asked, so that rounding cannot push the reported gap over it
-    search = Search(problem, resources, max(0.95 * gap, LEAST_GAP), deadline, incumbent)
-    return run(search)
+    return run(Search(problem, resources, asked, deadline, incumbent))
 
 
 def run(search: Search) -> Closed:

@@ -34,6 +34,7 @@ class Incumbent:
         self.prices: Array = np.zeros(3 + problem.users * (problem.objective == "mixed"))
         self.least_bound = np.inf
         """No shares of the sets offered are better than this [s]."""
+        self._started = False
         self._seen: dict[bytes, Array] = {}
 
     def offer(self, sets: NDArray[np.int64]) -> bool:
@@ -66,8 +67,11 @@ class Incumbent:
         equal = np.ones(3) * max(float(self.prices[:3].sum()), 1e-12) / 3
         return [self.prices, np.r_[equal, self.prices[3:]]]
 
-    def start(self) -> None:
+    def start(self, time_limit_s: float | None = None) -> None:
         """Find some allocation that keeps the limits, if a simple rule or the least lateness yields one."""
+        if self._started:
+            return
+        self._started = True
         self.offer(np.array(list(self._simple_sets())))
         if np.isfinite(self.objective) or not np.isfinite(self.problem.hard_deadline_s).any():
             return
@@ -75,11 +79,13 @@ class Incumbent:
         from megdt_opt.solving.branching import close
 
         limits = self.problem.hard_deadline_s
-        weight = np.where(np.isfinite(limits), 1.0 / np.where(np.isfinite(limits), limits, 1.0), 0.0)
+        weight = np.where(
+            np.isfinite(limits), 1.0 / np.where(np.isfinite(limits), np.maximum(limits, 1e-300), 1.0), 0.0
+        )
         weight = np.maximum(weight, 1e-9 * weight.max())
         relaxed = replace(self.problem, objective="max", deadline_s=None, weight=weight, max_weight=None)
         try:
-            found = close(relaxed, Resources.of(relaxed), gap=1e-9, time_limit_s=None, named=False)
+            found = close(relaxed, Resources.of(relaxed), gap=1e-9, time_limit_s=time_limit_s, named=False)
         except Infeasible:
             return  # the airtime limits clash by themselves
         self.offer(found.incumbent.option[None])
@@ -88,10 +94,11 @@ class Incumbent:
         """Per user: least demand, least time alone, least sum at an equal split, and least airtime."""
         p, r = self.problem, self.resources
         closed = np.where(r.open, 0.0, np.inf)
-        total = r.a.sum(axis=0)
-        alone = p.fixed_s + np.maximum(p.branch_s, total)
-        split = p.fixed_s + np.maximum(p.branch_s, p.users * total)
-        light = p.fixed_s + p.branch_s + 1e6 * total
+        with np.errstate(over="ignore"):  # what is infinite is not the least
+            total = r.a.sum(axis=0)
+            alone = p.fixed_s + np.maximum(p.branch_s, total)
+            split = p.fixed_s + np.maximum(p.branch_s, p.users * total)
+            light = p.fixed_s + p.branch_s + 1e6 * total
         # if the least airtimes of all do not fit together, none do
         least = (r.lo[0] + closed).min(axis=1, keepdims=True)
         lowest = np.where(r.lo[0] <= least, split, np.inf)

@@ -77,7 +77,7 @@ def priced(problem: AllocationProblem, resources: Resources, prices: Array, leve
     branch = problem.branch_s
     busy = (resources.a > 0).any(axis=0)
     if level_s is None:
-        possible = resources.open & (branch <= limit)
+        possible = resources.open & (branch <= limit) & ((limit > 0) | ~busy)
         x, t = _minimisers(resources, prices, np.broadcast_to(w, busy.shape))
         mu = np.where(busy, w, 0.0)
         # the time wanted: the branch if the priced time is shorter, the limit if it is longer
@@ -132,7 +132,7 @@ def _within(problem: AllocationProblem, resources: Resources, prices: Array, tau
 
 
 def _total(resources: Resources, x: Array) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         result: NDArray[np.float64] = np.where(
             resources.a > 0, resources.a / speed(x, resources.gamma[:, :, None]), 0.0
         ).sum(axis=0)

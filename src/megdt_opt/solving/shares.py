@@ -122,7 +122,7 @@ def best_shares(problem: AllocationProblem, resources: Resources, option: NDArra
 
 def latencies(a: Array, gamma: Array, x: Array, fixed: Array, branch: Array) -> Array:
     """Latencies of scaled shares, (S, K) [s]."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         t = np.where(a > 0, a / speed(x, gamma), 0.0).sum(axis=1)
     result: NDArray[np.float64] = fixed + np.maximum(branch, t)
     return result
@@ -234,6 +234,8 @@ def interior(
     """
     sets = a.shape[0]
     limit = limit + (limit + fixed) * _TIE
+    # a user without any signal, whose options demand nothing, has a rate of 0: 0 bits over it are no number
+    gamma = np.where(a > 0, gamma, np.inf)
     model = _Model(a, gamma, lo * (1.0 - _TIE), hi, fixed, branch, limit, goal.weight, goal.sum_weight, goal.max_weight)
     x, startable = _inside(model)
     idle_late = (~model.busy & (np.maximum(branch, 0.0) > limit)).any(axis=1)
@@ -328,14 +330,15 @@ def _follow(model: _Model, point: _Point, stop: Array | None) -> tuple[_Point, A
     done = np.zeros(len(t), bool)
     stuck = np.zeros(len(t), np.int64)
     for _ in range(_ROUNDS):
-        step, decrement = _newton(model, point, t)
-        length = _longest(model, point, step, t)
-        moved = ~done
-        point = _Point(
-            point.x + (length * moved)[:, None, None] * step.x,
-            point.s + (length * moved)[:, None] * step.s,
-            point.d + length * moved * step.d,
-        )
+        with np.errstate(all="ignore"):  # a step that is no number is not made
+            step, decrement = _newton(model, point, t)
+            length = np.where(done, 0.0, _longest(model, point, step, t))
+            moved = length > 0
+            point = _Point(
+                np.where(moved[:, None, None], point.x + length[:, None, None] * step.x, point.x),
+                np.where(moved[:, None], point.s + length[:, None] * step.s, point.s),
+                np.where(moved, point.d + length * step.d, point.d),
+            )
         on_path = (np.abs(decrement) < 1e-3) & np.isfinite(decrement)
         floor = np.where(on_path & ~done, np.maximum(floor, model.objective(point) - 1.1 * model.count / t), floor)
         centred = on_path | ~(length >= 1e-9)
@@ -343,7 +346,7 @@ def _follow(model: _Model, point: _Point, stop: Array | None) -> tuple[_Point, A
         done |= stuck >= _STUCK
         if stop is not None:
             inside = np.where(np.isfinite(stop) & model.busy, point.s - stop, -1.0).max(axis=1) < 0
-            done |= inside
+            done |= inside | (floor > 0)  # or it is settled that nothing is inside
         scale = np.maximum(np.abs(model.objective(point)), 1e-300)
         readable = centred & ~done & (model.count / t >= _PRICED_AT / _GROWTH * scale)
         gaps = model.gaps(point)
@@ -415,16 +418,29 @@ def _newton(model: _Model, p: _Point, t: Array) -> tuple[_Point, Array]:
     scaled = 1 / np.sqrt(np.einsum("skii->ski", h))
     hs = h * scaled[:, :, :, None] * scaled[:, :, None, :]
     both = np.concatenate([couple, -g[:, :, :, None]], axis=3) * scaled[:, :, :, None]
-    solved = np.linalg.solve(hs, both) * scaled[:, :, :, None]
+    solved = _solve(hs, both) * scaled[:, :, :, None]
     hu, hg = solved[:, :, :, :4], solved[:, :, :, 4]
     schur = core - np.einsum("skai,skaj->sij", couple, hu)
     right = -np.einsum("skai,ska->si", couple, hg)
     right[:, 3] -= gd
-    y = np.linalg.solve(schur, right[:, :, None])[:, :, 0]
+    y = _solve(schur, right[:, :, None])[:, :, 0]
     dz = hg - np.einsum("skai,si->ska", hu, y)
     dd = y[:, 3] if border else np.zeros(sets)
     decrement = -(g * dz).sum(axis=(1, 2)) - gd * dd
     return _Point(dz[:, :, :3].transpose(0, 2, 1), dz[:, :, 3], dd), decrement
+
+
+def _solve(matrix: Array, right: Array) -> Array:
+    """Solve many small systems; not a number where one is singular, which ends the path of its set."""
+    try:
+        return np.asarray(np.linalg.solve(matrix, right), dtype=np.float64)
+    except np.linalg.LinAlgError:
+        size = np.abs(matrix).max(axis=(-2, -1), keepdims=True)
+        moved = matrix + 1e-14 * size * np.eye(matrix.shape[-1])
+    try:
+        return np.asarray(np.linalg.solve(moved, right), dtype=np.float64)
+    except np.linalg.LinAlgError:
+        return np.full(right.shape, np.nan)
 
 
 def _longest(model: _Model, p: _Point, step: _Point, t: Array) -> Array:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from megdt_opt.problem import AllocationProblem
     from megdt_opt.solving.closed import Closed
+    from megdt_opt.solving.incumbent import Incumbent
     from megdt_opt.solving.resources import Resources
 
 SMALL = 64
@@ -37,10 +38,20 @@ def usable(problem: AllocationProblem) -> bool:
     return compiled_before()
 
 
-def close(problem: AllocationProblem, resources: Resources, *, gap: float, deadline: float) -> Closed | None:
-    """As `branching.close`, in compiled code; None where that found nothing that stands."""
+def close(
+    problem: AllocationProblem,
+    resources: Resources,
+    *,
+    gap: float,
+    deadline: float,
+    incumbent: Incumbent | None = None,
+) -> Closed | None:
+    """As `branching.close`, in compiled code; None where that found nothing that stands.
+
+    An `incumbent` that is given keeps what was tried, so that the caller need not try it again.
+    """
     from megdt_opt.solving.compiled.closing import close_compiled
 
-    found = close_compiled(problem, resources, gap=gap, deadline=deadline)
+    found = close_compiled(problem, resources, gap=gap, deadline=deadline, incumbent=incumbent)
     _here[:] = [True]
     return found

@@ -16,16 +16,24 @@ from megdt_opt.solving.incumbent import Incumbent
 from megdt_opt.solving.resources import Resources
 from megdt_opt.solving.shares import latencies
 
-_ROUNDING = 1e-9
+_ROUNDING = 5e-10
+"""Relative: half of what an `Evaluation` may be violated by."""
 
 
-def close_compiled(problem: AllocationProblem, resources: Resources, *, gap: float, deadline: float) -> Closed | None:
+def close_compiled(
+    problem: AllocationProblem,
+    resources: Resources,
+    *,
+    gap: float,
+    deadline: float,
+    incumbent: Incumbent | None = None,
+) -> Closed | None:
     """Minimise "max" or "sum" and prove it; see `branching.close` for parameters and errors.
 
     None where no simple rule and no set of least lateness keeps the limits, or where what was found does not stand:
     numbers that span too many magnitudes for the kernels' tolerances are left to the NumPy form.
     """
-    incumbent = Incumbent(problem, resources)
+    incumbent = Incumbent(problem, resources) if incumbent is None else incumbent
     found = search(problem, resources, gap=gap, deadline=deadline)
     if found is None:
         # no simple rule keeps the limits: the set with the least lateness does, if any does
