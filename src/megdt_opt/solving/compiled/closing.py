@@ -16,7 +16,6 @@ from megdt_opt.solving.incumbent import Incumbent
 from megdt_opt.solving.resources import Resources
 from megdt_opt.solving.shares import latencies
 
-
 _ROUNDING = 5e-10
 """Relative: half of what an `Evaluation` may be violated by."""
 
