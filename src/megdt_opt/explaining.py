@@ -114,7 +114,7 @@ def _urgency(problem: AllocationProblem) -> np.ndarray:
     limits = problem.hard_deadline_s
     finite = limits[np.isfinite(limits)]
     far = 1e9 * (float(finite.max()) if finite.size else 1.0)
-    return 1.0 / np.where(np.isfinite(limits), np.maximum(limits, 1e-300), far)
+    return 1.0 / np.where(np.isfinite(limits), limits, far)
 
 
 def _smallest_conflict(problem: AllocationProblem, users: list[int]) -> list[int]:

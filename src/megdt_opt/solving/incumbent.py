@@ -79,9 +79,8 @@ class Incumbent:
         from megdt_opt.solving.branching import close
 
         limits = self.problem.hard_deadline_s
-        weight = np.where(
-            np.isfinite(limits), 1.0 / np.where(np.isfinite(limits), np.maximum(limits, 1e-300), 1.0), 0.0
-        )
+        # no deadline is below 1e-100, see `problem.LARGEST`
+        weight = np.where(np.isfinite(limits), 1.0 / np.where(np.isfinite(limits), limits, 1.0), 0.0)
         weight = np.maximum(weight, 1e-9 * weight.max())
         relaxed = replace(self.problem, objective="max", deadline_s=None, weight=weight, max_weight=None)
         try:

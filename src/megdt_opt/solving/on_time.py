@@ -177,6 +177,6 @@ class BestChoice(Incumbent):
         busy = np.any(self.resources.a > 0, axis=(1, 2)).astype(float)
         return [np.zeros(3), busy * float(self.problem.weights.sum()) / 3]
 
-    def start(self) -> None:
-        """Begin with everybody late."""
+    def start(self, time_limit_s: float | None = None) -> None:
+        """Begin with everybody late, which needs no search."""
         self.offer(np.full((1, self.problem.users), self.on_time.late))
