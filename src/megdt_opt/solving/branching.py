@@ -261,6 +261,8 @@ def _attach(node: _Node, tree: Branch | Leaf, top: list[Branch | Leaf]) -> None:
 def _bound_root(search: Search, mask: Mask) -> None:
     """Good prices and a good incumbent before the tree grows."""
     for _ in range(12):
+        if search.out_of_time:
+            return
         before = search.incumbent.objective
         search.pool.improve(mask, search.goal, search.box, _ROOT_PASSES)
         value, _, options = search.pool.values(mask)
@@ -268,6 +270,8 @@ def _bound_root(search: Search, mask: Mask) -> None:
         search.try_sets(np.unique(options[order], axis=0))
         if search.incumbent.objective >= before * (1 - 1e-9) or search.out_of_time:
             break
+    if search.out_of_time:
+        return
     search.polish(mask)
     search.pool.add(search.incumbent.prices)
     search.pool.improve(mask, search.goal, search.box, _ROOT_PASSES)
