@@ -33,7 +33,7 @@ TIME_LIMIT_S = 60.0
 
 def routes() -> tuple[str, ...]:
     """All routes but the oracle: new formulation files are picked up by themselves."""
-    return tuple(method for method in methods() if method not in ("auto", ORACLE))
+    return tuple(method for method in methods("AllocationProblem") if method not in ("auto", ORACLE))
 
 
 @dataclass

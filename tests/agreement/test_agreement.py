@@ -22,7 +22,7 @@ from megdt_opt.tolerances import BOUND, EXACT, SOLVER
 
 GOLDEN = load(Path(__file__).parent / "golden.json")
 FORMULATIONS = tuple(route for route in routes() if route != "prices")
-TAKEN = 5
+TAKEN = 3
 """Golden instances that each formulation solves: backends take up to seconds each."""
 
 tallies: dict[str, Tally] = {route: Tally() for route in routes()}

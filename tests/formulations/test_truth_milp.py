@@ -157,7 +157,7 @@ def _violation_sum(constraint: Callable[[Any], Any], p: Point) -> float:
         for prices in (shadow, 1e-3 * shadow, 1e-9 * shadow):
             pool = Pool(problem, scaled, None)
             pool.add(prices)
-            limits.append((pool.costs(0)[m.user, m.option], float(prices.sum())))
+            limits.append((pool.costs_at(0)[m.user, m.option], float(prices.sum())))
     if constraint.__name__ == "in_time":
         from megdt_opt.explaining import lateness_problem
 
@@ -165,7 +165,7 @@ def _violation_sum(constraint: Callable[[Any], Any], p: Point) -> float:
         found = unpayable(late, FIRST, 1.0, np.ones(3))
         pool = Pool(late, Resources.of(late), 1.0)
         for prices in (np.ones(3), shadow, *([] if found is None else [found])):
-            times.append(pool.costs(pool.add(prices))[m.user, m.option])
+            times.append(pool.costs_at(pool.add(prices))[m.user, m.option])
     m = replace(m, t=np.vstack([m.t, d]), limits=limits, times=times, sets=[BOTH_SECOND])
     return float(constraint(m).violation(np.r_[taken, d, z, h]))
 

@@ -34,12 +34,16 @@ _ROUTES: dict[str, str] = {
 """Classes of problems that have their own formulation; "auto" takes a closed form where the class has one."""
 
 
-def methods() -> tuple[str, ...]:
-    """Names that `solve` takes as its method."""
+def methods(problem_class: str | None = None) -> tuple[str, ...]:
+    """Names that `solve` takes as its method; with "AllocationProblem" or another class, those that take that class."""
+    if problem_class in _ROUTES:
+        return ("auto", _ROUTES[problem_class])
     # found by name only: importing them would load CVXPY and Pyomo
     home = importlib.util.find_spec("megdt_opt.formulations")
     folders = [] if home is None else list(home.submodule_search_locations or [])
     names = {path.stem for folder in folders for path in Path(folder).glob("*.py")}
+    if problem_class is not None:
+        names -= set(_ROUTES.values())
     return ("auto", "prices", "enumerate", *sorted(n for n in names if not n.startswith("_")))
 
 
@@ -89,8 +93,12 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
     kind = type(problem).__name__
     if kind in _ROUTES:
         return _solve_richer(problem, kind, method, gap, time_limit_s)
-    if method in _ROUTES.values():
-        raise InvalidInput("method", method, f"a method that takes {kind}", 'Use "auto".')
+    if not isinstance(problem, AllocationProblem):
+        known = ("AllocationProblem", *_ROUTES)
+        raise InvalidInput("problem", kind, f"one of {known}", "Build one of them first.")
+    for other, route in _ROUTES.items():
+        if method == route:
+            raise InvalidInput("method", method, f"a method for {kind}; this one solves {other}", 'Use "auto".')
     if method == "auto":
         method = "prices"
     begin = time.perf_counter()
@@ -111,8 +119,8 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
             problem, best.option, best.x, best.least_bound, "enumeration", gap, method, built - begin,
             time.perf_counter() - built, None, "every option set was tried",
         )  # fmt: skip
-    if method not in methods():
-        raise InvalidInput("method", method, f"one of {methods()}", "Choose one of them.")
+    if method not in methods(kind):
+        raise InvalidInput("method", method, f"one of {methods(kind)}", "Choose one of them.")
     route = importlib.import_module(f"megdt_opt.formulations.{method}")
     raw: RawSolution = route.solve(problem, gap=gap, time_limit_s=time_limit_s)
     return _from_raw(problem, scaled, raw, method, gap)
