@@ -22,7 +22,7 @@ RESOURCES = ("uplink", "edge", "downlink")
 
 _ROUNDING = 1e-12
 
-_LARGE = 200_000
+_LARGE = 1000
 """Users times options above which tables are not made until they are needed [1]."""
 
 

@@ -98,8 +98,6 @@ def alone_s(terms: Terms, k: int, j: int, crowd: float, a: F) -> float:
     """Latency of an option where its user has a `crowd`-th of every budget [s]."""
     branch, _ = load(terms, k, j, a)
     t = 0.0
-    if terms.plain:
-        return terms.fixed[k, j] + crowd * (a[0] + a[2]) + a[1] * max(crowd, 1.0 / terms.cap[k])
     for i in range(3):
         if a[i] > 0.0:
             gamma = np.inf if i == 1 else terms.gamma[k, i // 2]
@@ -110,10 +108,42 @@ def alone_s(terms: Terms, k: int, j: int, crowd: float, a: F) -> float:
 
 
 @inner
+def plain_simple_sets(fixed: F, up: F, edge: F, down: F, caps: F, begin: I, end: I, sets: Option, least: F) -> None:
+    """`simple_sets` of plain terms, whose least airtime is none, and the least latency alone, `least` (K,) [s].
+
+    Takes the arrays it needs: a call with all terms for each option would copy them.
+    """
+    users = begin.shape[0]
+    for k in range(users):
+        low, even, light = np.inf, np.inf, np.inf
+        thin = 1.0 / caps[k]
+        crowd = max(float(users), thin)
+        for j in range(begin[k], end[k]):
+            links = up[k, j] * up[k, j] + down[k, j] * down[k, j]
+            work = edge[k, j] * edge[k, j]
+            alone = links + work * thin
+            split = fixed[k, j] + users * links + crowd * work
+            if fixed[k, j] + alone < low:
+                low = fixed[k, j] + alone
+                sets[0, k] = j
+            if split < even:
+                even = split
+                sets[1, k] = j
+            if fixed[k, j] + 1e6 * alone < light:
+                light = fixed[k, j] + 1e6 * alone
+                sets[2, k] = j
+        sets[3, k] = sets[1, k]
+        least[k] = low
+
+
+@inner
 def simple_sets(terms: Terms, begin: I, end: I, sets: Option) -> None:
     """Four option sets (4, K): fastest alone, at an equal split, with least demand, and with least airtime."""
     stay_whole()
     users = begin.shape[0]
+    if terms.plain:
+        plain_simple_sets(terms.fixed, terms.up, terms.edge, terms.down, terms.cap, begin, end, sets, np.empty(users))
+        return
     a = np.zeros(3)
     for k in range(users):
         best = np.full(4, np.inf)
