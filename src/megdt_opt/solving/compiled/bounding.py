@@ -167,8 +167,9 @@ def raise_level(
                     step = low * 1.0 if np.isinf(high) else 0.5 * (high - low)
                 else:
                     step = (value - 1.0) / slope if slope > 0.0 else low
-                if np.isinf(high):
-                    step = min(step, low)
+                if np.isinf(high) and value < HUGE:
+                    # far below, the value falls like one over the level: Newton's method on its inverse goes further
+                    step = min(0.95 * value * step, 8.0 * low)
                 trial = low + step
                 if trial >= high:
                     trial = 0.5 * (low + high)
@@ -187,8 +188,9 @@ def raise_level(
             if level > ceiling:
                 return proved, PROVEN, n + 1
             value, slope = value_at(kind, terms, begin, end, level, price, usage, cuts.chosen[n])
-            if value >= HUGE and high < np.inf:
-                # some user cannot be faster even alone: planes are found just above
+            jump = high <= low * (1.0 + precision) and value > 1.0 + precision
+            if high < np.inf and (value >= HUGE or jump):
+                # some user cannot be faster even alone, or an option opens here: planes are found just above
                 level = high
                 value, slope = value_at(kind, terms, begin, end, level, price, usage, cuts.chosen[n])
             if value >= HUGE:

@@ -26,7 +26,9 @@ from megdt_opt.solving.compiled.tree import (
 )  # fmt: skip
 from megdt_opt.solving.resources import Resources
 
-_BUDGET = 500
+_BUDGET, _WORK = 500, 5e6
+"""Nodes, and nodes times options of all users, between two looks at the clock [1]."""
+
 _POOL = 6
 _MOST_ROWS = 20_000_000
 
@@ -161,10 +163,10 @@ def search(
     if kind == MAX:
         pool /= np.maximum(pool.sum(axis=1, keepdims=True), 1e-300)
     tree = _room(int(end.sum()), users)
-    how = DONE + 1
+    how, budget = DONE + 1, int(max(1, min(_BUDGET, _WORK / (users * problem.options))))
     while how != DONE:
         how = grow(
-            kind, terms, begin, end, gap, _BUDGET, tree, pool, best, best_ids, best_price, best_shares, shares, cuts,
+            kind, terms, begin, end, gap, budget, tree, pool, best, best_ids, best_price, best_shares, shares, cuts,
             scratch,
         )  # fmt: skip
         if how == ROOM:

@@ -16,6 +16,7 @@ from megdt_opt.solving.compiled.starting import Option, alone_s, plain_simple_se
 
 _ROUNDS = 16
 _PASSES = 80.0
+_SETTLING = 5
 _ROUGH, _FINER, _PRECISION = 1e-4, 0.03, 1e-10
 """Precision of the first turn, its factor from turn to turn, and the last."""
 
@@ -54,18 +55,29 @@ def least_level(terms: Terms, begin: I, end: I) -> float:
 
 @inner
 def narrow_prices(
-    kind: int, terms: Terms, begin: I, end: I, ceiling: float, box: float, start: F, price: F, cuts: Cuts
+    kind: int,
+    terms: Terms,
+    begin: I,
+    end: I,
+    ceiling: float,
+    box: float,
+    gap: float,
+    start: F,
+    price: F,
+    cuts: Cuts,
 ) -> int:
     """Best prices of all options into `price` (3,), and the cutting planes around them; the passes over all options.
 
-    `ceiling` is the objective of a known set: for "max" the first options are those that are cheapest at its level.
+    `ceiling` is the objective of a known set: for "max" the first options are those that are cheapest at its level. Its
+    planes are laid at the level that is best without whole choices, and a part of the `gap` above: planes of lower
+    levels, where fewer options are open, would say little about good sets.
     """
     stay_whole()
     users = begin.shape[0]
     usage, found = np.zeros(3), np.zeros(3)
     chosen = np.empty(users, np.int32)
     price[:] = start
-    floor = 0.0
+    floor, level = 0.0, 0.0
     if kind == MAX:
         total = price[0] + price[1] + price[2]
         if 0.0 < total < np.inf:
@@ -98,9 +110,29 @@ def narrow_prices(
             best = value
             found[:] = price
         fresh = widen(terms, active, chosen)
+        if kind == MAX and short > precision:
+            # too high: costs fall about as one over the level, so that this is below the best level or near it; options
+            # that are wanted there are missing as well, as users may have nothing but options that are too late
+            lower = level * value
+            if lower > floor:
+                value, _ = value_at(kind, terms, begin, end, lower, price, usage, chosen)
+                passes += 1
+                if value >= 1.0:
+                    floor = lower
+                if value < HUGE:
+                    fresh += widen(terms, active, chosen)
         if precision <= _PRECISION and (short <= _PRECISION or fresh == 0):
             break
         # as fine as the missing options still move the value
         precision = max(min(precision * _FINER, 0.1 * short), _PRECISION) if short > _PRECISION else _PRECISION
     price[:] = found
+    if kind == MAX:
+        level *= 1.0 + 0.5 * gap
+        for turn in range(_SETTLING):
+            value, _ = value_at(kind, terms, begin, end, level, found, usage, chosen)
+            passes += 1
+            if value >= HUGE or (widen(terms, active, chosen) == 0 and turn > 0):
+                break
+            start[:] = found
+            raise_bound(kind, terms, begin, active, level, HUGE, 1.0, _PASSES, start, found, cuts, _PRECISION)
     return passes

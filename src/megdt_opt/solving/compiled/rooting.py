@@ -91,7 +91,7 @@ def root(
         before = best[0]
         start[:] = best_price
         box = 4.0 * best[0] if kind == SUM else 1.0
-        passes += narrow_prices(kind, terms, begin, end, best[0], box, start, price, cuts)
+        passes += narrow_prices(kind, terms, begin, end, best[0], box, gap, start, price, cuts)
         pool[0] = price
         for turn in range(5):
             if turn == 0:
