@@ -242,7 +242,7 @@ def max_shares(terms: Terms, option: Option, start: float, price: F, shares: F) 
         if not better:
             break
     # the sums' own rounding grows with the users
-    if not far <= 1e-11:
+    if not far <= 1e-10:
         return False
     # a user without a demand, or at its cap, may be the last: the level is then its own, and nobody needs more
     if not usage_at(terms, option, level, root, ample, usage, slopes, drift, shares):
