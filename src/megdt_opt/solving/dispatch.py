@@ -96,8 +96,8 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
     if not isinstance(problem, AllocationProblem):
         known = ("AllocationProblem", *_ROUTES)
         raise InvalidInput("problem", kind, f"one of {known}", "Build one of them first.")
-    for other, route in _ROUTES.items():
-        if method == route:
+    for other, own in _ROUTES.items():
+        if method == own:
             raise InvalidInput("method", method, f"a method for {kind}; this one solves {other}", 'Use "auto".')
     if method == "auto":
         method = "prices"
