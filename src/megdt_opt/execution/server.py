@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from megdt_opt.errors import ExecutionError, MalformedMessage
+from megdt_opt.errors import ExecutionError, MalformedMessage, PeerLost
 from megdt_opt.execution import rpc
 from megdt_opt.execution.actor import Actor
 from megdt_opt.execution.clock import Stopped
@@ -65,7 +65,10 @@ class Server:
 
     def _payload(self, stream: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         try:
-            envelope = rpc.decode(next(stream, b""))
+            first = next(stream, None)
+            if first is None:  # opened ahead, and closed because its run was given up
+                raise PeerLost("the sender closed a payload's stream before it said anything")
+            envelope = rpc.decode(first)
             self._admit(envelope)
             if envelope.get("warm") is True:
                 return rpc.encode({"byte": sum(len(piece) for piece in stream)})

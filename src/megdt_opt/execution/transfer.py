@@ -113,7 +113,10 @@ def _collect(stream: Iterator[bytes]) -> tuple[float, bytes]:
     """When a payload is due (monotonic clock) [s], and its bytes."""
     data = bytearray()
     try:
-        header, _, piece = next(stream, b"").partition(b"\n")
+        first = next(stream, None)
+        if first is None:  # the stream is opened ahead of its payload; the run was given up in between
+            raise PeerLost("the sender closed a payload's stream before it sent anything")
+        header, _, piece = first.partition(b"\n")
         size, due_s = _size_and_due(decode(header))
         data += piece
         for piece in stream:
