@@ -70,7 +70,7 @@ class Answer:
     dual: Array | None = None
 
 
-class _Silent(highspy.Highs):
+class Silent(highspy.Highs):
     """HiGHS without its banner, which its constructor prints at this first call unless output is off by then."""
 
     def enableCallbacks(self) -> None:  # noqa: N802
@@ -94,7 +94,7 @@ class Program:
     """
 
     def __init__(self, cost: Array, lower: Array, upper: Array, whole: NDArray[np.bool_], clock: Clock) -> None:
-        self._highs = _Silent()  # type: ignore[no-untyped-call]
+        self._highs = Silent()  # type: ignore[no-untyped-call]
         self._clock = clock
         self._whole = whole
         self._relaxed = True
