@@ -221,11 +221,16 @@ class AllocationProblem:
     @cached_property
     def open_options(self) -> NDArray[np.bool_]:
         """Options that are allowed and demand nothing that is not there, (K, O)."""
-        mask = self.allowed_mask.copy()
+        reach = {}
         for side in ("downlink", "uplink"):
             law = getattr(self, f"{side}_efficiency")
             law = getattr(self, f"{side}_snr_hz") if law is None else law
-            reachable = np.zeros(self.users, bool) if law is None else (law > 0) & (getattr(self, f"{side}_hz") > 0)
+            reach[side] = np.zeros(self.users, bool) if law is None else (law > 0) & (getattr(self, f"{side}_hz") > 0)
+        everywhere = self.edge_capacity > 0 and all(reachable.all() for reachable in reach.values())
+        if everywhere and self.uplink_airtime_max_s is None:
+            return self.allowed_mask
+        mask = self.allowed_mask.copy()
+        for side, reachable in reach.items():
             mask &= (getattr(self, f"{side}_bit") == 0) | reachable[:, None]
         mask &= (self.edge_work_s == 0) | (self.edge_capacity > 0)
         if self.uplink_airtime_max_s is not None:

@@ -52,6 +52,12 @@ def close(
     """
     from megdt_opt.solving.compiled.closing import close_compiled
 
-    found = close_compiled(problem, resources, gap=gap, deadline=deadline, incumbent=incumbent)
+    return close_compiled(problem, resources, gap=gap, deadline=deadline, incumbent=incumbent)
+
+
+def note_use() -> None:
+    """Note that the whole search is compiled: it has run in this process, and is kept on disk."""
+    from megdt_opt.solving.compiled.folder import mark_compiled
+
     _here[:] = [True]
-    return found
+    mark_compiled()

@@ -9,8 +9,9 @@ from megdt_opt.certificate_tree import Branch, Leaf, Node
 from megdt_opt.errors import SolverFailure
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving.closed import Closed
+from megdt_opt.solving.compiled import note_use
 from megdt_opt.solving.compiled.driver import Searched, search
-from megdt_opt.solving.compiled.folder import mark_compiled
+from megdt_opt.solving.compiled.large import search_large
 from megdt_opt.solving.compiled.tree import LISTED, ROWS
 from megdt_opt.solving.incumbent import Incumbent
 from megdt_opt.solving.resources import Resources
@@ -34,6 +35,10 @@ def close_compiled(
     numbers that span too many magnitudes for the kernels' tolerances are left to the NumPy form.
     """
     incumbent = Incumbent(problem, resources) if incumbent is None else incumbent
+    closed = _closed(problem, resources, search_large(problem, gap=gap, deadline=deadline), incumbent)
+    if closed is not None:
+        # only a part of the kernels is compiled by now, so that this is no use to note
+        return closed
     found = search(problem, resources, gap=gap, deadline=deadline)
     if found is None:
         # no simple rule keeps the limits: the set with the least lateness does, if any does
@@ -41,7 +46,13 @@ def close_compiled(
         if not np.isfinite(incumbent.objective):
             return None
         found = search(problem, resources, gap=gap, deadline=deadline, first=incumbent.option.astype(np.int32))
-    mark_compiled()
+    note_use()
+    return _closed(problem, resources, found, incumbent)
+
+
+def _closed(
+    problem: AllocationProblem, resources: Resources, found: Searched | None, incumbent: Incumbent
+) -> Closed | None:
     if found is None or not _stands(problem, resources, found):
         return None
     incumbent.objective = found.objective

@@ -67,7 +67,7 @@ class Searched:
     passes: int
 
 
-def _given(array: np.ndarray) -> np.ndarray:
+def given(array: np.ndarray) -> np.ndarray:
     """The array in one layout and not to be written to, without a copy where it can be.
 
     Numba compiles a kernel anew, for about a minute, for every mixture of layouts and of arrays that can be written to.
@@ -105,8 +105,8 @@ def terms_of(problem: AllocationProblem, resources: Resources) -> tuple[Terms, O
     ids, head = np.empty(shape, np.int32), np.empty(shape, np.int32)
     end = np.zeros(users, np.int64)
     gather(
-        _given(problem.fixed_s), _given(problem.branch_s if has_branch else none), _given(problem.uplink_bit),
-        _given(problem.edge_work_s), _given(problem.downlink_bit), _given(least), _given(resources.open), scale,
+        given(problem.fixed_s), given(problem.branch_s if has_branch else none), given(problem.uplink_bit),
+        given(problem.edge_work_s), given(problem.downlink_bit), given(least), given(resources.open), scale,
         gamma, has_branch, has_least, users * options <= THIN, out[0], out_branch, out[1], out[2], out[3], out_least,
         ids, head, end,
     )  # fmt: skip
@@ -154,10 +154,7 @@ def search(
         return None
     if best[0] <= 0.0:
         # nothing is better than no time at all
-        leaf = _room(0, 0)
-        leaf.rows[0], leaf.prices[0] = (-1, 0, 0), 0.0
-        leaf.counts[ROWS] = leaf.counts[PRICES] = leaf.counts[NODES] = 1
-        return Searched(best_ids, best_shares, 0.0, 0.0, head, leaf, True, 1, 0)
+        return Searched(best_ids, best_shares, 0.0, 0.0, head, one_leaf(np.zeros(3)), True, 1, 0)
     _, passes = root(kind, terms, begin, end, gap, pool, best, best_ids, best_price, best_shares, shares, cuts, scratch)
     pool[1:] = best_price
     if kind == MAX:
@@ -184,6 +181,14 @@ def search(
         nodes=int(tree.counts[NODES]),
         passes=passes + int(tree.counts[PASSES]),
     )
+
+
+def one_leaf(price: F) -> Tree:
+    """A whole tree that is one leaf with its prices (3,)."""
+    leaf = _room(0, 0)
+    leaf.rows[0], leaf.prices[0] = (-1, 0, 0), price
+    leaf.counts[ROWS] = leaf.counts[PRICES] = leaf.counts[NODES] = 1
+    return leaf
 
 
 def _room(listed: int, users: int) -> Tree:

@@ -29,7 +29,7 @@ FRAMES, ROWS, LISTED, PRICES, NODES, PASSES, CUT_SHORT, RESUMED, LOOSE = range(9
 LAST, RESTORE = 1, 2
 _PASSES = 24.0
 _POOL = 6
-_SUM_EXCESS, MAX_EXCESS = 4e-12, 1e-10
+SUM_EXCESS, MAX_EXCESS = 4e-12, 1e-10
 """What a leaf's value exceeds its goal by, so that rounding cannot spoil the proof."""
 
 
@@ -84,7 +84,7 @@ def push(tree: Tree, k: int, begin: int, end: int, middle: int, state: int, pric
 @inner
 def goal_of(kind: int, target: float) -> float:
     """Value that proves that nothing is below a target."""
-    return target + _SUM_EXCESS * abs(target) if kind == SUM else 1.0 + MAX_EXCESS
+    return target + SUM_EXCESS * abs(target) if kind == SUM else 1.0 + MAX_EXCESS
 
 
 @inner

@@ -1,0 +1,333 @@
+"""Compiled: passes over all options of very many users, which keep the few options near the best prices.
+
+Where users times options are many, a copy of the tables costs more than the search. So the tables stay as the problem
+has them, and a pass copies what matters: per user the option that is cheapest at given prices, and, where asked, those
+that could be cheapest at prices within a part `width` of them. The best prices of what was kept are those of all
+options as soon as a pass at them finds nothing cheaper; that pass is the proof as well.
+
+Plain problems only (`Terms.plain`). Rows are independent, so that threads can share a pass.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.solving.compiled.bounding import Cuts, raise_bound, raise_level
+from megdt_opt.solving.compiled.jit import inner, kernel, stay_whole, threaded
+from megdt_opt.solving.compiled.kernels import HUGE, MAX, SUM, F, I, Terms, solve_four, value_at
+from megdt_opt.solving.compiled.rooting import mixed
+from megdt_opt.solving.compiled.starting import offer
+from megdt_opt.solving.compiled.tree import goal_of
+
+Int = NDArray[np.int32]
+
+_BLOCK = 512
+"""Users whose costs are summed up on their own, so that rounding does not grow with the users."""
+
+_STEPS = 14
+_EVEN = 1e-5
+_DIFFERENCE = 0.01
+_PASSES = 90.0
+_PART = 0.02
+"""Part of the gap that the prices are exact to [1]."""
+
+
+class Raw(NamedTuple):
+    """Tables (K, O) as the problem has them; `scale` (K, 3) is the time at the whole budget per unit of demand.
+
+    `allowed` (K, O) is looked at where `limited`.
+    """
+
+    fixed: F
+    up: F
+    edge: F
+    down: F
+    allowed: NDArray[np.bool_]
+    limited: bool
+    scale: F
+    cap: F
+    weight: F
+
+
+@threaded
+def look(
+    kind: int, raw: Raw, first: int, last: int, level: float, price: F, width: float, terms: Terms, count: I, out: F
+) -> bool:
+    """Keep what is cheapest for the users first to last - 1, and with `width` above 0 what is near.
+
+    `terms` gets the options behind the `count` (K,) that each user has, as many as fit. `out` (2,) gets the sum of the
+    least costs and how many cheapest options were new. False where a user has no option at this level.
+    """
+    options, room = raw.fixed.shape[1], terms.fixed.shape[1]
+    r0, r1, r2 = np.sqrt(price[0]), np.sqrt(price[1]), np.sqrt(price[2])
+    s0, s1, s2, cost = np.empty(options), np.empty(options), np.empty(options), np.empty(options)
+    total, block, fresh = 0.0, 0.0, 0.0
+    for k in range(first, last):
+        weight, cap = raw.weight[k], raw.cap[k]
+        w, icap, held = np.sqrt(weight), 1.0 / cap, cap * r1
+        q0, q1, q2 = raw.scale[k, 0], raw.scale[k, 1], raw.scale[k, 2]
+        for j in range(options):
+            s0[j] = np.sqrt(raw.up[k, j] * q0)
+        for j in range(options):
+            s1[j] = np.sqrt(raw.edge[k, j] * q1)
+        for j in range(options):
+            s2[j] = np.sqrt(raw.down[k, j] * q2)
+        if kind == SUM:
+            for j in range(options):
+                over = max(w * s1[j] - held, 0.0)
+                linear = w * raw.fixed[k, j] + 2.0 * (r0 * s0[j] + r1 * s1[j] + r2 * s2[j])
+                cost[j] = w * linear + over * over * icap
+        else:
+            most = level / weight
+            for j in range(options):
+                tau = most - raw.fixed[k, j]
+                links = r0 * s0[j] + r2 * s2[j]
+                paid = links + r1 * s1[j]
+                capped = s1[j] * paid > held * tau or (r1 == 0.0 and s1[j] > 0.0)
+                left = tau - s1[j] * s1[j] * icap if capped else tau
+                paid = links if capped else paid
+                one = paid * paid / left if left > 0.0 else (0.0 if left == 0.0 and paid == 0.0 else HUGE)
+                cost[j] = one + (r1 * held if capped else 0.0)
+        if raw.limited:
+            for j in range(options):
+                if not raw.allowed[k, j]:
+                    cost[j] = HUGE
+        best, place = HUGE, -1
+        for j in range(options):
+            if cost[j] < best:
+                best, place = cost[j], j
+        if place < 0:
+            return False
+        block += best
+        if (k - first) % _BLOCK == _BLOCK - 1:
+            total += block
+            block = 0.0
+        n = count[k]
+        known = False
+        for j in range(n):
+            known = known or terms.ids[k, j] == place
+        if not known:
+            fresh += 1.0
+            i = n
+            if n == room:
+                # the dearest makes room
+                i = 0
+                for j in range(1, n):
+                    if cost[terms.ids[k, j]] > cost[terms.ids[k, i]]:
+                        i = j
+            terms.fixed[k, i], terms.ids[k, i] = raw.fixed[k, place], place
+            terms.up[k, i], terms.edge[k, i], terms.down[k, i] = s0[place], s1[place], s2[place]
+            n = min(n + 1, room)
+        if width > 0.0:
+            # costs are w (w fixed + 2 r.s), or the squares of r.(s / sqrt(tau)): differences are linear in r
+            mine = 1.0 if kind == SUM else 1.0 / np.sqrt(max(level / weight - raw.fixed[k, place], 1e-300))
+            b0, b1, b2 = mine * s0[place], mine * s1[place], mine * s2[place]
+            root = np.sqrt(best)
+            for j in range(options):
+                if cost[j] >= 2.0 * best or j == place or n >= room - 2:
+                    continue
+                if kind == SUM:
+                    apart = 0.5 * (cost[j] - best) / w
+                    other = 1.0
+                else:
+                    apart = np.sqrt(cost[j]) - root
+                    other = 1.0 / np.sqrt(max(level / weight - raw.fixed[k, j], 1e-300))
+                    apart -= 0.5 * width * root * abs(other * other - mine * mine) * level / weight
+                moved = r0 * abs(other * s0[j] - b0) + r1 * abs(other * s1[j] - b1) + r2 * abs(other * s2[j] - b2)
+                if apart < width * moved:
+                    known = False
+                    for i in range(n):
+                        known = known or terms.ids[k, i] == j
+                    if not known:
+                        terms.fixed[k, n], terms.ids[k, n] = raw.fixed[k, j], j
+                        terms.up[k, n], terms.edge[k, n], terms.down[k, n] = s0[j], s1[j], s2[j]
+                        n += 1
+        count[k] = n
+    out[0], out[1] = total + block, fresh
+    return True
+
+
+@threaded
+def least_alone(raw: Raw, first: int, last: int, out: F) -> None:
+    """Largest weighted latency alone of the users first to last - 1, each with its fastest option, into `out` (1,)."""
+    most = 0.0
+    for k in range(first, last):
+        q0, q1, q2 = raw.scale[k, 0], raw.scale[k, 1] / raw.cap[k], raw.scale[k, 2]
+        least = np.inf
+        for j in range(raw.fixed.shape[1]):
+            alone = raw.fixed[k, j] + raw.up[k, j] * q0 + raw.edge[k, j] * q1 + raw.down[k, j] * q2
+            if alone < least and not (raw.limited and not raw.allowed[k, j]):
+                least = alone
+        most = max(most, raw.weight[k] * least)
+    out[0] = most
+
+
+@inner
+def spread_of(usage: F, active: I, count: int, out: F) -> float:
+    """Logarithms of the used budgets into `out`, and how far the farthest is from 0."""
+    most = 0.0
+    for c in range(count):
+        out[c] = np.log(max(usage[active[c]], 1e-300))
+        most = max(most, abs(out[c]))
+    return most
+
+
+@inner
+def even_out(
+    kind: int, terms: Terms, begin: I, end: I, level: float, price: F, usage: F, option: Int
+) -> tuple[float, int]:
+    """Prices, and the level for "max", at which every budget is used up, by Broyden's method; the level and the passes.
+
+    Many users make the used budgets nearly smooth in the logarithms of the prices. Prices scale freely for "max", so
+    that the first of them stands for the level.
+    """
+    stay_whole()
+    active = np.zeros(3, np.int64)
+    count = 0
+    value, _ = value_at(kind, terms, begin, end, level, price, usage, option)
+    if value >= HUGE:
+        return level, 1
+    top = max(price[0], price[1], price[2])
+    for i in range(3):
+        if price[i] > 1e-7 * top and usage[i] > 0.0:
+            active[count] = i
+            count += 1
+    far_at, trial_at, step = np.zeros(4), np.zeros(4), np.zeros(4)
+    slopes, matrix = np.zeros((4, 4)), np.zeros((4, 4))
+    trial, best_price = price.copy(), price.copy()
+    best_level = level
+    far = spread_of(usage, active, count, far_at)
+    passes = 1
+    for c in range(count):
+        trial[:] = price
+        moved = level
+        if kind == MAX and c == 0:
+            moved *= 1.0 + _DIFFERENCE
+        else:
+            trial[active[c]] *= 1.0 + _DIFFERENCE
+        value, _ = value_at(kind, terms, begin, end, moved, trial, usage, option)
+        passes += 1
+        if value >= HUGE:
+            return level, passes
+        spread_of(usage, active, count, trial_at)
+        for r in range(count):
+            slopes[r, c] = (trial_at[r] - far_at[r]) / np.log1p(_DIFFERENCE)
+    length = 1.0
+    for _ in range(_STEPS):
+        if far <= _EVEN:
+            break
+        for r in range(4):
+            for c in range(4):
+                matrix[r, c] = slopes[r, c] if r < count and c < count else (1.0 if r == c else 0.0)
+            step[r] = -far_at[r] if r < count else 0.0
+        if not solve_four(matrix, step):
+            break
+        square = 0.0
+        for c in range(count):
+            step[c] = length * min(max(step[c], -0.5), 0.5)
+            square += step[c] * step[c]
+        trial[:] = best_price
+        moved = best_level
+        for c in range(count):
+            if kind == MAX and c == 0:
+                moved *= np.exp(step[0])
+            else:
+                trial[active[c]] *= np.exp(step[c])
+        value, _ = value_at(kind, terms, begin, end, moved, trial, usage, option)
+        passes += 1
+        if value >= HUGE or square == 0.0:
+            length *= 0.5
+            continue
+        after = spread_of(usage, active, count, trial_at)
+        for r in range(count):
+            missed = trial_at[r] - far_at[r]
+            for c in range(count):
+                missed -= slopes[r, c] * step[c]
+            for c in range(count):
+                slopes[r, c] += missed * step[c] / square
+        if after < far:
+            far, best_level, length = after, moved, 1.0
+            best_price[:] = trial
+            far_at[:] = trial_at
+        else:
+            length *= 0.5
+    price[:] = best_price
+    if kind == MAX:
+        price /= price[0] + price[1] + price[2]
+    return best_level, passes
+
+
+@kernel
+def settle(
+    kind: int,
+    terms: Terms,
+    begin: I,
+    end: I,
+    floor: float,
+    level: float,
+    box: float,
+    gap: float,
+    price: F,
+    best: F,
+    best_ids: Int,
+    best_price: F,
+    best_shares: F,
+    shares: F,
+    cuts: Cuts,
+    scratch: Cuts,
+) -> tuple[float, int]:
+    """Best prices of the options kept, into `price`, and a good set at them; their level for "max", and the passes.
+
+    `floor` is a level that is out of reach and `level` one to begin with, for "max"; `box` is more than any price, for
+    "sum".
+    """
+    users = begin.shape[0]
+    usage, start = np.zeros(3), price.copy()
+    option = np.empty(users, np.int32)
+    level, passes = even_out(kind, terms, begin, end, level, price, usage, option)
+    level = max(level, floor)
+    proved = 0.0
+    for turn in range(7):
+        if turn == 0:
+            value, _ = value_at(kind, terms, begin, end, level, price, usage, option)
+            passes += 1
+            if value >= HUGE:
+                continue
+        elif turn == 1:
+            # too uneven for that: cutting planes take longer and always find the best prices
+            start[:] = price
+            if kind == SUM:
+                proved, _, more = raise_bound(
+                    kind, terms, begin, end, 0.0, HUGE, box, _PASSES, start, price, cuts, _PART * gap
+                )  # fmt: skip
+            else:
+                begin_at = max(floor, 0.9 * level)
+                proved, _, more = raise_level(
+                    kind, terms, begin, end, begin_at, HUGE, _PART * gap, _PASSES, start, price, cuts
+                )  # fmt: skip
+                level = proved * (1.0 + 0.5 * gap)
+            passes += more
+            value, _ = value_at(kind, terms, begin, end, level, price, usage, option)
+            if value >= HUGE:
+                continue
+        elif turn == 2:
+            if not mixed(cuts, option):
+                continue
+        elif cuts.basis[turn - 3] < 0:
+            continue
+        else:
+            option[:] = cuts.chosen[cuts.basis[turn - 3]]
+        start[:] = price
+        offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap, 0.0)
+        if turn == 0 and best[0] < HUGE:
+            target = best[0] * (1.0 - gap)
+            proved, _ = value_at(kind, terms, begin, end, target, price, usage, option)
+            passes += 1
+            if proved >= goal_of(kind, target):
+                break
+        elif best[0] * (1.0 - 0.9 * gap) <= proved:
+            break
+    return level, passes

@@ -1,0 +1,117 @@
+"""Very many users: what the sample and the passes find is what the general search finds, and is proven."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from benchmarks.families import FAMILIES, draw
+
+from megdt_opt import AllocationProblem, solve
+from megdt_opt.certificate_tree import Leaf
+from megdt_opt.solving.compiled import closing, driver, large
+from megdt_opt.solving.priced import priced
+from megdt_opt.solving.resources import Resources
+
+USERS, OPTIONS = 4200, 48
+GAP = 1e-6
+
+
+@pytest.fixture
+def general(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Not empty once the general search has been called."""
+    called: list[bool] = []
+
+    def search(*args: object, **settings: object) -> object:
+        called.append(True)
+        return driver.search(*args, **settings)
+
+    monkeypatch.setattr(closing, "search", search)
+    return called
+
+
+def proves(problem: AllocationProblem, prices: np.ndarray, bound: float) -> bool:
+    """Whether prices prove a bound, by the package's NumPy form of the priced costs, all options at once."""
+    resources = Resources.of(problem)
+    level = None if problem.objective == "sum" else bound
+    least = priced(problem, resources, prices, level).cost.min(axis=1)
+    if problem.objective == "sum":
+        return bool(least.sum() - prices.sum() >= bound)
+    return bool(least.sum() > prices.sum())
+
+
+def check(problem: AllocationProblem) -> None:
+    found = solve(problem, "prices", gap=GAP)
+    assert found.status == "optimal"
+    assert found.certificate is not None
+    top = found.certificate.tree
+    assert isinstance(top, Leaf)
+    assert proves(problem, np.array(top.prices), found.certificate.bound_s)
+    closed = driver.search(problem, Resources.of(problem), gap=GAP, deadline=np.inf)
+    assert closed is not None
+    assert abs(found.objective_s / closed.objective - 1) <= GAP
+    assert found.lower_bound_s <= closed.objective
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["sum", "max"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_agrees_with_the_general_search(family: str, objective: str, general: list[bool]) -> None:
+    check(draw(family, USERS, OPTIONS, objective, 3))
+    assert not general
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["sum", "max"])
+def test_forbidden_options_stay_out(objective: str, general: list[bool]) -> None:
+    problem = draw("variants", USERS, OPTIONS, objective, 4, scarce=False)
+    allowed = np.random.default_rng(4).random((USERS, OPTIONS)) < 0.5
+    allowed[:, -1] = True
+    limited = replace(problem, allowed=allowed)
+    found = solve(limited, "prices")
+    assert allowed[np.arange(USERS), found.option].all()
+    assert found.objective_s > solve(problem, "prices").objective_s
+    check(limited)
+    assert not general
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["sum", "max"])
+def test_a_few_users_with_nearly_all_the_work(objective: str) -> None:
+    """The sample misses them, and one choice of theirs moves the prices."""
+    problem = draw("table", USERS, OPTIONS, objective, 5)
+    heavy = np.ones((USERS, 1))
+    heavy[::420] = 1e5
+    uneven = replace(
+        problem,
+        edge_work_s=problem.edge_work_s * heavy,
+        uplink_bit=problem.uplink_bit * heavy,
+        downlink_bit=problem.downlink_bit * heavy,
+    )
+    assert solve(uneven, "prices").status == "optimal"
+
+
+@pytest.mark.slow
+def test_what_it_does_not_close_goes_to_the_general_search(
+    general: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = draw("cuts", USERS, OPTIONS, "max", 5)
+    monkeypatch.setattr(large, "_ROUNDS", 1)
+    found = solve(problem, "prices")
+    assert found.status == "optimal"
+    assert general
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["threads", "one"])
+def test_threads_change_nothing(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = draw("front", USERS, OPTIONS, "max", 6)
+    if part == "one":
+        monkeypatch.setattr(large.os, "cpu_count", lambda: 1)
+    else:
+        monkeypatch.setattr(large.os, "cpu_count", lambda: 4)
+    found = large.search_large(problem, gap=GAP, deadline=np.inf)
+    assert found is not None
+    monkeypatch.undo()
+    assert found.objective == pytest.approx(solve(problem, "prices").objective_s, rel=1e-9)
