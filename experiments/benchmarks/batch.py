@@ -10,13 +10,9 @@ results/batch.json. Run on an idle machine.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import sys
 import time
 from dataclasses import fields, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +21,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 
 from families import FAMILIES, draw
+from record import RESULTS, keep
 
 from megdt_opt import BatchProblem, solve, solve_batch
-from megdt_opt.atomic import write_text
 
 GAP = 1e-6
 
@@ -84,7 +80,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=10)
     parser.add_argument("--options", type=int, default=32)
     parser.add_argument("--check", type=int, default=200)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results"))
+    parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     rows = []
     for objective in ("sum", "max"):
@@ -101,16 +97,7 @@ def main() -> None:
                 f"worst difference from solve {row['worst_difference']:.1e} ({row['checked']})",
                 flush=True,
             )
-    record = {
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
-        "gap": GAP,
-        "users": arguments.users,
-        "options": arguments.options,
-        "rows": rows,
-    }
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    write_text(arguments.out / "batch.json", json.dumps(record, indent=1) + "\n")
+    keep(arguments.out / "batch.json", rows, gap=GAP, users=arguments.users, options=arguments.options)
 
 
 if __name__ == "__main__":

@@ -10,19 +10,19 @@ builds one with the numbers as constants, the fastest way to build it. Writes re
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
+import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import cvxpy
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from record import RESULTS, keep
+
 from megdt_opt import AllocationProblem
-from megdt_opt.atomic import write_text
 from megdt_opt.formulations import convex_allocation
 
 GAP = 1e-6
@@ -100,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--users", default="10,50,128")
     parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results"))
+    parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     rows = []
     print("users  rates     again: build + solve   against constants: build, total   against parameters: build, total")
@@ -115,17 +115,7 @@ def main() -> None:
                 f"                       x{row['build_ratio_parameters']:.1f}, x{row['total_ratio_parameters']:.1f}",
                 flush=True,
             )
-    record = {
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {
-            "processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version(),
-            "cvxpy": cvxpy.__version__,
-        },
-        "gap": GAP,
-        "rows": rows,
-    }  # fmt: skip
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    write_text(arguments.out / "resolve.json", json.dumps(record, indent=1) + "\n")
+    keep(arguments.out / "resolve.json", rows, versions={"cvxpy": cvxpy.__version__}, gap=GAP)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,31 @@
 """From the times of `bench_routes.py`: a table with ratios to `prices`, rows as JSON, and a figure for each objective.
 
-python experiments/benchmarks/routes_table.py routes.json
+    python experiments/benchmarks/routes_table.py routes.json
+
+On the machine that ran the benchmark: it is named in the results.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from megdt_opt import plot
-from megdt_opt.atomic import write_text
+sys.path.insert(0, str(Path(__file__).parent))
 
-HERE = Path(__file__).with_name("results")
+from record import RESULTS, keep
+
+from megdt_opt import plot
+
+CELL = ["objective", "users", "family"]
 
 
 def rows_of(record: dict[str, Any]) -> pd.DataFrame:
-    """One row a route, objective and number of users: median seconds for an instance, gap, ratio to `prices`."""
+    """One row a route and cell: median seconds for an instance, gap, ratio to `prices`."""
     rows = []
     for one in record["benchmarks"]:
         extra = one["extra_info"]
@@ -28,36 +34,36 @@ def rows_of(record: dict[str, Any]) -> pd.DataFrame:
         rows.append({**extra, "solve_s": one["stats"]["median"] / extra["instances"]})
     frame = pd.DataFrame(rows)
     frame["status"] = ["optimal" if c == n else "feasible" for c, n in zip(frame.closed, frame.instances, strict=True)]
-    base = frame[frame.method == "prices"].set_index(["objective", "users"])
-    keys = pd.MultiIndex.from_frame(frame[["objective", "users"]])
+    base = frame[frame.method == "prices"].set_index(CELL)
+    keys = pd.MultiIndex.from_frame(frame[CELL])
     frame["ratio_to_prices"] = frame.solve_s.to_numpy() / base.solve_s.reindex(keys).to_numpy()
-    best = [min(o) for o in base.objective_s.reindex(keys)]
-    frame["above_prices"] = [min(o) / b - 1 for o, b in zip(frame.objective_s, best, strict=True)]
+    frame["above_prices"] = [
+        max(o / b for o, b in zip(own, best, strict=True)) - 1 if isinstance(best, list) else float("nan")
+        for own, best in zip(frame.objective_s, base.objective_s.reindex(keys), strict=True)
+    ]
     return frame
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Over the families: median seconds, least and largest ratio to `prices`, instances closed, worst gap."""
+    groups = frame.groupby(["objective", "users", "method"], sort=False)
+    table = groups.agg(
+        families=("family", "nunique"), solve_s=("solve_s", "median"), least_ratio=("ratio_to_prices", "min"),
+        largest_ratio=("ratio_to_prices", "max"), closed=("closed", "sum"), instances=("instances", "sum"),
+        worst_gap=("gap", "max"), above_prices=("above_prices", "max"),
+    )  # fmt: skip
+    return table.reset_index().sort_values(["objective", "users", "solve_s"])
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("record", type=Path)
-    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    record = json.loads(arguments.record.read_text())
-    frame = rows_of(record)
-    shown = ["objective", "users", "method", "solve_s", "ratio_to_prices", "gap", "closed", "instances", "above_prices"]
-    print(frame[shown].sort_values(["objective", "users", "solve_s"]).to_string(index=False))
-    cpu = record["machine_info"].get("cpu", {})
-    kept = {
-        "measured": record["datetime"],
-        "machine": {
-            "cpu": cpu.get("brand_raw"),
-            "cores": cpu.get("count"),
-            "python": record["machine_info"]["python_version"],
-        },
-        "rows": json.loads(frame.to_json(orient="records")),
-    }
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    write_text(arguments.out / "routes.json", json.dumps(kept, indent=1) + "\n")
+    frame = rows_of(json.loads(arguments.record.read_text()))
+    print(summary(frame).to_string(index=False))
+    keep(arguments.out / "routes.json", json.loads(frame.to_json(orient="records")))
     for objective, part in frame.groupby("objective"):
         plot.save(plot.solve_time_figure(part, by="method"), arguments.out / f"routes_{objective}.png")
 
