@@ -52,6 +52,24 @@ class Raw(NamedTuple):
     weight: F
 
 
+@inner
+def column_of(ids: Int, k: int, count: int, option: int) -> int:
+    """Where an option is among the first ones of a row; -1 where it is not."""
+    for j in range(count):
+        if ids[k, j] == option:
+            return j
+    return -1
+
+
+@inner
+def put(
+    fixed: F, up: F, edge: F, down: F, ids: Int, k: int, at: int, option: int, fixed_s: float, s0: F, s1: F, s2: F
+) -> None:
+    """Write an option with the roots of its demands at a place of a row; takes arrays, as all terms would be copied."""
+    fixed[k, at], ids[k, at] = fixed_s, option
+    up[k, at], edge[k, at], down[k, at] = s0[option], s1[option], s2[option]
+
+
 @threaded
 def look(
     kind: int, raw: Raw, first: int, last: int, level: float, price: F, width: float, terms: Terms, count: I, out: F
@@ -106,21 +124,29 @@ def look(
             total += block
             block = 0.0
         n = count[k]
-        known = False
-        for j in range(n):
-            known = known or terms.ids[k, j] == place
-        if not known:
+        at = column_of(terms.ids, k, n, place)
+        if at < 0:
             fresh += 1.0
-            i = n
+            at = n
             if n == room:
                 # the dearest makes room
-                i = 0
+                at = 0
                 for j in range(1, n):
-                    if cost[terms.ids[k, j]] > cost[terms.ids[k, i]]:
-                        i = j
-            terms.fixed[k, i], terms.ids[k, i] = raw.fixed[k, place], place
-            terms.up[k, i], terms.edge[k, i], terms.down[k, i] = s0[place], s1[place], s2[place]
+                    if cost[terms.ids[k, j]] > cost[terms.ids[k, at]]:
+                        at = j
+            put(terms.fixed, terms.up, terms.edge, terms.down, terms.ids, k, at, place, raw.fixed[k, place], s0, s1, s2)
             n = min(n + 1, room)
+        if width > 0.0 and kind == MAX and n < room:
+            # whatever the level will be, this leaves the user something
+            least, fastest = np.inf, place
+            for j in range(options):
+                alone = raw.fixed[k, j] + s0[j] * s0[j] + s1[j] * s1[j] * icap + s2[j] * s2[j]
+                if alone < least and cost[j] < HUGE:
+                    least, fastest = alone, j
+            if column_of(terms.ids, k, n, fastest) < 0:
+                fixed = raw.fixed[k, fastest]
+                put(terms.fixed, terms.up, terms.edge, terms.down, terms.ids, k, n, fastest, fixed, s0, s1, s2)
+                n += 1
         if width > 0.0:
             # costs are w (w fixed + 2 r.s), or the squares of r.(s / sqrt(tau)): differences are linear in r
             mine = 1.0 if kind == SUM else 1.0 / np.sqrt(max(level / weight - raw.fixed[k, place], 1e-300))
@@ -137,14 +163,9 @@ def look(
                     other = 1.0 / np.sqrt(max(level / weight - raw.fixed[k, j], 1e-300))
                     apart -= 0.5 * width * root * abs(other * other - mine * mine) * level / weight
                 moved = r0 * abs(other * s0[j] - b0) + r1 * abs(other * s1[j] - b1) + r2 * abs(other * s2[j] - b2)
-                if apart < width * moved:
-                    known = False
-                    for i in range(n):
-                        known = known or terms.ids[k, i] == j
-                    if not known:
-                        terms.fixed[k, n], terms.ids[k, n] = raw.fixed[k, j], j
-                        terms.up[k, n], terms.edge[k, n], terms.down[k, n] = s0[j], s1[j], s2[j]
-                        n += 1
+                if apart < width * moved and column_of(terms.ids, k, n, j) < 0:
+                    put(terms.fixed, terms.up, terms.edge, terms.down, terms.ids, k, n, j, raw.fixed[k, j], s0, s1, s2)
+                    n += 1
         count[k] = n
     out[0], out[1] = total + block, fresh
     return True
