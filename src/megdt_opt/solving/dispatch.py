@@ -75,7 +75,7 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
     gap : float
         Relative gap to prove [1].
     time_limit_s : float, optional
-        Limit on the solution [s].
+        Limit on the solution [s]; then the best allocation found is returned with the bound proven by then.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
     Infeasible
         Where a user has no open option or the hard limits cannot be kept together; names users and limits.
     SolverFailure
-        Where a backend fails.
+        Where a backend fails, or where the time is over before an allocation that keeps the deadlines is found.
     """
     if not (_is_number(gap) and gap >= 0):
         raise InvalidInput("gap", gap, "a finite number of at least 0 [1]", "Use the default 1e-6.")

@@ -33,10 +33,14 @@ class TiltedPool(Pool):
     resources : Resources
     level_s : None
         As "mixed" has no level.
+    deadline : float
+        As for `Pool` [s].
     """
 
-    def __init__(self, problem: AllocationProblem, resources: Resources, level_s: float | None) -> None:
-        super().__init__(problem, resources, level_s)
+    def __init__(
+        self, problem: AllocationProblem, resources: Resources, level_s: float | None, deadline: float = np.inf
+    ) -> None:
+        super().__init__(problem, resources, level_s, deadline)
         self.most = float(problem.max_weight or 0.0)
 
     def add(self, prices: Array) -> int:

@@ -33,7 +33,7 @@ def close_compiled(
     None where no simple rule and no set of least lateness keeps the limits, or where what was found does not stand:
     numbers that span too many magnitudes for the kernels' tolerances are left to the NumPy form.
     """
-    incumbent = Incumbent(problem, resources) if incumbent is None else incumbent
+    incumbent = Incumbent(problem, resources, deadline) if incumbent is None else incumbent
     found = search(problem, resources, gap=gap, deadline=deadline)
     if found is None:
         # no simple rule keeps the limits: the set with the least lateness does, if any does
