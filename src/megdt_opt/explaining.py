@@ -9,7 +9,6 @@ import numpy as np
 
 from megdt_opt.errors import Infeasible
 from megdt_opt.problem import AllocationProblem
-from megdt_opt.units import show
 
 if TYPE_CHECKING:
     from megdt_opt.solving.resources import Resources
@@ -25,6 +24,8 @@ def no_option(problem: AllocationProblem, resources: Resources) -> Infeasible:
 
 
 def _what_closes(problem: AllocationProblem, resources: Resources, k: int) -> str:
+    from megdt_opt.units import show  # it loads pydantic, which problems that have a solution do without
+
     allowed = problem.allowed_mask[k]
     if not allowed.any():
         return "every option is forbidden by `allowed`"
@@ -53,6 +54,8 @@ def not_together(problem: AllocationProblem, resources: Resources, deadline: flo
     The set conflicts, and with any one user fewer it does not; after `time.monotonic()` has reached the deadline [s],
     users stay in it of whom that is not known.
     """
+    from megdt_opt.units import show
+
     limited = [int(k) for k in np.flatnonzero(np.isfinite(problem.hard_deadline_s))]
     if problem.uplink_airtime_max_s is not None:
         limited = list(range(problem.users))

@@ -191,7 +191,7 @@ def close(
     SolverFailure
         Where the time is over before it is known whether the hard limits can be met.
     """
-    if not resources.open.any(axis=1).all():
+    if not problem.all_open and not resources.open.any(axis=1).all():
         raise no_option(problem, resources)
     deadline = np.inf if time_limit_s is None else time.monotonic() + time_limit_s
     if problem.objective == "missed":

@@ -6,7 +6,6 @@ import time
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
 
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving.priced import priced
@@ -146,6 +145,8 @@ class Pool:
 
     def _highest(self, mask: Mask, value: Array, slope: Array, box: float) -> tuple[Array | None, float, Array]:
         """argmax over prices of the least of the cuts value_j + slope_j . (l - l_j)."""
+        from scipy.optimize import linprog  # loading it takes longer than most searches
+
         prices = np.array(self.prices)
         kept = value < _HUGE / 10
         free = np.flatnonzero(self.used)

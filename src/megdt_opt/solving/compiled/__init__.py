@@ -50,6 +50,10 @@ def close(
 
     An `incumbent` that is given keeps what was tried, so that the caller need not try it again.
     """
+    if not _here:
+        from megdt_opt.solving.compiled.loading import load_numba
+
+        load_numba()
     from megdt_opt.solving.compiled.closing import close_compiled
 
     found = close_compiled(problem, resources, gap=gap, deadline=deadline, incumbent=incumbent)
