@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.problem import AllocationProblem
+from megdt_opt.solving.linear import minimum
 from megdt_opt.solving.priced import priced
 from megdt_opt.solving.resources import Array, Resources
 
@@ -145,8 +146,6 @@ class Pool:
 
     def _highest(self, mask: Mask, value: Array, slope: Array, box: float) -> tuple[Array | None, float, Array]:
         """argmax over prices of the least of the cuts value_j + slope_j . (l - l_j)."""
-        from scipy.optimize import linprog  # loading it takes longer than most searches
-
         prices = np.array(self.prices)
         kept = value < _HUGE / 10
         free = np.flatnonzero(self.used)
@@ -156,19 +155,15 @@ class Pool:
         scale = max(float(np.abs(value[kept]).max()), 1e-30)
         rows = np.hstack([-slope[kept][:, free] * box, np.ones((int(kept.sum()), 1)) * scale]) / scale
         right = (value[kept] - (slope[kept] * prices[kept]).sum(axis=1)) / scale
-        equal = {} if self.summed else {"A_eq": np.array([[box] * free.size + [0.0]]), "b_eq": np.array([1.0])}
-        found = linprog(
-            np.r_[np.zeros(free.size), -1.0],
-            A_ub=rows,
-            b_ub=right,
-            bounds=[(0.0, 1.0)] * free.size + [(None, None)],
-            method="highs",
-            **equal,
-        )
-        if found.status != 0:
+        one = np.ones(free.size)
+        found = minimum(
+            np.r_[0.0 * one, -1.0], rows, right, np.r_[0.0 * one, -np.inf], np.r_[one, np.inf],
+            None if self.summed else (np.r_[box * one, 0.0], 1.0),
+        )  # fmt: skip
+        if found is None:
             return None, float(value.max()), nothing
         place = np.zeros(3)
-        place[free] = found.x[:-1] * box
+        place[free] = found.v[:-1] * box
         weights = nothing.copy()
-        weights[kept] = np.maximum(-found.ineqlin.marginals, 0.0)
-        return place, float(found.x[-1] * scale), weights
+        weights[kept] = found.multipliers
+        return place, float(found.v[-1] * scale), weights
