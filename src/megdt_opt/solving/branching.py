@@ -205,6 +205,8 @@ def close(
         closed = compiled.close(problem, resources, gap=asked, deadline=deadline, incumbent=incumbent)
         if closed is not None:
             return closed
+    else:
+        compiled.solved_in_numpy(problem)
     incumbent.start()
     if not np.isfinite(incumbent.objective):
         if not incumbent.ruled_out:

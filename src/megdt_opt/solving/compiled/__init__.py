@@ -1,9 +1,9 @@
 """The price method in compiled code. Nothing here loads numba before it is used.
 
-Compiling takes about a minute once; the code is then kept on disk and loads in a fraction of a second. So that no small
-call ever waits, small problems are solved in NumPy (`megdt_opt.solving.branching`) until the compiled code is there:
-kept on disk, or, for the smallest, already run in this process. That the module was imported says nothing, for numba
-compiles at the first call.
+Compiling takes about a minute once; the code is then kept on disk and loads in about a second. So that no small call
+ever waits, small problems are solved in NumPy (`megdt_opt.solving.branching`) until the compiled code is there: kept on
+disk, or, for the smallest, already run in this process. A process that solves one plain problem and ends does without
+loading it. That the module was imported says nothing, for numba compiles at the first call.
 """
 
 from __future__ import annotations
@@ -22,6 +22,13 @@ SMALL = 64
 WAITS = 1500
 """Users times options above which compiling pays for itself in one call [1]."""
 
+FIRST = 400
+"""Users times options, of all problems of a process together, up to which plain ones are solved sooner in NumPy than
+the compiled code is loaded [1]."""
+
+_in_numpy: list[int] = [0]
+"""Users times options of the problems that this process has solved in NumPy [1]."""
+
 _here: list[bool] = []
 """Not empty once the compiled code has solved a problem in this process."""
 
@@ -31,11 +38,26 @@ def usable(problem: AllocationProblem) -> bool:
     size = problem.users * problem.options
     if _here or size > WAITS:
         return True
-    if size <= SMALL:
+    if size <= SMALL or (size + _in_numpy[0] <= FIRST and _plain(problem)):
         return False
     from megdt_opt.solving.compiled.folder import compiled_before
 
     return compiled_before()
+
+
+def solved_in_numpy(problem: AllocationProblem) -> None:
+    """Note that a problem is solved in NumPy: from some on, loading the compiled code is worth it."""
+    _in_numpy[0] += problem.users * problem.options
+
+
+def _plain(problem: AllocationProblem) -> bool:
+    """Whether NumPy never takes long: without limits that ask for a search, or rates that ask for iterations."""
+    return (
+        problem.linear
+        and problem.sequential
+        and problem.uplink_airtime_max_s is None
+        and (problem.deadline_s is None or problem.objective == "missed")
+    )
 
 
 def close(
