@@ -13,7 +13,17 @@ from typing import Any
 import numpy as np
 from fuzz_problems import Case
 
-from megdt_opt import Allocation, AllocationProblem, Infeasible, InvalidInput, MegdtError, evaluate, explain, solve
+from megdt_opt import (
+    Allocation,
+    AllocationProblem,
+    Infeasible,
+    InvalidInput,
+    MegdtError,
+    SolverFailure,
+    evaluate,
+    explain,
+    solve,
+)
 from megdt_opt.solving import compiled
 from megdt_opt.solving.incumbent import Incumbent
 from megdt_opt.solving.resources import Resources
@@ -39,7 +49,8 @@ class Report:
         "malformed" or "extreme".
     outcomes : dict
         Outcome per route: "optimal", "open" (feasible, the gap not closed), "cut short" (by the time limit),
-        "infeasible", "explained", "refused" (InvalidInput), "solver failure", or "WRONG".
+        "infeasible", "explained", "refused" (InvalidInput), "out of time" (a SolverFailure that says so, where there is
+        a limit), "solver failure", or "WRONG".
     wrong : list of str
         What is wrong; empty where all is right.
     seconds : float
@@ -82,7 +93,8 @@ def _judge(case: Case, routes: tuple[str, ...], report: Report, timed: bool) -> 
             report.outcomes[route] = "infeasible"  # why it is takes long to say, and is asked now and then only
             continue
         start = time.process_time()
-        answer = _attempt(report, route, lambda route=route: _solve(problem, case, route))  # type: ignore[misc]
+        limited = case.time_limit_s is not None and route != "enumerate"
+        answer = _attempt(report, route, lambda route=route: _solve(problem, case, route), limited)  # type: ignore[misc]
         spent = time.process_time() - start
         limit = case.time_limit_s if timed else None
         if not case.malformed and limit is not None and route != "enumerate" and spent > limit + LATE_S:
@@ -121,7 +133,7 @@ def _solve(problem: AllocationProblem, case: Case, route: str) -> Allocation:
         compiled.usable = before
 
 
-def _attempt(report: Report, route: str, call: Callable[[], Any]) -> Any:
+def _attempt(report: Report, route: str, call: Callable[[], Any], limited: bool = False) -> Any:
     try:
         return call()
     except Infeasible as error:
@@ -131,6 +143,9 @@ def _attempt(report: Report, route: str, call: Callable[[], Any]) -> Any:
     except InvalidInput:
         report.outcomes[route] = "refused"
     except MegdtError as error:
+        if limited and isinstance(error, SolverFailure) and "time_limit_s" in str(error):
+            report.outcomes[route] = "out of time"
+            return None
         report.outcomes[route] = "solver failure"
         report.wrong.append(f"{route}: {type(error).__name__}: {error}")
     except Exception as error:

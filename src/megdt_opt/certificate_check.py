@@ -23,6 +23,9 @@ _MARGIN = 1e-12
 _CLEARLY = 1e-9
 """Relative distance from a limit that no rounding makes."""
 
+_TURNS = 30
+"""Turns of a search for the level that a leaf proves."""
+
 
 def provable_bound_s(problem: AllocationProblem, resources: Resources, tree: Branch | Leaf, target_s: float) -> float:
     """The bound that the leaves of a tree prove in floating arithmetic, with a margin [s].
@@ -35,13 +38,63 @@ def provable_bound_s(problem: AllocationProblem, resources: Resources, tree: Bra
         # no objective is negative; and where a limit is kept within rounding only, every leaf seems closed
         return _whole(problem, max(least, 0.0)) if np.isfinite(least) else target_s
     bound = target_s
-    if _proves(problem, resources, found, bound):
-        return bound
-    # a tree that was cut short: the largest level that every leaf proves
-    low, high = 0.0, bound
-    for _ in range(30):  # to 1e-9 of it; each turn prices every leaf anew
+    groups: dict[tuple[float, ...], list[NDArray[np.bool_]]] = {}
+    for leaf, mask in found:
+        groups.setdefault(leaf.prices, []).append(mask)
+    lowered = False
+    for prices, masks_ in groups.items():
+        if _ratio(problem, resources, prices, masks_, bound) <= 1.0:
+            # a tree that was cut short; what is proven of a level is proven of those below it
+            bound = _proven_level(problem, resources, prices, masks_, bound)
+            lowered = True
+    while lowered and bound > 0 and not _proves(problem, resources, found, bound):
+        bound *= 1.0 - _CLEARLY  # rounding
+    return bound
+
+
+def _ratio(
+    problem: AllocationProblem,
+    resources: Resources,
+    prices: tuple[float, ...],
+    found: list[NDArray[np.bool_]],
+    level: float,
+) -> float:
+    """What leaves with the same prices cost at a level of "max", over their prices; above 1 proves the level."""
+    cost = priced(problem, resources, np.array(prices), level).cost
+    total = min(float(np.where(mask, cost, np.inf).min(axis=1).sum()) for mask in found)
+    asked = sum(prices) * (1.0 + _MARGIN)
+    return total * (1.0 - _MARGIN) / asked if asked > 0 else np.inf if np.isinf(total) else 0.0
+
+
+def _proven_level(
+    problem: AllocationProblem,
+    resources: Resources,
+    prices: tuple[float, ...],
+    found: list[NDArray[np.bool_]],
+    high: float,
+) -> float:
+    """The largest level below `high`, to 1e-9 of it, that leaves with the same prices prove.
+
+    The cost is nearly a power of the level, so secants of the logarithms settle in a few turns, each of which prices
+    all options; where one would leave the bracket, it is halved.
+    """
+    low, place = 0.0, 0.5 * high
+    last: tuple[float, float] | None = None
+    for _ in range(_TURNS):
+        ratio = _ratio(problem, resources, prices, found, place)
+        low, high = (place, high) if ratio > 1.0 else (low, place)
+        if 1.0 < ratio <= 1.0 + _CLEARLY or high - low <= _CLEARLY * high:
+            break
         middle = 0.5 * (low + high)
-        low, high = (middle, high) if _proves(problem, resources, found, middle) else (low, middle)
+        if 0.0 < ratio < np.inf:
+            point = (np.log(place), np.log(ratio))
+            if last is not None and point[1] != last[1]:
+                # aimed at the middle of what ends the search
+                aim = point[0] - (point[1] - 0.5 * _CLEARLY) * (point[0] - last[0]) / (point[1] - last[1])
+                guess = float(np.exp(min(aim, np.log(high))))
+                middle = guess if low < guess < high else middle
+            last = point
+        place = middle
     return low
 
 

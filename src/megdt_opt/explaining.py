@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from megdt_opt.errors import Infeasible
 from megdt_opt.problem import AllocationProblem
-from megdt_opt.units import show
 
 if TYPE_CHECKING:
     from megdt_opt.solving.resources import Resources
@@ -24,6 +24,8 @@ def no_option(problem: AllocationProblem, resources: Resources) -> Infeasible:
 
 
 def _what_closes(problem: AllocationProblem, resources: Resources, k: int) -> str:
+    from megdt_opt.units import show  # it loads pydantic, which problems that have a solution do without
+
     allowed = problem.allowed_mask[k]
     if not allowed.any():
         return "every option is forbidden by `allowed`"
@@ -46,15 +48,18 @@ def _what_closes(problem: AllocationProblem, resources: Resources, k: int) -> st
     return "; ".join(reasons) or "every option that is allowed needs a resource that is not there"
 
 
-def not_together(problem: AllocationProblem, resources: Resources) -> Infeasible:
+def not_together(problem: AllocationProblem, resources: Resources, deadline: float = np.inf) -> Infeasible:
     """The error for hard limits that cannot be kept together; names a smallest conflicting set of users.
 
-    The set conflicts, and with any one user fewer it does not.
+    The set conflicts, and with any one user fewer it does not; after `time.monotonic()` has reached the deadline [s],
+    users stay in it of whom that is not known.
     """
+    from megdt_opt.units import show
+
     limited = [int(k) for k in np.flatnonzero(np.isfinite(problem.hard_deadline_s))]
     if problem.uplink_airtime_max_s is not None:
         limited = list(range(problem.users))
-    core = _smallest_conflict(problem, limited)
+    core = _smallest_conflict(problem, limited, deadline)
     limits = []
     for k in core:
         words = []
@@ -63,7 +68,7 @@ def not_together(problem: AllocationProblem, resources: Resources) -> Infeasible
         if problem.uplink_airtime_max_s is not None:
             words.append(f"uplink airtime at most {show(float(problem.uplink_airtime_max_s[k].max()), 's')}")
         limits.append(f"user {k}: " + ", ".join(words))
-    needed = _least_stretch(problem, core)
+    needed = _least_stretch(problem, core, deadline)
     hint = ""
     if needed:
         hint = f" They could be met together if every one of these deadlines were {needed:.4g} times as long."
@@ -117,14 +122,14 @@ def _urgency(problem: AllocationProblem) -> np.ndarray:
     return 1.0 / np.where(np.isfinite(limits), limits, far)
 
 
-def _smallest_conflict(problem: AllocationProblem, users: list[int]) -> list[int]:
+def _smallest_conflict(problem: AllocationProblem, users: list[int], deadline: float) -> list[int]:
     """A conflicting set that no longer conflicts when any of its users goes (QuickXplain, Junker 2004).
 
     About 2 c log2(K / c) + 2 c solves for a conflict of c among K users.
     """
 
     def search(given: list[int], new: bool, candidates: list[int]) -> list[int]:
-        if new and given and not _keeps(problem, given):
+        if new and given and not _keeps(problem, given, deadline):
             return []
         if len(candidates) <= 1:
             return candidates
@@ -159,12 +164,13 @@ def can_start(resources: Resources) -> bool:
     return bool(least.sum() <= 1.0 + 1e-12)
 
 
-def _keeps(problem: AllocationProblem, users: list[int]) -> bool:
-    return lateness(problem, users) <= 1.0
+def _keeps(problem: AllocationProblem, users: list[int], deadline: float) -> bool:
+    """Whether users can keep their limits together, as far as is known in time."""
+    return time.monotonic() > deadline or lateness(problem, users) <= 1.0
 
 
-def _least_stretch(problem: AllocationProblem, users: list[int]) -> float | None:
-    if not users:
+def _least_stretch(problem: AllocationProblem, users: list[int], deadline: float) -> float | None:
+    if not users or time.monotonic() > deadline:
         return None
     late = lateness(problem, users)
     return late if np.isfinite(late) and late > 1 else None

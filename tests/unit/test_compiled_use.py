@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pytest
 from random_problems import draw
 
+from megdt_opt import AllocationProblem, solve
 from megdt_opt.solving import compiled
 
 SCRIPT = """
@@ -50,3 +54,20 @@ def test_small_calls_use_what_has_run_here() -> None:
         assert compiled.usable(small)
     finally:
         compiled._here[:] = before
+
+
+def test_a_process_loads_the_compiled_code_once_it_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One plain problem of a process is solved sooner in NumPy; not so a second one, nor one with deadlines."""
+    monkeypatch.setattr(compiled, "_here", [])
+    monkeypatch.setattr(compiled, "_in_numpy", [0])
+    monkeypatch.setattr("megdt_opt.solving.compiled.folder.compiled_before", lambda: True)
+    row = np.ones((10, 32))
+    plain = AllocationProblem(
+        fixed_s=row, downlink_bit=row, uplink_bit=row, edge_work_s=row, downlink_hz=1.0, uplink_hz=1.0,
+        downlink_efficiency=np.ones(10), uplink_efficiency=np.ones(10),
+    )  # fmt: skip
+    assert compiled.usable(replace(plain, deadline_s=np.full(10, 1e3)))
+    assert not compiled.usable(plain)
+    solve(plain)
+    assert not compiled._here
+    assert compiled.usable(plain)

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from megdt_opt import AllocationProblem, Infeasible, InvalidInput, explain, solve
+from megdt_opt import AllocationProblem, Infeasible, InvalidInput, SolverFailure, explain, solve
 from megdt_opt.certificate import Certificate
 from megdt_opt.certificate_tree import Leaf
+from megdt_opt.explaining import not_together
+from megdt_opt.solving import compiled, shares
 from megdt_opt.solving.resources import Resources
 from megdt_opt.solving.shares import best_shares
 from megdt_opt.tolerances import BOUND, EXACT
@@ -201,3 +203,80 @@ def test_a_deadline_that_the_fixed_part_uses_up() -> None:
     assert found.certificate is not None
     assert found.certificate.verify(problem).holds
     assert found.certificate.verify(problem, exact=False).holds
+
+
+def far_apart(objective: str, **more: Any) -> AllocationProblem:
+    """User 0 must take option 0, with 0.7 of the downlink, and user 1 option 1; no simple rule takes both."""
+    fields: dict[str, Any] = {
+        "fixed_s": [[0.0, 2.0], [0.0, 9e9]], "downlink_bit": [[0.7, 1e-4], [4e9, 1e3]],
+        "uplink_bit": np.zeros((2, 2)), "edge_work_s": np.zeros((2, 2)), "downlink_hz": 1.0, "uplink_hz": 1.0,
+        "downlink_efficiency": np.ones(2), "deadline_s": [1.0, 1e10], "weight": [1.0, 1e-10], "objective": objective,
+    }  # fmt: skip
+    return AllocationProblem(**(fields | more))
+
+
+@pytest.mark.parametrize("objective", ["max", "sum"])
+@pytest.mark.parametrize("route", ["numpy", "compiled"])
+def test_deadlines_that_are_very_far_apart(objective: str, route: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The least lateness counts each user's own deadline, however much longer than another's."""
+    monkeypatch.setattr(compiled, "usable", lambda _: route == "compiled")
+    problem = far_apart(objective)
+    found = solve(problem)
+    assert found.option.tolist() == [0, 1]
+    assert found.status == "optimal"
+    assert found.evaluate(problem).violation <= BOUND
+
+
+def late(objective: str) -> AllocationProblem:
+    """The same in equal magnitudes: deadlines of a second."""
+    return far_apart(
+        objective, fixed_s=[[0.0, 2.0], [0.0, 0.9]], downlink_bit=[[0.7, 1e-4], [0.4, 1e-4]], deadline_s=[1.0, 1.0],
+        weight=[1.0, 1.0],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("objective", ["max", "sum"])
+def test_the_search_for_a_first_allocation_looks_at_the_time(objective: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without time for it there is a clear error, after a step or two of each search."""
+    monkeypatch.setattr(compiled, "usable", lambda _: False)
+    steps: list[int] = []
+    newton = shares._newton
+
+    def counted(*given: Any) -> Any:
+        steps.append(1)
+        return newton(*given)
+
+    monkeypatch.setattr(shares, "_newton", counted)
+    problem = late(objective)
+    with pytest.raises(SolverFailure, match="time_limit_s"):
+        solve(problem, time_limit_s=1e-9)
+    assert len(steps) <= 4
+    assert solve(problem).option.tolist() == [0, 1]
+    assert len(steps) > 40
+
+
+@pytest.mark.parametrize("objective", ["max", "sum", "mixed", "missed"])
+def test_without_deadlines_no_time_is_enough_for_an_allocation(objective: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the best found, with a bound that the certificate proves and none above it."""
+    monkeypatch.setattr(compiled, "usable", lambda _: False)
+    more: dict[str, Any] = {"mixed": {"max_weight": 1.0}, "missed": {"deadline_s": [4.0, 3.0]}}.get(objective, {})
+    problem = usual(objective=objective, uplink_efficiency=None, uplink_snr_hz=[2.0, 1.0], **more)
+    hasty, best = solve(problem, gap=0.0, time_limit_s=1e-9), solve(problem)
+    assert hasty.evaluate(problem).violation <= BOUND
+    assert hasty.lower_bound_s <= best.objective_s * (1 + BOUND)
+    assert best.objective_s <= hasty.objective_s * (1 + 1e-6)
+    assert hasty.certificate is not None
+    assert hasty.certificate.verify(problem).holds
+    if objective == "max":
+        higher = Certificate("max", hasty.lower_bound_s * (1 + 1e-6), hasty.certificate.tree)
+        assert 0 < hasty.lower_bound_s < best.objective_s
+        assert not higher.verify(problem).holds
+
+
+def test_who_is_in_conflict_is_not_asked_for_longer_than_there_is_time() -> None:
+    tight = replace(late("max"), deadline_s=[0.5, 1.0])
+    resources = Resources.of(tight)
+    assert not_together(tight, resources).users == (0,)
+    hasty = not_together(tight, resources, deadline=0.0)
+    assert hasty.users == (0, 1)
+    assert "times as long" not in str(hasty)

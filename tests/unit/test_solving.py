@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from random_problems import draw
@@ -178,3 +181,17 @@ def test_nothing_to_share() -> None:
     assert found.objective_s == 2.0
     assert found.gap <= 1e-6
     assert found.downlink_hz.tolist() == [0.0, 0.0]
+
+
+def test_a_first_small_solve_loads_neither_scipy_nor_numba() -> None:
+    """Each takes longer to load than a small problem to solve."""
+    script = """
+import sys
+from megdt_opt import AllocationProblem, solve
+row = [[float(k + o + 1) for o in range(8)] for k in range(3)]
+solve(AllocationProblem(fixed_s=row, downlink_bit=row, uplink_bit=row[::-1], edge_work_s=row, downlink_hz=1.0,
+                        uplink_hz=1.0, downlink_efficiency=[1.0] * 3, uplink_efficiency=[1.0] * 3))
+print(sorted({"scipy", "numba", "pydantic", "pandas", "torch", "cvxpy", "pyomo", "matplotlib"} & set(sys.modules)))
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.certificate import Certificate
 from megdt_opt.certificate_tree import Branch, Leaf
-from megdt_opt.errors import Infeasible
+from megdt_opt.errors import Infeasible, SolverFailure
 from megdt_opt.explaining import no_option, not_together
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving import compiled
@@ -55,6 +55,8 @@ class Search:
         `time.monotonic()` after which the tree is cut short [s].
     incumbent : Incumbent
         With a first allocation.
+    enough : float
+        Objective with which the search is content, proven or not [s].
     """
 
     problem: AllocationProblem
@@ -62,6 +64,7 @@ class Search:
     gap: float
     deadline: float
     incumbent: Incumbent
+    enough: float = -np.inf
     pool: Pool = field(init=False)
     box: float = field(init=False)
     nodes: int = 0
@@ -75,13 +78,16 @@ class Search:
         best = self.incumbent.objective
         if self.problem.objective == "max":
             old = getattr(self, "pool", None)
-            self.pool = old.relevel(self.target) if old is not None else Pool(self.problem, self.resources, self.target)
+            self.pool = old.relevel(self.target) if old is not None else self._pool(Pool, self.target)
             self.box = 1.0
         else:
             if not hasattr(self, "pool"):
                 make = TiltedPool if self.problem.objective == "mixed" else Pool
-                self.pool = make(self.problem, self.resources, None)
+                self.pool = self._pool(make, None)
             self.box = 4.0 * best
+
+    def _pool(self, make: type[Pool], level_s: float | None) -> Pool:
+        return make(self.problem, self.resources, level_s, self.deadline)
 
     @property
     def target(self) -> float:
@@ -100,7 +106,7 @@ class Search:
 
     def groups(self) -> NDArray[np.int64]:
         """Dominating choice of each."""
-        return dominance(self.problem, self.resources)
+        return dominance(self.problem, self.resources, self.deadline)
 
     def terms(self, k: int) -> Array:
         """What the options of a user differ in, (5, O)."""
@@ -148,11 +154,18 @@ class Search:
 
     @property
     def out_of_time(self) -> bool:
-        return time.monotonic() > self.deadline
+        """Whether to end with what was found."""
+        return self.incumbent.objective <= self.enough or time.monotonic() > self.deadline
 
 
 def close(
-    problem: AllocationProblem, resources: Resources, *, gap: float, time_limit_s: float | None, named: bool = True
+    problem: AllocationProblem,
+    resources: Resources,
+    *,
+    gap: float,
+    time_limit_s: float | None,
+    named: bool = True,
+    enough: float = -np.inf,
 ) -> Closed:
     """Minimise any of the objectives and prove it.
 
@@ -168,33 +181,44 @@ def close(
     named : bool
         Whether an `Infeasible` names the users in conflict, for which further problems are solved; once the time is
         over it names all users.
+    enough : float
+        Objective with which to be content, proven or not [s].
 
     Raises
     ------
     Infeasible
         Where a user has no open option, or the hard limits cannot be met together.
+    SolverFailure
+        Where the time is over before it is known whether the hard limits can be met.
     """
-    if not resources.open.any(axis=1).all():
+    if not problem.all_open and not resources.open.any(axis=1).all():
         raise no_option(problem, resources)
     deadline = np.inf if time_limit_s is None else time.monotonic() + time_limit_s
     if problem.objective == "missed":
         from megdt_opt.solving.missed import close_missed
 
-        return close_missed(problem, resources, gap=gap, time_limit_s=time_limit_s)
+        return close_missed(problem, resources, gap=gap, deadline=deadline)
     # a little less than asked, so that rounding cannot push the reported gap over it
     asked = max(0.95 * gap, LEAST_GAP)
-    incumbent = Incumbent(problem, resources)
+    incumbent = Incumbent(problem, resources, deadline)
     if problem.objective != "mixed" and compiled.usable(problem):
         closed = compiled.close(problem, resources, gap=asked, deadline=deadline, incumbent=incumbent)
         if closed is not None:
             return closed
+    else:
+        compiled.solved_in_numpy(problem)
     incumbent.start()
     if not np.isfinite(incumbent.objective):
+        if not incumbent.ruled_out:
+            raise SolverFailure(
+                "no allocation that keeps the deadlines was found within the time limit, nor that there is none; raise "
+                "time_limit_s or leave it out"
+            )
         if not named or time.monotonic() > deadline:
             # who is in conflict takes many more solves to say: `explain` does
             raise Infeasible("the hard limits cannot be kept together", users=tuple(range(problem.users)))
-        raise not_together(problem, resources)
-    return run(Search(problem, resources, asked, deadline, incumbent))
+        raise not_together(problem, resources, deadline)
+    return run(Search(problem, resources, asked, deadline, incumbent, enough))
 
 
 def run(search: Search) -> Closed:
@@ -344,7 +368,7 @@ def _settle(search: Search, mask: Mask, groups: NDArray[np.int64]) -> Array:
     box = search.box
     for _ in range(6):
         reached, best, _, _ = search.pool.improve(mask, search.goal, box, _LEAF_PASSES)
-        if reached >= search.goal:
+        if reached >= search.goal or search.out_of_time:
             break
         box *= 1.0 if not search.pool.summed else 100.0
     return search.pool.prices[best]
@@ -376,11 +400,16 @@ def _split(search: Search, mask: Mask, groups: NDArray[np.int64]) -> tuple[int, 
     return chosen, [far, mask[chosen] & ~far]
 
 
-def dominance(problem: AllocationProblem, resources: Resources) -> NDArray[np.int64]:
-    """For each user and option the option that is at least as good in every term, (K, O); itself if there is none."""
+def dominance(problem: AllocationProblem, resources: Resources, deadline: float = np.inf) -> NDArray[np.int64]:
+    """For each user and option the option that is at least as good in every term, (K, O); itself if there is none.
+
+    After the deadline, `time.monotonic()` [s], none is looked for.
+    """
     users, options = problem.users, problem.options
     head = np.tile(np.arange(options), (users, 1))
     for k in range(users):
+        if time.monotonic() > deadline:
+            break
         terms = np.vstack([problem.fixed_s[k], problem.branch_s[k], resources.a[:, k], resources.lo[:1, k]])
         index = np.flatnonzero(resources.open[k])
         # sorted so that an option comes after every other that dominates it

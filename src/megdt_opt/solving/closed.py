@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from megdt_opt.certificate import Certificate
+from megdt_opt.problem import Evaluation
 from megdt_opt.solving.incumbent import Incumbent
+from megdt_opt.solving.resources import Array
 
 
 @dataclass
@@ -21,6 +23,10 @@ class Closed:
     certificate : Certificate
     nodes, passes : int
         Nodes of the tree and price vectors tried [1].
+    shares : array, (3, K), optional
+        The allocation's shares of uplink, edge and downlink [Hz, 1, Hz], where they have been evaluated.
+    evaluation : Evaluation, optional
+        What they yield.
     """
 
     incumbent: Incumbent
@@ -28,3 +34,5 @@ class Closed:
     certificate: Certificate
     nodes: int
     passes: int
+    shares: Array | None = None
+    evaluation: Evaluation | None = None

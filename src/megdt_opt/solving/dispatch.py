@@ -18,11 +18,11 @@ from megdt_opt.certificate import Certificate
 from megdt_opt.errors import InvalidInput, SolverFailure
 from megdt_opt.fairness import AlphaFairProblem, LexicographicProblem
 from megdt_opt.generation_split import GenerationSplit, GenerationSplitProblem
-from megdt_opt.problem import AllocationProblem, evaluate
+from megdt_opt.problem import AllocationProblem, Evaluation, evaluate
 from megdt_opt.solving.branching import close
 from megdt_opt.solving.enumeration import enumerate_options
 from megdt_opt.solving.on_time import OnTime
-from megdt_opt.solving.resources import Array, Resources
+from megdt_opt.solving.resources import Array, Resources, in_units
 from megdt_opt.solving.shares import best_shares
 from megdt_opt.tolerances import SOLVER
 
@@ -75,7 +75,7 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
     gap : float
         Relative gap to prove [1].
     time_limit_s : float, optional
-        Limit on the solution [s].
+        Limit on the solution [s]; then the best allocation found is returned with the bound proven by then.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
     Infeasible
         Where a user has no open option or the hard limits cannot be kept together; names users and limits.
     SolverFailure
-        Where a backend fails.
+        Where a backend fails, or where the time is over before an allocation that keeps the deadlines is found.
     """
     if not (_is_number(gap) and gap >= 0):
         raise InvalidInput("gap", gap, "a finite number of at least 0 [1]", "Use the default 1e-6.")
@@ -110,7 +110,7 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
         message = f"{closed.nodes} nodes, {closed.passes} price vectors"
         return _allocation(
             problem, best.option, best.x, closed.bound, "certificate", gap, method, built - begin,
-            time.perf_counter() - built, closed.certificate, message,
+            time.perf_counter() - built, closed.certificate, message, closed.shares, closed.evaluation,
         )  # fmt: skip
     if method == "enumerate":
         best = enumerate_options(problem, scaled)
@@ -211,14 +211,14 @@ def _allocation(
     solve_s: float,
     certificate: Certificate | None,
     message: str,
+    shares: Array | None = None,
+    found: Evaluation | None = None,
 ) -> Allocation:
-    up, edge, down = (
-        _within(x[0], problem.uplink_hz),
-        _within(x[1], problem.edge_capacity),
-        _within(x[2], problem.downlink_hz),
-    )
-    edge = np.minimum(edge, problem.share_caps)
-    found = evaluate(problem, option, down, up, edge)
+    """The allocation of scaled shares, evaluated, unless its shares and what they yield are given too."""
+    if shares is None or found is None:
+        shares, _ = in_units(problem, x)
+        found = evaluate(problem, option, shares[2], shares[0], shares[1])
+    up, edge, down = shares
     if found.violation > SOLVER:
         raise SolverFailure(f"{method} returned shares that break a limit by {found.violation:.2e} relatively")
     # a solver's bound may exceed the truth by its tolerance; a reported bound never exceeds the objective
@@ -242,10 +242,3 @@ def _allocation(
         certificate=certificate,
         message=message,
     )
-
-
-def _within(x: Array, budget: float) -> Array:
-    """Shares in the budget's unit, summing to at most the budget."""
-    share = np.where(x > 0, x, 0.0) * budget
-    total = share.sum()
-    return share * (budget / total) if total > budget else share

@@ -7,7 +7,6 @@ enough as soon as no smaller multiple is left.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +38,7 @@ class MissedSearch(Search):
     def reset(self) -> None:
         """The tables do not depend on the incumbent; one pool serves the whole search."""
         if not hasattr(self, "pool"):
-            self.pool = Pool(self.problem, self.resources, None)
+            self.pool = self._pool(Pool, None)
             self.box = float(self.problem.weights.sum())
 
     @property
@@ -63,7 +62,7 @@ class MissedSearch(Search):
         able = np.isfinite(priced(self.problem, self.resources, np.zeros(3)).cost[:, :-1])
         able &= self.resources.open
         r = self.resources
-        head = dominance(self.problem, Resources(a=r.a, gamma=r.gamma, lo=r.lo, hi=r.hi, open=able))
+        head = dominance(self.problem, Resources(a=r.a, gamma=r.gamma, lo=r.lo, hi=r.hi, open=able), self.deadline)
         head = np.column_stack([np.where(able, head, late), np.full(self.problem.users, late)])
         free = able & np.logical_not(np.any(r.a > 0, axis=0))
         for k in np.flatnonzero(free.any(axis=1)):
@@ -141,8 +140,8 @@ class MissedSearch(Search):
             self.pool.add(prices)
 
 
-def close_missed(problem: AllocationProblem, resources: Resources, *, gap: float, time_limit_s: float | None) -> Closed:
-    """Minimise "missed" and prove it; see `branching.close`.
+def close_missed(problem: AllocationProblem, resources: Resources, *, gap: float, deadline: float) -> Closed:
+    """Minimise "missed" and prove it until `time.monotonic()` reaches the deadline [s]; see `branching.close`.
 
     Raises
     ------
@@ -151,11 +150,10 @@ def close_missed(problem: AllocationProblem, resources: Resources, *, gap: float
     """
     if not resources.open.any(axis=1).all():
         raise no_option(problem, resources)
-    deadline = np.inf if time_limit_s is None else time.monotonic() + time_limit_s
-    incumbent = BestChoice(problem, resources)
+    incumbent = BestChoice(problem, resources, deadline)
     incumbent.start()
     if not np.isfinite(incumbent.objective):
-        raise not_together(problem, resources)
+        raise not_together(problem, resources, deadline)
     closed = run(MissedSearch(problem, resources, max(0.95 * gap, LEAST_GAP), deadline, incumbent))
     incumbent.option, incumbent.x = incumbent.on_time.settle(incumbent.option, incumbent.x)
     return closed

@@ -57,8 +57,10 @@ class OnTime:
         result: Array = np.where(choice == self.late, self.problem.weights, 0.0).sum(axis=1)
         return result
 
-    def fit(self, choice: NDArray[np.int64]) -> Shares:
+    def fit(self, choice: NDArray[np.int64], deadline: float = np.inf) -> Shares:
         """Shares with the least L / deadline among the users that shall be on time, for choices (S, K).
+
+        At the deadline, `time.monotonic()` [s], it ends with the shares reached by then.
 
         Returns
         -------
@@ -83,7 +85,7 @@ class OnTime:
         hi[:, 0] = np.minimum(hi[:, 0], 1.0)
         good &= (lo <= hi).all(axis=(1, 2))
         goal = Goal(weight=1.0 / self.problem.on_time_s, sum_weight=0.0, max_weight=1.0)
-        found = interior(goal, a, gamma, lo, hi, fixed, branch, np.full(fixed.shape, np.inf), good)
+        found = interior(goal, a, gamma, lo, hi, fixed, branch, np.full(fixed.shape, np.inf), good, deadline)
         x = found.x.copy()
         x[:, 0] = x[:, 0] * scale + aside
         prices = found.prices.copy()
@@ -134,8 +136,8 @@ class OnTime:
 class BestChoice(Incumbent):
     """The choice with the least weight of late users found so far; see `Incumbent`."""
 
-    def __init__(self, problem: AllocationProblem, resources: Resources) -> None:
-        super().__init__(problem, resources)
+    def __init__(self, problem: AllocationProblem, resources: Resources, deadline: float = np.inf) -> None:
+        super().__init__(problem, resources, deadline)
         self.on_time = OnTime(problem, resources)
 
     def offer(self, sets: NDArray[np.int64]) -> bool:
@@ -145,18 +147,20 @@ class BestChoice(Incumbent):
         order = [i for i in np.argsort(weight, kind="stable") if weight[i] < self.objective]
         for begin in range(0, len(order), 16):
             part = order[begin : begin + 16]
-            found = self.on_time.fit(sets[part])
+            found = self.on_time.fit(sets[part], self.deadline)
             kept = np.flatnonzero(self.on_time.together(found.objective))
             if kept.size:
                 best = int(kept[0])
                 self.objective = float(weight[part[best]])
                 self.option, self.x = sets[part[best]], found.x[best]
                 return True
+            if self.out_of_time:
+                break
         return False
 
     def prices_of(self, option: NDArray[np.int64]) -> Array | None:
         """Prices that prove what a choice is worth: those of the users that cannot be on time together."""
-        found = self.on_time.fit(option[None])
+        found = self.on_time.fit(option[None], self.deadline)
         if not np.isfinite(found.objective[0]):
             return None
         return self.steep(option, found.prices[0])
@@ -177,6 +181,6 @@ class BestChoice(Incumbent):
         busy = np.any(self.resources.a > 0, axis=(1, 2)).astype(float)
         return [np.zeros(3), busy * float(self.problem.weights.sum()) / 3]
 
-    def start(self, time_limit_s: float | None = None) -> None:
+    def start(self) -> None:
         """Begin with everybody late, which needs no search."""
         self.offer(np.full((1, self.problem.users), self.on_time.late))

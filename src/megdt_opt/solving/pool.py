@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
 
 from megdt_opt.problem import AllocationProblem
+from megdt_opt.solving.linear import minimum
 from megdt_opt.solving.priced import priced
 from megdt_opt.solving.resources import Array, Resources
 
@@ -29,12 +31,17 @@ class Pool:
     resources : Resources
     level_s : float or None
         The level of "max" [s]; None for "sum" and "missed".
+    deadline : float
+        `time.monotonic()` after which no prices are looked for [s].
     """
 
-    def __init__(self, problem: AllocationProblem, resources: Resources, level_s: float | None) -> None:
+    def __init__(
+        self, problem: AllocationProblem, resources: Resources, level_s: float | None, deadline: float = np.inf
+    ) -> None:
         self.problem = problem
         self.resources = resources
         self.level_s = level_s
+        self.deadline = deadline
         self.used: NDArray[np.bool_] = np.any(resources.a > 0, axis=(1, 2))
         self.prices: list[Array] = []
         self._cost: list[Array] = []
@@ -70,10 +77,12 @@ class Pool:
         return self._cost[index]
 
     def relevel(self, level_s: float) -> Pool:
-        """The same prices at another level."""
-        fresh = Pool(self.problem, self.resources, level_s)
+        """The same prices at another level; after the deadline only as many as there is no doing without."""
+        fresh = Pool(self.problem, self.resources, level_s, self.deadline)
         for prices in self.prices:
             fresh.add(prices)
+            if time.monotonic() > self.deadline:
+                break
         return fresh
 
     def values(self, mask: Mask) -> tuple[Array, Array, NDArray[np.int64]]:
@@ -95,7 +104,7 @@ class Pool:
         return result
 
     def improve(self, mask: Mask, target: float, box: float, passes: int) -> tuple[float, int, Array, Array]:
-        """Raise the bound of a mask by cutting planes until it reaches the target or cannot.
+        """Raise the bound of a mask by cutting planes until it reaches the target or cannot, or the time is over.
 
         Kelley's method: the largest value that the slopes seen so far leave possible says where to look next.
 
@@ -119,7 +128,7 @@ class Pool:
         for count in range(passes + 1):
             value, slope, _ = self.values(mask)
             best = int(value.argmax())
-            if value[best] >= target or count == passes:
+            if value[best] >= target or count == passes or time.monotonic() > self.deadline:
                 break
             place, ceiling, weights = self._highest(mask, value, slope, box)
             if place is None or ceiling <= value[best] + 1e-12 * abs(value[best]):
@@ -146,19 +155,15 @@ class Pool:
         scale = max(float(np.abs(value[kept]).max()), 1e-30)
         rows = np.hstack([-slope[kept][:, free] * box, np.ones((int(kept.sum()), 1)) * scale]) / scale
         right = (value[kept] - (slope[kept] * prices[kept]).sum(axis=1)) / scale
-        equal = {} if self.summed else {"A_eq": np.array([[box] * free.size + [0.0]]), "b_eq": np.array([1.0])}
-        found = linprog(
-            np.r_[np.zeros(free.size), -1.0],
-            A_ub=rows,
-            b_ub=right,
-            bounds=[(0.0, 1.0)] * free.size + [(None, None)],
-            method="highs",
-            **equal,
-        )
-        if found.status != 0:
+        one = np.ones(free.size)
+        found = minimum(
+            np.r_[0.0 * one, -1.0], rows, right, np.r_[0.0 * one, -np.inf], np.r_[one, np.inf],
+            None if self.summed else (np.r_[box * one, 0.0], 1.0),
+        )  # fmt: skip
+        if found is None:
             return None, float(value.max()), nothing
         place = np.zeros(3)
-        place[free] = found.x[:-1] * box
+        place[free] = found.v[:-1] * box
         weights = nothing.copy()
-        weights[kept] = np.maximum(-found.ineqlin.marginals, 0.0)
-        return place, float(found.x[-1] * scale), weights
+        weights[kept] = found.multipliers
+        return place, float(found.v[-1] * scale), weights

@@ -22,9 +22,6 @@ RESOURCES = ("uplink", "edge", "downlink")
 
 _ROUNDING = 1e-12
 
-_LARGE = 1000
-"""Users times options above which tables are not made until they are needed [1]."""
-
 
 @dataclass(frozen=True)
 class Resources:
@@ -52,8 +49,8 @@ class Resources:
 
     @classmethod
     def of(cls, problem: AllocationProblem) -> Resources:
-        """Scale a problem; the tables of a large one are made only when they are asked for."""
-        if problem.users * problem.options > _LARGE and problem.uplink_airtime_max_s is None:
+        """Scale a problem; without airtime limits, tables are made only when they are asked for."""
+        if problem.uplink_airtime_max_s is None:
             return _Deferred(problem)
         gamma, hi = _laws(problem)
         a = np.stack([_demand(problem, i, _amounts(problem)[i], (slice(None), None)) for i in range(3)])
@@ -82,14 +79,27 @@ class Resources:
 
 
 class _Deferred(Resources):
-    """The same for a large problem without airtime limits: three tables of its size would not be looked at."""
+    """The same without airtime limits: compiled code looks at none of the tables."""
 
     def __init__(self, problem: AllocationProblem) -> None:
-        gamma, hi = _laws(problem)
-        for name, value in (("_problem", problem), ("gamma", gamma), ("hi", hi), ("open", problem.open_options)):
-            object.__setattr__(self, name, value)
+        object.__setattr__(self, "_problem", problem)
+        object.__setattr__(self, "open", problem.open_options)
 
     _problem: AllocationProblem
+
+    @cached_property
+    def _both_laws(self) -> tuple[Array, Array]:
+        return _laws(self._problem)
+
+    @cached_property
+    def gamma(self) -> Array:
+        """As in `Resources`."""
+        return self._both_laws[0]
+
+    @cached_property
+    def hi(self) -> Array:
+        """As in `Resources`."""
+        return self._both_laws[1]
 
     @cached_property
     def a(self) -> Array:
@@ -153,6 +163,24 @@ def _least_share(a: Array, gamma: Array, limit_s: Array) -> Array:
             return needed
         shannon = shannon_band(needed / np.log(2.0), np.where(np.isinf(gamma), 1.0, gamma)[:, None])
         return np.where(np.isinf(gamma)[:, None], needed, shannon)
+
+
+def in_units(problem: AllocationProblem, x: Array) -> tuple[Array, float]:
+    """Scaled shares, (3, K), in the budgets' units, and the largest sum of them over its budget before.
+
+    Each row sums to at most its budget, and no cap is exceeded.
+    """
+    shares: Array = np.fmax(x, 0.0) * problem.budgets  # what is not a number is 0
+    budgets = (problem.uplink_hz, problem.edge_capacity, problem.downlink_hz)
+    most = 0.0
+    for row, (total, budget) in enumerate(zip(shares.sum(axis=1).tolist(), budgets, strict=True)):
+        if budget > 0:
+            most = max(most, total / budget)
+        if total > budget:
+            shares[row] *= budget / total
+    if problem.edge_share_max is not None:
+        np.minimum(shares[1], problem.edge_share_max, out=shares[1])
+    return shares, most
 
 
 def speed(x: Array, gamma: Array) -> Array:

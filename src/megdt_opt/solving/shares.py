@@ -8,6 +8,7 @@ step costs O(K). All option sets of a batch advance together, arrays (S, ...).
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,7 +83,9 @@ class Goal:
         return total
 
 
-def best_shares(problem: AllocationProblem, resources: Resources, option: NDArray[np.int64]) -> Shares:
+def best_shares(
+    problem: AllocationProblem, resources: Resources, option: NDArray[np.int64], deadline: float = np.inf
+) -> Shares:
     """Optimal shares for given options.
 
     Parameters
@@ -93,6 +96,8 @@ def best_shares(problem: AllocationProblem, resources: Resources, option: NDArra
         The problem, scaled.
     option : array of int, (S, K)
         Option sets.
+    deadline : float
+        `time.monotonic()` at which to end with what was reached [s].
     """
     option = np.atleast_2d(option)
     rows = np.arange(problem.users)
@@ -109,7 +114,7 @@ def best_shares(problem: AllocationProblem, resources: Resources, option: NDArra
             sum_weight=0.0 if problem.objective == "max" else 1.0,
             max_weight={"max": 1.0, "sum": 0.0, "mixed": float(problem.max_weight or 0.0)}[problem.objective],
         )
-        found = interior(goal, a, gamma, lo, hi, fixed, branch, problem.hard_deadline_s - fixed, good)
+        found = interior(goal, a, gamma, lo, hi, fixed, branch, problem.hard_deadline_s - fixed, good, deadline)
     objective = np.where(good, found.objective, np.inf)
     return Shares(
         x=found.x,
@@ -217,6 +222,7 @@ def interior(
     branch: Array,
     limit: Array,
     good: NDArray[np.bool_],
+    deadline: float = np.inf,
 ) -> Shares:
     """Best shares of the option sets in `good` (S,) by the interior-point method.
 
@@ -231,6 +237,8 @@ def interior(
         Hard limit on the latency beyond the fixed part [s]; infinite where there is none.
     good : array of bool, (S,)
         Sets worth looking at.
+    deadline : float
+        `time.monotonic()` at which to end [s]: the shares reached by then are inside all limits, only not the best.
     """
     sets = a.shape[0]
     limit = limit + (limit + fixed) * _TIE
@@ -253,14 +261,14 @@ def interior(
     point = _start(part, x[alive])
     inside = np.ones(part.a.shape[0], bool)
     if part.capped.any():
-        point, inside, settled = _meet_deadlines(part, point)
+        point, inside, settled = _meet_deadlines(part, point, deadline)
         bound[np.flatnonzero(alive)[~inside & ~settled]] = -np.inf
     which = np.flatnonzero(alive)[inside]
     if which.size == 0:
         return Shares(out_x, objective, prices, bound, tilts)
     part = part.take(inside)
     point = _Point(point.x[inside], point.s[inside], point.d[inside])
-    point, seen, floor, tilts[which] = _follow(part, point, stop=None)
+    point, seen, floor, tilts[which] = _follow(part, point, None, deadline)
     prices[which] = np.where(part.needs.any(axis=2), seen, 0.0)
     xs = _fill(part, point.x)
     out_x[which] = xs
@@ -290,7 +298,9 @@ def _start(model: _Model, x: Array) -> _Point:
     return _Point(x, s, d)
 
 
-def _meet_deadlines(model: _Model, point: _Point) -> tuple[_Point, NDArray[np.bool_], NDArray[np.bool_]]:
+def _meet_deadlines(
+    model: _Model, point: _Point, deadline: float
+) -> tuple[_Point, NDArray[np.bool_], NDArray[np.bool_]]:
     """Phase one: least z with s <= limit + z; stops as soon as z < 0, which is strictly inside.
 
     Returns the point, which sets are inside, and for which of the others it is settled that they cannot be.
@@ -302,7 +312,7 @@ def _meet_deadlines(model: _Model, point: _Point) -> tuple[_Point, NDArray[np.bo
     )  # fmt: skip
     d = (pressed.fixed + point.s).max(axis=1)
     start = _Point(point.x.copy(), point.s.copy(), d + 0.1 * (np.abs(d) + point.s.max(axis=1)))
-    found, _, floor, _ = _follow(pressed, start, stop=model.limit)
+    found, _, floor, _ = _follow(pressed, start, model.limit, deadline)
     late = np.where(model.capped & model.busy, found.s - model.limit, -1.0).max(axis=1)
     s = found.s
     dd = 1.1 * (model.weight * (model.fixed + s)).max(axis=1)
@@ -316,8 +326,8 @@ def _spread(model: _Model, point: _Point) -> Array:
     return result
 
 
-def _follow(model: _Model, point: _Point, stop: Array | None) -> tuple[_Point, Array, Array, Array]:
-    """Follow the central path of every set; with `stop`, end a set once s < stop everywhere.
+def _follow(model: _Model, point: _Point, stop: Array | None, deadline: float) -> tuple[_Point, Array, Array, Array]:
+    """Follow the central path of every set; with `stop`, end a set once s < stop everywhere; end all at the deadline.
 
     Returns the last point, the prices of the budgets, (S, 3), lower bounds of the model's objective, (S,), and the
     multipliers of D >= w L, (S, K): on the path it is at most the number of constraints over t above its least value
@@ -355,7 +365,7 @@ def _follow(model: _Model, point: _Point, stop: Array | None) -> tuple[_Point, A
             tilts = np.where(readable[:, None], 1.0 / (t[:, None] * gaps[6]), tilts)
         finished = centred & (model.count / t <= _PRECISION * scale)
         done |= finished
-        if done.all():
+        if done.all() or time.monotonic() > deadline:
             break
         t = np.where(centred & ~done, t * _GROWTH, t)
     return point, prices, floor, tilts

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
-from scipy.sparse import coo_array
 
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving.pool import Mask, Pool
@@ -33,10 +31,14 @@ class TiltedPool(Pool):
     resources : Resources
     level_s : None
         As "mixed" has no level.
+    deadline : float
+        As for `Pool` [s].
     """
 
-    def __init__(self, problem: AllocationProblem, resources: Resources, level_s: float | None) -> None:
-        super().__init__(problem, resources, level_s)
+    def __init__(
+        self, problem: AllocationProblem, resources: Resources, level_s: float | None, deadline: float = np.inf
+    ) -> None:
+        super().__init__(problem, resources, level_s, deadline)
         self.most = float(problem.max_weight or 0.0)
 
     def add(self, prices: Array) -> int:
@@ -67,6 +69,9 @@ class TiltedPool(Pool):
 
     def _highest(self, mask: Mask, value: Array, slope: Array, box: float) -> tuple[Array | None, float, Array]:
         """argmax over (l, nu) of sum_k (least of user k's planes) - sum l."""
+        from scipy.optimize import linprog
+        from scipy.sparse import coo_array
+
         users = mask.shape[0]
         nothing = np.zeros((len(value), users))
         kept = np.argsort(-value)[:_MOST_CUTS]

@@ -37,7 +37,8 @@ def value_of(problem: AllocationProblem, option: NDArray[np.int64]) -> Valued:
     """Objective of options, (K,), with the best shares, and the prices of the budgets there."""
     resources = Resources.of(problem)
     # a share of at most the whole budget is implied by the budget; stated twice, the two would split the price
-    loose = replace(resources, hi=np.where(resources.hi >= 1.0, 2.0, resources.hi))
+    hi = np.where(resources.hi >= 1.0, 2.0, resources.hi)
+    loose = Resources(a=resources.a, gamma=resources.gamma, lo=resources.lo, hi=hi, open=resources.open)
     found = best_shares(problem, loose, option[None])
     return Valued(float(found.objective[0]), found.prices[0])
 

@@ -1,9 +1,9 @@
 """The price method in compiled code. Nothing here loads numba before it is used.
 
-Compiling takes about a minute once; the code is then kept on disk and loads in a fraction of a second. So that no small
-call ever waits, small problems are solved in NumPy (`megdt_opt.solving.branching`) until the compiled code is there:
-kept on disk, or, for the smallest, already run in this process. That the module was imported says nothing, for numba
-compiles at the first call.
+Compiling takes about a minute once; the code is then kept on disk and loads in about a second. So that no small call
+ever waits, small problems are solved in NumPy (`megdt_opt.solving.branching`) until the compiled code is there: kept on
+disk, or, for the smallest, already run in this process. A process that solves one plain problem and ends does without
+loading it. That the module was imported says nothing, for numba compiles at the first call.
 """
 
 from __future__ import annotations
@@ -19,8 +19,18 @@ if TYPE_CHECKING:
 SMALL = 64
 """Users times options up to which NumPy is not slower than loading the compiled code [1]."""
 
-WAITS = 1500
-"""Users times options above which compiling pays for itself in one call [1]."""
+WAITS = 5000
+"""Users times options above which compiling pays for itself in one call or a few [1]."""
+
+PATIENCE = 50_000
+"""Users times options, of all problems of a process together, that take about as long in NumPy as compiling [1]."""
+
+FIRST = 400
+"""Users times options, of all problems of a process together, up to which plain ones are solved sooner in NumPy than
+the compiled code is loaded [1]."""
+
+_in_numpy: list[int] = [0]
+"""Users times options of the problems that this process has solved in NumPy [1]."""
 
 _here: list[bool] = []
 """Not empty once the compiled code has solved a problem in this process."""
@@ -29,13 +39,28 @@ _here: list[bool] = []
 def usable(problem: AllocationProblem) -> bool:
     """Whether to solve a problem in compiled code."""
     size = problem.users * problem.options
-    if _here or size > WAITS:
+    if _here or size > WAITS or (size > SMALL and _in_numpy[0] > PATIENCE):
         return True
-    if size <= SMALL:
+    if size <= SMALL or (size + _in_numpy[0] <= FIRST and _plain(problem)):
         return False
     from megdt_opt.solving.compiled.folder import compiled_before
 
     return compiled_before()
+
+
+def solved_in_numpy(problem: AllocationProblem) -> None:
+    """Note that a problem is solved in NumPy: from some on, loading the compiled code is worth it."""
+    _in_numpy[0] += problem.users * problem.options
+
+
+def _plain(problem: AllocationProblem) -> bool:
+    """Whether NumPy never takes long: without limits that ask for a search, or rates that ask for iterations."""
+    return (
+        problem.linear
+        and problem.sequential
+        and problem.uplink_airtime_max_s is None
+        and (problem.deadline_s is None or problem.objective == "missed")
+    )
 
 
 def close(

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from megdt_opt.certificate import Certificate
 from megdt_opt.certificate_tree import Branch, Leaf, Node
 from megdt_opt.errors import SolverFailure
-from megdt_opt.problem import AllocationProblem
+from megdt_opt.problem import AllocationProblem, Evaluation, evaluate_shares
 from megdt_opt.solving.closed import Closed
 from megdt_opt.solving.compiled import note_use
 from megdt_opt.solving.compiled.driver import Searched, search
 from megdt_opt.solving.compiled.large import search_large
 from megdt_opt.solving.compiled.tree import LISTED, ROWS
 from megdt_opt.solving.incumbent import Incumbent
-from megdt_opt.solving.resources import Resources
-from megdt_opt.solving.shares import latencies
+from megdt_opt.solving.resources import Array, Resources, in_units
 
 _ROUNDING = 5e-10
 """Relative: half of what an `Evaluation` may be violated by."""
@@ -34,7 +34,7 @@ def close_compiled(
     None where no simple rule and no set of least lateness keeps the limits, or where what was found does not stand:
     numbers that span too many magnitudes for the kernels' tolerances are left to the NumPy form.
     """
-    incumbent = Incumbent(problem, resources) if incumbent is None else incumbent
+    incumbent = Incumbent(problem, resources, deadline) if incumbent is None else incumbent
     closed = _closed(problem, resources, search_large(problem, gap=gap, deadline=deadline), incumbent)
     if closed is not None:
         # only a part of the kernels is compiled by now, so that this is no use to note
@@ -53,10 +53,12 @@ def close_compiled(
 def _closed(
     problem: AllocationProblem, resources: Resources, found: Searched | None, incumbent: Incumbent
 ) -> Closed | None:
-    if found is None or not _stands(problem, resources, found):
+    evaluated = None if found is None else _evaluated(problem, resources, found)
+    if found is None or evaluated is None:
         return None
+    option, shares, yields = evaluated
     incumbent.objective = found.objective
-    incumbent.option, incumbent.x = found.option.astype(np.int64), found.x
+    incumbent.option, incumbent.x = option, found.x
     if found.whole:
         # every leaf was proven by a margin far above rounding
         certificate = Certificate(problem.objective, found.target, lambda: tree_of(found))
@@ -68,26 +70,29 @@ def _closed(
         certificate=certificate,
         nodes=found.nodes,
         passes=found.passes,
+        shares=shares,
+        evaluation=yields,
     )
 
 
-def _stands(problem: AllocationProblem, resources: Resources, found: Searched) -> bool:
-    """Whether the shares keep every limit and the objective is what they yield."""
-    option = found.option.astype(np.int64)[None]
-    rows = np.arange(problem.users)
-    a, gamma, lo, hi = resources.pick(option)
-    x = found.x[None]
-    latency = latencies(a, gamma, x, problem.fixed_s[rows, option], problem.branch_s[rows, option])[0]
-    weighted = problem.weights * latency
-    objective = float(weighted.sum() if problem.objective == "sum" else weighted.max())
-    return bool(
-        resources.open[rows, option].all()
-        and (x <= hi * (1 + _ROUNDING)).all()
-        and ((a == 0) | (x >= lo * (1 - _ROUNDING))).all()
-        and (x.sum(axis=2) <= 1 + _ROUNDING).all()
-        and (latency <= problem.hard_deadline_s * (1 + _ROUNDING)).all()
-        and abs(objective - found.objective) <= _ROUNDING * objective
-    )
+def _evaluated(
+    problem: AllocationProblem, resources: Resources, found: Searched
+) -> tuple[NDArray[np.int64], Array, Evaluation] | None:
+    """Options, shares (3, K) in the budgets' units and what they yield, worked out apart from the kernels.
+
+    None where an option is not open, a limit is not kept, or the objective is another than was found.
+    """
+    option = found.option.astype(np.int64)
+    if not problem.all_open and not resources.open.take(problem.first_places + option).all():
+        return None
+    shares, most = in_units(problem, found.x)
+    if most > 1 + _ROUNDING:
+        return None  # scaling to the budgets has hidden it
+    yields = evaluate_shares(problem, option, shares)
+    off = abs(yields.objective_s - found.objective)
+    if not (yields.violation <= _ROUNDING and off <= _ROUNDING * yields.objective_s):
+        return None
+    return option, shares, yields
 
 
 def tree_of(found: Searched) -> Node:

@@ -29,6 +29,12 @@ from megdt_opt.solving.resources import Resources
 _BUDGET, _WORK = 500, 5e6
 """Nodes, and nodes times options of all users, between two looks at the clock [1]."""
 
+_LN2 = float(np.log(2.0))
+
+_NONE = np.zeros((1, 1))
+_NONE.flags.writeable = False
+"""Stands for a table that there is none of."""
+
 _POOL = 6
 _MOST_ROWS = 20_000_000
 
@@ -72,6 +78,9 @@ def given(array: np.ndarray) -> np.ndarray:
 
     Numba compiles a kernel anew, for about a minute, for every mixture of layouts and of arrays that can be written to.
     """
+    flags = array.flags
+    if flags.c_contiguous and not flags.writeable:
+        return array
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False
     return view
@@ -80,40 +89,43 @@ def given(array: np.ndarray) -> np.ndarray:
 def terms_of(problem: AllocationProblem, resources: Resources) -> tuple[Terms, Option, np.ndarray]:
     """Compact terms of a problem, the dominating options (K, O), and how many options each user has left (K,)."""
     users, options = problem.users, problem.options
-    scale, gamma = np.empty((users, 3)), np.full((users, 2), np.inf)
-    with np.errstate(divide="ignore", over="ignore"):
-        for place, column, side in ((0, 0, "uplink"), (2, 1, "downlink")):
-            budget = getattr(problem, f"{side}_hz")
-            efficiency, snr = getattr(problem, f"{side}_efficiency"), getattr(problem, f"{side}_snr_hz")
+    scale, gamma = np.zeros((users, 3)), np.full((users, 2), np.inf)
+    with np.errstate(divide="ignore"):  # the options that need a rate of 0 are closed
+        for place, column, budget, efficiency, snr in (
+            (0, 0, problem.uplink_hz, problem.uplink_efficiency, problem.uplink_snr_hz),
+            (2, 1, problem.downlink_hz, problem.downlink_efficiency, problem.downlink_snr_hz),
+        ):
             if snr is not None:
-                scale[:, place] = np.log(2.0) / budget if budget > 0 else np.inf
+                scale[:, place] = _LN2 / budget if budget > 0 else np.inf
                 gamma[:, column] = snr / budget if budget > 0 else 0.0
             elif efficiency is not None:
-                scale[:, place] = 1.0 / (efficiency * budget)
-            else:
-                scale[:, place] = 0.0
-        scale[:, 1] = 1.0 / problem.edge_capacity if problem.edge_capacity > 0 else np.inf
+                np.divide(1.0, efficiency * budget, out=scale[:, place])
+    scale[:, 1] = 1.0 / problem.edge_capacity if problem.edge_capacity > 0 else np.inf
     has_branch, has_least = not problem.sequential, problem.uplink_airtime_max_s is not None
-    none = np.zeros((1, 1))
-    least = resources.lo[0] if has_least else none
-    limit = np.array(problem.hard_deadline_s, dtype=np.float64)
-    cap = np.minimum(problem.share_caps / problem.edge_capacity, 1.0) if problem.edge_capacity > 0 else np.ones(users)
+    least = resources.lo[0] if has_least else _NONE
+    limited = problem.deadline_s is not None and problem.objective != "missed"
+    limit = np.array(problem.hard_deadline_s)
+    if problem.edge_share_max is not None and problem.edge_capacity > 0:
+        cap = np.minimum(problem.edge_share_max / problem.edge_capacity, 1.0)
+    else:
+        cap = np.ones(users)
     shape = (users, options)
-    out = [np.empty(shape) for _ in range(4)]
-    out_branch = np.empty(shape) if has_branch else none.copy()
-    out_least = np.empty(shape) if has_least else none.copy()
+    out = np.empty((4 + has_branch + has_least, users, options))
+    out_branch = out[4] if has_branch else np.zeros((1, 1))
+    out_least = out[-1] if has_least else np.zeros((1, 1))
     ids, head = np.empty(shape, np.int32), np.empty(shape, np.int32)
     end = np.zeros(users, np.int64)
     gather(
-        given(problem.fixed_s), given(problem.branch_s if has_branch else none), given(problem.uplink_bit),
+        given(problem.fixed_s), given(problem.branch_s) if has_branch else _NONE, given(problem.uplink_bit),
         given(problem.edge_work_s), given(problem.downlink_bit), given(least), given(resources.open), scale,
         gamma, has_branch, has_least, users * options <= THIN, out[0], out_branch, out[1], out[2], out[3], out_least,
         ids, head, end,
     )  # fmt: skip
-    plain = not (has_branch or has_least or np.isfinite(limit).any() or np.isfinite(gamma).any())
+    curved = problem.uplink_snr_hz is not None or problem.downlink_snr_hz is not None
+    plain = not (has_branch or has_least or limited or (curved and np.isfinite(gamma).any()))
     terms = Terms(
         fixed=out[0], branch=out_branch, up=out[1], edge=out[2], down=out[3], least=out_least, ids=ids, gamma=gamma,
-        cap=np.array(cap, dtype=np.float64), weight=np.array(problem.weights, dtype=np.float64),
+        cap=cap, weight=np.array(problem.weights),
         limit=limit, plain=plain, has_branch=has_branch, has_least=has_least,
     )  # fmt: skip
     return terms, head, end

@@ -14,6 +14,9 @@ _MARK = "complete"
 _KERNELS = re.compile(rb"compiled\.jit import|^import numba", re.MULTILINE)
 """What a file with kernels says."""
 
+_marked: set[tuple[Path, str]] = set()
+"""Folders and marks that this process has looked after."""
+
 
 @cache
 def folder(sources: Path = Path(__file__).parent) -> Path:
@@ -41,9 +44,13 @@ def compiled_before(sources: Path = Path(__file__).parent, mark: str = _MARK) ->
 
 def mark_compiled(sources: Path = Path(__file__).parent, mark: str = _MARK) -> None:
     """Note that all kernels are kept; where the folder cannot be written, they are compiled in every process."""
+    home = folder(sources)
+    if (home, mark) in _marked:
+        return
+    _marked.add((home, mark))  # asking the disk anew takes longer than a small problem
     if not compiled_before(sources, mark):
         try:
-            folder(sources).mkdir(parents=True, exist_ok=True)
-            (folder(sources) / mark).touch()
+            home.mkdir(parents=True, exist_ok=True)
+            (home / mark).touch()
         except OSError:
             pass
