@@ -85,12 +85,13 @@ def priced(problem: AllocationProblem, resources: Resources, prices: Array, leve
         wanted = np.where(early, branch, np.where(late, limit, 1.0))
         mu, x, reached = _match(resources, prices, wanted, early | late, mu, x)
         possible &= reached | early
-        t = _total(resources, x)
-        cost = (
-            w * problem.fixed_s
-            + (prices[:, None, None] * x).sum(axis=0)
-            + w * np.maximum(branch, np.where(busy, t, 0.0))
-        )
+        t = np.where(busy, _total(resources, x), 0.0)
+        matched = early | late
+        with np.errstate(invalid="ignore", over="ignore"):
+            # worked out from the multiplier, as a certificate does: a time that is not quite the wanted one would
+            # weigh as much as the multiplier, which a limit that is just kept makes very large
+            waited = np.where(matched, mu * t + (w - mu) * wanted, w * np.maximum(branch, t))
+        cost = w * problem.fixed_s + (prices[:, None, None] * x).sum(axis=0) + waited
         return Priced(np.where(possible, cost, np.inf), x, mu)
     return _within(problem, resources, prices, np.minimum(level_s / w - problem.fixed_s, limit))
 
@@ -127,7 +128,9 @@ def _within(problem: AllocationProblem, resources: Resources, prices: Array, tau
     start = np.ones(busy.shape)
     mu, x, reached = _match(resources, prices, wanted, possible & busy, start, np.zeros_like(resources.a))
     possible &= reached
-    cost = np.where(busy, (prices[:, None, None] * x).sum(axis=0), 0.0)
+    paid = (prices[:, None, None] * x).sum(axis=0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        cost = np.where(busy, np.maximum(paid + mu * (_total(resources, x) - wanted), 0.0), 0.0)
     return Priced(np.where(possible, cost, np.inf), x, mu)
 
 
