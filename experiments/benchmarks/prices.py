@@ -2,9 +2,9 @@
 
     python experiments/benchmarks/prices.py [--users 2,5,10,20,50,100] [--options 64] [--seeds 25] [--kind linear]
 
-`--kind` names what the instances have beyond the plain case (families.KINDS); `--kind` and `--families` take several, with
-commas. Writes results/prices.json (every time) and prints a table. The compiled code is warmed up first; a time is that of
-`solve`, evaluation and certificate included. Run on an idle machine.
+`--kind` names what the instances have beyond the plain case (families.KINDS); it and `--families` take several, with
+commas. Writes results/prices.json (every time) and prints a table. The compiled code is warmed up first; a time is that
+of `solve`, evaluation and certificate included. Run on an idle machine.
 """
 
 from __future__ import annotations
