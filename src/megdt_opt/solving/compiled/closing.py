@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from megdt_opt.certificate import Certificate
@@ -11,10 +13,14 @@ from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving.closed import Closed
 from megdt_opt.solving.compiled.driver import Searched, search
 from megdt_opt.solving.compiled.folder import mark_compiled
+from megdt_opt.solving.compiled.starting import Option
 from megdt_opt.solving.compiled.tree import LISTED, ROWS
 from megdt_opt.solving.incumbent import Incumbent
 from megdt_opt.solving.resources import Resources
 from megdt_opt.solving.shares import latencies
+
+_LATENESS_GAPS = (0.1, 1e-2, 1e-3)
+"""To which the lateness is closed in turn, until a set keeps the deadlines [1]."""
 
 _ROUNDING = 5e-10
 """Relative: half of what an `Evaluation` may be violated by."""
@@ -35,8 +41,10 @@ def close_compiled(
     """
     incumbent = Incumbent(problem, resources) if incumbent is None else incumbent
     found = search(problem, resources, gap=gap, deadline=deadline)
+    if found is None and (first := _in_time(problem, deadline)) is not None:
+        found = search(problem, resources, gap=gap, deadline=deadline, first=first)
     if found is None:
-        # no simple rule keeps the limits: the set with the least lateness does, if any does
+        # the set with the least lateness keeps the limits if any does
         incumbent.start()
         if not np.isfinite(incumbent.objective):
             return None
@@ -58,6 +66,26 @@ def close_compiled(
         nodes=found.nodes,
         passes=found.passes,
     )
+
+
+def _in_time(problem: AllocationProblem, deadline: float) -> Option | None:
+    """A set that keeps the hard deadlines, where no simple rule does: one of little lateness max L / deadline."""
+    limits = problem.hard_deadline_s
+    limited = np.isfinite(limits)
+    if not limited.any():
+        return None
+    # no deadline is below 1e-100, see `problem.LARGEST`; a weight of almost nothing stands for no deadline
+    weight = np.where(limited, 1.0 / np.where(limited, limits, 1.0), 0.0)
+    weight = np.maximum(weight, 1e-9 * weight.max())
+    relaxed = replace(problem, objective="max", deadline_s=None, weight=weight)
+    scaled = Resources.of(relaxed)
+    for gap in _LATENESS_GAPS:
+        found = search(relaxed, scaled, gap=gap, deadline=deadline)
+        if found is None or (found.whole and found.target > 1.0):
+            return None
+        if found.objective <= 1.0:
+            return found.option
+    return None
 
 
 def _stands(problem: AllocationProblem, resources: Resources, found: Searched) -> bool:
