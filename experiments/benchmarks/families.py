@@ -1,16 +1,28 @@
-"""Four families of seeded instances, scarce and ample edge."""
+"""Four families of seeded instances, scarce and ample edge, each also with what makes its costs harder to work out."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from megdt_opt import AllocationProblem
+from megdt_opt import AllocationProblem, solve
 
 FAMILIES = ("cuts", "variants", "table", "front")
 
+KINDS = ("linear", "shannon", "parallel", "deadline", "airtime", "mixture")
+
 
 def draw(
-    family: str, users: int, options: int, objective: str, seed: int, *, scarce: bool = True, capped: bool = True
+    family: str,
+    users: int,
+    options: int,
+    objective: str,
+    seed: int,
+    *,
+    scarce: bool = True,
+    capped: bool = True,
+    kind: str = "linear",
 ) -> AllocationProblem:
     """One instance.
 
@@ -30,12 +42,14 @@ def draw(
         One edge server for 16 users; else for 2.
     capped : bool
         Whether a user's chain can use one server at most.
+    kind : str
+        One of `KINDS`; see `harden`.
     """
     rng = np.random.default_rng([seed, users, options, FAMILIES.index(family), scarce])
     shape = (users, options)
     make = {"cuts": _cuts, "variants": _variants, "table": _table, "front": _front}[family]
     fixed, down, up, work = make(rng, shape)
-    return AllocationProblem(
+    problem = AllocationProblem(
         fixed_s=fixed,
         downlink_bit=down,
         uplink_bit=up,
@@ -49,6 +63,39 @@ def draw(
         uplink_efficiency=rng.uniform(0.5, 3, users),
         objective=objective,
     )
+    return harden(problem, kind, np.random.default_rng([seed, users, options, KINDS.index(kind)]))
+
+
+def harden(problem: AllocationProblem, kind: str, rng: np.random.Generator) -> AllocationProblem:
+    """The same instance with rates or limits that ask for more than the closed form.
+
+    "shannon": both links by the Shannon law, with a product of signal-to-noise ratio and band of 1 to 9 whole bands.
+    "parallel": a part of each option's constant time runs beside the edge instead. "deadline": hard deadlines of 1 to 3
+    times the latencies that the best sum with other weights has, so that they can be kept together and some bind.
+    "airtime": limits that take each option a tenth of an equal uplink share or up to the whole. "mixture": the first
+    three.
+    """
+    users = problem.users
+    if kind in ("shannon", "mixture"):
+        problem = replace(
+            problem,
+            uplink_efficiency=None,
+            downlink_efficiency=None,
+            uplink_snr_hz=problem.uplink_hz * rng.uniform(1, 9, users),
+            downlink_snr_hz=problem.downlink_hz * rng.uniform(1, 9, users),
+        )
+    if kind in ("parallel", "mixture"):
+        beside = problem.fixed_s * rng.uniform(0.2, 0.9, problem.fixed_s.shape)
+        problem = replace(problem, fixed_s=problem.fixed_s - beside, device_branch_s=beside)
+    if kind in ("deadline", "mixture"):
+        other = replace(problem, objective="sum", weight=rng.uniform(0.5, 2.0, users))
+        latency_s = solve(other, method="prices", gap=1e-3, time_limit_s=20.0).latency_s
+        problem = replace(problem, deadline_s=latency_s * rng.uniform(1.0, 3.0, users))
+    if kind == "airtime":
+        taken_s = problem.uplink_bit / problem.rate("uplink", np.full(users, problem.uplink_hz / users))[:, None]
+        limit_s = taken_s / rng.uniform(0.1, 1.0, taken_s.shape)
+        problem = replace(problem, uplink_airtime_max_s=np.where(taken_s > 0, limit_s, 1.0))
+    return problem
 
 
 Parts = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]

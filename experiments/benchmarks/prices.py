@@ -1,9 +1,10 @@
 """Solution times of the price method: median, 99th percentile, share closed, by family, users and objective.
 
-    python experiments/benchmarks/prices.py [--users 2,5,10,20,50,100] [--options 64] [--seeds 25]
+    python experiments/benchmarks/prices.py [--users 2,5,10,20,50,100] [--options 64] [--seeds 25] [--kind linear]
 
-Writes results/prices.json (every time) and prints a table. The compiled code is warmed up first; a time is that of
-`solve`, evaluation and certificate included. Run on an idle machine.
+`--kind` names what the instances have beyond the plain case (families.KINDS); it and `--families` take several, with
+commas. Writes results/prices.json (every time) and prints a table. The compiled code is warmed up first; a time is that
+of `solve`, evaluation and certificate included. Run on an idle machine.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import platform
 import sys
 import time
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from families import FAMILIES, draw
+from families import FAMILIES, KINDS, draw
 
 from megdt_opt import solve
 from megdt_opt.atomic import write_text
@@ -31,18 +33,21 @@ GAP = 1e-6
 TIME_LIMIT_S = 20.0
 
 
-def measure(family: str, users: int, options: int, objective: str, seeds: int) -> dict[str, Any]:
+def measure(family: str, users: int, options: int, objective: str, seeds: int, kind: str) -> dict[str, Any]:
     """Solve the instances of a cell, half of them with a scarce edge."""
-    times, gaps, closed = [], [], 0
+    times, gaps, passes, closed = [], [], [], 0
     for seed in range(seeds):
-        problem = draw(family, users, options, objective, seed, scarce=seed % 2 == 0)
+        problem = draw(family, users, options, objective, seed, scarce=seed % 2 == 0, kind=kind)
         begin = time.perf_counter()
         found = solve(problem, method="prices", gap=GAP, time_limit_s=TIME_LIMIT_S)
         times.append(time.perf_counter() - begin)
         gaps.append(found.gap)
+        # "N nodes, M price vectors"
+        passes.append(int(found.message.split()[2]))
         closed += found.status == "optimal"
     return {
         "family": family,
+        "kind": kind,
         "users": users,
         "options": options,
         "objective": objective,
@@ -52,6 +57,7 @@ def measure(family: str, users: int, options: int, objective: str, seeds: int) -
         "median_s": float(np.median(times)),
         "p99_s": float(np.quantile(times, 0.99)),
         "worst_s": max(times),
+        "median_passes": float(np.median(passes)),
         "times_s": times,
     }
 
@@ -62,21 +68,24 @@ def main() -> None:
     parser.add_argument("--users", default="2,5,10,20,50,100")
     parser.add_argument("--options", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=25)
+    parser.add_argument("--kind", default="linear", help=", ".join(KINDS))
+    parser.add_argument("--families", default=",".join(FAMILIES))
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results"))
     arguments = parser.parse_args()
+    kinds = arguments.kind.split(",")
     for objective in ("sum", "max"):  # warm up: from 1,500 options on, compiled code is used at once
         solve(draw("table", 30, 64, objective, 0), method="prices", time_limit_s=600.0)
     rows = []
-    print("family     objective  users  median      p99         worst       closed")
+    print("kind       family     objective  users  median      p99         worst       closed")
     for users in (int(n) for n in arguments.users.split(",")):
-        for family in FAMILIES:
+        for kind, family in product(kinds, arguments.families.split(",")):
             for objective in ("sum", "max"):
-                row = measure(family, users, arguments.options, objective, arguments.seeds)
+                row = measure(family, users, arguments.options, objective, arguments.seeds, kind)
                 rows.append(row)
                 print(
-                    f"{family:10s} {objective:9s} {users:6d}  {row['median_s'] * 1e3:8.2f} ms "
+                    f"{kind:10s} {family:10s} {objective:9s} {users:6d}  {row['median_s'] * 1e3:8.2f} ms "
                     f"{row['p99_s'] * 1e3:8.2f} ms {row['worst_s'] * 1e3:8.2f} ms  {row['closed']}/{row['instances']}"
-                    f"  worst gap {row['worst_gap']:.1e}",
+                    f"  worst gap {row['worst_gap']:.1e}  passes {row['median_passes']:.0f}",
                     flush=True,
                 )
     record = {

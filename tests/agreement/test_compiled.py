@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
+from benchmarks.families import FAMILIES, KINDS
 from benchmarks.families import draw as family
 from random_problems import draw
 
 from megdt_opt import AllocationProblem, Infeasible, solve
 from megdt_opt.solving import compiled
+from megdt_opt.solving.compiled import closing
 from megdt_opt.solving.resources import Resources
 from megdt_opt.tolerances import BOUND, SOLVER
 
@@ -54,6 +57,42 @@ def test_agrees_with_enumeration(path: bool) -> None:
         seen |= set(instance.traits)
     if path:
         assert {"max", "sum", "linear", "shannon", "parallel", "forbidden", "caps", "deadlines", "airtime"} <= seen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["sum", "max"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_agrees_with_enumeration(kind: str, objective: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "usable", lambda problem: True)
+    for number, name in enumerate((*FAMILIES, *FAMILIES)):
+        problem = family(name, 2 + number % 3, 5, objective, number, scarce=number % 2 == 0, kind=kind)
+        best = solve(problem, "enumerate").objective_s
+        found = solve(problem, "prices", gap=1e-6)
+        assert found.status == "optimal"
+        assert found.objective_s <= best * (1 + 1e-6)
+        assert found.lower_bound_s <= best * (1 + BOUND)
+        assert found.certificate is not None
+        verdict = found.certificate.verify(problem)
+        assert verdict.holds, verdict.reason
+
+
+@pytest.mark.slow
+def test_deadlines_that_no_simple_rule_keeps_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A set of little lateness is found in compiled code, and the search goes on from there."""
+    monkeypatch.setattr(compiled, "usable", lambda problem: True)
+    in_time, begun = closing._in_time, []
+
+    def remember(*given: Any) -> Any:
+        begun.append(in_time(*given))
+        return begun[-1]
+
+    monkeypatch.setattr(closing, "_in_time", remember)
+    problem = family("front", 100, 64, "sum", 0, kind="mixture")
+    found = solve(problem, "prices")
+    assert found.status == "optimal"
+    assert found.evaluate(problem).violation <= SOLVER
+    assert len(begun) == 1
+    assert begun[0] is not None
 
 
 def _table(users: int, options: int, objective: str, seed: int) -> AllocationProblem:

@@ -64,6 +64,14 @@ def test_agrees_with_the_general_search(family: str, objective: str, general: li
 
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", ["sum", "max"])
+@pytest.mark.parametrize("kind", ["shannon", "parallel", "deadline", "mixture"])
+def test_so_it_does_with_every_law_and_limit(kind: str, objective: str, general: list[bool]) -> None:
+    check(draw("table", USERS, OPTIONS, objective, 3, kind=kind))
+    assert not general
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["sum", "max"])
 def test_forbidden_options_stay_out(objective: str, general: list[bool]) -> None:
     problem = draw("variants", USERS, OPTIONS, objective, 4, scarce=False)
     allowed = np.random.default_rng(4).random((USERS, OPTIONS)) < 0.5

@@ -21,7 +21,7 @@ import numpy as np
 
 from megdt_opt.solving.batch.small import ATOMS, Corral, F, I, Int, drop, enter, holds, longest_step, newton_direction
 from megdt_opt.solving.compiled.jit import inner
-from megdt_opt.solving.compiled.kernels import HUGE
+from megdt_opt.solving.compiled.laws import HUGE
 from megdt_opt.solving.compiled.tree import goal_of
 
 CLOSED, HARD = 0, 1

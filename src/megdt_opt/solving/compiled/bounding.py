@@ -8,21 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.solving.compiled.jit import inner, stay_whole
-from megdt_opt.solving.compiled.kernels import (
-    HUGE,
-    MAX,
-    SUM,
-    F,
-    I,
-    Terms,
-    load,
-    master,
-    one_resource,
-    row_best,
-    solve_four,
-    value_at,
-)
-from megdt_opt.solving.compiled.plain import max_shares, sum_shares, value_of_set
+from megdt_opt.solving.compiled.kernels import F, I, Terms, master, value_at
+from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
+from megdt_opt.solving.compiled.plain import max_shares, root_of, sum_shares, value_of_set
+from megdt_opt.solving.compiled.settling import TOO_HIGH, set_at, settle, worst_of
 
 PROVEN, SHORT, STALLED, SPENT = 0, 1, 2, 3
 """How `raise_bound` ends: the goal is reached; no prices reach it; no more progress; no passes left."""
@@ -31,7 +20,8 @@ MOST_CUTS = 96
 MARGIN = 1e-10
 """What the priced cost of "max" exceeds the budgets by where it proves a level: far above rounding."""
 
-_TURNS = 8
+CLOSED = 1e-10
+"""How near to its bound an objective must be to count as the least, relatively."""
 
 
 class Cuts(NamedTuple):
@@ -211,95 +201,6 @@ def raise_level(
 
 
 @inner
-def usage_of(kind: int, terms: Terms, option: NDArray[np.int32], level: float, price: F, usage: F, shares: F) -> bool:
-    """Shares (3, K) of chosen options at prices, and their sums (3,); False where an option is closed."""
-    stay_whole()
-    a, x = np.zeros(3), np.zeros(3)
-    usage[:] = 0.0
-    for k in range(option.shape[0]):
-        cost, _, place = row_best(kind, terms, k, option[k], option[k] + 1, level, price, a, x)
-        if place < 0 or cost >= HUGE:
-            return False
-        for i in range(3):
-            shares[i, k] = x[i]
-            usage[i] += x[i]
-    return True
-
-
-@inner
-def balance(kind: int, terms: Terms, option: NDArray[np.int32], level: float, price: F, shares: F) -> float:
-    """Newton's method on usage = 1 of every priced resource, for chosen options; `price` is improved in place.
-
-    For "max" the level moves too, and the last one is returned. `shares` (3, K) gets the shares at the end.
-    """
-    stay_whole()
-    usage, trial_usage, trial = np.zeros(3), np.zeros(3), np.zeros(3)
-    matrix, right = np.zeros((4, 4)), np.zeros(4)
-    if not usage_of(kind, terms, option, level, price, usage, shares):
-        return level
-    top = max(price[0], price[1], price[2])
-    active = np.zeros(3, np.int64)
-    count = 0
-    for i in range(3):
-        if price[i] > 1e-9 * top and usage[i] > 0.0:
-            active[count] = i
-            count += 1
-    if count == 0:
-        return level
-    residual = 0.0
-    for c in range(count):
-        residual = max(residual, abs(usage[active[c]] - 1.0))
-    h = 1e-6
-    for _ in range(12):
-        if residual < 1e-13:
-            break
-        # unknown c is the logarithm of a price; for "max" the first stands for the level, as prices scale freely
-        matrix[:] = 0.0
-        right[:] = 0.0
-        for r in range(4):
-            matrix[r, r] = 1.0
-        for c in range(count):
-            trial[:] = price
-            moved = level
-            if kind == MAX and c == 0:
-                moved = level * (1.0 + h)
-            else:
-                trial[active[c]] *= 1.0 + h
-            if not usage_of(kind, terms, option, moved, trial, trial_usage, shares):
-                return level
-            for r in range(count):
-                matrix[r, c] = (trial_usage[active[r]] - usage[active[r]]) / h
-        for r in range(count):
-            right[r] = 1.0 - usage[active[r]]
-        if not solve_four(matrix, right):
-            break
-        length, better = 1.0, False
-        for _ in range(12):
-            trial[:] = price
-            moved = level
-            for c in range(count):
-                grow = 1.0 + min(max(length * right[c], -0.5), 1.0)
-                if kind == MAX and c == 0:
-                    moved = level * grow
-                else:
-                    trial[active[c]] *= grow
-            if usage_of(kind, terms, option, moved, trial, trial_usage, shares):
-                after = 0.0
-                for c in range(count):
-                    after = max(after, abs(trial_usage[active[c]] - 1.0))
-                if after < residual:
-                    price[:] = trial
-                    usage[:] = trial_usage
-                    level, residual, better = moved, after, True
-                    break
-            length *= 0.5
-        if not better:
-            break
-    usage_of(kind, terms, option, level, price, usage, shares)
-    return level
-
-
-@inner
 def average(kind: int, terms: Terms, option: NDArray[np.int32], cuts: Cuts, shares: F) -> None:
     """Shares (3, K) of chosen options: those at the basic planes' prices, weighted as the master weights them.
 
@@ -307,12 +208,13 @@ def average(kind: int, terms: Terms, option: NDArray[np.int32], cuts: Cuts, shar
     shares jump with the prices.
     """
     stay_whole()
-    usage, one = np.zeros(3), np.zeros_like(shares)
+    usage, drift, slopes, one = np.zeros(3), np.zeros(3), np.zeros((3, 3)), np.zeros_like(shares)
+    guess = np.ones(option.shape[0])
     shares[:] = 0.0
     for c in range(4):
         j = cuts.basis[c]
         if j >= 0 and cuts.share[c] > 0.0:
-            usage_of(kind, terms, option, cuts.levels[j], cuts.prices[j], usage, one)
+            set_at(kind, terms, option, cuts.levels[j], cuts.prices[j], guess, usage, slopes, drift, one)
             shares += cuts.share[c] * one
 
 
@@ -321,7 +223,6 @@ def objective_of(kind: int, terms: Terms, option: NDArray[np.int32], shares: F) 
     """Objective of chosen options on shares (3, K), which are first brought within the budgets and then fill them."""
     stay_whole()
     users = option.shape[0]
-    a = np.zeros(3)
     for i in range(3):
         total = 0.0
         for k in range(users):
@@ -335,19 +236,39 @@ def objective_of(kind: int, terms: Terms, option: NDArray[np.int32], shares: F) 
             shares[1, k] = min(shares[1, k] / total, terms.cap[k])
     result = 0.0
     for k in range(users):
-        branch, low = load(terms, k, option[k], a)
+        j = option[k]
+        branch = terms.branch[k, j] if terms.has_branch else 0.0
+        low = terms.least[k, j] if terms.has_least else 0.0
         t = 0.0
         for i in range(3):
-            if a[i] > 0.0:
+            root = root_of(terms, i, k, j)
+            if root > 0.0:
                 x = shares[i, k]
                 if x <= 0.0:
                     return HUGE
                 gamma = np.inf if i == 1 else terms.gamma[k, i // 2]
-                t += a[i] / x if np.isinf(gamma) else a[i] / (x * np.log1p(gamma / x))
-        if a[0] > 0.0 and shares[0, k] < low * (1.0 - 1e-9):
+                t += root * root / x if np.isinf(gamma) else root * root / (x * np.log1p(gamma / x))
+        if terms.up[k, j] > 0.0 and shares[0, k] < low * (1.0 - 1e-9):
             return HUGE
-        latency = terms.fixed[k, option[k]] + max(branch, t)
+        latency = terms.fixed[k, j] + max(branch, t)
         if latency > terms.limit[k] * (1.0 + 1e-9):
+            return HUGE
+        cost = terms.weight[k] * latency
+        result = result + cost if kind == SUM else max(result, cost)
+    return result
+
+
+@inner
+def alone_of(kind: int, terms: Terms, option: NDArray[np.int32]) -> float:
+    """Objective of chosen options where every user has all: no shares do better. HUGE where that breaks a limit."""
+    result = 0.0
+    for k in range(option.shape[0]):
+        j = option[k]
+        branch = terms.branch[k, j] if terms.has_branch else 0.0
+        t = terms.up[k, j] ** 2 * terms.full[k, 0] + terms.down[k, j] ** 2 * terms.full[k, 1]
+        t += terms.edge[k, j] ** 2 / terms.cap[k]
+        latency = terms.fixed[k, j] + max(branch, t)
+        if latency > terms.limit[k]:
             return HUGE
         cost = terms.weight[k] * latency
         result = result + cost if kind == SUM else max(result, cost)
@@ -360,125 +281,109 @@ def best_of_set(
     terms: Terms,
     option: NDArray[np.int32],
     ceiling: float,
-    rough: float,
     price: F,
     shares: F,
     cuts: Cuts,
 ) -> float:
     """Least objective of chosen options; `price` (3,) starts and ends as prices, `shares` (3, K) gets the shares.
 
-    HUGE where the options cannot keep the limits, or, for "max", where the objective is proven to be above `ceiling`.
-    With `rough` above 0 the shares of "max" are within about 1 % of the best: enough to begin with.
+    HUGE where the options cannot keep the limits, or where the objective is proven to be above `ceiling`.
     """
     stay_whole()
     users = option.shape[0]
-    begin, end = option.astype(np.int64), option.astype(np.int64) + 1
-    a, found = np.zeros(3), np.zeros(3)
-    dual = -HUGE
     if kind == SUM and terms.plain:
         return sum_shares(terms, option, price, shares)
-    alone = 0.0
-    idle = True
-    unit = np.ones(3)
+    alone = alone_of(kind, terms, option)
+    if alone >= HUGE or (kind == MAX and alone >= ceiling):
+        return HUGE
+    demand = 0.0
     for k in range(users):
-        branch, _ = load(terms, k, option[k], a)
-        t = 0.0
-        for i in range(3):
-            if a[i] > 0.0:
-                idle = False
-                gamma = np.inf if i == 1 else terms.gamma[k, i // 2]
-                _, one, _ = one_resource(0.0, a[i], unit[i], 0.0, terms.cap[k] if i == 1 else 1.0, gamma)
-                t += one
-        latency = terms.fixed[k, option[k]] + max(branch, t)
-        if latency > terms.limit[k]:
-            return HUGE
-        cost = terms.weight[k] * latency
-        alone = alone + cost if kind == SUM else max(alone, cost)
-    if idle:
+        demand += terms.up[k, option[k]] + terms.edge[k, option[k]] + terms.down[k, option[k]]
+    if demand == 0.0:
         shares[:] = 0.0
         return alone
-    level = 0.0
+    found = np.zeros(3)
     if kind == MAX:
         total = price[0] + price[1] + price[2]
         if 0.0 < total < np.inf:
             price /= total
         else:
             price[:] = 1.0 / 3.0
-        if alone >= ceiling:
+    hint = ceiling if ceiling < HUGE / 2 else 2.0 * users * alone
+    worst = worst_of(kind, terms, option)
+    if ceiling >= HUGE / 2 and worst < hint:
+        # where deadlines decide for everybody, the level says nothing
+        hint = np.sqrt(worst * alone)
+    hint = max(hint, alone * (1.0 + 1e-9))
+    found[:] = price
+    if terms.plain:
+        if ceiling < HUGE / 2 and value_of_set(terms, option, ceiling, price) > MARGIN:
             return HUGE
-        if terms.plain:
-            if ceiling < HUGE / 2 and value_of_set(terms, option, ceiling, price) > MARGIN:
-                return HUGE
-            found[:] = price
-            hint = ceiling if ceiling < HUGE / 2 else 2.0 * users * alone
-            if max_shares(terms, option, max(hint, alone * (1.0 + 1e-9)), found, shares):
-                price[:] = found
-                return objective_of(kind, terms, option, shares)
-        # prices grow where more is wanted than there is, while the level rises with them
-        usage = np.zeros(3)
-        level, how = alone, SPENT
-        for _ in range(_TURNS):
-            level, how, _ = raise_level(kind, terms, begin, end, level, ceiling, 1e-3, 1.0, price, found, cuts)
-            if how == PROVEN:
-                price[:] = found
-                return HUGE
-            if not usage_of(kind, terms, option, cuts.levels[0], price, usage, shares):
-                break
-            for i in range(3):
-                price[i] *= usage[i]
-            total = price[0] + price[1] + price[2]
-            if not 0.0 < total < np.inf:
-                price[:] = 1.0 / 3.0
-                break
-            price /= total
-        other = np.zeros_like(shares)
-        balance(kind, terms, option, level, price, other)
-        result = objective_of(kind, terms, option, other)
-        total = price[0] + price[1] + price[2]
-        if result < HUGE and total > 0.0:
-            price /= total
-            shares[:] = other
-            if rough > 0.0:
-                return result
-            level, how, _ = raise_level(kind, terms, begin, end, level, ceiling, 1e-11, 4.0, price, found, cuts)
-            if how == PROVEN:
-                price[:] = found
-                return HUGE
-            if result <= level * (1.0 + 1e-10):
-                price[:] = found
-                return result
-        level, how, _ = raise_level(kind, terms, begin, end, level, ceiling, 1e-12, 60.0, price.copy(), found, cuts)
+        if max_shares(terms, option, hint, found, shares):
+            price[:] = found
+            return objective_of(kind, terms, option, shares)
+    else:
+        how, level, value = settle(kind, terms, option, ceiling, hint, found, shares)
+        if how == TOO_HIGH:
+            price[:] = found
+            return HUGE
+        result = objective_of(kind, terms, option, shares)
+        if result <= max(alone, level if kind == MAX else value) * (1.0 + CLOSED):
+            price[:] = found
+            return result
+    return planes_of_set(kind, terms, option, ceiling, alone, hint, price, shares, cuts)
+
+
+@inner
+def planes_of_set(
+    kind: int,
+    terms: Terms,
+    option: NDArray[np.int32],
+    ceiling: float,
+    alone: float,
+    hint: float,
+    price: F,
+    shares: F,
+    cuts: Cuts,
+) -> float:
+    """`best_of_set` by cutting planes, where Newton's method does not settle: prices at which shares jump."""
+    stay_whole()
+    begin, end = option.astype(np.int64), option.astype(np.int64) + 1
+    found = price.copy()
+    bound = alone if kind == MAX else 0.0
+    if kind == MAX:
+        bound, how, _ = raise_level(kind, terms, begin, end, alone, ceiling, 1e-12, 60.0, price, found, cuts)
         if how == PROVEN:
             price[:] = found
             return HUGE
     else:
         guess = 0.0
-        for k in range(users):
-            load(terms, k, option[k], a)
-            guess += np.sqrt(terms.weight[k]) * (np.sqrt(a[0]) + np.sqrt(a[1]) + np.sqrt(a[2]))
+        for k in range(option.shape[0]):
+            j = option[k]
+            guess += np.sqrt(terms.weight[k]) * (terms.up[k, j] + terms.edge[k, j] + terms.down[k, j])
         box = 64.0 * (guess * guess + alone)
         for _ in range(8):
             for i in range(3):
                 price[i] = min(price[i], box)
-            value, how, _ = raise_bound(kind, terms, begin, end, 0.0, HUGE, box, 80.0, price, found, cuts)
+            bound, how, _ = raise_bound(kind, terms, begin, end, 0.0, HUGE, box, 80.0, price, found, cuts)
             price[:] = found
-            if how == PROVEN or value >= HUGE:
+            if how == PROVEN or bound >= HUGE:
                 return HUGE
             if max(found[0], found[1], found[2]) < 0.5 * box:
                 break
             box *= 64.0
-        dual = value
     price[:] = found
     average(kind, terms, option, cuts, shares)
     result = objective_of(kind, terms, option, shares)
-    if result <= (level if kind == MAX else dual) * (1.0 + 1e-11) or kind == MAX:
+    if result <= max(bound, alone) * (1.0 + CLOSED):
         return result
-    # the planes ended before they met: Newton's method finds the rest where every priced budget is used up
+    # the planes ended before they met: Newton's method finds the rest from here
     other = np.zeros_like(shares)
-    balance(kind, terms, option, level, found, other)
-    second = objective_of(kind, terms, option, other)
-    if second < result:
-        result = second
-        shares[:] = other
-        price[:] = found
+    how, _, _ = settle(kind, terms, option, HUGE, max(hint, bound), found, other)
+    if how != TOO_HIGH:
+        second = objective_of(kind, terms, option, other)
+        if second < result:
+            result = second
+            shares[:] = other
+            price[:] = found
     return result

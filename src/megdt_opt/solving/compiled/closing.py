@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,9 +15,13 @@ from megdt_opt.solving.closed import Closed
 from megdt_opt.solving.compiled import note_use
 from megdt_opt.solving.compiled.driver import Searched, search
 from megdt_opt.solving.compiled.large import search_large
+from megdt_opt.solving.compiled.starting import Option
 from megdt_opt.solving.compiled.tree import LISTED, ROWS
 from megdt_opt.solving.incumbent import Incumbent
 from megdt_opt.solving.resources import Array, Resources, in_units
+
+_LATENESS_GAPS = (0.1, 1e-2, 1e-3)
+"""To which the lateness is closed in turn, until a set keeps the deadlines [1]."""
 
 _ROUNDING = 5e-10
 """Relative: half of what an `Evaluation` may be violated by."""
@@ -40,8 +46,10 @@ def close_compiled(
         # only a part of the kernels is compiled by now, so that this is no use to note
         return closed
     found = search(problem, resources, gap=gap, deadline=deadline)
+    if found is None and (first := _in_time(problem, deadline)) is not None:
+        found = search(problem, resources, gap=gap, deadline=deadline, first=first)
     if found is None:
-        # no simple rule keeps the limits: the set with the least lateness does, if any does
+        # the set with the least lateness keeps the limits if any does
         incumbent.start()
         if not np.isfinite(incumbent.objective):
             return None
@@ -73,6 +81,21 @@ def _closed(
         shares=shares,
         evaluation=yields,
     )
+
+
+def _in_time(problem: AllocationProblem, deadline: float) -> Option | None:
+    """A set that keeps the hard deadlines, where no simple rule does: one of little lateness max L / deadline."""
+    if problem.deadline_s is None:
+        return None
+    relaxed = replace(problem, objective="max", deadline_s=None, weight=1.0 / problem.deadline_s)
+    scaled = Resources.of(relaxed)
+    for gap in _LATENESS_GAPS:
+        found = search(relaxed, scaled, gap=gap, deadline=deadline)
+        if found is None or (found.whole and found.target > 1.0):
+            return None
+        if found.objective <= 1.0:
+            return found.option
+    return None
 
 
 def _evaluated(

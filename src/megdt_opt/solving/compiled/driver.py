@@ -9,7 +9,9 @@ import numpy as np
 
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving.compiled.bounding import new_cuts
-from megdt_opt.solving.compiled.kernels import HUGE, MAX, SUM, F, Terms
+from megdt_opt.solving.compiled.curve import brink, curve
+from megdt_opt.solving.compiled.kernels import F, Terms
+from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
 from megdt_opt.solving.compiled.rooting import first_sets, root
 from megdt_opt.solving.compiled.starting import Option, gather, offer, positions
 from megdt_opt.solving.compiled.tree import (
@@ -121,12 +123,13 @@ def terms_of(problem: AllocationProblem, resources: Resources) -> tuple[Terms, O
         gamma, has_branch, has_least, users * options <= THIN, out[0], out_branch, out[1], out[2], out[3], out_least,
         ids, head, end,
     )  # fmt: skip
-    curved = problem.uplink_snr_hz is not None or problem.downlink_snr_hz is not None
-    plain = not (has_branch or has_least or limited or (curved and np.isfinite(gamma).any()))
+    curved = not problem.linear and bool(np.isfinite(gamma).any())
+    plain = not (has_branch or has_least or limited or curved)
+    edges, full = brink(gamma) if curved else (np.ones((users, 2)), np.ones((users, 2)))
     terms = Terms(
         fixed=out[0], branch=out_branch, up=out[1], edge=out[2], down=out[3], least=out_least, ids=ids, gamma=gamma,
-        cap=cap, weight=np.array(problem.weights),
-        limit=limit, plain=plain, has_branch=has_branch, has_least=has_least,
+        brink=edges, full=full, cap=cap, weight=np.array(problem.weights), limit=limit,
+        curve=curve().ctypes.data if curved else 0, plain=plain, has_branch=has_branch, has_least=has_least,
     )  # fmt: skip
     return terms, head, end
 
@@ -161,7 +164,7 @@ def search(
         option, price = np.zeros(users, np.int32), np.ones(3)
         dominating = np.ascontiguousarray(head[np.arange(users), first])
         if positions(terms, begin, end, dominating, option):
-            offer(kind, terms, option, price, best, best_ids, best_price, best_shares, shares, scratch, gap, 0.0)
+            offer(kind, terms, option, price, best, best_ids, best_price, best_shares, shares, scratch, gap)
     if not first_sets(kind, terms, begin, end, gap, best, best_ids, best_price, best_shares, shares, scratch):
         return None
     if best[0] <= 0.0:

@@ -41,6 +41,42 @@ stay_whole: Any = numba.extending.intrinsic(_stay_whole)
 """Called first in a large function: LLVM must not copy it into its callers, which is what takes long to compile."""
 
 
+def _bits(typing_context: Any, number: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(numba.types.int64))
+
+    return numba.types.int64(numba.types.float64), generate
+
+
+bits: Any = numba.extending.intrinsic(_bits)
+"""The bits of a float as a whole number."""
+
+
+def _number_at(typing_context: Any, address: Any, place: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = context.get_value_type(numba.types.float64)
+        return builder.load(builder.gep(builder.inttoptr(arguments[0], kind.as_pointer()), [arguments[1]]))
+
+    return numba.types.float64(numba.types.int64, numba.types.int64), generate
+
+
+number_at: Any = numba.extending.intrinsic(_number_at)
+"""A float of a table by the table's address: an array would be counted in and out at every call, as long as the call
+itself takes. The caller keeps the table."""
+
+
+def _melt(typing_context: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.function.attributes.add("alwaysinline")
+        return context.get_dummy_value()
+
+    return numba.types.void(), generate
+
+
+melt: Any = numba.extending.intrinsic(_melt)
+"""Called first in a small function that runs for every option: LLVM copies it into its callers."""
+
+
 def kernel(function: Function) -> Function:
     """Compile a function at its first call, or take it from the cache."""
     return _kept()(function)

@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.solving.compiled.jit import inner, stay_whole
+from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM, Law, Three, guess_of, option_at, shares_at
 
 F = NDArray[np.float64]
 I = NDArray[np.int64]  # noqa: E741
 
-HUGE = 1e300
-"""Cost of a closed option."""
-
-SUM, MAX = 0, 1
+ROUGHLY, CLOSE = 1e-8, 1e-13
+"""How near times are brought to the wanted ones, relatively: for costs, whose error is its square, and for shares."""
 
 
 class Terms(NamedTuple):
@@ -31,9 +30,11 @@ class Terms(NamedTuple):
 
     Per option, (K, O): `fixed`, `branch` [s], `least` (smallest uplink share), and `up`, `edge`, `down`: square roots
     of the seconds at the whole budget, as costs need the roots; `ids` are the options' own numbers. Per user: `gamma`
-    (K, 2) is g of uplink and downlink, infinite for R(x) = x; `cap` (K,) the largest edge share; `weight` (K,);
-    `limit` (K,) the hard deadline [s]. `plain` is True where no branch, least share, limit or Shannon law comes up.
-    `branch` and `least` are (1, 1) where there are none.
+    (K, 2) is g of uplink and downlink, infinite for R(x) = x, `brink` and `full` (K, 2) are what follows from it
+    (`laws.Law`); `cap` (K,) the largest edge share; `weight` (K,); `limit` (K,) the hard deadline [s]. `plain` is True
+    where no branch, least share, limit or Shannon law comes up. `branch` and `least` are (1, 1) where there are none,
+    `curve` is the address of the Shannon law's
+    table, which lives as long as the process.
     """
 
     fixed: F
@@ -44,9 +45,12 @@ class Terms(NamedTuple):
     least: F
     ids: NDArray[np.int32]
     gamma: F
+    brink: F
+    full: F
     cap: F
     weight: F
     limit: F
+    curve: int
     plain: bool
     has_branch: bool
     has_least: bool
@@ -67,176 +71,9 @@ def swap(terms: Terms, k: int, i: int, j: int) -> None:
 
 
 @inner
-def shannon_share(ratio: float, gamma: float) -> float:
-    """x with R(x)^2 / R'(x) = ratio for R(x) = x log1p(gamma / x); see `priced._shannon_minimiser`."""
-    if ratio <= 0.0:
-        return 0.0
-    target = 2.0 * np.log(gamma) - np.log(ratio)
-    z = 0.5 * (target + 0.6931471805599453) if target < 0.0 else 0.5 * target + 0.5 * np.log1p(0.5 * target)
-    for _ in range(12):
-        z = min(max(z, -300.0), 300.0)
-        u = np.exp(z)
-        log = np.log1p(u)
-        bend = u * u * (0.5 - u * (2.0 / 3.0 - 0.75 * u)) if u < 1e-3 else log - u / (1.0 + u)
-        f = 2.0 * z + np.log(bend) - 2.0 * np.log(log) - target
-        slope = 2.0 + (u * u / (1.0 + u) ** 2) / bend - 2.0 * u / ((1.0 + u) * log)
-        move = min(max(f / slope, -3.0), 3.0)
-        z -= move
-        if abs(move) < 1e-9:  # the next step would move by its square
-            break
-    return gamma / np.exp(min(max(z, -300.0), 300.0))
-
-
-@inner
-def one_resource(q: float, a: float, price: float, low: float, high: float, gamma: float) -> tuple[float, float, float]:
-    """Share, time and slope of the time in q of one resource."""
-    if a <= 0.0:
-        return 0.0, 0.0, 0.0
-    if np.isinf(gamma):
-        if price <= 0.0:
-            return high, a / high, 0.0
-        root = np.sqrt(price * a)
-        t = q * root
-        if t * high < a:
-            return high, a / high, 0.0
-        if low > 0.0 and t * low > a:
-            return low, a / low, 0.0
-        return a / t, t, root
-    if price <= 0.0 or q <= 0.0:
-        return high, a / (high * np.log1p(gamma / high)), 0.0
-    x = shannon_share(a / (price * q * q), gamma)
-    if x >= high:
-        return high, a / (high * np.log1p(gamma / high)), 0.0
-    if x <= low:
-        return low, a / (low * np.log1p(gamma / low)), 0.0
-    u = gamma / x
-    log = np.log1p(u)
-    rate = x * log
-    rise = u * u * (0.5 - u * (2.0 / 3.0 - 0.75 * u)) if u < 1e-3 else log - u / (1.0 + u)
-    bend = -(u * u) / (x * (1.0 + u) ** 2)
-    # ratio = R^2 / R' falls as 1 / q^2
-    grow = 2.0 * rate - rate * rate * bend / (rise * rise)
-    return x, a / rate, (a * rise / (rate * rate)) * (2.0 * rate * rate / rise / q) / grow
-
-
-@inner
-def three_resources(
-    q: float, a: F, price: F, low: float, cap: float, g0: float, g2: float, x: F
-) -> tuple[float, float, float]:
-    """Total time, its slope in q, and the priced shares; `x` (3,) gets the shares."""
-    x0, t0, d0 = one_resource(q, a[0], price[0], low, 1.0, g0)
-    x1, t1, d1 = one_resource(q, a[1], price[1], 0.0, cap, np.inf)
-    x2, t2, d2 = one_resource(q, a[2], price[2], 0.0, 1.0, g2)
-    x[0], x[1], x[2] = x0, x1, x2
-    return t0 + t1 + t2, d0 + d1 + d2, price[0] * x0 + price[1] * x1 + price[2] * x2
-
-
-@inner
-def match_time(wanted: float, a: F, price: F, low: float, cap: float, g0: float, g2: float, x: F) -> float:
-    """q at which the total time is `wanted`; infinite where even the least shares are faster, 0 where none are."""
-    stay_whole()
-    roots = np.sqrt(price[0] * a[0]) + np.sqrt(price[1] * a[1]) + np.sqrt(price[2] * a[2])
-    if not (np.isinf(g0) and np.isinf(g2)):
-        # the Shannon law is slower than its slope at x = 0 and never slower than at the whole budget: any start will do
-        roots = max(roots, 1e-300)
-    q = wanted / roots if roots > 0.0 else 1.0
-    below, above = 0.0, np.inf
-    for _ in range(200):
-        t, slope, _ = three_resources(q, a, price, low, cap, g0, g2, x)
-        if abs(t - wanted) <= 1e-14 * wanted:
-            return q
-        if t < wanted:
-            below = q
-        else:
-            above = q
-        step = (wanted - t) / slope if slope > 0.0 else np.inf
-        new = q + step
-        if t < wanted and slope == 0.0:
-            new = above
-        if not (below < new < above):
-            new = q * 8.0 if np.isinf(above) else (0.5 * (below + above) if below > 0.0 else above * 0.125)
-        if new == q or new > 1e150 or new < 1e-150:
-            return new
-        q = new
-    return q
-
-
-@inner
-def option_cost(
-    kind: int,
-    fixed: float,
-    branch: float,
-    a: F,
-    low: float,
-    cap: float,
-    g0: float,
-    g2: float,
-    weight: float,
-    limit: float,
-    level: float,
-    price: F,
-    x: F,
-) -> tuple[float, float]:
-    """Least priced cost of an option, and the multiplier of its time; `x` (3,) gets its shares.
-
-    The cost is worked out from the multiplier, as a certificate does, so that it is a lower bound even where the
-    multiplier is not exact.
-    """
-    stay_whole()
-    x[0] = x[1] = x[2] = 0.0
-    busy = a[0] > 0.0 or a[1] > 0.0 or a[2] > 0.0
-    if kind == MAX:
-        tau = min(level / weight, limit) - fixed
-        if tau < branch or tau < 0.0 or (busy and tau <= 0.0):
-            return HUGE, 0.0
-        if not busy:
-            return 0.0, 0.0
-        fastest, _, _ = three_resources(0.0, a, price, low, cap, g0, g2, x)
-        if fastest > tau:
-            return HUGE, 0.0
-        q = match_time(tau, a, price, low, cap, g0, g2, x)
-        t, _, paid = three_resources(q, a, price, low, cap, g0, g2, x)
-        mu = 1.0 / (q * q)
-        return max(paid + mu * (t - tau), 0.0), mu
-    tau = limit - fixed
-    if branch > tau:
-        return HUGE, 0.0
-    if not busy:
-        return weight * (fixed + branch), 0.0
-    q = 1.0 / np.sqrt(weight)
-    t, _, paid = three_resources(q, a, price, low, cap, g0, g2, x)
-    if branch <= t <= tau:
-        return weight * (fixed + t) + paid, weight
-    wanted = branch if t < branch else tau
-    if t > tau:
-        fastest, _, _ = three_resources(0.0, a, price, low, cap, g0, g2, x)
-        if fastest > tau:
-            return HUGE, 0.0
-    q = match_time(wanted, a, price, low, cap, g0, g2, x)
-    t, _, paid = three_resources(q, a, price, low, cap, g0, g2, x)
-    mu = 1.0 / (q * q)
-    return weight * fixed + paid + mu * t + (weight - mu) * wanted, mu
-
-
-@inner
-def load(terms: Terms, k: int, j: int, a: F) -> tuple[float, float]:
-    """Demands of an option into `a` (3,); its branch and least uplink share."""
-    a[0] = terms.up[k, j] * terms.up[k, j]
-    a[1] = terms.edge[k, j] * terms.edge[k, j]
-    a[2] = terms.down[k, j] * terms.down[k, j]
-    branch = terms.branch[k, j] if terms.has_branch else 0.0
-    low = terms.least[k, j] if terms.has_least else 0.0
-    return branch, low
-
-
-@inner
-def cost_at(kind: int, terms: Terms, k: int, j: int, level: float, price: F, a: F, x: F) -> tuple[float, float]:
-    """`option_cost` of the option at a position."""
-    branch, low = load(terms, k, j, a)
-    return option_cost(
-        kind, terms.fixed[k, j], branch, a, low, terms.cap[k], terms.gamma[k, 0], terms.gamma[k, 1], terms.weight[k],
-        terms.limit[k], level, price, x,
-    )  # fmt: skip
+def law_of(cap: F, gamma: F, brink: F, full: F, k: int) -> Law:
+    """Rate laws of a user."""
+    return Law(cap[k], gamma[k, 0], brink[k, 0], full[k, 0], gamma[k, 1], brink[k, 1], full[k, 1])
 
 
 @inner
@@ -333,20 +170,56 @@ def plain_value(
 
 
 @inner
-def row_best(
-    kind: int, terms: Terms, k: int, begin: int, end: int, level: float, price: F, a: F, x: F
-) -> tuple[float, float, int]:
-    """Cheapest option of a user within a range: cost, multiplier and position; `x` gets its shares."""
+def general_value(
+    kind: int, fixed: F, branch: F, up: F, edge: F, down: F, least: F, gamma: F, brink: F, full: F, caps: F,
+    weights: F, limits: F, curve: int, has_branch: bool, has_least: bool, begin: I, end: I, level: float, price: F,
+    usage: F, chosen: NDArray[np.int32],
+) -> tuple[float, float]:  # fmt: skip
+    """`value_at` for any terms; takes arrays, as a call with all terms for each option would copy them."""
     stay_whole()
-    best, place, multiplier = HUGE, -1, 0.0
-    for j in range(begin, end):
-        cost, mu = cost_at(kind, terms, k, j, level, price, a, x)
-        if cost < best:
-            best, place, multiplier = cost, j, mu
-    if best >= HUGE:
-        return HUGE, 0.0, -1
-    cost_at(kind, terms, k, place, level, price, a, x)
-    return best, multiplier, place
+    r = Three(np.sqrt(price[0]), np.sqrt(price[1]), np.sqrt(price[2]))
+    total, slope, u0, u1, u2 = 0.0, 0.0, 0.0, 0.0, 0.0
+    guess = 1.0
+    for k in range(begin.shape[0]):
+        law, weight, limit = law_of(caps, gamma, brink, full, k), weights[k], limits[k]
+        curved = not (law.g0 == np.inf and law.g2 == np.inf)
+        best, place, root = HUGE, -1, 0.0
+        latest = min(level, limit * weight)
+        for j in range(begin[k], end[k]):
+            if not curved and best <= plain_cost(
+                kind, weight, law.cap, latest, fixed[k, j], up[k, j], edge[k, j], down[k, j], r.up, r.edge, r.down
+            ):
+                continue  # branch, limit and bounds of the shares only add to it
+            s = Three(up[k, j], edge[k, j], down[k, j])
+            cost, m = option_at(
+                kind, weight, fixed[k, j], branch[k, j] if has_branch else 0.0, limit, level, s, r,
+                least[k, j] if has_least else 0.0, law, curve, guess, best, ROUGHLY,
+            )  # fmt: skip
+            if cost < best:
+                best, place, root = cost, j, m
+                if curved and kind == MAX:
+                    guess = guess_of(m, weight, fixed[k, j], limit, level, s, r)
+        if place < 0:
+            return HUGE, 0.0
+        s = Three(up[k, place], edge[k, place], down[k, place])
+        low = least[k, place] if has_least else 0.0
+        if curved:
+            # the cost is exact, but shares are as near as the multiplier only
+            best, root = option_at(
+                kind, weight, fixed[k, place], branch[k, place] if has_branch else 0.0, limit, level, s, r, low, law,
+                curve, guess, HUGE, CLOSE,
+            )  # fmt: skip
+        x = shares_at(root, s, r, low, law, curve)
+        total += best
+        slope += root * root / weight
+        u0 += x.up
+        u1 += x.edge
+        u2 += x.down
+        chosen[k] = place
+    usage[0], usage[1], usage[2] = u0, u1, u2
+    if kind == SUM:
+        total -= price[0] + price[1] + price[2]
+    return total, slope
 
 
 @inner
@@ -365,22 +238,11 @@ def value_at(
         )  # fmt: skip
         if fits:
             return total, slope
-    a, x = np.zeros(3), np.zeros(3)
-    total, slope = 0.0, 0.0
-    usage[0] = usage[1] = usage[2] = 0.0
-    for k in range(begin.shape[0]):
-        cost, mu, place = row_best(kind, terms, k, begin[k], end[k], level, price, a, x)
-        if place < 0:
-            return HUGE, 0.0
-        total += cost
-        slope += mu / terms.weight[k]
-        usage[0] += x[0]
-        usage[1] += x[1]
-        usage[2] += x[2]
-        chosen[k] = place
-    if kind == SUM:
-        total -= price[0] + price[1] + price[2]
-    return total, slope
+    return general_value(
+        kind, terms.fixed, terms.branch, terms.up, terms.edge, terms.down, terms.least, terms.gamma, terms.brink,
+        terms.full, terms.cap, terms.weight, terms.limit, terms.curve, terms.has_branch, terms.has_least, begin, end,
+        level, price, usage, chosen,
+    )  # fmt: skip
 
 
 @inner

@@ -18,10 +18,12 @@ import numpy as np
 
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving.compiled.bounding import new_cuts
+from megdt_opt.solving.compiled.curve import brink, curve
 from megdt_opt.solving.compiled.driver import Searched, given, one_leaf, terms_of
-from megdt_opt.solving.compiled.kernels import HUGE, MAX, SUM, F, Terms
+from megdt_opt.solving.compiled.kernels import F, Terms
+from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
 from megdt_opt.solving.compiled.rooting import first_sets, root
-from megdt_opt.solving.compiled.scanning import Raw, least_alone, look, settle
+from megdt_opt.solving.compiled.scanning import Raw, least_alone, look, look_any, settle
 from megdt_opt.solving.compiled.tree import MAX_EXCESS, SUM_EXCESS
 from megdt_opt.solving.resources import Resources
 
@@ -66,6 +68,11 @@ def search_large(problem: AllocationProblem, *, gap: float, deadline: float) -> 
         passes += 1
         if value >= HUGE:
             return None
+        if kind == MAX and value < 1.0:
+            # too high: costs fall about as one over the level, so that this is below the best one or near it, where
+            # other options are in time
+            _, more = pass_.look(kind, max(level * value, floor), price, width, kept, count)
+            passes, fresh = passes + 1, fresh + more
         if best[0] < HUGE and value >= _goal(kind, float(best[0]) * (1.0 - gap)):
             tree = one_leaf(price)
             head = np.broadcast_to(np.arange(options, dtype=np.int32), (users, options))
@@ -91,28 +98,37 @@ def _goal(kind: int, target: float) -> float:
 
 
 def _raw(problem: AllocationProblem) -> Raw | None:
-    """The tables as they are; None where the problem is not plain, or some budget is not there."""
-    if not problem.linear or not problem.sequential or problem.uplink_airtime_max_s is not None:
+    """The tables as they are; None where there are limits on air time, or some budget is not there."""
+    if problem.uplink_airtime_max_s is not None or not problem.edge_capacity > 0:
         return None
-    if np.isfinite(problem.hard_deadline_s).any() or not problem.edge_capacity > 0:
-        return None
-    scale = np.empty((problem.users, 3))
+    users = problem.users
+    scale, gamma = np.empty((users, 3)), np.full((users, 2), np.inf)
     with np.errstate(divide="ignore", over="ignore"):
-        for place, side in ((0, "uplink"), (2, "downlink")):
-            efficiency = getattr(problem, f"{side}_efficiency")
-            if efficiency is None:
+        for place, column, side in ((0, 0, "uplink"), (2, 1, "downlink")):
+            budget = getattr(problem, f"{side}_hz")
+            efficiency, snr = getattr(problem, f"{side}_efficiency"), getattr(problem, f"{side}_snr_hz")
+            if snr is not None:
+                scale[:, place] = np.log(2.0) / budget
+                gamma[:, column] = snr / budget
+            elif efficiency is not None:
+                scale[:, place] = 1.0 / (efficiency * budget)
+            else:
                 return None
-            scale[:, place] = 1.0 / (efficiency * getattr(problem, f"{side}_hz"))
         scale[:, 1] = 1.0 / problem.edge_capacity
     cap = np.minimum(problem.share_caps / problem.edge_capacity, 1.0)
-    if not (np.isfinite(scale).all() and cap.all()):
+    curved = not problem.linear
+    if not (np.isfinite(scale).all() and cap.all() and gamma.all() and (not curved or np.isfinite(gamma).any())):
         return None
-    limited = problem.allowed is not None
+    limit = np.array(problem.hard_deadline_s)
+    edges, full = brink(gamma)
+    limited, has_branch = problem.allowed is not None, not problem.sequential
     return Raw(
-        fixed=given(problem.fixed_s), up=given(problem.uplink_bit), edge=given(problem.edge_work_s),
-        down=given(problem.downlink_bit),
-        allowed=given(problem.allowed_mask if limited else np.ones((1, 1), bool)), limited=limited,
-        scale=scale, cap=np.array(cap), weight=np.array(problem.weights),
+        fixed=given(problem.fixed_s), branch=given(problem.branch_s if has_branch else np.zeros((1, 1))),
+        up=given(problem.uplink_bit), edge=given(problem.edge_work_s), down=given(problem.downlink_bit),
+        allowed=given(problem.allowed_mask if limited else np.ones((1, 1), bool)), limited=limited, scale=scale,
+        gamma=gamma, brink=edges, full=full, cap=np.array(cap), weight=np.array(problem.weights), limit=limit,
+        curve=curve().ctypes.data if curved else 0, plain=not (curved or has_branch or np.isfinite(limit).any()),
+        has_branch=has_branch,
     )  # fmt: skip
 
 
@@ -123,9 +139,10 @@ def _room(raw: Raw) -> Terms:
     none = np.zeros((1, 1))
     tables = [np.empty(shape) for _ in range(4)]
     return Terms(
-        fixed=tables[0], branch=none, up=tables[1], edge=tables[2], down=tables[3], least=none,
-        ids=np.empty(shape, np.int32), gamma=np.full((users, 2), np.inf), cap=raw.cap, weight=raw.weight,
-        limit=np.full(users, np.inf), plain=True, has_branch=False, has_least=False,
+        fixed=tables[0], branch=np.empty(shape) if raw.has_branch else none, up=tables[1], edge=tables[2],
+        down=tables[3], least=none.copy(), ids=np.empty(shape, np.int32), gamma=raw.gamma, brink=raw.brink,
+        full=raw.full, cap=raw.cap, weight=raw.weight, limit=raw.limit, curve=raw.curve, plain=raw.plain,
+        has_branch=raw.has_branch, has_least=False,
     )  # fmt: skip
 
 
@@ -146,10 +163,11 @@ def _sampled(problem: AllocationProblem, kind: int) -> tuple[F, float] | None:
     sample = replace(
         problem,
         fixed_s=problem.fixed_s[rows], downlink_bit=problem.downlink_bit[rows], uplink_bit=problem.uplink_bit[rows],
-        edge_work_s=problem.edge_work_s[rows], device_branch_s=None, allowed=of(problem.allowed),
+        edge_work_s=problem.edge_work_s[rows], device_branch_s=of(problem.device_branch_s), allowed=of(problem.allowed),
         weight=of(problem.weight), edge_share_max=of(problem.edge_share_max),
         downlink_efficiency=of(problem.downlink_efficiency), uplink_efficiency=of(problem.uplink_efficiency),
-        deadline_s=None, downlink_hz=problem.downlink_hz * part, uplink_hz=problem.uplink_hz * part,
+        downlink_snr_hz=of(problem.downlink_snr_hz), uplink_snr_hz=of(problem.uplink_snr_hz),
+        deadline_s=of(problem.deadline_s), downlink_hz=problem.downlink_hz * part, uplink_hz=problem.uplink_hz * part,
         edge_capacity=problem.edge_capacity * part,
     )  # fmt: skip
     terms, _, end = terms_of(sample, Resources.of(sample))
@@ -197,7 +215,9 @@ class _Passes:
     ) -> tuple[float, int]:
         """Value of the prices over all options, and how many cheapest options were new; HUGE where a user has none."""
         found, out = self._each(
-            lambda first, last, out: look(kind, self.raw, first, last, level, price, width, kept, count, out)
+            lambda first, last, out: (look if self.raw.plain else look_any)(
+                kind, self.raw, first, last, level, price, width, kept, count, out
+            )
         )
         if not all(found):
             return HUGE, 0

@@ -11,8 +11,9 @@ import numpy as np
 
 from megdt_opt.solving.compiled.bounding import Cuts, raise_bound, raise_level
 from megdt_opt.solving.compiled.jit import inner, stay_whole
-from megdt_opt.solving.compiled.kernels import HUGE, MAX, SUM, F, I, Terms, swap, value_at
-from megdt_opt.solving.compiled.starting import Option, alone_s, plain_simple_sets
+from megdt_opt.solving.compiled.kernels import F, I, Terms, swap, value_at
+from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
+from megdt_opt.solving.compiled.starting import Option, simple_sets
 
 _ROUNDS = 16
 _PASSES = 80.0
@@ -36,20 +37,11 @@ def widen(terms: Terms, active: I, chosen: Option) -> int:
 @inner
 def least_level(terms: Terms, begin: I, end: I) -> float:
     """Largest over the users of their least weighted latency alone."""
-    a = np.zeros(3)
+    least_s = np.empty(begin.shape[0])
+    simple_sets(terms, begin, end, np.empty((4, begin.shape[0]), np.int32), least_s)
     most = 0.0
-    if terms.plain:
-        least_s = np.empty(begin.shape[0])
-        sets = np.empty((4, begin.shape[0]), np.int32)
-        plain_simple_sets(terms.fixed, terms.up, terms.edge, terms.down, terms.cap, begin, end, sets, least_s)
-        for k in range(begin.shape[0]):
-            most = max(most, terms.weight[k] * least_s[k])
-        return most
     for k in range(begin.shape[0]):
-        least = np.inf
-        for j in range(begin[k], end[k]):
-            least = min(least, alone_s(terms, k, j, 1.0, a))
-        most = max(most, terms.weight[k] * least)
+        most = max(most, terms.weight[k] * least_s[k])
     return most
 
 

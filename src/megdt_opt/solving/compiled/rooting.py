@@ -6,7 +6,8 @@ import numpy as np
 
 from megdt_opt.solving.compiled.bounding import Cuts
 from megdt_opt.solving.compiled.jit import inner, kernel
-from megdt_opt.solving.compiled.kernels import HUGE, SUM, F, I, Terms, value_at
+from megdt_opt.solving.compiled.kernels import F, I, Terms, value_at
+from megdt_opt.solving.compiled.laws import HUGE, SUM
 from megdt_opt.solving.compiled.narrowing import narrow_prices
 from megdt_opt.solving.compiled.starting import Option, offer, simple_sets, switch_users
 from megdt_opt.solving.compiled.tree import goal_of
@@ -53,13 +54,13 @@ def first_sets(
     """Simple rules; False where none of them keeps the limits."""
     users = begin.shape[0]
     sets = np.zeros((4, users), np.int32)
-    simple_sets(terms, begin, end, sets)
+    simple_sets(terms, begin, end, sets, np.empty(users))
     price = np.zeros(3)
     for s in range(4):
         price[:] = 1.0
         if best[0] < HUGE:
             price[:] = best_price
-        offer(kind, terms, sets[s], price, best, best_ids, best_price, best_shares, shares, scratch, gap, 1.0)
+        offer(kind, terms, sets[s], price, best, best_ids, best_price, best_shares, shares, scratch, gap)
     return best[0] < HUGE
 
 
@@ -102,7 +103,7 @@ def root(
                     continue
                 option[:] = cuts.chosen[cuts.basis[turn - 1]]
             start[:] = price
-            offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap, 0.0)
+            offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap)
         for _turn in range(_SWITCHES):
             target = best[0] * (1.0 - gap)
             bound, _ = value_at(kind, terms, begin, end, target, price, usage, option)

@@ -5,7 +5,7 @@ has them, and a pass copies what matters: per user the option that is cheapest a
 that could be cheapest at prices within a part `width` of them. The best prices of what was kept are those of all
 options as soon as a pass at them finds nothing cheaper; that pass is the proof as well.
 
-Plain problems only (`Terms.plain`). Rows are independent, so that threads can share a pass.
+No airtime limits: least shares are a table of their own. Rows are independent, so that threads can share a pass.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from megdt_opt.solving.compiled.bounding import Cuts, raise_bound, raise_level
 from megdt_opt.solving.compiled.jit import inner, kernel, stay_whole, threaded
-from megdt_opt.solving.compiled.kernels import HUGE, MAX, SUM, F, I, Terms, solve_four, value_at
+from megdt_opt.solving.compiled.kernels import ROUGHLY, F, I, Terms, law_of, solve_four, value_at
+from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM, Three, guess_of, option_at, shares_at
 from megdt_opt.solving.compiled.rooting import mixed
 from megdt_opt.solving.compiled.starting import offer
 from megdt_opt.solving.compiled.tree import goal_of
@@ -38,18 +39,26 @@ _PART = 0.02
 class Raw(NamedTuple):
     """Tables (K, O) as the problem has them; `scale` (K, 3) is the time at the whole budget per unit of demand.
 
-    `allowed` (K, O) is looked at where `limited`.
+    `allowed` (K, O) is looked at where `limited`, `branch` (K, O) where `has_branch`; the rest is as in `Terms`.
     """
 
     fixed: F
+    branch: F
     up: F
     edge: F
     down: F
     allowed: NDArray[np.bool_]
     limited: bool
     scale: F
+    gamma: F
+    brink: F
+    full: F
     cap: F
     weight: F
+    limit: F
+    curve: int
+    plain: bool
+    has_branch: bool
 
 
 @inner
@@ -172,14 +181,109 @@ def look(
 
 
 @threaded
+def look_any(
+    kind: int, raw: Raw, first: int, last: int, level: float, price: F, width: float, terms: Terms, count: I, out: F
+) -> bool:
+    """The same as `look` where laws are curved, or branches or limits decide."""
+    options, room = raw.fixed.shape[1], terms.fixed.shape[1]
+    r = Three(np.sqrt(price[0]), np.sqrt(price[1]), np.sqrt(price[2]))
+    s0, s1, s2, cost = np.empty(options), np.empty(options), np.empty(options), np.empty(options)
+    fixed, branch, allowed, up, edge, down = raw.fixed, raw.branch, raw.allowed, raw.up, raw.edge, raw.down
+    limited, has_branch, curve = raw.limited, raw.has_branch, raw.curve
+    total, block, fresh, guess = 0.0, 0.0, 0.0, 1.0
+    for k in range(first, last):
+        weight, limit = raw.weight[k], raw.limit[k]
+        law = law_of(raw.cap, raw.gamma, raw.brink, raw.full, k)
+        q0, q1, q2 = raw.scale[k, 0], raw.scale[k, 1], raw.scale[k, 2]
+        best, place, root = HUGE, -1, 0.0
+        for j in range(options):
+            s0[j], s1[j], s2[j] = np.sqrt(up[k, j] * q0), np.sqrt(edge[k, j] * q1), np.sqrt(down[k, j] * q2)
+            cost[j] = HUGE
+            if limited and not allowed[k, j]:
+                continue
+            s = Three(s0[j], s1[j], s2[j])
+            wait = branch[k, j] if has_branch else 0.0
+            cost[j], m = option_at(
+                kind, weight, fixed[k, j], wait, limit, level, s, r, 0.0, law, curve, guess, best, ROUGHLY
+            )  # fmt: skip
+            if cost[j] < best:
+                best, place, root = cost[j], j, m
+                if kind == MAX:
+                    guess = guess_of(m, weight, fixed[k, j], limit, level, s, r)
+        if place < 0:
+            return False
+        block += best
+        if (k - first) % _BLOCK == _BLOCK - 1:
+            total += block
+            block = 0.0
+        n = count[k]
+        at = column_of(terms.ids, k, n, place)
+        if at < 0:
+            fresh += 1.0
+            # where there is no room, whichever is not the last one found makes room
+            at = n if n < room else int(fresh) % room
+            put(terms.fixed, terms.up, terms.edge, terms.down, terms.ids, k, at, place, fixed[k, place], s0, s1, s2)
+            if has_branch:
+                terms.branch[k, at] = branch[k, place]
+            n = min(n + 1, room)
+        if width > 0.0:
+            wait = branch[k, place] if has_branch else 0.0
+            mine = shares_at(root, Three(s0[place], s1[place], s2[place]), r, 0.0, law, curve)
+            least, fastest = np.inf, place
+            for j in range(options):
+                if kind == MAX and cost[j] < HUGE:
+                    # whatever the level will be, the fastest leaves the user something
+                    alone = s0[j] * s0[j] * law.f0 + s1[j] * s1[j] / law.cap + s2[j] * s2[j] * law.f2
+                    alone = fixed[k, j] + max(alone, branch[k, j] if has_branch else 0.0)
+                    if alone < least:
+                        least, fastest = alone, j
+                most = best + 4.0 * width * abs(best)
+                if cost[j] >= most or j == place or n >= room - 2:
+                    continue
+                s = Three(s0[j], s1[j], s2[j])
+                wait = branch[k, j] if has_branch else 0.0
+                exact, m = option_at(
+                    kind, weight, fixed[k, j], wait, limit, level, s, r, 0.0, law, curve, guess, most, ROUGHLY
+                )  # fmt: skip
+                if exact >= most:
+                    continue
+                # a cost's slope in a price is the share, in the level the multiplier
+                x = shares_at(m, s, r, 0.0, law, curve)
+                moved = r.up * r.up * abs(x.up - mine.up) + r.edge * r.edge * abs(x.edge - mine.edge)
+                moved = 2.0 * (moved + r.down * r.down * abs(x.down - mine.down))
+                if kind == MAX:
+                    moved += abs(m * m - root * root) * level / weight
+                if exact - best < width * moved and column_of(terms.ids, k, n, j) < 0:
+                    put(terms.fixed, terms.up, terms.edge, terms.down, terms.ids, k, n, j, fixed[k, j], s0, s1, s2)
+                    if has_branch:
+                        terms.branch[k, n] = branch[k, j]
+                    n += 1
+            if kind == MAX and n < room and column_of(terms.ids, k, n, fastest) < 0:
+                put(
+                    terms.fixed, terms.up, terms.edge, terms.down, terms.ids, k, n, fastest, fixed[k, fastest], s0, s1,
+                    s2,
+                )  # fmt: skip
+                if has_branch:
+                    terms.branch[k, n] = branch[k, fastest]
+                n += 1
+        count[k] = n
+    out[0], out[1] = total + block, fresh
+    return True
+
+
+@threaded
 def least_alone(raw: Raw, first: int, last: int, out: F) -> None:
     """Largest weighted latency alone of the users first to last - 1, each with its fastest option, into `out` (1,)."""
     most = 0.0
     for k in range(first, last):
-        q0, q1, q2 = raw.scale[k, 0], raw.scale[k, 1] / raw.cap[k], raw.scale[k, 2]
+        law = law_of(raw.cap, raw.gamma, raw.brink, raw.full, k)
+        q0, q1, q2 = raw.scale[k, 0] * law.f0, raw.scale[k, 1] / law.cap, raw.scale[k, 2] * law.f2
         least = np.inf
         for j in range(raw.fixed.shape[1]):
-            alone = raw.fixed[k, j] + raw.up[k, j] * q0 + raw.edge[k, j] * q1 + raw.down[k, j] * q2
+            alone = raw.up[k, j] * q0 + raw.edge[k, j] * q1 + raw.down[k, j] * q2
+            if raw.has_branch:
+                alone = max(alone, raw.branch[k, j])
+            alone += raw.fixed[k, j]
             if alone < least and not (raw.limited and not raw.allowed[k, j]):
                 least = alone
         most = max(most, raw.weight[k] * least)
@@ -342,7 +446,7 @@ def settle(
         else:
             option[:] = cuts.chosen[cuts.basis[turn - 3]]
         start[:] = price
-        offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap, 0.0)
+        offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap)
         if turn == 0 and best[0] < HUGE:
             target = best[0] * (1.0 - gap)
             proved, _ = value_at(kind, terms, begin, end, target, price, usage, option)

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from megdt_opt.solving.compiled.bounding import Cuts, best_of_set
 from megdt_opt.solving.compiled.jit import inner, kernel, stay_whole
-from megdt_opt.solving.compiled.kernels import HUGE, MAX, SUM, F, I, Terms, cost_at, load, one_resource, plain_cost
+from megdt_opt.solving.compiled.kernels import ROUGHLY, F, I, Terms, law_of, plain_cost
+from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM, Three, guess_of, option_at
 
 Option = NDArray[np.int32]
 
@@ -94,20 +95,6 @@ def gather(
 
 
 @inner
-def alone_s(terms: Terms, k: int, j: int, crowd: float, a: F) -> float:
-    """Latency of an option where its user has a `crowd`-th of every budget [s]."""
-    branch, _ = load(terms, k, j, a)
-    t = 0.0
-    for i in range(3):
-        if a[i] > 0.0:
-            gamma = np.inf if i == 1 else terms.gamma[k, i // 2]
-            high = min(terms.cap[k], 1.0 / crowd) if i == 1 else 1.0 / crowd
-            _, one, _ = one_resource(0.0, a[i], 1.0, 0.0, high, gamma)
-            t += one
-    return terms.fixed[k, j] + max(branch, t)
-
-
-@inner
 def plain_simple_sets(fixed: F, up: F, edge: F, down: F, caps: F, begin: I, end: I, sets: Option, least: F) -> None:
     """`simple_sets` of plain terms, whose least airtime is none, and the least latency alone, `least` (K,) [s].
 
@@ -137,32 +124,56 @@ def plain_simple_sets(fixed: F, up: F, edge: F, down: F, caps: F, begin: I, end:
 
 
 @inner
-def simple_sets(terms: Terms, begin: I, end: I, sets: Option) -> None:
-    """Four option sets (4, K): fastest alone, at an equal split, with least demand, and with least airtime."""
+def general_simple_sets(
+    fixed: F, branches: F, up: F, edge: F, down: F, leasts: F, gamma: F, full: F, caps: F, has_branch: bool,
+    has_least: bool, begin: I, end: I, sets: Option, least_s: F,
+) -> None:  # fmt: skip
+    """`simple_sets` of any terms."""
     stay_whole()
     users = begin.shape[0]
-    if terms.plain:
-        plain_simple_sets(terms.fixed, terms.up, terms.edge, terms.down, terms.cap, begin, end, sets, np.empty(users))
-        return
-    a = np.zeros(3)
     for k in range(users):
-        best = np.full(4, np.inf)
-        tie = np.inf
+        # seconds for a unit of demand at an equal split
+        f0 = float(users) if gamma[k, 0] == np.inf else users / np.log1p(users * gamma[k, 0])
+        f2 = float(users) if gamma[k, 1] == np.inf else users / np.log1p(users * gamma[k, 1])
+        thin = 1.0 / caps[k]
+        crowd = max(float(users), thin)
+        low, even, light, airtime, tie = np.inf, np.inf, np.inf, np.inf, np.inf
         for j in range(begin[k], end[k]):
-            split = alone_s(terms, k, j, float(users), a)
-            lone = alone_s(terms, k, j, 1.0, a)
-            low = terms.least[k, j] if terms.has_least else 0.0
-            branch = terms.branch[k, j] if terms.has_branch else 0.0
-            light = terms.fixed[k, j] + branch + 1e6 * (lone - terms.fixed[k, j])
-            scores = (lone, split, light)
-            for s in range(3):
-                if scores[s] < best[s]:
-                    best[s] = scores[s]
-                    sets[s, k] = j
+            branch = branches[k, j] if has_branch else 0.0
+            least = leasts[k, j] if has_least else 0.0
+            a0, a1, a2 = up[k, j] * up[k, j], edge[k, j] * edge[k, j], down[k, j] * down[k, j]
+            lone = max(branch, a0 * full[k, 0] + a1 * thin + a2 * full[k, 1])
+            split = fixed[k, j] + max(branch, a0 * f0 + a1 * crowd + a2 * f2)
+            if fixed[k, j] + lone < low:
+                low = fixed[k, j] + lone
+                sets[0, k] = j
+            if split < even:
+                even = split
+                sets[1, k] = j
+            if fixed[k, j] + branch + 1e6 * lone < light:
+                light = fixed[k, j] + branch + 1e6 * lone
+                sets[2, k] = j
             # if the least airtimes of all do not fit together, none do
-            if low < best[3] or (low == best[3] and split < tie):
-                best[3], tie = low, split
+            if least < airtime or (least == airtime and split < tie):
+                airtime, tie = least, split
                 sets[3, k] = j
+        least_s[k] = low
+
+
+@inner
+def simple_sets(terms: Terms, begin: I, end: I, sets: Option, least_s: F) -> None:
+    """Four option sets (4, K): fastest alone, at an equal split, with least demand, and with least airtime.
+
+    `least_s` (K,) gets the least latency alone [s].
+    """
+    stay_whole()
+    if terms.plain:
+        plain_simple_sets(terms.fixed, terms.up, terms.edge, terms.down, terms.cap, begin, end, sets, least_s)
+        return
+    general_simple_sets(
+        terms.fixed, terms.branch, terms.up, terms.edge, terms.down, terms.least, terms.gamma, terms.full, terms.cap,
+        terms.has_branch, terms.has_least, begin, end, sets, least_s,
+    )  # fmt: skip
 
 
 # numbers that kernels hand to each other are floats: numba compiles anew for each whole number or truth value
@@ -179,11 +190,10 @@ def offer(
     shares: F,
     scratch: Cuts,
     gap: float,
-    rough: float,
 ) -> bool:
     """Evaluate an option set by positions; True where it becomes the best. `best` (1,) holds the objective."""
     stay_whole()
-    found = best_of_set(kind, terms, option, best[0] * (1.0 - 0.01 * gap), rough, price, shares, scratch)
+    found = best_of_set(kind, terms, option, best[0] * (1.0 - 0.01 * gap), price, shares, scratch)
     if not found < best[0]:
         return False
     best[0] = found
@@ -208,6 +218,38 @@ def positions(terms: Terms, begin: I, end: I, ids: Option, option: Option) -> bo
 
 
 @inner
+def row_costs(
+    kind: int, terms: Terms, k: int, begin: int, end: int, level: float, price: F, stop: float, out: F
+) -> float:
+    """Costs of a user's options, into `out`, and the least: exact where they are below `stop`, else a lower bound that
+    is at least `stop`."""
+    stay_whole()
+    least = HUGE
+    fixed, up, edge, down, caps, weight = terms.fixed, terms.up, terms.edge, terms.down, terms.cap, terms.weight[k]
+    if terms.plain:
+        r0, r1, r2 = np.sqrt(price[0]), np.sqrt(price[1]), np.sqrt(price[2])
+        for j in range(begin, end):
+            out[j] = plain_cost(kind, weight, caps[k], level, fixed[k, j], up[k, j], edge[k, j], down[k, j], r0, r1, r2)
+            least = min(least, out[j])
+        return least
+    branch, low, limit, curve, guess = terms.branch, terms.least, terms.limit[k], terms.curve, 1.0
+    r = Three(np.sqrt(price[0]), np.sqrt(price[1]), np.sqrt(price[2]))
+    law = law_of(caps, terms.gamma, terms.brink, terms.full, k)
+    curved = kind == MAX and not (law.g0 == np.inf and law.g2 == np.inf)
+    for j in range(begin, end):
+        s = Three(up[k, j], edge[k, j], down[k, j])
+        cost, m = option_at(
+            kind, weight, fixed[k, j], branch[k, j] if terms.has_branch else 0.0, limit, level, s, r,
+            low[k, j] if terms.has_least else 0.0, law, curve, guess, stop, ROUGHLY,
+        )  # fmt: skip
+        if curved and cost < stop:
+            guess = guess_of(m, weight, fixed[k, j], limit, level, s, r)
+        out[j] = cost
+        least = min(least, cost)
+    return least
+
+
+@inner
 def switch_users(
     kind: int,
     terms: Terms,
@@ -226,7 +268,7 @@ def switch_users(
     stay_whole()
     users = begin.shape[0]
     option, trial = np.empty(users, np.int32), np.empty(users, np.int32)
-    a, x, price = np.zeros(3), np.zeros(3), np.zeros(3)
+    price, costs = np.zeros(3), np.empty(terms.fixed.shape[1])
     if not positions(terms, begin, end, best_ids, option):
         return False
     level = best[0] * (1.0 - gap)
@@ -234,25 +276,20 @@ def switch_users(
     total = 0.0
     own = np.empty(users)
     for k in range(users):
-        own[k], _ = cost_at(kind, terms, k, option[k], best[0], price, a, x)
+        row_costs(kind, terms, k, option[k], option[k] + 1, best[0], price, HUGE, costs)
+        own[k] = costs[option[k]]
         total += own[k]
     slack = best[0] * (1.0 - gap) + price[0] + price[1] + price[2] if kind == SUM else 1.0
     # the switches with the least lower bound, found anew after each trial: there are few
     hope = np.full(tries, np.inf)
     who, what = np.zeros(tries, np.int64), np.zeros(tries, np.int64)
-    r0, r1, r2 = np.sqrt(price[0]), np.sqrt(price[1]), np.sqrt(price[2])
-    fixed, up, edge, down, cap, weight = terms.fixed, terms.up, terms.edge, terms.down, terms.cap, terms.weight
     for k in range(users):
+        # what costs more than this leaves no hope
+        row_costs(kind, terms, k, begin[k], end[k], level, price, slack - total + own[k], costs)
         for j in range(begin[k], end[k]):
             if j == option[k]:
                 continue
-            if terms.plain:
-                cost = plain_cost(
-                    kind, weight[k], cap[k], level, fixed[k, j], up[k, j], edge[k, j], down[k, j], r0, r1, r2
-                )
-            else:
-                cost, _ = cost_at(kind, terms, k, j, level if kind == MAX else 0.0, price, a, x)
-            estimate = total - own[k] + cost
+            estimate = total - own[k] + costs[j]
             if estimate < slack and estimate < hope[tries - 1]:
                 p = tries - 1
                 while p > 0 and hope[p - 1] > estimate:
@@ -265,26 +302,6 @@ def switch_users(
         trial[:] = option
         trial[who[p]] = what[p]
         price[:] = best_price
-        if offer(kind, terms, trial, price, best, best_ids, best_price, best_shares, shares, scratch, gap, 0.0):
+        if offer(kind, terms, trial, price, best, best_ids, best_price, best_shares, shares, scratch, gap):
             return True
     return False
-
-
-@inner
-def reduced_costs(
-    kind: int, terms: Terms, k: int, begin: int, end: int, level: float, price: F, a: F, x: F, out: F
-) -> float:
-    """Costs of a user's options above the cheapest, into `out`; returns the cheapest."""
-    least = HUGE
-    r0, r1, r2 = np.sqrt(price[0]), np.sqrt(price[1]), np.sqrt(price[2])
-    fixed, up, edge, down, cap, weight = terms.fixed, terms.up, terms.edge, terms.down, terms.cap, terms.weight
-    for j in range(begin, end):
-        if terms.plain:
-            cost = plain_cost(kind, weight[k], cap[k], level, fixed[k, j], up[k, j], edge[k, j], down[k, j], r0, r1, r2)
-        else:
-            cost, _ = cost_at(kind, terms, k, j, level, price, a, x)
-        out[j] = cost
-        least = min(least, cost)
-    for j in range(begin, end):
-        out[j] -= least
-    return least

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from megdt_opt.solving.compiled.bounding import MOST_CUTS, PROVEN, Cuts, raise_bound
 from megdt_opt.solving.compiled.jit import inner, kernel
-from megdt_opt.solving.compiled.kernels import MAX, SUM, F, I, Terms, swap, value_at
-from megdt_opt.solving.compiled.starting import Option, offer, reduced_costs
+from megdt_opt.solving.compiled.kernels import F, I, Terms, swap, value_at
+from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
+from megdt_opt.solving.compiled.starting import Option, offer, row_costs
 
 DONE, MORE, ROOM = 0, 1, 2
 """How `grow` ends: the tree is whole; its budget of nodes is spent; the arrays are full."""
@@ -93,20 +94,19 @@ def cut_off(
 ) -> bool:
     """Take out the options whose reduced cost proves that they cannot be part of anything better; True where any is."""
     users = begin.shape[0]
-    a, x = np.zeros(3), np.zeros(3)
     # the value is summed up from the very costs that are compared with the cheapest ones below
     value = -(price[0] + price[1] + price[2]) if kind == SUM else 0.0
     for k in range(users):
-        value += reduced_costs(kind, terms, k, begin[k], end[k], level, price, a, x, costs)
+        value += row_costs(kind, terms, k, begin[k], end[k], level, price, HUGE, costs)
     any_out = False
     for k in range(users):
         b, e = begin[k], end[k]
         if e - b < 2:
             continue
-        reduced_costs(kind, terms, k, b, e, level, price, a, x, costs)
+        least = row_costs(kind, terms, k, b, e, level, price, HUGE, costs)
         middle = b
         for j in range(b, e):
-            if value + costs[j] >= goal:
+            if value + (costs[j] - least) >= goal:
                 if j != middle:
                     swap(terms, k, j, middle)
                     costs[j], costs[middle] = costs[middle], costs[j]
@@ -269,9 +269,7 @@ def grow(
                     break
                 value_at(kind, terms, begin, end, level, price, usage, option)
                 start[:] = price
-                if not offer(
-                    kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap, 0.0
-                ):
+                if not offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap):
                     break
                 target = best[0] * (1.0 - gap)
                 level = target if kind == MAX else 0.0
@@ -306,7 +304,7 @@ def grow(
                 for k in range(users):
                     option[k] = begin[k]
                 start[:] = price
-                offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap, 0.0)
+                offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap)
                 target = best[0] * (1.0 - gap)
                 level = target if kind == MAX else 0.0
                 value, _ = value_at(kind, terms, begin, end, level, start, usage, option)
