@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from megdt_opt.solving.compiled.bounding import Cuts, raise_bound, raise_level
+from megdt_opt.solving.compiled.bounding import Cuts, raise_bound
 from megdt_opt.solving.compiled.jit import inner, stay_whole
 from megdt_opt.solving.compiled.kernels import F, I, Terms, swap, value_at
 from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
@@ -18,8 +18,12 @@ from megdt_opt.solving.compiled.starting import Option, simple_sets
 _ROUNDS = 16
 _PASSES = 80.0
 _SETTLING = 5
-_ROUGH, _FINER, _PRECISION = 1e-4, 0.03, 1e-10
-"""Precision of the first turn, its factor from turn to turn, and the last."""
+_LEVELS = 30
+_ROUGH, _FINER = 1e-4, 0.03
+"""Precision of the first turn, and its factor from turn to turn."""
+
+_PART = 0.01
+"""Precision of the last turn, as a part of the gap [1]."""
 
 
 @inner
@@ -35,14 +39,66 @@ def widen(terms: Terms, active: I, chosen: Option) -> int:
 
 
 @inner
-def least_level(terms: Terms, begin: I, end: I) -> float:
-    """Largest over the users of their least weighted latency alone."""
+def least_level(terms: Terms, begin: I, end: I, fastest: Option) -> float:
+    """Largest over the users of their least weighted latency alone, each with its `fastest` option (K,)."""
     least_s = np.empty(begin.shape[0])
-    simple_sets(terms, begin, end, np.empty((4, begin.shape[0]), np.int32), least_s)
+    sets = np.empty((4, begin.shape[0]), np.int32)
+    simple_sets(terms, begin, end, sets, least_s)
+    fastest[:] = sets[0]
     most = 0.0
     for k in range(begin.shape[0]):
         most = max(most, terms.weight[k] * least_s[k])
     return most
+
+
+@inner
+def best_level(
+    kind: int, terms: Terms, begin: I, end: I, floor: float, level: float, precision: float, start: F, price: F,
+    cuts: Cuts,
+) -> float:  # fmt: skip
+    """Level of "max" at which the best prices cost 1, to a precision, and these prices (3,).
+
+    `level` is where the search begins.
+
+    The best value falls in the level about as a power of it, and its slope is that of the best prices (envelope
+    theorem): Newton's method in the logarithms, within a bracket. No level below `floor` is tried.
+    """
+    stay_whole()
+    usage = np.zeros(3)
+    chosen = np.empty(begin.shape[0], np.int32)
+    low, high, fine = floor, np.inf, max(min(30.0 * precision, 1e-3), 1e-5)
+    price[:] = start
+    level = max(level, floor)
+    for _ in range(_LEVELS):
+        start[:] = price
+        value, _, _ = raise_bound(kind, terms, begin, end, level, HUGE, 1.0, _PASSES, start, price, cuts, fine)
+        if value >= HUGE:
+            # somebody has nothing that is in time
+            price[:] = start
+            low = level
+            level = 2.0 * level if high == np.inf else 0.5 * (low + high)
+            continue
+        off = abs(value - 1.0)
+        if off <= precision:
+            if fine <= precision:
+                break
+            fine = 0.5 * precision
+            continue
+        if value >= 1.0:
+            low = level
+        else:
+            high = level
+        if high <= low * (1.0 + precision):
+            # it jumps over 1 here
+            level = low
+            break
+        value, slope = value_at(kind, terms, begin, end, level, price, usage, chosen)
+        new = level * value ** min(value / max(slope * level, 1e-300), 1.0) if value > 0.0 else 0.5 * level
+        if not low < new < high:
+            new = 0.5 * (low + high) if high < np.inf else 2.0 * low
+        level = new
+        fine = max(min(0.01 * off, fine), 0.5 * precision)
+    return level
 
 
 @inner
@@ -69,21 +125,25 @@ def narrow_prices(
     usage, found = np.zeros(3), np.zeros(3)
     chosen = np.empty(users, np.int32)
     price[:] = start
-    floor, level = 0.0, 0.0
+    floor, level = 0.0, ceiling
     if kind == MAX:
         total = price[0] + price[1] + price[2]
         if 0.0 < total < np.inf:
             price /= total
         else:
             price[:] = 1.0 / 3.0
-        floor = least_level(terms, begin, end)
+        floor = least_level(terms, begin, end, chosen)
     active = begin.copy()
+    if kind == MAX:
+        # whatever the level will be, it leaves everybody something
+        widen(terms, active, chosen)
     value, _ = value_at(kind, terms, begin, end, ceiling, price, usage, chosen)
     if value >= HUGE:
         return 1
     widen(terms, active, chosen)
     best = -HUGE
     found[:] = price
+    last = min(max(_PART * gap, 1e-12), 1e-7)
     passes, precision = 1, _ROUGH
     for _ in range(_ROUNDS):
         start[:] = price
@@ -92,7 +152,7 @@ def narrow_prices(
             value, _ = value_at(kind, terms, begin, end, 0.0, price, usage, chosen)
             short = (goal - value) / abs(goal) if goal != 0.0 else 0.0
         else:
-            level, _, _ = raise_level(kind, terms, begin, active, floor, HUGE, precision, _PASSES, start, price, cuts)
+            level = best_level(kind, terms, begin, active, floor, level, precision, start, price, cuts)
             value, _ = value_at(kind, terms, begin, end, level, price, usage, chosen)
             short = 1.0 - value
             # the level is what the narrow problem makes of the prices: values at different levels do not compare
@@ -113,10 +173,10 @@ def narrow_prices(
                     floor = lower
                 if value < HUGE:
                     fresh += widen(terms, active, chosen)
-        if precision <= _PRECISION and (short <= _PRECISION or fresh == 0):
+        if precision <= last and (short <= last or fresh == 0):
             break
         # as fine as the missing options still move the value
-        precision = max(min(precision * _FINER, 0.1 * short), _PRECISION) if short > _PRECISION else _PRECISION
+        precision = max(min(precision * _FINER, 0.1 * short), last) if short > last else last
     price[:] = found
     if kind == MAX:
         level *= 1.0 + 0.5 * gap
@@ -126,5 +186,5 @@ def narrow_prices(
             if value >= HUGE or (widen(terms, active, chosen) == 0 and turn > 0):
                 break
             start[:] = found
-            raise_bound(kind, terms, begin, active, level, HUGE, 1.0, _PASSES, start, found, cuts, _PRECISION)
+            raise_bound(kind, terms, begin, active, level, HUGE, 1.0, _PASSES, start, found, cuts, last)
     return passes

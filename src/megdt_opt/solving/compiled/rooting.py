@@ -7,7 +7,7 @@ import numpy as np
 from megdt_opt.solving.compiled.bounding import Cuts
 from megdt_opt.solving.compiled.jit import inner, kernel
 from megdt_opt.solving.compiled.kernels import F, I, Terms, value_at
-from megdt_opt.solving.compiled.laws import HUGE, SUM
+from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
 from megdt_opt.solving.compiled.narrowing import narrow_prices
 from megdt_opt.solving.compiled.starting import Option, offer, simple_sets, switch_users
 from megdt_opt.solving.compiled.tree import goal_of
@@ -114,7 +114,7 @@ def root(
                 kind, terms, begin, end, gap, _TRIES, best, best_ids, best_price, best_shares, shares, scratch
             ):
                 break
-        if best[0] >= before * (1.0 - 1e-3):
-            # prices hang on the incumbent by their box alone: once is enough if it was a good one
+        if kind == MAX or best[0] >= before * (1.0 - 1e-3) or max(price[0], price[1], price[2]) < 0.5 * box:
+            # the best prices hang on the incumbent by the box of "sum" alone
             break
     return bound, passes
