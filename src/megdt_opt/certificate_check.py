@@ -60,10 +60,18 @@ def _ratio(
     level: float,
 ) -> float:
     """What leaves with the same prices cost at a level of "max", over their prices; above 1 proves the level."""
-    cost = priced(problem, resources, np.array(prices), level).cost
+    cost = _least_costs(problem, resources, prices, level)
     total = min(float(np.where(mask, cost, np.inf).min(axis=1).sum()) for mask in found)
     asked = sum(prices) * (1.0 + _MARGIN)
     return total * (1.0 - _MARGIN) / asked if asked > 0 else np.inf if np.isinf(total) else 0.0
+
+
+def _least_costs(
+    problem: AllocationProblem, resources: Resources, prices: tuple[float, ...], level: float | None
+) -> Array:
+    """Costs of the options, less what rounding may have added."""
+    found = priced(problem, resources, np.array(prices), level)
+    return found.cost - found.doubt
 
 
 def _proven_level(
@@ -186,7 +194,7 @@ def _values(
     values = []
     for leaf, mask in found:
         if leaf.prices not in tables:
-            tables[leaf.prices] = priced(problem, resources, np.array(leaf.prices), level).cost
+            tables[leaf.prices] = _least_costs(problem, resources, leaf.prices, level)
         least = np.where(mask, tables[leaf.prices], np.inf).min(axis=1)
         total, prices = float(least.sum()), sum(leaf.prices[:3])
         values.append(total - prices - _MARGIN * (abs(total) + prices) if np.isfinite(total) else np.inf)

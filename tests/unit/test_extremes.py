@@ -280,3 +280,42 @@ def test_who_is_in_conflict_is_not_asked_for_longer_than_there_is_time() -> None
     hasty = not_together(tight, resources, deadline=0.0)
     assert hasty.users == (0, 1)
     assert "times as long" not in str(hasty)
+
+
+@pytest.mark.parametrize("users", [1, 3])
+@pytest.mark.parametrize("room", [0.0, 1e-12])
+def test_bounds_hold_where_a_deadline_is_just_kept(users: int, room: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The multiplier of the time is then so large that its rounding is more than that of the cost."""
+    monkeypatch.setattr(compiled, "usable", lambda _: False)
+    one = {
+        "fixed_s": [[22.125637164330747]],
+        "downlink_bit": [[0.0]],
+        "uplink_bit": [[0.027564130251093753]],
+        "edge_work_s": [[0.00030325759901336487]],
+        "downlink_hz": 1.079782831019991,
+        "uplink_hz": 59.384610575784244,
+        "edge_capacity": 7.9407003611482,
+        "downlink_snr_hz": [4.591733885949937],
+        "uplink_snr_hz": [0.0598022660524396],
+        "weight": [2561.2072030115737],
+    }
+    three = {
+        "fixed_s": [[2.0]] * 3,
+        "downlink_bit": [[0.0]] * 3,
+        "uplink_bit": [[1.0]] * 3,
+        "edge_work_s": [[2.0]] * 3,
+        "downlink_hz": 1.0,
+        "uplink_hz": 2.0,
+        "edge_capacity": 2.0,
+        "edge_share_max": [1e-3, 0.3, 2.0],
+        "downlink_efficiency": [2.0] * 3,
+        "uplink_snr_hz": [2.0] * 3,
+    }
+    problem = AllocationProblem(**(one if users == 1 else three), objective="sum")
+    latency_s = solve(problem).latency_s
+    tight = replace(problem, deadline_s=latency_s * (1.0 + room))
+    for objective in ("sum", "max"):
+        found = solve(replace(tight, objective=objective))
+        assert found.certificate is not None
+        verdict = found.certificate.verify(tight if objective == "sum" else replace(tight, objective=objective))
+        assert verdict.holds, verdict.reason

@@ -32,6 +32,7 @@ from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving.resources import Array, Resources, speed
 
 _STEPS = 400
+_ROUNDING = 1e-15
 _SPAN = 1e36
 _SETTLED = 2e-13
 """Relative distance from a wanted time that the rounding of Shannon rates leaves; costs are exact to as much."""
@@ -49,11 +50,14 @@ class Priced:
         Shares at which it is attained: the slope of the cost in the prices.
     mu : array, (K, O)
         Multiplier of the time at which it is attained.
+    doubt : array, (K, O)
+        What rounding may have added to the cost: a limit that is just kept has a very large multiplier.
     """
 
     cost: Array
     x: Array
     mu: Array
+    doubt: Array
 
 
 def priced(problem: AllocationProblem, resources: Resources, prices: Array, level_s: float | None = None) -> Priced:
@@ -92,7 +96,8 @@ def priced(problem: AllocationProblem, resources: Resources, prices: Array, leve
             # weigh as much as the multiplier, which a limit that is just kept makes very large
             waited = np.where(matched, mu * t + (w - mu) * wanted, w * np.maximum(branch, t))
         cost = w * problem.fixed_s + (prices[:, None, None] * x).sum(axis=0) + waited
-        return Priced(np.where(possible, cost, np.inf), x, mu)
+        doubt = np.where(matched & possible, _ROUNDING * mu * wanted, 0.0)
+        return Priced(np.where(possible, cost, np.inf), x, mu, doubt)
     return _within(problem, resources, prices, np.minimum(level_s / w - problem.fixed_s, limit))
 
 
@@ -110,7 +115,13 @@ def priced_missed(problem: AllocationProblem, resources: Resources, prices: Arra
     late = np.where(resources.open.any(axis=1), problem.weights + prices[0] * least, np.inf)
     x = np.concatenate([on_time.x, np.zeros((3, problem.users, 1))], axis=2)
     x[0, :, -1] = least
-    return Priced(np.column_stack([on_time.cost, late]), x, np.column_stack([on_time.mu, np.zeros(problem.users)]))
+    none = np.zeros(problem.users)
+    return Priced(
+        cost=np.column_stack([on_time.cost, late]),
+        x=x,
+        mu=np.column_stack([on_time.mu, none]),
+        doubt=np.column_stack([on_time.doubt, none]),
+    )
 
 
 def least_uplink(resources: Resources) -> Array:
@@ -131,7 +142,8 @@ def _within(problem: AllocationProblem, resources: Resources, prices: Array, tau
     paid = (prices[:, None, None] * x).sum(axis=0)
     with np.errstate(invalid="ignore", over="ignore"):
         cost = np.where(busy, np.maximum(paid + mu * (_total(resources, x) - wanted), 0.0), 0.0)
-    return Priced(np.where(possible, cost, np.inf), x, mu)
+    doubt = np.where(possible & busy, _ROUNDING * mu * wanted, 0.0)
+    return Priced(np.where(possible, cost, np.inf), x, mu, doubt)
 
 
 def _total(resources: Resources, x: Array) -> Array:
