@@ -26,8 +26,8 @@ from megdt_opt import (
 )
 from megdt_opt.solving import compiled
 from megdt_opt.solving.incumbent import Incumbent
+from megdt_opt.solving.interior import latencies
 from megdt_opt.solving.resources import Resources
-from megdt_opt.solving.shares import latencies
 from megdt_opt.tolerances import BOUND
 
 ROUTES = ("compiled", "numpy", "enumerate", "explain")

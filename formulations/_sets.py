@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.problem import AllocationProblem
+from megdt_opt.solving.interior import latencies
 from megdt_opt.solving.pool import Pool
 from megdt_opt.solving.resources import Resources
-from megdt_opt.solving.shares import best_shares, latencies
+from megdt_opt.solving.shares import best_shares
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

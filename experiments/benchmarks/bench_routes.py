@@ -71,7 +71,7 @@ def options_of(users: int) -> int:
 def _warm() -> None:
     """Compiled code is made or loaded before anything is timed."""
     for objective in ("sum", "max"):
-        for users in (30, 8000):  # the second goes by the passes over very many users
+        for users in (100, 8000):  # the second goes by the passes over very many users
             solve(draw("table", users, 64, objective, 0), method="prices")
 
 

@@ -10,21 +10,20 @@ and system, which other work on the machine hardly changes. Writes results/first
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from megdt_opt.atomic import write_text
+sys.path.insert(0, str(Path(__file__).parent))
+
+from record import RESULTS, keep
 
 GOAL_S = 0.5
 
@@ -75,10 +74,10 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=10)
     parser.add_argument("--options", type=int, default=32)
     parser.add_argument("--family", default="table")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results"))
+    parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     # compiled code is kept once a problem above its least size has been solved
-    ready = CALL.format(home=str(Path(__file__).parent), family="table", users=30, options=64, objective="sum")
+    ready = CALL.format(home=str(Path(__file__).parent), family="table", users=100, options=64, objective="sum")
     subprocess.run([sys.executable, "-c", ready], check=True)
     cases = [("import numpy", "import numpy", True), ("import megdt_opt.solving", "import megdt_opt.solving", True)]
     for objective in ("sum", "max"):
@@ -97,15 +96,8 @@ def main() -> None:
             f"{row['wall_worst_s']:7.3f} s {row['processor_median_s']:15.3f} s {row['processor_worst_s']:7.3f} s",
             flush=True,
         )
-    record = {
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
-        "instance": {"family": arguments.family, "users": arguments.users, "options": arguments.options},
-        "goal_s": GOAL_S,
-        "rows": rows,
-    }
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    write_text(arguments.out / "first_call.json", json.dumps(record, indent=1) + "\n")
+    instance = {"family": arguments.family, "users": arguments.users, "options": arguments.options}
+    keep(arguments.out / "first_call.json", rows, instance=instance, goal_s=GOAL_S)
 
 
 if __name__ == "__main__":

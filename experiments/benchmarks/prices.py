@@ -3,31 +3,29 @@
     python experiments/benchmarks/prices.py [--users 2,5,10,20,50,100] [--options 64] [--seeds 25] [--kind linear]
 
 `--kind` names what the instances have beyond the plain case (families.KINDS); it and `--families` take several, with
-commas. Writes results/prices.json (every time) and prints a table. The compiled code is warmed up first; a time is that
-of `solve`, evaluation and certificate included. Run on an idle machine.
+commas. Writes results/prices.json (every time) with a figure for each kind and objective, and prints tables. The
+compiled code is warmed up first; a time is that of `solve`, evaluation and certificate included. Run on an idle
+machine.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import sys
 import time
-from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from families import FAMILIES, KINDS, draw
+from record import RESULTS, keep
 
-from megdt_opt import solve
-from megdt_opt.atomic import write_text
+from megdt_opt import plot, solve
 
 GAP = 1e-6
 TIME_LIMIT_S = 20.0
@@ -70,11 +68,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=25)
     parser.add_argument("--kind", default="linear", help=", ".join(KINDS))
     parser.add_argument("--families", default=",".join(FAMILIES))
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results"))
+    parser.add_argument("--name", default="prices", help="of the results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     kinds = arguments.kind.split(",")
-    for objective in ("sum", "max"):  # warm up: from 1,500 options on, compiled code is used at once
-        solve(draw("table", 30, 64, objective, 0), method="prices", time_limit_s=600.0)
+    for objective in ("sum", "max"):  # large enough that the compiled code is used at once
+        solve(draw("table", 100, 64, objective, 0), method="prices", time_limit_s=600.0)
     rows = []
     print("kind       family     objective  users  median      p99         worst       closed")
     for users in (int(n) for n in arguments.users.split(",")):
@@ -88,14 +87,30 @@ def main() -> None:
                     f"  worst gap {row['worst_gap']:.1e}  passes {row['median_passes']:.0f}",
                     flush=True,
                 )
-    record = {
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
-        "gap": GAP,
-        "rows": rows,
-    }
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    write_text(arguments.out / "prices.json", json.dumps(record, indent=1) + "\n")
+    keep(arguments.out / f"{arguments.name}.json", rows, gap=GAP)
+    for (kind, objective), part in _each_solve(rows).groupby(["kind", "objective"]):
+        figure = plot.solve_time_figure(part, by="family")
+        plot.save(figure, arguments.out / f"{arguments.name}_{kind}_{objective}.png")
+    print(_over_families(rows).to_string(index=False))
+
+
+def _each_solve(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row for each solution."""
+    return pd.DataFrame(
+        [
+            {**{name: row[name] for name in ("kind", "family", "users", "objective")}, "solve_s": time_s}
+            for row in rows
+            for time_s in row["times_s"]
+        ]
+    )
+
+
+def _over_families(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Median and 99th percentile [ms] of all families together, and how many were closed."""
+    times = _each_solve(rows).groupby(["kind", "users", "objective"], sort=False).solve_s
+    counts = pd.DataFrame(rows).groupby(["kind", "users", "objective"], sort=False)[["closed", "instances"]].sum()
+    table = pd.DataFrame({"median_ms": times.median() * 1e3, "p99_ms": times.quantile(0.99) * 1e3})
+    return table.join(counts).reset_index().round(2)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from megdt_opt import AllocationProblem, Infeasible, InvalidInput, SolverFailure
 from megdt_opt.certificate import Certificate
 from megdt_opt.certificate_tree import Leaf
 from megdt_opt.explaining import not_together
-from megdt_opt.solving import compiled, shares
+from megdt_opt.solving import compiled, interior
 from megdt_opt.solving.resources import Resources
 from megdt_opt.solving.shares import best_shares
 from megdt_opt.tolerances import BOUND, EXACT
@@ -240,13 +240,13 @@ def test_the_search_for_a_first_allocation_looks_at_the_time(objective: str, mon
     """Without time for it there is a clear error, after a step or two of each search."""
     monkeypatch.setattr(compiled, "usable", lambda _: False)
     steps: list[int] = []
-    newton = shares._newton
+    newton = interior._newton
 
     def counted(*given: Any) -> Any:
         steps.append(1)
         return newton(*given)
 
-    monkeypatch.setattr(shares, "_newton", counted)
+    monkeypatch.setattr(interior, "_newton", counted)
     problem = late(objective)
     with pytest.raises(SolverFailure, match="time_limit_s"):
         solve(problem, time_limit_s=1e-9)

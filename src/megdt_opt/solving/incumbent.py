@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import Infeasible
 from megdt_opt.problem import AllocationProblem, objective_s
+from megdt_opt.solving.interior import latencies
 from megdt_opt.solving.resources import Array, Resources
-from megdt_opt.solving.shares import best_shares, latencies
+from megdt_opt.solving.shares import best_shares
 
 _BATCH = 64
 

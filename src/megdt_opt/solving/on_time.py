@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving.incumbent import Incumbent
+from megdt_opt.solving.interior import Goal, Shares, interior, latencies
 from megdt_opt.solving.priced import least_uplink, priced
 from megdt_opt.solving.resources import Array, Resources
-from megdt_opt.solving.shares import Goal, Shares, interior, latencies
 
 _MOST_LATE = 1.0 - 1e-14
 """Largest L / deadline that counts as on time: scaling shares to the budgets may cost the last digit."""
