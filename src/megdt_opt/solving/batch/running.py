@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.solving.batch.maxima import MaxRoom, close_max, max_room
+from megdt_opt.solving.batch.forms import MaxRoom, max_room
+from megdt_opt.solving.batch.maxima import close_max
 from megdt_opt.solving.batch.small import Corral, F, I, Int, new_corral
 from megdt_opt.solving.batch.sums import Path, SumRoom, close_sum, new_path, sum_room
 from megdt_opt.solving.compiled.jit import inner, threaded

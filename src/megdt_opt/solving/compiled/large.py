@@ -113,7 +113,7 @@ def _raw(problem: AllocationProblem) -> Raw | None:
             elif efficiency is not None:
                 scale[:, place] = 1.0 / (efficiency * budget)
             else:
-                return None
+                scale[:, place] = 0.0  # no option uses it
         scale[:, 1] = 1.0 / problem.edge_capacity
     cap = np.minimum(problem.share_caps / problem.edge_capacity, 1.0)
     curved = not problem.linear
