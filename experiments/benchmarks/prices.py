@@ -3,9 +3,9 @@
     python experiments/benchmarks/prices.py [--users 2,5,10,20,50,100] [--options 64] [--seeds 25] [--kind linear]
 
 `--kind` names what the instances have beyond the plain case (families.KINDS); it and `--families` take several, with
-commas. Writes results/prices.json (every time) with a figure for each kind and objective, and prints tables. The
-compiled code is warmed up first; a time is that of `solve`, evaluation and certificate included. Run on an idle
-machine.
+commas. Writes results/prices.json (every time), with a figure for each kind and objective of three sizes or more, and
+prints tables. The compiled code is warmed up first; a time is that of `solve`, evaluation and certificate included. Run
+on an idle machine.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ def main() -> None:
                 )
     keep(arguments.out / f"{arguments.name}.json", rows, gap=GAP)
     for (kind, objective), part in _each_solve(rows).groupby(["kind", "objective"]):
+        if part.users.nunique() < 3:
+            continue  # a table says as much
         figure = plot.solve_time_figure(part, by="family")
         plot.save(figure, arguments.out / f"{arguments.name}_{kind}_{objective}.png")
     print(_over_families(rows).to_string(index=False))
