@@ -48,6 +48,8 @@ def check(problem: AllocationProblem) -> None:
     top = found.certificate.tree
     assert isinstance(top, Leaf)
     assert proves(problem, np.array(top.prices), found.certificate.bound_s)
+    verdict = found.certificate.verify(problem, exact=False)
+    assert verdict.holds, verdict.reason
     closed = driver.search(problem, Resources.of(problem), gap=GAP, deadline=np.inf)
     assert closed is not None
     assert abs(found.objective_s / closed.objective - 1) <= GAP
