@@ -319,3 +319,45 @@ def test_bounds_hold_where_a_deadline_is_just_kept(users: int, room: float, monk
         assert found.certificate is not None
         verdict = found.certificate.verify(tight if objective == "sum" else replace(tight, objective=objective))
         assert verdict.holds, verdict.reason
+
+
+def test_prices_of_a_limit_that_is_just_kept_are_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A price of 1e22 hides the objective in its rounding: what the compiled search claims is worked out anew."""
+    monkeypatch.setattr(compiled, "usable", lambda _: True)
+    problem = AllocationProblem(
+        fixed_s=[[5.657471409456772], [9.47875788701555]],
+        downlink_bit=[[9.717899807868472], [1.1683994289091142]],
+        uplink_bit=[[0.0], [0.0]],
+        edge_work_s=[[7.4404988459652275], [0.0]],
+        downlink_hz=5.9242077816965235,
+        uplink_hz=9.274765123530978,
+        edge_capacity=9.441264451611376,
+        edge_share_max=[1e-09, 0.001],
+        downlink_efficiency=[9.340196459271317, 2.9010864849434523],
+        uplink_efficiency=[9.053776123488097, 1.9045763069507355],
+        deadline_s=[7440498851.907586, 9.656014861928881],
+        uplink_airtime_max_s=[[1.0], [0.0]],
+        objective="sum",
+    )
+    found = solve(problem, "prices", gap=0.5)
+    assert found.certificate is not None
+    verdict = found.certificate.verify(problem)
+    assert verdict.holds, verdict.reason
+
+
+def test_missed_without_any_edge_server() -> None:
+    problem = AllocationProblem(
+        fixed_s=[[1.8, 4.3], [8.4, 7.6]],
+        downlink_bit=[[2.4, 0.2], [2.4, 8.5]],
+        uplink_bit=[[6.9, 0.0], [8.7, 0.0]],
+        edge_work_s=[[1.9, 0.0], [0.0, 0.9]],
+        downlink_hz=4.7,
+        uplink_hz=3.7,
+        edge_capacity=0.0,
+        downlink_efficiency=[4.5, 7.1],
+        uplink_efficiency=[2.0, 0.6],
+        deadline_s=[2.7, 1.8],
+        objective="missed",
+    )
+    for method in ("prices", "enumerate"):
+        assert solve(problem, method).objective_s == 2.0

@@ -73,8 +73,8 @@ class OnTime:
         a, gamma, lo, hi = (np.array(v) for v in self.resources.pick(option))
         fixed = np.where(late, 0.0, self.problem.fixed_s[self._rows, option])
         branch = np.where(late, 0.0, self.problem.branch_s[self._rows, option])
-        a *= ~late[:, None, :]
-        lo *= ~late[:, None, :]
+        a[np.broadcast_to(late[:, None, :], a.shape)] = 0.0
+        lo[np.broadcast_to(late[:, None, :], lo.shape)] = 0.0
         aside = np.where(late, self.least, 0.0)
         left = 1.0 - aside.sum(axis=1)
         good &= (left > 1e-12) | (a[:, 0] == 0).all(axis=1) & (left > -1e-12)

@@ -16,12 +16,15 @@ from megdt_opt.solving.compiled import note_use
 from megdt_opt.solving.compiled.driver import Searched, search
 from megdt_opt.solving.compiled.large import search_large
 from megdt_opt.solving.compiled.starting import Option
-from megdt_opt.solving.compiled.tree import LISTED, ROWS
+from megdt_opt.solving.compiled.tree import LISTED, PRICES, ROWS
 from megdt_opt.solving.incumbent import Incumbent
 from megdt_opt.solving.resources import Array, Resources, in_units
 
 _LATENESS_GAPS = (0.1, 1e-2, 1e-3)
 """To which the lateness is closed in turn, until a set keeps the deadlines [1]."""
+
+_MOST = 1e3
+"""Prices over the objective up to which a leaf's margin is above their rounding [1]."""
 
 _ROUNDING = 5e-10
 """Relative: half of what an `Evaluation` may be violated by."""
@@ -67,7 +70,7 @@ def _closed(
     option, shares, yields = evaluated
     incumbent.objective = found.objective
     incumbent.option, incumbent.x = option, found.x
-    if found.whole:
+    if found.whole and not _strained(problem, found):
         # every leaf was proven by a margin far above rounding
         certificate = Certificate(problem.objective, found.target, lambda: tree_of(found))
     else:
@@ -96,6 +99,12 @@ def _in_time(problem: AllocationProblem, deadline: float) -> Option | None:
         if found.objective <= 1.0:
             return found.option
     return None
+
+
+def _strained(problem: AllocationProblem, found: Searched) -> bool:
+    """Whether prices of "sum" are so much larger than the objective that their rounding exceeds the leaves' margin."""
+    prices = found.tree.prices[: found.tree.counts[PRICES]]
+    return problem.objective == "sum" and bool((prices.sum(axis=1) > _MOST * found.objective).any())
 
 
 def _evaluated(
