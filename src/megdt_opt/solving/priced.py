@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.problem import AllocationProblem
-from megdt_opt.solving.resources import Array, Resources, speed
+from megdt_opt.solving.resources import Array, Resources, speed, time_and_slopes
 
 _STEPS = 400
 _ROUNDING = 1e-15
@@ -222,11 +222,21 @@ def _match(
         rest = ~good[:, 0] & ok
         if rest.any():
             some = Resources(part.a[:, rest], part.gamma[:, rest], part.lo[:, rest], part.hi[:, rest], part.open[rest])
-            guess[rest] = _search(some, prices, goal[rest], guess[rest])
+            guess[rest] = np.minimum(_search(some, prices, goal[rest], guess[rest]), _enough(some, prices))
             xs[:, rest] = _minimisers(some, prices, guess[rest])[0]
     mu[k, o] = guess[:, 0]
     x[:, k, o] = xs[:, :, 0]
     return mu, x, reached
+
+
+def _enough(part: Resources, prices: Array) -> Array:
+    """Twice the multiplier at which every priced share is the largest, (N, 1): a larger one only adds rounding."""
+    top = part.hi[:, :, None]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        _, slope, _ = time_and_slopes(np.broadcast_to(top, part.a.shape), part.a, part.gamma[:, :, None])
+        needed = np.where((part.a > 0) & (slope < 0), prices[:, None, None] / -slope, 0.0).max(axis=0)
+    result: Array = np.where(needed > 0, 2.0 * needed, np.inf)
+    return result
 
 
 def _search(part: Resources, prices: Array, goal: Array, guess: Array) -> Array:

@@ -26,6 +26,9 @@ _LATENESS_GAPS = (0.1, 1e-2, 1e-3)
 _MOST = 1e3
 """Prices over the objective up to which a leaf's margin is above their rounding [1]."""
 
+_ROOM = 1e-6
+"""Part of a deadline that must be left where a user has everything [1]."""
+
 _ROUNDING = 5e-10
 """Relative: half of what an `Evaluation` may be violated by."""
 
@@ -102,9 +105,18 @@ def _in_time(problem: AllocationProblem, deadline: float) -> Option | None:
 
 
 def _strained(problem: AllocationProblem, found: Searched) -> bool:
-    """Whether prices of "sum" are so much larger than the objective that their rounding exceeds the leaves' margin."""
+    """Whether rounding may exceed the leaves' margin: prices of "sum" far above the objective, or a deadline that is
+    kept with next to no room even by a user who has everything, as the multiplier of its time is then very large.
+    """
     prices = found.tree.prices[: found.tree.counts[PRICES]]
-    return problem.objective == "sum" and bool((prices.sum(axis=1) > _MOST * found.objective).any())
+    if problem.objective == "sum" and bool((prices.sum(axis=1) > _MOST * found.objective).any()):
+        return True
+    if problem.deadline_s is None:
+        return False
+    everything = np.broadcast_to(problem.budgets, (3, problem.users)).copy()
+    everything[1] = np.minimum(everything[1], problem.share_caps)
+    alone = evaluate_shares(problem, found.option.astype(np.int64), everything).latency_s
+    return bool((alone > problem.deadline_s * (1.0 - _ROOM)).any())
 
 
 def _evaluated(
