@@ -8,6 +8,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,7 @@ def _judge(case: Case, routes: tuple[str, ...], report: Report, timed: bool) -> 
             continue
         start = time.process_time()
         limited = case.time_limit_s is not None and route != "enumerate"
-        answer = _attempt(report, route, lambda route=route: _solve(problem, case, route), limited)  # type: ignore[misc]
+        answer = _attempt(report, route, partial(_solve, problem, case, route), limited)
         spent = time.process_time() - start
         limit = case.time_limit_s if timed else None
         if not case.malformed and limit is not None and route != "enumerate" and spent > limit + LATE_S:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from megdt_opt.errors import SolverFailure
+from megdt_opt.solving.silent import Silent
 
 Array = NDArray[np.float64]
 
@@ -70,14 +71,6 @@ class Answer:
     dual: Array | None = None
 
 
-class Silent(highspy.Highs):
-    """HiGHS without its banner, which its constructor prints at this first call unless output is off by then."""
-
-    def enableCallbacks(self) -> None:  # noqa: N802
-        self.silent()
-        super().enableCallbacks()  # type: ignore[no-untyped-call]
-
-
 class Program:
     """A mixed-integer linear program that grows by rows; one HiGHS object throughout.
 
@@ -94,7 +87,7 @@ class Program:
     """
 
     def __init__(self, cost: Array, lower: Array, upper: Array, whole: NDArray[np.bool_], clock: Clock) -> None:
-        self._highs = Silent()  # type: ignore[no-untyped-call]
+        self._highs = Silent()
         self._clock = clock
         self._whole = whole
         self._relaxed = True

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import SolverFailure
-from megdt_opt.formulations._highs import Silent
+from megdt_opt.solving.silent import Silent
 
 Array = NDArray[np.float64]
 
@@ -77,7 +77,7 @@ class Master:
         self._kinds = highspy.HighsVarType
         self._whole = np.arange(whole, dtype=np.int32)
         self._relaxed = True
-        self._highs: Any = Silent()  # type: ignore[no-untyped-call]
+        self._highs: Any = Silent()
         for name in ("primal_feasibility_tolerance", "dual_feasibility_tolerance", "mip_feasibility_tolerance"):
             self._must(self._highs.setOptionValue(name, FEASIBILITY), name)
         self._must(self._highs.setOptionValue("mip_abs_gap", 0.0), "mip_abs_gap")

@@ -21,39 +21,12 @@ from megdt_opt.image_files import expected_byte
 from megdt_opt.stages import Kind
 from megdt_opt.timing_file import Cell, bundled_path, profile_content, profile_text, read_profile
 from megdt_opt.timing_fit import AffineFit, affine_fit
+from megdt_opt.timing_held_out import HeldOutError
 from megdt_opt.timing_provenance import Provenance, refuse
 
 __all__ = ["AffineFit", "Cell", "HeldOutError", "Provenance", "TimingProfile"]
 
 _Key = tuple[Kind, int, int | None, str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeldOutError:
-    """Predicted against measured time of a cell that no fit saw.
-
-    Parameters
-    ----------
-    kind : Kind
-        The stage.
-    batch : int
-        Chains together [1].
-    rows : int or None
-        Rows of the latent region [1]; None = the whole latent.
-    predicted_s, measured_s : float
-        `TimingProfile.stage_s`, and the median of the samples [s].
-    """
-
-    kind: Kind
-    batch: int
-    rows: int | None
-    predicted_s: float
-    measured_s: float
-
-    @property
-    def error(self) -> float:
-        """(predicted - measured)/measured [1]."""
-        return self.predicted_s / self.measured_s - 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

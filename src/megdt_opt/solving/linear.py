@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from megdt_opt.solving.resources import Array
-
-if TYPE_CHECKING:
-    import highspy
 
 
 @dataclass(frozen=True)
@@ -48,6 +43,8 @@ def minimum(
     """
     import highspy
 
+    from megdt_opt.solving.silent import Silent
+
     count = len(right)
     if equal is not None:
         rows, right = np.vstack([rows, equal[0]]), np.r_[right, equal[1]]
@@ -62,8 +59,7 @@ def minimum(
     matrix.start_ = np.arange(0, rows.size + 1, full, dtype=np.int32)
     matrix.index_ = np.tile(np.arange(full, dtype=np.int32), len(right))
     matrix.value_ = rows.ravel()
-    solver = _silent()()
-    solver.setOptionValue("output_flag", False)
+    solver = Silent()
     if solver.passModel(model) == highspy.HighsStatus.kError:
         return None
     solver.run()
@@ -72,16 +68,3 @@ def minimum(
     solution = solver.getSolution()
     multipliers = np.maximum(-np.array(solution.row_dual[:count]), 0.0)
     return Optimum(np.array(solution.col_value), float(solver.getObjectiveValue()), multipliers)
-
-
-@cache
-def _silent() -> type[highspy.Highs]:
-    """HiGHS without its banner, which would come at the first of all runs, before an option can be set."""
-    import highspy
-
-    class Silent(highspy.Highs):
-        def enableCallbacks(self) -> None:  # noqa: N802
-            self.silent()
-            super().enableCallbacks()  # type: ignore[no-untyped-call]
-
-    return Silent

@@ -88,9 +88,11 @@ def given(array: np.ndarray) -> np.ndarray:
     return view
 
 
-def terms_of(problem: AllocationProblem, resources: Resources) -> tuple[Terms, Option, np.ndarray]:
-    """Compact terms of a problem, the dominating options (K, O), and how many options each user has left (K,)."""
-    users, options = problem.users, problem.options
+def laws_of(problem: AllocationProblem) -> tuple[F, F, F]:
+    """Seconds at the whole budget per unit of uplink, edge and downlink demand, (K, 3), infinite where a budget is not
+    there; g of uplink and downlink over the band, (K, 2), infinite for R(x) = x; largest edge shares, (K,) [1].
+    """
+    users = problem.users
     scale, gamma = np.zeros((users, 3)), np.full((users, 2), np.inf)
     with np.errstate(divide="ignore"):  # the options that need a rate of 0 are closed
         for place, column, budget, efficiency, snr in (
@@ -103,14 +105,21 @@ def terms_of(problem: AllocationProblem, resources: Resources) -> tuple[Terms, O
             elif efficiency is not None:
                 np.divide(1.0, efficiency * budget, out=scale[:, place])
     scale[:, 1] = 1.0 / problem.edge_capacity if problem.edge_capacity > 0 else np.inf
-    has_branch, has_least = not problem.sequential, problem.uplink_airtime_max_s is not None
-    least = resources.lo[0] if has_least else _NONE
-    limited = problem.deadline_s is not None and problem.objective != "missed"
-    limit = np.array(problem.hard_deadline_s)
     if problem.edge_share_max is not None and problem.edge_capacity > 0:
         cap = np.minimum(problem.edge_share_max / problem.edge_capacity, 1.0)
     else:
         cap = np.ones(users)
+    return scale, gamma, cap
+
+
+def terms_of(problem: AllocationProblem, resources: Resources) -> tuple[Terms, Option, np.ndarray]:
+    """Compact terms of a problem, the dominating options (K, O), and how many options each user has left (K,)."""
+    users, options = problem.users, problem.options
+    scale, gamma, cap = laws_of(problem)
+    has_branch, has_least = not problem.sequential, problem.uplink_airtime_max_s is not None
+    least = resources.lo[0] if has_least else _NONE
+    limited = problem.deadline_s is not None and problem.objective != "missed"
+    limit = np.array(problem.hard_deadline_s)
     shape = (users, options)
     out = np.empty((4 + has_branch + has_least, users, options))
     out_branch = out[4] if has_branch else np.zeros((1, 1))

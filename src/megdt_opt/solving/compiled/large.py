@@ -1,4 +1,4 @@
-"""The compiled search for very many users: a sample says where the prices are, and two passes over all options do.
+"""The compiled search for very many users: a sample of them says where the prices are, a few passes over all do.
 
 With many users one user's choice moves little, so that the prices of a sample of the users, with the same part of the
 budgets, are near those of all, and the cheapest options at the best prices are within the gap of the optimum. Where
@@ -19,11 +19,12 @@ import numpy as np
 from megdt_opt.problem import AllocationProblem
 from megdt_opt.solving.compiled.bounding import new_cuts
 from megdt_opt.solving.compiled.curve import brink, curve
-from megdt_opt.solving.compiled.driver import Searched, given, one_leaf, terms_of
+from megdt_opt.solving.compiled.driver import Searched, given, laws_of, one_leaf, terms_of
+from megdt_opt.solving.compiled.evening import price_kept
 from megdt_opt.solving.compiled.kernels import F, Terms
 from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
 from megdt_opt.solving.compiled.rooting import first_sets, root
-from megdt_opt.solving.compiled.scanning import Raw, least_alone, look, look_any, settle
+from megdt_opt.solving.compiled.scanning import Raw, least_alone, look, look_any
 from megdt_opt.solving.compiled.tree import MAX_EXCESS, SUM_EXCESS
 from megdt_opt.solving.resources import Resources
 
@@ -42,7 +43,7 @@ _ROUNDS = 6
 
 
 def search_large(problem: AllocationProblem, *, gap: float, deadline: float) -> Searched | None:
-    """As `driver.search`; None where there are few users, the problem is not plain, or this way does not close it."""
+    """As `driver.search`; None where there are few users, limits on air time, or this way does not close it."""
     users, options = problem.fixed_s.shape
     if users * options < LARGE or users < _LEAST_USERS:
         return None
@@ -82,7 +83,7 @@ def search_large(problem: AllocationProblem, *, gap: float, deadline: float) -> 
         if time.monotonic() > deadline or (fresh == 0 and width == 0.0):
             return None
         box = 16.0 * max(value, float(price.max())) if kind == SUM else 1.0
-        level, _ = settle(
+        level, _ = price_kept(
             kind, kept, begin, count, floor, level, box, gap, price, best, best_ids, best_price,
             best_shares, shares, cuts, scratch,
         )  # fmt: skip
@@ -101,21 +102,7 @@ def _raw(problem: AllocationProblem) -> Raw | None:
     """The tables as they are; None where there are limits on air time, or some budget is not there."""
     if problem.uplink_airtime_max_s is not None or not problem.edge_capacity > 0:
         return None
-    users = problem.users
-    scale, gamma = np.empty((users, 3)), np.full((users, 2), np.inf)
-    with np.errstate(divide="ignore", over="ignore"):
-        for place, column, side in ((0, 0, "uplink"), (2, 1, "downlink")):
-            budget = getattr(problem, f"{side}_hz")
-            efficiency, snr = getattr(problem, f"{side}_efficiency"), getattr(problem, f"{side}_snr_hz")
-            if snr is not None:
-                scale[:, place] = np.log(2.0) / budget
-                gamma[:, column] = snr / budget
-            elif efficiency is not None:
-                scale[:, place] = 1.0 / (efficiency * budget)
-            else:
-                scale[:, place] = 0.0  # no option uses it
-        scale[:, 1] = 1.0 / problem.edge_capacity
-    cap = np.minimum(problem.share_caps / problem.edge_capacity, 1.0)
+    scale, gamma, cap = laws_of(problem)
     curved = not problem.linear
     if not (np.isfinite(scale).all() and cap.all() and gamma.all() and (not curved or np.isfinite(gamma).any())):
         return None
@@ -126,7 +113,7 @@ def _raw(problem: AllocationProblem) -> Raw | None:
         fixed=given(problem.fixed_s), branch=given(problem.branch_s if has_branch else np.zeros((1, 1))),
         up=given(problem.uplink_bit), edge=given(problem.edge_work_s), down=given(problem.downlink_bit),
         allowed=given(problem.allowed_mask if limited else np.ones((1, 1), bool)), limited=limited, scale=scale,
-        gamma=gamma, brink=edges, full=full, cap=np.array(cap), weight=np.array(problem.weights), limit=limit,
+        gamma=gamma, brink=edges, full=full, cap=cap, weight=np.array(problem.weights), limit=limit,
         curve=curve().ctypes.data if curved else 0, plain=not (curved or has_branch or np.isfinite(limit).any()),
         has_branch=has_branch,
     )  # fmt: skip
