@@ -25,10 +25,10 @@ from megdt_opt import (
     explain,
     solve,
 )
+from megdt_opt.pricing.scaled import Resources
+from megdt_opt.shares.interior import latencies
 from megdt_opt.solving import compiled
-from megdt_opt.solving.incumbent import Incumbent
-from megdt_opt.solving.interior import latencies
-from megdt_opt.solving.resources import Resources
+from megdt_opt.solving.search.incumbent import Incumbent
 from megdt_opt.tolerances import BOUND
 
 ROUTES = ("compiled", "numpy", "enumerate", "explain")

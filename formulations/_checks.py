@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import Infeasible, InvalidInput
-from megdt_opt.problem import AllocationProblem
+from megdt_opt.problem.allocation_problem import AllocationProblem
 
 RESOURCES = ("downlink", "uplink", "edge")
 """The three budgets, in the order of every array with a resource axis."""

@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pyomo.repn.plugins.lp_writer import LPWriter
 
-from megdt_opt.allocation import RawSolution
 from megdt_opt.errors import Infeasible, SolverFailure
 from megdt_opt.formulations import _scip
 from megdt_opt.formulations._checks import conflict
 from megdt_opt.formulations._scaling import Units
 from megdt_opt.formulations.option_misocp import finish
-from megdt_opt.problem import AllocationProblem, evaluate
-from megdt_opt.solving.incumbent import Incumbent
-from megdt_opt.solving.resources import Resources
+from megdt_opt.pricing.scaled import Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
+from megdt_opt.solving.allocation import RawSolution
+from megdt_opt.solving.search.incumbent import Incumbent
 from megdt_opt.whatif import feasible
 
 Array = NDArray[np.float64]

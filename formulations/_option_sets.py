@@ -8,9 +8,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.problem import AllocationProblem
-from megdt_opt.solving.resources import Resources
-from megdt_opt.solving.shares import best_shares
+from megdt_opt.pricing.scaled import Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.shares.best import best_shares
 
 MOST_SETS = 5_000
 """Option sets that are compared at most."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.formulations._checks import budgets, whole_budget_s
-from megdt_opt.problem import AllocationProblem
+from megdt_opt.problem.allocation_problem import AllocationProblem
 
 Array = NDArray[np.float64]
 

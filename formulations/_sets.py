@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.problem import AllocationProblem
-from megdt_opt.solving.interior import latencies
-from megdt_opt.solving.pool import Pool
-from megdt_opt.solving.resources import Resources
-from megdt_opt.solving.shares import best_shares
+from megdt_opt.pricing.scaled import Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.shares.best import best_shares
+from megdt_opt.shares.interior import latencies
+from megdt_opt.solving.search.pool import Pool
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

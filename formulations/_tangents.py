@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.solving.priced import _shannon_minimiser as shannon_minimiser
-from megdt_opt.solving.resources import time_and_slopes
+from megdt_opt.pricing.priced import _shannon_minimiser as shannon_minimiser
+from megdt_opt.pricing.scaled import time_and_slopes
 
 Array = NDArray[np.float64]
 

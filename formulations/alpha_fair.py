@@ -7,7 +7,7 @@ Sets, parameters and variables
     h  the weighted p-norm of the latencies / unit;  r_k  part of user k in it
 Objective
     h. As (Σ w / p) h^p is the problem's objective, both have the same minimisers; h has numbers near 1 for any α.
-Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `megdt_opt.problem`)
+Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `AllocationProblem`)
     budget, rate_law, stage_time, share_limit, stage_limit, edge_branch, device_branch, deadline of `convex_allocation`
     norm_part       W v <= r^(1/p) h^(1-1/p)             (W v)^p <= r h^(p-1), a power cone; a plane for p = 1
     norm_total      Σ_k r_k <= h                         then Σ (W v)^p <= h^p
@@ -28,9 +28,7 @@ import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.allocation import RawSolution
 from megdt_opt.errors import Infeasible, InvalidInput, SolverFailure
-from megdt_opt.fairness import AlphaFairProblem
 from megdt_opt.formulations import convex_allocation
 from megdt_opt.formulations._checks import conflict, fix_options, only_options, workable_options
 from megdt_opt.formulations._option_sets import MOST_SETS, optima, option_sets
@@ -45,7 +43,9 @@ from megdt_opt.formulations.convex_allocation import (
     stage_limit,
     stage_time,
 )
-from megdt_opt.problem import AllocationProblem
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.problem.fairness import AlphaFairProblem
+from megdt_opt.solving.allocation import RawSolution
 
 _TOLERANCE = 1e-9
 

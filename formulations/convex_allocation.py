@@ -16,7 +16,7 @@ Variables
     v_k   latency / unit;  h  largest weighted latency / unit
 Objective
     sum: (1/K) Σ_k w_k v_k;  max: h;  mixed: (1/K) (Σ_k w_k v_k + m h)
-Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `megdt_opt.problem`)
+Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `AllocationProblem`)
     budget          Σ_k X_ik y_ik <= 1                                  sum b <= B, sum f <= F
     rate_law        z <= y,  or  c y ln(c y / (κ y + c - κ)) <= y - z   r <= e b;  r <= b log2(1 + g/b)
     stage_time      s z >= 1 as a second-order cone                     t >= bits / r, t >= work / f
@@ -42,12 +42,12 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 
-from megdt_opt.allocation import RawSolution
 from megdt_opt.errors import SolverFailure
 from megdt_opt.formulations._checks import RESOURCES, budgets, conflict, only_options, require, workable_options
 from megdt_opt.formulations._resolve import Compiled
 from megdt_opt.formulations._scaling import Reference, reference, usable_shares
-from megdt_opt.problem import AllocationProblem
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.solving.allocation import RawSolution
 
 _TIGHTEST, _LOOSEST = 3e-8, 1e-6
 _COMPILED_USERS = 128

@@ -14,13 +14,13 @@ Variables
     y_j  binary, option taken
 Objective
     Σ c_pj y_j for the sharpest p, only to lead the search: any point that keeps the rows answers the question
-Constraints (model: w L <= D and L <= deadline, Σ b <= B, Σ f <= F, `megdt_opt.problem`)
+Constraints (model: w L <= D and L <= deadline, Σ b <= B, Σ f <= F, `AllocationProblem`)
     one_option   Σ_{j of k} y_j = 1                     one option per user
     price        Σ_j c_pj y_j <= Σ_i l_pi = 1           what the users need costs at most what there is
     least_share  Σ_j R_j y_j <= 1                       bits_u / r_u <= uplink_airtime_max, all users together
     fresh_set    Σ_{j in s} y_j <= K - 1                s was evaluated before (numerical safeguard)
 `price` is necessary for every price vector, and for all of them together sufficient: for given options the problem
-is convex, so a set that does not fit at D breaks the row of its own shadow prices (`megdt_opt.solving.shares`).
+is convex, so a set that does not fit at D breaks the row of its own shadow prices (`megdt_opt.shares.best`).
 No point for the rows proves that the optimum is above D; a set that fits lowers the best objective. The costs depend
 on D, so each level writes the rows of all known price vectors anew. The bound is the largest D proven out of reach.
 """
@@ -34,15 +34,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from megdt_opt.allocation import RawSolution
 from megdt_opt.errors import InvalidInput, SolverFailure
-from megdt_opt.explaining import lateness_problem
 from megdt_opt.formulations._checks import conflict, workable_options
 from megdt_opt.formulations._highs import Clock, Program, Rows
 from megdt_opt.formulations._sets import restrict, shares_of, value_of
-from megdt_opt.problem import AllocationProblem
-from megdt_opt.solving.pool import Pool
-from megdt_opt.solving.resources import Resources
+from megdt_opt.pricing.scaled import Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.solving.allocation import RawSolution
+from megdt_opt.solving.conflict import lateness_problem
+from megdt_opt.solving.search.pool import Pool
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -13,7 +13,7 @@ Variables
     y  share made on the device / Y (1 - x = Y y);  t  time of the device / T;  e  its energy / G
 Objective
     A (1 - x made at the device) + device time, without the constant A: τ t - α y
-Constraints (model: D = x A + (1-x) V0 p^-k, E = (1-x) V0 p^(1-k), `megdt_opt.generation_split`)
+Constraints (model: D = x A + (1-x) V0 p^-k, E = (1-x) V0 p^(1-k), `megdt_opt.problem.generation_split`)
     device_work    e^k t^(1-k) >= ρ y     E = t p and t = (1-x) V0 p^-k without p: (1-x) V0 = E^k t^(1-k)
     power_limit    t >= φ y               p <= P
     energy_limit   e <= ω                 E <= ε
@@ -35,9 +35,9 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 
-from megdt_opt.allocation import relative_gap
 from megdt_opt.errors import InvalidInput, SolverFailure
-from megdt_opt.generation_split import GenerationSplit, GenerationSplitProblem
+from megdt_opt.problem.generation_split import GenerationSplit, GenerationSplitProblem
+from megdt_opt.solving.allocation import relative_gap
 
 _TIGHTEST, _LOOSEST = 1e-9, 1e-6
 

@@ -8,7 +8,7 @@ Parameters and variables
     those of `convex_allocation`, and  Z_k  level at which user k was settled / unit, infinite while it is free
 Objective
     round by round: h, the largest weighted latency of the users that are still free
-Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `megdt_opt.problem`)
+Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `AllocationProblem`)
     budget, rate_law, stage_time, share_limit, stage_limit, edge_branch, device_branch, deadline of `convex_allocation`
     largest_free    h >= w v  for free users             epigraph of the largest that can still fall
     settled         w v <= Z (1 + SLACK)  for the others they stay where they are
@@ -33,9 +33,7 @@ import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.allocation import RawSolution
 from megdt_opt.errors import InvalidInput, SolverFailure
-from megdt_opt.fairness import LexicographicProblem
 from megdt_opt.formulations import convex_allocation
 from megdt_opt.formulations._checks import conflict, fix_options, only_options, workable_options
 from megdt_opt.formulations._option_sets import optima, option_sets
@@ -50,9 +48,11 @@ from megdt_opt.formulations.convex_allocation import (
     stage_limit,
     stage_time,
 )
-from megdt_opt.problem import AllocationProblem, evaluate
-from megdt_opt.solving.branching import close
-from megdt_opt.solving.resources import Resources
+from megdt_opt.pricing.scaled import Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
+from megdt_opt.problem.fairness import LexicographicProblem
+from megdt_opt.solving.allocation import RawSolution
+from megdt_opt.solving.search.branching import close
 from megdt_opt.tolerances import BOUND
 
 SLACK = 1e-7

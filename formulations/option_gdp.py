@@ -13,7 +13,7 @@ Variables
     Y_ko  true where user k takes option o
 Objective
     sum: (1/K) Σ w v;  max: h;  mixed: (1/K) (Σ w v + m h)
-Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `megdt_opt.problem`)
+Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `AllocationProblem`)
     budget          Σ_k x_ik <= K                        sum b <= B, sum f <= F
     share_limit     x_edge <= C                          f <= edge_share_max
     deadline        v <= E                               L <= deadline
@@ -40,11 +40,11 @@ import pyomo.environ as pyo
 from numpy.typing import NDArray
 from pyomo.gdp import Disjunct, Disjunction
 
-from megdt_opt.allocation import RawSolution
 from megdt_opt.formulations._checks import RESOURCES, require, workable_options
 from megdt_opt.formulations._disjunctive import ceilings, solve_transformed
 from megdt_opt.formulations._scaling import units
-from megdt_opt.problem import AllocationProblem
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.solving.allocation import RawSolution
 
 
 def make_model(problem: AllocationProblem, mask: NDArray[np.bool_], ceiling: NDArray[np.float64]) -> Any:

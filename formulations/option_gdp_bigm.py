@@ -11,7 +11,7 @@ Variables
     r_ik  root of the demand that is served;  h largest weighted latency;  Y_ko true where user k takes option o
 Objective
     sum: (1/K) Σ w v;  max: h;  mixed: (1/K) (Σ w v + m h)
-Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `megdt_opt.problem`)
+Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `AllocationProblem`)
     budget, share_limit, deadline, largest, one_option   those of `option_gdp`
     stage_time      t x >= r^2                           t >= demand / share
     inside Y_ko (stage_limit, edge_branch and device_branch are those of `option_gdp`)
@@ -43,7 +43,6 @@ import numpy as np
 import pyomo.environ as pyo
 from numpy.typing import NDArray
 
-from megdt_opt.allocation import RawSolution
 from megdt_opt.formulations import option_gdp
 from megdt_opt.formulations._checks import RESOURCES, require, workable_options
 from megdt_opt.formulations._disjunctive import ceilings, least_latencies, solve_transformed
@@ -59,7 +58,8 @@ from megdt_opt.formulations.option_gdp import (
     share_limit,
     stage_limit,
 )  # fmt: skip
-from megdt_opt.problem import AllocationProblem
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.solving.allocation import RawSolution
 
 Array = NDArray[np.float64]
 

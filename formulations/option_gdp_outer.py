@@ -15,7 +15,7 @@ Variables
     n_j binary, option taken;  x_ik share;  t_ik stage time;  v_k latency;  h largest weighted latency
 Objective
     sum: (1/K) Σ w v;  max: h;  mixed: (1/K) (Σ w v + m h)
-Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `megdt_opt.problem`)
+Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `AllocationProblem`)
     one_option      Σ_{j of k} n_j = 1                   one option per user
     budget          Σ_k x_ik <= K                        sum b <= B, sum f <= F
     stage_time      t_ik + s x_ik >= Σ_{j of k} c_ij(s) n_j, for slopes s       t >= demand / rate
@@ -44,15 +44,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.allocation import RawSolution
 from megdt_opt.errors import SolverFailure
 from megdt_opt.formulations._checks import conflict, require, workable_options
 from megdt_opt.formulations._outer import Master, Row, row
 from megdt_opt.formulations._scaling import Units, units
 from megdt_opt.formulations._tangents import Stage
-from megdt_opt.problem import AllocationProblem
-from megdt_opt.solving.resources import Resources, time_and_slopes
-from megdt_opt.solving.shares import best_shares
+from megdt_opt.pricing.scaled import Resources, time_and_slopes
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.shares.best import best_shares
+from megdt_opt.solving.allocation import RawSolution
 
 Array = NDArray[np.float64]
 

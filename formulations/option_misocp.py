@@ -14,7 +14,7 @@ Variables
     late_k binary, for "missed" alone: a late user takes no option here, because its latency does not count
 Objective
     sum: (1/K) Σ w v;  max: h;  mixed: (1/K) (Σ w v + m h);  missed: (1/K) Σ w late
-Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `megdt_opt.problem`)
+Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `AllocationProblem`)
     one_option      A n = 1;  missed: A n + late = 1     one option per user
     budget          Σ_k x_ik <= K                        sum b <= B, sum f <= F
     stage_time      t x >= (A diag(P) n)^2, as a cone    t >= demand / share; (Σ P n)^2 = Σ D n as one n is 1
@@ -41,14 +41,14 @@ import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.allocation import RawSolution
 from megdt_opt.errors import SolverFailure
 from megdt_opt.formulations import _scip
 from megdt_opt.formulations._checks import RESOURCES, conflict, require, workable_options
 from megdt_opt.formulations._scaling import units
-from megdt_opt.problem import AllocationProblem
-from megdt_opt.solving.resources import Resources
-from megdt_opt.solving.shares import best_shares
+from megdt_opt.pricing.scaled import Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.shares.best import best_shares
+from megdt_opt.solving.allocation import RawSolution
 
 _RELAXED = 1e-9
 """Clarabel's tolerance on a relaxation."""

@@ -9,7 +9,7 @@ Variables (a prime marks the part of a pair, which is zero for an option that is
     x = A x', t = A t', v = A v' are expressions, no variables of their own
 Objective
     sum: (1/K) Σ w v;  max: h;  mixed: (1/K) (Σ w v + m h)
-Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `megdt_opt.problem`)
+Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `AllocationProblem`)
     one_option, budget, largest                          those of `option_misocp`
     stage_time      t' x' >= D n^2, as cones             t >= demand / share
     stage_sum       t x >= (A diag(sqrt(D)) n)^2         that of `option_misocp`, implied; SCIP needs far fewer cuts
@@ -37,11 +37,11 @@ import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.allocation import RawSolution
 from megdt_opt.formulations import _scip, option_misocp
 from megdt_opt.formulations._checks import require, workable_options
 from megdt_opt.formulations.option_misocp import ask_scip, budget, finish, largest, one_option, program, relaxed_s
-from megdt_opt.problem import AllocationProblem
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.solving.allocation import RawSolution
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -9,7 +9,7 @@ Parameters (dimensionless: the objective less q, over a unit U)
     x_i   centre, any point: with it  q = Σ_k min_j (w F + 2 x.p)_j - |x|^2  is a lower bound of the objective
     C_j   ((w F + 2 x.p)_j - its least of the user) / U >= 0;  D_ij  (p_ij - p_i,b(k)) / sqrt(U)
     e_i   (x_i - Σ_k p_i,b(k)) / sqrt(U);  t_i  points of tangents
-    c_lj  least cost of option j at prices l of the budgets, all its limits kept (`megdt_opt.solving.priced`)
+    c_lj  least cost of option j at prices l of the budgets, all its limits kept (`megdt_opt.pricing.priced`)
     n_lj  the same of ending by the deadline, prices scaled to sum 1
 Variables
     y_j binary, option taken;  d_i  (P_i - x_i) / sqrt(U) with P_i = Σ_j p_ij y_j;  z_i  d_i^2 from below
@@ -38,16 +38,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from megdt_opt.allocation import RawSolution
 from megdt_opt.errors import InvalidInput
-from megdt_opt.explaining import lateness_problem
 from megdt_opt.formulations import deadline_milp
 from megdt_opt.formulations._checks import conflict, require, workable_options
 from megdt_opt.formulations._highs import Answer, Clock, Program, Rows
 from megdt_opt.formulations._sets import shares_of, sum_of, unpayable
-from megdt_opt.problem import AllocationProblem
-from megdt_opt.solving.pool import Pool
-from megdt_opt.solving.resources import Resources
+from megdt_opt.pricing.scaled import Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.solving.allocation import RawSolution
+from megdt_opt.solving.conflict import lateness_problem
+from megdt_opt.solving.search.pool import Pool
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from megdt_opt.atomic import write_text
+from megdt_opt.files import write_text
 
 RESULTS = Path(__file__).with_name("results")
 

@@ -25,8 +25,8 @@ import numpy as np
 from measure_cpu import load
 
 from megdt_opt.calibration import DriftReport, calibrate, recalibrate
-from megdt_opt.stages import Kind
-from megdt_opt.timing import Cell, TimingProfile
+from megdt_opt.program.stages import Kind
+from megdt_opt.timing.profile import Cell, TimingProfile
 
 RESULTS = Path(__file__).parent / "results"
 LATER_S = 600.0

@@ -15,7 +15,7 @@ from typing import Any
 from rich.progress import Progress, TimeRemainingColumn
 
 from megdt_opt.calibration import calibrate
-from megdt_opt.stages import Kind
+from megdt_opt.program.stages import Kind
 
 PROFILES = Path(__file__).parents[2] / "src" / "megdt_opt" / "data" / "profiles"
 
@@ -46,10 +46,10 @@ CONFIG: dict[str, dict[str, Any]] = {
 def load(name: str) -> Any:
     """The model of a name in CONFIG."""
     if name == "twin":
-        from megdt_opt.twin.model import TwinModel
+        from megdt_opt.models.twin.model import TwinModel
 
         return TwinModel.load()
-    from megdt_opt.diffusers_model import DiffusersModel
+    from megdt_opt.models.diffusers.model import DiffusersModel
 
     return DiffusersModel.from_config(name)
 

@@ -12,8 +12,8 @@ import argparse
 from pathlib import Path
 
 from megdt_opt.calibration import calibrate
-from megdt_opt.diffusers_model import DiffusersModel
-from megdt_opt.stages import Kind
+from megdt_opt.models.diffusers.model import DiffusersModel
+from megdt_opt.program.stages import Kind
 
 BATCHES = (1, 2, 4, 8, 16)
 HELD_OUT = (3, 6, 12)

@@ -21,12 +21,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from scenarios import mechanism_list, scenario
 
 from megdt_opt import Scenario, TimingProfile, plan
-from megdt_opt.atomic import write_text
-from megdt_opt.calibrating import calibrate_model
-from megdt_opt.executing import execute
+from megdt_opt.cli.calibrate import calibrate_model
 from megdt_opt.execution.cluster import Cluster
-from megdt_opt.mechanisms import MECHANISMS
-from megdt_opt.raw_check import raw_check
+from megdt_opt.files import write_text
+from megdt_opt.program.mechanisms import MECHANISMS
+from megdt_opt.trials.executing import execute
+from megdt_opt.trials.raw_check import raw_check
 
 RAW_RUNS = 5
 """Runs of each raw program, each between two re-calibrations [1]."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from megdt_opt import Scenario
-from megdt_opt.mechanisms import MECHANISMS
+from megdt_opt.program.mechanisms import MECHANISMS
 
 EDGE_STRETCH = 6.0
 STEPS = 10

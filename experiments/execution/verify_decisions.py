@@ -19,10 +19,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from scenarios import scenario
 
 from megdt_opt import plan
-from megdt_opt.atomic import write_text
-from megdt_opt.calibrating import calibrate_model
+from megdt_opt.cli.calibrate import calibrate_model
 from megdt_opt.execution.cluster import Cluster
-from megdt_opt.verification import verify
+from megdt_opt.files import write_text
+from megdt_opt.trials.verification import verify
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from multiprocessing import get_context
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.twin.scenes import Scene, random_scene, render, scene_state
+from megdt_opt.models.twin.scenes import Scene, random_scene, render, scene_state
 
 TRAIN_SEED = 20_000
 """Scene i of the training set comes from seed (TRAIN_SEED, i)."""

@@ -11,11 +11,11 @@ from pathlib import Path
 from checkpoint import load
 from torch import Tensor
 
-from megdt_opt.model_spec import ModelSpec
-from megdt_opt.twin.networks import LATENT_SHAPE, TOKENS_SHAPE
-from megdt_opt.twin.sampling import SCHEDULERS
-from megdt_opt.twin.scenes import STATE_SHAPE
-from megdt_opt.twin.weight_files import write
+from megdt_opt.models.twin.networks import LATENT_SHAPE, TOKENS_SHAPE
+from megdt_opt.models.twin.sampling import SCHEDULERS
+from megdt_opt.models.twin.scenes import STATE_SHAPE
+from megdt_opt.models.twin.weight_files import write
+from megdt_opt.program.model_spec import ModelSpec
 
 FLOAT_BYTE = 4
 

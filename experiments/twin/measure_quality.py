@@ -20,14 +20,14 @@ import torch
 from numpy.typing import NDArray
 from quality_table import table
 
-from megdt_opt.atomic import write_text
 from megdt_opt.execution.serial import pack, unpack
-from megdt_opt.mechanisms import split_rows
-from megdt_opt.pictures import psnr_db
-from megdt_opt.stages import TensorSpec
-from megdt_opt.twin.detector import detect_all, match
-from megdt_opt.twin.model import TwinModel
-from megdt_opt.twin.scenes import Scene, random_scene, render, scene_state
+from megdt_opt.files import write_text
+from megdt_opt.models.twin.detector import detect_all, match
+from megdt_opt.models.twin.model import TwinModel
+from megdt_opt.models.twin.scenes import Scene, random_scene, render, scene_state
+from megdt_opt.program.mechanisms import split_rows
+from megdt_opt.program.stages import TensorSpec
+from megdt_opt.trials.pictures import psnr_db
 
 HELD_OUT_SEED = 9_000_000
 STEPS = 20

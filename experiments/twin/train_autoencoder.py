@@ -17,7 +17,7 @@ from checkpoint import Average, load, save
 from data import dataset
 from torch import Tensor
 
-from megdt_opt.twin.networks import fold, make_autoencoder, unfold
+from megdt_opt.models.twin.networks import fold, make_autoencoder, unfold
 
 SEED, SCENES, BATCH, RATE, KL = 1, 12_000, 8, 2e-3, 2e-4
 

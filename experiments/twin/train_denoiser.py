@@ -20,7 +20,7 @@ from data import dataset
 from diffusers import AutoencoderKL, DDIMScheduler
 from torch import Tensor, nn
 
-from megdt_opt.twin.networks import SCHEDULE, Denoiser, TokenEncoder, fold, make_autoencoder
+from megdt_opt.models.twin.networks import SCHEDULE, Denoiser, TokenEncoder, fold, make_autoencoder
 
 SEED, SCENES, BATCH, RATE, BANDS = 2, 20_000, 32, 1.5e-3, 0.35
 

@@ -20,8 +20,8 @@ from data import dataset
 from torch import Tensor
 from torch.nn import functional
 
-from megdt_opt.twin.catalogue import COLOURS, KINDS, SIZE_PX
-from megdt_opt.twin.detector_net import STRIDE_PX, DetectorNet
+from megdt_opt.models.twin.catalogue import COLOURS, KINDS, SIZE_PX
+from megdt_opt.models.twin.detector_net import STRIDE_PX, DetectorNet
 
 SEED, DATA_SEED, SCENES, BATCH, RATE = 3, 40_000, 16_000, 32, 3e-3
 

@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from megdt_opt import bounds
-    from megdt_opt.allocation import Allocation
-    from megdt_opt.batch_allocation import BatchAllocation
-    from megdt_opt.batch_problem import BatchProblem
     from megdt_opt.calibration import calibrate
     from megdt_opt.errors import (
         ExecutionError,
@@ -24,60 +21,63 @@ if TYPE_CHECKING:
         SolverFailure,
         WeightsError,
     )
-    from megdt_opt.executing import execute
     from megdt_opt.execution import Execution
-    from megdt_opt.fairness import AlphaFairProblem, LexicographicProblem
-    from megdt_opt.generation_split import GenerationSplit, GenerationSplitProblem
-    from megdt_opt.planning import Plan, plan
-    from megdt_opt.problem import AllocationProblem, Evaluation, evaluate
-    from megdt_opt.scenario import Scenario
+    from megdt_opt.planning.plan import Plan, plan
+    from megdt_opt.problem.allocation_problem import AllocationProblem, Evaluation, evaluate
+    from megdt_opt.problem.batch_problem import BatchProblem
+    from megdt_opt.problem.fairness import AlphaFairProblem, LexicographicProblem
+    from megdt_opt.problem.generation_split import GenerationSplit, GenerationSplitProblem
+    from megdt_opt.scenario.scenario import Scenario
     from megdt_opt.solving import solve
-    from megdt_opt.solving.batching import solve_batch
+    from megdt_opt.solving.allocation import Allocation
+    from megdt_opt.solving.batch.allocation import BatchAllocation
+    from megdt_opt.solving.batch.door import solve_batch
     from megdt_opt.sweeping import sweep, sweep_users
-    from megdt_opt.timing import TimingProfile
+    from megdt_opt.timing.profile import TimingProfile
+    from megdt_opt.trials.executing import execute
     from megdt_opt.whatif.regret import Regret, regret
     from megdt_opt.whatif.replan import Replan, replan
     from megdt_opt.whatif.shadow import ShadowPrice, ShadowPrices, shadow_prices
     from megdt_opt.whatif.why import Change, Explanation, explain
 
 _HOME = {
-    "Allocation": "allocation",
-    "AllocationProblem": "problem",
-    "AlphaFairProblem": "fairness",
-    "BatchAllocation": "batch_allocation",
-    "BatchProblem": "batch_problem",
+    "Allocation": "solving.allocation",
+    "AllocationProblem": "problem.allocation_problem",
+    "AlphaFairProblem": "problem.fairness",
+    "BatchAllocation": "solving.batch.allocation",
+    "BatchProblem": "problem.batch_problem",
     "Change": "whatif.why",
-    "Evaluation": "problem",
+    "Evaluation": "problem.allocation_problem",
     "Execution": "execution",
     "ExecutionError": "errors",
     "Explanation": "whatif.why",
-    "GenerationSplit": "generation_split",
-    "GenerationSplitProblem": "generation_split",
+    "GenerationSplit": "problem.generation_split",
+    "GenerationSplitProblem": "problem.generation_split",
     "Infeasible": "errors",
     "InvalidInput": "errors",
-    "LexicographicProblem": "fairness",
+    "LexicographicProblem": "problem.fairness",
     "MegdtError": "errors",
     "NotRepresentable": "errors",
-    "Plan": "planning",
+    "Plan": "planning.plan",
     "ProfileError": "errors",
     "Regret": "whatif.regret",
     "Replan": "whatif.replan",
-    "Scenario": "scenario",
+    "Scenario": "scenario.scenario",
     "ShadowPrice": "whatif.shadow",
     "ShadowPrices": "whatif.shadow",
     "SolverFailure": "errors",
-    "TimingProfile": "timing",
+    "TimingProfile": "timing.profile",
     "WeightsError": "errors",
     "calibrate": "calibration",
-    "evaluate": "problem",
-    "execute": "executing",
+    "evaluate": "problem.allocation_problem",
+    "execute": "trials.executing",
     "explain": "whatif.why",
-    "plan": "planning",
+    "plan": "planning.plan",
     "regret": "whatif.regret",
     "replan": "whatif.replan",
     "shadow_prices": "whatif.shadow",
     "solve": "solving",
-    "solve_batch": "solving.batching",
+    "solve_batch": "solving.batch.door",
     "sweep": "sweeping",
     "sweep_users": "sweeping",
 }

@@ -13,9 +13,9 @@ from benchmarks.families import draw as family
 from random_problems import draw
 
 from megdt_opt import AllocationProblem, Infeasible, solve
+from megdt_opt.pricing.scaled import Resources
 from megdt_opt.solving import compiled
 from megdt_opt.solving.compiled import closing
-from megdt_opt.solving.resources import Resources
 from megdt_opt.tolerances import BOUND, SOLVER
 
 COUNT = 40

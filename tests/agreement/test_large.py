@@ -9,10 +9,10 @@ import pytest
 from benchmarks.families import FAMILIES, draw
 
 from megdt_opt import AllocationProblem, solve
-from megdt_opt.certificate_tree import Leaf
+from megdt_opt.certificate.tree import Leaf
+from megdt_opt.pricing.priced import priced
+from megdt_opt.pricing.scaled import Resources
 from megdt_opt.solving.compiled import closing, driver, large
-from megdt_opt.solving.priced import priced
-from megdt_opt.solving.resources import Resources
 
 USERS, OPTIONS = 4200, 48
 GAP = 1e-6

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from megdt_opt import GenerationSplitProblem, InvalidInput, bounds, solve
-from megdt_opt.bounds import precise
-from megdt_opt.problem import AllocationProblem
-from megdt_opt.timing_published import published_profile
+from megdt_opt.bounds.checks import precise
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.timing.published import published_profile
 from megdt_opt.tolerances import BOUND, EXACT, SOLVER
 
 ALONE = bounds.Alone(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from megdt_opt import Infeasible, InvalidInput, bounds, evaluate, solve
 from megdt_opt.bounds import instances, precise
-from megdt_opt.problem import AllocationProblem
+from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.tolerances import BOUND, EXACT
 
 seeds = st.integers(0, 2**32 - 1)

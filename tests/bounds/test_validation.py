@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from megdt_opt import InvalidInput, bounds
 from megdt_opt.bounds import validation
-from megdt_opt.bounds.validation import Check, Outcome, validate, validators
-from megdt_opt.cli import app
+from megdt_opt.bounds.checks.validation import Check, Outcome, validate, validators
+from megdt_opt.cli.app import app
 
 
 def uncovered(names: list[str]) -> list[str]:
@@ -88,9 +88,9 @@ def test_the_command_fails_on_a_violation(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_violation_is_seen_where_a_bound_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    from megdt_opt.bounds import check_orders
+    from megdt_opt.bounds.checks import orders
 
-    monkeypatch.setattr(check_orders, "reserving_ratio_bound", lambda users, **_: 2 * users / (users + 1))
+    monkeypatch.setattr(orders, "reserving_ratio_bound", lambda users, **_: 2 * users / (users + 1))
     (found,) = validate(16, 0, names=["reserving against sequencing"])
     assert not found.holds
 

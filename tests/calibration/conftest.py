@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from megdt_opt.diffusers_architecture import FLOW_SCHEDULE, Architecture
-from megdt_opt.diffusers_model import DiffusersModel
+from megdt_opt.models.diffusers.architecture import FLOW_SCHEDULE, Architecture
+from megdt_opt.models.diffusers.model import DiffusersModel
 
 _TEXT = {
     "architectures": ["CLIPTextModel"],

@@ -12,10 +12,10 @@ from megdt_opt.calibration import DriftReport, calibrate, recalibrate
 from megdt_opt.calibration.drift import _report
 from megdt_opt.calibration.environment import OtherLoad
 from megdt_opt.calibration.inputs import example_requests, has_real_requests
-from megdt_opt.diffusers_model import DiffusersModel
 from megdt_opt.errors import InvalidInput, ProfileError
-from megdt_opt.stages import Kind
-from megdt_opt.timing import Cell, TimingProfile
+from megdt_opt.models.diffusers.model import DiffusersModel
+from megdt_opt.program.stages import Kind
+from megdt_opt.timing.profile import Cell, TimingProfile
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +183,7 @@ def test_without_denoising_the_factor_is_that_of_all_stages() -> None:
 
 
 def test_profiles_that_cannot_drift_are_refused(profile: TimingProfile, model: DiffusersModel) -> None:
-    from megdt_opt.timing_published import published_profile
+    from megdt_opt.timing.published import published_profile
 
     with pytest.raises(ProfileError, match="published"):
         recalibrate(published_profile("A100", "SDXL"), model)

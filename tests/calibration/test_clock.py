@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from megdt_opt.calibration.clock import Job, take
-from megdt_opt.stages import Kind
-from megdt_opt.timing import Cell
-from megdt_opt.timing_fit import affine_fit
+from megdt_opt.program.stages import Kind
+from megdt_opt.timing.fit import affine_fit
+from megdt_opt.timing.profile import Cell
 
 
 class Machine:

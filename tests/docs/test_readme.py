@@ -23,7 +23,7 @@ def test_the_ten_line_example() -> None:
 def test_commands_in_the_readme_exist() -> None:
     from typer.main import get_command
 
-    from megdt_opt.cli import app
+    from megdt_opt.cli.app import app
 
     known = set(get_command(app).commands)  # type: ignore[attr-defined]
     used = set(re.findall(r"^    megdt-opt (\w+)", README.read_text(encoding="utf-8"), re.MULTILINE))

@@ -6,10 +6,10 @@ import numpy as np
 from standin_model import SPEC
 
 from megdt_opt.execution import UserRun
-from megdt_opt.mechanisms import Option, Setting, program
-from megdt_opt.schedule import predict
-from megdt_opt.stages import Compute, Kind, is_edge, leaves
-from megdt_opt.wire import payload_byte
+from megdt_opt.program.mechanisms import Option, Setting, program
+from megdt_opt.program.schedule import predict
+from megdt_opt.program.stages import Compute, Kind, is_edge, leaves
+from megdt_opt.program.wire import payload_byte
 
 STANDIN = "standin_model:StandIn"
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from megdt_opt.model_spec import ModelSpec
+from megdt_opt.program.model_spec import ModelSpec
 
 SPEC = ModelSpec(
     name="standin",

@@ -11,8 +11,8 @@ from standin_model import SPEC, StandIn
 from megdt_opt.errors import WeightsError
 from megdt_opt.execution import DEFAULT_MODEL, Cluster, ExecutionOptions
 from megdt_opt.execution.codec import compress, decompress
-from megdt_opt.mechanisms import Option
-from megdt_opt.stages import Compute, Kind, leaves
+from megdt_opt.program.mechanisms import Option
+from megdt_opt.program.stages import Compute, Kind, leaves
 
 STEPS = 4
 FAST = ExecutionOptions(mode="raw", timeout_s=60)
@@ -157,7 +157,7 @@ def test_downloaded_pictures_are_what_their_codec_makes_of_them(cluster):
 
 @pytest.mark.slow
 def test_bundled_model_at_every_cut():
-    from megdt_opt.twin.model import TwinModel
+    from megdt_opt.models.twin.model import TwinModel
 
     try:
         model = TwinModel.load()

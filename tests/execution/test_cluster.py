@@ -8,9 +8,9 @@ import pytest
 from run_builder import make_run
 
 from megdt_opt.execution import Execution, ExecutionOptions, Probe
-from megdt_opt.mechanisms import Option
-from megdt_opt.stages import Compute, Kind, Parallel, Series, is_edge
-from megdt_opt.wire import payload_byte
+from megdt_opt.program.mechanisms import Option
+from megdt_opt.program.stages import Compute, Kind, Parallel, Series, is_edge
+from megdt_opt.program.wire import payload_byte
 
 MIX = (
     Option(mechanism="PEU", share=0.5, precision="fp16"),
@@ -42,7 +42,7 @@ def test_every_stage_is_stamped_once(mixed):
 
 
 def test_payloads_have_the_predicted_size(mixed):
-    from megdt_opt.stages import Send, leaves
+    from megdt_opt.program.stages import Send, leaves
 
     runs, execution = mixed
     for run in runs:
@@ -142,7 +142,7 @@ def test_a_late_short_stage_is_caught_up_by_the_next(cluster):
 
 
 def test_multicast_reaches_all(cluster):
-    from megdt_opt.stages import Payload, Send, TensorSpec
+    from megdt_opt.program.stages import Payload, Send, TensorSpec
 
     tensors = (TensorSpec(name="request.state", shape=(1, 5, 6)),)
     up = Send(source="u1", to=("edge",), payload=Payload.REQUEST, tensors=tensors)

@@ -24,7 +24,7 @@ from megdt_opt.errors import (
 )
 from megdt_opt.execution import Cluster, ExecutionOptions
 from megdt_opt.execution.rpc import Peer
-from megdt_opt.mechanisms import Option
+from megdt_opt.program.mechanisms import Option
 
 E2U = Option(mechanism="E2U", cut=6, precision="fp32")
 LONG = ExecutionOptions(timeout_s=30)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from megdt_opt import Execution, InvalidInput, Scenario, execute, plan
-from megdt_opt.executing import cluster_of
-from megdt_opt.pictures import judge_pictures
-from megdt_opt.raw_check import raw_check
 from megdt_opt.report import write_report
+from megdt_opt.trials.executing import cluster_of
+from megdt_opt.trials.pictures import judge_pictures
+from megdt_opt.trials.raw_check import raw_check
 
 STEPS = 4
 
@@ -81,7 +81,7 @@ def test_raw_check_refuses_stretches() -> None:
 
 
 def test_execution_is_offered_for_the_twin_only() -> None:
-    from megdt_opt.user_request import request_of
+    from megdt_opt.models.requests import request_of
 
     with pytest.raises(InvalidInput, match="twin"):
         request_of(scenario("E2U").users[0], "sdxl")

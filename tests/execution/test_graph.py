@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from standin_model import SPEC
 
 from megdt_opt.execution.graph import graph, image_holder, latent_holder, regions
-from megdt_opt.mechanisms import Option, Setting, program
-from megdt_opt.schedule import predict
-from megdt_opt.stages import Compute, Kind, Parallel, Series, series
+from megdt_opt.program.mechanisms import Option, Setting, program
+from megdt_opt.program.schedule import predict
+from megdt_opt.program.stages import Compute, Kind, Parallel, Series, series
 
 SETTING = Setting(spec=SPEC, scheduler="ddim", steps=6, device="phone")
 

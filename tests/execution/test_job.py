@@ -11,8 +11,8 @@ from run_builder import make_run
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.execution import ExecutionOptions, StageTime, UserRun
-from megdt_opt.mechanisms import Option
-from megdt_opt.stages import Compute, Kind, Series
+from megdt_opt.program.mechanisms import Option
+from megdt_opt.program.stages import Compute, Kind, Series
 
 SEU = Option(mechanism="SEU", cut=3, precision="fp16")
 

@@ -8,8 +8,8 @@ import torch
 from megdt_opt.errors import MalformedMessage
 from megdt_opt.execution.codec import compress, decompress
 from megdt_opt.execution.serial import pack, unpack
-from megdt_opt.stages import TensorSpec
-from megdt_opt.wire import payload_byte
+from megdt_opt.program.stages import TensorSpec
+from megdt_opt.program.wire import payload_byte
 
 LATENT = (
     TensorSpec(name="state.latent", shape=(1, 4, 16, 16)),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from megdt_opt.problem import AllocationProblem
+from megdt_opt.problem.allocation_problem import AllocationProblem
 
 Maker = Callable[..., AllocationProblem]
 

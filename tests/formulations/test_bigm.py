@@ -13,9 +13,9 @@ from megdt_opt.formulations import option_gdp_bigm
 from megdt_opt.formulations._checks import workable_options
 from megdt_opt.formulations._disjunctive import ceilings, least_latencies
 from megdt_opt.formulations._scaling import units
-from megdt_opt.problem import AllocationProblem, evaluate
-from megdt_opt.solving.resources import Resources
-from megdt_opt.solving.shares import best_shares
+from megdt_opt.pricing.scaled import Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
+from megdt_opt.shares.best import best_shares
 
 
 def _points(problem: AllocationProblem, q: Any) -> list[tuple[Any, ...]]:

@@ -14,8 +14,8 @@ from megdt_opt.errors import Infeasible, InvalidInput, SolverFailure
 from megdt_opt.formulations import convex_allocation
 from megdt_opt.formulations._checks import whole_budget_s
 from megdt_opt.formulations._resolve import Compiled
-from megdt_opt.problem import AllocationProblem, evaluate
-from megdt_opt.rates import shannon_band
+from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
+from megdt_opt.radio.rates import shannon_band
 from megdt_opt.tolerances import BOUND, SOLVER
 
 GAP = 1e-6

@@ -21,7 +21,7 @@ from megdt_opt.formulations import (
     option_misocp_perspective,
 )
 from megdt_opt.formulations._checks import fix_options, whole_budget_s, workable_options
-from megdt_opt.problem import AllocationProblem, evaluate
+from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
 from megdt_opt.tolerances import BOUND, SOLVER
 
 GAP = 1e-6

@@ -25,7 +25,7 @@ from megdt_opt.formulations import (
     option_misocp_perspective,
 )
 from megdt_opt.formulations._scaling import reference
-from megdt_opt.problem import AllocationProblem, evaluate
+from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
 
 FORMULATIONS = (
     convex_allocation, option_misocp, option_misocp_perspective, option_gdp, option_gdp_bigm, option_gdp_outer,

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from megdt_opt.formulations import deadline_milp, square_root_milp
 from megdt_opt.formulations._sets import unpayable
-from megdt_opt.problem import AllocationProblem, evaluate
-from megdt_opt.solving.pool import Pool
-from megdt_opt.solving.resources import Resources
+from megdt_opt.pricing.scaled import Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
+from megdt_opt.solving.search.pool import Pool
 
 FORMULATIONS = (square_root_milp, deadline_milp)
 OFF = 1.02
@@ -159,7 +159,7 @@ def _violation_sum(constraint: Callable[[Any], Any], p: Point) -> float:
             pool.add(prices)
             limits.append((pool.costs_at(0)[m.user, m.option], float(prices.sum())))
     if constraint.__name__ == "in_time":
-        from megdt_opt.explaining import lateness_problem
+        from megdt_opt.solving.conflict import lateness_problem
 
         late = lateness_problem(problem)
         found = unpayable(late, FIRST, 1.0, np.ones(3))

@@ -13,7 +13,7 @@ import pytest
 from random_problems import draw
 
 from megdt_opt import Allocation, AllocationProblem, InvalidInput, solve
-from megdt_opt.certificate import Certificate
+from megdt_opt.certificate.certificate import Certificate
 
 SEED = 12
 

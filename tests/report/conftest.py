@@ -12,9 +12,9 @@ sys.path.insert(0, str(Path(__file__).parent))  # the tests share sample_run
 from sample_run import execution_of, make_plan, pictures_of, small_scenario, verification_of
 
 from megdt_opt.execution.record import Execution
-from megdt_opt.pictures import Picture
-from megdt_opt.planning import Plan
-from megdt_opt.verification import Verification
+from megdt_opt.planning.plan import Plan
+from megdt_opt.trials.pictures import Picture
+from megdt_opt.trials.verification import Verification
 
 
 @pytest.fixture(scope="session")

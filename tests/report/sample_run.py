@@ -7,16 +7,16 @@ from dataclasses import replace
 import numpy as np
 
 from megdt_opt.execution.record import Execution, StageRow
-from megdt_opt.model_spec import ModelSpec
-from megdt_opt.options import OptionTable
-from megdt_opt.pictures import Picture, psnr_db
-from megdt_opt.planning import Plan, plan
-from megdt_opt.scenario import Scenario
-from megdt_opt.stages import Kind, Send, leaves
-from megdt_opt.timing import Cell, Provenance, TimingProfile
-from megdt_opt.twin.scenes import render
-from megdt_opt.user_request import scene_of
-from megdt_opt.verification import Verification, VerifiedSet, judge, rivals_of
+from megdt_opt.models.requests import scene_of
+from megdt_opt.models.twin.scenes import render
+from megdt_opt.planning.plan import Plan, plan
+from megdt_opt.program.model_spec import ModelSpec
+from megdt_opt.program.stages import Kind, Send, leaves
+from megdt_opt.scenario.options import OptionTable
+from megdt_opt.scenario.scenario import Scenario
+from megdt_opt.timing.profile import Cell, Provenance, TimingProfile
+from megdt_opt.trials.pictures import Picture, psnr_db
+from megdt_opt.trials.verification import Verification, VerifiedSet, judge, rivals_of
 
 SPEC = ModelSpec(
     name="twin",

@@ -14,15 +14,15 @@ from matplotlib.text import Text
 from sample_run import execution_of, make_plan, pictures_of, repeated, small_scenario, verification_of
 
 from megdt_opt.execution.record import Execution
-from megdt_opt.pictures import Picture
-from megdt_opt.planning import Plan
+from megdt_opt.planning.plan import Plan
+from megdt_opt.program.stages import leaves
 from megdt_opt.report.canvas import png_bytes, svg_bytes
 from megdt_opt.report.comparison import CUT, comparison_figure, rivals
 from megdt_opt.report.lanes import COLOURS, RESOURCES, resource_of, slices
 from megdt_opt.report.pictures import enlarged_png, pictures_figure
 from megdt_opt.report.timeline import timeline_figure
-from megdt_opt.stages import leaves
-from megdt_opt.verification import Verification
+from megdt_opt.trials.pictures import Picture
+from megdt_opt.trials.verification import Verification
 
 
 def beyond(axes: Axes) -> list[Text]:

@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 
 from megdt_opt.execution.record import Execution
-from megdt_opt.pictures import Picture
-from megdt_opt.planning import Plan
-from megdt_opt.raw_check import RawCheck
+from megdt_opt.planning.plan import Plan
 from megdt_opt.report import write_report
 from megdt_opt.report.page import page_text
 from megdt_opt.report.result import result_text, strict
-from megdt_opt.verification import Verification
+from megdt_opt.trials.pictures import Picture
+from megdt_opt.trials.raw_check import RawCheck
+from megdt_opt.trials.verification import Verification
 
 RAW = RawCheck(user="wall", option="PEU 0.50 int8", profile_s=0.5, before_s=0.51, after_s=0.53, measured_s=0.54)
 
@@ -191,14 +191,14 @@ def test_an_error_while_making_writes_nothing(tmp_path: Path, made: Plan, monkey
 def test_an_error_while_writing_leaves_whole_files_only(
     tmp_path: Path, made: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import megdt_opt.atomic
+    import megdt_opt.files
 
     (tmp_path / "result.json").write_text("old")
 
     def full(source: object, target: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(megdt_opt.atomic.os, "replace", full)
+    monkeypatch.setattr(megdt_opt.files.os, "replace", full)
     with pytest.raises(OSError, match="No space left"):
         write_report(tmp_path, made)
     assert names(tmp_path) == ["result.json"]

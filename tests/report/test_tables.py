@@ -11,8 +11,7 @@ from rich.console import Console
 from sample_run import make_profile
 
 from megdt_opt.execution.record import Execution
-from megdt_opt.planning import Plan
-from megdt_opt.raw_check import RawCheck
+from megdt_opt.planning.plan import Plan
 from megdt_opt.report.facts import best_single, bound_sentence, error_summary, headline
 from megdt_opt.report.grids import Grid
 from megdt_opt.report.numbers import NONE, column, number, percent, small, words
@@ -20,8 +19,9 @@ from megdt_opt.report.plan_grids import baseline_grid, option_grid, plan_grid, r
 from megdt_opt.report.profile_grids import profile_grid, provenance_grid, published_grid
 from megdt_opt.report.run_grids import execution_grid, raw_grid, stage_grid, verdict, verification_grid
 from megdt_opt.report.tables import GridView, column_widths, print_execution, print_plan, print_verification
-from megdt_opt.timing_published import PublishedTimings
-from megdt_opt.verification import Margin, Verification, VerifiedSet, judge
+from megdt_opt.timing.published import PublishedTimings
+from megdt_opt.trials.raw_check import RawCheck
+from megdt_opt.trials.verification import Margin, Verification, VerifiedSet, judge
 
 
 def printed(what: object, width: int = 120) -> str:

@@ -1,6 +1,6 @@
 """Closed forms and bounds; each function states its proposition, proof, region and source, and is validated.
 
-`megdt-opt bounds` checks every one of them on random instances (`megdt_opt.bounds.validation`).
+`megdt-opt bounds` checks every one of them on random instances (`megdt_opt.bounds.checks.validation`).
 """
 
 from megdt_opt.bounds.cuts import BangBang, bang_bang

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.problem import AllocationProblem
-from megdt_opt.solving.resources import Resources
+from megdt_opt.pricing.scaled import Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem
 
 
 def number(name: str, value: float, unit: str, *, above_zero: bool = False, finite: bool = True) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.problem import AllocationProblem
+from megdt_opt.problem.allocation_problem import AllocationProblem
 
 _ROUNDING = 1e-12
 

@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from megdt_opt.bounds._region import require
 from megdt_opt.errors import Infeasible, InvalidInput, SolverFailure
-from megdt_opt.problem import AllocationProblem
-from megdt_opt.solving.resources import Resources
+from megdt_opt.pricing.scaled import Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem
 
 Array = NDArray[np.float64]
 

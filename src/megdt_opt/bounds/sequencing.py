@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from megdt_opt.bounds.shares import equal_deadline_rule, square_root_rule
 from megdt_opt.errors import InvalidInput
-from megdt_opt.problem import AllocationProblem
+from megdt_opt.problem.allocation_problem import AllocationProblem
 
 Array = NDArray[np.float64]
 

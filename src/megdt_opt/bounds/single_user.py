@@ -3,7 +3,7 @@
 Alone, a user competes with nobody. Rate and edge speed increase in the share under either rate law, and shares have
 no price, so its optimum takes the whole bands and as much of the edge as its chain can use, f = min(cap, servers).
 What remains is the sum of the stages' times (the larger of two sums for PEU). Every form is written here from the
-mechanism's description (Xu et al., arXiv 2407.02804, and `megdt_opt.mechanisms`), not from its stage program, so that
+mechanism's description (Xu et al., arXiv 2407.02804, and `program.mechanisms`), not from its stage program, so that
 comparing the two tests both.
 
 Symbols: N steps of s seconds on a whole edge server or t seconds on the device; R_u, R_d the rates on the whole bands;
@@ -16,8 +16,8 @@ from dataclasses import dataclass, fields
 
 from megdt_opt.bounds._region import number
 from megdt_opt.errors import InvalidInput
-from megdt_opt.options import OptionTable
-from megdt_opt.stages import Compute, Kind, Payload, is_edge, leaves
+from megdt_opt.program.stages import Compute, Kind, Payload, is_edge, leaves
+from megdt_opt.scenario.options import OptionTable
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.generation_split import GenerationSplit, GenerationSplitProblem
+from megdt_opt.problem.generation_split import GenerationSplit, GenerationSplitProblem
 
 
 def generation_split(problem: GenerationSplitProblem) -> GenerationSplit:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from megdt_opt.bounds._region import number
 from megdt_opt.errors import InvalidInput
-from megdt_opt.rates import shannon_band
+from megdt_opt.radio.rates import shannon_band
 
 
 def download_threshold_bit_per_s(
@@ -66,7 +66,7 @@ def download_threshold_hz(
     Proposition. R/e for the linear law; for the Shannon law the inverse of b log2(1 + g/b), which increases in b to
     its supremum g/ln 2: a threshold beyond that is never reached (inf). Proof: either law is increasing, so the
     comparison of rates is one of bands. Region: one user's band; rates of at least 0.
-    Source: `megdt_opt.rates`.
+    Source: `megdt_opt.radio.rates`.
 
     Parameters
     ----------

@@ -18,8 +18,8 @@ from time import perf_counter
 
 import torch
 
-from megdt_opt.stages import Kind
-from megdt_opt.timing import Cell
+from megdt_opt.program.stages import Kind
+from megdt_opt.timing.profile import Cell
 
 Progress = Callable[[int, int, str], None]
 """Called with runs done, runs in all, and what runs next."""

@@ -12,11 +12,11 @@ from megdt_opt.calibration.environment import OtherLoad, torch_device
 from megdt_opt.calibration.inputs import example_requests, pictures
 from megdt_opt.calibration.jobs import Jobs
 from megdt_opt.errors import InvalidInput, ProfileError
-from megdt_opt.execution.model import SplitModel
-from megdt_opt.stages import Kind
-from megdt_opt.timing import Cell, TimingProfile
-from megdt_opt.timing_fit import median_interval
-from megdt_opt.timing_provenance import utc_now
+from megdt_opt.models.split_model import SplitModel
+from megdt_opt.program.stages import Kind
+from megdt_opt.timing.fit import median_interval
+from megdt_opt.timing.profile import Cell, TimingProfile
+from megdt_opt.timing.provenance import utc_now
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from time import perf_counter, process_time
 import torch
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.execution.environment import cores, cpu_model
+from megdt_opt.machine import cores, cpu_model
 
 
 def torch_device(name: str) -> torch.device:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from megdt_opt.execution.model import SplitModel
+from megdt_opt.models.split_model import SplitModel
 
 Tensors = dict[str, Tensor]
 
@@ -29,7 +29,7 @@ def example_requests(model: SplitModel, count: int, seed: int = 0) -> list[Tenso
     if _is_twin(model):
         import numpy as np
 
-        from megdt_opt.twin.scenes import random_scene, scene_state
+        from megdt_opt.models.twin.scenes import random_scene, scene_state
 
         rng = np.random.default_rng(seed)
         return [{"state": torch.from_numpy(scene_state(random_scene(rng)))[None]} for _ in range(count)]
@@ -61,4 +61,4 @@ def pictures(model: SplitModel, requests: Sequence[Mapping[str, Tensor]], *, sch
 
 
 def _is_twin(model: SplitModel) -> bool:
-    return type(model).__module__ == "megdt_opt.twin.model"
+    return type(model).__module__ == "megdt_opt.models.twin.model"

@@ -11,9 +11,9 @@ from torch import Tensor
 from megdt_opt.calibration.clock import Job, Run
 from megdt_opt.calibration.inputs import Tensors, batched
 from megdt_opt.execution.codec import compress, decompress
-from megdt_opt.execution.model import SplitModel
-from megdt_opt.mechanisms import split_rows
-from megdt_opt.stages import Kind
+from megdt_opt.models.split_model import SplitModel
+from megdt_opt.program.mechanisms import split_rows
+from megdt_opt.program.stages import Kind
 
 CODECS = ("png", "jpeg")
 """Image codecs that are timed and measured."""

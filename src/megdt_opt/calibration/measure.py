@@ -14,11 +14,11 @@ from megdt_opt.calibration.inputs import example_requests, has_real_requests, pi
 from megdt_opt.calibration.jobs import CODECS, Jobs, default_rows
 from megdt_opt.errors import InvalidInput
 from megdt_opt.execution.codec import compress
-from megdt_opt.execution.model import SplitModel
-from megdt_opt.image_files import reference_byte
-from megdt_opt.stages import Kind
-from megdt_opt.timing import Provenance, TimingProfile
-from megdt_opt.timing_provenance import utc_now
+from megdt_opt.models.codec import reference_byte
+from megdt_opt.models.split_model import SplitModel
+from megdt_opt.program.stages import Kind
+from megdt_opt.timing.profile import Provenance, TimingProfile
+from megdt_opt.timing.provenance import utc_now
 
 Batches = Sequence[int] | Mapping[Kind | str, Sequence[int]]
 """Batch sizes for every stage, or for each stage; a stage that a mapping leaves out is timed at batch 1."""

@@ -9,8 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from megdt_opt.execution.job import ExecutionOptions, Probe, StageTime, UserRun
-from megdt_opt.execution.model import DEFAULT_MODEL, SplitModel
 from megdt_opt.execution.record import Execution, StageRow
+from megdt_opt.models.split_model import DEFAULT_MODEL, SplitModel
 
 if TYPE_CHECKING:
     from megdt_opt.execution.cluster import Cluster

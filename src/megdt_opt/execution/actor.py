@@ -17,13 +17,13 @@ from megdt_opt.errors import ExecutionError
 from megdt_opt.execution.clock import Turns
 from megdt_opt.execution.graph import image_holder, latent_holder
 from megdt_opt.execution.job import ExecutionOptions, Probe, UserRun
-from megdt_opt.execution.model import SplitModel
 from megdt_opt.execution.plain import array_to_plain
 from megdt_opt.execution.probe import measure
 from megdt_opt.execution.rpc import Peer
 from megdt_opt.execution.serial import rehearse
 from megdt_opt.execution.session import Session
-from megdt_opt.stages import Kind, Send, leaves
+from megdt_opt.models.split_model import SplitModel
+from megdt_opt.program.stages import Kind, Send, leaves
 
 WALKERS = 256
 """Stages that one actor can have under way at once."""

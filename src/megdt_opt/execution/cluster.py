@@ -10,14 +10,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from megdt_opt.errors import ExecutionError, ExecutionTimeout, InvalidInput, PeerLost
-from megdt_opt.execution.environment import cores, environment
 from megdt_opt.execution.graph import graph
 from megdt_opt.execution.job import ExecutionOptions, Probe, UserRun
-from megdt_opt.execution.model import DEFAULT_MODEL, Rows
 from megdt_opt.execution.process import ActorProcess
 from megdt_opt.execution.record import Execution, StageRow
 from megdt_opt.execution.rpc import Peer
-from megdt_opt.stages import Compute, Kind, actors, is_edge
+from megdt_opt.machine import cores, environment
+from megdt_opt.models.split_model import DEFAULT_MODEL, Rows
+from megdt_opt.program.stages import Compute, Kind, actors, is_edge
 
 GRACE_S = 0.3
 """Time given to other reports after a first failure, so that the cause is named and not a consequence [s]."""
@@ -36,7 +36,7 @@ class Cluster:
     actors : iterable of str
         The actors, for example "edge" and the devices.
     model : str or mapping of str to str
-        Import path "module:class" of the model (`megdt_opt.execution.model.SplitModel`), for all or
+        Import path "module:class" of the model (`megdt_opt.models.split_model.SplitModel`), for all or
         for each actor.
     start_timeout_s : float
         Time that processes have to come up and to prepare a run [s].

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from megdt_opt.errors import InvalidInput, MalformedMessage
-from megdt_opt.image_files import encode
+from megdt_opt.models.codec import encode
 
 
 def compress(pixels: Tensor, codec: str) -> Tensor:

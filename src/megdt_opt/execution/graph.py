@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from megdt_opt.stages import Compute, Kind, Parallel, Send, Series, Stage, leaves
+from megdt_opt.program.stages import Compute, Kind, Parallel, Send, Series, Stage, leaves
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Node:
     Parameters
     ----------
     index : int
-        Position among `megdt_opt.stages.leaves`.
+        Position among `megdt_opt.program.stages.leaves`.
     leaf : Compute or Send
         The stage.
     before : frozenset of int

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.execution.plain import array_from_plain, array_to_plain, program_from_plain, program_to_plain
-from megdt_opt.stages import Compute, Kind, Send, Stage, is_edge, leaves
+from megdt_opt.program.stages import Compute, Kind, Send, Stage, is_edge, leaves
 
 Mode = Literal["paced", "raw"]
 

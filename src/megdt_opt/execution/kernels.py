@@ -12,9 +12,9 @@ from megdt_opt.errors import ExecutionError, MalformedMessage
 from megdt_opt.execution.codec import compress, decompress
 from megdt_opt.execution.graph import regions
 from megdt_opt.execution.job import UserRun
-from megdt_opt.execution.model import SplitModel
 from megdt_opt.execution.serial import Store
-from megdt_opt.stages import Compute, Kind
+from megdt_opt.models.split_model import SplitModel
+from megdt_opt.program.stages import Compute, Kind
 
 Piece = Callable[[], None]
 """A part of a stage that runs in one go: a denoising step, or the whole of any other stage."""

@@ -10,8 +10,8 @@ import numpy as np
 from megdt_opt.errors import InvalidInput
 from megdt_opt.execution.cluster import Cluster
 from megdt_opt.execution.job import ExecutionOptions, StageTime, UserRun
-from megdt_opt.stages import Payload, Send, TensorSpec
-from megdt_opt.wire import payload_byte
+from megdt_opt.program.stages import Payload, Send, TensorSpec
+from megdt_opt.program.wire import payload_byte
 
 
 @dataclass(frozen=True, kw_only=True)

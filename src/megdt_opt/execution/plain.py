@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.stages import Compute, Kind, Parallel, Payload, Send, Series, Stage, TensorSpec
+from megdt_opt.program.stages import Compute, Kind, Parallel, Payload, Send, Series, Stage, TensorSpec
 
 _DTYPES = ("uint8", "float32", "float64", "int64", "int32")
 

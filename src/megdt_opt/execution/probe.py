@@ -10,8 +10,8 @@ from torch import Tensor
 
 from megdt_opt.execution.codec import compress, decompress
 from megdt_opt.execution.job import Probe
-from megdt_opt.execution.model import Rows, SplitModel
-from megdt_opt.stages import Kind
+from megdt_opt.models.split_model import Rows, SplitModel
+from megdt_opt.program.stages import Kind
 
 WARM_UP = 2
 """Untimed repetitions before the first sample."""

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.atomic import write_text
 from megdt_opt.errors import InvalidInput
 from megdt_opt.execution.plain import array_from_plain, array_to_plain
+from megdt_opt.files import write_text
 
 if TYPE_CHECKING:
     import pandas as pd

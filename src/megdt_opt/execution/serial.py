@@ -1,4 +1,4 @@
-"""Payloads as bytes and back: one safetensors blob, exactly as `megdt_opt.wire` counts it."""
+"""Payloads as bytes and back: one safetensors blob, exactly as `megdt_opt.program.wire` counts it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from megdt_opt.errors import MalformedMessage
-from megdt_opt.stages import PRECISIONS, Send, TensorSpec
-from megdt_opt.wire import payload_byte, stored_tensors
+from megdt_opt.program.stages import PRECISIONS, Send, TensorSpec
+from megdt_opt.program.wire import payload_byte, stored_tensors
 
 Store = dict[str, dict[str, Tensor]]
 """Items of an actor: item name to its tensors."""

@@ -14,12 +14,12 @@ from megdt_opt.execution.clock import Ended, Stopped, Turns
 from megdt_opt.execution.graph import Node, graph
 from megdt_opt.execution.job import ExecutionOptions, UserRun
 from megdt_opt.execution.kernels import Kernels, first_items
-from megdt_opt.execution.model import SplitModel
 from megdt_opt.execution.rpc import PayloadCall, Peer
 from megdt_opt.execution.serial import Store
 from megdt_opt.execution.slots import run_compute
 from megdt_opt.execution.transfer import run_send
-from megdt_opt.stages import Compute, Send
+from megdt_opt.models.split_model import SplitModel
+from megdt_opt.program.stages import Compute, Send
 
 
 @dataclass

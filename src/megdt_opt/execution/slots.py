@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from megdt_opt.execution.clock import Ended, wait_until
-from megdt_opt.stages import Compute
+from megdt_opt.program.stages import Compute
 
 if TYPE_CHECKING:
     from megdt_opt.execution.job import UserRun

@@ -12,7 +12,7 @@ from megdt_opt.execution.clock import Ended, wait_until
 from megdt_opt.execution.link import Link
 from megdt_opt.execution.rpc import decode
 from megdt_opt.execution.serial import Store, pack, unpack
-from megdt_opt.stages import Send
+from megdt_opt.program.stages import Send
 
 if TYPE_CHECKING:
     from megdt_opt.execution.job import UserRun

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.mechanisms import MECHANISMS
 from megdt_opt.plot.series import Places, alone, legend_above, need, places, rows_at
+from megdt_opt.program.mechanisms import MECHANISMS
 from megdt_opt.report.canvas import FAINT, new_figure, settings
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from megdt_opt.atomic import write_bytes
 from megdt_opt.errors import InvalidInput
+from megdt_opt.files import write_bytes
 from megdt_opt.report.canvas import png_bytes, svg_bytes
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from megdt_opt.atomic import write_bytes
 from megdt_opt.execution.record import Execution
-from megdt_opt.pictures import Picture
-from megdt_opt.planning import Plan
-from megdt_opt.raw_check import RawCheck
-from megdt_opt.verification import Verification
+from megdt_opt.files import write_bytes
+from megdt_opt.planning.plan import Plan
+from megdt_opt.trials.pictures import Picture
+from megdt_opt.trials.raw_check import RawCheck
+from megdt_opt.trials.verification import Verification
 
 __all__ = ["write_report"]
 

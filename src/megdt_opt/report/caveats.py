@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from megdt_opt.execution.record import Execution
-from megdt_opt.planning import Plan
+from megdt_opt.planning.plan import Plan
 from megdt_opt.report.numbers import TIMES, words
-from megdt_opt.timing import TimingProfile
+from megdt_opt.timing.profile import TimingProfile
 
 _MODES = {
     "paced": (

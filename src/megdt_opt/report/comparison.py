@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from megdt_opt.planning import Plan
+from megdt_opt.planning.plan import Plan
 from megdt_opt.report.canvas import CLEAR, FAINT, GRID, INK, new_figure, settings
 from megdt_opt.report.facts import objective_name
 from megdt_opt.report.numbers import TIMES, number, words
-from megdt_opt.verification import Verification
+from megdt_opt.trials.verification import Verification
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

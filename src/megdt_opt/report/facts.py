@@ -5,11 +5,11 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
-from megdt_opt.baselines import Baseline
 from megdt_opt.execution.record import Execution
-from megdt_opt.planning import Plan
+from megdt_opt.planning.baselines import Baseline
+from megdt_opt.planning.plan import Plan
 from megdt_opt.report.numbers import count, number, percent, small, words
-from megdt_opt.verification import Verification, VerifiedSet, measured_objective_s
+from megdt_opt.trials.verification import Verification, VerifiedSet, measured_objective_s
 
 
 def objective_name(plan: Plan) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from megdt_opt.stages import Compute, Kind, Parallel, Send, Series, Stage, is_edge
+from megdt_opt.program.stages import Compute, Kind, Parallel, Send, Series, Stage, is_edge
 
 RESOURCES = ("uplink", "edge compute", "downlink", "device compute")
 """What a stage occupies."""

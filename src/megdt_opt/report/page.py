@@ -8,9 +8,7 @@ from importlib import resources
 from string import Template
 
 from megdt_opt.execution.record import Execution
-from megdt_opt.pictures import Picture
-from megdt_opt.planning import Plan
-from megdt_opt.raw_check import RawCheck
+from megdt_opt.planning.plan import Plan
 from megdt_opt.report import markup
 from megdt_opt.report.caveats import caveats
 from megdt_opt.report.facts import best_single, error_summary, headline, objective_name, verified
@@ -19,7 +17,9 @@ from megdt_opt.report.pictures import enlarged_png, quality
 from megdt_opt.report.plan_grids import baseline_grid, plan_grid, ruled_out_grid
 from megdt_opt.report.profile_grids import provenance_grid
 from megdt_opt.report.run_grids import execution_grid, raw_grid, stage_grid, verification_grid
-from megdt_opt.verification import Verification
+from megdt_opt.trials.pictures import Picture
+from megdt_opt.trials.raw_check import RawCheck
+from megdt_opt.trials.verification import Verification
 
 _VIEWS = (("truth", "ground truth"), ("unsplit", "unsplit run"), ("executed", "executed split"))
 

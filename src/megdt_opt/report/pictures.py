@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.pictures import Picture
 from megdt_opt.report.canvas import FAINT, INK, new_figure, settings
+from megdt_opt.trials.pictures import Picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from megdt_opt.options import OptionTable
-from megdt_opt.planning import Plan
+from megdt_opt.planning.plan import Plan
 from megdt_opt.report.facts import bound_sentence, objective_name
 from megdt_opt.report.grids import Grid, from_columns
 from megdt_opt.report.numbers import NONE, column
+from megdt_opt.scenario.options import OptionTable
 
 
 def plan_grid(plan: Plan) -> Grid:

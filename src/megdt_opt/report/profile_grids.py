@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from megdt_opt.options import OptionTable
 from megdt_opt.report.grids import Grid, from_columns
 from megdt_opt.report.numbers import NONE, column
-from megdt_opt.timing import TimingProfile
-from megdt_opt.timing_published import PublishedTimings
+from megdt_opt.scenario.options import OptionTable
+from megdt_opt.timing.profile import TimingProfile
+from megdt_opt.timing.published import PublishedTimings
 
 
 def profile_grid(profile: TimingProfile) -> Grid:

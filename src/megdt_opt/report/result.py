@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from megdt_opt.execution.record import Execution
-from megdt_opt.pictures import Picture
-from megdt_opt.planning import Plan, UserPlan
-from megdt_opt.raw_check import RawCheck
+from megdt_opt.planning.plan import Plan, UserPlan
+from megdt_opt.program.stages import leaves
 from megdt_opt.report.facts import best_single, error_summary, headline, mechanisms
-from megdt_opt.stages import leaves
-from megdt_opt.timing import TimingProfile
-from megdt_opt.verification import Verification
+from megdt_opt.timing.profile import TimingProfile
+from megdt_opt.trials.pictures import Picture
+from megdt_opt.trials.raw_check import RawCheck
+from megdt_opt.trials.verification import Verification
 
 FORMAT = "megdt-opt result 1"
 

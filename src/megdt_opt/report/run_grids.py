@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 
 from megdt_opt.execution.record import Execution
-from megdt_opt.raw_check import RawCheck
 from megdt_opt.report.grids import Grid, from_columns
 from megdt_opt.report.numbers import NONE, column, count, number, percent
-from megdt_opt.verification import LEVEL, Margin, Verification, ties
+from megdt_opt.trials.raw_check import RawCheck
+from megdt_opt.trials.verification import LEVEL, Margin, Verification, ties
 
 
 def execution_grid(execution: Execution) -> Grid:

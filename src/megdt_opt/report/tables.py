@@ -12,16 +12,16 @@ from rich.table import Table
 from rich.text import Text
 
 from megdt_opt.execution.record import Execution
-from megdt_opt.options import OptionTable
-from megdt_opt.planning import Plan
-from megdt_opt.raw_check import RawCheck
+from megdt_opt.planning.plan import Plan
 from megdt_opt.report.grids import Grid
 from megdt_opt.report.plan_grids import baseline_grid, option_grid, plan_grid, ruled_out_grid
 from megdt_opt.report.profile_grids import profile_grid, provenance_grid, published_grid
 from megdt_opt.report.run_grids import execution_grid, raw_grid, stage_grid, verification_grid
-from megdt_opt.timing import TimingProfile
-from megdt_opt.timing_published import PublishedTimings
-from megdt_opt.verification import Verification
+from megdt_opt.scenario.options import OptionTable
+from megdt_opt.timing.profile import TimingProfile
+from megdt_opt.timing.published import PublishedTimings
+from megdt_opt.trials.raw_check import RawCheck
+from megdt_opt.trials.verification import Verification
 
 _BETWEEN = 2
 """Characters between columns."""

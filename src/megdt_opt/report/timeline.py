@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from megdt_opt.execution.record import Execution, StageRow
-from megdt_opt.planning import Plan, UserPlan
+from megdt_opt.planning.plan import Plan, UserPlan
+from megdt_opt.program.stages import Compute, Send, leaves
 from megdt_opt.report.canvas import CLEAR, FAINT, GRID, INK, new_figure, settings
 from megdt_opt.report.lanes import COLOURS, RESOURCES, Slice, resource_of, short_text, slices
 from megdt_opt.report.numbers import number, percent
-from megdt_opt.stages import Compute, Send, leaves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

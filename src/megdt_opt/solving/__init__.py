@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from megdt_opt.solving.dispatch import methods, solve
+from megdt_opt.solving.door import methods, solve
 
 __all__ = ["methods", "solve"]

@@ -8,11 +8,11 @@ import math
 import numpy as np
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.explaining import no_option, not_together
-from megdt_opt.problem import AllocationProblem
-from megdt_opt.solving.incumbent import Incumbent
-from megdt_opt.solving.on_time import BestChoice
-from megdt_opt.solving.resources import Resources
+from megdt_opt.pricing.scaled import Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.solving.conflict import no_option, not_together
+from megdt_opt.solving.search.incumbent import Incumbent
+from megdt_opt.solving.search.on_time import BestChoice
 
 MOST_SETS = 200_000
 """Option sets that are tried at most."""

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from megdt_opt import __version__
-from megdt_opt.atomic import write_text
-from megdt_opt.model_spec import ModelSpec
-from megdt_opt.scenario import Scenario
+from megdt_opt.files import write_text
+from megdt_opt.program.model_spec import ModelSpec
+from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.sweeping.cell import COLUMNS, Settings
-from megdt_opt.timing import TimingProfile
+from megdt_opt.timing.profile import TimingProfile
 
 FORMAT = "megdt-opt sweep cell 1"
 

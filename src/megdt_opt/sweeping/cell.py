@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from megdt_opt.baselines import Baseline, baselines
 from megdt_opt.errors import Infeasible, SolverFailure
-from megdt_opt.mechanisms import MECHANISMS
-from megdt_opt.model_spec import ModelSpec
-from megdt_opt.options import OptionTable
-from megdt_opt.planning import Plan, plan
-from megdt_opt.scenario import Scenario
-from megdt_opt.timing import TimingProfile
+from megdt_opt.planning.baselines import Baseline, baselines
+from megdt_opt.planning.plan import Plan, plan
+from megdt_opt.program.mechanisms import MECHANISMS
+from megdt_opt.program.model_spec import ModelSpec
+from megdt_opt.scenario.options import OptionTable
+from megdt_opt.scenario.scenario import Scenario
+from megdt_opt.timing.profile import TimingProfile
 
 TEXTS = ("objective", "status", "reason", "method", "best_single")
 """Columns of text."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.scenario import Scenario, User
+from megdt_opt.scenario.scenario import Scenario, User
 from megdt_opt.sweeping.paths import FieldPath, parse_path
 
 USERS = "users"

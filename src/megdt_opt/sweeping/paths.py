@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.quantities import Quantities
-from megdt_opt.scenario import Scenario, User
+from megdt_opt.scenario.quantities import Quantities
+from megdt_opt.scenario.scenario import Scenario, User
 
 EVERY = "*"
 """In the place of a user's name: all users."""

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import Infeasible
-from megdt_opt.explaining import can_start, lateness_problem
-from megdt_opt.problem import AllocationProblem
-from megdt_opt.solving.branching import close
-from megdt_opt.solving.resources import Resources
-from megdt_opt.solving.shares import best_shares
+from megdt_opt.pricing.scaled import Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.shares.best import best_shares
+from megdt_opt.solving.conflict import can_start, lateness_problem
+from megdt_opt.solving.search.branching import close
 
 PRECISION = 1e-3
 """Relative precision of a smallest change."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.allocation import Allocation
 from megdt_opt.errors import Infeasible, InvalidInput
-from megdt_opt.problem import AllocationProblem, evaluate
+from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
 from megdt_opt.solving import solve
+from megdt_opt.solving.allocation import Allocation
 from megdt_opt.tolerances import SOLVER
 from megdt_opt.whatif.shares_at import checked_options, require_time, value_of
 from megdt_opt.whatif.warm import resolve

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from megdt_opt.allocation import Allocation
 from megdt_opt.errors import InvalidInput
-from megdt_opt.problem import AllocationProblem
+from megdt_opt.pricing.scaled import Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.shares.best import best_shares
 from megdt_opt.solving import solve
-from megdt_opt.solving.resources import Resources
-from megdt_opt.solving.shares import best_shares
+from megdt_opt.solving.allocation import Allocation
 from megdt_opt.tolerances import EXACT
 from megdt_opt.whatif.shares_at import checked_options, require_time, value_of
 from megdt_opt.whatif.warm import allocated, proved_again

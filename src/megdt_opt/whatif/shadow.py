@@ -29,10 +29,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.allocation import Allocation
 from megdt_opt.errors import Infeasible, InvalidInput
-from megdt_opt.problem import AllocationProblem
+from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.solving import solve
+from megdt_opt.solving.allocation import Allocation
 from megdt_opt.tolerances import SOLVER
 from megdt_opt.units import show
 from megdt_opt.whatif.shares_at import BUDGETS, Valued, checked_options, require_time, value_of, with_field

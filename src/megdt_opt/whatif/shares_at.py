@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.problem import AllocationProblem
-from megdt_opt.solving.resources import Array, Resources
-from megdt_opt.solving.shares import best_shares
+from megdt_opt.pricing.scaled import Array, Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.shares.best import best_shares
 
 BUDGETS = ("uplink_hz", "edge_capacity", "downlink_hz")
 """Fields of the budgets, in the order of `Resources`."""

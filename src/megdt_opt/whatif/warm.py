@@ -13,14 +13,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.allocation import Allocation, relative_gap
-from megdt_opt.certificate import Certificate
-from megdt_opt.certificate_tree import Branch, Leaf, masks
-from megdt_opt.problem import AllocationProblem, evaluate
+from megdt_opt.certificate.certificate import Certificate
+from megdt_opt.certificate.tree import Branch, Leaf, masks
+from megdt_opt.pricing.scaled import Array, Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
 from megdt_opt.solving import solve
-from megdt_opt.solving.incumbent import Incumbent
-from megdt_opt.solving.pool import Mask, Pool
-from megdt_opt.solving.resources import Array, Resources
+from megdt_opt.solving.allocation import Allocation, relative_gap
+from megdt_opt.solving.search.incumbent import Incumbent
+from megdt_opt.solving.search.pool import Mask, Pool
 
 _LEAVES = 200
 """Leaves of the last certificate that are tried at most; a larger tree takes as long as a new search."""

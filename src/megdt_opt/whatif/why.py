@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from megdt_opt.errors import Infeasible
-from megdt_opt.explaining import lateness, no_option, not_together
-from megdt_opt.problem import AllocationProblem
-from megdt_opt.solving.resources import Resources
+from megdt_opt.pricing.scaled import Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.solving.conflict import lateness, no_option, not_together
 from megdt_opt.units import show
 from megdt_opt.whatif.feasible import PRECISION, OutOfTime, answer, smallest
 from megdt_opt.whatif.shares_at import with_field

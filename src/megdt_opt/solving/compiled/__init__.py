@@ -1,7 +1,7 @@
 """The price method in compiled code. Nothing here loads numba before it is used.
 
 Compiling takes about a minute once; the code is then kept on disk and loads in about a second. So that no small call
-ever waits, small problems are solved in NumPy (`megdt_opt.solving.branching`) until the compiled code is there: kept on
+ever waits, small problems are solved in NumPy (`solving.search.branching`) until the compiled code is there: kept on
 disk, or, for the smallest, already run in this process. A process that solves one plain problem and ends does without
 loading it. That the module was imported says nothing, for numba compiles at the first call.
 """
@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from megdt_opt.problem import AllocationProblem
-    from megdt_opt.solving.closed import Closed
-    from megdt_opt.solving.incumbent import Incumbent
-    from megdt_opt.solving.resources import Resources
+    from megdt_opt.pricing.scaled import Resources
+    from megdt_opt.problem.allocation_problem import AllocationProblem
+    from megdt_opt.solving.search.closed import Closed
+    from megdt_opt.solving.search.incumbent import Incumbent
 
 SMALL = 64
 """Users times options up to which NumPy is not slower than loading the compiled code [1]."""

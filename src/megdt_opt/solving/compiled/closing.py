@@ -7,18 +7,18 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.certificate import Certificate
-from megdt_opt.certificate_tree import Branch, Leaf, Node
+from megdt_opt.certificate.certificate import Certificate
+from megdt_opt.certificate.tree import Branch, Leaf, Node
 from megdt_opt.errors import SolverFailure
-from megdt_opt.problem import AllocationProblem, Evaluation, evaluate_shares
-from megdt_opt.solving.closed import Closed
+from megdt_opt.pricing.scaled import Array, Resources, in_units
+from megdt_opt.problem.allocation_problem import AllocationProblem, Evaluation, evaluate_shares
 from megdt_opt.solving.compiled import note_use
 from megdt_opt.solving.compiled.driver import Searched, search
 from megdt_opt.solving.compiled.large import search_large
 from megdt_opt.solving.compiled.starting import Option
 from megdt_opt.solving.compiled.tree import LISTED, PRICES, ROWS
-from megdt_opt.solving.incumbent import Incumbent
-from megdt_opt.solving.resources import Array, Resources, in_units
+from megdt_opt.solving.search.closed import Closed
+from megdt_opt.solving.search.incumbent import Incumbent
 
 _LATENESS_GAPS = (0.1, 1e-2, 1e-3)
 """To which the lateness is closed in turn, until a set keeps the deadlines [1]."""

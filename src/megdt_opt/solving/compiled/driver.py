@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from megdt_opt.problem import AllocationProblem
+from megdt_opt.pricing.scaled import Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.solving.compiled.bounding import new_cuts
 from megdt_opt.solving.compiled.curve import brink, curve
 from megdt_opt.solving.compiled.kernels import F, Terms
@@ -26,7 +27,6 @@ from megdt_opt.solving.compiled.tree import (
     Tree,
     grow,
 )  # fmt: skip
-from megdt_opt.solving.resources import Resources
 
 _BUDGET, _WORK = 500, 5e6
 """Nodes, and nodes times options of all users, between two looks at the clock [1]."""

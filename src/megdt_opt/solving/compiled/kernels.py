@@ -2,7 +2,7 @@
 
 Every loop has a bound.
 
-Notation, as in `megdt_opt.solving.priced`: scaled budgets are 1; resource 0 is uplink, 1 edge, 2 downlink; an option
+Notation, as in `megdt_opt.pricing.priced`: scaled budgets are 1; resource 0 is uplink, 1 edge, 2 downlink; an option
 demands a_i seconds at the whole budget; x_i is its share; prices l_i >= 0. R(x) = x, or x log1p(g / x) for the Shannon
 law. For a multiplier mu of the time, 1/sqrt(mu) is called q: with R(x) = x the time of a resource is q sqrt(l a)
 between the times at its largest and smallest share, so the total is piecewise linear in q.

@@ -16,7 +16,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from megdt_opt.problem import AllocationProblem
+from megdt_opt.pricing.scaled import Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.solving.compiled.bounding import new_cuts
 from megdt_opt.solving.compiled.curve import brink, curve
 from megdt_opt.solving.compiled.driver import Searched, given, laws_of, one_leaf, terms_of
@@ -26,7 +27,6 @@ from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
 from megdt_opt.solving.compiled.rooting import first_sets, root
 from megdt_opt.solving.compiled.scanning import Raw, least_alone, look, look_any
 from megdt_opt.solving.compiled.tree import MAX_EXCESS, SUM_EXCESS
-from megdt_opt.solving.resources import Resources
 
 LARGE = 200_000
 """Users times options from which the sample pays [1]."""

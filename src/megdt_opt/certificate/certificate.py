@@ -1,0 +1,150 @@
+"""Proofs of lower bounds: branch trees whose leaves carry prices, verified without any solver.
+
+A tree splits the options of one user after another into groups; its leaves partition the allowed option sets. Each
+leaf has prices l >= 0 of the scaled budgets. By weak duality
+
+    "sum": sum_k min_o c_ko(l) - sum_i l_i <= every objective in the leaf,
+    "max": sum_k min_o c_ko(l, D) > sum_i l_i  =>  no allocation in the leaf has an objective of D or less,
+    "mixed": as "sum" with the weights (1 + nu_k) w_k, multipliers nu >= 0 with sum nu <= max_weight in each leaf,
+    "missed": sum_k min(w_k, min_o c_ko(l)) - sum_i l_i <= every weight of late users in the leaf,
+
+with the priced costs c of `megdt_opt.pricing.priced`. The certificate's bound is the least of the leaves'. `verify`
+checks that the groups partition the options (for "missed" being late is one choice more, with the number O; what the
+leaves prove is rounded up to a sum of weights), and recomputes every cost: in rational arithmetic with square roots and
+logarithms bracketed outward up to K * O = 10,000, in floats with outward margins above.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from megdt_opt.certificate.tree import Node, flat, whole
+from megdt_opt.errors import InvalidInput
+from megdt_opt.files import write_text
+
+if TYPE_CHECKING:
+    from megdt_opt.pricing.scaled import Resources
+    from megdt_opt.problem.allocation_problem import AllocationProblem
+
+FORMAT = "megdt-opt certificate 2"
+EXACT_SIZE = 10_000
+"""K * O up to which `verify` is exact."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Outcome of a verification.
+
+    Parameters
+    ----------
+    holds : bool
+        Whether the bound is proven.
+    bound_s : float
+        The bound that the leaves prove [s]; at least the certificate's where it holds.
+    exact : bool
+        Whether the arithmetic was rational.
+    leaves : int
+        Leaves checked.
+    reason : str
+        What failed.
+    """
+
+    holds: bool
+    bound_s: float
+    exact: bool
+    leaves: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Proof that no allocation of a problem is better than `bound_s`.
+
+    Parameters
+    ----------
+    objective : str
+        "max", "sum", "mixed" or "missed".
+    bound_s : float
+        The bound [s] (for "missed" a sum of weights [1]).
+    source : Branch or Leaf, or callable
+        The tree, or what makes it when it is asked for: writing a large tree down takes longer than finding it.
+    """
+
+    objective: str
+    bound_s: float
+    source: Node | Callable[[], Node]
+
+    @cached_property
+    def tree(self) -> Node:
+        """The branch tree."""
+        return self.source() if callable(self.source) else self.source
+
+    @classmethod
+    def seal(cls, problem: AllocationProblem, resources: Resources, tree: Node, target_s: float) -> Certificate:
+        """Work out the bound that a tree proves, at most `target_s` for "max", with a margin for rounding."""
+        from megdt_opt.certificate.check import provable_bound_s
+
+        return cls(problem.objective, provable_bound_s(problem, resources, tree, target_s), tree)
+
+    def verify(self, problem: AllocationProblem, *, exact: bool | None = None) -> Verdict:
+        """Check the partition and recompute every leaf's bound.
+
+        Parameters
+        ----------
+        problem : AllocationProblem
+            The problem that the certificate is about.
+        exact : bool, optional
+            Rational arithmetic; default up to K * O = 10,000.
+        """
+        from megdt_opt.certificate.check import check
+
+        use = problem.users * problem.options <= EXACT_SIZE if exact is None else exact
+        return check(self, problem, exact=use)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that `from_dict` reads back."""
+        return {
+            "format": FORMAT,
+            "objective": self.objective,
+            "bound_s": self.bound_s,
+            "nodes": flat(self.tree),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Certificate:
+        """Build from plain data.
+
+        Raises
+        ------
+        InvalidInput
+            Where it is not a certificate.
+        """
+        try:
+            if data["format"] != FORMAT:
+                raise ValueError("format")
+            bound = float(data["bound_s"])
+            if not np.isfinite(bound):
+                raise ValueError("bound_s")
+            return cls(str(data["objective"]), bound, whole(data["nodes"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInput("certificate", "its contents", f"the format {FORMAT!r}", f"Mend: {error}.") from None
+
+    def save(self, path: str | Path) -> None:
+        """Write as JSON, whole or not at all."""
+        write_text(Path(path), json.dumps(self.to_dict()))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Certificate:
+        """Read from JSON; raises InvalidInput where the file is missing, truncated or no certificate."""
+        try:
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise InvalidInput("certificate file", str(path), "a whole JSON file", f"{error}.") from None
+        return cls.from_dict(data)

@@ -1,0 +1,230 @@
+"""The command line: megdt-opt demo | calibrate | plan | execute | sweep | bounds | show."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+
+from megdt_opt.errors import Infeasible, MegdtError
+from megdt_opt.scenario.scenario import Scenario
+
+
+class Mode(StrEnum):
+    """Modes of an execution, as the command line offers them."""
+
+    paced = "paced"
+    raw = "raw"
+
+
+app = typer.Typer(
+    help="Decide where a diffusion model's work runs at the mobile edge, prove it, execute it, and compare.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+# a log file is not 80 columns wide
+console = Console(width=None if sys.stdout.isatty() else 140)
+
+
+def clear_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Show the package's own errors as one message; exit code 1 if infeasible, 2 for the others."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except MegdtError as error:
+            Console(stderr=True).print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False, soft_wrap=True)
+            raise typer.Exit(1 if isinstance(error, Infeasible) else 2) from None
+
+    return wrapped
+
+
+def scenario_named(name: str) -> Scenario:
+    """A scenario file, or a bundled scenario's name."""
+    return Scenario.load(name) if name.endswith((".yaml", ".yml")) or "/" in name else Scenario.bundled(name)
+
+
+ScenarioName = Annotated[str, typer.Argument(help="Scenario file (YAML), or a bundled scenario such as 'demo'.")]
+Profiles = Annotated[
+    list[str] | None,
+    typer.Option("--profile", help="NAME=FILE: use this timing profile where the scenario says NAME."),
+]
+
+
+@app.command()
+@clear_errors
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo-output"),
+    scenario: Annotated[str, typer.Option(help="Scenario file or bundled name.")] = "demo",
+    repeats: Annotated[int, typer.Option(min=1, help="Executions of each option set.")] = 3,
+) -> None:
+    """Calibrate here, plan, execute, verify the decision, and write the report."""
+    from megdt_opt.cli.demo import run_demo
+
+    run_demo(scenario_named(scenario), output, repeats=repeats, console=console)
+
+
+@app.command()
+@clear_errors
+def calibrate(
+    output: Annotated[Path, typer.Argument(help="Profile to write (JSON).")],
+    model: Annotated[str, typer.Option(help="'twin', 'sd15', 'sdxl', a pipeline folder or a hub id.")] = "twin",
+    device: Annotated[str, typer.Option(help="'cpu' or 'cuda'.")] = "cpu",
+    batches: Annotated[str, typer.Option(help="Batch sizes, separated by commas.")] = "1,2,4",
+    samples: Annotated[int, typer.Option(min=3, help="Samples of each stage, warm-up excluded.")] = 20,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
+    precision: Annotated[str, typer.Option(help="'fp32', 'fp16' or 'bf16'.")] = "fp32",
+) -> None:
+    """Time every stage of a model on this machine and store the samples with their provenance."""
+    from megdt_opt.cli.calibrate import calibrate_model
+    from megdt_opt.report.tables import profile_table
+
+    profile = calibrate_model(
+        model,
+        device=device,
+        batches=_numbers(batches),
+        samples=samples,
+        threads=threads,
+        precision=precision,
+        console=console,
+    )
+    profile.save(output)
+    console.print(profile_table(profile))
+    console.print(f"written: {output}")
+
+
+@app.command()
+@clear_errors
+def plan(
+    scenario: ScenarioName,
+    output: Annotated[Path | None, typer.Option(help="Plan to write (JSON).")] = None,
+    profile: Profiles = None,
+    method: Annotated[str, typer.Option(help="'auto', 'prices', 'enumerate' or a formulation's name.")] = "auto",
+    gap: Annotated[float, typer.Option(min=0.0, help="Relative gap to prove.")] = 1e-6,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds for the solution.")] = None,
+) -> None:
+    """Choose mechanism, cut and shares of every user; print the plan beside its baselines."""
+    from megdt_opt.planning.plan import plan as make_plan
+    from megdt_opt.report.tables import print_plan
+
+    with console.status("planning"):
+        made = make_plan(scenario_named(scenario), _profiles(profile), method=method, gap=gap, time_limit_s=time_limit)
+    print_plan(made, console)
+    if output is not None:
+        made.save(output)
+        console.print(f"written: {output}")
+
+
+@app.command()
+@clear_errors
+def execute(
+    plan: Annotated[Path, typer.Argument(help="Plan file, as `plan --output` writes it.")],
+    output: Annotated[Path | None, typer.Option(help="Folder for the report.")] = None,
+    mode: Annotated[Mode, typer.Option(help="'paced', or 'raw' where nothing is stretched.")] = Mode.paced,
+    verify: Annotated[bool, typer.Option(help="Execute the plan's rivals too.")] = False,
+    repeats: Annotated[int, typer.Option(min=1, help="Executions of each option set with --verify.")] = 3,
+) -> None:
+    """Execute a plan by real processes; print predicted and measured side by side."""
+    from megdt_opt.cli.demo import run_plan
+    from megdt_opt.planning.plan import Plan
+
+    run_plan(Plan.load(plan), output, mode=_MODES[mode], repeats=repeats if verify else 0, console=console)
+
+
+@app.command()
+@clear_errors
+def sweep(
+    scenario: ScenarioName,
+    over: Annotated[list[str], typer.Option(help="PATH=VALUE,VALUE,...: a field and its values; can be repeated.")],
+    out: Annotated[Path, typer.Option(help="Folder for the tables, the figures and the cache.")] = Path("sweep-output"),
+    seeds: Annotated[int, typer.Option(min=0, help="Redraw shadowing and scenes this often; 0 = as they are.")] = 0,
+    jobs: Annotated[int, typer.Option(help="Processes; -1 = one for each core.")] = 1,
+    profile: Profiles = None,
+    method: Annotated[str, typer.Option(help="'auto', 'prices', 'enumerate' or a formulation's name.")] = "auto",
+    gap: Annotated[float, typer.Option(min=0.0, help="Relative gap to prove.")] = 1e-6,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds for each solution.")] = None,
+    baselines: Annotated[bool, typer.Option(help="Work out the single mechanisms and equal shares too.")] = True,
+) -> None:
+    """Plan a scenario over a grid of its fields, for example --over "channel.downlink=1 MHz,2 MHz" --over users=2,4."""
+    from megdt_opt.cli.sweep import run_command
+
+    run_command(
+        scenario_named(scenario),
+        over,
+        out,
+        seeds=seeds,
+        console=console,
+        profiles=_profiles(profile),
+        jobs=jobs,
+        method=method,
+        gap=gap,
+        time_limit_s=time_limit,
+        compare=baselines,
+    )
+
+
+@app.command()
+@clear_errors
+def bounds(
+    count: Annotated[int, typer.Option(min=1, help="Random instances for each bound; a third for the slow ones.")] = 45,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the instances.")] = 0,
+) -> None:
+    """Check every closed form and bound on random instances; exit code 1 where one is violated."""
+    from megdt_opt.cli.bounds import run_command
+
+    if not run_command(count, seed, console=console):
+        raise typer.Exit(1)
+
+
+@app.command()
+@clear_errors
+def show(
+    what: Annotated[str, typer.Argument(help="A scenario, plan or profile (file or bundled name), or 'published'.")],
+    user: Annotated[str | None, typer.Option(help="Only this user's options (scenarios).")] = None,
+    profile: Profiles = None,
+) -> None:
+    """Show a scenario's options and the limits that rule them out, a plan, a profile, or published timings."""
+    from megdt_opt.cli.show import show_anything
+
+    show_anything(what, user, _profiles(profile), console)
+
+
+_MODES: dict[Mode, Literal["paced", "raw"]] = {Mode.paced: "paced", Mode.raw: "raw"}
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or min(found) < 1:
+        raise typer.BadParameter(f"{text!r}: expected positive whole numbers separated by commas, for example 1,2,4")
+    return found
+
+
+def _profiles(pairs: list[str] | None) -> dict[str, Any]:
+    from megdt_opt.timing.profile import TimingProfile
+
+    found = {}
+    for pair in pairs or ():
+        name, equals, path = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{pair!r}: expected NAME=FILE, for example here=profile.json")
+        found[name] = TimingProfile.load(path)
+    return found
+
+
+def main() -> None:
+    """Entry point of the command `megdt-opt`."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""The main job from end to end: calibrate, plan, execute, verify, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from megdt_opt.cli.calibrate import calibrate_model
+from megdt_opt.cli.progress import progress
+from megdt_opt.execution.job import Mode
+from megdt_opt.planning.plan import Plan, plan
+from megdt_opt.report import write_report
+from megdt_opt.report.tables import print_execution, print_plan, print_verification
+from megdt_opt.scenario.scenario import Scenario
+from megdt_opt.trials.executing import cluster_of, execute
+from megdt_opt.trials.pictures import judge_pictures
+from megdt_opt.trials.verification import Verification, rivals_of, verify
+
+TIME_FOR_VERIFYING_S = 170.0
+"""Time that the executions of the verification may take in all, at their predicted length [s]."""
+
+HERE = "here"
+"""Profile name that a scenario uses for the machine that the demo calibrates."""
+
+
+def run_demo(scenario: Scenario, output: Path, *, repeats: int = 3, console: Console | None = None) -> Path:
+    """Calibrate this machine, plan the scenario, execute and verify the plan, write the report.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        Of the bundled twin model; profiles called "here" are measured now.
+    output : Path
+        Folder for the report; made if it is not there.
+    repeats : int
+        Executions of each option set in the verification [1].
+    console : Console, optional
+        Where to print.
+
+    Returns
+    -------
+    Path
+        The HTML page.
+    """
+    console = console or Console()
+    console.rule(f"1 of 4: calibrating the {scenario.model} model on this machine")
+    profile = calibrate_model(scenario.model, samples=20, batches=(1,), console=console)
+    console.rule("2 of 4: planning")
+    made = plan(scenario, {HERE: profile})
+    print_plan(made, console)
+    page = run_plan(made, output, repeats=repeats, console=console, first=3)
+    assert page is not None  # an output folder was given
+    made.save(output / "plan.json")
+    profile.save(output / "profile.json")
+    return page
+
+
+def run_plan(
+    made: Plan,
+    output: Path | None,
+    *,
+    mode: Mode = "paced",
+    repeats: int = 0,
+    console: Console | None = None,
+    first: int = 1,
+) -> Path | None:
+    """Execute a plan, verify it if `repeats` is above 0, print, and write the report if a folder is given."""
+    console = console or Console()
+    last = first + (repeats > 0)
+    verification: Verification | None = None
+    with cluster_of(made.table) as cluster:
+        console.rule(f"{first} of {last}: executing the plan ({mode}, {len(made.users)} users)")
+        with console.status("starting the processes and warming up"):
+            cluster.start()
+        longest_s = max(user.latency_s for user in made.users)
+        with console.status(f"executing: about {longest_s:.0f} s"):
+            execution = execute(made, mode=mode, cluster=cluster)
+        pictures = judge_pictures(made.table, made.users, execution.images)
+        print_execution(execution, console)
+        if repeats:
+            # rivals take a few times as long as the plan; a slow machine gets fewer repeats, not a longer demo
+            once_s = sum(max(b.latency_s) for b in rivals_of(made)) + longest_s
+            repeats = max(1, min(repeats, int(TIME_FOR_VERIFYING_S / once_s)))
+            console.rule(f"{last} of {last}: verifying the decision against its rivals")
+            with progress(console, "executing the plan and its rivals") as update:
+                verification = verify(made, repeats=repeats, cluster=cluster, on_progress=update)
+            print_verification(verification, console)
+    if output is None:
+        return None
+    written = write_report(output, made, execution, verification, pictures)
+    console.print(f"report: {written['page']}")
+    return written["page"]

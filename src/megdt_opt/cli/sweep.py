@@ -1,0 +1,129 @@
+"""The command `megdt-opt sweep`: tables and figures of a sweep in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+import yaml
+from rich.console import Console
+
+from megdt_opt.cli.progress import progress
+from megdt_opt.errors import InvalidInput
+from megdt_opt.files import write_text
+from megdt_opt.report.numbers import count
+from megdt_opt.scenario.scenario import Scenario
+from megdt_opt.sweeping.cell import Solving
+from megdt_opt.sweeping.running import SweepResult, run_sweep
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from megdt_opt.timing.profile import TimingProfile
+
+CACHE = "cache"
+"""Folder of the cells' results, inside the output folder."""
+
+
+def run_command(
+    scenario: Scenario,
+    over: Sequence[str],
+    out: Path,
+    *,
+    seeds: int = 0,
+    console: Console | None = None,
+    profiles: Mapping[str, TimingProfile] | None = None,
+    jobs: int = 1,
+    **solving: Unpack[Solving],
+) -> SweepResult:
+    """Sweep, print a summary, and write sweep.csv, users.csv and the figures.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    over : sequence of str
+        "PATH=VALUE,VALUE,..." for each field, as `read_over` takes it.
+    out : Path
+        Folder for the files; made if it is not there. Its subfolder "cache" keeps the cells.
+    seeds : int
+        Number of seeds [1]; 0 = nothing is redrawn.
+    console : Console, optional
+        Where to print.
+    profiles, jobs, method, gap, time_limit_s, compare
+        As `sweep` takes them.
+    """
+    console = console or Console()
+    fields = read_over(over)
+    with progress(console, "planning the cells") as update:
+        drawn = range(seeds) if seeds else None
+        found = run_sweep(scenario, fields, drawn, profiles, jobs, out / CACHE, update, **solving)
+    states = found.cells["status"].value_counts().to_dict()
+    told = ", ".join(f"{n} {state}" for state, n in states.items())
+    console.print(
+        f"{count(len(found.cells), 'row')}: {told} "
+        f"({count(found.computed, 'cell')} planned now, {found.remembered} found in the cache)"
+    )
+    for name, table in (("sweep.csv", found.cells), ("users.csv", found.users)):
+        write_text(out / name, table.to_csv(index=False))
+        console.print(f"written: {out / name}")
+    for name, figure in figures_of(found):
+        from megdt_opt.plot import save
+
+        console.print(f"written: {save(figure, out / f'{name}.png')}")
+    return found
+
+
+def read_over(texts: Sequence[str]) -> dict[str, list[Any]]:
+    """Paths and values from "PATH=VALUE,VALUE,..."; a value is read as in a scenario file.
+
+    So "null" leaves a limit out, and a value with a comma, a colon or a bracket is quoted or bracketed:
+    'edge.profile="published: A100 / sd15",twin-cpu' or "cuts=[2,4],null".
+
+    Raises
+    ------
+    InvalidInput
+        Where a text is of another form, or a path is given twice.
+    """
+    found: dict[str, list[Any]] = {}
+    remedy = 'Write for example "channel.downlink=1 MHz,2 MHz".'
+    for text in texts:
+        path, equals, listed = (part.strip() for part in text.partition("="))
+        try:
+            values = yaml.safe_load(f"[{listed}]") if equals and listed else []
+        except yaml.YAMLError:
+            values = []
+        if not path or not values:
+            raise InvalidInput("over", text, "PATH=VALUE,VALUE,...", remedy)
+        if path in found:
+            raise InvalidInput("over", text, "each path once", "Give all its values in one list.")
+        found[path] = values
+    return found
+
+
+def figures_of(found: SweepResult) -> Iterator[tuple[str, Figure]]:
+    """Names and figures of what a sweep can show: of one or two parameters with several values each.
+
+    With more of them no figure shows all, so none is drawn: choose rows of the table, and call `megdt_opt.plot`.
+    """
+    from megdt_opt import plot
+
+    frame = found.cells
+    names = [str(name) for name in frame.columns]
+    varied = [name for name in names[: names.index("seed")] if frame[name].nunique(dropna=False) > 1]
+    if len(varied) == 1:
+        yield f"latency-{_file(varied[0])}", plot.latency_figure(frame, varied[0])
+    if len(varied) == 2:
+        for parameter, other in (varied, varied[::-1]):
+            yield f"latency-{_file(parameter)}", plot.latency_figure(frame, parameter, by=other)
+        yield "mechanisms", plot.mechanism_map_figure(frame, varied[0], varied[1])
+    if "users" in varied and len(varied) < 3 and bool(frame["solve_s"].notna().any()):
+        by = next((name for name in varied if name != "users"), None)
+        yield "solve-time", plot.solve_time_figure(frame, by=by)
+    energy = [name for name in varied if name.endswith("energy_max_j")]
+    if energy and len(varied) == 1 and bool(frame["device_compute_j"].notna().any()):
+        yield "pareto", plot.pareto_figure(frame, "device_compute_j", "objective_s")
+
+
+def _file(column: str) -> str:
+    return "".join(c if c.isalnum() or c in "_-" else "-" for c in column.replace("*", "every"))

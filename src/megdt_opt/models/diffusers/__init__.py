@@ -1,0 +1,1 @@
+"""Pipelines of diffusers as models that can be split. Importing this package loads no torch."""

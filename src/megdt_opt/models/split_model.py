@@ -1,0 +1,70 @@
+"""The model that the executor splits, as a type: nothing here loads torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol, Self
+
+from megdt_opt.program.model_spec import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Rows = tuple[int, int]
+"""Rows [begin, end) of a latent."""
+
+DEFAULT_MODEL = "megdt_opt.models.twin.model:TwinModel"
+"""Import path of the bundled model, "module:class"."""
+
+
+class SplitModel(Protocol):
+    """A latent diffusion model that can stop and go on at every denoising step, anywhere.
+
+    Every method is a deterministic function of its arguments, so that a chain which is handed over
+    in fp32 ends in the same bits as one that is not.
+    """
+
+    spec: ModelSpec
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the weights."""
+        ...
+
+    def encode_prompt(self, request: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Conditioning of a request."""
+        ...
+
+    def start(self, seed: int, *, scheduler: str, steps: int, rows: Rows | None = None) -> dict[str, Tensor]:
+        """State before the first denoising step."""
+        ...
+
+    def denoise(
+        self,
+        state: Mapping[str, Tensor],
+        conditioning: Mapping[str, Tensor],
+        *,
+        scheduler: str,
+        steps: int,
+        first: int,
+        count: int,
+        rows: Rows | None = None,
+    ) -> dict[str, Tensor]:
+        """State after the steps first..first + count - 1; a multistep sampler's history travels in it."""
+        ...
+
+    def fuse(self, latent_a: Tensor, rows_a: Rows, latent_b: Tensor, rows_b: Rows) -> Tensor:
+        """Whole latent from two regions, blended where they overlap."""
+        ...
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Picture of a latent, uint8 (batch, rows, columns, 3)."""
+        ...
+
+    def sense(self, image: Tensor) -> Tensor:
+        """Latent of a picture."""
+        ...
+
+    def start_from(self, latent: Tensor, seed: int, *, scheduler: str, steps: int, first: int) -> dict[str, Tensor]:
+        """State before step `first`, noised from a sensed latent."""
+        ...

@@ -1,0 +1,279 @@
+"""The bundled twin model: state of a scene -> tokens -> latent -> picture, each stage a call of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from megdt_opt.errors import InvalidInput
+from megdt_opt.models.twin import regions, sampling
+from megdt_opt.models.twin.networks import Denoiser, TokenEncoder, fold, make_autoencoder, unfold
+from megdt_opt.models.twin.weight_files import BUNDLED, fill, read_spec, read_tensors
+from megdt_opt.program.model_spec import ModelSpec
+
+State = dict[str, Tensor]
+Rows = tuple[int, int]
+
+
+class TwinModel:
+    """A small latent diffusion model of factory cells; make it with `TwinModel.load`.
+
+    Every tensor has a leading batch dimension. Everything runs in evaluation mode, without gradients, and gives the
+    same bits for the same input at the same number of threads and the same batch.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+        Shapes and sizes.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        tokens: TokenEncoder,
+        denoiser: Denoiser,
+        autoencoder: nn.Module,
+        mean: Tensor,
+        std: Tensor,
+    ) -> None:
+        self.spec = spec
+        self._tokens = tokens.eval().requires_grad_(False)
+        self._denoiser = denoiser.eval().requires_grad_(False)
+        self._autoencoder: Any = autoencoder.eval().requires_grad_(False)
+        self._mean = mean[:, None, None]
+        self._std = std[:, None, None]
+
+    @classmethod
+    def load(cls, path: str | Path | None = None) -> TwinModel:
+        """Load the model.
+
+        Parameters
+        ----------
+        path : str, Path or None
+            Folder with `spec.json` and the weights; those that come with the package when None.
+
+        Raises
+        ------
+        WeightsError
+            If a file is missing, truncated or of another model.
+        """
+        folder = BUNDLED if path is None else Path(path)
+        spec, files = read_spec(folder)
+        tokens, denoiser, autoencoder = TokenEncoder(), Denoiser(), make_autoencoder()
+        fill(tokens, read_tensors(folder, "tokens.safetensors", files), "tokens.safetensors")
+        fill(denoiser, read_tensors(folder, "denoiser.safetensors", files), "denoiser.safetensors")
+        coded = read_tensors(folder, "autoencoder.safetensors", files)
+        normal = nn.ParameterDict({"latent_mean": torch.zeros(spec.latent_shape[0])})
+        normal["latent_std"] = torch.ones(spec.latent_shape[0])
+        fill(normal, {k: coded.pop(k) for k in tuple(normal) if k in coded}, "autoencoder.safetensors")
+        fill(autoencoder, coded, "autoencoder.safetensors")
+        return cls(spec, tokens, denoiser, autoencoder, normal["latent_mean"].detach(), normal["latent_std"].detach())
+
+    @torch.no_grad()
+    def encode_prompt(self, request: Mapping[str, Tensor]) -> State:
+        """Turn a request into the denoiser's conditioning.
+
+        Parameters
+        ----------
+        request : mapping
+            "state": (B, slots, features) float32, see `scenes.scene_state`.
+
+        Returns
+        -------
+        dict
+            "tokens": (B, slots, 69) float32.
+        """
+        return {"tokens": self._tokens(_tensor(request, "state", self.spec.request["state"]))}
+
+    def start(self, seed: int, *, scheduler: str, steps: int, rows: Rows | None = None) -> State:
+        """State that a chain begins with.
+
+        Parameters
+        ----------
+        seed : int
+            Seed of the noise; every side draws the same.
+        scheduler : str
+            One of `spec.schedulers`.
+        steps : int
+            Denoising steps of the chain [1].
+        rows : tuple of int or None
+            Only these rows (first, after) of the whole picture's noise.
+
+        Returns
+        -------
+        dict
+            "latent": (1, 4, rows, 16).
+        """
+        sampling.check_chain(scheduler, steps)
+        first, after = self._band(rows)
+        noise = _noise(seed, (1, *self.spec.latent_shape))[:, :, first:after].contiguous()
+        return {"latent": sampling.scale_noise(noise, scheduler, steps)}
+
+    @torch.no_grad()
+    def start_from(self, latent: Tensor, seed: int, *, scheduler: str, steps: int, first: int) -> State:
+        """State that continues from a sensed latent: noised to the level of step `first`.
+
+        Parameters
+        ----------
+        latent : Tensor
+            (B, 4, 16, 16), as `sense` gives it.
+        seed : int
+            Seed of the noise, the same for every picture of the batch.
+        scheduler, steps
+            As in `start`.
+        first : int
+            Step at which the chain goes on (0 to `steps`); the fewer steps remain, the more of the sensed picture
+            stays.
+
+        Returns
+        -------
+        dict
+            "latent": (B, 4, 16, 16).
+        """
+        sampling.check_chain(scheduler, steps, first)
+        latent = _checked("latent", latent, self.spec.latent_shape)
+        noise = _noise(seed, (1, *self.spec.latent_shape))
+        return {"latent": sampling.add_noise(latent, noise, scheduler, steps, first)}
+
+    @torch.no_grad()
+    def denoise(
+        self,
+        state: Mapping[str, Tensor],
+        conditioning: Mapping[str, Tensor],
+        *,
+        scheduler: str,
+        steps: int,
+        first: int,
+        count: int,
+        rows: Rows | None = None,
+    ) -> State:
+        """Run steps `first` to `first + count - 1` of a chain of `steps`.
+
+        Parameters
+        ----------
+        state : mapping
+            "latent" (B, 4, rows, 16) and what else the state before held.
+        conditioning : mapping
+            "tokens": (B, slots, 69).
+        scheduler : str
+            One of `spec.schedulers`.
+        steps, first, count : int
+            Denoising steps [1].
+        rows : tuple of int or None
+            Rows (first, after) of the whole latent that this state is of; all when None.
+
+        Returns
+        -------
+        dict
+            State after these steps; a cut anywhere changes no bit. After the last step only "latent" is left.
+        """
+        band = self._band(rows)
+        shape = (self.spec.latent_shape[0], band[1] - band[0], self.spec.latent_shape[2])
+        known = {name: _checked(name, value, shape) for name, value in state.items()}
+        if "latent" not in known:
+            raise InvalidInput("state", sorted(known), "a tensor named 'latent'", "Pass the state that start gives.")
+        tokens = _tensor(conditioning, "tokens", self.spec.conditioning["tokens"])
+        if tokens.shape[0] != known["latent"].shape[0]:
+            raise InvalidInput(
+                "tokens", tuple(tokens.shape), f"a batch of {known['latent'].shape[0]}", "Pass one set a latent."
+            )
+
+        def predict(latent: Tensor, timestep: Tensor) -> Tensor:
+            velocity: Tensor = self._denoiser(latent, timestep, tokens, band)
+            return velocity
+
+        return sampling.run_steps(known, predict, scheduler=scheduler, steps=steps, first=first, count=count)
+
+    def fuse(self, latent_a: Tensor, rows_a: Rows, latent_b: Tensor, rows_b: Rows) -> Tensor:
+        """Join the latents of two bands, blended where they overlap; see `regions.fuse`."""
+        return regions.fuse(latent_a, rows_a, latent_b, rows_b)
+
+    @torch.no_grad()
+    def decode(self, latent: Tensor) -> Tensor:
+        """Picture of a latent.
+
+        Parameters
+        ----------
+        latent : Tensor
+            (B, 4, 16, 16).
+
+        Returns
+        -------
+        Tensor
+            (B, 64, 64, 3) uint8.
+        """
+        latent = _checked("latent", latent, self.spec.latent_shape)
+        decoded = unfold(self._autoencoder.decode(latent * self._std + self._mean, return_dict=False)[0])
+        picture = ((decoded + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        return picture.permute(0, 2, 3, 1).contiguous()
+
+    @torch.no_grad()
+    def sense(self, image: Tensor) -> Tensor:
+        """Latent of a picture (the autoencoder's mean).
+
+        Parameters
+        ----------
+        image : Tensor
+            (B, 64, 64, 3) uint8.
+
+        Returns
+        -------
+        Tensor
+            (B, 4, 16, 16) float32.
+        """
+        if image.dtype != torch.uint8:
+            raise InvalidInput("image", str(image.dtype), "uint8 values", "Convert it to 8 bit a value.")
+        image = _checked("image", image, self.spec.image_shape)
+        mean: Tensor = self._autoencoder.encode(fold(image)).latent_dist.mean
+        return (mean - self._mean) / self._std
+
+    def chain(self, request: Mapping[str, Tensor], seed: int, scheduler: str, steps: int) -> tuple[Tensor, Tensor]:
+        """Whole generation on one side: the reference of every split.
+
+        Returns
+        -------
+        tuple of Tensor
+            Picture (B, 64, 64, 3) uint8 and latent (B, 4, 16, 16).
+        """
+        conditioning = self.encode_prompt(request)
+        batch = conditioning["tokens"].shape[0]
+        state = self.start(seed, scheduler=scheduler, steps=steps)
+        state = {"latent": state["latent"].expand(batch, -1, -1, -1).contiguous()}
+        latent = self.denoise(state, conditioning, scheduler=scheduler, steps=steps, first=0, count=steps)["latent"]
+        return self.decode(latent), latent
+
+    def _band(self, rows: Rows | None) -> Rows:
+        total = self.spec.latent_shape[1]
+        if rows is None:
+            return 0, total
+        regions.check_rows(rows, total, self.spec.region_multiple)
+        return rows
+
+
+def _noise(seed: int, shape: tuple[int, ...]) -> Tensor:
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise InvalidInput("seed", seed, "an integer from 0 to 2**63 - 1", "Give such a seed.")
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _tensor(given: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
+    if name not in given:
+        raise InvalidInput(name, sorted(given), f"a tensor named {name!r}", "Add it.")
+    return _checked(name, given[name], shape)
+
+
+def _checked(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    if value.ndim != len(shape) + 1 or tuple(value.shape[1:]) != tuple(shape) or value.shape[0] < 1:
+        wanted = ", ".join(str(n) for n in shape)
+        raise InvalidInput(name, tuple(value.shape), f"shape (batch, {wanted})", "Pass a tensor of this shape.")
+    if value.dtype == torch.uint8:
+        return value
+    if value.dtype != torch.float32:
+        raise InvalidInput(name, str(value.dtype), "float32 values", "Convert it.")
+    if not torch.isfinite(value).all():
+        raise InvalidInput(name, "NaN or infinity", "finite values", "Look for what made them.")
+    return value

@@ -1,0 +1,196 @@
+"""What a plan is compared with: single mechanisms, equal shares, and the next-best choices.
+
+A baseline of one mechanism gives every user who can run it that mechanism, with its best cut and precision and optimal
+shares,
+and waives the users' own limits (so it is a stronger rival than one that keeps them); the users whose limits
+it breaks are named. The limits of a shared resource always hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.errors import Infeasible
+from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
+from megdt_opt.scenario.options import OptionTable
+from megdt_opt.solving import solve
+from megdt_opt.solving.allocation import Allocation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """One rival of a plan.
+
+    Parameters
+    ----------
+    name : str
+        For example "all centralised" or "plan's options, equal shares".
+    options : tuple of str
+        Option of each user.
+    downlink_hz, uplink_hz, edge_share : tuple of float
+        Shares of each user [Hz, Hz, 1].
+    latency_s : tuple of float
+        Predicted latency of each user [s].
+    objective_s : float
+        Objective of the scenario [s].
+    proven : bool
+        Whether it is a proven optimum of its kind.
+    breaks : tuple of str
+        Users whose limits it breaks.
+    instead : tuple of str
+        Users who cannot run the mechanism at all and take their best other option.
+    """
+
+    name: str
+    options: tuple[str, ...]
+    downlink_hz: tuple[float, ...]
+    uplink_hz: tuple[float, ...]
+    edge_share: tuple[float, ...]
+    latency_s: tuple[float, ...]
+    objective_s: float
+    proven: bool
+    breaks: tuple[str, ...] = ()
+    instead: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that `from_dict` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Baseline:
+        """Build from plain data."""
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return cls(**fields)
+
+
+def baselines(
+    table: OptionTable, option: NDArray[np.int64], *, gap: float = 1e-6, time_limit_s: float | None = None
+) -> tuple[Baseline, ...]:
+    """All single mechanisms, best first, then the plan's options with equal shares.
+
+    Parameters
+    ----------
+    table : OptionTable
+    option : array of int, (K,)
+        The plan's options.
+    gap, time_limit_s
+        As for `solve` [1, s].
+    """
+    waived = table.problem(waive=True)
+    singles = []
+    names = [user.name for user in table.scenario.users]
+    for mechanism in dict.fromkeys(option.mechanism for option in table.options):
+        mask = waived.allowed_mask & np.array([option.mechanism == mechanism for option in table.options])
+        able = mask.any(axis=1)
+        if 2 * able.sum() <= len(names):
+            continue  # a set in which most users run something else is no single mechanism
+        # who cannot run it at all (no sensor, the picture is wanted elsewhere) keeps every option
+        mask[~able] = waived.allowed_mask[~able]
+        found = solve_restricted(waived, mask, gap=gap, time_limit_s=time_limit_s)
+        instead = tuple(name for name, can in zip(names, able, strict=True) if not can)
+        singles.append(replace(_baseline(table, f"all {mechanism}", found), instead=instead))
+    singles.sort(key=lambda b: b.objective_s)
+    return (*singles, equal_shares(table, option))
+
+
+def solve_restricted(
+    problem: AllocationProblem,
+    allowed: NDArray[np.bool_],
+    *,
+    gap: float = 1e-6,
+    time_limit_s: float | None = None,
+) -> Allocation:
+    """Solve with fewer allowed options, (K, O); raises Infeasible where a user has none left."""
+    if not allowed.any(axis=1).all():
+        users = tuple(int(k) for k in np.flatnonzero(~allowed.any(axis=1)))
+        raise Infeasible("users without an option", users=users)
+    return solve(replace(problem, allowed=allowed), gap=gap, time_limit_s=time_limit_s)
+
+
+def fixed(problem: AllocationProblem, option: NDArray[np.int64]) -> Allocation:
+    """Best shares for given options, (K,)."""
+    allowed = np.zeros((problem.users, problem.options), dtype=bool)
+    allowed[np.arange(problem.users), option] = True
+    return solve_restricted(problem, allowed)
+
+
+def equal_shares(table: OptionTable, option: NDArray[np.int64]) -> Baseline:
+    """The given options, each resource split equally among the users that demand it."""
+    problem = table.problem(waive=True)
+    rows = np.arange(problem.users)
+
+    def split(demand: NDArray[np.float64], budget: float, most: float = np.inf) -> NDArray[np.float64]:
+        needs = demand[rows, option] > 0
+        return np.where(needs, min(budget / max(int(needs.sum()), 1), most), 0.0)
+
+    down = split(problem.downlink_bit, problem.downlink_hz)
+    up = split(problem.uplink_bit, problem.uplink_hz)
+    edge = split(problem.edge_work_s, problem.edge_capacity, 1.0)
+    found = evaluate(problem, option, down, up, edge)
+    return Baseline(
+        name="plan's options, equal shares",
+        options=tuple(table.options[int(o)].name for o in option),
+        downlink_hz=_plain(down),
+        uplink_hz=_plain(up),
+        edge_share=_plain(edge),
+        latency_s=_plain(found.latency_s),
+        objective_s=found.objective_s,
+        proven=False,
+        breaks=(),
+    )
+
+
+def next_best(
+    table: OptionTable, option: NDArray[np.int64], *, count: int = 2, gap: float = 1e-6
+) -> tuple[Baseline, ...]:
+    """The best option sets that differ from the plan's in at least one user's mechanism or cut.
+
+    Each user in turn is forbidden its chosen mechanism and cut (in any precision), then all is solved anew;
+    the best results of these K solutions are the runners-up.
+    """
+    problem = table.problem()
+    rivals: dict[tuple[int, ...], Allocation] = {}
+    for k in range(problem.users):
+        own = table.options[int(option[k])]
+        alike = np.array(
+            [o.mechanism == own.mechanism and o.cut == own.cut and o.share == own.share for o in table.options]
+        )
+        allowed = problem.allowed_mask.copy()
+        allowed[k] &= ~alike
+        try:
+            found = solve_restricted(problem, allowed, gap=gap)
+        except Infeasible:
+            continue
+        rivals.setdefault(tuple(int(o) for o in found.option), found)
+    best = sorted(rivals.values(), key=lambda a: a.objective_s)[:count]
+    return tuple(_baseline(table, f"runner-up {i}", found) for i, found in enumerate(best, 1))
+
+
+def _baseline(table: OptionTable, name: str, found: Allocation) -> Baseline:
+    return Baseline(
+        name=name,
+        options=tuple(table.options[int(o)].name for o in found.option),
+        downlink_hz=_plain(found.downlink_hz),
+        uplink_hz=_plain(found.uplink_hz),
+        edge_share=_plain(found.edge_share),
+        latency_s=_plain(found.latency_s),
+        objective_s=found.objective_s,
+        proven=found.status == "optimal",
+        breaks=tuple(_broken(table, found)),
+    )
+
+
+def _broken(table: OptionTable, found: Allocation) -> Iterator[str]:
+    for k, user in enumerate(table.scenario.users):
+        late = user.deadline_s is not None and found.latency_s[k] > user.deadline_s * (1 + 1e-9)
+        if late or table.closed_by(k, int(found.option[k])):
+            yield user.name
+
+
+def _plain(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(float(v) for v in values)

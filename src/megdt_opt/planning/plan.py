@@ -1,0 +1,376 @@
+"""A plan: what each user runs, with which shares, how long each stage takes, and how good that is."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.certificate.certificate import Certificate
+from megdt_opt.errors import Infeasible, InvalidInput
+from megdt_opt.execution.job import StageTime
+from megdt_opt.files import write_text
+from megdt_opt.planning.baselines import Baseline, baselines
+from megdt_opt.planning.robustness import Robustness, robustness
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.program.costs import Costs
+from megdt_opt.program.mechanisms import Option
+from megdt_opt.program.schedule import predict
+from megdt_opt.program.stages import Compute, Send, Stage, is_edge, leaves
+from megdt_opt.radio.rates import user_rate
+from megdt_opt.scenario.options import OptionTable
+from megdt_opt.scenario.scenario import Scenario
+from megdt_opt.solving import solve
+from megdt_opt.timing.profile import TimingProfile
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = "megdt-opt plan 1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserPlan:
+    """What one user runs.
+
+    Parameters
+    ----------
+    name : str
+        The user.
+    option : Option
+        Mechanism, protocol, cut and precision.
+    program : Stage
+        The stages.
+    downlink_hz, uplink_hz : float
+        Bands [Hz].
+    downlink_bit_per_s, uplink_bit_per_s : float
+        Rates on these bands [bit/s].
+    edge_share : float
+        Share of an edge server [1].
+    latency_s : float
+        Predicted latency [s].
+    stages : tuple of StageTime
+        Predicted start and duration of each leaf stage [s].
+    costs : Costs
+        Edge seconds, memory, energy, messages.
+    refresh_hz : float
+        Pictures a second that the shares can sustain when pictures follow one another as in a pipeline: one
+        over the busiest of device, uplink, edge share and downlink [Hz].
+    bottleneck : str
+        Which of them is the busiest.
+    """
+
+    name: str
+    option: Option
+    program: Stage
+    downlink_hz: float
+    uplink_hz: float
+    downlink_bit_per_s: float
+    uplink_bit_per_s: float
+    edge_share: float
+    latency_s: float
+    stages: tuple[StageTime, ...]
+    costs: Costs
+    refresh_hz: float
+    bottleneck: str
+
+    @property
+    def hand_over(self) -> str:
+        """Where the denoising steps run, in words."""
+        where = {"edge": "at the edge", "device": "on the device"}
+        steps = {True: 0, False: 0}
+        for leaf in leaves(self.program):
+            if isinstance(leaf, Compute) and leaf.kind == "denoise":
+                steps[is_edge(leaf.at)] += leaf.amount
+        if self.option.mechanism == "PEU":
+            return f"{self.option.share:.0%} of the content at the edge"
+        if steps[True] and steps[False]:
+            first, then = ("device", "edge") if self.option.mechanism == "SEU-UE-first" else ("edge", "device")
+            count = steps[first == "edge"]
+            noun = "step" if count == 1 else "steps"
+            return f"{count} {noun} {where[first]}, then {steps[then == 'edge']} {where[then]}"
+        return f"{steps[True] or steps[False]} steps {where['edge' if steps[True] else 'device']}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The chosen options and shares of all users, with the proof of how good they are.
+
+    Parameters
+    ----------
+    table : OptionTable
+        The scenario, its machines and its options.
+    users : tuple of UserPlan
+        One per user.
+    objective_s : float
+        Objective, evaluated in closed form [s].
+    lower_bound_s : float
+        No allocation is better than this [s].
+    gap : float
+        (objective - bound) / objective [1].
+    status : str
+        "optimal" where a certificate proves the asked gap, else "feasible".
+    method : str
+        Route that found it.
+    solve_s : float
+        Seconds the solution took [s].
+    certificate : Certificate or None
+        Proof of the bound, where the method yields one; `certificate.verify(plan.table.problem())` checks it.
+    baselines : tuple of Baseline
+        Single mechanisms and simple rules for comparison.
+    robustness : Robustness or None
+        Whether the choice survives the calibration's interval; None where it was not asked for.
+    notes : tuple of str
+        What a reader should know, for example that the optimum is all on one side by theorem.
+    """
+
+    table: OptionTable
+    users: tuple[UserPlan, ...]
+    objective_s: float
+    lower_bound_s: float
+    gap: float
+    status: str
+    method: str
+    solve_s: float
+    certificate: Certificate | None = None
+    baselines: tuple[Baseline, ...] = ()
+    robustness: Robustness | None = None
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+    @property
+    def scenario(self) -> Scenario:
+        """The scenario planned for."""
+        return self.table.scenario
+
+    @property
+    def options(self) -> NDArray[np.int64]:
+        """Columns of the chosen options in the table, (K,)."""
+        return np.array([self.table.index(user.option.name) for user in self.users])
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per user: mechanism, cut, shares, latency, refresh rate, costs."""
+        import pandas as pd
+
+        rows = []
+        for k, u in enumerate(self.users):
+            rows.append(
+                {
+                    "user": u.name,
+                    "mechanism": u.option.mechanism,
+                    "protocol": u.option.protocol,
+                    "cut": u.option.cut,
+                    "share_at_edge": u.option.share,
+                    "precision": u.option.precision,
+                    "codec": u.option.codec,
+                    "downlink_hz": u.downlink_hz,
+                    "uplink_hz": u.uplink_hz,
+                    "edge_share": u.edge_share,
+                    "latency_s": u.latency_s,
+                    "refresh_hz": u.refresh_hz,
+                    "bottleneck": u.bottleneck,
+                    "survives_calibration": None if self.robustness is None else self.robustness.survives[k],
+                    "edge_s": u.costs.edge_s,
+                    "edge_byte": u.costs.edge_byte,
+                    "device_byte": u.costs.device_byte,
+                    "device_compute_j": u.costs.device_compute_j,
+                    "messages": u.costs.messages,
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def stage_frame(self) -> pd.DataFrame:
+        """One row per user and stage: predicted start and duration [s]."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "user": u.name,
+                "stage": index,
+                "label": leaf.label,
+                "start_s": u.stages[index].start_s,
+                "duration_s": u.stages[index].duration_s,
+            }
+            for u in self.users
+            for index, leaf in enumerate(leaves(u.program))
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that `from_dict` reads back."""
+        machines = self.table.machines
+        return {
+            "format": FORMAT,
+            "scenario": self.scenario.model_dump(mode="json", exclude_none=True),
+            "spec": self.table.spec.to_dict(),
+            "profiles": {
+                "edge": machines.edge.to_dict(),
+                "devices": [profile.to_dict() for profile in machines.devices],
+            },
+            "options": [u.option.name for u in self.users],
+            "downlink_hz": [u.downlink_hz for u in self.users],
+            "uplink_hz": [u.uplink_hz for u in self.users],
+            "edge_share": [u.edge_share for u in self.users],
+            "latency_s": [u.latency_s for u in self.users],
+            "objective_s": self.objective_s,
+            "lower_bound_s": self.lower_bound_s,
+            "gap": self.gap,
+            "status": self.status,
+            "method": self.method,
+            "solve_s": self.solve_s,
+            "certificate": None if self.certificate is None else self.certificate.to_dict(),
+            "baselines": [b.to_dict() for b in self.baselines],
+            "robustness": None if self.robustness is None else self.robustness.to_dict(),
+            "notes": list(self.notes),
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write the plan as JSON, whole or not at all."""
+        write_text(Path(path), json.dumps(self.to_dict(), indent=1, allow_nan=False))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Plan:
+        """Read a plan; its latencies are computed anew from its own profiles and must agree.
+
+        Raises
+        ------
+        InvalidInput
+            Where the file is no plan, is truncated, or its figures do not follow from its contents.
+        """
+        from megdt_opt.planning.plan_file import read_plan
+
+        return read_plan(Path(path))
+
+
+def plan(
+    scenario: Scenario | OptionTable,
+    profiles: Mapping[str, TimingProfile] | None = None,
+    *,
+    method: str = "auto",
+    gap: float = 1e-6,
+    time_limit_s: float | None = None,
+    compare: bool = True,
+) -> Plan:
+    """Choose mechanism, cut and shares of all users so that the latency is least.
+
+    Parameters
+    ----------
+    scenario : Scenario or OptionTable
+        What to plan for; a table that was built already is used as it is.
+    profiles : mapping of str to TimingProfile, optional
+        Profiles at hand by name, for example just measured; they go before bundled ones.
+    method : str
+        Route, as `solve` takes it.
+    gap : float
+        Relative gap to prove [1].
+    time_limit_s : float, optional
+        Limit on the solution [s].
+    compare : bool
+        Whether to work out the baselines and the robustness against the calibration's interval.
+
+    Raises
+    ------
+    Infeasible
+        Where limits conflict; names users and limits.
+    """
+    table = scenario if isinstance(scenario, OptionTable) else OptionTable.build(scenario, profiles)
+    problem = table.problem()
+    try:
+        found = solve(problem, method=method, gap=gap, time_limit_s=time_limit_s)
+    except Infeasible as error:
+        raise _by_name(error, table.scenario) from None
+    users = tuple(
+        user_plan(table, problem, k, int(found.option[k]), found.downlink_hz, found.uplink_hz, found.edge_share)
+        for k in range(len(table.scenario.users))
+    )
+    draft = Plan(
+        table=table,
+        users=users,
+        objective_s=found.objective_s,
+        lower_bound_s=found.lower_bound_s,
+        gap=found.gap,
+        status=found.status,
+        method=found.method,
+        solve_s=found.solve_s,
+        certificate=found.certificate,
+        notes=_notes(users),
+    )
+    if not compare:
+        return draft
+    return replace(
+        draft,
+        baselines=baselines(table, found.option, gap=gap, time_limit_s=time_limit_s),
+        robustness=robustness(table, found.option, gap=gap, time_limit_s=time_limit_s),
+    )
+
+
+def user_plan(
+    table: OptionTable,
+    problem: AllocationProblem,
+    k: int,
+    o: int,
+    downlink_hz: NDArray[np.float64],
+    uplink_hz: NDArray[np.float64],
+    edge_share: NDArray[np.float64],
+) -> UserPlan:
+    """Figures of user k with option o on the given shares, each (K,) [Hz, Hz, 1]."""
+    stages = table.program(k, o)
+    down = user_rate(problem, "downlink", k, float(downlink_hz[k]))
+    up = user_rate(problem, "uplink", k, float(uplink_hz[k]))
+    share = float(edge_share[k])
+    propagation_s = table.scenario.channel.propagation_s
+
+    def duration_s(leaf: Compute | Send) -> float:
+        if isinstance(leaf, Send):
+            return table.send_bit(leaf, k) / (down if is_edge(leaf.source) else up) + propagation_s
+        return table.machines.compute_s(leaf, k) / (share if is_edge(leaf.at) else 1.0)
+
+    times = predict(stages, duration_s)
+    busy = {"device": 0.0, "uplink": 0.0, "edge share": 0.0, "downlink": 0.0}
+    for leaf, time in zip(leaves(stages), times, strict=True):
+        if isinstance(leaf, Send):
+            busy[leaf.direction] += time.duration_s - propagation_s
+        else:
+            busy["edge share" if is_edge(leaf.at) else "device"] += time.duration_s
+    bottleneck = max(busy, key=lambda name: busy[name])
+    costs = table.costs(k, o)
+    if costs is None:  # a chosen option was timed, so this cannot be
+        raise InvalidInput("option", table.options[o].name, "an option whose stages were timed", "Calibrate it.")
+    return UserPlan(
+        name=table.scenario.users[k].name,
+        option=table.options[o],
+        program=stages,
+        downlink_hz=float(downlink_hz[k]),
+        uplink_hz=float(uplink_hz[k]),
+        downlink_bit_per_s=down,
+        uplink_bit_per_s=up,
+        edge_share=share,
+        latency_s=max(t.start_s + t.duration_s for t in times),
+        stages=times,
+        costs=costs,
+        refresh_hz=1.0 / busy[bottleneck],
+        bottleneck=bottleneck,
+    )
+
+
+def _by_name(error: Infeasible, scenario: Scenario) -> Infeasible:
+    """The same error with the users' names in place of their row numbers."""
+
+    def named(text: str) -> str:
+        return re.sub(r"\buser (\d+)", lambda found: f"user {scenario.users[int(found[1])].name}", text)
+
+    return Infeasible(named(str(error)), users=error.users, limits=tuple(named(limit) for limit in error.limits))
+
+
+def _notes(users: tuple[UserPlan, ...]) -> tuple[str, ...]:
+    if all(u.option.mechanism in ("local", "E2U", "centralised") for u in users):
+        return (
+            "Every chain runs on one side: with static shares, constant step times and a latent of constant "
+            "size there is an optimum without interior cuts (bang-bang theorem), unless a user's own limit "
+            "asks for one.",
+        )
+    return ()

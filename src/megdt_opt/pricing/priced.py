@@ -1,0 +1,274 @@
+"""Least priced cost of each option, for given prices of the scaled budgets.
+
+With prices l >= 0 the users part. For "sum" an option costs
+
+    c(l) = min over shares of  w (fixed + max(branch, T(x))) + l . x,      T(x) = sum of the times,
+
+for "max" at a deadline D it costs the least l . x that meets it. Both are the maximum over mu >= 0 of a concave
+function: with phi_i(mu) = min over x in [lo, hi] of l x + mu t_i(x),
+
+    sum: w fixed + sum phi_i(mu) + (w - mu) * (branch if mu <= w else limit),
+    max: sum phi_i(mu) - mu tau,                         tau = min(D / w, limit) - fixed,
+
+so every mu gives a lower bound; that is what a certificate recomputes. By weak duality (the budgets' constraints are
+relaxed with prices l) sum_k min_o c - sum l is a lower bound of "sum", and sum_k min_o c > sum l proves that no
+allocation meets the deadline D. For "missed" an option costs as for "max", with each user's own deadline instead of
+D / w; being late costs w_k, and sum_k min(w_k, min_o c) - sum l is a lower bound of the weights that are late.
+For "mixed" there are multipliers nu >= 0 of D >= w L beside the prices, sum nu <= max_weight. As D >= w_k L_k,
+
+    sum_k w_k L_k + max_weight D  >=  sum_k (1 + nu_k) w_k L_k,
+
+so what holds for "sum" with the weights (1 + nu) w bounds "mixed"; for fixed options the best (l, nu) loses nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.pricing.scaled import Array, Resources, speed, time_and_slopes
+from megdt_opt.problem.allocation_problem import AllocationProblem
+
+_STEPS = 400
+_ROUNDING = 1e-15
+_SPAN = 1e36
+_SETTLED = 2e-13
+"""Relative distance from a wanted time that the rounding of Shannon rates leaves; costs are exact to as much."""
+
+
+@dataclass(frozen=True)
+class Priced:
+    """Costs of all options at given prices.
+
+    Parameters
+    ----------
+    cost : array, (K, O)
+        Least priced cost [s for "sum", 1 for "max"]; infinite where the option is closed.
+    x : array, (3, K, O)
+        Shares at which it is attained: the slope of the cost in the prices.
+    mu : array, (K, O)
+        Multiplier of the time at which it is attained.
+    doubt : array, (K, O)
+        What rounding may have added to the cost: a limit that is just kept has a very large multiplier.
+    """
+
+    cost: Array
+    x: Array
+    mu: Array
+    doubt: Array
+
+
+def priced(problem: AllocationProblem, resources: Resources, prices: Array, level_s: float | None = None) -> Priced:
+    """Costs at prices, (3,).
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    resources : Resources
+    prices : array, (3,)
+        Of the scaled budgets, >= 0; for "mixed" (3 + K,) with the multipliers nu after them.
+    level_s : float, optional
+        The deadline D on w L for "max" [s]; None means "sum", "mixed" or "missed", as the problem's objective says.
+    """
+    if problem.objective == "missed":
+        return priced_missed(problem, resources, prices)
+    w = problem.weights[:, None]
+    if problem.objective == "mixed":
+        w, prices = w * (1.0 + prices[3:, None]), prices[:3]
+    limit = problem.hard_deadline_s[:, None] - problem.fixed_s
+    branch = problem.branch_s
+    busy = (resources.a > 0).any(axis=0)
+    if level_s is None:
+        possible = resources.open & (branch <= limit) & ((limit > 0) | ~busy)
+        x, t = _minimisers(resources, prices, np.broadcast_to(w, busy.shape))
+        mu = np.where(busy, w, 0.0)
+        # the time wanted: the branch if the priced time is shorter, the limit if it is longer
+        early, late = possible & busy & (t < branch), possible & busy & (t > limit)
+        wanted = np.where(early, branch, np.where(late, limit, 1.0))
+        mu, x, reached = _match(resources, prices, wanted, early | late, mu, x)
+        possible &= reached | early
+        t = np.where(busy, _total(resources, x), 0.0)
+        matched = early | late
+        with np.errstate(invalid="ignore", over="ignore"):
+            # worked out from the multiplier, as a certificate does: a time that is not quite the wanted one would
+            # weigh as much as the multiplier, which a limit that is just kept makes very large
+            waited = np.where(matched, mu * t + (w - mu) * wanted, w * np.maximum(branch, t))
+        cost = w * problem.fixed_s + (prices[:, None, None] * x).sum(axis=0) + waited
+        doubt = np.where(matched & possible, _ROUNDING * mu * wanted, 0.0)
+        return Priced(np.where(possible, cost, np.inf), x, mu, doubt)
+    return _within(problem, resources, prices, np.minimum(level_s / w - problem.fixed_s, limit))
+
+
+def priced_missed(problem: AllocationProblem, resources: Resources, prices: Array) -> Priced:
+    """Costs for "missed" at prices, (3,): an option costs what being on time with it takes, and there is one choice
+    more, the last: being late costs the user's weight and the least uplink share that its airtime limits leave.
+
+    Returns
+    -------
+    Priced
+        With tables (K, O + 1).
+    """
+    on_time = _within(problem, resources, prices, problem.on_time_s[:, None] - problem.fixed_s)
+    least = least_uplink(resources)
+    late = np.where(resources.open.any(axis=1), problem.weights + prices[0] * least, np.inf)
+    x = np.concatenate([on_time.x, np.zeros((3, problem.users, 1))], axis=2)
+    x[0, :, -1] = least
+    none = np.zeros(problem.users)
+    return Priced(
+        cost=np.column_stack([on_time.cost, late]),
+        x=x,
+        mu=np.column_stack([on_time.mu, none]),
+        doubt=np.column_stack([on_time.doubt, none]),
+    )
+
+
+def least_uplink(resources: Resources) -> Array:
+    """Least uplink share with which some open option of each user keeps its airtime limit, (K,) [1]."""
+    least = np.where(resources.open, resources.lo[0], np.inf).min(axis=1)
+    result: Array = np.where(np.isfinite(least), least, 0.0)
+    return result
+
+
+def _within(problem: AllocationProblem, resources: Resources, prices: Array, tau: Array) -> Priced:
+    """Least l . x with max(branch, T(x)) <= tau, tau (K, O) [s]."""
+    busy = (resources.a > 0).any(axis=0)
+    possible = resources.open & (tau >= problem.branch_s) & ((tau > 0) | ~busy)
+    wanted = np.where(possible & busy, tau, 1.0)
+    start = np.ones(busy.shape)
+    mu, x, reached = _match(resources, prices, wanted, possible & busy, start, np.zeros_like(resources.a))
+    possible &= reached
+    paid = (prices[:, None, None] * x).sum(axis=0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        cost = np.where(busy, np.maximum(paid + mu * (_total(resources, x) - wanted), 0.0), 0.0)
+    doubt = np.where(possible & busy, _ROUNDING * mu * wanted, 0.0)
+    return Priced(np.where(possible, cost, np.inf), x, mu, doubt)
+
+
+def _total(resources: Resources, x: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        result: NDArray[np.float64] = np.where(
+            resources.a > 0, resources.a / speed(x, resources.gamma[:, :, None]), 0.0
+        ).sum(axis=0)
+        return result
+
+
+def _minimisers(resources: Resources, prices: Array, mu: Array) -> tuple[Array, Array]:
+    """argmin of l x + mu a / R(x) within [lo, hi], (3, K, O), and the total time there, (K, O)."""
+    a, hi = resources.a, resources.hi[:, :, None]
+    price = prices[:, None, None]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio = np.where(price > 0, mu * a / np.where(price > 0, price, 1.0), np.inf)
+        x = np.sqrt(ratio)
+        for i in range(3):
+            curved = np.isfinite(resources.gamma[i])
+            if curved.any() and prices[i] > 0:
+                x[i][curved] = _shannon_minimiser(ratio[i][curved], resources.gamma[i][curved][:, None])
+    x = np.where(a > 0, np.clip(x, resources.lo, hi), 0.0)
+    return x, _total(resources, x)
+
+
+def _shannon_minimiser(ratio: Array, gamma: Array) -> Array:
+    """x with R(x)^2 / R'(x) = ratio for R(x) = x log1p(gamma / x).
+
+    With u = gamma / x it reads u^2 (log1p(u) - u / (1 + u)) / log1p(u)^2 = gamma^2 / ratio; the left side is close to a
+    power of u, so Newton on the logarithms settles in a few steps.
+    """
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        target = np.log(gamma) * 2 - np.log(ratio)
+        z = np.where(target < 0, 0.5 * (target + np.log(2.0)), 0.5 * target + 0.5 * np.log1p(np.maximum(target, 0) / 2))
+        for _ in range(12):
+            u = np.exp(np.clip(z, -300, 300))
+            log = np.log1p(u)
+            # log1p(u) - u / (1 + u) loses digits at small u: series u^2/2 - 2u^3/3 + 3u^4/4
+            bend = np.where(u < 1e-3, u * u * (0.5 - u * (2 / 3 - 0.75 * u)), log - u / (1 + u))
+            f = 2 * np.log(u) + np.log(bend) - 2 * np.log(log) - target
+            slope = 2 + (u * u / (1 + u) ** 2) / bend - 2 * u / ((1 + u) * log)
+            move = np.clip(f / slope, -3.0, 3.0)
+            move = np.where(np.isfinite(move), move, 0.0)
+            z = z - move
+            if (np.abs(move) < 1e-9).all():  # the next step would move by its square
+                break
+        x = gamma / np.exp(np.clip(z, -300, 300))
+    return np.where(ratio > 0, x, 0.0)
+
+
+def _match(
+    resources: Resources, prices: Array, wanted: Array, where: NDArray[np.bool_], mu: Array, x: Array
+) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Multiplier at which the total time equals `wanted`; False where it stays longer even at x = hi."""
+    reached = np.ones(where.shape, bool)
+    if not where.any():
+        return mu, x, reached
+    mu, x = mu.copy(), x.copy()
+    k, o = np.nonzero(where)
+    part = Resources(
+        a=resources.a[:, k, o][:, :, None],
+        gamma=resources.gamma[:, k],
+        lo=resources.lo[:, k, o][:, :, None],
+        hi=resources.hi[:, k],
+        open=resources.open[k, o][:, None],
+    )
+    goal = wanted[k, o][:, None]
+    root = np.sqrt(prices[:, None, None] * part.a).sum(axis=0)
+    guess = (root / goal) ** 2
+    xs, t = _minimisers(part, prices, guess)
+    good = np.abs(t - goal) <= 1e-14 * goal
+    if not good.all():
+        fastest = _total(part, np.where(part.a > 0, part.hi[:, :, None], 0.0))
+        ok = (fastest <= goal)[:, 0] | good[:, 0]
+        reached[k, o] = ok
+        rest = ~good[:, 0] & ok
+        if rest.any():
+            some = Resources(part.a[:, rest], part.gamma[:, rest], part.lo[:, rest], part.hi[:, rest], part.open[rest])
+            guess[rest] = np.minimum(_search(some, prices, goal[rest], guess[rest]), _enough(some, prices))
+            xs[:, rest] = _minimisers(some, prices, guess[rest])[0]
+    mu[k, o] = guess[:, 0]
+    x[:, k, o] = xs[:, :, 0]
+    return mu, x, reached
+
+
+def _enough(part: Resources, prices: Array) -> Array:
+    """Twice the multiplier at which every priced share is the largest, (N, 1): a larger one only adds rounding."""
+    top = part.hi[:, :, None]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        _, slope, _ = time_and_slopes(np.broadcast_to(top, part.a.shape), part.a, part.gamma[:, :, None])
+        needed = np.where((part.a > 0) & (slope < 0), prices[:, None, None] / -slope, 0.0).max(axis=0)
+    result: Array = np.where(needed > 0, 2.0 * needed, np.inf)
+    return result
+
+
+def _search(part: Resources, prices: Array, goal: Array, guess: Array) -> Array:
+    """mu at which the total time is the goal, by secants within a bracket; where none is, the side that keeps it.
+
+    log t falls almost evenly in log mu, so secants settle in a few steps; where one does not get much nearer, the
+    bracket is halved instead.
+    """
+    z = np.log(np.maximum(guess, 1e-200))
+    low, high = z - np.log(_SPAN), z + np.log(_SPAN)
+    # R(x) = x has the slope -1/2
+    before, slope = np.full_like(z, np.nan), np.full_like(z, -0.5)
+    # where even the least shares are in time, time is worth nothing
+    idle = _total(part, part.lo) <= goal
+    z = np.where(idle, low, z)
+    settled, z_before = idle.copy(), z
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for _ in range(_STEPS):
+            _, t = _minimisers(part, prices, np.exp(z))
+            off = np.log(t / goal)
+            settled |= np.abs(off) <= _SETTLED
+            settled |= high - low <= 1e-15 * np.abs(high)
+            if settled.all():
+                break
+            slow = off > 0
+            low, high = np.where(slow & ~settled, z, low), np.where(~slow & ~settled, z, high)
+            new = (off - before) / (z - z_before)
+            slope = np.where(np.isfinite(new), np.clip(new, -2.0, -0.02), slope)
+            place = z - off / slope
+            halve = ~((place > low) & (place < high)) | (np.abs(off) > 0.7 * np.abs(before))
+            place = np.where(halve, 0.5 * (low + high), place)
+            before, z_before, z = off, z, np.where(settled, z, place)
+        reached = np.abs(off) <= _SETTLED
+    result: Array = np.exp(np.where(reached | idle, z, high))
+    return result

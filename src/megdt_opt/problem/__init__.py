@@ -1,0 +1,1 @@
+"""The problem classes: arrays with names and units, and their evaluation."""

@@ -1,0 +1,102 @@
+"""Problems whose objective is fairness among the users; `solve` takes them like the core problem."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.errors import InvalidInput
+from megdt_opt.problem.allocation_problem import AllocationProblem
+
+LARGEST_ALPHA = 100.0
+"""Above, the largest latency decides alone within rounding: use the objective "max"."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LexicographicProblem:
+    """Make the largest weighted latency w_k L_k smallest, then the second largest, and so on.
+
+    Parameters
+    ----------
+    allocation : AllocationProblem
+        Users, options and limits; of its objective nothing is used, but "missed" is refused, for it makes deadlines
+        soft.
+    """
+
+    allocation: AllocationProblem
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "allocation", _hard(self.allocation, "max"))
+
+    def levels_s(self, latency_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What is compared: the weighted latencies from the largest on, (K,) [s]."""
+        result: NDArray[np.float64] = np.sort(self.allocation.weights * latency_s)[::-1]
+        return result
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AlphaFairProblem:
+    """Minimise sum_k w_k L_k^(1 + alpha) / (1 + alpha).
+
+    alpha = 0 is the objective "sum"; as alpha grows, the largest latency counts more and more and the weights, whose
+    (1 + alpha)-th root counts, less and less: in the end it is "max" with equal weights.
+
+    Parameters
+    ----------
+    allocation : AllocationProblem
+        Users, options and limits; of its objective nothing is used, but "missed" is refused, for it makes deadlines
+        soft.
+    alpha : float
+        From 0 to 100 [1].
+    """
+
+    allocation: AllocationProblem
+    alpha: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "allocation", _hard(self.allocation, "sum"))
+        good = isinstance(self.alpha, (int, float, np.floating, np.integer)) and not isinstance(self.alpha, bool)
+        if not good or not 0.0 <= self.alpha <= LARGEST_ALPHA:
+            raise InvalidInput(
+                "alpha", self.alpha, f"a number from 0 to {LARGEST_ALPHA:g} [1]", 'Use the objective "max" above.'
+            )
+        object.__setattr__(self, "alpha", float(self.alpha))
+
+    @property
+    def power(self) -> float:
+        """1 + alpha."""
+        return 1.0 + self.alpha
+
+    def value(self, latency_s: NDArray[np.float64]) -> float:
+        """The objective of latencies (K,) [s^(1 + alpha)]; infinite where it is too large for a float."""
+        return self.of_norm(self.norm_s(latency_s))
+
+    def norm_s(self, latency_s: NDArray[np.float64]) -> float:
+        """(sum_k w_k L_k^p / sum_k w_k)^(1 / p) with p = 1 + alpha: the same order, in seconds [s]."""
+        worst = float(latency_s.max())
+        if worst == 0 or not math.isfinite(worst):
+            return worst
+        w = self.allocation.weights / self.allocation.weights.sum()
+        return worst * math.pow(float((w * (latency_s / worst) ** self.power).sum()), 1.0 / self.power)
+
+    def of_norm(self, norm_s: float) -> float:
+        """The objective [s^(1 + alpha)] of a norm [s]."""
+        total = float(self.allocation.weights.sum())
+        try:
+            return total * math.pow(max(norm_s, 0.0), self.power) / self.power
+        except OverflowError:
+            return math.inf
+
+
+def _hard(allocation: object, objective: str) -> AllocationProblem:
+    """The users and limits under another objective."""
+    if not isinstance(allocation, AllocationProblem):
+        raise InvalidInput("allocation", type(allocation).__name__, "an AllocationProblem", "Build one.")
+    if allocation.objective == "missed":
+        raise InvalidInput(
+            "allocation.objective", "missed", '"max" or "sum", so that deadlines are hard', "Choose one of them."
+        )
+    return replace(allocation, objective=objective, max_weight=None)

@@ -1,0 +1,205 @@
+"""The program of stages: what a mechanism does, written once.
+
+A mechanism is a tree of `Series` and `Parallel` whose leaves are `Compute` and `Send`. From that one
+object come its latency terms (`megdt_opt.program.latency`), its costs (`megdt_opt.program.costs`) and its execution
+(`megdt_opt.execution`), so what is optimised is what is run.
+
+Actors are named by strings. An edge server's name begins with "edge"; every other actor is a device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from megdt_opt.errors import InvalidInput
+
+
+class Kind(StrEnum):
+    """What a compute stage does."""
+
+    ENCODE_PROMPT = "encode_prompt"
+    SENSE = "sense"
+    DENOISE = "denoise"
+    DECODE = "decode"
+    FUSE = "fuse"
+    COMPRESS = "compress"
+    DECOMPRESS = "decompress"
+
+
+class Payload(StrEnum):
+    """What a send stage carries."""
+
+    REQUEST = "request"
+    SEED = "seed"
+    FEATURE = "feature"
+    LATENT = "latent"
+    IMAGE = "image"
+
+
+PRECISIONS = ("fp32", "fp16", "int8")
+"""Precisions of a float payload; int8 adds one scale and one offset per channel."""
+
+CODECS = ("raw", "png", "jpeg")
+"""Codecs of an image payload."""
+
+
+def is_edge(actor: str) -> bool:
+    """Whether an actor is an edge server."""
+    return actor.startswith("edge")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    """One tensor of a payload: its item, name and shape.
+
+    Parameters
+    ----------
+    name : str
+        "item.tensor", for example "state.latent" or "conditioning.tokens".
+    shape : tuple of int
+        Shape with the batch dimension.
+    floating : bool
+        True for float values, which the precision applies to; False for 8-bit integers.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    floating: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """Work of one actor.
+
+    Parameters
+    ----------
+    at : str
+        The actor.
+    kind : Kind
+        What is computed.
+    amount : int
+        Denoising steps for `Kind.DENOISE`, else 1.
+    first : int
+        First denoising step of a denoise or sense stage (the sensed latent is noised to that step).
+    rows : tuple of int, optional
+        Rows [begin, end) of the latent that are worked on; None = all.
+    item : str
+        Name under which the actor keeps the result.
+    codec : str
+        Image codec of a compress or decompress stage.
+    """
+
+    at: str
+    kind: Kind
+    amount: int = 1
+    first: int = 0
+    rows: tuple[int, int] | None = None
+    item: str = "state"
+    codec: str = ""
+
+    def __post_init__(self) -> None:
+        if self.amount < 1:
+            raise InvalidInput("amount", self.amount, "at least 1 step", "Leave an empty stage out.")
+
+    @property
+    def label(self) -> str:
+        """Short text for reports."""
+        if self.kind is Kind.DENOISE:
+            region = f" rows {self.rows[0]}-{self.rows[1]}" if self.rows else ""
+            return f"denoise {self.first}..{self.first + self.amount - 1}{region} at {self.at}"
+        return f"{self.kind} at {self.at}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Send:
+    """Bytes from one actor to one or more others.
+
+    Parameters
+    ----------
+    source : str
+        The sender.
+    to : tuple of str
+        The receivers; several mean a multicast.
+    payload : Payload
+        What is carried.
+    tensors : tuple of TensorSpec
+        The tensors on the air; their names and shapes fix the size (`megdt_opt.program.wire`).
+    precision : str
+        One of `PRECISIONS`, or one of `CODECS` for an image.
+    """
+
+    source: str
+    to: tuple[str, ...]
+    payload: Payload
+    tensors: tuple[TensorSpec, ...]
+    precision: str = "fp32"
+
+    def __post_init__(self) -> None:
+        allowed = CODECS if self.payload is Payload.IMAGE else PRECISIONS
+        if self.precision not in allowed:
+            raise InvalidInput(
+                f"precision of {self.payload}", self.precision, f"one of {allowed}", "Choose one of them."
+            )
+        if not self.to or self.source in self.to:
+            raise InvalidInput("to", self.to, "at least one actor other than the source", "Name the receivers.")
+
+    @property
+    def direction(self) -> str:
+        """'uplink', 'downlink', 'multicast' or 'd2d', from the ends of the link."""
+        if is_edge(self.source):
+            return "downlink" if len(self.to) == 1 else "multicast"
+        return "uplink" if all(is_edge(a) for a in self.to) else "d2d"
+
+    @property
+    def label(self) -> str:
+        """Short text for reports."""
+        return f"send {self.payload} ({self.precision}) {self.source} to {', '.join(self.to)}"
+
+
+@dataclass(frozen=True)
+class Series:
+    """Stages one after another."""
+
+    stages: tuple[Stage, ...]
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """Branches at the same time; the stage ends when all have ended."""
+
+    branches: tuple[Stage, ...]
+
+
+Stage = Compute | Send | Series | Parallel
+"""A stage program is any of these."""
+
+
+def series(*stages: Stage) -> Series:
+    """Stages one after another, as arguments."""
+    return Series(stages)
+
+
+def leaves(program: Stage) -> Iterator[Compute | Send]:
+    """The leaf stages, in program order; their position is the stage's number everywhere."""
+    match program:
+        case Series(stages):
+            for stage in stages:
+                yield from leaves(stage)
+        case Parallel(branches):
+            for branch in branches:
+                yield from leaves(branch)
+        case _:
+            yield program
+
+
+def actors(program: Stage) -> frozenset[str]:
+    """All actors that a program names."""
+    found: set[str] = set()
+    for leaf in leaves(program):
+        if isinstance(leaf, Compute):
+            found.add(leaf.at)
+        else:
+            found.update((leaf.source, *leaf.to))
+    return frozenset(found)

@@ -1,0 +1,1 @@
+"""Radio links: path loss and rate laws."""

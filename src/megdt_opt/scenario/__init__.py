@@ -1,0 +1,1 @@
+"""Scenarios as people write them, and the options that each user has in one."""

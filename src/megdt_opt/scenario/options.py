@@ -1,0 +1,396 @@
+"""From a scenario to options, and from options to the arrays of the core problem.
+
+Every user has the same catalogue of options; a limit of a user closes an option and says so. The latency
+terms, the costs and later the execution all come from the option's stage program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.errors import Infeasible, InvalidInput, ProfileError
+from megdt_opt.models.codec import reference_byte
+from megdt_opt.models.requests import request_of
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.program.costs import Costs, program_costs
+from megdt_opt.program.latency import LatencyTerms, latency_terms
+from megdt_opt.program.mechanisms import Option, Setting, catalogue, program
+from megdt_opt.program.model_spec import ModelSpec
+from megdt_opt.program.stages import CODECS, PRECISIONS, Compute, Kind, Payload, Send, Stage, is_edge, leaves
+from megdt_opt.program.wire import payload_byte
+from megdt_opt.scenario.scenario import Scenario, User
+from megdt_opt.timing.finding import find_profile, find_spec
+from megdt_opt.timing.profile import TimingProfile
+from megdt_opt.units import show
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machines:
+    """The timing of every actor of a scenario.
+
+    Parameters
+    ----------
+    edge : TimingProfile
+        Of the edge server, its declared stretch included.
+    devices : tuple of TimingProfile
+        Of each user's device, likewise.
+    edge_end, device_end : str
+        "middle" takes medians, "low" or "high" an end of their intervals.
+    """
+
+    edge: TimingProfile
+    devices: tuple[TimingProfile, ...]
+    edge_end: str = "middle"
+    device_end: str = "middle"
+
+    @classmethod
+    def of(cls, scenario: Scenario, known: Mapping[str, TimingProfile] | None = None) -> Machines:
+        """Find and stretch the profiles that a scenario names; raises ProfileError where one is missing."""
+
+        def get(name: str, stretch: float, actor: str) -> TimingProfile:
+            found = find_profile(name, known)
+            return found if stretch == 1.0 else found.stretched(stretch, f"{actor} (x{stretch:g})")
+
+        return cls(
+            edge=get(scenario.edge.profile, scenario.edge.stretch, "edge"),
+            devices=tuple(get(u.device.profile, u.device.stretch, u.name) for u in scenario.users),
+        )
+
+    def at(self, edge: str, devices: str) -> Machines:
+        """The same machines at an end of the calibration's intervals: "low" or "high" for each."""
+        return replace(self, edge_end=edge, device_end=devices)
+
+    def compute_s(self, leaf: Compute, user: int) -> float:
+        """Seconds of a compute stage of a user at its actor's full speed [s]."""
+        at_edge = is_edge(leaf.at)
+        profile = self.edge if at_edge else self.devices[user]
+        end = self.edge_end if at_edge else self.device_end
+        rows = _rows(leaf)
+        if end != "middle":
+            # a published figure has no interval and counts as exact
+            found = profile.stage_interval_s(leaf.kind, rows=rows, codec=leaf.codec)
+            if found is not None:
+                return leaf.amount * found[end == "high"]
+        return leaf.amount * profile.stage_s(leaf.kind, rows=rows, codec=leaf.codec)
+
+    def send_bit(self, leaf: Send, reference_byte: int | None = None) -> float:
+        """Payload of a send stage [bit], as the serialiser makes it; a coded picture's by its reference [byte]."""
+        if leaf.payload is not Payload.IMAGE:
+            return 8.0 * payload_byte(leaf.tensors, leaf.precision)
+        (picture,) = leaf.tensors
+        if leaf.precision != "raw":
+            coded = self.edge.image_byte(leaf.precision, reference_byte)
+            picture = type(picture)(name=picture.name, shape=(coded,), floating=False)
+        return 8.0 * payload_byte((picture,), "fp32")
+
+
+def _rows(leaf: Compute) -> int | None:
+    return None if leaf.rows is None else leaf.rows[1] - leaf.rows[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptionTable:
+    """All options of all users, with what closes them.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    spec : ModelSpec
+    machines : Machines
+    options : tuple of Option
+        The catalogue, length O.
+    """
+
+    scenario: Scenario
+    spec: ModelSpec
+    machines: Machines
+    options: tuple[Option, ...]
+
+    @classmethod
+    def build(
+        cls,
+        scenario: Scenario,
+        profiles: Mapping[str, TimingProfile] | None = None,
+        *,
+        spec: ModelSpec | None = None,
+        machines: Machines | None = None,
+    ) -> OptionTable:
+        """Make the table of a scenario.
+
+        Parameters
+        ----------
+        scenario : Scenario
+        profiles : mapping of str to TimingProfile, optional
+            Profiles at hand by name; they go before bundled ones.
+        spec : ModelSpec, optional
+            The model; default the one that the scenario names.
+        machines : Machines, optional
+            Timing of every actor, stretches included; default from the profiles that the scenario names.
+        """
+        draft = cls(
+            scenario=scenario,
+            spec=spec or find_spec(scenario.model),
+            machines=machines or Machines.of(scenario, profiles),
+            options=(),
+        )
+        precisions = _used(PRECISIONS, [u.precisions for u in scenario.users])
+        codecs = _used(CODECS, [u.codecs for u in scenario.users])
+        names: dict[Option, None] = {}
+        for shown_at in ("device", "edge"):
+            users = [k for k, user in enumerate(scenario.users) if user.shown_at == shown_at]
+            if users:
+                found = catalogue(
+                    draft.setting(users[0]),
+                    precisions=precisions,
+                    codecs=codecs,
+                    cuts=scenario.cuts,
+                    shares=scenario.peu_shares,
+                )
+                names.update(dict.fromkeys(found))
+        return replace(draft, options=tuple(names))
+
+    def setting(self, user: int) -> Setting:
+        """What the programs of a user are built for."""
+        s = self.scenario
+        return Setting(
+            spec=self.spec,
+            scheduler=s.scheduler,
+            steps=s.steps,
+            device=s.users[user].name,
+            shown_at=s.users[user].shown_at,
+            overlap=s.overlap_rows,
+            sense_strength=s.sense_strength,
+        )
+
+    def program(self, user: int, option: int) -> Stage:
+        """Stage program of a user's option."""
+        return program(self.options[option], self.setting(user))
+
+    def send_bit(self, leaf: Send, user: int) -> float:
+        """Payload of a send stage of a user's program [bit]."""
+        coded = leaf.payload is Payload.IMAGE and leaf.precision != "raw"
+        return self.machines.send_bit(leaf, self._reference_byte(user, leaf.precision) if coded else None)
+
+    def _reference_byte(self, user: int, codec: str) -> int | None:
+        key = (user, codec)
+        if key not in self._references:
+            model = self.scenario.model
+            known = model == "twin" and request_of(self.scenario.users[user], model)
+            self._references[key] = reference_byte(model, known, codec) if known else None
+        return self._references[key]
+
+    @cached_property
+    def _references(self) -> dict[tuple[int, str], int | None]:
+        return {}
+
+    @cached_property
+    def _cells(self) -> list[list[_Cell]]:
+        return [[self._cell(k, o) for o in range(len(self.options))] for k in range(len(self.scenario.users))]
+
+    def terms(self, user: int, option: int) -> LatencyTerms | None:
+        """Latency terms; None where a stage was never timed."""
+        return self._cells[user][option].terms
+
+    def costs(self, user: int, option: int) -> Costs | None:
+        """Costs; None where a stage was never timed."""
+        return self._cells[user][option].costs
+
+    def closed_by(self, user: int, option: int) -> tuple[str, ...]:
+        """The limits that close an option, with their figures; empty where it is allowed."""
+        return self._cells[user][option].closed
+
+    @cached_property
+    def allowed(self) -> NDArray[np.bool_]:
+        """Allowed options, (K, O)."""
+        return np.array([[not cell.closed for cell in row] for row in self._cells])
+
+    def problem(self, *, waive: bool = False) -> AllocationProblem:
+        """The arrays of the core problem.
+
+        Parameters
+        ----------
+        waive : bool
+            True leaves out the users' own limits (privacy, energy, memory, wishes, deadlines), for
+            baselines.
+
+        Raises
+        ------
+        Infeasible
+            Where a user has no allowed option; the message says which limit closed what.
+        """
+        s = self.scenario
+        users, count = len(s.users), len(self.options)
+        rows = self._cells
+        allowed = np.array([[c.terms is not None and c.possible for c in r] for r in rows]) if waive else self.allowed
+        for k, user in enumerate(s.users):
+            if not allowed[k].any():
+                reasons = self.summary(k)
+                raise Infeasible(
+                    f"user {user.name} has no allowed option: " + "; ".join(reasons),
+                    users=(k,),
+                    limits=tuple(reasons),
+                )
+
+        def array(read: Callable[[LatencyTerms], float]) -> NDArray[np.float64]:
+            out = np.zeros((users, count))
+            for k, row in enumerate(rows):
+                for o, cell in enumerate(row):
+                    if cell.terms is not None:
+                        out[k, o] = read(cell.terms)
+            return out
+
+        branch = array(lambda t: t.device_branch_s)
+        deadlines = [u.deadline_s for u in s.users]
+        c = s.channel
+        linear = c.law == "linear"
+        down, up = s.efficiencies() if linear else s.snr_products_hz()
+        airtime = np.array([[cell.airtime_s for cell in row] for row in rows])
+        limited = not waive and bool(np.isfinite(airtime).any())
+        no_deadline = waive or all(d is None for d in deadlines)
+        far = self._far_s
+        return AllocationProblem(
+            fixed_s=array(lambda t: t.fixed_s),
+            device_branch_s=branch if branch.any() else None,
+            downlink_bit=array(lambda t: t.downlink_bit),
+            uplink_bit=array(lambda t: t.uplink_bit),
+            edge_work_s=array(lambda t: t.edge_work_s),
+            allowed=allowed,
+            weight=np.array([u.weight for u in s.users]),
+            downlink_hz=c.downlink_hz,
+            uplink_hz=c.uplink_hz,
+            edge_capacity=s.edge.servers,
+            edge_share_max=np.ones(users),
+            deadline_s=None if no_deadline else np.array([far if d is None else d for d in deadlines]),
+            uplink_airtime_max_s=np.where(np.isfinite(airtime), airtime, far) if limited else None,
+            objective=s.objective,
+            downlink_efficiency=down if linear else None,
+            uplink_efficiency=up if linear else None,
+            downlink_snr_hz=None if linear else down,
+            uplink_snr_hz=None if linear else up,
+        )
+
+    @property
+    def _far_s(self) -> float:
+        """A limit that never binds, finite because the problem takes finite numbers only."""
+        return 1e9
+
+    def summary(self, user: int) -> list[str]:
+        """What closed a user's options: each limit once, with how many options it closed."""
+        count: dict[str, int] = {}
+        for cell in self._cells[user]:
+            for reason in cell.closed:
+                count[reason] = count.get(reason, 0) + 1
+        return [f"{reason} ({n} options)" for reason, n in sorted(count.items(), key=lambda item: -item[1])]
+
+    def index(self, name: str) -> int:
+        """Column of the option of this name."""
+        names = [option.name for option in self.options]
+        if name not in names:
+            raise InvalidInput("option", name, "the name of an option of the scenario", "See `megdt-opt show`.")
+        return names.index(name)
+
+    def _cell(self, k: int, o: int) -> _Cell:
+        user, option = self.scenario.users[k], self.options[o]
+        closed, possible = _ruled_out_by_wish(user, option)
+        if not possible:
+            return _Cell(None, None, tuple(closed), False, np.inf)
+        stages = self.program(k, o)
+        try:
+            terms = latency_terms(
+                stages,
+                compute_s=lambda leaf: self.machines.compute_s(leaf, k),
+                send_bit=lambda leaf: self.send_bit(leaf, k),
+                propagation_s=self.scenario.channel.propagation_s,
+            )
+        except ProfileError as error:
+            return _Cell(None, None, (*closed, f"not timed: {error}"), False, np.inf)
+        costs = program_costs(
+            stages,
+            self.spec,
+            compute_s=lambda leaf: self.machines.compute_s(leaf, k),
+            compute_power_w=user.device.compute_power_w,
+        )
+        closed += self._ruled_out_by_costs(user, costs, terms)
+        closed += _ruled_out_by_privacy(user, stages)
+        if user.deadline_s is not None and terms.fixed_s + terms.device_branch_s > user.deadline_s:
+            closed.append(
+                f"deadline {show(user.deadline_s, 's')}: the device alone takes longer, "
+                "whatever the bandwidth and edge share"
+            )
+        airtime_s = np.inf
+        if user.energy_max_j is not None and costs.device_compute_j is not None and terms.uplink_bit > 0:
+            airtime_s = (user.energy_max_j - costs.device_compute_j) / user.device.transmit_power_w
+        return _Cell(terms, costs, tuple(closed), possible, max(airtime_s, 0.0))
+
+    def _ruled_out_by_costs(self, user: User, costs: Costs, terms: LatencyTerms) -> list[str]:
+        closed = []
+        device, edge = user.device, self.scenario.edge
+        if device.memory_byte is not None and costs.device_byte > device.memory_byte:
+            closed.append(f"device memory {show(device.memory_byte, 'B')}: the weights do not fit")
+        if edge.memory_byte is not None and costs.edge_byte > edge.memory_byte:
+            closed.append(f"edge memory {show(edge.memory_byte, 'B')}: the weights do not fit")
+        if user.energy_max_j is not None and costs.device_compute_j is not None:
+            # an option that sends needs something left for the radio
+            left_j = user.energy_max_j - costs.device_compute_j
+            if left_j < 0 or (left_j == 0 and terms.uplink_bit > 0):
+                closed.append(f"energy {show(user.energy_max_j, 'J')} per picture: the device's computing exceeds it")
+        return closed
+
+
+@dataclass(frozen=True)
+class _Cell:
+    terms: LatencyTerms | None
+    costs: Costs | None
+    closed: tuple[str, ...]
+    possible: bool
+    """Whether the option yields the picture at all, wishes and limits apart."""
+    airtime_s: float
+
+
+def _used(known: tuple[str, ...], wishes: list[tuple[str, ...] | None]) -> tuple[str, ...]:
+    return tuple(name for name in known if any(w is None or name in w for w in wishes))
+
+
+_ENDS_AT_EDGE = ("centralised", "U2E", "SEU-UE-first")
+
+
+def _ruled_out_by_wish(user: User, option: Option) -> tuple[list[str], bool]:
+    closed: list[str] = []
+    possible = True
+    if user.mechanisms is not None and option.mechanism not in user.mechanisms:
+        closed.append("mechanism not among the user's")
+    if user.precisions is not None and option.precision and option.precision not in user.precisions:
+        closed.append("precision not among the user's")
+    if user.codecs is not None and option.codec and option.codec not in user.codecs:
+        closed.append("image codec not among the user's")
+    if user.shown_at == "edge" and option.mechanism not in _ENDS_AT_EDGE:
+        closed.append("picture is kept at the edge: the mechanism ends on the device")
+        possible = False
+    if option.mechanism == "U2E" and not user.senses:
+        closed.append("no sensor: U2E starts from a camera frame")
+        possible = False
+    if option.mechanism in ("centralised", "U2E") and (option.codec == "") != (user.shown_at == "edge"):
+        closed.append(f"the picture is shown at the {user.shown_at}")
+        possible = False
+    return closed, possible
+
+
+def _ruled_out_by_privacy(user: User, stages: Stage) -> list[str]:
+    """The request and the first `private_steps` denoising steps must stay on the device."""
+    if user.private_steps == 0:
+        return []
+    for leaf in leaves(stages):
+        if isinstance(leaf, Send) and leaf.payload is Payload.REQUEST:
+            return ["privacy: the request would leave the device"]
+        if isinstance(leaf, Compute) and leaf.kind is Kind.SENSE:
+            return ["privacy: the camera's features would leave the device"]
+        if not isinstance(leaf, Compute) or leaf.kind is not Kind.DENOISE:
+            continue
+        if is_edge(leaf.at) and leaf.first < user.private_steps:
+            return [f"privacy: the first {user.private_steps} steps stay on the device"]
+    return []

@@ -1,0 +1,361 @@
+"""Scenarios: the model, the edge, the channel and the users, from YAML or from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import yaml
+from pydantic import Field, field_validator, model_validator
+
+from megdt_opt.errors import InvalidInput
+from megdt_opt.program.mechanisms import MECHANISMS
+from megdt_opt.program.stages import CODECS, PRECISIONS
+from megdt_opt.radio.path_loss import PathLoss, snr_hz
+from megdt_opt.scenario.quantities import Quantities
+
+
+class Edge(Quantities):
+    """The edge server.
+
+    Parameters
+    ----------
+    profile : str
+        Timing profile: the name of a bundled one, a path, or "published: DEVICE / MODEL".
+    stretch : float
+        Declared slowdown of the profile's machine, at least 1 [1]; 1 = as measured.
+    servers : float
+        Edge servers to share [1].
+    memory_byte : float, optional
+        Memory for weights [byte].
+    """
+
+    dimensions: ClassVar[dict[str, str]] = {"memory_byte": "memory"}
+
+    profile: str = "twin-cpu"
+    stretch: float = Field(default=1.0, ge=1.0)
+    servers: float = Field(default=1.0, gt=0.0)
+    memory_byte: float | None = Field(default=None, gt=0.0)
+
+
+class Device(Quantities):
+    """A user's device.
+
+    Parameters
+    ----------
+    profile : str
+        Timing profile, as for the edge.
+    stretch : float
+        Declared slowdown of the profile's machine, at least 1 [1].
+    memory_byte : float, optional
+        Memory for weights [byte].
+    compute_power_w : float, optional
+        Power drawn while computing [W]; needed where an energy limit is set.
+    transmit_power_w : float
+        Radio power while sending [W]; default 23 dBm, the class 3 maximum of 3GPP TS 38.101-1.
+    """
+
+    dimensions: ClassVar[dict[str, str]] = {
+        "memory_byte": "memory",
+        "compute_power_w": "power",
+        "transmit_power_w": "power",
+    }
+
+    profile: str = "twin-cpu"
+    stretch: float = Field(default=1.0, ge=1.0)
+    memory_byte: float | None = Field(default=None, gt=0.0)
+    compute_power_w: float | None = Field(default=None, gt=0.0)
+    transmit_power_w: float = Field(default=0.19952623149688797, gt=0.0)
+
+
+class Channel(Quantities):
+    """Bands and the law from band to rate.
+
+    Parameters
+    ----------
+    law : str
+        "linear" (rate = efficiency * band) or "shannon" (rate = band * log2(1 + g / band)).
+    downlink_hz, uplink_hz : float
+        Bands to share [Hz]; in YAML "downlink" and "uplink".
+    propagation_s : float
+        One-way delay of each message [s].
+    carrier_hz, path_loss_exponent, shadowing_std_db, shadowing_seed
+        Log-distance path loss [Hz, 1, dB, 1], used for users that give a distance.
+    edge_transmit_w : float
+        Power of the edge's radio for each user's signal [W].
+    noise_figure_db, antenna_gain_db : float
+        Of every receiver, and of both antennas together [dB].
+    """
+
+    dimensions: ClassVar[dict[str, str]] = {
+        "downlink_hz": "frequency",
+        "uplink_hz": "frequency",
+        "propagation_s": "time",
+        "carrier_hz": "frequency",
+        "shadowing_std_db": "ratio",
+        "edge_transmit_w": "power",
+        "noise_figure_db": "ratio",
+        "antenna_gain_db": "ratio",
+    }
+
+    law: Literal["linear", "shannon"] = "linear"
+    downlink_hz: float = Field(ge=0.0)
+    uplink_hz: float = Field(ge=0.0)
+    propagation_s: float = Field(default=0.0, ge=0.0)
+    carrier_hz: float = Field(default=3.5e9, gt=0.0)
+    path_loss_exponent: float = Field(default=3.0, gt=0.0)
+    shadowing_std_db: float = Field(default=0.0, ge=0.0)
+    shadowing_seed: int = 0
+    edge_transmit_w: float = Field(default=1.0, gt=0.0)
+    noise_figure_db: float = Field(default=7.0, ge=0.0)
+    antenna_gain_db: float = 0.0
+
+
+class User(Quantities):
+    """One user, its device and its limits.
+
+    Parameters
+    ----------
+    name : str
+        Unique name.
+    device : Device
+        What the user holds.
+    downlink_efficiency_bit_per_s_per_hz, uplink_efficiency_bit_per_s_per_hz : float, optional
+        Spectral efficiencies; in YAML "downlink_efficiency: 4 bit/s/Hz". Either these or a distance.
+    distance_m : float, optional
+        Distance to the base station [m].
+    weight : float
+        Weight in the objective, > 0 [1].
+    deadline_s : float, optional
+        Hard limit on the latency [s].
+    energy_max_j : float, optional
+        Energy per picture that the device may spend on computing and sending [J].
+    private_steps : int
+        Denoising steps that stay on the device together with the request [1]; 0 = no privacy limit.
+    shown_at : str
+        "device" or "edge": where the picture is wanted.
+    senses : bool
+        Whether the device has a camera whose frame can be the start of a generation (U2E).
+    mechanisms, precisions, codecs : tuple of str, optional
+        Those the user accepts; default all.
+    scene : int or mapping, optional
+        Seed of a random scene, or the scene itself, that the twin shows.
+    seed : int
+        Seed of the sampler's noise.
+    """
+
+    dimensions: ClassVar[dict[str, str]] = {
+        "downlink_efficiency_bit_per_s_per_hz": "efficiency",
+        "uplink_efficiency_bit_per_s_per_hz": "efficiency",
+        "distance_m": "length",
+        "deadline_s": "time",
+        "energy_max_j": "energy",
+    }
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]*$")
+    device: Device = Device()
+    downlink_efficiency_bit_per_s_per_hz: float | None = Field(default=None, ge=0.0)
+    uplink_efficiency_bit_per_s_per_hz: float | None = Field(default=None, ge=0.0)
+    distance_m: float | None = Field(default=None, ge=1.0)
+    weight: float = Field(default=1.0, gt=0.0)
+    deadline_s: float | None = Field(default=None, gt=0.0)
+    energy_max_j: float | None = Field(default=None, gt=0.0)
+    private_steps: int = Field(default=0, ge=0)
+    shown_at: Literal["device", "edge"] = "device"
+    senses: bool = False
+    mechanisms: tuple[str, ...] | None = None
+    precisions: tuple[str, ...] | None = None
+    codecs: tuple[str, ...] | None = None
+    scene: int | dict[str, Any] = 0
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _efficiencies(cls, data: Any) -> Any:
+        # these names end in a unit of several words, so the short form is spelled out here
+        if isinstance(data, dict):
+            data = dict(data)
+            for side in ("downlink", "uplink"):
+                if f"{side}_efficiency" in data:
+                    data[f"{side}_efficiency_bit_per_s_per"] = data.pop(f"{side}_efficiency")
+        return data
+
+    @field_validator("mechanisms", "precisions", "codecs")
+    @classmethod
+    def _known(cls, names: tuple[str, ...] | None, info: Any) -> tuple[str, ...] | None:
+        known = {"mechanisms": MECHANISMS, "precisions": PRECISIONS, "codecs": CODECS}[info.field_name]
+        for name in names or ():
+            if name not in known:
+                raise InvalidInput("", name, f"one of {known}", "Mend the name.")
+        return names
+
+    @model_validator(mode="after")
+    def _whole(self) -> User:
+        pair = (self.downlink_efficiency_bit_per_s_per_hz, self.uplink_efficiency_bit_per_s_per_hz)
+        if (pair[0] is None) != (pair[1] is None):
+            raise InvalidInput(self.name, pair, "both efficiencies or none, in bit/s/Hz", "Add the other one.")
+        if (pair[0] is None) == (self.distance_m is None):
+            raise InvalidInput(
+                self.name,
+                self.distance_m,
+                "either two spectral efficiencies or a distance in m",
+                "Give exactly one of the two.",
+            )
+        if self.energy_max_j is not None and self.device.compute_power_w is None:
+            raise InvalidInput(
+                f"{self.name}.device.compute_power",
+                None,
+                "a power in W",
+                "An energy limit needs the device's power.",
+            )
+        return self
+
+
+class Scenario(Quantities):
+    """Everything that a plan is made for.
+
+    Parameters
+    ----------
+    name : str
+        Name in reports.
+    model : str
+        Name of the model's spec: "twin" (bundled), "sd15", "sdxl", or the path of a spec file.
+    steps : int
+        Denoising steps N [1].
+    scheduler : str
+        Sampler, one of the model's.
+    objective : str
+        "max" (worst weighted latency) or "sum" (weighted sum).
+    edge : Edge
+    channel : Channel
+    users : tuple of User
+    cuts : tuple of int, optional
+        Hand-over steps to offer; default every one.
+    peu_shares : tuple of float
+        Shares of the content that a parallel generation may make at the edge [1].
+    overlap_rows : int
+        Latent rows that both sides of a parallel generation make [1].
+    sense_strength : float
+        Share of the steps that follow a sensed latent [1].
+    """
+
+    name: str = "scenario"
+    model: str = "twin"
+    steps: int = Field(default=20, ge=1, le=1000)
+    scheduler: str = "ddim"
+    objective: Literal["max", "sum"] = "max"
+    edge: Edge = Edge()
+    channel: Channel
+    users: tuple[User, ...]
+    cuts: tuple[int, ...] | None = None
+    peu_shares: tuple[float, ...] = (0.25, 0.5, 0.75)
+    overlap_rows: int = Field(default=4, ge=0)
+    sense_strength: float = Field(default=0.6, gt=0.0, le=1.0)
+
+    @field_validator("users")
+    @classmethod
+    def _users(cls, users: tuple[User, ...]) -> tuple[User, ...]:
+        if not users:
+            raise InvalidInput("", [], "at least one user", "Add a user.")
+        names = [user.name for user in users]
+        for name in names:
+            if names.count(name) > 1:
+                raise InvalidInput("", name, "unique user names", "Rename one of the users.")
+        return users
+
+    @model_validator(mode="after")
+    def _fits(self) -> Scenario:
+        for user in self.users:
+            if user.private_steps > self.steps:
+                raise InvalidInput(
+                    f"users.{user.name}.private_steps",
+                    user.private_steps,
+                    f"at most {self.steps} steps",
+                    "Lower it.",
+                )
+            if self.channel.law == "shannon" and user.distance_m is None:
+                raise InvalidInput(
+                    f"users.{user.name}.distance",
+                    None,
+                    "a distance in m",
+                    "The Shannon law needs the user's distance.",
+                )
+        return self
+
+    @classmethod
+    def load(cls, path: str | Path) -> Scenario:
+        """Read a scenario from a YAML file.
+
+        Raises
+        ------
+        InvalidInput
+            Where the file is missing, is no YAML mapping, or a field is wrong.
+        """
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInput("scenario file", str(path), "a readable YAML file", f"{error}.") from None
+        return cls.from_yaml(text, source=str(path))
+
+    @classmethod
+    def from_yaml(cls, text: str, source: str = "scenario") -> Scenario:
+        """Read a scenario from YAML text; raises as `load` does."""
+        try:
+            data = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InvalidInput(source, "not YAML", "YAML", " ".join(str(error).split())) from None
+        if not isinstance(data, Mapping):
+            raise InvalidInput(source, data, "a mapping with channel and users", "See the bundled demo scenario.")
+        return cls(**{str(key): value for key, value in data.items()})
+
+    @classmethod
+    def bundled(cls, name: str) -> Scenario:
+        """One of the scenarios that ship with the package, for example "demo"."""
+        if name not in cls.bundled_names():
+            known = [*cls.bundled_names(), "a YAML file"]
+            raise InvalidInput("scenario", name, f"one of {known}", "Choose one of them.")
+        folder = resources.files("megdt_opt.data.scenarios")
+        return cls.from_yaml((folder / f"{name}.yaml").read_text(encoding="utf-8"), source=name)
+
+    @staticmethod
+    def bundled_names() -> list[str]:
+        """Names of the scenarios that ship with the package."""
+        folder = resources.files("megdt_opt.data.scenarios")
+        return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+    def snr_products_hz(self) -> tuple[np.ndarray, np.ndarray]:
+        """SNR-bandwidth products of downlink and uplink, each (K,) [Hz]; NaN for users without a distance."""
+        c = self.channel
+        loss = PathLoss(carrier_hz=c.carrier_hz, exponent=c.path_loss_exponent, shadowing_std_db=c.shadowing_std_db)
+        shadowing = loss.draw_shadowing_db(c.shadowing_seed, len(self.users))
+        down, up = np.full(len(self.users), np.nan), np.full(len(self.users), np.nan)
+        for k, user in enumerate(self.users):
+            if user.distance_m is None:
+                continue
+            lost_db = loss.loss_db(user.distance_m, float(shadowing[k]))
+            more = {"noise_figure_db": c.noise_figure_db, "antenna_gain_db": c.antenna_gain_db}
+            down[k] = snr_hz(c.edge_transmit_w, lost_db, **more)
+            up[k] = snr_hz(user.device.transmit_power_w, lost_db, **more)
+        return down, up
+
+    def efficiencies(self) -> tuple[np.ndarray, np.ndarray]:
+        """Spectral efficiencies of downlink and uplink, each (K,) [bit/s/Hz].
+
+        A user with a distance gets log2(1 + g / B), the efficiency at the whole band B, its lowest,
+        because noise grows with the band.
+        """
+        down_g, up_g = self.snr_products_hz()
+
+        def of(given: float | None, product_hz: float, band_hz: float) -> float:
+            if given is not None:
+                return given
+            return float(np.log2(1 + product_hz / band_hz)) if band_hz > 0 else 0.0
+
+        c = self.channel
+        down = [of(u.downlink_efficiency_bit_per_s_per_hz, down_g[k], c.downlink_hz) for k, u in enumerate(self.users)]
+        up = [of(u.uplink_efficiency_bit_per_s_per_hz, up_g[k], c.uplink_hz) for k, u in enumerate(self.users)]
+        return np.array(down), np.array(up)

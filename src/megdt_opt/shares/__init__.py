@@ -1,0 +1,1 @@
+"""Best shares of the budgets for given options."""

@@ -1,0 +1,247 @@
+"""From a batch of scenarios to the compiled searches and back: threads, what is handed on, and the evaluation."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from megdt_opt.errors import Infeasible, InvalidInput, SolverFailure
+from megdt_opt.pricing.scaled import Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.problem.batch_problem import Array, BatchProblem
+from megdt_opt.solving.batch.allocation import BatchAllocation
+from megdt_opt.solving.compiled.folder import compiled_before, mark_compiled
+from megdt_opt.solving.search.branching import close
+from megdt_opt.tolerances import EXACT, SOLVER
+
+if TYPE_CHECKING:
+    from megdt_opt.solving.batch.running import Batch
+
+Evaluated = tuple[Array, Array, Array, Array, Array, Array]
+
+WAITS = 100_000
+"""Scenarios times users times options above which compiling pays for itself in one call [1]."""
+
+_CLOSED, _HARD, _EMPTY, _FAILED = range(4)
+_LEAST_GAP = 1e-9
+_CHUNK = 512
+_HOME = Path(__file__).parent
+_loaded: set[str] = set()
+
+
+def solve_batch(
+    problems: BatchProblem | Sequence[AllocationProblem],
+    gap: float = 1e-6,
+    *,
+    threads: int | None = None,
+    time_limit_s: float | None = None,
+) -> BatchAllocation:
+    """Choose the options and shares of all users in many scenarios.
+
+    Scenarios with linear rates and sequential options, share caps included, are closed by kernels made for small
+    problems, without Python between them. The others (Shannon rates, device branches, deadlines, airtime limits), and
+    the few that the kernels give up, go to the search of `solve` one after the other. The first call compiles the
+    kernels, once for an installation; a small batch does not wait for that.
+
+    Parameters
+    ----------
+    problems : BatchProblem or sequence of AllocationProblem
+        Scenarios of one shape, objective "max" or "sum".
+    gap : float
+        Relative gap to prove in each [1].
+    threads : int, optional
+        Threads; default as many as there are cores.
+    time_limit_s : float, optional
+        Limit on each scenario that is handed on [s].
+
+    Raises
+    ------
+    InvalidInput
+        For scenarios that make no batch; names scenario, user and option. An infeasible one raises nothing: its
+        status says so.
+    """
+    if not (np.isfinite(gap) and gap >= 0):
+        raise InvalidInput("gap", gap, "a finite number of at least 0 [1]", "Use the default 1e-6.")
+    if time_limit_s is not None and not (np.isfinite(time_limit_s) and time_limit_s > 0):
+        raise InvalidInput("time_limit_s", time_limit_s, "a time above 0 [s]", "Leave it out for no limit.")
+    if threads is not None and threads < 1:
+        raise InvalidInput("threads", threads, "a whole number above 0", "Leave it out for one each core.")
+    begin = time.perf_counter()
+    batch = problems if isinstance(problems, BatchProblem) else BatchProblem.of(problems)
+    built = time.perf_counter()
+    result = _Result(batch, gap)
+    rest = np.ones(batch.scenarios, bool)
+    if batch.plain and _pays(batch):
+        rest = _run(result, threads or os.cpu_count() or 1)
+    for s in np.flatnonzero(rest):
+        _hand_on(result, int(s), time_limit_s)
+    return result.allocation(built - begin, time.perf_counter() - built)
+
+
+def _pays(batch: BatchProblem) -> bool:
+    """Whether the kernels are there or are worth compiling."""
+    size = batch.scenarios * batch.users * batch.options
+    return batch.objective in _loaded or size > WAITS or compiled_before(_HOME, batch.objective)
+
+
+class _Result:
+    """Results as they come in."""
+
+    def __init__(self, batch: BatchProblem, gap: float) -> None:
+        scenarios, users = batch.scenarios, batch.users
+        self.batch, self.gap = batch, gap
+        self.option = np.full((scenarios, users), -1, dtype=np.int32)
+        self.x = np.full((scenarios, 3, users), np.nan)
+        self.found = np.full(scenarios, np.nan)
+        self.bound = np.full(scenarios, np.nan)
+        self.how = np.full(scenarios, _HARD, dtype=np.int32)
+        self.passes = np.zeros(scenarios, dtype=np.int32)
+        self.nodes = np.zeros(scenarios, dtype=np.int32)
+        self.handed_on = np.zeros(scenarios, bool)
+        self.evaluated: Evaluated | None = None
+
+    def shares(self) -> tuple[Array, Array, Array]:
+        """Shares in the budgets' units, (S, K): uplink, edge, downlink."""
+        batch = self.batch
+        up, edge, down = (
+            _within(self.x[:, i], budget)
+            for i, budget in enumerate((batch.uplink_hz, batch.edge_capacity, batch.downlink_hz))
+        )
+        if batch.edge_share_max is not None:
+            edge = np.minimum(edge, batch.edge_share_max)
+        return up, edge, down
+
+    def evaluate(self) -> Evaluated:
+        """Shares up, edge, down (S, K), latencies (S, K), objectives and violations (S,), by the problem's own formula.
+
+        Worked out once for as long as nothing new comes in.
+        """
+        if self.evaluated is None:
+            up, edge, down = self.shares()
+            option = np.maximum(self.option, 0)
+            self.evaluated = (up, edge, down, *self.batch.evaluate(option, down, up, edge))
+        return self.evaluated
+
+    def allocation(self, build_s: float, solve_s: float) -> BatchAllocation:
+        """Evaluate everything anew and put it together."""
+        begin = time.perf_counter()
+        feasible = (self.how != _EMPTY) & (self.how != _FAILED)
+        up, edge, down, latency, objective, violation = self.evaluate()
+        # an answer that breaks a limit is none
+        failed = (self.how == _FAILED) | (feasible & ~(violation <= SOLVER))
+        feasible &= ~failed
+        latency, objective = np.where(feasible[:, None], latency, np.nan), np.where(feasible, objective, np.nan)
+        # what a reported bound claims never exceeds the objective
+        lower = np.fmin(self.bound, objective)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            reached = np.where(objective > lower, (objective - lower) / objective, 0.0)
+        proven = np.where(reached <= self.gap + 1e-12, "optimal", "feasible")
+        status = np.where(feasible, proven, np.where(failed, "failed", "infeasible"))
+        return BatchAllocation(
+            problem=self.batch,
+            option=np.where(feasible[:, None], self.option, -1).astype(np.int64),
+            downlink_hz=np.where(feasible[:, None], down, np.nan),
+            uplink_hz=np.where(feasible[:, None], up, np.nan),
+            edge_share=np.where(feasible[:, None], edge, np.nan),
+            latency_s=latency,
+            objective_s=objective,
+            lower_bound_s=np.where(feasible, lower, np.nan),
+            gap=np.where(feasible, reached, np.nan),
+            status=status,
+            passes=self.passes.astype(np.int64),
+            nodes=self.nodes.astype(np.int64),
+            handed_on=self.handed_on,
+            asked_gap=self.gap,
+            build_s=build_s,
+            solve_s=solve_s + time.perf_counter() - begin,
+        )
+
+
+def _within(x: Array, budget: Array) -> Array:
+    """Shares in the budget's unit, summing to at most the budget."""
+    share: Array = x * budget[:, None]
+    total = share.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shrink = np.where(total > budget, budget / total, 1.0)
+    return share * shrink[:, None]
+
+
+def _run(result: _Result, threads: int) -> np.ndarray:
+    """Close all scenarios by the kernels; those that they leave, (S,)."""
+    from megdt_opt.solving.batch.running import Found, run
+
+    batch = result.batch
+    arrays = _arrays(batch)
+    found = Found(result.option, result.x, result.found, result.how, result.passes, result.nodes)
+    summed, limited = batch.objective == "sum", batch.allowed is not None
+    # a little less than asked, so that rounding cannot push the reported gap over it
+    aim = max(0.95 * result.gap, _LEAST_GAP)
+    chunk = max(1, min(_CHUNK, batch.scenarios // (4 * threads)))
+    starts = range(0, batch.scenarios, chunk)
+
+    def part(first: int) -> None:
+        run(arrays, found, summed, limited, first, min(first + chunk, batch.scenarios), aim)
+
+    if batch.objective not in _loaded:
+        part(0)  # compiles, or loads what was compiled
+        starts = range(chunk, batch.scenarios, chunk)
+        mark_compiled(_HOME, batch.objective)
+        _loaded.add(batch.objective)
+    if threads == 1 or len(starts) < 2:
+        for first in starts:
+            part(first)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(part, starts))
+    closed = result.how == _CLOSED
+    result.bound[closed] = result.found[closed] * (1.0 - aim)
+    # the kernels' figures are not believed: where shares do not reach them (numbers near the ends of the floating
+    # range), the scenario is handed on
+    *_, objective, violation = result.evaluate()
+    good = (objective <= result.found * (1.0 + EXACT)) & (violation <= EXACT)
+    left: np.ndarray = (result.how == _HARD) | (closed & ~good)
+    return left
+
+
+def _arrays(batch: BatchProblem) -> Batch:
+    from megdt_opt.solving.batch.running import Batch
+
+    shape = (batch.scenarios, batch.users)
+    scale = np.zeros((*shape, 3))
+    with np.errstate(divide="ignore", over="ignore"):
+        if batch.uplink_efficiency is not None:
+            scale[:, :, 0] = 1.0 / (batch.uplink_efficiency * batch.uplink_hz[:, None])
+        scale[:, :, 1] = (1.0 / batch.edge_capacity)[:, None]
+        if batch.downlink_efficiency is not None:
+            scale[:, :, 2] = 1.0 / (batch.downlink_efficiency * batch.downlink_hz[:, None])
+        cap = np.ones(shape)
+        if batch.edge_share_max is not None:
+            cap = np.minimum(batch.edge_share_max / batch.edge_capacity[:, None], 1.0)
+    return Batch(
+        fixed=batch.fixed_s, up=batch.uplink_bit, edge=batch.edge_work_s, down=batch.downlink_bit,
+        allowed=np.ones((1, 1, 1), bool) if batch.allowed is None else batch.allowed,
+        scale=scale, weight=np.ones(shape) if batch.weight is None else batch.weight, cap=cap,
+    )  # fmt: skip
+
+
+def _hand_on(result: _Result, s: int, time_limit_s: float | None) -> None:
+    """Close one scenario as `solve` does."""
+    problem = result.batch.problem(s)
+    result.handed_on[s] = True
+    result.evaluated = None
+    try:
+        closed = close(problem, Resources.of(problem), gap=result.gap, time_limit_s=time_limit_s)
+    except (Infeasible, SolverFailure) as error:
+        result.how[s] = _EMPTY if isinstance(error, Infeasible) else _FAILED
+        return
+    result.how[s] = _CLOSED
+    result.option[s], result.x[s] = closed.incumbent.option, np.maximum(closed.incumbent.x, 0.0)
+    result.found[s], result.bound[s] = closed.incumbent.objective, closed.bound
+    result.passes[s] += closed.passes
+    result.nodes[s] += closed.nodes

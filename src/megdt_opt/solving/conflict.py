@@ -1,0 +1,176 @@
+"""Why a problem has no solution: which users, which limits, in their units."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from megdt_opt.errors import Infeasible
+from megdt_opt.problem.allocation_problem import AllocationProblem
+
+if TYPE_CHECKING:
+    from megdt_opt.pricing.scaled import Resources
+
+
+def no_option(problem: AllocationProblem, resources: Resources) -> Infeasible:
+    """The error for users without an open option."""
+    users = tuple(int(k) for k in np.flatnonzero(~resources.open.any(axis=1)))
+    limits = []
+    for k in users:
+        limits.append(f"user {k}: {_what_closes(problem, resources, k)}")
+    return Infeasible("no option is left for " + "; ".join(limits), users=users, limits=tuple(limits))
+
+
+def _what_closes(problem: AllocationProblem, resources: Resources, k: int) -> str:
+    from megdt_opt.units import show  # it loads pydantic, which problems that have a solution do without
+
+    allowed = problem.allowed_mask[k]
+    if not allowed.any():
+        return "every option is forbidden by `allowed`"
+    reasons = []
+    for side in ("downlink", "uplink"):
+        needs = getattr(problem, f"{side}_bit")[k][allowed] > 0
+        efficiency, snr = getattr(problem, f"{side}_efficiency"), getattr(problem, f"{side}_snr_hz")
+        law = efficiency if efficiency is not None else snr
+        if needs.any() and getattr(problem, f"{side}_hz") == 0:
+            reasons.append(f"{side}_hz = 0 Hz, which {int(needs.sum())} options need")
+        elif needs.any() and law is not None and law[k] == 0:
+            name = "efficiency = 0 bit/s/Hz" if efficiency is not None else "snr = 0 Hz"
+            reasons.append(f"{side} {name}, which {int(needs.sum())} options need")
+    needs = problem.edge_work_s[k][allowed] > 0
+    if needs.any() and problem.edge_capacity == 0:
+        reasons.append(f"edge_capacity = 0, which {int(needs.sum())} options need")
+    if problem.uplink_airtime_max_s is not None:
+        most = float(problem.uplink_airtime_max_s[k][allowed].max())
+        reasons.append(f"uplink airtime of at most {show(most, 's')} is too short even with the whole uplink band")
+    return "; ".join(reasons) or "every option that is allowed needs a resource that is not there"
+
+
+def not_together(problem: AllocationProblem, resources: Resources, deadline: float = np.inf) -> Infeasible:
+    """The error for hard limits that cannot be kept together; names a smallest conflicting set of users.
+
+    The set conflicts, and with any one user fewer it does not; after `time.monotonic()` has reached the deadline [s],
+    users stay in it of whom that is not known.
+    """
+    from megdt_opt.units import show
+
+    limited = [int(k) for k in np.flatnonzero(np.isfinite(problem.hard_deadline_s))]
+    if problem.uplink_airtime_max_s is not None:
+        limited = list(range(problem.users))
+    core = _smallest_conflict(problem, limited, deadline)
+    limits = []
+    for k in core:
+        words = []
+        if np.isfinite(problem.hard_deadline_s[k]):
+            words.append(f"deadline {show(float(problem.hard_deadline_s[k]), 's')}")
+        if problem.uplink_airtime_max_s is not None:
+            words.append(f"uplink airtime at most {show(float(problem.uplink_airtime_max_s[k].max()), 's')}")
+        limits.append(f"user {k}: " + ", ".join(words))
+    needed = _least_stretch(problem, core, deadline)
+    hint = ""
+    if needed:
+        hint = f" They could be met together if every one of these deadlines were {needed:.4g} times as long."
+    budgets = ", ".join(
+        [
+            f"{show(problem.uplink_hz, 'Hz')} uplink",
+            f"{show(problem.downlink_hz, 'Hz')} downlink",
+            f"{problem.edge_capacity:g} edge servers",
+        ]
+    )
+    return Infeasible(
+        f"these limits cannot be kept together on {budgets}: " + "; ".join(limits) + "." + hint,
+        users=tuple(core),
+        limits=tuple(limits),
+    )
+
+
+def lateness_problem(problem: AllocationProblem, users: list[int] | None = None) -> AllocationProblem:
+    """The problem of the least max of L / deadline, for all or for some of the users."""
+    users = list(range(problem.users)) if users is None else users
+
+    def cut(value: np.ndarray | None) -> np.ndarray | None:
+        return None if value is None else value[users]
+
+    return AllocationProblem(
+        fixed_s=problem.fixed_s[users],
+        downlink_bit=problem.downlink_bit[users],
+        uplink_bit=problem.uplink_bit[users],
+        edge_work_s=problem.edge_work_s[users],
+        downlink_hz=problem.downlink_hz,
+        uplink_hz=problem.uplink_hz,
+        edge_capacity=problem.edge_capacity,
+        device_branch_s=cut(problem.device_branch_s),
+        allowed=problem.allowed_mask[users],
+        edge_share_max=cut(problem.edge_share_max),
+        downlink_efficiency=cut(problem.downlink_efficiency),
+        uplink_efficiency=cut(problem.uplink_efficiency),
+        downlink_snr_hz=cut(problem.downlink_snr_hz),
+        uplink_snr_hz=cut(problem.uplink_snr_hz),
+        uplink_airtime_max_s=cut(problem.uplink_airtime_max_s),
+        weight=_urgency(problem)[users],
+        objective="max",
+    )
+
+
+def _urgency(problem: AllocationProblem) -> np.ndarray:
+    """1 / deadline; next to nothing for users without one, (K,) [1/s]."""
+    limits = problem.hard_deadline_s
+    finite = limits[np.isfinite(limits)]
+    far = 1e9 * (float(finite.max()) if finite.size else 1.0)
+    return 1.0 / np.where(np.isfinite(limits), limits, far)
+
+
+def _smallest_conflict(problem: AllocationProblem, users: list[int], deadline: float) -> list[int]:
+    """A conflicting set that no longer conflicts when any of its users goes (QuickXplain, Junker 2004).
+
+    About 2 c log2(K / c) + 2 c solves for a conflict of c among K users.
+    """
+
+    def search(given: list[int], new: bool, candidates: list[int]) -> list[int]:
+        if new and given and not _keeps(problem, given, deadline):
+            return []
+        if len(candidates) <= 1:
+            return candidates
+        half = len(candidates) // 2
+        second = search(given + candidates[:half], True, candidates[half:])
+        first = search(given + second, bool(second), candidates[:half])
+        return first + second
+
+    return sorted(search([], False, users))
+
+
+def lateness(problem: AllocationProblem, users: list[int]) -> float:
+    """Least max of L / deadline over these users alone; infinite where airtime limits clash."""
+    from megdt_opt.pricing.scaled import Resources
+    from megdt_opt.solving.search.branching import close
+
+    part = lateness_problem(problem, users)
+    resources = Resources.of(part)
+    if not can_start(resources):
+        return float("inf")
+    try:
+        return close(part, resources, gap=1e-6, time_limit_s=20.0, named=False).incumbent.objective
+    except Infeasible:
+        return float("inf")
+
+
+def can_start(resources: Resources) -> bool:
+    """Whether every user has an open option and the least uplink shares fit together: no deadline is looked at."""
+    if not resources.open.any(axis=1).all():
+        return False
+    least = np.where(resources.open, resources.lo[0], np.inf).min(axis=1)
+    return bool(least.sum() <= 1.0 + 1e-12)
+
+
+def _keeps(problem: AllocationProblem, users: list[int], deadline: float) -> bool:
+    """Whether users can keep their limits together, as far as is known in time."""
+    return time.monotonic() > deadline or lateness(problem, users) <= 1.0
+
+
+def _least_stretch(problem: AllocationProblem, users: list[int], deadline: float) -> float | None:
+    if not users or time.monotonic() > deadline:
+        return None
+    late = lateness(problem, users)
+    return late if np.isfinite(late) and late > 1 else None

@@ -1,0 +1,1 @@
+"""The branch tree of the price method in NumPy: prices, bounds, first allocations."""

@@ -1,0 +1,1 @@
+"""Timing profiles: samples with provenance, fits, and the bundled and published ones."""

@@ -1,0 +1,189 @@
+"""Statistics of timing samples: medians with their intervals, and affine fits of cost against size.
+
+Two kinds of interval are used, and no other:
+
+- of one measured cell's median: the distribution-free interval between two order statistics;
+- of anything fitted: the percentile bootstrap, resampling within each cell, with a fixed seed so that
+  a profile always gives the same plan.
+
+Both take a cell's samples for independent draws. They cover the noise within one calibration, not the
+drift of a machine afterwards; `megdt_opt.calibration.recalibrate` measures that apart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.timing.provenance import refuse
+
+LEVEL = 0.95
+"""Confidence level of every interval [1]."""
+
+REPLICATES = 1000
+"""Bootstrap replicates [1]."""
+
+_SEED = 20240131
+
+
+def median_interval(samples: Sequence[float], level: float = LEVEL) -> tuple[float, float]:
+    """Distribution-free confidence interval of a median, between two order statistics.
+
+    With n sorted independent samples x_(1..n), [x_(j), x_(n+1-j)] covers the median with probability
+    1 - 2 P(Binomial(n, 1/2) <= j - 1). The largest j that keeps `level` is taken. Fewer than six
+    samples cannot reach 95 %; then the whole range is returned, which covers 1 - 2^(1-n).
+
+    Parameters
+    ----------
+    samples : sequence of float
+        At least one sample.
+    level : float
+        Probability of covering the median, at least [1].
+
+    Returns
+    -------
+    tuple of float
+        (low, high), in the samples' unit.
+    """
+    ordered = sorted(samples)
+    n = len(ordered)
+    tail, rank = 0.0, 0
+    while rank < n // 2:
+        tail += math.comb(n, rank) * 0.5**n
+        if 1.0 - 2.0 * tail < level:
+            break
+        rank += 1
+    rank = max(rank, 1)
+    return ordered[rank - 1], ordered[n - rank]
+
+
+def bootstrap_medians(samples: Sequence[Sequence[float]], replicates: int = REPLICATES) -> NDArray[np.float64]:
+    """Medians of resampled cells, shape (replicates, cells)."""
+    rng = np.random.default_rng(_SEED)
+    columns = []
+    for cell in samples:
+        values = np.asarray(cell, dtype=float)
+        drawn = rng.integers(0, values.size, size=(replicates, values.size))
+        columns.append(np.median(values[drawn], axis=1))
+    return np.stack(columns, axis=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AffineFit:
+    """Time of one stage against a size X (chains in a batch, or rows of a latent region): a*X + b.
+
+    Parameters
+    ----------
+    a_s : float
+        Time that each further unit of X adds [s].
+    b_s : float
+        Time that does not depend on X [s]; below 0 where the machine slows down with size.
+    a_interval_s, b_interval_s : tuple of float or None
+        95 % bootstrap intervals [s]; None for published figures, which carry no variance.
+    r2 : float or None
+        Share of the variance of the cells' medians that the fit explains [1]; None below three sizes.
+    sizes : tuple of int
+        The sizes that were measured. With a single one b is 0: no gain from larger sizes is assumed.
+    misfit : float
+        Largest |fit - median|/median over the measured sizes [1].
+    """
+
+    a_s: float
+    b_s: float
+    a_interval_s: tuple[float, float] | None
+    b_interval_s: tuple[float, float] | None
+    r2: float | None
+    sizes: tuple[int, ...]
+    misfit: float
+    _replicates: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
+
+    def at(self, size: float) -> float:
+        """Time at a size [s].
+
+        Raises
+        ------
+        ProfileError
+            If the fit gives no positive time there, which only happens far outside `sizes`.
+        """
+        value = self.a_s * size + self.b_s
+        if not value > 0.0:
+            refuse(
+                f"fitted time at size {size}",
+                value,
+                "a time above 0 [s]",
+                f"The fit rests on the sizes {self.sizes}; calibrate nearer to the size that is needed.",
+            )
+        return value
+
+    def interval_at(self, size: float) -> tuple[float, float] | None:
+        """95 % interval of the time at a size [s]; None for published figures.
+
+        The bootstrap interval, widened on both sides by `misfit`: a fit that does not pass through what
+        was measured is not more certain elsewhere.
+        """
+        if self._replicates is None:
+            return None
+        low, high = _percentiles(self._replicates[:, 0] * size + self._replicates[:, 1])
+        return max(low * (1.0 - self.misfit), 0.0), high * (1.0 + self.misfit)
+
+
+def affine_fit(sizes: Sequence[int], samples: Sequence[Sequence[float]], *, certain: bool = False) -> AffineFit:
+    """Fit a*X + b to the medians of cells, by least squares on relative residuals.
+
+    Relative, because a plan's error at one chain matters as much as at sixteen, while the seconds differ
+    by the factor sixteen.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        X of each cell, distinct, at least one.
+    samples : sequence of sequence of float
+        The cells' samples [s].
+    certain : bool
+        True for published figures: one value each, no interval.
+
+    Returns
+    -------
+    AffineFit
+    """
+    x = np.asarray(sizes, dtype=float)
+    medians = np.asarray([np.median(np.asarray(cell, dtype=float)) for cell in samples])
+    a, b = _solve(x, medians[None, :])[0]
+    residual = a * x + b - medians
+    r2: float | None = None
+    spread = float(np.sum((medians - medians.mean()) ** 2))
+    if len(sizes) >= 3 and spread > 0.0:
+        r2 = 1.0 - float(np.sum(residual**2)) / spread
+    replicates = None if certain else _solve(x, bootstrap_medians(samples))
+    return AffineFit(
+        a_s=float(a),
+        b_s=float(b),
+        a_interval_s=None if replicates is None else _percentiles(replicates[:, 0]),
+        b_interval_s=None if replicates is None else _percentiles(replicates[:, 1]),
+        r2=r2,
+        sizes=tuple(int(n) for n in sizes),
+        misfit=float(np.max(np.abs(residual) / medians)),
+        _replicates=replicates,
+    )
+
+
+def _solve(x: NDArray[np.float64], medians: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(a, b) of each row of medians; shape (rows, 2)."""
+    if x.size == 1:
+        return np.stack([medians[:, 0] / x[0], np.zeros(len(medians))], axis=1)
+    w = 1.0 / medians**2  # squared weights of the relative residuals
+    total = w.sum(axis=1)
+    mean_x = (w * x).sum(axis=1) / total
+    mean_t = (w * medians).sum(axis=1) / total
+    dx = x - mean_x[:, None]
+    a = (w * dx * (medians - mean_t[:, None])).sum(axis=1) / (w * dx**2).sum(axis=1)
+    return np.stack([a, mean_t - a * mean_x], axis=1)
+
+
+def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0])
+    return float(low), float(high)

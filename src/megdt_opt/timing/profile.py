@@ -1,0 +1,499 @@
+"""Timing profiles: how long each stage of a model takes on a device, with its samples and provenance.
+
+A profile keeps every raw sample. What planning asks of it (`stage_s`, `stage_interval_s`, `fit`) is
+computed from the samples, so a figure can always be traced back to what was measured.
+
+No torch is needed to load or use a profile; taking one is `megdt_opt.calibration.calibrate`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from megdt_opt.files import write_text
+from megdt_opt.models.codec import expected_byte
+from megdt_opt.program.stages import Kind
+from megdt_opt.timing.cells import Cell, bundled_path, profile_content, profile_text, read_profile
+from megdt_opt.timing.fit import AffineFit, affine_fit
+from megdt_opt.timing.held_out import HeldOutError
+from megdt_opt.timing.provenance import Provenance, refuse
+
+__all__ = ["AffineFit", "Cell", "HeldOutError", "Provenance", "TimingProfile"]
+
+_Key = tuple[Kind, int, int | None, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimingProfile:
+    """Times of a model's stages on one device.
+
+    A *cell* is one stage at one batch, one latent region and one codec. The unit of every time is ONE
+    stage: one denoising step (all its passes), one decode, one prompt encoding, and so on, of the whole
+    batch together.
+
+    Parameters
+    ----------
+    device : str
+        Name of the device, as scenarios call it.
+    model : str
+        Name of the model.
+    provenance : Provenance
+        When, how and on what the samples were taken; mandatory.
+    cells : tuple of Cell
+        What was timed, with every raw sample [s].
+    image_byte_samples : mapping of str to tuple of int
+        Sizes of generated pictures in an image codec ("png", "jpeg") [byte].
+    image_reference_byte_samples : mapping of str to tuple of int
+        Sizes of the same requests' reference pictures (`image_files.reference_byte`), where they have one [byte].
+    held_out : tuple of Cell
+        Cells that were timed beside the others but that no answer and no fit uses: they tell how good
+        the fits are (`held_out_errors`).
+
+    Raises
+    ------
+    ProfileError
+        If a sample, a size or the provenance cannot be used; the message names it and the remedy.
+    """
+
+    device: str
+    model: str
+    provenance: Provenance
+    cells: tuple[Cell, ...]
+    image_byte_samples: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    held_out: tuple[Cell, ...] = ()
+    image_reference_byte_samples: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("device", "model"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value.strip():
+                refuse(name, value, "a name", "Name it as scenarios call it.")
+        if not isinstance(self.provenance, Provenance):
+            refuse(
+                "provenance",
+                self.provenance,
+                "a Provenance",
+                "Measure with `calibrate`; a profile without provenance is refused.",
+            )
+        if not self.cells:
+            refuse("cells", self.cells, "at least one timed stage", "Calibrate at least one stage.")
+        both = (*self.cells, *self.held_out)
+        if len({(c.kind, c.batch, c.rows, c.codec) for c in both}) != len(both):
+            keys = [cell.label for cell in both]
+            twice = sorted({key for key in keys if keys.count(key) > 1})
+            refuse(
+                "cells",
+                twice,
+                "each stage, batch, region and codec once",
+                "Merge the samples of these cells.",
+            )
+        for codec, sizes in self.image_byte_samples.items():
+            if not sizes or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in sizes):
+                refuse(
+                    f"image_byte_samples[{codec!r}]",
+                    sizes,
+                    "at least one whole number above 0 [byte]",
+                    "Measure the codec on generated pictures.",
+                )
+        for codec, sizes in self.image_reference_byte_samples.items():
+            count = len(self.image_byte_samples.get(codec, ()))
+            if len(sizes) != count or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in sizes):
+                refuse(
+                    f"image_reference_byte_samples[{codec!r}]",
+                    sizes,
+                    f"a whole number above 0 [byte] for each of the {count} generated pictures",
+                    "Measure the codec on generated pictures.",
+                )
+
+    # ---- files
+
+    @classmethod
+    def load(cls, path: str | Path) -> TimingProfile:
+        """Read a profile from a JSON file.
+
+        Raises
+        ------
+        ProfileError
+            If the file is missing, truncated, of another schema version, without provenance, or holds
+            samples that are not finite positive times.
+        """
+        return cls(**read_profile(Path(path)))
+
+    @classmethod
+    def bundled(cls, name: str) -> TimingProfile:
+        """A profile that ships with the package, for example "twin-cpu" or "sd15-cpu".
+
+        Raises
+        ------
+        ProfileError
+            If no such profile ships; the message lists those that do.
+        """
+        return cls.load(bundled_path(name))
+
+    def save(self, path: str | Path) -> None:
+        """Write the profile as JSON, whole or not at all."""
+        write_text(Path(path), self._text())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that `from_dict` reads back."""
+        found: dict[str, Any] = json.loads(self._text())
+        return found
+
+    @classmethod
+    def from_dict(cls, data: object) -> TimingProfile:
+        """Build from plain data; raises ProfileError as `load` does."""
+        return cls(**profile_content(data))
+
+    def _text(self) -> str:
+        return profile_text(
+            device=self.device,
+            model=self.model,
+            provenance=self.provenance,
+            cells=self.cells,
+            image_byte_samples=self.image_byte_samples,
+            image_reference_byte_samples=self.image_reference_byte_samples,
+            held_out=self.held_out,
+        )
+
+    # ---- what was measured
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """Stages that were timed."""
+        return frozenset(cell.kind for cell in self.cells)
+
+    @property
+    def published(self) -> bool:
+        """True for figures printed by somebody else: one value each, no variance, hence no interval."""
+        return self.provenance.source == "published"
+
+    @property
+    def stretch(self) -> float:
+        """Declared slow-down of this profile against the machine it was measured on [1]."""
+        return self.provenance.factor
+
+    def batches(self, kind: Kind | str) -> tuple[int, ...]:
+        """Batch sizes at which a stage was timed on the whole latent, ascending."""
+        return tuple(sorted({c.batch for c in self._cells_of(_kind(kind)) if c.rows is None}))
+
+    def regions(self, kind: Kind | str) -> tuple[int, ...]:
+        """Rows of the latent regions at which a stage was timed at batch 1, ascending; not the whole."""
+        return tuple(sorted(c.rows for c in self._cells_of(_kind(kind)) if c.rows is not None and c.batch == 1))
+
+    def cell(self, kind: Kind | str, *, batch: int = 1, rows: int | None = None, codec: str = "") -> Cell | None:
+        """The measured cell, or None where this batch, region or codec was not timed."""
+        return self._by_key.get((_kind(kind), batch, self._region(rows, None), codec))
+
+    def first_s(self, kind: Kind | str, *, codec: str = "") -> float | None:
+        """Time of the very first run of a stage at its smallest batch [s], kept apart from steady state."""
+        whole = [c for c in self._cells_of(_kind(kind), codec) if c.rows is None]
+        return min(whole, key=lambda c: c.batch).first_s if whole else None
+
+    # ---- what planning asks
+
+    def stage_s(
+        self,
+        kind: Kind | str,
+        *,
+        batch: int = 1,
+        rows: int | None = None,
+        rows_total: int | None = None,
+        codec: str = "",
+    ) -> float:
+        """Median time of one stage [s]: one denoising step with all its passes, one decode, ...
+
+        Measured where this batch and region were measured. Otherwise the fit: a*X + b over batches;
+        affine over rows at batch 1; and for a region in a batch that was not timed, the time of the
+        whole latent at that batch times the region's share of the time at batch 1.
+
+        Parameters
+        ----------
+        kind : Kind or str
+            The stage.
+        batch : int
+            Chains computed together [1]; the time is that of all of them.
+        rows : int, optional
+            Rows of the latent region [1]; None or all rows = the whole latent.
+        rows_total : int, optional
+            Rows of the whole latent [1]; defaults to the profile's latent shape.
+        codec : str
+            Image codec of a compress or decompress stage.
+
+        Returns
+        -------
+        float
+            Seconds, for the whole batch.
+
+        Raises
+        ------
+        ProfileError
+            If the stage was not timed, or a region is asked for and none was timed.
+        """
+        key = self._key(kind, batch, rows, rows_total, codec)
+        cell = self._by_key.get(key)
+        if cell is not None:
+            return cell.median_s
+        kind, batch, region, codec = key
+        if region is None:
+            return self.fit(kind, codec=codec).at(batch)
+        alone = self._by_key.get((kind, 1, region, codec))
+        part = alone.median_s if alone is not None else self.region_fit(kind, codec=codec).at(region)
+        if batch == 1:
+            return part
+        return self.stage_s(kind, batch=batch, codec=codec) * part / self.stage_s(kind, codec=codec)
+
+    def stage_interval_s(
+        self,
+        kind: Kind | str,
+        *,
+        batch: int = 1,
+        rows: int | None = None,
+        rows_total: int | None = None,
+        codec: str = "",
+    ) -> tuple[float, float] | None:
+        """95 % confidence interval (low, high) of `stage_s` [s]; None for published figures.
+
+        For a measured cell: the distribution-free interval between two order statistics of its samples.
+        For a fitted time: the bootstrap interval of the fit, widened by the fit's largest relative
+        misfit. For a region in a batch that was not timed: the product of the three relative intervals,
+        which is wider than 95 %. None of them covers drift after the calibration.
+
+        Parameters and errors are those of `stage_s`.
+        """
+        middle = self.stage_s(kind, batch=batch, rows=rows, rows_total=rows_total, codec=codec)
+        if self.published:
+            return None
+        kind, batch, region, codec = self._key(kind, batch, rows, rows_total, codec)
+        cell = self._by_key.get((kind, batch, region, codec))
+        if cell is not None:
+            return cell.interval_s
+        if region is None:
+            return _around(middle, self.fit(kind, codec=codec).interval_at(batch))
+        if batch == 1:
+            return _around(middle, self.region_fit(kind, codec=codec).interval_at(region))
+        whole = (
+            self.stage_s(kind, batch=batch, codec=codec),
+            self.stage_interval_s(kind, batch=batch, codec=codec),
+        )
+        part = (
+            self.stage_s(kind, rows=region, codec=codec),
+            self.stage_interval_s(kind, rows=region, codec=codec),
+        )
+        one = self.stage_s(kind, codec=codec), self.stage_interval_s(kind, codec=codec)
+        low = high = middle
+        for value, interval, up in ((*whole, True), (*part, True), (*one, False)):
+            below, above = interval if interval is not None else (value, value)
+            low *= below / value if up else value / above
+            high *= above / value if up else value / below
+        return low, high
+
+    def fit(self, kind: Kind | str, *, codec: str = "") -> AffineFit:
+        """Time against batch, a*X + b for X chains on the whole latent, with 95 % bootstrap intervals.
+
+        Raises
+        ------
+        ProfileError
+            If the stage was not timed.
+        """
+        kind = _kind(kind)
+        found = self._fits.get((kind, codec, "batch"))
+        if found is None:
+            cells = [c for c in self._require(kind, codec) if c.rows is None]
+            if not cells:
+                refuse(
+                    f"stage {kind}",
+                    self.regions(kind),
+                    "at least one batch on the whole latent",
+                    "Calibrate the stage without rows too.",
+                )
+            cells.sort(key=lambda c: c.batch)
+            found = affine_fit([c.batch for c in cells], [c.samples_s for c in cells], certain=self.published)
+            self._fits[(kind, codec, "batch")] = found
+        return found
+
+    def region_fit(self, kind: Kind | str, *, codec: str = "") -> AffineFit:
+        """Time against rows of the latent region at batch 1, a*rows + b, the whole latent included.
+
+        Raises
+        ------
+        ProfileError
+            If the stage, or no region of it, was timed, or the rows of the whole latent are not known.
+        """
+        kind = _kind(kind)
+        found = self._fits.get((kind, codec, "rows"))
+        if found is None:
+            cells = [c for c in self._require(kind, codec) if c.batch == 1]
+            if all(c.rows is None for c in cells):
+                refuse(
+                    f"regions of stage {kind} on {self.device}",
+                    (),
+                    "at least one latent region [rows]",
+                    "Calibrate with rows=..., or leave parallel generation out on this device.",
+                )
+            total = self._rows_total(next(c.rows_total for c in cells if c.rows is not None))
+            size = {id(c): total if c.rows is None else c.rows for c in cells}
+            cells.sort(key=lambda c: size[id(c)])
+            found = affine_fit([size[id(c)] for c in cells], [c.samples_s for c in cells], certain=self.published)
+            self._fits[(kind, codec, "rows")] = found
+        return found
+
+    def image_byte(self, codec: str, reference_byte: int | None = None) -> int:
+        """Expected size of a generated picture in a codec [byte]; "raw" follows from the picture's shape.
+
+        Parameters
+        ----------
+        codec : str
+            "raw", "png" or "jpeg".
+        reference_byte : int, optional
+            Size of the request's reference picture in the codec [byte]; without it the median is given.
+
+        Raises
+        ------
+        ProfileError
+            If the codec was not measured, or the picture's shape is not known.
+        """
+        if codec == "raw":
+            shape = self.provenance.image_shape
+            if shape is None:
+                refuse("provenance.image_shape", None, "the picture's shape", "State it in the profile.")
+            return math.prod(shape)
+        sizes = self.image_byte_samples.get(codec)
+        if not sizes:
+            refuse(
+                f"image codec on {self.device}",
+                codec,
+                f"one of {('raw', *sorted(self.image_byte_samples))}",
+                "Measure the codec on generated pictures; its size is an input, never an assumption.",
+            )
+        return expected_byte(sizes, self.image_reference_byte_samples.get(codec, ()), reference_byte)
+
+    def held_out_errors(self) -> tuple[HeldOutError, ...]:
+        """Prediction against measurement of every held-out cell, in the order they were listed."""
+        return tuple(
+            HeldOutError(
+                kind=cell.kind,
+                batch=cell.batch,
+                rows=cell.rows,
+                predicted_s=self.stage_s(cell.kind, batch=cell.batch, rows=cell.rows, codec=cell.codec),
+                measured_s=cell.median_s,
+            )
+            for cell in self.held_out
+        )
+
+    # ---- other devices
+
+    def stretched(self, factor: float, name: str) -> TimingProfile:
+        """A declared other device: every time multiplied by a factor, which the provenance states.
+
+        Parameters
+        ----------
+        factor : float
+            Above 0 [1]; above 1 for a slower device.
+        name : str
+            Name of the emulated device.
+
+        Raises
+        ------
+        ProfileError
+            If the factor is not a finite number above 0.
+        """
+        return self.rescaled(factor, f"{name} is {self.device} with its compute stretched by {factor:g}", name)
+
+    def rescaled(self, factor: float, reason: str, device: str | None = None) -> TimingProfile:
+        """Every time multiplied by a factor, with the reason kept in the provenance (drift, stretch).
+
+        Raises
+        ------
+        ProfileError
+            If the factor is not a finite number above 0.
+        """
+        if not math.isfinite(factor) or factor <= 0:
+            refuse("factor", factor, "a finite factor above 0 [1]", "Use 1 for the device as it was measured.")
+        if not reason.strip():
+            refuse("reason", reason, "why the times are scaled", "State it; it goes into the provenance.")
+        provenance = replace(
+            self.provenance,
+            factor=self.provenance.factor * factor,
+            stretches=(*self.provenance.stretches, reason),
+        )
+        return replace(
+            self,
+            device=device or self.device,
+            provenance=provenance,
+            cells=tuple(cell.scaled(factor) for cell in self.cells),
+            held_out=tuple(cell.scaled(factor) for cell in self.held_out),
+        )
+
+    # ---- internals
+
+    @cached_property
+    def _by_key(self) -> dict[_Key, Cell]:
+        return {(c.kind, c.batch, c.rows, c.codec): c for c in self.cells}
+
+    @cached_property
+    def _fits(self) -> dict[tuple[Kind, str, str], AffineFit]:
+        return {}
+
+    def _cells_of(self, kind: Kind, codec: str | None = None) -> list[Cell]:
+        return [c for c in self.cells if c.kind is kind and codec in (None, c.codec)]
+
+    def _require(self, kind: Kind, codec: str) -> list[Cell]:
+        cells = self._cells_of(kind, codec)
+        if not cells:
+            what = f"{kind} ({codec})" if codec else str(kind)
+            had = sorted({c.label_stage for c in self.cells})
+            refuse(
+                f"stage of the profile of {self.model} on {self.device}",
+                what,
+                f"one of {had}",
+                "Calibrate this stage, or rule out the options that need it on this device.",
+            )
+        return cells
+
+    def _key(self, kind: Kind | str, batch: int, rows: int | None, rows_total: int | None, codec: str) -> _Key:
+        if isinstance(batch, bool) or batch != int(batch) or batch < 1:
+            refuse("batch", batch, "a whole number of at least 1 [chains]", "Ask for one chain or more.")
+        kind = _kind(kind)
+        self._require(kind, codec)
+        return kind, int(batch), self._region(rows, rows_total), codec
+
+    def _region(self, rows: int | None, rows_total: int | None) -> int | None:
+        """Rows of a region, or None when it is the whole latent."""
+        if rows is None:
+            return None
+        total = self._rows_total(rows_total)
+        if isinstance(rows, bool) or rows != int(rows) or not 1 <= rows <= total:
+            refuse("rows", rows, f"a whole number from 1 to {total} [rows of the latent]", "Mend the region.")
+        return None if rows == total else int(rows)
+
+    def _rows_total(self, rows_total: int | None) -> int:
+        shape = self.provenance.latent_shape
+        if rows_total is None and shape is None:
+            refuse("rows_total", None, "the rows of the whole latent", "Pass rows_total.")
+        if shape is not None and rows_total is not None and rows_total != shape[1]:
+            refuse(
+                "rows_total",
+                rows_total,
+                f"the {shape[1]} rows that were timed",
+                "Calibrate the model at the latent size that is planned.",
+            )
+        return shape[1] if shape is not None else int(rows_total or 0)
+
+
+def _kind(kind: Kind | str) -> Kind:
+    try:
+        return Kind(kind)
+    except ValueError:
+        refuse("kind", kind, f"one of {[str(k) for k in Kind]}", "Name a stage that exists.")
+
+
+def _around(middle: float, interval: tuple[float, float] | None) -> tuple[float, float]:
+    """An interval that holds its point, which a percentile bootstrap does not promise."""
+    low, high = interval if interval is not None else (middle, middle)
+    return min(low, middle), max(high, middle)

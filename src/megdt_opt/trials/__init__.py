@@ -1,0 +1,1 @@
+"""Executions of a plan, and verdicts on them."""

@@ -1,0 +1,74 @@
+"""Executing a plan: the chosen split, by real processes, with the real model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from megdt_opt.errors import MegdtError
+from megdt_opt.execution.job import ExecutionOptions, Mode
+from megdt_opt.execution.record import Execution
+from megdt_opt.planning.plan import Plan
+from megdt_opt.scenario.options import OptionTable
+from megdt_opt.trials.runs import user_runs
+
+if TYPE_CHECKING:
+    from megdt_opt.execution.cluster import Cluster
+
+
+@contextmanager
+def cluster_of(table: OptionTable) -> Iterator[Cluster]:
+    """Processes for the edge and every user's device of a scenario; they live across runs.
+
+    Raises
+    ------
+    MegdtError
+        Where the packages of the extra `diffusion` are missing.
+    """
+    try:
+        from megdt_opt.execution.cluster import Cluster
+    except ImportError as error:
+        raise MegdtError(
+            f"execution needs the package {error.name}: install it with pip install 'megdt-opt[diffusion]'"
+        ) from error
+    with Cluster(["edge", *(user.name for user in table.scenario.users)]) as cluster:
+        yield cluster
+
+
+def run_options(table: OptionTable, longest_s: float, mode: Mode = "paced") -> ExecutionOptions:
+    """Options of a run: declared stretches, and a deadline of ten times what the slowest user should take."""
+    machines = table.machines
+    stretch = {"edge": machines.edge.stretch}
+    stretch |= {u.name: p.stretch for u, p in zip(table.scenario.users, machines.devices, strict=True)}
+    return ExecutionOptions(mode=mode, stretch=stretch, timeout_s=30.0 + 10.0 * longest_s)
+
+
+def execute(plan: Plan, *, mode: Mode = "paced", cluster: Cluster | None = None) -> Execution:
+    """Execute a plan and measure every stage.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to execute; its model must be the bundled twin.
+    mode : str
+        "paced": each compute slot lasts its calibrated time, which is also how a slower device is emulated;
+        "raw": as fast as the machine goes (all stretches must be 1).
+    cluster : Cluster, optional
+        Processes that run already; default new ones, which end with the call.
+
+    Returns
+    -------
+    Execution
+        Predicted and measured, stage by stage; `compare()` joins them.
+
+    Raises
+    ------
+    PeerLost, ExecutionTimeout, MalformedMessage, ExecutionError
+        If the run failed; nothing is left running.
+    """
+    if cluster is None:
+        with cluster_of(plan.table) as own:
+            return execute(plan, mode=mode, cluster=own)
+    longest_s = max(user.latency_s for user in plan.users)
+    return cluster.run(user_runs(plan.table, plan.users), run_options(plan.table, longest_s, mode))

@@ -1,0 +1,120 @@
+"""Judging the pictures of an execution: against the unsplit run, and against the scene they should show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.models.requests import camera_of, request_of, scene_of
+from megdt_opt.models.twin.scenes import render
+from megdt_opt.planning.plan import UserPlan
+from megdt_opt.program.stages import Compute, Kind, leaves
+from megdt_opt.scenario.options import OptionTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One user's picture, beside what it is compared with. All pictures are uint8 (rows, columns, 3).
+
+    Parameters
+    ----------
+    user : str
+    option : str
+        Name of the option that made it.
+    executed : array
+        Made by the execution.
+    unsplit : array
+        Made by one process with the same seed and no hand-over.
+    truth : array
+        The rendered scene.
+    psnr_db : float
+        Executed against unsplit [dB]; infinite where they are equal bit for bit.
+    found, objects : int
+        Objects of the scene that the detector reads in the executed picture (kind, colour, position within 2
+        pixels), and objects of the scene.
+    """
+
+    user: str
+    option: str
+    executed: NDArray[np.uint8]
+    unsplit: NDArray[np.uint8]
+    truth: NDArray[np.uint8]
+    psnr_db: float
+    found: int
+    objects: int
+
+    @property
+    def identical(self) -> bool:
+        """Whether the hand-over changed no bit."""
+        return bool(np.array_equal(self.executed, self.unsplit))
+
+
+def psnr_db(picture: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
+    """Peak signal-to-noise ratio of 8-bit pictures [dB]."""
+    error = np.mean((picture.astype(float) - reference.astype(float)) ** 2)
+    return float("inf") if error == 0 else float(10 * np.log10(255.0**2 / error))
+
+
+def unsplit(table: OptionTable, user: int, program: UserPlan) -> NDArray[np.uint8]:
+    """The user's picture made by one process, uint8 (rows, columns, 3).
+
+    A parallel generation is compared with the undivided one; a sensed one starts from the same camera frame.
+    """
+    import torch
+
+    from megdt_opt.models.twin.model import TwinModel
+
+    # one thread, as in every process of the execution: sums in another order differ in the last bits
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        model = TwinModel.load()
+        scenario = table.scenario
+        who = scenario.users[user]
+        scheduler, steps = scenario.scheduler, scenario.steps
+        request = {name: torch.from_numpy(value) for name, value in request_of(who, table.spec.name).items()}
+        conditioning = model.encode_prompt(request)
+        first = 0
+        state = model.start(who.seed, scheduler=scheduler, steps=steps)
+        if any(isinstance(leaf, Compute) and leaf.kind is Kind.SENSE for leaf in leaves(program.program)):
+            frame = camera_of(who)
+            assert frame is not None  # an option that senses is closed to users without a camera
+            first = min(x.first for x in leaves(program.program) if isinstance(x, Compute) and x.kind is Kind.DENOISE)
+            state = model.start_from(
+                model.sense(torch.from_numpy(frame)), who.seed, first=first, scheduler=scheduler, steps=steps
+            )
+        state = model.denoise(state, conditioning, first=first, count=steps - first, scheduler=scheduler, steps=steps)
+        picture: NDArray[np.uint8] = model.decode(state["latent"]).numpy()[0]
+        return picture
+    finally:
+        torch.set_num_threads(threads)
+
+
+def judge_pictures(
+    table: OptionTable, users: tuple[UserPlan, ...], images: Mapping[str, NDArray[np.uint8]]
+) -> tuple[Picture, ...]:
+    """Compare every executed picture; `images` as `Execution.images` holds them."""
+    from megdt_opt.models.twin.detector import score
+
+    pictures = []
+    for k, chosen in enumerate(users):
+        scene = scene_of(table.scenario.users[k])
+        executed = images[chosen.name][0]
+        reference = unsplit(table, k, chosen)
+        found, objects = score(executed, scene)
+        pictures.append(
+            Picture(
+                user=chosen.name,
+                option=chosen.option.name,
+                executed=executed,
+                unsplit=reference,
+                truth=render(scene),
+                psnr_db=psnr_db(executed, reference),
+                found=found,
+                objects=objects,
+            )
+        )
+    return tuple(pictures)

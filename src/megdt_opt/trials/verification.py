@@ -1,0 +1,223 @@
+"""Verifying the decision, not only the sum.
+
+Pacing alone predicts itself, so besides the plan its rivals are executed too: everything centralised,
+everything local, the plan's options with equal shares, and the next-best option sets. What counts is whether
+the measured order is the predicted one, and whether the plan is measured fastest among the sets that keep
+every user's limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import stats
+
+from megdt_opt.execution.record import Execution
+from megdt_opt.planning.baselines import Baseline, equal_shares, next_best
+from megdt_opt.planning.plan import Plan, UserPlan
+from megdt_opt.trials.executing import cluster_of, run_options
+from megdt_opt.trials.runs import baseline_users, user_runs
+
+if TYPE_CHECKING:
+    from megdt_opt.execution.cluster import Cluster
+
+TIE = 0.005
+"""Sets whose predicted objectives are this close to the plan's, relatively, are ties: no order is predicted."""
+
+LEVEL = 0.95
+"""Confidence level of a margin's interval."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifiedSet:
+    """One option set with its shares, executed several times.
+
+    Parameters
+    ----------
+    name : str
+        "plan" or the rival's name.
+    options : tuple of str
+        Option of each user.
+    predicted_s : float
+        Predicted objective [s].
+    measured_s : tuple of float
+        Measured objective of each repeat [s].
+    overruns : int
+        Stages that ended after their slot, over all repeats [1].
+    breaks : tuple of str
+        Users whose limits the set breaks; such a set may well be faster than the plan.
+    """
+
+    name: str
+    options: tuple[str, ...]
+    predicted_s: float
+    measured_s: tuple[float, ...]
+    overruns: int = 0
+    breaks: tuple[str, ...] = ()
+
+    @property
+    def median_s(self) -> float:
+        """Median of the repeats [s]."""
+        return float(np.median(self.measured_s))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Margin:
+    """How much slower the plan was measured than a rival that keeps every limit.
+
+    Parameters
+    ----------
+    rival : str
+        Name of the rival.
+    mean_s : float
+        Mean of (plan - rival) over the repeats [s].
+    interval_s : tuple of float
+        Its confidence interval at `LEVEL`, Student's t over the repeats, which are paired by round [s].
+    """
+
+    rival: str
+    mean_s: float
+    interval_s: tuple[float, float]
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether the interval contains a plan that is as fast as the rival."""
+        return self.interval_s[0] <= 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """Predicted against measured objectives of a plan and its rivals.
+
+    Parameters
+    ----------
+    sets : tuple of VerifiedSet
+        The plan first.
+    rank_correlation : float
+        Spearman's correlation of predicted objectives and measured medians, sets tied with the plan left out [1].
+    plan_is_fastest : bool
+        Whether no set that keeps every limit, and is not tied with the plan, has a smaller measured median.
+    misses : tuple of Margin
+        The rivals that were measured faster, with intervals; ties are among them.
+    """
+
+    sets: tuple[VerifiedSet, ...]
+    rank_correlation: float
+    plan_is_fastest: bool
+    misses: tuple[Margin, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def measured_objective_s(plan: Plan, execution: Execution) -> float:
+    """The scenario's objective of measured latencies [s]."""
+    measured = execution.measured_s
+    weighted = [user.weight * measured[user.name] for user in plan.scenario.users]
+    return max(weighted) if plan.scenario.objective == "max" else sum(weighted)
+
+
+def rivals_of(plan: Plan, *, runners_up: int = 2) -> tuple[Baseline, ...]:
+    """The sets that a plan is verified against: all centralised, all local, the best single mechanism, the plan's
+    options with equal shares, and the runners-up.
+    """
+    named = {b.name: b for b in plan.baselines}
+    singles = [b for b in plan.baselines if b.name.startswith("all ")]
+    names = dict.fromkeys(["all centralised", "all local", *(b.name for b in singles[:1])])
+    found = [named[name] for name in names if name in named]
+    found.append(equal_shares(plan.table, plan.options))
+    return (*found, *next_best(plan.table, plan.options, count=runners_up))
+
+
+def verify(
+    plan: Plan,
+    *,
+    repeats: int = 3,
+    seed: int = 0,
+    cluster: Cluster | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Verification:
+    """Execute a plan and its rivals, each `repeats` times in an order shuffled anew in every round.
+
+    Parameters
+    ----------
+    plan : Plan
+        With its baselines worked out.
+    repeats : int
+        Rounds [1].
+    seed : int
+        Of the shuffling.
+    cluster : Cluster, optional
+        Processes that run already.
+    on_progress : callable, optional
+        Called with (runs done, runs in all) after each run.
+    """
+    if cluster is None:
+        with cluster_of(plan.table) as own:
+            return verify(plan, repeats=repeats, seed=seed, cluster=own, on_progress=on_progress)
+    rivals = rivals_of(plan)
+    names = ["plan", *(r.name for r in rivals)]
+    users: list[Sequence[UserPlan]] = [plan.users, *(baseline_users(plan.table, r) for r in rivals)]
+    measured: list[list[float]] = [[] for _ in names]
+    overruns = [0] * len(names)
+    rng = np.random.default_rng(seed)
+    for _ in range(repeats):
+        for i in rng.permutation(len(names)):
+            longest_s = max(user.latency_s for user in users[i])
+            done = cluster.run(user_runs(plan.table, users[i]), run_options(plan.table, longest_s))
+            measured[i].append(measured_objective_s(plan, done))
+            overruns[i] += len(done.overruns)
+            if on_progress is not None:
+                on_progress(sum(len(m) for m in measured), repeats * len(names))
+    none: tuple[str, ...] = ()
+    rows = [("plan", tuple(u.option.name for u in plan.users), plan.objective_s, none)]
+    rows += [(r.name, r.options, r.objective_s, r.breaks) for r in rivals]
+    sets = tuple(
+        VerifiedSet(
+            name=name,
+            options=options,
+            predicted_s=predicted_s,
+            measured_s=tuple(measured[i]),
+            overruns=overruns[i],
+            breaks=breaks,
+        )
+        for i, (name, options, predicted_s, breaks) in enumerate(rows)
+    )
+    return judge(sets)
+
+
+def ties(sets: tuple[VerifiedSet, ...]) -> frozenset[str]:
+    """Names of the rivals that are predicted within `TIE` of the plan, which is the first of the sets."""
+    return frozenset(s.name for s in sets[1:] if abs(s.predicted_s / sets[0].predicted_s - 1) <= TIE)
+
+
+def judge(sets: tuple[VerifiedSet, ...]) -> Verification:
+    """Compare measured sets, the plan first."""
+    mine = sets[0]
+    keeping = [s for s in sets[1:] if not s.breaks]
+    misses = tuple(_margin(mine, rival) for rival in keeping if rival.median_s < mine.median_s)
+    tied = ties(sets)
+    ordered = [s for s in sets if s.name not in tied]
+    correlation = 1.0
+    if len(ordered) > 1:
+        correlation = float(stats.spearmanr([s.predicted_s for s in ordered], [s.median_s for s in ordered]).statistic)
+    return Verification(
+        sets=sets,
+        rank_correlation=correlation,
+        plan_is_fastest=all(m.rival in tied for m in misses),
+        misses=misses,
+    )
+
+
+def _margin(mine: VerifiedSet, rival: VerifiedSet) -> Margin:
+    differences = np.subtract(mine.measured_s, rival.measured_s)
+    mean = float(differences.mean())
+    count = len(differences)
+    if count < 2:
+        return Margin(rival=rival.name, mean_s=mean, interval_s=(-np.inf, np.inf))
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, count - 1) * differences.std(ddof=1) / np.sqrt(count))
+    return Margin(rival=rival.name, mean_s=mean, interval_s=(mean - half, mean + half))

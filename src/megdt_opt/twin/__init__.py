@@ -1,4 +1,0 @@
-"""The bundled twin model: scenes of a factory cell and a small latent diffusion model of them.
-
-Importing this package loads no torch; `megdt_opt.twin.model` and `megdt_opt.twin.detector` do.
-"""

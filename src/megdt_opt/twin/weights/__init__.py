@@ -1,1 +1,0 @@
-"""Weights of the twin model, data only; `megdt_opt.twin.weight_files` reads them."""

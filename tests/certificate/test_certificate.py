@@ -1,0 +1,166 @@
+"""Certificates: verified, saved, and rejected when altered."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from random_problems import draw
+
+from megdt_opt import InvalidInput, solve
+from megdt_opt.certificate.certificate import Certificate
+from megdt_opt.certificate.exact import log_bracket, sqrt_below
+from megdt_opt.certificate.tree import Branch, Leaf
+
+NUMBERS = (0, 1, 2, 3)
+
+
+@given(st.fractions(min_value=0, max_value=10**12))
+def test_square_roots_are_bracketed(value: Fraction) -> None:
+    root = sqrt_below(value)
+    assert root * root <= value
+    if value > 0:
+        assert (root * (1 + Fraction(1, 2**80))) ** 2 > value
+
+
+@given(st.fractions(min_value=1, max_value=10**30))
+def test_logarithms_are_bracketed(value: Fraction) -> None:
+    low, high = log_bracket(value)
+    reference = math.log1p(float(value - 1))
+    assert float(low) <= reference * (1 + 1e-14)
+    assert float(high) >= reference * (1 - 1e-14)
+    assert high - low <= Fraction(1, 10**40)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_verifies_exactly_and_in_floats(number: int) -> None:
+    problem = draw(number, seed=6).problem
+    found = solve(problem)
+    assert found.certificate is not None
+    for exact in (True, False):
+        verdict = found.certificate.verify(problem, exact=exact)
+        assert verdict.holds, verdict.reason
+        assert verdict.exact == exact
+
+
+def test_survives_saving(tmp_path: Path) -> None:
+    problem = draw(1, seed=7).problem
+    certificate = solve(problem).certificate
+    assert certificate is not None
+    certificate.save(tmp_path / "proof.json")
+    again = Certificate.load(tmp_path / "proof.json")
+    assert again.to_dict() == certificate.to_dict()
+    assert again.verify(problem).holds
+
+
+def _leaf(nodes: list[dict[str, Any]]) -> dict[str, Any]:
+    return next(node for node in nodes if "prices" in node)
+
+
+def _raise_bound(data: dict[str, Any]) -> None:
+    data["bound_s"] *= 1 + 1e-4
+
+
+def _lower_prices(data: dict[str, Any]) -> None:
+    leaf = _leaf(data["nodes"])
+    leaf["prices"] = [p * 0.5 if data["objective"] == "sum" else p for p in leaf["prices"]]
+    if data["objective"] == "max":
+        leaf["prices"] = [1e-6, 1.0, 1e-6] if leaf["prices"][1] < 0.5 else [1.0, 1e-6, 1e-6]
+
+
+def _raise_prices(data: dict[str, Any]) -> None:
+    leaf = _leaf(data["nodes"])
+    leaf["prices"] = [p * 1.5 + (1e-3 if i == 0 else 0) for i, p in enumerate(leaf["prices"])]
+    if data["objective"] == "max":
+        leaf["prices"][2] += 10.0
+
+
+@pytest.mark.parametrize("change", [_raise_bound, _lower_prices, _raise_prices])
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_altered_number_is_rejected(number: int, change: Callable[[dict[str, Any]], None]) -> None:
+    problem = draw(number, seed=8, users=3, options=4).problem
+    certificate = solve(problem, gap=1e-9).certificate
+    assert certificate is not None
+    data = copy.deepcopy(certificate.to_dict())
+    change(data)
+    assert not Certificate.from_dict(data).verify(problem).holds
+
+
+def test_a_missing_option_is_rejected() -> None:
+    for number in range(40):
+        problem = draw(number, seed=9, users=3, options=5).problem
+        certificate = solve(problem).certificate
+        assert certificate is not None
+        data = certificate.to_dict()
+        if "groups" not in data["nodes"][0]:
+            continue
+        broken = copy.deepcopy(data)
+        broken["nodes"][0]["groups"][0] = broken["nodes"][0]["groups"][0][1:]
+        assert "partition" in Certificate.from_dict(broken).verify(problem).reason
+        twice = copy.deepcopy(data)
+        twice["nodes"][0]["groups"][0].append(twice["nodes"][0]["groups"][1][0])
+        assert "partition" in Certificate.from_dict(twice).verify(problem).reason
+        return
+    pytest.fail("no instance needed a branch")
+
+
+def test_another_problem_is_rejected() -> None:
+    problem = draw(1, seed=10).problem
+    certificate = solve(problem).certificate
+    assert certificate is not None
+    cheaper = replace(problem, fixed_s=problem.fixed_s * 0.5, downlink_hz=problem.downlink_hz * 2)
+    assert not certificate.verify(cheaper).holds
+    assert not certificate.verify(replace(problem, objective="max")).holds
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [],
+        [{"user": 0, "groups": [[0], [1]]}],
+        [{"prices": [1, 1, 1]}, {"prices": [1, 1, 1]}],
+        [{"user": 0, "groups": []}],
+        [{"user": 0}],
+        3,
+    ],
+)
+def test_broken_trees_are_refused(nodes: Any) -> None:
+    with pytest.raises(InvalidInput):
+        Certificate.from_dict({"format": "megdt-opt certificate 2", "objective": "sum", "bound_s": 1.0, "nodes": nodes})
+
+
+def test_a_deep_tree_is_saved_whole(tmp_path: Path) -> None:
+    tree: Branch | Leaf = Leaf((1.0, 1.0, 1.0))
+    for user in range(5000):
+        tree = Branch(user, ((0,), (1,)), [Leaf((1.0, 1.0, 1.0)), tree])
+    path = tmp_path / "deep.json"
+    Certificate("sum", 1.0, tree).save(path)
+    assert len(Certificate.load(path).to_dict()["nodes"]) == 10_001
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"format": "other"}', '{"format": "megdt-opt certificate 2"}'])
+def test_broken_files(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "proof.json"
+    path.write_text(text)
+    with pytest.raises(InvalidInput):
+        Certificate.load(path)
+
+
+def test_negative_prices_are_refused() -> None:
+    data = {
+        "format": "megdt-opt certificate 2",
+        "objective": "sum",
+        "bound_s": 1.0,
+        "nodes": [{"prices": [-1, 0, 0]}],
+    }
+    with pytest.raises(InvalidInput):
+        Certificate.from_dict(json.loads(json.dumps(data)))

@@ -1,0 +1,84 @@
+"""The command `megdt-opt sweep`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from megdt_opt import InvalidInput
+from megdt_opt.cli.app import app
+from megdt_opt.cli.sweep import read_over
+
+SCENARIO = """
+steps: 4
+channel: {downlink: 60 kHz, uplink: 60 kHz}
+users:
+  - {name: a, device: {stretch: 8, compute_power: 9 W}, downlink_efficiency: 2 bit/s/Hz,
+     uplink_efficiency: 2 bit/s/Hz, mechanisms: [local, E2U], precisions: [int8]}
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> str:
+    path = tmp_path / "cell.yaml"
+    path.write_text(SCENARIO)
+    return str(path)
+
+
+def test_values_are_read_as_in_a_scenario_file() -> None:
+    found = read_over(
+        ["channel.downlink=1 MHz, 2 MHz", "users = 1,2", "cuts=[1,2],null", 'edge.profile="published: x / y",b']
+    )
+    assert found == {
+        "channel.downlink": ["1 MHz", "2 MHz"],
+        "users": [1, 2],
+        "cuts": [[1, 2], None],
+        "edge.profile": ["published: x / y", "b"],
+    }
+    for wrong in (["steps"], ["steps="], ["=1"], ["steps=[1"], ["steps=1", "steps=2"]):
+        with pytest.raises(InvalidInput, match="over"):
+            read_over(wrong)
+
+
+def test_tables_and_figures_are_written_and_a_second_run_plans_nothing(scenario: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ["sweep", scenario, "--over", "users=1,2,4", "--over", "steps=2,4", "--seeds", "2", "--out", str(out)]
+    first = CliRunner().invoke(app, [*words, "--no-baselines"])
+    assert first.exit_code == 0, first.output
+    assert "12 rows: 12 optimal (12 cells planned now, 0 found in the cache)" in first.output
+    frame = pd.read_csv(out / "sweep.csv")
+    assert list(frame.columns[:3]) == ["users", "steps", "seed"]
+    assert len(pd.read_csv(out / "users.csv")) == 2 * 2 * (1 + 2 + 4)
+    figures = {path.name for path in out.glob("*.png")}
+    assert figures == {"latency-users.png", "latency-steps.png", "mechanisms.png", "solve-time.png"}
+    again = CliRunner().invoke(app, [*words, "--no-baselines"])
+    assert "0 cells planned now, 12 found in the cache" in again.output
+    pd.testing.assert_frame_equal(pd.read_csv(out / "sweep.csv"), frame)
+
+
+def test_a_sweep_over_an_energy_limit_draws_a_front(scenario: str, tmp_path: Path) -> None:
+    words = ["sweep", scenario, "--over", "users.*.energy_max=0.1 mJ,0.1 J,1 kJ,null", "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert "infeasible" in done.output
+    assert (tmp_path / "pareto.png").is_file()
+
+
+def test_mistakes_end_with_a_message(scenario: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["sweep", scenario, "--over", "channel.downlink=5", "--out", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "a frequency with a unit" in done.stderr
+
+
+def test_sweeping_loads_neither_torch_nor_matplotlib() -> None:
+    code = (
+        "import sys, megdt_opt, megdt_opt.plot; megdt_opt.sweep; "
+        "heavy = {'torch', 'pyomo', 'cvxpy', 'matplotlib', 'pandas', 'diffusers', 'grpc'} & set(sys.modules); "
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], check=True)

@@ -1,0 +1,236 @@
+"""From a scenario to a plan: limits, options, shares, files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from megdt_opt import Infeasible, InvalidInput, ProfileError, Scenario, evaluate
+from megdt_opt.planning.baselines import equal_shares, next_best
+from megdt_opt.planning.plan import Plan, plan
+from megdt_opt.program.mechanisms import MECHANISMS
+from megdt_opt.program.model_spec import ModelSpec
+from megdt_opt.program.stages import Compute, Kind, is_edge, leaves
+from megdt_opt.scenario.options import OptionTable
+from megdt_opt.timing.profile import Cell, Provenance, TimingProfile
+from megdt_opt.tolerances import EXACT
+from megdt_opt.trials.runs import baseline_users
+from megdt_opt.trials.verification import VerifiedSet, judge
+
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def profile() -> TimingProfile:
+    rng = np.random.default_rng(0)
+
+    def cell(kind: Kind, median_s: float, **more: Any) -> Cell:
+        samples = median_s * (1 + 0.01 * rng.standard_normal(12))
+        return Cell(kind=kind, batch=1, samples_s=tuple(float(s) for s in samples), **more)
+
+    cells = [
+        cell(Kind.ENCODE_PROMPT, 0.001),
+        cell(Kind.DECODE, 0.02),
+        cell(Kind.SENSE, 0.015),
+        cell(Kind.FUSE, 0.0002),
+        cell(Kind.DENOISE, 0.05),
+        *(cell(Kind.DENOISE, 0.02 + 0.03 * rows / 16, rows=rows, rows_total=16) for rows in (6, 8, 10, 12, 14)),
+        *(cell(kind, 0.002, codec=c) for c in ("png", "jpeg") for kind in (Kind.COMPRESS, Kind.DECOMPRESS)),
+    ]
+    provenance = Provenance(
+        created="2026-11-23T00:00:00+00:00",
+        source="measured",
+        hardware={"kind": "cpu", "processor": "made up for a test", "cores": 2},
+        software={"python": "3", "torch": "2", "os": "linux"},
+        precision="fp32",
+        method="made up for a test",
+        weights="random",
+        threads=1,
+        warmup=1,
+        latent_shape=(4, 16, 16),
+        image_shape=(64, 64, 3),
+    )
+    return TimingProfile(
+        device="here",
+        model="small",
+        provenance=provenance,
+        cells=tuple(cells),
+        image_byte_samples={"png": (5000, 5200, 5100), "jpeg": (1500, 1400)},
+    )
+
+
+def scenario(*users: dict[str, Any], **more: Any) -> Scenario:
+    base = {
+        "device": {"profile": "here", "stretch": 4.0, "compute_power_w": 2.0},
+        "downlink_efficiency": "3 bit/s/Hz",
+        "uplink_efficiency": "2 bit/s/Hz",
+    }
+    return Scenario(
+        steps=STEPS,
+        edge={"profile": "here"},
+        channel={"downlink": "40 kHz", "uplink": "40 kHz", "propagation": "5 ms"},
+        users=[{**base, "name": f"u{k}", **user} for k, user in enumerate(users)],
+        **more,
+    )
+
+
+@pytest.fixture
+def build(spec: ModelSpec, profile: TimingProfile) -> Any:
+    def make(*users: dict[str, Any], **more: Any) -> OptionTable:
+        return OptionTable.build(scenario(*users, **more), {"here": profile}, spec=spec)
+
+    return make
+
+
+def allowed(table: OptionTable, user: int = 0) -> set[str]:
+    return {table.options[o].mechanism for o in np.flatnonzero(table.allowed[user])}
+
+
+def test_privacy_keeps_request_and_first_steps_on_the_device(build: Any) -> None:
+    table = build({"private_steps": 3})
+    assert allowed(table) == {"local", "SEU-UE-first"}
+    for o in np.flatnonzero(table.allowed[0]):
+        for leaf in leaves(table.program(0, int(o))):
+            if isinstance(leaf, Compute) and leaf.kind is Kind.DENOISE and is_edge(leaf.at):
+                assert leaf.first >= 3
+    assert any("privacy: the request would leave" in line for line in table.summary(0))
+
+
+def test_energy_limits_the_steps_on_the_device(build: Any) -> None:
+    step_j = 2.0 * 4.0 * 0.05
+    table = build({"energy_max_j": 2.5 * step_j + 2.0 * 4.0 * 0.03})
+    problem = table.problem()
+    assert "local" not in allowed(table)
+    assert problem.uplink_airtime_max_s is not None
+    for o in np.flatnonzero(table.allowed[0]):
+        costs = table.costs(0, int(o))
+        assert costs.device_compute_j < 2.5 * step_j + 2.0 * 4.0 * 0.03
+    assert any("energy" in line for line in table.summary(0))
+
+
+def test_memory_and_wishes(build: Any) -> None:
+    table = build({"device": {"profile": "here", "memory_byte": 30_000.0}})
+    # 30 kB hold the decoder (20 kB) but not the denoiser (50 kB)
+    assert allowed(table) == {"centralised", "E2U"}
+    assert allowed(build({"mechanisms": ["local"]})) == {"local"}
+    table = build({"precisions": ["fp32"], "mechanisms": ["E2U"]})
+    assert {table.options[o].precision for o in np.flatnonzero(table.allowed[0])} == {"fp32"}
+
+
+def test_a_picture_kept_at_the_edge_ends_there(build: Any) -> None:
+    table = build({"shown_at": "edge", "senses": True})
+    assert allowed(table) == {"centralised", "SEU-UE-first", "U2E"}
+    assert "U2E" not in allowed(build({"shown_at": "edge"}))
+
+
+def test_user_without_options_is_named_with_reasons(build: Any) -> None:
+    table = build({}, {"private_steps": 3, "mechanisms": ["E2U"]})
+    with pytest.raises(Infeasible, match=r"u1.*privacy"):
+        table.problem()
+
+
+def test_deadlines_in_conflict_name_the_users(build: Any) -> None:
+    table = build({}, {"deadline_s": 0.9, "mechanisms": ["E2U"]}, {"deadline_s": 0.9, "mechanisms": ["E2U"]})
+    with pytest.raises(Infeasible, match=r"user u1: deadline 900 ms; user u2: deadline 900 ms") as caught:
+        plan(table)
+    assert caught.value.users == (1, 2)
+
+
+def test_plan_is_what_its_shares_say(build: Any) -> None:
+    made = plan(build({}, {"private_steps": 2}, {"device": {"profile": "here", "stretch": 30.0}}, objective="sum"))
+    problem = made.table.problem()
+    shares = [np.array([getattr(u, n) for u in made.users]) for n in ("downlink_hz", "uplink_hz", "edge_share")]
+    seen = evaluate(problem, made.options, *shares)
+    assert seen.violation <= EXACT
+    assert seen.objective_s == pytest.approx(made.objective_s, rel=EXACT)
+    assert made.status == "optimal"
+    for k, user in enumerate(made.users):
+        # the walk over the stages and the optimiser's formula are the same algebra
+        assert user.latency_s == pytest.approx(seen.latency_s[k], rel=EXACT)
+        assert user.refresh_hz >= 1 / user.latency_s * (1 - EXACT)
+    assert all(b.objective_s >= made.lower_bound_s for b in made.baselines if not b.breaks)
+    assert made.robustness is not None
+    assert len(made.to_frame()) == 3
+    assert len(made.stage_frame()) == sum(len(u.stages) for u in made.users)
+
+
+def test_baselines_waive_limits_and_name_who_is_broken(build: Any) -> None:
+    made = plan(build({"private_steps": 3}, {}))
+    named = {b.name: b for b in made.baselines}
+    assert named["all E2U"].breaks == ("u0",)
+    assert named["all local"].breaks == ()
+    assert set(named) <= {*(f"all {m}" for m in MECHANISMS), "plan's options, equal shares"}
+
+
+def test_next_best_differs_from_the_plan(build: Any) -> None:
+    table = build({}, {})
+    made = plan(table, compare=False)
+    for rival in next_best(table, made.options):
+        assert rival.options != tuple(u.option.name for u in made.users)
+        assert rival.objective_s >= made.lower_bound_s
+        users = baseline_users(table, rival)
+        assert [u.latency_s for u in users] == pytest.approx(list(rival.latency_s), rel=EXACT)
+    assert equal_shares(table, made.options).objective_s >= made.lower_bound_s
+
+
+def test_plan_survives_saving(build: Any, tmp_path: Path) -> None:
+    made = plan(build({}, {"private_steps": 2}))
+    made.save(tmp_path / "plan.json")
+    again = Plan.load(tmp_path / "plan.json")
+    assert [u.option for u in again.users] == [u.option for u in made.users]
+    assert [u.latency_s for u in again.users] == pytest.approx([u.latency_s for u in made.users], rel=EXACT)
+    assert again.baselines == made.baselines
+    assert again.robustness == made.robustness
+
+
+@pytest.mark.parametrize("field", ["objective_s", "edge_share", "options", "scenario", "profiles"])
+def test_an_altered_or_broken_plan_is_refused(build: Any, tmp_path: Path, field: str) -> None:
+    made = plan(build({"mechanisms": ["E2U"]}), compare=False)
+    path = tmp_path / "plan.json"
+    made.save(path)
+    data = json.loads(path.read_text())
+    if field == "objective_s":
+        data[field] *= 0.9
+    elif field == "edge_share":
+        data[field] = [1.5]
+    elif field == "options":
+        data[field] = ["E2U fp8"]
+    else:
+        del data[field]
+    path.write_text(json.dumps(data))
+    with pytest.raises((InvalidInput, ProfileError)):
+        Plan.load(path)
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(InvalidInput, match="whole JSON"):
+        Plan.load(path)
+
+
+def test_unknown_profile(spec: ModelSpec) -> None:
+    with pytest.raises(ProfileError, match="here"):
+        OptionTable.build(scenario({}), spec=spec)
+
+
+def sets(*measured: tuple[float, ...], breaks: tuple[str, ...] = ()) -> tuple[VerifiedSet, ...]:
+    predicted = [1.0 + 0.2 * i for i in range(len(measured))]
+    return tuple(
+        VerifiedSet(name=f"s{i}", options=(), predicted_s=predicted[i], measured_s=m, breaks=breaks if i else ())
+        for i, m in enumerate(measured)
+    )
+
+
+def test_judging() -> None:
+    good = judge(sets((1.0, 1.1), (1.2, 1.3), (1.4, 1.5)))
+    assert good.plan_is_fastest
+    assert good.rank_correlation == pytest.approx(1.0)
+    missed = judge(sets((1.0, 1.3), (0.9, 1.2), (1.4, 1.5)))
+    assert not missed.plan_is_fastest
+    assert [m.rival for m in missed.misses] == ["s1"]
+    assert missed.misses[0].mean_s == pytest.approx(0.1)
+    assert judge(sets((1.0, 1.1), (0.5, 0.6), breaks=("u0",))).plan_is_fastest
+    tied = tuple(replace(s, predicted_s=1.0) for s in sets((1.0, 1.1), (0.99, 1.09)))
+    assert judge(tied).plan_is_fastest

@@ -1,0 +1,247 @@
+"""Figures of sweeps: what is drawn is what the table says, and nothing overlaps."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+
+from megdt_opt import InvalidInput, plot
+from megdt_opt.plot.mechanism_map import COLOURS, tile
+from megdt_opt.plot.quantity import quantity
+from megdt_opt.program.mechanisms import MECHANISMS
+from megdt_opt.report.timeline import timeline_figure
+
+BANDS = (15e3, 60e3, 240e3)
+
+
+def table(
+    *, seeds: int = 3, stretches: tuple[float, ...] = (1.0,), infeasible: tuple[float, ...] = (), baselines: bool = True
+) -> pd.DataFrame:
+    """A sweep's table whose values are known: latency = 100 kHz / band * stretch + seed / 10."""
+    rows: list[dict[str, Any]] = []
+    for band in BANDS:
+        for stretch in stretches:
+            for seed in range(seeds):
+                latency = np.nan if stretch in infeasible else 1e5 / band * stretch + seed / 10
+                row: dict[str, Any] = {"channel.downlink_hz": band, "edge.stretch": stretch, "seed": seed, "users": 6}
+                row |= {"objective": "max", "status": "optimal", "objective_s": latency, "solve_s": 0.01 * (seed + 1)}
+                row |= {f"users_{m}": np.nan if stretch in infeasible else 0 for m in MECHANISMS}
+                if stretch not in infeasible:
+                    row |= {"users_E2U": 4, "users_local": 2}
+                if baselines:
+                    row |= {"best_single_s": latency * 1.5, "equal_shares_s": latency * 1.2}
+                    row |= {"all_centralised_s": latency * 40, "all_local_s": latency * 2}
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def clean(figure: Figure) -> None:
+    """Fail where two texts overlap or one leaves the figure; labels of ticks outside an axis are not drawn."""
+    figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    unseen = set()
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        ticks = (*axis.majorTicks, *axis.minorTicks)
+        unseen |= {id(label) for t in ticks if not low <= t.get_loc() <= high for label in (t.label1, t.label2)}
+    shown = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip() and id(t) not in unseen]
+    boxes = [(t.get_text(), t.get_window_extent(renderer)) for t in shown]
+    assert boxes
+    for text, box in boxes:
+        assert min(box.x0, box.y0) >= -1, f"{text!r} leaves the figure"
+        assert box.x1 <= figure.bbox.x1 + 1, f"{text!r} leaves the figure"
+        assert box.y1 <= figure.bbox.y1 + 1, f"{text!r} leaves the figure"
+    for (one, a), (two, b) in combinations(boxes, 2):
+        wide = min(a.x1, b.x1) - max(a.x0, b.x0)
+        high = min(a.y1, b.y1) - max(a.y0, b.y0)
+        assert wide <= 1 or high <= 1, f"{one!r} overlaps {two!r}"
+
+
+def legend(figure: Figure) -> list[str]:
+    (only,) = figure.legends
+    return [text.get_text() for text in only.get_texts()]
+
+
+def test_latency_draws_medians_and_bands_in_the_units_of_its_labels() -> None:
+    figure = plot.latency_figure(table(), "channel.downlink_hz")
+    (axes,) = figure.axes
+    assert axes.get_xlabel() == "downlink band [kHz]"
+    assert axes.get_ylabel() == "worst weighted latency [s]"
+    line = axes.lines[0]
+    np.testing.assert_allclose(line.get_xdata(), [15, 60, 240])
+    np.testing.assert_allclose(line.get_ydata(), [1e5 / b + 0.1 for b in BANDS])
+    around = axes.collections[0].get_paths()[0].vertices
+    at_first = around[np.isclose(around[:, 0], 15), 1]
+    assert (at_first.min(), at_first.max()) == pytest.approx((1e5 / 15e3, 1e5 / 15e3 + 0.2))
+    narrow = plot.latency_figure(table(), "channel.downlink_hz", band=(0.5, 0.5)).axes[0].collections[0]
+    heights = narrow.get_paths()[0].vertices
+    assert np.ptp(heights[np.isclose(heights[:, 0], 15), 1]) == pytest.approx(0)
+    assert legend(figure)[0] == "plan"
+    assert "all centralised (above the axis)" in legend(figure)
+    assert "all local" in legend(figure)
+    clean(figure)
+
+
+def test_latency_by_another_parameter() -> None:
+    frame = table(stretches=(1.0, 4.0, 16.0), infeasible=(16.0,))
+    figure = plot.latency_figure(frame, "channel.downlink_hz", by="edge.stretch")
+    names = legend(figure)
+    assert names[:3] == [f"slowdown of the edge server: {s}" for s in (1, 4, 16)]
+    assert any("infeasible" in name for name in names)
+    crosses = [line for line in figure.axes[0].lines if line.get_marker() == "x"]
+    assert [len(line.get_xdata()) for line in crosses] == [3]
+    clean(figure)
+    frame.loc[frame["edge.stretch"] == 4.0, "objective_s"] = np.nan
+    two = plot.latency_figure(frame, "channel.downlink_hz", by="edge.stretch").axes[0]
+    heights = [line.get_ydata()[0] for line in two.lines if line.get_marker() == "x"]
+    assert len(set(heights)) == 2
+    with pytest.raises(InvalidInput, match=r"edge\.stretch.*does not show"):
+        plot.latency_figure(frame, "channel.downlink_hz")
+    with pytest.raises(InvalidInput, match="nowhere"):
+        plot.latency_figure(frame, "nowhere")
+
+
+def test_latency_of_what_is_no_number_or_has_no_plan() -> None:
+    frame = table(seeds=1).rename(columns={"channel.downlink_hz": "users.*.deadline_s"})
+    frame["users.*.deadline_s"] = [0.5, 2.0, None]
+    figure = plot.latency_figure(frame, "users.*.deadline_s")
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["0.5", "2", "none"]
+    assert len(figure.axes[0].collections) == 0
+    clean(figure)
+    frame["users.*.deadline_s"] = ["a", "b", "c"]
+    clean(plot.latency_figure(frame, "users.*.deadline_s"))
+    clean(plot.latency_figure(frame.assign(objective_s=np.nan), "users.*.deadline_s", baselines=False))
+    with pytest.raises(InvalidInput, match="at least one row"):
+        plot.latency_figure(frame[:0], "users.*.deadline_s")
+    with pytest.raises(InvalidInput, match="quantiles"):
+        plot.latency_figure(frame, "users.*.deadline_s", band=(0.9, 0.1))
+
+
+def test_latency_of_users_and_over_decades() -> None:
+    frame = table(seeds=2).assign(user="a").rename(columns={"objective_s": "latency_s"})
+    figure = plot.latency_figure(frame, "channel.downlink_hz", value="latency_s")
+    assert legend(figure) == ["latency", "least to most of all users"]
+    clean(figure)
+    wide = table(seeds=1, baselines=False)
+    wide["objective_s"] = [0.01, 1.0, 300.0]
+    figure = plot.latency_figure(wide.assign(objective="sum"), "channel.downlink_hz")
+    assert figure.axes[0].get_yscale() == "log"
+    assert figure.axes[0].get_ylabel() == "sum of weighted latencies [s]"
+    assert not figure.legends
+    clean(figure)
+
+
+def test_mechanism_map_colours_each_tile_by_its_mechanism() -> None:
+    frame = table(stretches=(1.0, 4.0, 16.0), infeasible=(16.0,))
+    one = frame["edge.stretch"] == 4.0
+    frame.loc[one & (frame["channel.downlink_hz"] == 60e3), ["users_E2U", "users_PEU"]] = [0, 5]
+    figure = plot.mechanism_map_figure(frame, "channel.downlink_hz", "edge.stretch")
+    tiles = {p.get_xy(): to_hex(p.get_facecolor()).upper() for p in figure.axes[0].patches if isinstance(p, Rectangle)}
+    assert len(tiles) == 9
+    assert tiles[(0.5, 0.5)] == COLOURS["PEU"]
+    assert [tiles[(x - 0.5, 1.5)] for x in range(3)] == ["#FFFFFF"] * 3
+    assert sum(c == COLOURS["E2U"] for c in tiles.values()) == 5
+    assert legend(figure) == ["E2U", "PEU", "infeasible"]
+    clean(figure)
+    with pytest.raises(InvalidInput, match="another parameter"):
+        plot.mechanism_map_figure(frame, "edge.stretch", "edge.stretch")
+
+
+def test_a_tile_counts_users_over_seeds() -> None:
+    frame = table()
+    found = tile(frame)
+    assert (found.mechanism, found.share, found.tie, found.infeasible) == ("E2U", pytest.approx(2 / 3), False, 0)
+    assert tile(frame.assign(users_PEU=4)).tie
+    frame.loc[0, [f"users_{m}" for m in MECHANISMS]] = np.nan
+    assert tile(frame).infeasible == 1
+    assert set(COLOURS) == set(MECHANISMS)
+
+
+@given(
+    points=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=12),
+    nan=st.booleans(),
+)
+@settings(max_examples=80)
+def test_the_front_is_what_nothing_beats(points: list[tuple[int, int]], nan: bool) -> None:
+    pairs = [(float(a), float(b)) for a, b in points] + ([(np.nan, -1.0)] if nan else [])
+    x, y = (np.array([p[i] for p in pairs], dtype=float) for i in (0, 1))
+    slow = [
+        bool(np.isfinite(a)) and not any((c <= a and d <= b) and (c < a or d < b) for c, d in pairs) for a, b in pairs
+    ]
+    assert plot.on_front(x, y).tolist() == slow
+
+
+def test_pareto_joins_the_front_and_shows_what_is_beaten() -> None:
+    frame = pd.DataFrame({"device_compute_j": [1.0, 2, 3, 3, np.nan], "latency_s": [9.0, 5, 6, 4, 1]})
+    figure = plot.pareto_figure(frame, "device_compute_j", "latency_s")
+    front, rest = figure.axes[0].lines
+    assert np.column_stack(front.get_data()).tolist() == [[1, 9], [2, 5], [3, 4]]
+    assert np.column_stack(rest.get_data()).tolist() == [[3, 6]]
+    assert front.get_drawstyle() == "steps-post"
+    assert figure.axes[0].get_xlabel() == "energy of the devices' computing [J]"
+    assert legend(figure) == ["front", "beaten in both"]
+    clean(figure)
+    by = plot.pareto_figure(
+        frame.assign(method=["a", "a", "b", "b", "b"]), "device_compute_j", "latency_s", by="method"
+    )
+    assert legend(by)[:2] == ["a", "b"]
+    clean(by)
+
+
+def test_solve_time_is_drawn_on_logarithmic_axes() -> None:
+    rows = [
+        {"method": m, "users": k, "solve_s": c * k * (1 + i), "status": "feasible" if k == 1000 else "optimal"}
+        for m, c in (("prices", 1e-5), ("option_misocp", 1e-2))
+        for k in (10, 100, 1000)
+        for i in range(5)
+    ]
+    frame = pd.DataFrame([*rows, {"method": "prices", "users": 10, "solve_s": np.nan, "status": "infeasible"}])
+    figure = plot.solve_time_figure(frame, by="method")
+    (axes,) = figure.axes
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("users", "solution time [s]")
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [3e-4, 3e-3, 3e-2])
+    np.testing.assert_allclose(axes.lines[1].get_xdata(), [1000])
+    assert legend(figure) == ["prices", "option_misocp", "least to 99th percentile", "not all closed", "proportional"]
+    clean(figure)
+    clean(plot.solve_time_figure(frame[frame["method"] == "prices"].drop(columns="status")))
+    with pytest.raises(InvalidInput, match="above 0"):
+        plot.solve_time_figure(frame.assign(solve_s=0.0))
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "label", "factor"),
+    [
+        ("channel.downlink_hz", [2e6, 3e5], "downlink band [MHz]", 1e6),
+        ("channel.downlink_hz", [0.0], "downlink band [Hz]", 1),
+        ("solve_s", [2e-5], "solution time [µs]", 1e-6),
+        ("latency_s", [5000.0], "latency [s]", 1),
+        ("users.*.uplink_efficiency_bit_per_s_per_hz", [3.0], "every user's uplink efficiency [bit/s/Hz]", 1),
+        ("users", [1e6], "users", 1),
+        ("edge.stretch", [4.0], "slowdown of the edge server", 1),
+        ("users.tablet.deadline_s", [0.2], "users tablet deadline [ms]", 1e-3),
+    ],
+)
+def test_units_on_axes(column: str, values: list[float], label: str, factor: float) -> None:
+    found = quantity(column, values)
+    assert (found.label, found.factor) == (label, factor)
+
+
+def test_figures_are_saved_alike_twice(tmp_path: Path) -> None:
+    for name in ("a.png", "b.svg"):
+        first = plot.save(plot.latency_figure(table(), "channel.downlink_hz"), tmp_path / name).read_bytes()
+        assert first == plot.save(plot.latency_figure(table(), "channel.downlink_hz"), tmp_path / name).read_bytes()
+    with pytest.raises(InvalidInput, match="png"):
+        plot.save(plot.latency_figure(table(), "channel.downlink_hz"), tmp_path / "c.bmp")
+    assert plot.timeline_figure is timeline_figure

@@ -1,0 +1,103 @@
+"""Scenarios: units, limits, clear errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from megdt_opt.errors import InvalidInput
+from megdt_opt.scenario.scenario import Scenario
+
+TEXT = """
+channel: {downlink: 60 kHz, uplink: 40 kHz, propagation: 5 ms}
+users:
+  - {name: a, downlink_efficiency: 4 bit/s/Hz, uplink_efficiency: 2 bit/s/Hz, deadline: 4 s}
+  - {name: b, distance: 120 m, device: {stretch: 4, memory: 1 GB}}
+"""
+
+
+def test_reads_units_into_si() -> None:
+    scenario = Scenario.from_yaml(TEXT)
+    assert scenario.channel.downlink_hz == 60e3
+    assert scenario.channel.propagation_s == 0.005
+    assert scenario.users[0].deadline_s == 4.0
+    assert scenario.users[1].device.memory_byte == 1e9
+
+
+def test_python_takes_numbers_in_the_unit_that_the_name_states() -> None:
+    scenario = Scenario(
+        channel={"downlink_hz": 60e3, "uplink": "40 kHz"},
+        users=[{"name": "a", "distance_m": 20.0}],
+    )
+    assert scenario.channel.uplink_hz == 40e3
+
+
+def test_dump_reads_back() -> None:
+    scenario = Scenario.from_yaml(TEXT)
+    assert Scenario(**scenario.model_dump(mode="json", exclude_none=True)) == scenario
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field", "says"),
+    [
+        ("60 kHz", "60", "channel.downlink", "unit"),
+        ("60 kHz", ".nan", "channel.downlink", "unit"),
+        ("60 kHz", "nan kHz", "channel.downlink", "frequency"),
+        ("60 kHz", "-60 kHz", "channel.downlink_hz", "greater"),
+        ("5 ms", "5", "channel.propagation", "unit"),
+        ("deadline: 4 s", "deadline: 4", "users.0.deadline", "60 ms"),
+        ("deadline: 4 s", "deadline: 0 s", "users.0.deadline_s", "greater"),
+        ("deadline: 4 s", "mechanisms: [E3U]", "users.0.mechanisms", "E2U"),
+        ("deadline: 4 s", "precisions: [fp8]", "users.0.precisions", "fp16"),
+        ("deadline: 4 s", "private_steps: 21", "private_steps", "20 steps"),
+        ("deadline: 4 s", "energy_max: 3 J", "compute_power", "power"),
+        ("deadline: 4 s", "weight: 0", "users.0.weight", "greater"),
+        ("deadline: 4 s", "distance: 3 m", "a", "exactly one"),
+        ("name: b", "name: a", "users", "unique"),
+        ("stretch: 4", "stretch: 0.5", "stretch", "greater"),
+        ("stretch: 4", "strech: 4", "strech", "fields"),
+        ("uplink: 40 kHz, ", "", "channel.uplink", "value"),
+        ("120 m", "0.5 m", "distance", "greater"),
+    ],
+)
+def test_bad_values_name_field_and_remedy(old: str, new: str, field: str, says: str) -> None:
+    assert old in TEXT
+    with pytest.raises(InvalidInput) as caught:
+        Scenario.from_yaml(TEXT.replace(old, new))
+    assert field in str(caught.value)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "3", "[1, 2]", "users: [", "channel: {downlink: 1 Hz, uplink: 1 Hz}\nusers: []"])
+def test_what_is_no_scenario(text: str) -> None:
+    with pytest.raises(InvalidInput):
+        Scenario.from_yaml(text)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"scenario file.*nothing\.yaml"):
+        Scenario.load(tmp_path / "nothing.yaml")
+
+
+def test_shannon_needs_distances() -> None:
+    with pytest.raises(InvalidInput, match="distance"):
+        Scenario.from_yaml(TEXT.replace("channel: {", "channel: {law: shannon, "))
+
+
+def test_efficiency_from_distance_is_that_of_the_whole_band() -> None:
+    scenario = Scenario.from_yaml(TEXT)
+    down, up = scenario.efficiencies()
+    g_down, g_up = scenario.snr_products_hz()
+    assert down[1] == pytest.approx(np.log2(1 + g_down[1] / 60e3))
+    assert up[1] == pytest.approx(np.log2(1 + g_up[1] / 40e3))
+    assert np.isnan(g_down[0])
+
+
+def test_bundled_scenarios_are_valid() -> None:
+    assert "demo" in Scenario.bundled_names()
+    for name in Scenario.bundled_names():
+        assert Scenario.bundled(name).users
+    with pytest.raises(InvalidInput, match="demo"):
+        Scenario.bundled("nothing")

@@ -1,0 +1,125 @@
+"""The objective "mixed" by prices and multipliers: against enumeration, closed forms and altered certificates."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from benchmarks.families import draw as family
+from random_problems import draw
+from scipy.optimize import minimize_scalar
+
+from megdt_opt import AllocationProblem, Infeasible, InvalidInput, solve
+from megdt_opt.certificate.certificate import Certificate
+from megdt_opt.pricing.scaled import Resources
+from megdt_opt.solving.search.tilted import TiltedPool
+from megdt_opt.tolerances import BOUND, EXACT, SOLVER
+
+
+def mixed(number: int, max_weight: float, seed: int = 31) -> AllocationProblem:
+    return replace(draw(number, seed=seed).problem, objective="mixed", max_weight=max_weight)
+
+
+@pytest.mark.parametrize("number", [0, 2, 3, 6, 9, 14, 22, 45])
+def test_certified_against_enumeration(number: int) -> None:
+    problem = mixed(number, [0.0, 0.5, 2.0, 20.0][number % 4])
+    try:
+        best = solve(problem, method="enumerate").objective_s
+    except Infeasible:
+        with pytest.raises(Infeasible):
+            solve(problem)
+        return
+    found = solve(problem)
+    assert found.objective_s == pytest.approx(best, rel=SOLVER)
+    assert found.lower_bound_s <= best * (1 + BOUND)
+    assert found.status == "optimal"
+    assert found.bound_source == "certificate"
+    assert found.certificate is not None
+    for exact in (True, False):
+        verdict = found.certificate.verify(problem, exact=exact)
+        assert verdict.holds, verdict.reason
+
+
+def test_beyond_enumeration() -> None:
+    problem = replace(family("cuts", 10, 10, "sum", 1), objective="mixed", max_weight=5.0)
+    found = solve(problem)
+    assert found.status == "optimal"
+    assert found.certificate is not None
+    assert found.certificate.verify(problem).holds
+    with pytest.raises(InvalidInput, match="prices"):
+        solve(problem, method="enumerate")
+
+
+def test_without_weight_on_the_largest_it_is_the_sum() -> None:
+    problem = family("table", 5, 4, "sum", 2)
+    plain = solve(problem)
+    found = solve(replace(problem, objective="mixed", max_weight=0.0))
+    assert found.objective_s == pytest.approx(plain.objective_s, rel=SOLVER)
+
+
+def test_between_its_parts() -> None:
+    problem = family("cuts", 5, 5, "sum", 3)
+    least_sum = solve(problem).objective_s
+    least_max = solve(replace(problem, objective="max")).objective_s
+    for weight in (0.5, 5.0, 500.0):
+        found = solve(replace(problem, objective="mixed", max_weight=weight)).objective_s
+        assert found >= (least_sum + weight * least_max) * (1 - SOLVER)
+        assert found <= (problem.users + weight) * least_max * (1 + SOLVER)
+
+
+def test_two_users_on_one_server() -> None:
+    """min over f of a/f + b/(1 - f) + m max(a/f, b/(1 - f))."""
+    for a, b, m in ((1.0, 4.0, 0.3), (1.0, 1.0, 2.0), (0.2, 3.0, 5.0)):
+        zero = np.zeros((2, 1))
+        problem = AllocationProblem(
+            fixed_s=zero, downlink_bit=zero, uplink_bit=zero, edge_work_s=[[a], [b]], downlink_hz=1.0, uplink_hz=1.0,
+            objective="mixed", max_weight=m,
+        )  # fmt: skip
+
+        def value(f: float, a: float = a, b: float = b, m: float = m) -> float:
+            return a / f + b / (1 - f) + m * max(a / f, b / (1 - f))
+
+        best = minimize_scalar(value, bounds=(1e-6, 1 - 1e-6), method="bounded", options={"xatol": 1e-12}).fun
+        found = solve(problem)
+        assert found.objective_s == pytest.approx(best, rel=EXACT)
+        assert found.lower_bound_s == pytest.approx(best, rel=SOLVER)
+
+
+def test_altered_multipliers_are_rejected() -> None:
+    problem = family("table", 3, 3, "sum", 4)
+    problem = replace(problem, objective="mixed", max_weight=2.0)
+    certificate = solve(problem).certificate
+    assert certificate is not None
+    data = certificate.to_dict()
+    leaf = next(i for i, node in enumerate(data["nodes"]) if "prices" in node)
+    assert len(data["nodes"][leaf]["prices"]) == 3 + problem.users
+
+    def altered(prices: list[float]) -> str:
+        changed = copy.deepcopy(data)
+        changed["nodes"][leaf]["prices"] = prices
+        verdict = Certificate.from_dict(changed).verify(problem)
+        assert not verdict.holds
+        return verdict.reason
+
+    prices = data["nodes"][leaf]["prices"]
+    assert "max_weight" in altered([*prices[:3], *(p + 1.0 for p in prices[3:])])
+    assert "3 multipliers" in altered(prices[:3])
+    assert "less than the bound" in altered([*prices[:3], 0.0, 0.0, 0.0])
+    assert not certificate.verify(replace(problem, max_weight=0.5)).holds
+
+
+def test_planes_lie_above_the_bound() -> None:
+    """The linear program's ceiling is at least every value that prices and multipliers reach."""
+    problem = replace(family("table", 3, 4, "sum", 5), objective="mixed", max_weight=1.5)
+    resources = Resources.of(problem)
+    pool = TiltedPool(problem, resources, None)
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        pool.add(np.r_[rng.uniform(0, 30, 3), rng.uniform(0, 0.5, 3)])
+    value, slope, _ = pool.values(resources.open)
+    _, ceiling, _ = pool._highest(resources.open, value, slope, 60.0)
+    for _ in range(20):
+        index = pool.add(np.r_[rng.uniform(0, 60, 3), rng.uniform(0, 0.5, 3)])
+        assert pool.values(resources.open)[0][index] <= ceiling * (1 + EXACT)
