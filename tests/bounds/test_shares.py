@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from megdt_opt import Infeasible, InvalidInput, bounds, evaluate, solve
-from megdt_opt.bounds import instances, precise
+from megdt_opt.bounds.checks import instances, precise
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.tolerances import BOUND, EXACT
 
