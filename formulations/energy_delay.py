@@ -37,6 +37,7 @@ import numpy as np
 
 from megdt_opt.errors import InvalidInput, SolverFailure
 from megdt_opt.problem.generation_split import GenerationSplit, GenerationSplitProblem
+from megdt_opt.problem.outcome import BoundSource, Method, Status
 from megdt_opt.solving.allocation import relative_gap
 
 _TIGHTEST, _LOOSEST = 1e-9, 1e-6
@@ -179,7 +180,7 @@ def solve(problem: GenerationSplitProblem, *, gap: float, time_limit_s: float | 
     lower = min(bound, found.latency_s)
     return GenerationSplit(
         share=share, share_tied_max=share, power_w=power_w, latency_s=found.latency_s, energy_j=found.energy_j,
-        lower_bound_s=lower, gap=relative_gap(found.latency_s, lower), status="feasible", method="energy_delay",
-        bound_source="solver", build_s=built_s - started_s, solve_s=solved_s - built_s,
-        message=f"Clarabel: {raw.status}",
+        lower_bound_s=lower, gap=relative_gap(found.latency_s, lower), status=Status.FEASIBLE,
+        method=Method.ENERGY_DELAY, bound_source=BoundSource.SOLVER, build_s=built_s - started_s,
+        solve_s=solved_s - built_s, message=f"Clarabel: {raw.status}",
     )  # fmt: skip

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.problem.generation_split import GenerationSplit, GenerationSplitProblem
+from megdt_opt.problem.outcome import BoundSource, Method, Status
 
 
 def generation_split(problem: GenerationSplitProblem) -> GenerationSplit:
@@ -55,8 +56,8 @@ def generation_split(problem: GenerationSplitProblem) -> GenerationSplit:
     return GenerationSplit(
         share=share, share_tied_max=1.0 if tied and rest > 0 else share, power_w=power_w,
         latency_s=found.latency_s, energy_j=found.energy_j, lower_bound_s=found.latency_s, gap=0.0,
-        status="optimal", method="closed form", bound_source="closed form", solve_s=time.perf_counter() - begin,
-        message=_regime(p, rest, most),
+        status=Status.OPTIMAL, method=Method.CLOSED_FORM, bound_source=BoundSource.CLOSED_FORM,
+        solve_s=time.perf_counter() - begin, message=_regime(p, rest, most),
     )  # fmt: skip
 
 

@@ -86,6 +86,10 @@ class Certificate:
         """The branch tree."""
         return self.source() if callable(self.source) else self.source
 
+    def __reduce__(self) -> tuple[type[Certificate], tuple[str, float, Node]]:
+        # pickled with its tree, whatever makes it
+        return type(self), (self.objective, self.bound_s, self.tree)
+
     @classmethod
     def seal(cls, problem: AllocationProblem, resources: Resources, tree: Node, target_s: float) -> Certificate:
         """Work out the bound that a tree proves, at most `target_s` for "max", with a margin for rounding."""

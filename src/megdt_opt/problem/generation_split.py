@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, fields
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.problem.outcome import BoundSource, Method, Status
 
 _UNITS = {
     # field: (unit, whether 0 is allowed)
@@ -206,9 +207,9 @@ class GenerationSplit:
         No choice is faster than this [s].
     gap : float
         (latency - bound)/latency [1].
-    status : str
+    status : Status
         "optimal" only where the bound does not rest on a solver's word.
-    method, bound_source : str
+    method, bound_source : Method, BoundSource
         The route, and "closed form" or "solver".
     build_s, solve_s : float
         Seconds [s].
@@ -223,9 +224,9 @@ class GenerationSplit:
     energy_j: float
     lower_bound_s: float
     gap: float
-    status: str
-    method: str
-    bound_source: str
+    status: Status
+    method: Method
+    bound_source: BoundSource
     build_s: float = 0.0
     solve_s: float = 0.0
     message: str = ""

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import math
 import time
-from numbers import Real
-from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
@@ -19,32 +15,33 @@ from megdt_opt.pricing.scaled import Array, Resources, in_units
 from megdt_opt.problem.allocation_problem import AllocationProblem, Evaluation, evaluate
 from megdt_opt.problem.fairness import AlphaFairProblem, LexicographicProblem
 from megdt_opt.problem.generation_split import GenerationSplit, GenerationSplitProblem
+from megdt_opt.problem.outcome import BoundSource, Method, Status, status_of
 from megdt_opt.shares.best import best_shares
 from megdt_opt.solving.allocation import Allocation, RawSolution, relative_gap
+from megdt_opt.solving.asked import check_asked
 from megdt_opt.solving.enumeration import enumerate_options
 from megdt_opt.solving.search.branching import close
 from megdt_opt.solving.search.on_time import OnTime
 from megdt_opt.tolerances import SOLVER
 
-_ROUTES: dict[str, str] = {
-    "AlphaFairProblem": "alpha_fair",
-    "GenerationSplitProblem": "energy_delay",
-    "LexicographicProblem": "lexicographic",
+_ROUTES = {
+    "AlphaFairProblem": Method.ALPHA_FAIR,
+    "GenerationSplitProblem": Method.ENERGY_DELAY,
+    "LexicographicProblem": Method.LEXICOGRAPHIC,
 }
 """Classes of problems that have their own formulation; "auto" takes a closed form where the class has one."""
 
 
-def methods(problem_class: str | None = None) -> tuple[str, ...]:
+_RESULTS = (Method.BATCH, Method.CLOSED_FORM)
+"""What an answer may name but `solve` does not take."""
+
+
+def methods(problem_class: str | None = None) -> tuple[Method, ...]:
     """Names that `solve` takes as its method; with "AllocationProblem" or another class, those that take that class."""
     if problem_class in _ROUTES:
-        return ("auto", _ROUTES[problem_class])
-    # found by name only: importing them would load CVXPY and Pyomo
-    home = importlib.util.find_spec("megdt_opt.formulations")
-    folders = [] if home is None else list(home.submodule_search_locations or [])
-    names = {path.stem for folder in folders for path in Path(folder).glob("*.py")}
-    if problem_class is not None:
-        names -= set(_ROUTES.values())
-    return ("auto", "prices", "enumerate", *sorted(n for n in names if not n.startswith("_")))
+        return (Method.AUTO, _ROUTES[problem_class])
+    left_out = _RESULTS if problem_class is None else (*_RESULTS, *_ROUTES.values())
+    return tuple(method for method in Method if method not in left_out)
 
 
 @overload
@@ -86,10 +83,7 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
     SolverFailure
         Where a backend fails, or where the time is over before an allocation that keeps the deadlines is found.
     """
-    if not (_is_number(gap) and gap >= 0):
-        raise InvalidInput("gap", gap, "a finite number of at least 0 [1]", "Use the default 1e-6.")
-    if time_limit_s is not None and not (_is_number(time_limit_s) and time_limit_s > 0):
-        raise InvalidInput("time_limit_s", time_limit_s, "a time above 0 [s]", "Leave it out for no limit.")
+    check_asked(gap, time_limit_s)
     kind = type(problem).__name__
     if kind in _ROUTES:
         return _solve_richer(problem, kind, method, gap, time_limit_s)
@@ -109,29 +103,21 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
         best = closed.incumbent
         message = f"{closed.nodes} nodes, {closed.passes} price vectors"
         return _allocation(
-            problem, best.option, best.x, closed.bound, "certificate", gap, method, built - begin,
+            problem, best.option, best.x, closed.bound, BoundSource.CERTIFICATE, gap, Method.PRICES, built - begin,
             time.perf_counter() - built, closed.certificate, message, closed.shares, closed.evaluation,
         )  # fmt: skip
     if method == "enumerate":
         best = enumerate_options(problem, scaled)
         # every set was tried, each down to its own bound; no certificate stands behind it
         return _allocation(
-            problem, best.option, best.x, best.least_bound, "enumeration", gap, method, built - begin,
-            time.perf_counter() - built, None, "every option set was tried",
+            problem, best.option, best.x, best.least_bound, BoundSource.ENUMERATION, gap, Method.ENUMERATE,
+            built - begin, time.perf_counter() - built, None, "every option set was tried",
         )  # fmt: skip
     if method not in methods(kind):
         raise InvalidInput("method", method, f"one of {methods(kind)}", "Choose one of them.")
     route = importlib.import_module(f"megdt_opt.formulations.{method}")
     raw: RawSolution = route.solve(problem, gap=gap, time_limit_s=time_limit_s)
-    return _from_raw(problem, scaled, raw, method, gap)
-
-
-def _is_number(value: object) -> bool:
-    """Whether a value is a finite real number that a float holds."""
-    try:
-        return isinstance(value, Real) and math.isfinite(value)
-    except OverflowError:
-        return False
+    return _from_raw(problem, scaled, raw, Method(method), gap)
 
 
 def _solve_richer(problem: Any, kind: str, method: str, gap: float, time_limit_s: float | None) -> Any:
@@ -149,7 +135,7 @@ def _solve_richer(problem: Any, kind: str, method: str, gap: float, time_limit_s
     return found
 
 
-def _fair_allocation(problem: LexicographicProblem | AlphaFairProblem, raw: RawSolution, name: str) -> Allocation:
+def _fair_allocation(problem: LexicographicProblem | AlphaFairProblem, raw: RawSolution, name: Method) -> Allocation:
     """Shares and bound from the formulation of the problem's class, evaluated anew.
 
     The objective of a lexicographic allocation is its largest weighted latency [s].
@@ -166,12 +152,18 @@ def _fair_allocation(problem: LexicographicProblem | AlphaFairProblem, raw: RawS
     return Allocation(
         option=option, downlink_hz=raw.downlink_hz, uplink_hz=raw.uplink_hz, edge_share=raw.edge_share,
         latency_s=found.latency_s, objective_s=objective, lower_bound_s=bound, gap=relative_gap(objective, bound),
-        status="feasible", method=name, bound_source="none" if raw.bound is None else "solver", build_s=raw.build_s,
-        solve_s=raw.solve_s, message=raw.message,
+        status=Status.FEASIBLE, method=name, bound_source=_source(raw), build_s=raw.build_s, solve_s=raw.solve_s,
+        message=raw.message,
     )  # fmt: skip
 
 
-def _from_raw(problem: AllocationProblem, scaled: Resources, raw: RawSolution, method: str, gap: float) -> Allocation:
+def _source(raw: RawSolution) -> BoundSource:
+    return BoundSource.NONE if raw.bound is None else BoundSource.SOLVER
+
+
+def _from_raw(
+    problem: AllocationProblem, scaled: Resources, raw: RawSolution, method: Method, gap: float
+) -> Allocation:
     option = np.asarray(raw.option, dtype=np.int64)
     if option.shape != (problem.users,) or not scaled.open[np.arange(problem.users), option].all():
         raise SolverFailure(f"{method} returned options that are not open: {option.tolist()}")
@@ -184,7 +176,7 @@ def _from_raw(problem: AllocationProblem, scaled: Resources, raw: RawSolution, m
             raise SolverFailure(f"{method} claims that users {users} can be on time together, but they cannot")
         settled, x = on_time.settle(choice, fitted.x[0])
         return _allocation(
-            problem, settled, x, -np.inf if raw.bound is None else raw.bound, "none" if raw.bound is None else "solver",
+            problem, settled, x, -np.inf if raw.bound is None else raw.bound, _source(raw),
             gap, method, raw.build_s, raw.solve_s, None, raw.message,
         )  # fmt: skip
     # the shares for the found options are optimal in closed form or by a convex program: solvers keep cones only
@@ -193,9 +185,8 @@ def _from_raw(problem: AllocationProblem, scaled: Resources, raw: RawSolution, m
     if not np.isfinite(found.objective[0]):
         raise SolverFailure(f"{method} returned options that cannot keep the limits: {option.tolist()}")
     bound = -np.inf if raw.bound is None else raw.bound
-    source = "none" if raw.bound is None else "solver"
     return _allocation(
-        problem, option, found.x[0], bound, source, gap, method, raw.build_s, raw.solve_s, None, raw.message
+        problem, option, found.x[0], bound, _source(raw), gap, method, raw.build_s, raw.solve_s, None, raw.message
     )
 
 
@@ -204,9 +195,9 @@ def _allocation(
     option: NDArray[np.int64],
     x: Array,
     bound: float,
-    source: str,
+    source: BoundSource,
     gap: float,
-    method: str,
+    method: Method,
     build_s: float,
     solve_s: float,
     certificate: Certificate | None,
@@ -223,8 +214,7 @@ def _allocation(
         raise SolverFailure(f"{method} returned shares that break a limit by {found.violation:.2e} relatively")
     # a solver's bound may exceed the truth by its tolerance; a reported bound never exceeds the objective
     lower = min(bound, found.objective_s)
-    reached = relative_gap(found.objective_s, lower) if np.isfinite(lower) else np.inf
-    proven = source in ("certificate", "enumeration") and reached <= gap + 1e-12
+    reached = relative_gap(found.objective_s, lower)
     return Allocation(
         option=option,
         downlink_hz=down,
@@ -234,7 +224,7 @@ def _allocation(
         objective_s=found.objective_s,
         lower_bound_s=lower,
         gap=reached,
-        status="optimal" if proven else "feasible",
+        status=status_of(reached, gap, source),
         method=method,
         bound_source=source,
         build_s=build_s,

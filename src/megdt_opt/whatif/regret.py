@@ -12,6 +12,7 @@ from megdt_opt.errors import Infeasible, InvalidInput
 from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
 from megdt_opt.solving import solve
 from megdt_opt.solving.allocation import Allocation
+from megdt_opt.solving.asked import check_asked
 from megdt_opt.tolerances import SOLVER
 from megdt_opt.whatif.shares_at import checked_options, require_time, value_of
 from megdt_opt.whatif.warm import resolve
@@ -148,6 +149,7 @@ def regret(
         Where the problem itself has no allocation.
     """
     require_time(problem, "regret")
+    check_asked(gap, time_limit_s)
     perturb = tuple(perturb)
     if not perturb or not set(perturb) <= set(TIMINGS):
         raise InvalidInput("perturb", perturb, f"some of {TIMINGS}", "Name the timings that are off.")

@@ -10,9 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 from megdt_opt.errors import InvalidInput
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.problem.outcome import Status
 from megdt_opt.shares.best import best_shares
 from megdt_opt.solving import solve
 from megdt_opt.solving.allocation import Allocation
+from megdt_opt.solving.asked import check_asked
 from megdt_opt.tolerances import EXACT
 from megdt_opt.whatif.shares_at import checked_options, require_time, value_of
 from megdt_opt.whatif.warm import allocated, proved_again
@@ -108,6 +110,7 @@ def replan(
         Where no allocation keeps the limits with the switching costs.
     """
     require_time(problem, "re-planning")
+    check_asked(gap, time_limit_s)
     plan = previous if isinstance(previous, Allocation) else None
     option = checked_options(problem, previous.option if isinstance(previous, Allocation) else previous)
     charged = _charged(problem, option, switch_cost_s)
@@ -157,5 +160,5 @@ def _keep(charged: AllocationProblem, found: Allocation, option: NDArray[np.int6
         objective_s=kept.objective_s,
         lower_bound_s=kept.lower_bound_s,
         gap=kept.gap,
-        status=found.status if kept.gap <= max(gap, found.gap) + 1e-12 else "feasible",
+        status=found.status if kept.gap <= max(gap, found.gap) + 1e-12 else Status.FEASIBLE,
     )

@@ -33,6 +33,7 @@ from megdt_opt.errors import Infeasible, InvalidInput
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.solving import solve
 from megdt_opt.solving.allocation import Allocation
+from megdt_opt.solving.asked import check_asked
 from megdt_opt.tolerances import SOLVER
 from megdt_opt.units import show
 from megdt_opt.whatif.shares_at import BUDGETS, Valued, checked_options, require_time, value_of, with_field
@@ -189,6 +190,7 @@ def shadow_prices(
         Where the problem has no allocation, or the allocation's options cannot keep its limits.
     """
     require_time(problem, "shadow prices")
+    check_asked(gap, time_limit_s)
     if not 0 < step <= 0.5:
         raise InvalidInput("step", step, "a relative step in (0, 0.5] [1]", "Use the default 0.01.")
     if allocation is None:

@@ -17,6 +17,7 @@ from megdt_opt.certificate.certificate import Certificate
 from megdt_opt.certificate.tree import Branch, Leaf, masks
 from megdt_opt.pricing.scaled import Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
+from megdt_opt.problem.outcome import BoundSource, Method, status_of
 from megdt_opt.solving import solve
 from megdt_opt.solving.allocation import Allocation, relative_gap
 from megdt_opt.solving.search.incumbent import Incumbent
@@ -150,9 +151,9 @@ def allocated(
         objective_s=found.objective_s,
         lower_bound_s=lower,
         gap=reached,
-        status="optimal" if reached <= gap + 1e-12 else "feasible",
-        method="prices",
-        bound_source="certificate",
+        status=status_of(reached, gap, BoundSource.CERTIFICATE),
+        method=Method.PRICES,
+        bound_source=BoundSource.CERTIFICATE,
         build_s=0.0,
         solve_s=0.0,
     )

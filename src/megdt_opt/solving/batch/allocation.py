@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.solving.allocation import Allocation
+from megdt_opt.problem.outcome import BoundSource, Method, status_of
+from megdt_opt.solving.allocation import Allocation, relative_gap
 
 if TYPE_CHECKING:
     from megdt_opt.problem.batch_problem import BatchProblem
@@ -102,14 +103,14 @@ class BatchAllocation:
 
         if self.status[s] in ("infeasible", "failed"):
             return solve(self.problem.problem(s), "prices", self.asked_gap)  # raises and says why
-        proof, lower, source = None, float(self.lower_bound_s[s]), "leaves"
+        proof, lower, source = None, float(self.lower_bound_s[s]), BoundSource.LEAVES
         if certificate:
             again = solve(self.problem.problem(s), "prices", self.asked_gap)
             if again.objective_s < self.objective_s[s]:
                 return again
-            proof, lower, source = again.certificate, again.lower_bound_s, "certificate"
+            proof, lower, source = again.certificate, again.lower_bound_s, BoundSource.CERTIFICATE
         objective = float(self.objective_s[s])
-        gap = (objective - lower) / objective if objective > lower and objective > 0 else 0.0
+        gap = relative_gap(objective, lower)
         return Allocation(
             option=self.option[s],
             downlink_hz=self.downlink_hz[s],
@@ -119,8 +120,8 @@ class BatchAllocation:
             objective_s=objective,
             lower_bound_s=lower,
             gap=gap,
-            status="optimal" if gap <= self.asked_gap + 1e-12 else "feasible",
-            method="batch",
+            status=status_of(gap, self.asked_gap, source),
+            method=Method.BATCH,
             bound_source=source,
             build_s=self.build_s / len(self),
             solve_s=self.solve_s / len(self),

@@ -15,6 +15,8 @@ from megdt_opt.errors import Infeasible, InvalidInput, SolverFailure
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.batch_problem import Array, BatchProblem
+from megdt_opt.problem.outcome import Status
+from megdt_opt.solving.asked import check_asked
 from megdt_opt.solving.batch.allocation import BatchAllocation
 from megdt_opt.solving.compiled.folder import compiled_before, mark_compiled
 from megdt_opt.solving.search.branching import close
@@ -66,10 +68,7 @@ def solve_batch(
         For scenarios that make no batch; names scenario, user and option. An infeasible one raises nothing: its
         status says so.
     """
-    if not (np.isfinite(gap) and gap >= 0):
-        raise InvalidInput("gap", gap, "a finite number of at least 0 [1]", "Use the default 1e-6.")
-    if time_limit_s is not None and not (np.isfinite(time_limit_s) and time_limit_s > 0):
-        raise InvalidInput("time_limit_s", time_limit_s, "a time above 0 [s]", "Leave it out for no limit.")
+    check_asked(gap, time_limit_s)
     if threads is not None and threads < 1:
         raise InvalidInput("threads", threads, "a whole number above 0", "Leave it out for one each core.")
     begin = time.perf_counter()
@@ -141,8 +140,8 @@ class _Result:
         lower = np.fmin(self.bound, objective)
         with np.errstate(divide="ignore", invalid="ignore"):
             reached = np.where(objective > lower, (objective - lower) / objective, 0.0)
-        proven = np.where(reached <= self.gap + 1e-12, "optimal", "feasible")
-        status = np.where(feasible, proven, np.where(failed, "failed", "infeasible"))
+        proven = np.where(reached <= self.gap + 1e-12, Status.OPTIMAL, Status.FEASIBLE)
+        status = np.where(feasible, proven, np.where(failed, Status.FAILED, Status.INFEASIBLE))
         return BatchAllocation(
             problem=self.batch,
             option=np.where(feasible[:, None], self.option, -1).astype(np.int64),
