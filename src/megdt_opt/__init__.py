@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from megdt_opt.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from megdt_opt import bounds
     from megdt_opt.calibration import calibrate
@@ -124,8 +126,6 @@ __all__ = [
     "sweep",
     "sweep_users",
 ]
-
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

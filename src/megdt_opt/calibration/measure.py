@@ -35,7 +35,7 @@ _METHOD = (
 )
 
 
-def calibrate(
+def calibrate(  # wide: each is one setting of a measurement, by keyword
     model: SplitModel,
     *,
     device: str = "cpu",

@@ -8,9 +8,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from megdt_opt.execution.job import ExecutionOptions, Probe, StageTime, UserRun
+from megdt_opt.execution.job import ExecutionOptions, Probe, UserRun
 from megdt_opt.execution.record import Execution, StageRow
 from megdt_opt.models.split_model import DEFAULT_MODEL, SplitModel
+from megdt_opt.program.schedule import StageTime
 
 if TYPE_CHECKING:
     from megdt_opt.execution.cluster import Cluster

@@ -12,25 +12,10 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.execution.plain import array_from_plain, array_to_plain, program_from_plain, program_to_plain
+from megdt_opt.program.schedule import StageTime
 from megdt_opt.program.stages import Compute, Kind, Send, Stage, is_edge, leaves
 
 Mode = Literal["paced", "raw"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageTime:
-    """Predicted time of one leaf stage.
-
-    Parameters
-    ----------
-    start_s : float
-        Start after the common start of all users [s].
-    duration_s : float
-        Duration [s].
-    """
-
-    start_s: float
-    duration_s: float
 
 
 @dataclass(frozen=True, kw_only=True)

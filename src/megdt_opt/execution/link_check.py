@@ -9,7 +9,8 @@ import numpy as np
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.execution.cluster import Cluster
-from megdt_opt.execution.job import ExecutionOptions, StageTime, UserRun
+from megdt_opt.execution.job import ExecutionOptions, UserRun
+from megdt_opt.program.schedule import StageTime
 from megdt_opt.program.stages import Payload, Send, TensorSpec
 from megdt_opt.program.wire import payload_byte
 

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 
 from megdt_opt.errors import ExecutionError, InvalidInput, MegdtError, PeerLost
@@ -15,23 +14,12 @@ from megdt_opt.execution.graph import Node, graph
 from megdt_opt.execution.job import ExecutionOptions, UserRun
 from megdt_opt.execution.kernels import Kernels, first_items
 from megdt_opt.execution.rpc import PayloadCall, Peer
+from megdt_opt.execution.run_state import Walk
 from megdt_opt.execution.serial import Store
 from megdt_opt.execution.slots import run_compute
 from megdt_opt.execution.transfer import run_send
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.program.stages import Compute, Send
-
-
-@dataclass
-class Walk:
-    """Progress of one user's program at one actor."""
-
-    run: UserRun
-    nodes: tuple[Node, ...]
-    store: Store
-    kernels: Kernels
-    ended: dict[int, Ended] = field(default_factory=dict)
-    """Leaves that have ended."""
 
 
 class Session:

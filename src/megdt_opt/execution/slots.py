@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from megdt_opt.execution.clock import Ended, wait_until
+from megdt_opt.execution.job import UserRun
+from megdt_opt.execution.kernels import Kernels
+from megdt_opt.execution.run_state import RunState
 from megdt_opt.program.stages import Compute
-
-if TYPE_CHECKING:
-    from megdt_opt.execution.job import UserRun
-    from megdt_opt.execution.kernels import Kernels
-    from megdt_opt.execution.session import Session
 
 
 def run_compute(
-    session: Session, run: UserRun, kernels: Kernels, leaf: Compute, index: int, ready_s: float
+    session: RunState, run: UserRun, kernels: Kernels, leaf: Compute, index: int, ready_s: float
 ) -> tuple[dict[str, Any], Ended]:
     """Execute a compute stage.
 

@@ -5,22 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from megdt_opt.errors import ExecutionError, ExecutionTimeout, MalformedMessage, PeerLost
 from megdt_opt.execution.clock import Ended, wait_until
+from megdt_opt.execution.job import UserRun
 from megdt_opt.execution.link import Link
 from megdt_opt.execution.rpc import decode
+from megdt_opt.execution.run_state import RunState
 from megdt_opt.execution.serial import Store, pack, unpack
 from megdt_opt.program.stages import Send
 
-if TYPE_CHECKING:
-    from megdt_opt.execution.job import UserRun
-    from megdt_opt.execution.session import Session
-
 
 def run_send(
-    session: Session,
+    session: RunState,
     run: UserRun,
     store: Store,
     leaf: Send,
@@ -80,7 +78,7 @@ def run_send(
     return row, Ended(free_s, free_s)
 
 
-def receive(session: Session, envelope: dict[str, Any], stream: Iterator[bytes]) -> dict[str, Any]:
+def receive(session: RunState, envelope: dict[str, Any], stream: Iterator[bytes]) -> dict[str, Any]:
     """Take in a payload at its destination: collect, check, hold until it is due, hand over.
 
     Raises

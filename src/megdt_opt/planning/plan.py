@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 
 from megdt_opt.certificate.certificate import Certificate
 from megdt_opt.errors import Infeasible, InvalidInput
-from megdt_opt.execution.job import StageTime
 from megdt_opt.files import write_text
 from megdt_opt.planning.baselines import Baseline, baselines
 from megdt_opt.planning.robustness import Robustness, robustness
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.program.costs import Costs
 from megdt_opt.program.mechanisms import Option
-from megdt_opt.program.schedule import predict
+from megdt_opt.program.schedule import StageTime, predict
 from megdt_opt.program.stages import Compute, Send, Stage, is_edge, leaves
 from megdt_opt.radio.rates import user_rate
 from megdt_opt.scenario.options import OptionTable

@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from megdt_opt.execution.job import StageTime
 from megdt_opt.program.stages import Compute, Parallel, Send, Series, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageTime:
+    """Predicted time of one leaf stage.
+
+    Parameters
+    ----------
+    start_s : float
+        Start after the common start of all users [s].
+    duration_s : float
+        Duration [s].
+    """
+
+    start_s: float
+    duration_s: float
 
 
 def predict(program: Stage, duration_s: Callable[[Compute | Send], float]) -> tuple[StageTime, ...]:

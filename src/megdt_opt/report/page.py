@@ -66,7 +66,7 @@ def page_text(
 
 
 def _file(name: str) -> str:
-    return resources.files("megdt_opt.report").joinpath(name).read_text(encoding="utf-8")
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def _tiles(plan: Plan, execution: Execution | None, verification: Verification | None) -> list[str]:

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from megdt_opt import __version__
 from megdt_opt.files import write_text
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.sweeping.cell import COLUMNS, Settings
 from megdt_opt.timing.profile import TimingProfile
+from megdt_opt.version import __version__
 
 FORMAT = "megdt-opt sweep cell 1"
 

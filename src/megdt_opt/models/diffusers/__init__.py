@@ -1,1 +1,4 @@
-"""Pipelines of diffusers as models that can be split. Importing this package loads no torch."""
+"""Pipelines of diffusers as models that can be split.
+
+Importing this package loads no torch.
+"""
