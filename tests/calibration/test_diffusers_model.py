@@ -13,9 +13,9 @@ from megdt_opt.errors import InvalidInput, WeightsError
 from megdt_opt.models.diffusers.architecture import ARCHITECTURES, Architecture
 from megdt_opt.models.diffusers.loading import build
 from megdt_opt.models.diffusers.model import DiffusersModel, _spec
+from megdt_opt.models.registry import find_spec
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.program.mechanisms import split_rows
-from megdt_opt.timing.finding import find_spec
 
 
 @pytest.mark.parametrize(

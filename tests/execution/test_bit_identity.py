@@ -10,7 +10,7 @@ from standin_model import SPEC, StandIn
 
 from megdt_opt.errors import WeightsError
 from megdt_opt.execution import DEFAULT_MODEL, Cluster, ExecutionOptions
-from megdt_opt.execution.codec import compress, decompress
+from megdt_opt.models.codec import compress, decompress
 from megdt_opt.program.mechanisms import Option
 from megdt_opt.program.stages import Compute, Kind, leaves
 

@@ -84,4 +84,4 @@ def test_execution_is_offered_for_the_twin_only() -> None:
     from megdt_opt.models.requests import request_of
 
     with pytest.raises(InvalidInput, match="twin"):
-        request_of(scenario("E2U").users[0], "sdxl")
+        request_of(scenario("E2U").users[0].scene, "sdxl")

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from megdt_opt.errors import MalformedMessage
-from megdt_opt.execution.codec import compress, decompress
 from megdt_opt.execution.serial import pack, unpack
+from megdt_opt.models.codec import compress, decompress
 from megdt_opt.program.stages import TensorSpec
 from megdt_opt.program.wire import payload_byte
 

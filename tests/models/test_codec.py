@@ -1,10 +1,11 @@
-"""Picture files: encoding, references, and the expected length of a file."""
+"""Picture files: encoding, and references."""
 
 import numpy as np
 import pytest
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.models.codec import encode, expected_byte, reference_byte
+from megdt_opt.models.codec import encode
+from megdt_opt.models.requests import reference_byte
 from megdt_opt.models.twin.scenes import random_scene, scene_state
 
 FLAT = np.zeros((64, 64, 3), dtype=np.uint8)
@@ -32,21 +33,3 @@ def test_a_busy_scene_has_a_longer_reference(codec: str) -> None:
 
 def test_other_models_have_no_reference() -> None:
     assert reference_byte("sd15", {}, "png") is None
-
-
-def test_without_a_reference_the_median_is_expected() -> None:
-    assert expected_byte([10, 40, 30], [], 20) == 30
-    assert expected_byte([10, 40, 30], [1, 2, 3], None) == 30
-    assert expected_byte([10, 40, 30], [2, 2, 2], 5) == 30
-
-
-def test_a_line_through_the_samples_is_found() -> None:
-    reference = [100, 200, 300, 400]
-    byte = [50 + 3 * n for n in reference]
-    assert [expected_byte(byte, reference, n) for n in (100, 250, 400)] == [350, 800, 1250]
-
-
-def test_an_expected_length_stays_near_the_measured_ones() -> None:
-    reference, byte = [100, 200, 300], [1000, 2000, 3000]
-    assert expected_byte(byte, reference, 100_000) == 4500
-    assert expected_byte(byte, reference, 1) == round(1000 / 1.5)

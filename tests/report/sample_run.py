@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from megdt_opt.execution.record import Execution, StageRow
-from megdt_opt.models.requests import scene_of
+from megdt_opt.models.twin.requests import scene_of
 from megdt_opt.models.twin.scenes import render
 from megdt_opt.planning.plan import Plan, plan
 from megdt_opt.program.model_spec import ModelSpec
@@ -197,7 +197,7 @@ def pictures_of(made: Plan, seed: int = 4) -> tuple[Picture, ...]:
     rng = np.random.default_rng(seed)
     pictures = []
     for k, user in enumerate(made.users):
-        scene = scene_of(made.scenario.users[k])
+        scene = scene_of(made.scenario.users[k].scene)
         truth = render(scene)
         unsplit = np.clip(truth + rng.normal(0, 6, truth.shape), 0, 255).astype(np.uint8)
         executed = unsplit if k == 0 else np.clip(unsplit + rng.normal(0, 3, truth.shape), 0, 255).astype(np.uint8)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from megdt_opt.errors import ProfileError
-from megdt_opt.timing.fit import affine_fit, bootstrap_medians, median_interval
+from megdt_opt.timing.fit import affine_fit, bootstrap_medians, expected_byte, median_interval
 
 
 @pytest.mark.parametrize(("a", "b"), [(0.02, 0.005), (1.5, 0.0), (0.02, -0.004)])
@@ -92,3 +92,21 @@ def test_the_bootstrap_is_reproducible() -> None:
     first, second = bootstrap_medians(samples), bootstrap_medians(samples)
     assert first.shape == (1000, 3)
     assert np.array_equal(first, second)
+
+
+def test_without_a_reference_the_median_is_expected() -> None:
+    assert expected_byte([10, 40, 30], [], 20) == 30
+    assert expected_byte([10, 40, 30], [1, 2, 3], None) == 30
+    assert expected_byte([10, 40, 30], [2, 2, 2], 5) == 30
+
+
+def test_a_line_through_the_samples_is_found() -> None:
+    reference = [100, 200, 300, 400]
+    byte = [50 + 3 * n for n in reference]
+    assert [expected_byte(byte, reference, n) for n in (100, 250, 400)] == [350, 800, 1250]
+
+
+def test_an_expected_length_stays_near_the_measured_ones() -> None:
+    reference, byte = [100, 200, 300], [1000, 2000, 3000]
+    assert expected_byte(byte, reference, 100_000) == 4500
+    assert expected_byte(byte, reference, 1) == round(1000 / 1.5)

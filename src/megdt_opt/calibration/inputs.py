@@ -20,26 +20,19 @@ def batched(items: Sequence[Mapping[str, Tensor]], device: torch.device) -> Tens
 def example_requests(model: SplitModel, count: int, seed: int = 0) -> list[Tensors]:
     """Requests to time a model on.
 
-    Random scenes for the bundled twin; what the model itself offers as `example_requests(count, seed)`;
-    else zeros of the shapes that its spec states (a stage's time does not depend on the values).
+    What the model itself offers as `example_requests(count, seed)`, else zeros of the shapes that its spec states (a
+    stage's time does not depend on the values).
     """
     offered = getattr(model, "example_requests", None)
     if offered is not None:
         return [dict(request) for request in offered(count, seed)]
-    if _is_twin(model):
-        import numpy as np
-
-        from megdt_opt.models.twin.scenes import random_scene, scene_state
-
-        rng = np.random.default_rng(seed)
-        return [{"state": torch.from_numpy(scene_state(random_scene(rng)))[None]} for _ in range(count)]
     shapes = model.spec.request
     return [{name: torch.zeros(1, *shape) for name, shape in shapes.items()} for _ in range(count)]
 
 
 def has_real_requests(model: SplitModel) -> bool:
     """Whether `example_requests` are such as users send, so that pictures made from them are typical."""
-    return _is_twin(model) or bool(getattr(model, "real_requests", False))
+    return bool(getattr(model, "real_requests", False))
 
 
 def pictures(model: SplitModel, requests: Sequence[Mapping[str, Tensor]], *, scheduler: str) -> list[Tensor]:
@@ -58,7 +51,3 @@ def pictures(model: SplitModel, requests: Sequence[Mapping[str, Tensor]], *, sch
             )
             made.append(model.decode(state["latent"]).cpu())
     return made
-
-
-def _is_twin(model: SplitModel) -> bool:
-    return type(model).__module__ == "megdt_opt.models.twin.model"

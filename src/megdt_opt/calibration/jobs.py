@@ -10,7 +10,7 @@ from torch import Tensor
 
 from megdt_opt.calibration.clock import Job, Run
 from megdt_opt.calibration.inputs import Tensors, batched
-from megdt_opt.execution.codec import compress, decompress
+from megdt_opt.models.codec import compress, decompress
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.program.mechanisms import split_rows
 from megdt_opt.program.stages import Kind

@@ -13,8 +13,8 @@ from megdt_opt.calibration.environment import OtherLoad, hardware, software, tor
 from megdt_opt.calibration.inputs import example_requests, has_real_requests, pictures
 from megdt_opt.calibration.jobs import CODECS, Jobs, default_rows
 from megdt_opt.errors import InvalidInput
-from megdt_opt.execution.codec import compress
-from megdt_opt.models.codec import reference_byte
+from megdt_opt.models.codec import compress
+from megdt_opt.models.requests import reference_byte
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.program.stages import Kind
 from megdt_opt.timing.profile import Provenance, TimingProfile

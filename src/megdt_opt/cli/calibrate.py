@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from megdt_opt.errors import MegdtError
+from megdt_opt.models.registry import load_model
 
 if TYPE_CHECKING:
     from megdt_opt.timing.profile import TimingProfile
-
-
-def load_model(name: str, *, device: str = "cpu", precision: str = "fp32") -> Any:
-    """The model of this name: "twin", a published architecture, a pipeline folder or a hub id.
-
-    Raises
-    ------
-    MegdtError
-        Where the packages of the extra `diffusion` are missing, or the model cannot be loaded.
-    """
-    try:
-        if name == "twin":
-            from megdt_opt.models.twin.model import TwinModel
-
-            return TwinModel.load()
-        from megdt_opt.models.diffusers.model import ARCHITECTURES, DiffusersModel
-    except ImportError as error:
-        raise MegdtError(
-            f"calibration needs the package {error.name}: install it with pip install 'megdt-opt[diffusion]'"
-        ) from error
-    if name in ARCHITECTURES:
-        return DiffusersModel.from_config(name, device=device, precision=precision)
-    return DiffusersModel.from_pretrained(name, device=device, precision=precision)
 
 
 def calibrate_model(

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from megdt_opt.errors import ExecutionError, MalformedMessage
-from megdt_opt.execution.codec import compress, decompress
 from megdt_opt.execution.graph import regions
 from megdt_opt.execution.job import UserRun
 from megdt_opt.execution.serial import Store
+from megdt_opt.models.codec import compress, decompress
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.program.stages import Compute, Kind
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from megdt_opt.execution.codec import compress, decompress
 from megdt_opt.execution.job import Probe
+from megdt_opt.models.codec import compress, decompress
 from megdt_opt.models.split_model import Rows, SplitModel
 from megdt_opt.program.stages import Kind
 

@@ -1,22 +1,21 @@
-"""Picture files (PNG, JPEG): encoding, and how long the file of a request's picture will be."""
+"""Pictures as PNG or JPEG files and back. Torch is loaded by those calls alone that are handed tensors."""
 
 from __future__ import annotations
 
 import io
-import statistics
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from megdt_opt.errors import InvalidInput
+from megdt_opt.errors import InvalidInput, MalformedMessage
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 JPEG_QUALITY = 90
 """Quality of the JPEG encoder, 1 to 95."""
-
-LONGEST = 1.5
-"""A predicted length stays within the measured ones, widened by this factor [1]."""
 
 
 def encode(pixels: NDArray[np.uint8], codec: str) -> bytes:
@@ -36,44 +35,48 @@ def encode(pixels: NDArray[np.uint8], codec: str) -> bytes:
     """
     if codec not in ("png", "jpeg"):
         raise InvalidInput("codec", codec, "'png' or 'jpeg'", "A raw picture needs no compress stage.")
-    from PIL import Image
-
     target = io.BytesIO()
     extra = {"quality": JPEG_QUALITY} if codec == "jpeg" else {}
     Image.fromarray(pixels).save(target, format=codec.upper(), **extra)
     return target.getvalue()
 
 
-def reference_byte(model: str, request: Mapping[str, NDArray[Any]], codec: str) -> int | None:
-    """Length of the file of a request's reference picture [byte].
-
-    The reference of a request to the twin model is the drawing of the scene that the request describes. It
-    is known before anything is generated, and a busy scene makes a long file both times. Requests to other
-    models have no reference: None.
-    """
-    if model != "twin":
-        return None
-    from megdt_opt.models.twin.scenes import render, state_scene
-
-    return len(encode(render(state_scene(request["state"][0])), codec))
-
-
-def expected_byte(byte: Sequence[int], reference: Sequence[int], of: int | None) -> int:
-    """Expected length of a generated picture's file [byte].
+def compress(pixels: Tensor, codec: str) -> Tensor:
+    """Encode one picture.
 
     Parameters
     ----------
-    byte : sequence of int
-        Lengths of generated pictures' files [byte].
-    reference : sequence of int
-        Lengths of the same requests' reference files [byte]; may be empty.
-    of : int, optional
-        Length of the request's own reference file [byte]. With it, and references, a line through the
-        samples is used, fitted by least squares of the relative error; without it, the median.
+    pixels : Tensor
+        uint8 (1, rows, columns, 3).
+    codec : {"png", "jpeg"}
+        Codec.
+
+    Returns
+    -------
+    Tensor
+        The file's bytes, uint8 (length,).
     """
-    if of is None or len(set(reference)) < 2:
-        return round(statistics.median(byte))
-    measured = np.array(byte, dtype=np.float64)
-    columns = np.stack([np.ones(len(byte)), np.array(reference, dtype=np.float64)], axis=1)
-    (offset, slope), *_ = np.linalg.lstsq(columns / measured[:, None], np.ones(len(byte)), rcond=None)
-    return round(float(np.clip(offset + slope * of, measured.min() / LONGEST, measured.max() * LONGEST)))
+    import torch
+
+    if pixels.dim() != 4 or pixels.shape[0] != 1:
+        raise InvalidInput("pixels", tuple(pixels.shape), "shape (1, rows, columns, 3)", "Encode one by one.")
+    return torch.frombuffer(bytearray(encode(pixels[0].numpy(), codec)), dtype=torch.uint8)
+
+
+def decompress(data: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Decode one picture of a known shape (rows, columns, 3) to uint8 (1, rows, columns, 3).
+
+    Raises
+    ------
+    MalformedMessage
+        If the bytes are no such picture.
+    """
+    import torch
+
+    try:
+        with Image.open(io.BytesIO(data.numpy().tobytes()), formats=("PNG", "JPEG")) as image:
+            if (image.height, image.width) != shape[:2]:
+                raise MalformedMessage(f"a picture of {shape[:2]} was due, {image.height, image.width} came")
+            return torch.from_numpy(np.array(image.convert("RGB")))[None]
+    except (OSError, SyntaxError, ValueError) as error:
+        raise MalformedMessage(f"not a PNG or JPEG picture: {error}") from error

@@ -1,37 +1,67 @@
-"""What each user asks its twin to show, as the tensors that the model takes."""
+"""What users ask of a model, as the tensors that it takes, and what is known of the pictures beforehand.
+
+Nothing here loads torch.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.models.twin.scenes import Scene, random_scene, render, scene_state
-from megdt_opt.scenario.scenario import User
+from megdt_opt.models.codec import encode
+from megdt_opt.models.registry import MODELS, Request, Requests, Subject
 
 
-def scene_of(user: User) -> Scene:
-    """The scene of a user: given in full, or drawn from its seed."""
-    if isinstance(user.scene, int):
-        return random_scene(np.random.default_rng(user.scene))
-    return Scene.from_dict(user.scene)
+def makes_requests(model: str) -> bool:
+    """Whether it is known what a request of this model is made of."""
+    return _known(model) is not None
 
 
-def request_of(user: User, model: str) -> dict[str, NDArray[Any]]:
-    """Request tensors with a batch dimension of 1.
+def request_of(subject: Subject, model: str) -> Request:
+    """Request tensors for a subject, with a batch dimension of 1.
+
+    Parameters
+    ----------
+    subject : int or mapping
+        What is to be shown, as scenarios state it.
+    model : str
+        Name of the model.
 
     Raises
     ------
     InvalidInput
-        For a model other than the twin: what a request of it is made of is not known here.
+        For a model whose requests are not known how to make.
     """
-    if model != "twin":
-        raise InvalidInput("model", model, "'twin', the bundled model", "Plan for any model, execute with the twin.")
-    return {"state": scene_state(scene_of(user))[None]}
+    return _requests(model).request(subject)
 
 
-def camera_of(user: User) -> NDArray[np.uint8] | None:
-    """Frame of the user's camera, uint8 (1, rows, columns, 3); None where it has none."""
-    return render(scene_of(user))[None] if user.senses else None
+def camera_of(subject: Subject, model: str) -> NDArray[np.uint8]:
+    """Frame of a camera that looks at a subject, uint8 (1, rows, columns, 3); raises as `request_of` does."""
+    return _requests(model).camera(subject)
+
+
+def reference_byte(model: str, request: Mapping[str, NDArray[Any]], codec: str) -> int | None:
+    """Length of the file of a request's reference picture [byte].
+
+    The reference of a request to the twin is the drawing of the scene that the request describes. It is known
+    before anything is generated, and a busy scene makes a long file both times. None for models whose requests
+    have no reference.
+    """
+    known = _known(model)
+    return None if known is None else len(encode(known.reference(request), codec))
+
+
+def _known(model: str) -> Requests | None:
+    return MODELS[model].requests if model in MODELS else None
+
+
+def _requests(model: str) -> Requests:
+    found = _known(model)
+    if found is None:
+        able = ", ".join(repr(name) for name in MODELS if makes_requests(name))
+        raise InvalidInput("model", model, f"{able}, the bundled model", "Plan for any model, execute with the twin.")
+    return found

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import Infeasible, InvalidInput, ProfileError
-from megdt_opt.models.codec import reference_byte
-from megdt_opt.models.requests import request_of
+from megdt_opt.models.registry import find_spec
+from megdt_opt.models.requests import makes_requests, reference_byte, request_of
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.program.costs import Costs, program_costs
 from megdt_opt.program.latency import LatencyTerms, latency_terms
@@ -24,7 +24,7 @@ from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.stages import CODECS, PRECISIONS, Compute, Kind, Payload, Send, Stage, is_edge, leaves
 from megdt_opt.program.wire import payload_byte
 from megdt_opt.scenario.scenario import Scenario, User
-from megdt_opt.timing.finding import find_profile, find_spec
+from megdt_opt.timing.finding import find_profile
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.units import show
 
@@ -179,9 +179,10 @@ class OptionTable:
     def _reference_byte(self, user: int, codec: str) -> int | None:
         key = (user, codec)
         if key not in self._references:
-            model = self.scenario.model
-            known = model == "twin" and request_of(self.scenario.users[user], model)
-            self._references[key] = reference_byte(model, known, codec) if known else None
+            model, subject = self.scenario.model, self.scenario.users[user].scene
+            self._references[key] = (
+                reference_byte(model, request_of(subject, model), codec) if makes_requests(model) else None
+            )
         return self._references[key]
 
     @cached_property

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from megdt_opt.errors import InvalidInput, MegdtError
+from megdt_opt.models.registry import find_spec
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.sweeping.cache import Cache, digest, inputs_of, profile_digest
 from megdt_opt.sweeping.cell import COLUMNS, COUNTS, TEXTS, Settings, Solving, compute
 from megdt_opt.sweeping.grid import Cell, Over, cells_of
-from megdt_opt.timing.finding import find_profile, find_spec
+from megdt_opt.timing.finding import find_profile
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,6 +13,7 @@ drift of a machine afterwards; `megdt_opt.calibration.recalibrate` measures that
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -26,6 +27,9 @@ LEVEL = 0.95
 
 REPLICATES = 1000
 """Bootstrap replicates [1]."""
+
+LONGEST = 1.5
+"""A predicted length stays within the measured ones, widened by this factor [1]."""
 
 _SEED = 20240131
 
@@ -169,6 +173,27 @@ def affine_fit(sizes: Sequence[int], samples: Sequence[Sequence[float]], *, cert
         misfit=float(np.max(np.abs(residual) / medians)),
         _replicates=replicates,
     )
+
+
+def expected_byte(byte: Sequence[int], reference: Sequence[int], of: int | None) -> int:
+    """Expected length of a generated picture's file [byte].
+
+    Parameters
+    ----------
+    byte : sequence of int
+        Lengths of generated pictures' files [byte].
+    reference : sequence of int
+        Lengths of the same requests' reference files [byte]; may be empty.
+    of : int, optional
+        Length of the request's own reference file [byte]. With it, and references, a line through the
+        samples is used, fitted by least squares of the relative error; without it, the median.
+    """
+    if of is None or len(set(reference)) < 2:
+        return round(statistics.median(byte))
+    measured = np.array(byte, dtype=np.float64)
+    columns = np.stack([np.ones(len(byte)), np.array(reference, dtype=np.float64)], axis=1)
+    (offset, slope), *_ = np.linalg.lstsq(columns / measured[:, None], np.ones(len(byte)), rcond=None)
+    return round(float(np.clip(offset + slope * of, measured.min() / LONGEST, measured.max() * LONGEST)))
 
 
 def _solve(x: NDArray[np.float64], medians: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from megdt_opt.files import write_text
-from megdt_opt.models.codec import expected_byte
 from megdt_opt.program.stages import Kind
 from megdt_opt.timing.cells import Cell, bundled_path, profile_content, profile_text, read_profile
-from megdt_opt.timing.fit import AffineFit, affine_fit
+from megdt_opt.timing.fit import AffineFit, affine_fit, expected_byte
 from megdt_opt.timing.held_out import HeldOutError
 from megdt_opt.timing.provenance import Provenance, refuse
 
@@ -50,7 +49,7 @@ class TimingProfile:
     image_byte_samples : mapping of str to tuple of int
         Sizes of generated pictures in an image codec ("png", "jpeg") [byte].
     image_reference_byte_samples : mapping of str to tuple of int
-        Sizes of the same requests' reference pictures (`image_files.reference_byte`), where they have one [byte].
+        Sizes of the same requests' reference pictures (`models.requests.reference_byte`), where they have one [byte].
     held_out : tuple of Cell
         Cells that were timed beside the others but that no answer and no fit uses: they tell how good
         the fits are (`held_out_errors`).

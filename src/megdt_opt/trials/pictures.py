@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.models.requests import camera_of, request_of, scene_of
+from megdt_opt.models.requests import camera_of, request_of
+from megdt_opt.models.twin.requests import scene_of
 from megdt_opt.models.twin.scenes import render
 from megdt_opt.planning.plan import UserPlan
 from megdt_opt.program.stages import Compute, Kind, leaves
@@ -75,13 +76,12 @@ def unsplit(table: OptionTable, user: int, program: UserPlan) -> NDArray[np.uint
         scenario = table.scenario
         who = scenario.users[user]
         scheduler, steps = scenario.scheduler, scenario.steps
-        request = {name: torch.from_numpy(value) for name, value in request_of(who, table.spec.name).items()}
+        request = {name: torch.from_numpy(value) for name, value in request_of(who.scene, table.spec.name).items()}
         conditioning = model.encode_prompt(request)
         first = 0
         state = model.start(who.seed, scheduler=scheduler, steps=steps)
         if any(isinstance(leaf, Compute) and leaf.kind is Kind.SENSE for leaf in leaves(program.program)):
-            frame = camera_of(who)
-            assert frame is not None  # an option that senses is closed to users without a camera
+            frame = camera_of(who.scene, table.spec.name)
             first = min(x.first for x in leaves(program.program) if isinstance(x, Compute) and x.kind is Kind.DENOISE)
             state = model.start_from(
                 model.sense(torch.from_numpy(frame)), who.seed, first=first, scheduler=scheduler, steps=steps
@@ -101,7 +101,7 @@ def judge_pictures(
 
     pictures = []
     for k, chosen in enumerate(users):
-        scene = scene_of(table.scenario.users[k])
+        scene = scene_of(table.scenario.users[k].scene)
         executed = images[chosen.name][0]
         reference = unsplit(table, k, chosen)
         found, objects = score(executed, scene)

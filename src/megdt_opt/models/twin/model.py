@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from megdt_opt.errors import InvalidInput
 from megdt_opt.models.twin import regions, sampling
 from megdt_opt.models.twin.networks import Denoiser, TokenEncoder, fold, make_autoencoder, unfold
+from megdt_opt.models.twin.requests import TwinRequests
 from megdt_opt.models.twin.weight_files import BUNDLED, fill, read_spec, read_tensors
 from megdt_opt.program.model_spec import ModelSpec
 
@@ -29,7 +30,11 @@ class TwinModel:
     ----------
     spec : ModelSpec
         Shapes and sizes.
+    real_requests : bool
+        True: example pictures are such as users get.
     """
+
+    real_requests = True
 
     def __init__(
         self,
@@ -72,6 +77,12 @@ class TwinModel:
         fill(normal, {k: coded.pop(k) for k in tuple(normal) if k in coded}, "autoencoder.safetensors")
         fill(autoencoder, coded, "autoencoder.safetensors")
         return cls(spec, tokens, denoiser, autoencoder, normal["latent_mean"].detach(), normal["latent_std"].detach())
+
+    @staticmethod
+    def example_requests(count: int, seed: int = 0) -> list[State]:
+        """Requests to time the model on: random scenes."""
+        made = TwinRequests().examples(count, seed)
+        return [{name: torch.from_numpy(value) for name, value in request.items()} for request in made]
 
     @torch.no_grad()
     def encode_prompt(self, request: Mapping[str, Tensor]) -> State:

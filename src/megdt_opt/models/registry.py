@@ -1,0 +1,141 @@
+"""Models by name: where a model's spec is, how it is loaded, and what requests of it are made of.
+
+Whatever depends on which model it is stands in `MODELS`; nothing else asks for a model's name. Only loading a model
+loads torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.errors import InvalidInput, MegdtError
+from megdt_opt.models.diffusers.architecture import ARCHITECTURES
+from megdt_opt.models.specs import PUBLISHED_SPECS, bundled_spec
+from megdt_opt.models.split_model import SplitModel
+from megdt_opt.models.twin.requests import TwinRequests
+from megdt_opt.program.model_spec import ModelSpec
+
+Request = dict[str, NDArray[Any]]
+"""Tensors of one request by name, with a batch dimension of 1."""
+
+Subject = int | Mapping[str, Any]
+"""What a user asks to be shown, as scenarios state it: in full, or a seed to draw it from."""
+
+
+class Requests(Protocol):
+    """Makes the requests of one model, in numpy."""
+
+    def request(self, subject: Subject) -> Request:
+        """Request that asks for a subject."""
+        ...
+
+    def camera(self, subject: Subject) -> NDArray[np.uint8]:
+        """Frame of a camera that looks at the subject, uint8 (1, rows, columns, 3)."""
+        ...
+
+    def reference(self, request: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
+        """Picture that a request asks for, known before anything is generated, uint8 (rows, columns, 3)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownModel:
+    """What is known of a model by its name.
+
+    Parameters
+    ----------
+    load : callable
+        Makes the model, on a torch device [name] and in a precision ("fp32", "fp16", "bf16").
+    spec : callable, optional
+        Reads its spec without torch; None where planning has none yet.
+    requests : Requests, optional
+        Makes requests of it from a scenario; None where what they are made of is not known.
+    """
+
+    load: Callable[[str, str], SplitModel]
+    spec: Callable[[], ModelSpec] | None = None
+    requests: Requests | None = None
+
+
+def find_spec(name: str) -> ModelSpec:
+    """The spec of a model.
+
+    Parameters
+    ----------
+    name : str
+        A name in `MODELS` that has a spec, or the path of a spec's JSON file.
+
+    Raises
+    ------
+    InvalidInput
+        If there is neither.
+    """
+    known = MODELS.get(name)
+    if known is not None and known.spec is not None:
+        return known.spec()
+    if not Path(name).is_file():
+        planned = tuple(n for n, model in MODELS.items() if model.spec is not None)
+        raise InvalidInput("model", name, f"one of {planned} or a spec file", "Choose one of them.")
+    return ModelSpec.from_json(Path(name).read_text(encoding="utf-8"))
+
+
+def load_model(name: str, *, device: str = "cpu", precision: str = "fp32") -> SplitModel:
+    """The model of this name.
+
+    Parameters
+    ----------
+    name : str
+        A name in `MODELS`, a pipeline folder or a hub id.
+    device : str
+        Torch device.
+    precision : str
+        "fp32", "fp16" or "bf16".
+
+    Raises
+    ------
+    MegdtError
+        Where the packages of the extra `diffusion` are missing, or the model cannot be loaded.
+    """
+    load = MODELS[name].load if name in MODELS else partial(_pretrained, name)
+    try:
+        return load(device, precision)
+    except ImportError as error:
+        raise MegdtError(
+            f"calibration needs the package {error.name}: install it with pip install 'megdt-opt[diffusion]'"
+        ) from error
+
+
+def _twin(device: str, precision: str) -> SplitModel:
+    from megdt_opt.models.twin.model import TwinModel
+
+    return TwinModel.load()
+
+
+def _random_weights(name: str, device: str, precision: str) -> SplitModel:
+    from megdt_opt.models.diffusers.model import DiffusersModel
+
+    return DiffusersModel.from_config(name, device=device, precision=precision)
+
+
+def _pretrained(name: str, device: str, precision: str) -> SplitModel:
+    from megdt_opt.models.diffusers.model import DiffusersModel
+
+    return DiffusersModel.from_pretrained(name, device=device, precision=precision)
+
+
+def _published_spec(name: str) -> Callable[[], ModelSpec] | None:
+    return partial(PUBLISHED_SPECS.__getitem__, name) if name in PUBLISHED_SPECS else None
+
+
+MODELS: Mapping[str, KnownModel] = {
+    "twin": KnownModel(load=_twin, spec=bundled_spec, requests=TwinRequests()),
+    **{name: KnownModel(load=partial(_random_weights, name), spec=_published_spec(name)) for name in ARCHITECTURES},
+}
+"""Models that the package knows by name: the bundled twin, and the published architectures with random weights."""
