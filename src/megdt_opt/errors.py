@@ -2,6 +2,43 @@
 
 from __future__ import annotations
 
+import reprlib
+import unicodedata
+
+_SHOWN = 120
+"""Most characters of a value in a message."""
+
+
+class _Brief(reprlib.Repr):
+    """`repr` whose cost does not grow with the value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = 40
+        self.maxstring = self.maxother = 10 * _SHOWN
+        self.maxlong = _SHOWN
+
+    def repr_int(self, x: int, level: int) -> str:
+        # Python refuses to write out numbers of thousands of digits
+        return super().repr_int(x, level) if x.bit_length() < 400 else f"a number of {x.bit_length()} bit"
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: its `repr`, at most 120 characters."""
+    text = repr(value[:_SHOWN]) if isinstance(value, str) else _Brief().repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+
+
+def visible(text: str) -> str:
+    """Text with its control characters as escapes, so that a terminal shows them and obeys none.
+
+    Line breaks and tabs stay; what would turn the order of the line round, and what no terminal can be sent, does not.
+    """
+    return "".join(
+        c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp") else repr(c)[1:-1]
+        for c in text
+    )
+
 
 class MegdtError(Exception):
     """Base of all errors that the package raises on purpose."""
@@ -25,14 +62,15 @@ class InvalidInput(MegdtError, ValueError):
     """
 
     def __init__(self, field: str, value: object, expected: str, remedy: str) -> None:
-        shown = repr(value)
-        if len(shown) > 120:
-            shown = shown[:117] + "..."
-        super().__init__(f"{field}: found {shown}; expected {expected}. {remedy}")
+        super().__init__(f"{field}: found {shown(value)}; expected {expected}. {remedy}")
         self.field = field
         self.value = value
         self.expected = expected
         self.remedy = remedy
+
+    def within(self, place: str) -> InvalidInput:
+        """The same error, which also says where the field is: a file, and a line where that is known."""
+        return InvalidInput(f"{place}: {self.field}" if self.field else place, self.value, self.expected, self.remedy)
 
     def __reduce__(self) -> tuple[type[InvalidInput], tuple[str, object, str, str]]:
         return type(self), (self.field, self.value, self.expected, self.remedy)

@@ -27,7 +27,7 @@ import numpy as np
 
 from megdt_opt.certificate.tree import Node, flat, whole
 from megdt_opt.errors import InvalidInput
-from megdt_opt.files import write_text
+from megdt_opt.files import read_json, write_text
 
 if TYPE_CHECKING:
     from megdt_opt.pricing.scaled import Resources
@@ -147,8 +147,8 @@ class Certificate:
     @classmethod
     def load(cls, path: str | Path) -> Certificate:
         """Read from JSON; raises InvalidInput where the file is missing, truncated or no certificate."""
+        data = read_json(path, "certificate file")
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise InvalidInput("certificate file", str(path), "a whole JSON file", f"{error}.") from None
-        return cls.from_dict(data)
+            return cls.from_dict(data)
+        except InvalidInput as error:
+            raise error.within(str(path)) from None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.execution.plain import array_from_plain, array_to_plain
-from megdt_opt.files import write_text
+from megdt_opt.files import read_json, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -224,7 +224,9 @@ class Execution:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, InvalidInput):
                 raise
-            raise InvalidInput("execution", data, f"a record of format {FORMAT!r}", f"Mend: {error}.") from error
+            raise InvalidInput(
+                "execution", type(data).__name__, f"a record of format {FORMAT!r}", f"Look at its field {error}."
+            ) from error
 
     def save(self, path: str | Path) -> None:
         """Write the record as JSON, whole or not at all."""
@@ -239,11 +241,11 @@ class Execution:
         InvalidInput
             If the file holds no record.
         """
+        data = read_json(path, "execution file", fmt=FORMAT, remedy="Execute the plan again.")
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (ValueError, OSError) as error:
-            raise InvalidInput("execution file", str(path), "a JSON record", f"Mend: {error}.") from error
-        return cls.from_dict(data)
+            return cls.from_dict(data)
+        except InvalidInput as error:
+            raise error.within(str(path)) from None
 
 
 def _percent(measured: float, predicted: float) -> float:

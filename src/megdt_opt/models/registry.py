@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput, MegdtError
+from megdt_opt.files import read_text
 from megdt_opt.models.diffusers.architecture import ARCHITECTURES
 from megdt_opt.models.specs import PUBLISHED_SPECS, bundled_spec
 from megdt_opt.models.split_model import SplitModel
@@ -80,10 +81,10 @@ def find_spec(name: str) -> ModelSpec:
     known = MODELS.get(name)
     if known is not None and known.spec is not None:
         return known.spec()
-    if not Path(name).is_file():
+    if not Path(name).exists():
         planned = tuple(n for n, model in MODELS.items() if model.spec is not None)
         raise InvalidInput("model", name, f"one of {planned} or a spec file", "Choose one of them.")
-    return ModelSpec.from_json(Path(name).read_text(encoding="utf-8"))
+    return ModelSpec.from_json(read_text(name, "model spec"), name)
 
 
 def load_model(name: str, *, device: str = "cpu", precision: str = "fp32") -> SplitModel:

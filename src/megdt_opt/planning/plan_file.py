@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from megdt_opt.certificate.certificate import Certificate
 from megdt_opt.errors import InvalidInput, MegdtError
+from megdt_opt.files import read_json
 from megdt_opt.planning.baselines import Baseline
 from megdt_opt.planning.plan import FORMAT, Plan, user_plan
 from megdt_opt.planning.robustness import Robustness
@@ -25,18 +25,15 @@ _REMEDY = "Make the plan again with `megdt-opt plan`."
 
 def read_plan(path: Path) -> Plan:
     """Read and check a plan; raises as `Plan.load` does."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InvalidInput("plan file", str(path), "a whole JSON file", f"{error}. {_REMEDY}") from None
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise InvalidInput("plan file", str(path), f"a file of format {FORMAT!r}", _REMEDY)
+    data = read_json(path, "plan file", fmt=FORMAT, remedy=_REMEDY)
     try:
         return _plan(data)
+    except InvalidInput as error:
+        raise error.within(str(path)) from None
     except MegdtError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InvalidInput("plan file", str(path), "all fields of a plan", f"Field {error}. {_REMEDY}") from None
+        raise InvalidInput("plan file", str(path), "all fields of a plan", f"Look at {error}. {_REMEDY}") from None
 
 
 def _plan(data: dict[str, Any]) -> Plan:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.files import parse_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,37 +62,53 @@ class ModelSpec:
         InvalidInput
             If a field is missing or of another kind.
         """
-        try:
-            return cls(
-                name=str(data["name"]),
-                latent_shape=_triple(data["latent_shape"]),
-                image_shape=_triple(data["image_shape"]),
-                conditioning={k: tuple(int(n) for n in v) for k, v in data["conditioning"].items()},
-                request={k: tuple(int(n) for n in v) for k, v in data["request"].items()},
-                passes_per_step=int(data["passes_per_step"]),
-                steps_default=int(data["steps_default"]),
-                schedulers=tuple(str(s) for s in data["schedulers"]),
-                weight_byte={k: int(v) for k, v in data.get("weight_byte", {}).items()},
-                region_multiple=int(data.get("region_multiple", 1)),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InvalidInput(
-                "model spec",
-                dict(data) if isinstance(data, Mapping) else data,
-                "the fields of ModelSpec",
-                f"Mend this field: {error}.",
-            ) from error
+        if not isinstance(data, Mapping):
+            raise InvalidInput("model spec", type(data).__name__, "an object with the fields of a model spec", _REMEDY)
+        found = {}
+        for name, read in _READERS.items():
+            if name not in data and name in ("weight_byte", "region_multiple"):
+                continue
+            try:
+                found[name] = read(data[name])
+            except KeyError:
+                raise InvalidInput(f"model spec, field {name!r}", None, "a value", _REMEDY) from None
+            except (TypeError, ValueError, AttributeError, OverflowError):
+                raise InvalidInput(
+                    f"model spec, field {name!r}", data[name], "a value as `ModelSpec` describes it", _REMEDY
+                ) from None
+        return cls(**found)
 
     @classmethod
-    def from_json(cls, text: str) -> ModelSpec:
-        """Build from JSON text; raises as `from_dict` does."""
+    def from_json(cls, text: str, source: str = "text") -> ModelSpec:
+        """Build from JSON text; raises as `from_dict` does, and names `source`."""
+        data = parse_json(text, "model spec", source, remedy=_REMEDY)
         try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InvalidInput("model spec", text, "JSON", f"{error}.") from None
-        return cls.from_dict(data)
+            return cls.from_dict(data)
+        except InvalidInput as error:
+            raise error.within(source) from None
+
+
+_REMEDY = "Point to the spec of a model."
 
 
 def _triple(value: Any) -> tuple[int, int, int]:
     a, b, c = (int(n) for n in value)
     return a, b, c
+
+
+def _shapes(value: Any) -> dict[str, tuple[int, ...]]:
+    return {str(name): tuple(int(n) for n in shape) for name, shape in value.items()}
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "name": str,
+    "latent_shape": _triple,
+    "image_shape": _triple,
+    "conditioning": _shapes,
+    "request": _shapes,
+    "passes_per_step": int,
+    "steps_default": int,
+    "schedulers": lambda value: tuple(str(name) for name in value),
+    "weight_byte": lambda value: {str(name): int(size) for name, size in value.items()},
+    "region_multiple": int,
+}

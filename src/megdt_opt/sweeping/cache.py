@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from megdt_opt.files import write_text
+from megdt_opt.errors import InvalidInput
+from megdt_opt.files import read_json, write_text
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.sweeping.cell import COLUMNS, Settings
@@ -69,10 +70,10 @@ class Cache:
     def load(self, key: str) -> dict[str, Any] | None:
         """The result under a key; None where there is none, or where the file is not a whole result of that key."""
         try:
-            data = json.loads(self.path(key).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            data = read_json(self.path(key), "sweep cell", fmt=FORMAT)
+        except InvalidInput:
             return None
-        if not isinstance(data, dict) or data.get("format") != FORMAT or digest(data.get("inputs")) != key:
+        if digest(data.get("inputs")) != key:
             return None
         result = data.get("result")
         whole = isinstance(result, dict) and set(result.get("cell", ())) == set(COLUMNS) and "users" in result

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from megdt_opt.errors import ProfileError
+from megdt_opt.errors import InvalidInput, ProfileError
+from megdt_opt.files import read_json
 from megdt_opt.program.stages import CODECS, Kind
 from megdt_opt.timing.fit import median_interval
 from megdt_opt.timing.provenance import Provenance, refuse
@@ -162,21 +163,8 @@ def read_profile(path: Path) -> dict[str, Any]:
         If the file cannot be read, is truncated, or holds what a profile must not.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProfileError(
-            f"profile {path}: cannot be read ({type(error).__name__}). Check the path, or measure one with `calibrate`."
-        ) from error
-    try:
-        data = json.loads(text, parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        raise ProfileError(
-            f"profile {path}: not complete JSON (line {error.lineno}: {error.msg}); the file is truncated or "
-            f"damaged. {_MEASURE_AGAIN}"
-        ) from error
-    try:
-        return profile_content(data)
-    except ProfileError as error:
+        return profile_content(read_json(path, "file", remedy=_MEASURE_AGAIN))
+    except (InvalidInput, ProfileError) as error:
         raise ProfileError(f"profile {path}: {error}") from error
 
 
@@ -298,10 +286,6 @@ def _read_cell(where: str, data: object) -> Cell:
         first_s=data.get("first_s"),
         at_s=tuple(data.get("at_s", [])),
     )
-
-
-def _no_constant(name: str) -> NoReturn:
-    refuse("a number", name, "a finite number", _MEASURE_AGAIN)
 
 
 def _number(value: object) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
-from megdt_opt.errors import ProfileError
+from megdt_opt.errors import ProfileError, shown
 
 SOURCES = ("measured", "published")
 """Kinds of profile: samples taken by `calibrate`, or figures printed by somebody else."""
@@ -22,10 +22,7 @@ _SOFTWARE_KEYS = ("python", "torch", "os")
 
 def refuse(where: str, value: object, expected: str, remedy: str) -> NoReturn:
     """Raise a `ProfileError` that names field, value, what was expected (with its unit) and the remedy."""
-    shown = repr(value)
-    if len(shown) > 120:
-        shown = shown[:117] + "..."
-    raise ProfileError(f"{where}: found {shown}; expected {expected}. {remedy}")
+    raise ProfileError(f"{where}: found {shown(value)}; expected {expected}. {remedy}")
 
 
 def utc_now() -> str:

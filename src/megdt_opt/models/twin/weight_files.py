@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from megdt_opt.errors import InvalidInput, WeightsError
+from megdt_opt.files import read_json
 from megdt_opt.program.model_spec import ModelSpec
 
 BUNDLED = Path(__file__).parent / "weights"
@@ -33,12 +34,12 @@ def read_spec(folder: Path) -> tuple[ModelSpec, dict[str, Any]]:
     """
     path = folder / "spec.json"
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path, "spec of a twin model", remedy=_REMEDY)
         return ModelSpec.from_dict(data), dict(data["files"])
-    except OSError as error:
-        raise WeightsError(f"weights: found no readable {path.name} in {folder}. {_REMEDY}") from error
-    except (ValueError, KeyError, TypeError, InvalidInput) as error:
-        raise WeightsError(f"weights: {path} is not the spec of a twin model ({error}). {_REMEDY}") from error
+    except InvalidInput as error:
+        raise WeightsError(f"weights: {path}: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f'weights: {path} lists no "files". {_REMEDY}') from error
 
 
 def read_tensors(folder: Path, name: str, files: Mapping[str, Any]) -> dict[str, Tensor]:
