@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.errors import Infeasible, InvalidInput
+from megdt_opt.errors import Conflict, Infeasible, InvalidInput
 from megdt_opt.problem.allocation_problem import AllocationProblem
 
 RESOURCES = ("downlink", "uplink", "edge")
@@ -54,24 +54,26 @@ def workable_options(problem: AllocationProblem) -> NDArray[np.bool_]:
     mask = problem.open_options & in_time & on_air
     for user in np.flatnonzero(~mask.any(axis=1)):
         k = int(user)
-        limits: tuple[str, ...]
+        limits: list[Conflict]
         if not problem.allowed_mask[k].any():
-            limits = ("allowed",)
-            why = "no option is allowed"
+            limits = [Conflict(k, "allowed", 0.0, "options", "no option is allowed")]
         elif not problem.open_options[k].any():
-            limits = tuple(f"{name} budget {b:g}" for name, b in zip(RESOURCES, budgets(problem), strict=True))
             why = "every allowed option demands a resource that is not there"
+            limits = [Conflict(k, "open options", 0.0, "", why), *_budgets(problem)]
         else:
             best_s = float(alone_s[k][problem.open_options[k]].min())
-            limits = (f"deadline_s {problem.hard_deadline_s[k]:g} s",)
-            why = f"even alone its least latency is {best_s:g} s against a deadline of {problem.hard_deadline_s[k]:g} s"
+            alone = f"even alone its least latency is {best_s:g} s against a {{limit}} of {{value}}"
+            limits = [Conflict(k, "deadline", float(problem.hard_deadline_s[k]), "s", alone)]
             if airtime is not None and not (problem.open_options[k] & on_air[k]).any():
-                limits = (f"uplink_airtime_max_s {float(airtime[k].max()):g} s",)
-                why = "even the whole uplink band needs more air time than the user's limit"
+                words = "even the whole uplink band needs more {limit} than {value}"
+                limits = [Conflict(k, "uplink airtime", float(airtime[k].max()), "s", words)]
             elif airtime is not None and (problem.open_options[k] & in_time[k]).any():
-                limits += (f"uplink_airtime_max_s {float(airtime[k].max()):g} s",)
-                why = "no option keeps both its deadline and its limit on air time, even alone"
-        raise Infeasible(f"user {k}: {why}", users=(k,), limits=limits)
+                words = "no option keeps both, even alone: {limit} of {value}"
+                limits = [
+                    Conflict(k, "deadline", float(problem.hard_deadline_s[k]), "s", words),
+                    Conflict(k, "uplink airtime", float(airtime[k].max()), "s", "{limit} of {value}"),
+                ]
+        raise Infeasible("no option keeps the limits of one user alone", limits)
     result: NDArray[np.bool_] = mask
     return result
 
@@ -135,11 +137,20 @@ def fix_options(problem: AllocationProblem, option: NDArray[np.int64]) -> Alloca
 
 def conflict(problem: AllocationProblem) -> Infeasible:
     """The error for limits that no shares keep together."""
-    limited = np.flatnonzero(np.isfinite(problem.hard_deadline_s))
-    limits = [f"deadline_s of user {k}: {problem.hard_deadline_s[k]:g} s" for k in limited]
-    if problem.uplink_airtime_max_s is not None:
-        limited = np.arange(problem.users)
-        limits.append("uplink_airtime_max_s [s]")
-    limits += [f"{name} budget {b:g}" for name, b in zip(RESOURCES, budgets(problem), strict=True)]
-    users = tuple(int(k) for k in limited)
-    return Infeasible("the deadlines and air times cannot be kept together within the budgets", users, tuple(limits))
+    deadline_s, airtime_s = problem.hard_deadline_s, problem.uplink_airtime_max_s
+    limits = []
+    for k in range(problem.users):
+        if np.isfinite(deadline_s[k]):
+            limits.append(Conflict(k, "deadline_s", float(deadline_s[k]), "s", "{limit} of {user}: {value}"))
+        if airtime_s is not None:
+            limits.append(Conflict(k, "uplink airtime", float(airtime_s[k].max()), "s", "{limit} at most {value}"))
+    reason = "the deadlines and airtimes cannot be kept together within the budgets"
+    return Infeasible(reason, limits + _budgets(problem))
+
+
+def _budgets(problem: AllocationProblem) -> list[Conflict]:
+    units = ("Hz", "Hz", "")
+    return [
+        Conflict(None, f"{name} budget", float(b), unit)
+        for name, b, unit in zip(RESOURCES, budgets(problem), units, strict=True)
+    ]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from megdt_opt import bounds
     from megdt_opt.calibration import calibrate
     from megdt_opt.errors import (
+        Conflict,
         ExecutionError,
         Infeasible,
         InvalidInput,
@@ -49,6 +50,7 @@ _HOME = {
     "BatchAllocation": "solving.batch.allocation",
     "BatchProblem": "problem.batch_problem",
     "Change": "whatif.why",
+    "Conflict": "errors",
     "Evaluation": "problem.allocation_problem",
     "Execution": "execution",
     "ExecutionError": "errors",
@@ -91,6 +93,7 @@ __all__ = [
     "BatchAllocation",
     "BatchProblem",
     "Change",
+    "Conflict",
     "Evaluation",
     "Execution",
     "ExecutionError",

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import reprlib
 import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from megdt_opt.si import show
 
 _SHOWN = 120
 """Most characters of a value in a message."""
@@ -80,24 +85,100 @@ class NotRepresentable(MegdtError):
     """A stage program that does not fit the core problem; the message names the stage."""
 
 
+@dataclass(frozen=True)
+class Conflict:
+    """One limit that takes part in an infeasibility.
+
+    Parameters
+    ----------
+    user : int or None
+        Whose limit it is (row number of the problem); None for a limit of all, such as a budget.
+    limit : str
+        What is limited, for example "deadline".
+    value : float
+        The limit.
+    unit : str
+        Its unit, for example "s" or "Hz"; "" for a number.
+    words : str
+        How it is said, with the places {limit}, {value} (which stands with its unit) and {user}; words without {user}
+        stand behind the user.
+
+    Example
+    -------
+    >>> print(Conflict(0, "deadline", 0.9, "s"))
+    user 0: deadline 900 ms
+    """
+
+    user: int | None
+    limit: str
+    value: float
+    unit: str
+    words: str = "{limit} {value}"
+
+    def text(self, user: str) -> str:
+        """The limit in words, for the user in words."""
+        return self.words.format(limit=self.limit, value=show(self.value, self.unit).rstrip(), user=user)
+
+    def __str__(self) -> str:
+        return Infeasible("", (self,)).limits[0]
+
+
 class Infeasible(MegdtError):
     """No allocation keeps every limit.
 
+    The message is made of the reason, the conflicts and the hint, each user by its name where names are given.
+
+    Parameters
+    ----------
+    reason : str
+        What cannot be had, naming no user.
+    conflicts : sequence of Conflict
+        The limits that conflict, with their users.
+    users : sequence of int, optional
+        Users in conflict (row numbers of the problem); default those of the conflicts.
+    names : sequence of str, optional
+        Names of all users; default their row numbers.
+    hint : str
+        A sentence of advice that ends the message.
+
     Attributes
     ----------
+    conflicts : tuple of Conflict
+        The limits that conflict, as data.
     users : tuple of int
-        Users in conflict (row numbers of the problem).
+        Users in conflict, ascending.
     limits : tuple of str
-        The limits that conflict, with their values in SI units.
+        The limits in words, one text for each user, with their values and units.
     """
 
-    def __init__(self, message: str, users: tuple[int, ...] = (), limits: tuple[str, ...] = ()) -> None:
-        super().__init__(message)
-        self.users = users
-        self.limits = limits
+    def __init__(
+        self,
+        reason: str,
+        conflicts: Sequence[Conflict] = (),
+        users: Sequence[int] | None = None,
+        names: Sequence[str] | None = None,
+        hint: str = "",
+    ) -> None:
+        self.reason = reason
+        self.conflicts = tuple(conflicts)
+        self.users = tuple(sorted({c.user for c in self.conflicts if c.user is not None} if users is None else users))
+        self.names = None if names is None else tuple(names)
+        self.hint = hint
+        self.limits = tuple(self._limits())
+        super().__init__(reason + ": " * bool(self.limits) + "; ".join(self.limits) + (f". {hint}" if hint else ""))
 
-    def __reduce__(self) -> tuple[type[Infeasible], tuple[str, tuple[int, ...], tuple[str, ...]]]:
-        return type(self), (str(self), self.users, self.limits)
+    def _limits(self) -> Iterator[str]:
+        for user, own in groupby(self.conflicts, key=lambda conflict: conflict.user):
+            who = "" if user is None else f"user {user if self.names is None else self.names[user]}"
+            said = [(conflict.text(who), who and "{user}" not in conflict.words) for conflict in own]
+            yield f"{who}: " * bool(said[0][1]) + ", ".join(text for text, _ in said)
+
+    def with_names(self, names: Sequence[str]) -> Infeasible:
+        """The same error, which says the users' names in place of their row numbers."""
+        return type(self)(self.reason, self.conflicts, self.users, names, self.hint)
+
+    def __reduce__(self) -> tuple[type[Infeasible], tuple[object, ...]]:
+        return type(self), (self.reason, self.conflicts, self.users, self.names, self.hint)
 
 
 class SolverFailure(MegdtError):

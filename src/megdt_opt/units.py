@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.si import show as show
 
 _PREFIX = {"": 1.0, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 _BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30}
@@ -123,19 +124,6 @@ def db_to_linear(value_db: float) -> float:
 def linear_to_db(ratio: float) -> float:
     """dB of a power ratio, which must be positive."""
     return 10.0 * math.log10(ratio)
-
-
-def show(value: float, unit: str, digits: int = 3) -> str:
-    """Format an SI value with a prefix, for example show(0.0123, "s") = "12.3 ms"."""
-    if not math.isfinite(value) or value == 0:
-        return f"{value:g} {unit}"
-    names = [("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0), ("m", 1e-3), ("u", 1e-6), ("n", 1e-9)]
-    for prefix, factor in names:
-        if prefix in ("G", "M", "k") and unit == "s":
-            continue
-        if abs(value) >= factor * (1 - 10.0**-digits):
-            return f"{value / factor:.{digits}g} {prefix}{unit}"
-    return f"{value:.{digits}g} {unit}"
 
 
 def _field(dimension: str) -> BeforeValidator:

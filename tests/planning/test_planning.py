@@ -141,6 +141,18 @@ def test_deadlines_in_conflict_name_the_users(build: Any) -> None:
     assert caught.value.users == (1, 2)
 
 
+@pytest.mark.parametrize("method", ["prices", "enumerate", "option_misocp"])
+@pytest.mark.parametrize("name", ["phone", "7", "user 1"])
+def test_a_user_in_conflict_is_called_by_its_name(build: Any, method: str, name: str) -> None:
+    table = build({"name": "0", "mechanisms": ["local"]}, {"name": name, "deadline_s": 0.2, "mechanisms": ["E2U"]})
+    assert table.allowed[1].any(), "the deadline closes every option before the search"
+    with pytest.raises(Infeasible, match=f"user {name}: ") as caught:
+        plan(table, method=method)
+    assert "user 0" not in str(caught.value)
+    (conflict,) = caught.value.conflicts
+    assert (conflict.user, conflict.limit, conflict.value, conflict.unit) == (1, "deadline", 0.2, "s")
+
+
 def test_plan_is_what_its_shares_say(build: Any) -> None:
     made = plan(build({}, {"private_steps": 2}, {"device": {"profile": "here", "stretch": 30.0}}, objective="sum"))
     problem = made.table.problem()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from megdt_opt.bounds._region import fixed_options, require
-from megdt_opt.errors import Infeasible, InvalidInput
+from megdt_opt.errors import Conflict, Infeasible, InvalidInput
 from megdt_opt.pricing.scaled import RESOURCES, Resources, speed
 from megdt_opt.problem.allocation_problem import AllocationProblem
 
@@ -153,7 +153,9 @@ def idle_below(problem: AllocationProblem, resource: str, without_s: float) -> f
     own = w * (problem.fixed_s + rest)
     least = np.where(mask, np.maximum(branch, own), np.inf).min(axis=1)
     if not np.isfinite(least).all():
-        raise Infeasible("a user has no option", users=(int(np.flatnonzero(~np.isfinite(least))[0]),))
+        raise Infeasible(
+            "no option is open", [Conflict(int(k), "open options", 0.0, "") for k in np.flatnonzero(np.isinf(least))]
+        )
     others = (least.sum() - least)[:, None] if problem.objective == "sum" else np.zeros((problem.users, 1))
     room = without_s - others - own
     some = mask & (demand > 0) & (room > 0) & (branch <= without_s - others)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from megdt_opt.bounds._region import require
-from megdt_opt.errors import Infeasible, InvalidInput, SolverFailure
+from megdt_opt.errors import Conflict, Infeasible, InvalidInput, SolverFailure
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 
@@ -162,7 +162,7 @@ def _tables(problem: AllocationProblem) -> tuple[Array, Array]:
     scaled = Resources.of(problem)
     empty = np.flatnonzero(~scaled.open.any(axis=1))
     if empty.size:
-        raise Infeasible(f"user {int(empty[0])} has no open option", users=(int(empty[0]),))
+        raise Infeasible("no option is open", [Conflict(int(k), "open options", 0.0, "") for k in empty])
     w = problem.weights[:, None]
     return np.where(scaled.open, w * problem.fixed_s, np.inf), np.sqrt(w * scaled.a)
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.errors import Infeasible
+from megdt_opt.errors import Conflict, Infeasible
 from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.solving import solve
@@ -107,8 +107,8 @@ def solve_restricted(
 ) -> Allocation:
     """Solve with fewer allowed options, (K, O); raises Infeasible where a user has none left."""
     if not allowed.any(axis=1).all():
-        users = tuple(int(k) for k in np.flatnonzero(~allowed.any(axis=1)))
-        raise Infeasible("users without an option", users=users)
+        users = [int(k) for k in np.flatnonzero(~allowed.any(axis=1))]
+        raise Infeasible("no option is left", [Conflict(k, "open options", 0.0, "") for k in users])
     return solve(replace(problem, allowed=allowed), gap=gap, time_limit_s=time_limit_s)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -281,7 +280,7 @@ def plan(
     try:
         found = solve(problem, method=method, gap=gap, time_limit_s=time_limit_s)
     except Infeasible as error:
-        raise _by_name(error, table.scenario) from None
+        raise error.with_names([user.name for user in table.scenario.users]) from None
     users = tuple(
         user_plan(table, problem, k, int(found.option[k]), found.downlink_hz, found.uplink_hz, found.edge_share)
         for k in range(len(table.scenario.users))
@@ -354,15 +353,6 @@ def user_plan(
         refresh_hz=1.0 / busy[bottleneck],
         bottleneck=bottleneck,
     )
-
-
-def _by_name(error: Infeasible, scenario: Scenario) -> Infeasible:
-    """The same error with the users' names in place of their row numbers."""
-
-    def named(text: str) -> str:
-        return re.sub(r"\buser (\d+)", lambda found: f"user {scenario.users[int(found[1])].name}", text)
-
-    return Infeasible(named(str(error)), users=error.users, limits=tuple(named(limit) for limit in error.limits))
 
 
 def _notes(users: tuple[UserPlan, ...]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ terms, the costs and later the execution all come from the option's stage progra
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.errors import Infeasible, InvalidInput, ProfileError
+from megdt_opt.errors import Conflict, Infeasible, InvalidInput, ProfileError
 from megdt_opt.models.registry import find_spec
 from megdt_opt.models.requests import makes_requests, reference_byte, request_of
 from megdt_opt.problem.allocation_problem import AllocationProblem
@@ -228,14 +229,14 @@ class OptionTable:
         users, count = len(s.users), len(self.options)
         rows = self._cells
         allowed = np.array([[c.terms is not None and c.possible for c in r] for r in rows]) if waive else self.allowed
-        for k, user in enumerate(s.users):
-            if not allowed[k].any():
-                reasons = self.summary(k)
-                raise Infeasible(
-                    f"user {user.name} has no allowed option: " + "; ".join(reasons),
-                    users=(k,),
-                    limits=tuple(reasons),
-                )
+        if not allowed.any(axis=1).all():
+            stuck = [int(k) for k in np.flatnonzero(~allowed.any(axis=1))]
+            limits = [
+                Conflict(k, reason, float(count), "options", "{limit} ({value})")
+                for k in stuck
+                for reason, count in self.closings(k).items()
+            ]
+            raise Infeasible("no option is allowed", limits, stuck, names=[user.name for user in s.users])
 
         def array(read: Callable[[LatencyTerms], float]) -> NDArray[np.float64]:
             out = np.zeros((users, count))
@@ -280,13 +281,13 @@ class OptionTable:
         """A limit that never binds, finite because the problem takes finite numbers only."""
         return 1e9
 
+    def closings(self, user: int) -> dict[str, int]:
+        """What closed a user's options: each limit with how many options it closed, most first."""
+        return dict(Counter(reason for cell in self._cells[user] for reason in cell.closed).most_common())
+
     def summary(self, user: int) -> list[str]:
-        """What closed a user's options: each limit once, with how many options it closed."""
-        count: dict[str, int] = {}
-        for cell in self._cells[user]:
-            for reason in cell.closed:
-                count[reason] = count.get(reason, 0) + 1
-        return [f"{reason} ({n} options)" for reason, n in sorted(count.items(), key=lambda item: -item[1])]
+        """`closings` in words."""
+        return [f"{reason} ({count} options)" for reason, count in self.closings(user).items()]
 
     def index(self, name: str) -> int:
         """Column of the option of this name."""

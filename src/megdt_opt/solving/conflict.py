@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from megdt_opt.errors import Infeasible
+from megdt_opt.errors import Conflict, Infeasible
 from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.si import show
 
 if TYPE_CHECKING:
     from megdt_opt.pricing.scaled import Resources
@@ -17,35 +18,33 @@ if TYPE_CHECKING:
 def no_option(problem: AllocationProblem, resources: Resources) -> Infeasible:
     """The error for users without an open option."""
     users = tuple(int(k) for k in np.flatnonzero(~resources.open.any(axis=1)))
-    limits = []
-    for k in users:
-        limits.append(f"user {k}: {_what_closes(problem, resources, k)}")
-    return Infeasible("no option is left for " + "; ".join(limits), users=users, limits=tuple(limits))
+    return Infeasible("no option is left", [c for k in users for c in _what_closes(problem, k)], users)
 
 
-def _what_closes(problem: AllocationProblem, resources: Resources, k: int) -> str:
-    from megdt_opt.units import show  # it loads pydantic, which problems that have a solution do without
-
+def _what_closes(problem: AllocationProblem, k: int) -> list[Conflict]:
     allowed = problem.allowed_mask[k]
     if not allowed.any():
-        return "every option is forbidden by `allowed`"
+        return [Conflict(k, "allowed", 0.0, "options", "every option is forbidden by `{limit}`")]
     reasons = []
+    zero = "{limit} = {value}, which %d options need"
     for side in ("downlink", "uplink"):
         needs = getattr(problem, f"{side}_bit")[k][allowed] > 0
         efficiency, snr = getattr(problem, f"{side}_efficiency"), getattr(problem, f"{side}_snr_hz")
         law = efficiency if efficiency is not None else snr
         if needs.any() and getattr(problem, f"{side}_hz") == 0:
-            reasons.append(f"{side}_hz = 0 Hz, which {int(needs.sum())} options need")
+            reasons.append(Conflict(k, f"{side}_hz", 0.0, "Hz", zero % needs.sum()))
         elif needs.any() and law is not None and law[k] == 0:
-            name = "efficiency = 0 bit/s/Hz" if efficiency is not None else "snr = 0 Hz"
-            reasons.append(f"{side} {name}, which {int(needs.sum())} options need")
+            name, unit = ("snr_hz", "Hz") if efficiency is None else ("efficiency", "bit/s/Hz")
+            reasons.append(Conflict(k, f"{side}_{name}", 0.0, unit, zero % needs.sum()))
     needs = problem.edge_work_s[k][allowed] > 0
     if needs.any() and problem.edge_capacity == 0:
-        reasons.append(f"edge_capacity = 0, which {int(needs.sum())} options need")
+        reasons.append(Conflict(k, "edge_capacity", 0.0, "", zero % needs.sum()))
     if problem.uplink_airtime_max_s is not None:
         most = float(problem.uplink_airtime_max_s[k][allowed].max())
-        reasons.append(f"uplink airtime of at most {show(most, 's')} is too short even with the whole uplink band")
-    return "; ".join(reasons) or "every option that is allowed needs a resource that is not there"
+        words = "{limit} of at most {value} is too short even with the whole uplink band"
+        reasons.append(Conflict(k, "uplink airtime", most, "s", words))
+    need = "every option that is allowed needs a resource of which the budget is zero"
+    return reasons or [Conflict(k, "open options", 0.0, "", need)]
 
 
 def not_together(problem: AllocationProblem, resources: Resources, deadline: float = np.inf) -> Infeasible:
@@ -54,24 +53,21 @@ def not_together(problem: AllocationProblem, resources: Resources, deadline: flo
     The set conflicts, and with any one user fewer it does not; after `time.monotonic()` has reached the deadline [s],
     users stay in it of whom that is not known.
     """
-    from megdt_opt.units import show
-
     limited = [int(k) for k in np.flatnonzero(np.isfinite(problem.hard_deadline_s))]
     if problem.uplink_airtime_max_s is not None:
         limited = list(range(problem.users))
     core = _smallest_conflict(problem, limited, deadline)
-    limits = []
+    conflicts = []
     for k in core:
-        words = []
         if np.isfinite(problem.hard_deadline_s[k]):
-            words.append(f"deadline {show(float(problem.hard_deadline_s[k]), 's')}")
+            conflicts.append(Conflict(k, "deadline", float(problem.hard_deadline_s[k]), "s"))
         if problem.uplink_airtime_max_s is not None:
-            words.append(f"uplink airtime at most {show(float(problem.uplink_airtime_max_s[k].max()), 's')}")
-        limits.append(f"user {k}: " + ", ".join(words))
+            most = float(problem.uplink_airtime_max_s[k].max())
+            conflicts.append(Conflict(k, "uplink airtime", most, "s", "{limit} at most {value}"))
     needed = _least_stretch(problem, core, deadline)
     hint = ""
     if needed:
-        hint = f" They could be met together if every one of these deadlines were {needed:.4g} times as long."
+        hint = f"They could be met together if every one of these deadlines were {needed:.4g} times as long."
     budgets = ", ".join(
         [
             f"{show(problem.uplink_hz, 'Hz')} uplink",
@@ -79,11 +75,7 @@ def not_together(problem: AllocationProblem, resources: Resources, deadline: flo
             f"{problem.edge_capacity:g} edge servers",
         ]
     )
-    return Infeasible(
-        f"these limits cannot be kept together on {budgets}: " + "; ".join(limits) + "." + hint,
-        users=tuple(core),
-        limits=tuple(limits),
-    )
+    return Infeasible(f"these limits cannot be kept together on {budgets}", conflicts, core, hint=hint)
 
 
 def lateness_problem(problem: AllocationProblem, users: list[int] | None = None) -> AllocationProblem:
