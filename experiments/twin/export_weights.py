@@ -11,8 +11,8 @@ from pathlib import Path
 from checkpoint import load
 from torch import Tensor
 
+from megdt_opt.models.sampling import SCHEDULERS
 from megdt_opt.models.twin.networks import LATENT_SHAPE, TOKENS_SHAPE
-from megdt_opt.models.twin.sampling import SCHEDULERS
 from megdt_opt.models.twin.scenes import STATE_SHAPE
 from megdt_opt.models.twin.weight_files import write
 from megdt_opt.program.model_spec import ModelSpec

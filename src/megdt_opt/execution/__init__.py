@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from megdt_opt.execution.job import ExecutionOptions, Probe, UserRun
 from megdt_opt.execution.record import Execution, StageRow
-from megdt_opt.models.split_model import DEFAULT_MODEL, SplitModel
+from megdt_opt.models.registry import DEFAULT_MODEL
+from megdt_opt.models.split_model import SplitModel
 from megdt_opt.program.schedule import StageTime
 
 if TYPE_CHECKING:

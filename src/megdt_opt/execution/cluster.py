@@ -16,7 +16,8 @@ from megdt_opt.execution.process import ActorProcess
 from megdt_opt.execution.record import Execution, StageRow
 from megdt_opt.execution.rpc import Peer
 from megdt_opt.machine import cores, environment
-from megdt_opt.models.split_model import DEFAULT_MODEL, Rows
+from megdt_opt.models.registry import DEFAULT_MODEL
+from megdt_opt.models.split_model import Rows
 from megdt_opt.program.stages import Compute, Kind, actors, is_edge
 
 GRACE_S = 0.3

@@ -23,6 +23,9 @@ from megdt_opt.models.split_model import SplitModel
 from megdt_opt.models.twin.requests import TwinRequests
 from megdt_opt.program.model_spec import ModelSpec
 
+DEFAULT_MODEL = "megdt_opt.models.twin.model:TwinModel"
+"""Import path of the bundled model, "module:class", as the processes of an execution take it."""
+
 Request = dict[str, NDArray[Any]]
 """Tensors of one request by name, with a batch dimension of 1."""
 

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 Rows = tuple[int, int]
 """Rows [begin, end) of a latent."""
 
-DEFAULT_MODEL = "megdt_opt.models.twin.model:TwinModel"
-"""Import path of the bundled model, "module:class"."""
-
 
 class SplitModel(Protocol):
     """A latent diffusion model that can stop and go on at every denoising step, anywhere.

@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load, save
 from torch import Tensor
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.models.sampling import HISTORY, SCHEDULERS
 from megdt_opt.models.twin.model import TwinModel
 from megdt_opt.models.twin.scenes import Scene, render
 from megdt_opt.program.mechanisms import split_rows
+
+STEPS = 6
 
 
 def test_shapes_are_those_of_the_spec(model: TwinModel, request_states: dict[str, Tensor]) -> None:
@@ -41,6 +45,34 @@ def test_the_same_seed_gives_the_same_picture(model: TwinModel, request_states: 
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert torch.equal(first, model.decode(latent))
+
+
+@pytest.mark.parametrize("rows", [None, (4, 12)])
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_cut_changes_no_bit(
+    model: TwinModel, request_states: dict[str, Tensor], scheduler: str, rows: tuple[int, int] | None
+) -> None:
+    conditioning = model.encode_prompt({"state": request_states["state"][:1]})
+    chain: dict[str, Any] = {"scheduler": scheduler, "steps": STEPS, "rows": rows}
+    begin = model.start(11, **chain)
+    whole = model.denoise(begin, conditioning, first=0, count=STEPS, **chain)
+    assert set(whole) == {"latent"}
+    for cut in range(STEPS + 1):
+        before = model.denoise(begin, conditioning, first=0, count=cut, **chain)
+        assert (HISTORY in before) == (scheduler == "dpmpp" and 0 < cut < STEPS)
+        arrived = load(save(before))
+        after = model.denoise(arrived, conditioning, first=cut, count=STEPS - cut, **chain)
+        assert torch.equal(after["latent"], whole["latent"]), cut
+
+
+def test_step_by_step_changes_no_bit(model: TwinModel, request_states: dict[str, Tensor]) -> None:
+    conditioning = model.encode_prompt({"state": request_states["state"][:2]})
+    start = model.start(3, scheduler="dpmpp", steps=STEPS)["latent"].expand(2, -1, -1, -1).contiguous()
+    state = {"latent": start}
+    for i in range(STEPS):
+        state = model.denoise(state, conditioning, scheduler="dpmpp", steps=STEPS, first=i, count=1)
+    whole = model.denoise({"latent": start}, conditioning, scheduler="dpmpp", steps=STEPS, first=0, count=STEPS)
+    assert torch.equal(state["latent"], whole["latent"])
 
 
 def test_sides_draw_the_same_noise(model: TwinModel) -> None:

@@ -6,8 +6,7 @@ of a pipeline folder or hub id that the user has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,16 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.models import regions
 from megdt_opt.models.diffusers.architecture import ARCHITECTURES, Architecture, architecture
 from megdt_opt.models.diffusers.denoisers import PASSES, region_multiple, token_width
 from megdt_opt.models.diffusers.loading import Parts, build, load_parts
 from megdt_opt.models.diffusers.text import TextEncoders
-from megdt_opt.models.sampling import FLOW_SCHEDULERS, SCHEDULERS, Sampler
+from megdt_opt.models.sampling import Samplers, standard_normal
+from megdt_opt.models.split_model import Rows
+from megdt_opt.models.tensors import check_batch, checked, checked_part, checked_state
 from megdt_opt.program.model_spec import ModelSpec
 
 __all__ = ["ARCHITECTURES", "Architecture", "DiffusersModel"]
 
-Rows = tuple[int, int]
 State = dict[str, Tensor]
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -64,6 +65,7 @@ class DiffusersModel:
         _settle(parts.vae, device, self._vae_dtype)
         self._channels_last(parts.denoiser, parts.vae)
         self._text = _text(parts)
+        self._samplers = Samplers(parts.schedule)
         self.spec = _spec(name, parts, pixels)
 
     @classmethod
@@ -175,7 +177,7 @@ class DiffusersModel:
             "tokens" and "negative" (B, length, width); with several text encoders also "pooled" and
             "pooled_negative" (B, width).
         """
-        known = {n: _checked(n, request.get(n), shape) for n, shape in self.spec.request.items()}
+        known = {n: checked_part(n, request, shape) for n, shape in self.spec.request.items()}
         batch = known["state"].shape[0]
         tokens, pooled = self._text.encode(known, self.device)
         negative, pooled_negative = self._text.encode(self._text.empty(batch), self.device)
@@ -186,14 +188,14 @@ class DiffusersModel:
 
     def start(self, seed: int, *, scheduler: str, steps: int, rows: Rows | None = None) -> State:
         """State that a chain begins with; a region gets its rows of the whole picture's noise."""
-        first, after = self._band(rows)
-        noise = self._noise(seed)[:, :, first:after].contiguous()
-        return {"latent": self._sampler(scheduler, steps).begin(noise)}
+        begin, end = regions.band(rows, self.spec)
+        noise = self._noise(seed)[:, :, begin:end].contiguous()
+        return {"latent": self._samplers.get(scheduler, steps).begin(noise)}
 
     def start_from(self, latent: Tensor, seed: int, *, scheduler: str, steps: int, first: int) -> State:
         """State that continues from a sensed latent, noised to the level of step `first`."""
-        latent = _checked("latent", latent, self.spec.latent_shape).to(self.device)
-        return {"latent": self._sampler(scheduler, steps).begin_from(latent, self._noise(seed), first)}
+        latent = checked("latent", latent, self.spec.latent_shape).to(self.device)
+        return {"latent": self._samplers.get(scheduler, steps).begin_from(latent, self._noise(seed), first)}
 
     @torch.no_grad()
     def denoise(
@@ -227,14 +229,10 @@ class DiffusersModel:
         dict
             After the last step only "latent" is left.
         """
-        first_row, after = self._band(rows)
+        begin, end = regions.band(rows, self.spec)
         channels, _, columns = self.spec.latent_shape
-        known = {
-            name: _checked(name, value, (channels, after - first_row, columns)).to(self.device)
-            for name, value in state.items()
-        }
-        if "latent" not in known:
-            raise InvalidInput("state", sorted(known), "a tensor named 'latent'", "Pass the state that start gives.")
+        known = checked_state(state, (channels, end - begin, columns))
+        known = {name: value.to(self.device) for name, value in known.items()}
         tokens, pooled = self._guided(conditioning, known["latent"].shape[0])
         denoiser, once = self._parts.denoiser, PASSES[self._parts.kind]
 
@@ -245,28 +243,16 @@ class DiffusersModel:
             guided: Tensor = free + _GUIDANCE * (told - free)
             return guided
 
-        return self._sampler(scheduler, steps).run(known, predict, first=first, count=count)
+        return self._samplers.get(scheduler, steps).run(known, predict, first=first, count=count)
 
     def fuse(self, latent_a: Tensor, rows_a: Rows, latent_b: Tensor, rows_b: Rows) -> Tensor:
-        """Whole latent from a top and a bottom region, blended linearly where they overlap."""
-        overlap = rows_a[1] - rows_b[0]
-        if rows_a[0] != 0 or overlap < 0 or rows_b[1] <= rows_a[1]:
-            raise InvalidInput(
-                "rows",
-                (rows_a, rows_b),
-                "a top region from row 0 and a bottom one that continues it",
-                "Mend them.",
-            )
-        if overlap == 0:
-            return torch.cat([latent_a, latent_b], dim=-2)
-        part = (torch.arange(overlap, dtype=latent_a.dtype, device=latent_a.device) + 0.5) / overlap
-        blended = torch.lerp(latent_a[..., -overlap:, :], latent_b[..., :overlap, :], part[:, None])
-        return torch.cat([latent_a[..., :-overlap, :], blended, latent_b[..., overlap:, :]], dim=-2)
+        """Whole latent from a top and a bottom region, blended where they overlap; see `regions.fuse`."""
+        return regions.fuse(latent_a, rows_a, latent_b, rows_b)
 
     @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
         """Picture of a latent, uint8 (B, rows, columns, 3), on the model's device."""
-        latent = _checked("latent", latent, self.spec.latent_shape).to(self.device, self._vae_dtype)
+        latent = checked("latent", latent, self.spec.latent_shape).to(self.device, self._vae_dtype)
         scale, shift = _scaling(self._parts.vae)
         decoded = self._parts.vae.decode(latent / scale + shift, return_dict=False)[0]
         picture = ((decoded.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
@@ -276,7 +262,7 @@ class DiffusersModel:
     @torch.no_grad()
     def sense(self, image: Tensor) -> Tensor:
         """Latent of a picture, uint8 (B, rows, columns, 3) to float32 (B, C, rows, columns)."""
-        image = _checked("image", image, self.spec.image_shape).to(self.device)
+        image = checked("image", image, self.spec.image_shape, torch.uint8).to(self.device)
         scaled = (image.permute(0, 3, 1, 2).float() / 127.5 - 1).to(self._vae_dtype)
         mode = self._parts.vae.encode(scaled).latent_dist.mode()
         scale, shift = _scaling(self._parts.vae)
@@ -287,43 +273,22 @@ class DiffusersModel:
 
     def _guided(self, conditioning: Mapping[str, Tensor], batch: int) -> tuple[Tensor, Tensor | None]:
         """Conditioning of both passes, first without and then with the prompt."""
-        found = {n: _checked(n, conditioning.get(n), s) for n, s in self.spec.conditioning.items()}
+        found = {n: checked_part(n, conditioning, s) for n, s in self.spec.conditioning.items()}
         for name, value in found.items():
-            if value.shape[0] != batch:
-                raise InvalidInput(name, tuple(value.shape), f"a batch of {batch}", "Pass one set for each latent.")
+            check_batch(name, value, batch)
         tokens = torch.cat([found["negative"], found["tokens"]]).to(self.device, self._dtype)
         if "pooled" not in found:
             return tokens, None
         return tokens, torch.cat([found["pooled_negative"], found["pooled"]]).to(self.device, self._dtype)
 
-    def _sampler(self, scheduler: str, steps: int) -> Sampler:
-        return _sampler(scheduler, steps, tuple(sorted(self._parts.schedule.items())))
-
     def _noise(self, seed: int) -> Tensor:
-        """The same noise on every device: drawn on the CPU."""
-        generator = torch.Generator().manual_seed(seed)
-        return torch.randn(1, *self.spec.latent_shape, generator=generator).to(self.device)
-
-    def _band(self, rows: Rows | None) -> Rows:
-        total, unit = self.spec.latent_shape[1], self.spec.region_multiple
-        if rows is None:
-            return 0, total
-        if not 0 <= rows[0] < rows[1] <= total or rows[0] % unit or rows[1] % unit:
-            raise InvalidInput(
-                "rows", rows, f"[begin, end) within 0 to {total}, multiples of {unit}", "Mend the region."
-            )
-        return rows
+        return standard_normal(seed, (1, *self.spec.latent_shape)).to(self.device)
 
     def _channels_last(self, *parts: nn.Module) -> None:
         """The memory layout that convolutions on half precision GPUs are fastest with."""
         if self._dtype is not torch.float32 and self.device != "cpu":
             for part in parts:
                 part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-@lru_cache(maxsize=32)
-def _sampler(scheduler: str, steps: int, schedule: tuple[tuple[str, Any], ...]) -> Sampler:
-    return Sampler(scheduler, steps, dict(schedule))
 
 
 def _overflows(parts: Parts) -> bool:
@@ -358,7 +323,7 @@ def _spec(name: str, parts: Parts, pixels: int | None) -> ModelSpec:
         request=text.request,
         passes_per_step=2,
         steps_default=_STEPS,
-        schedulers=SCHEDULERS if "beta_start" in parts.schedule else FLOW_SCHEDULERS,
+        schedulers=Samplers(parts.schedule).names,
         weight_byte={
             "encode_prompt": _byte(*parts.text),
             "denoise": _byte(denoiser),
@@ -377,10 +342,3 @@ def _settle(part: Any, device: str, dtype: torch.dtype) -> None:
 
 def _byte(*networks: nn.Module | None) -> int:
     return sum(p.numel() * p.element_size() for n in networks if n is not None for p in n.parameters())
-
-
-def _checked(name: str, value: Tensor | None, shape: Sequence[int]) -> Tensor:
-    if value is None or value.ndim != len(shape) + 1 or tuple(value.shape[1:]) != tuple(shape):
-        found = None if value is None else tuple(value.shape)
-        raise InvalidInput(name, found, f"shape (batch, {', '.join(map(str, shape))})", "Pass a tensor of this shape.")
-    return value

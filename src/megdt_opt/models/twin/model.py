@@ -9,15 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from megdt_opt.errors import InvalidInput
-from megdt_opt.models.twin import regions, sampling
-from megdt_opt.models.twin.networks import Denoiser, TokenEncoder, fold, make_autoencoder, unfold
+from megdt_opt.models import regions
+from megdt_opt.models.sampling import CHAIN_CLASSES, Samplers, standard_normal
+from megdt_opt.models.split_model import Rows
+from megdt_opt.models.tensors import check_batch, checked, checked_part, checked_state
+from megdt_opt.models.twin.networks import SCHEDULE, Denoiser, TokenEncoder, fold, make_autoencoder, unfold
 from megdt_opt.models.twin.requests import TwinRequests
 from megdt_opt.models.twin.weight_files import BUNDLED, fill, read_spec, read_tensors
 from megdt_opt.program.model_spec import ModelSpec
 
 State = dict[str, Tensor]
-Rows = tuple[int, int]
 
 
 class TwinModel:
@@ -51,6 +52,7 @@ class TwinModel:
         self._autoencoder: Any = autoencoder.eval().requires_grad_(False)
         self._mean = mean[:, None, None]
         self._std = std[:, None, None]
+        self._samplers = Samplers(SCHEDULE, CHAIN_CLASSES)
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> TwinModel:
@@ -98,7 +100,7 @@ class TwinModel:
         dict
             "tokens": (B, slots, 69) float32.
         """
-        return {"tokens": self._tokens(_tensor(request, "state", self.spec.request["state"]))}
+        return {"tokens": self._tokens(checked_part("state", request, self.spec.request["state"]))}
 
     def start(self, seed: int, *, scheduler: str, steps: int, rows: Rows | None = None) -> State:
         """State that a chain begins with.
@@ -119,10 +121,9 @@ class TwinModel:
         dict
             "latent": (1, 4, rows, 16).
         """
-        sampling.check_chain(scheduler, steps)
-        first, after = self._band(rows)
-        noise = _noise(seed, (1, *self.spec.latent_shape))[:, :, first:after].contiguous()
-        return {"latent": sampling.scale_noise(noise, scheduler, steps)}
+        begin, end = regions.band(rows, self.spec)
+        noise = standard_normal(seed, (1, *self.spec.latent_shape))[:, :, begin:end].contiguous()
+        return {"latent": self._samplers.get(scheduler, steps).begin(noise)}
 
     @torch.no_grad()
     def start_from(self, latent: Tensor, seed: int, *, scheduler: str, steps: int, first: int) -> State:
@@ -145,10 +146,9 @@ class TwinModel:
         dict
             "latent": (B, 4, 16, 16).
         """
-        sampling.check_chain(scheduler, steps, first)
-        latent = _checked("latent", latent, self.spec.latent_shape)
-        noise = _noise(seed, (1, *self.spec.latent_shape))
-        return {"latent": sampling.add_noise(latent, noise, scheduler, steps, first)}
+        latent = checked("latent", latent, self.spec.latent_shape)
+        noise = standard_normal(seed, (1, *self.spec.latent_shape))
+        return {"latent": self._samplers.get(scheduler, steps).begin_from(latent, noise, first)}
 
     @torch.no_grad()
     def denoise(
@@ -182,22 +182,17 @@ class TwinModel:
         dict
             State after these steps; a cut anywhere changes no bit. After the last step only "latent" is left.
         """
-        band = self._band(rows)
-        shape = (self.spec.latent_shape[0], band[1] - band[0], self.spec.latent_shape[2])
-        known = {name: _checked(name, value, shape) for name, value in state.items()}
-        if "latent" not in known:
-            raise InvalidInput("state", sorted(known), "a tensor named 'latent'", "Pass the state that start gives.")
-        tokens = _tensor(conditioning, "tokens", self.spec.conditioning["tokens"])
-        if tokens.shape[0] != known["latent"].shape[0]:
-            raise InvalidInput(
-                "tokens", tuple(tokens.shape), f"a batch of {known['latent'].shape[0]}", "Pass one set a latent."
-            )
+        band = regions.band(rows, self.spec)
+        channels, _, columns = self.spec.latent_shape
+        known = checked_state(state, (channels, band[1] - band[0], columns))
+        tokens = checked_part("tokens", conditioning, self.spec.conditioning["tokens"])
+        check_batch("tokens", tokens, known["latent"].shape[0])
 
         def predict(latent: Tensor, timestep: Tensor) -> Tensor:
             velocity: Tensor = self._denoiser(latent, timestep, tokens, band)
             return velocity
 
-        return sampling.run_steps(known, predict, scheduler=scheduler, steps=steps, first=first, count=count)
+        return self._samplers.get(scheduler, steps).run(known, predict, first=first, count=count)
 
     def fuse(self, latent_a: Tensor, rows_a: Rows, latent_b: Tensor, rows_b: Rows) -> Tensor:
         """Join the latents of two bands, blended where they overlap; see `regions.fuse`."""
@@ -217,7 +212,7 @@ class TwinModel:
         Tensor
             (B, 64, 64, 3) uint8.
         """
-        latent = _checked("latent", latent, self.spec.latent_shape)
+        latent = checked("latent", latent, self.spec.latent_shape)
         decoded = unfold(self._autoencoder.decode(latent * self._std + self._mean, return_dict=False)[0])
         picture = ((decoded + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         return picture.permute(0, 2, 3, 1).contiguous()
@@ -236,9 +231,7 @@ class TwinModel:
         Tensor
             (B, 4, 16, 16) float32.
         """
-        if image.dtype != torch.uint8:
-            raise InvalidInput("image", str(image.dtype), "uint8 values", "Convert it to 8 bit a value.")
-        image = _checked("image", image, self.spec.image_shape)
+        image = checked("image", image, self.spec.image_shape, torch.uint8)
         mean: Tensor = self._autoencoder.encode(fold(image)).latent_dist.mean
         return (mean - self._mean) / self._std
 
@@ -256,35 +249,3 @@ class TwinModel:
         state = {"latent": state["latent"].expand(batch, -1, -1, -1).contiguous()}
         latent = self.denoise(state, conditioning, scheduler=scheduler, steps=steps, first=0, count=steps)["latent"]
         return self.decode(latent), latent
-
-    def _band(self, rows: Rows | None) -> Rows:
-        total = self.spec.latent_shape[1]
-        if rows is None:
-            return 0, total
-        regions.check_rows(rows, total, self.spec.region_multiple)
-        return rows
-
-
-def _noise(seed: int, shape: tuple[int, ...]) -> Tensor:
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise InvalidInput("seed", seed, "an integer from 0 to 2**63 - 1", "Give such a seed.")
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def _tensor(given: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
-    if name not in given:
-        raise InvalidInput(name, sorted(given), f"a tensor named {name!r}", "Add it.")
-    return _checked(name, given[name], shape)
-
-
-def _checked(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
-    if value.ndim != len(shape) + 1 or tuple(value.shape[1:]) != tuple(shape) or value.shape[0] < 1:
-        wanted = ", ".join(str(n) for n in shape)
-        raise InvalidInput(name, tuple(value.shape), f"shape (batch, {wanted})", "Pass a tensor of this shape.")
-    if value.dtype == torch.uint8:
-        return value
-    if value.dtype != torch.float32:
-        raise InvalidInput(name, str(value.dtype), "float32 values", "Convert it.")
-    if not torch.isfinite(value).all():
-        raise InvalidInput(name, "NaN or infinity", "finite values", "Look for what made them.")
-    return value
