@@ -75,7 +75,7 @@ def ceilings(problem: AllocationProblem, mask: NDArray[np.bool_], u: Units) -> A
             raise SolverFailure("no feasible point was found, so the latencies have no proven ceiling")
     if not np.isfinite(best.objective):
         return u.deadline
-    up, edge, down = best.x
+    down, up, edge = best.x
     shares = (down * problem.downlink_hz, up * problem.uplink_hz, edge * problem.edge_capacity)
     trial = evaluate(problem, best.option, *shares).objective_s / u.objective_unit_s
     least = u.weight * np.where(mask, least_latencies(problem, u), np.inf).min(axis=1)

@@ -57,9 +57,9 @@ def shares_of(problem: AllocationProblem, option: NDArray[np.int64]) -> tuple[Ar
     resources = Resources.of(problem)
     found = _level(problem, resources, option) if problem.objective == "max" else None
     x = best_shares(problem, resources, option[None]).x[0] if found is None else found[2]
-    up, edge, down = (
+    down, up, edge = (
         part * budget
-        for part, budget in zip(x, (problem.uplink_hz, problem.edge_capacity, problem.downlink_hz), strict=True)
+        for part, budget in zip(x, (problem.downlink_hz, problem.uplink_hz, problem.edge_capacity), strict=True)
     )
     return down, up, np.minimum(edge, problem.share_caps)
 
@@ -122,7 +122,7 @@ def sum_of(problem: AllocationProblem, resources: Resources, option: NDArray[np.
     and budget. There x = min(cap, p / r): r sums the p of users below their caps over what the others leave.
     """
     rows = np.arange(problem.users)
-    if resources.linear and not problem.branch_s[rows, option].any() and not resources.lo[0][rows, option].any():
+    if resources.linear and not problem.branch_s[rows, option].any() and not resources.lo[1][rows, option].any():
         a, gamma, _, hi = (part[0] for part in resources.pick(option[None]))
         p = np.sqrt(problem.weights * a)
         r, x = np.zeros(3), np.zeros_like(p)

@@ -78,7 +78,7 @@ def make_model(pool: Pool, mask: Mask, sets: list[NDArray[np.int64]]) -> Model:
     """The options in `mask` (K, O) under all price vectors of a pool, which knows the level."""
     user, option = np.nonzero(mask)
     c = np.array([pool.costs_at(p)[mask] for p in range(len(pool.prices))]).reshape(-1, user.size)
-    return Model(user=user, option=option, c=c, R=pool.resources.lo[0][mask], sets=sets)
+    return Model(user=user, option=option, c=c, R=pool.resources.lo[1][mask], sets=sets)
 
 
 def one_option(q: Model) -> Rows:
@@ -151,7 +151,7 @@ class Search:
         """Options that are best at equal shares, and those that need the least air time."""
         p, r = self.problem, self.resources
         even = p.fixed_s + np.maximum(p.branch_s, p.users * r.a.sum(axis=0))
-        for score in (even, even + 1e6 * float(even.max()) * r.lo[0])[: 2 if r.lo.any() else 1]:
+        for score in (even, even + 1e6 * float(even.max()) * r.lo[1])[: 2 if r.lo.any() else 1]:
             self.offer(np.where(self.mask, score, np.inf).argmin(axis=1))
 
     def narrow(self, gap: float) -> None:

@@ -4,7 +4,7 @@ Class: MILP in rounds; each is a relaxation of the program of `option_gdp`, and 
 and Shannon rates. Exact in the limit; stopped at the asked gap.
 
 Sets
-    k users; i in {uplink, edge, downlink} resources; j the pairs (user, workable option), k(j) its user; s slopes
+    k users; i in {downlink, uplink, edge} resources; j the pairs (user, workable option), k(j) its user; s slopes
 Parameters (dimensionless: shares in budget/K, times in a typical latency)
     a_ij, γ_ik  stage time T_ij(x) = a / x, or a / (x log1p(γ/x)) for Shannon (`solving/resources.py`)
     lo_ij, hi_ik  least share (from the limit on air time), largest share (cap, budget)
@@ -67,7 +67,7 @@ _FLAT_ROUNDS = 5
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Model:
-    """Numbers of the header; J pairs, tables of resources in the order uplink, edge, downlink."""
+    """Numbers of the header; J pairs, tables of resources in the order downlink, uplink, edge."""
 
     objective: str
     users: int
@@ -114,14 +114,14 @@ def make_model(problem: AllocationProblem, mask: NDArray[np.bool_]) -> Model:
     u, scaled, users = units(problem, mask), Resources.of(problem), problem.users
     user, option = np.nonzero(mask)
     unit_s = u.objective_unit_s / float(problem.weights.mean())
-    up, edge, down = (
+    down, up, edge = (
         Stage(
             user=user, users=users, a=scaled.a[i, mask] * users / unit_s, gamma=scaled.gamma[i, user] * users,
             lo=scaled.lo[i, mask] * users, hi=scaled.hi[i, user] * users,
         )
         for i in range(3)
     )  # fmt: skip
-    q = Model(objective=problem.objective, users=users, user=user, option=option, stages=(up, edge, down), u=u)
+    q = Model(objective=problem.objective, users=users, user=user, option=option, stages=(down, up, edge), u=u)
     for i, stage in enumerate(q.stages):
         slopes = stage.slope(np.ones(user.size))
         q.slopes.extend(sorted({(i, int(k), float(s)) for k, s in zip(user, slopes, strict=True) if s > 0}))
@@ -351,7 +351,7 @@ def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None)
     ended = search.run(gap, np.inf if time_limit_s is None else built + time_limit_s)
     if not np.isfinite(search.objective_s):
         raise SolverFailure(f"no solution was found in {search.rounds} rounds: {ended}")
-    up, edge, down = search.x
+    down, up, edge = search.x
     return RawSolution(
         option=search.option, downlink_hz=down * problem.downlink_hz, uplink_hz=up * problem.uplink_hz,
         edge_share=np.minimum(edge * problem.edge_capacity, problem.share_caps), bound=search.bound_s,

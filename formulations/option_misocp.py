@@ -268,7 +268,7 @@ def finish(problem: AllocationProblem, mask: NDArray[np.bool_], answer: _scip.An
     found = best_shares(problem, Resources.of(problem), picked[None])
     if not np.isfinite(found.objective[0]):
         raise SolverFailure(f"SCIP chose options that cannot keep the limits: {picked.tolist()}")
-    up, edge, down = found.x[0]
+    down, up, edge = found.x[0]
     unit_s = to_seconds(problem, mask)
     return RawSolution(
         option=picked, downlink_hz=down * problem.downlink_hz, uplink_hz=up * problem.uplink_hz,

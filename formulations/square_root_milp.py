@@ -3,7 +3,7 @@
 Class: MILP, an outer approximation that is made finer until the asked gap is proven. Exact.
 
 Sets
-    k users; i in {uplink, edge, downlink} resources; j the pairs (user, workable option), k(j) its user
+    k users; i in {downlink, uplink, edge} resources; j the pairs (user, workable option), k(j) its user
 Parameters (dimensionless: the objective less q, over a unit U)
     p_ij  sqrt(w_k a_ij), a_ij the seconds of stage i on the whole budget;  b(k) the reference option of user k
     x_i   centre, any point: with it  q = Σ_k min_j (w F + 2 x.p)_j - |x|^2  is a lower bound of the objective

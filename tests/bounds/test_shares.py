@@ -66,8 +66,8 @@ def test_groups_without_a_common_user_keep_their_own_prices() -> None:
         uplink_bit=[[1e6], [2e6], [0.0]], edge_work_s=[[0.0], [0.0], [0.5]],
     )  # fmt: skip
     found = bounds.equal_deadline_rule(p)
-    assert found.prices_s[0] > 0
-    assert found.prices_s[1] == found.prices_s[2] == 0
+    assert found.prices_s[1] > 0
+    assert found.prices_s[0] == found.prices_s[2] == 0
     seen = evaluate(p, np.zeros(3, dtype=np.int64), found.downlink_hz, found.uplink_hz, found.edge_share)
     assert seen.violation <= 1e-12
     assert found.edge_share.sum() < p.edge_capacity

@@ -62,6 +62,9 @@ def test_survives_saving(tmp_path: Path) -> None:
     assert again.verify(problem).holds
 
 
+ONE = {"downlink": 1.0, "uplink": 1.0, "edge": 1.0}
+
+
 def _leaf(nodes: list[dict[str, Any]]) -> dict[str, Any]:
     return next(node for node in nodes if "prices" in node)
 
@@ -72,16 +75,17 @@ def _raise_bound(data: dict[str, Any]) -> None:
 
 def _lower_prices(data: dict[str, Any]) -> None:
     leaf = _leaf(data["nodes"])
-    leaf["prices"] = [p * 0.5 if data["objective"] == "sum" else p for p in leaf["prices"]]
+    leaf["prices"] = {name: p * 0.5 if data["objective"] == "sum" else p for name, p in leaf["prices"].items()}
     if data["objective"] == "max":
-        leaf["prices"] = [1e-6, 1.0, 1e-6] if leaf["prices"][1] < 0.5 else [1.0, 1e-6, 1e-6]
+        most = "edge" if leaf["prices"]["edge"] < 0.5 else "uplink"
+        leaf["prices"] = {name: 1.0 if name == most else 1e-6 for name in leaf["prices"]}
 
 
 def _raise_prices(data: dict[str, Any]) -> None:
     leaf = _leaf(data["nodes"])
-    leaf["prices"] = [p * 1.5 + (1e-3 if i == 0 else 0) for i, p in enumerate(leaf["prices"])]
+    leaf["prices"] = {name: p * 1.5 + (1e-3 if name == "uplink" else 0) for name, p in leaf["prices"].items()}
     if data["objective"] == "max":
-        leaf["prices"][2] += 10.0
+        leaf["prices"]["downlink"] += 10.0
 
 
 @pytest.mark.parametrize("change", [_raise_bound, _lower_prices, _raise_prices])
@@ -127,7 +131,10 @@ def test_another_problem_is_rejected() -> None:
     [
         [],
         [{"user": 0, "groups": [[0], [1]]}],
-        [{"prices": [1, 1, 1]}, {"prices": [1, 1, 1]}],
+        [{"prices": ONE}, {"prices": ONE}],
+        [{"prices": [1, 1, 1]}],
+        [{"prices": {"downlink": 1, "uplink": 1}}],
+        [{"prices": {**ONE, "edge": -1}}],
         [{"user": 0, "groups": []}],
         [{"user": 0}],
         3,
@@ -135,7 +142,7 @@ def test_another_problem_is_rejected() -> None:
 )
 def test_broken_trees_are_refused(nodes: Any) -> None:
     with pytest.raises(InvalidInput):
-        Certificate.from_dict({"format": "megdt-opt certificate 2", "objective": "sum", "bound_s": 1.0, "nodes": nodes})
+        Certificate.from_dict({"format": "megdt-opt certificate 3", "objective": "sum", "bound_s": 1.0, "nodes": nodes})
 
 
 def test_a_deep_tree_is_saved_whole(tmp_path: Path) -> None:
@@ -153,6 +160,21 @@ def test_broken_files(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(InvalidInput):
         Certificate.load(path)
+
+
+def test_format_2_is_read_in_its_own_order() -> None:
+    """Its prices were lists in the order uplink, edge, downlink."""
+    for number in range(4):
+        problem = draw(number, seed=8, users=3, options=4).problem
+        certificate = solve(problem, gap=1e-9).certificate
+        assert certificate is not None
+        data = certificate.to_dict()
+        for node in data["nodes"]:
+            if "prices" in node:
+                node["prices"] = [node["prices"][name] for name in ("uplink", "edge", "downlink")]
+        old = Certificate.from_dict({**data, "format": "megdt-opt certificate 2"})
+        assert old.to_dict() == certificate.to_dict()
+        assert old.verify(problem).holds
 
 
 def test_negative_prices_are_refused() -> None:

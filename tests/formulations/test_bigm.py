@@ -27,7 +27,7 @@ def _points(problem: AllocationProblem, q: Any) -> list[tuple[Any, ...]]:
     for option, share, objective in zip(sets, best.x, best.objective, strict=True):
         if not np.isfinite(objective):
             continue
-        up, edge, down = share
+        down, up, edge = share
         x = np.stack([down, up, edge]) * users
         demand = u.demand[:, rows, option]
         t = np.divide(demand, x, out=np.zeros_like(x), where=demand > 0)

@@ -258,14 +258,13 @@ def _violation_bigm(constraint: Callable[[Any], None], p: Point) -> float:
 def _violation_outer(constraint: Callable[[Any], list[Any]], p: Point) -> float:
     q = option_gdp_outer.make_model(p.problem, np.ones((2, 2), dtype=bool))
     share, stage, latency, largest = _scaled(p)
-    order = [1, 2, 0]  # downlink, uplink, edge -> uplink, edge, downlink
     # the tangents at the point itself, where the law t(x) and its tangent agree
     q.slopes[:] = [
-        (i, k, float(one.slope(share[order[i]][one.user])[one.user == k][0]))
+        (i, k, float(one.slope(share[i][one.user])[one.user == k][0]))
         for i, one in enumerate(q.stages)
         for k in range(2)
     ]
-    flat = [p.taken.ravel(), share[order].ravel(), stage[order].ravel(), latency, [largest]]
+    flat = [p.taken.ravel(), share.ravel(), stage.ravel(), latency, [largest]]
     return max(row.excess(np.concatenate(flat)) for row in constraint(q))
 
 

@@ -31,11 +31,11 @@ BOTH_SECOND = np.ones(2, dtype=np.int64)
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """Physical values; tables (3, K) in the order uplink, edge, downlink."""
+    """Physical values; tables (3, K) in the order downlink, uplink, edge."""
 
     problem: AllocationProblem
     taken: NDArray[np.float64]  # (K, O)
-    share: NDArray[np.float64]  # [Hz, 1, Hz]
+    share: NDArray[np.float64]  # [Hz, Hz, 1]
     stage_s: NDArray[np.float64]
     latency_s: NDArray[np.float64]
 
@@ -51,14 +51,14 @@ def _problem(objective: str) -> AllocationProblem:
 
 
 def _budgets(problem: AllocationProblem) -> NDArray[np.float64]:
-    return np.array([[problem.uplink_hz], [problem.edge_capacity], [problem.downlink_hz]])
+    return np.array([[problem.downlink_hz], [problem.uplink_hz], [problem.edge_capacity]])
 
 
 def _at(problem: AllocationProblem, part: NDArray[np.float64]) -> Point:
     """Option 0 for both users, at parts of the budgets (3, K)."""
     share = part * _budgets(problem)
-    amount = np.stack([problem.uplink_bit[:, 0], problem.edge_work_s[:, 0], problem.downlink_bit[:, 0]])
-    slopes = np.stack([problem.uplink_efficiency, np.ones(2), problem.downlink_efficiency])
+    amount = np.stack([problem.downlink_bit[:, 0], problem.uplink_bit[:, 0], problem.edge_work_s[:, 0]])
+    slopes = np.stack([problem.downlink_efficiency, problem.uplink_efficiency, np.ones(2)])
     stage_s = amount / (slopes * share)
     latency_s = problem.fixed_s[:, 0] + np.maximum(problem.branch_s[:, 0], stage_s.sum(axis=0))
     return Point(
@@ -211,7 +211,7 @@ def test_truth(name: str, constraint: Callable[[Any], Any]) -> None:
 def test_the_good_point_keeps_the_problem() -> None:
     for objective in ("sum", "max"):
         p = good(_problem(objective))
-        found = evaluate(p.problem, FIRST, p.share[2], p.share[0], p.share[1])
+        found = evaluate(p.problem, FIRST, *p.share)
         assert found.violation == 0
         assert found.latency_s == pytest.approx(p.latency_s, rel=1e-14)
 

@@ -70,7 +70,7 @@ def holds(data: dict[str, Any], problem: AllocationProblem) -> bool:
 def changes(value: float, path: tuple[Any, ...]) -> tuple[float, ...]:
     if path == ("bound_s",):
         return (value * (1 + 1e-8), value * 2, math.nan, math.inf)
-    if "prices" in path:
+    if "prices" in path or "multipliers" in path:
         return (value * 0.5, value * 1.5, value + 1e-3, -value - 1e-9, math.nan, 0.0)
     return (value + 1, value - 1, 99, -1)
 

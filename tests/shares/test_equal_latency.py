@@ -23,7 +23,7 @@ def found(problem: AllocationProblem, option: np.ndarray) -> tuple[Equal, Array,
     a, gamma, lo, hi = resources.pick(option)
     fixed = problem.fixed_s[np.arange(problem.users), option]
     none = np.zeros_like(fixed)
-    equal = equal_latency(a, hi[:, 1], fixed, problem.weights)
+    equal = equal_latency(a, hi[:, 2], fixed, problem.weights)
     goal = Goal(problem.weights, 0.0, 1.0)
     other = interior(goal, a, gamma, lo, hi, fixed, none, none + np.inf, np.ones(len(option), bool))
     return equal, goal.value(latencies(a, gamma, equal.x, fixed, none)), other.objective
@@ -40,7 +40,7 @@ def test_agrees_with_interior_points(family: str, users: int) -> None:
         x, done = equal.x[equal.settled], equal.settled
         assert (x >= 0).all()
         assert (x.sum(axis=2) <= 1 + EXACT).all()
-        assert (x[:, 1] <= Resources.of(problem).hi[1] * (1 + EXACT)).all()
+        assert (x[:, 2] <= Resources.of(problem).hi[2] * (1 + EXACT)).all()
         assert np.allclose(objective[done], other[done], rtol=1e-9)
         settled += int(done.sum())
     assert settled >= 0.8 * 3 * SETS
@@ -51,7 +51,7 @@ def test_prices_are_what_more_of_a_budget_is_worth() -> None:
     option = np.random.default_rng(4).integers(0, 16, (SETS, 6))
     equal, _, _ = found(problem, option)
     step = 1e-5
-    for i, budget in enumerate(("uplink_hz", "edge_capacity", "downlink_hz")):
+    for i, budget in enumerate(("downlink_hz", "uplink_hz", "edge_capacity")):
         more, less = (
             found(replace(problem, **{budget: getattr(problem, budget) * (1 + sign * step)}), option)[0].level
             for sign in (1, -1)

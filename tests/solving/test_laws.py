@@ -71,7 +71,7 @@ def test_costs_of_options_agree_with_numpy(curved: bool) -> None:
             for j in range(end[k]):
                 out[k, terms.ids[k, j]], _ = option_at(
                     kind, terms.weight[k], terms.fixed[k, j], terms.branch[k, j], terms.limit[k], level,
-                    Three(terms.up[k, j], terms.edge[k, j], terms.down[k, j]), r, terms.least[k, j], law, terms.curve,
+                    Three(terms.down[k, j], terms.up[k, j], terms.edge[k, j]), r, terms.least[k, j], law, terms.curve,
                     1.0, stop, 1e-8,
                 )  # fmt: skip
 

@@ -172,7 +172,7 @@ def test_an_altered_certificate_is_rejected() -> None:
     assert not Certificate.from_dict(higher).verify(problem).holds
     dearer = copy.deepcopy(data)
     leaf = next(node for node in dearer["nodes"] if "prices" in node)
-    leaf["prices"] = [0.0, 100.0 * problem.weights.sum(), 0.0]
+    leaf["prices"] = {"downlink": 0.0, "uplink": 0.0, "edge": 100.0 * problem.weights.sum()}
     assert not Certificate.from_dict(dearer).verify(problem).holds
     assert not found.certificate.verify(replace(problem, edge_capacity=2.0)).holds
     assert not found.certificate.verify(replace(problem, objective="max", deadline_s=None)).holds
@@ -181,11 +181,11 @@ def test_an_altered_certificate_is_rejected() -> None:
 def test_a_certificate_that_forgets_being_late_is_rejected() -> None:
     problem = knapsack(6, 3)
     late = problem.options
-    nodes = [{"user": 0, "groups": [[0]]}, {"prices": [0.0, 1.0, 0.0]}]
-    data = {"format": "megdt-opt certificate 2", "objective": "missed", "bound_s": 0.0, "nodes": nodes}
+    nodes = [{"user": 0, "groups": [[0]]}, {"prices": {"downlink": 0.0, "uplink": 0.0, "edge": 1.0}}]
+    data = {"format": "megdt-opt certificate 3", "objective": "missed", "bound_s": 0.0, "nodes": nodes}
     assert "partition" in Certificate.from_dict(data).verify(problem).reason
     nodes[0]["groups"] = [[0, late]]  # type: ignore[list-item]
-    nodes[1]["prices"] = [0.0, 0.0, 0.0]
+    nodes[1]["prices"]["edge"] = 0.0  # type: ignore[call-overload]
     assert Certificate.from_dict(data).verify(problem).holds
 
 

@@ -106,7 +106,7 @@ def test_dominated_options_never_win() -> None:
         k, o = np.nonzero((heads != np.arange(problem.options)) & resources.open)
         head = heads[k, o]
         assert (heads[k, head] == head).all()
-        for terms in (problem.fixed_s, problem.branch_s, *resources.a, resources.lo[0]):
+        for terms in (problem.fixed_s, problem.branch_s, *resources.a, resources.lo[1]):
             assert (terms[k, head] <= terms[k, o]).all()
 
 

@@ -30,7 +30,7 @@ class PriceBound:
     gap_s : float
         The optimum is at most bound_s + gap_s [s].
     prices_s : array, (3,)
-        Of the scaled uplink, edge and downlink budgets [s].
+        Of the scaled downlink, uplink and edge budgets [s].
     mixing : array of int
         Users who are torn between several options at these prices.
     passes : int
@@ -58,7 +58,7 @@ def price_bound_s(problem: AllocationProblem, prices_s: ArrayLike) -> float:
     ----------
     problem : AllocationProblem
     prices_s : array_like, (3,)
-        Of the uplink, edge and downlink budgets [s].
+        Of the downlink, uplink and edge budgets [s].
     """
     require(problem, objectives=("sum",), linear=True, sequential=True, limits=True)
     price = np.asarray(prices_s, dtype=float)

@@ -28,7 +28,7 @@ class RuleShares:
     downlink_hz, uplink_hz, edge_share : array, (K,)
         Shares [Hz, Hz, 1].
     prices_s : array, (3,)
-        Prices of the scaled uplink, edge and downlink budgets: what the objective loses per share of a budget ("sum")
+        Prices of the scaled downlink, uplink and edge budgets: what the objective loses per share of a budget ("sum")
         [s], or the point of the simplex that proves the deadline ("max") [1].
     """
 
@@ -62,7 +62,7 @@ def square_root_rule(problem: AllocationProblem, option: ArrayLike | None = None
     root = np.sqrt(problem.weights * scaled.a[:, rows, picked])
     total = root.sum(axis=1, keepdims=True)
     x = np.divide(root, total, out=np.zeros_like(root), where=total > 0)
-    _no_cap_binds(problem, x[1])
+    _no_cap_binds(problem, x[2])
     price = total[:, 0] ** 2
     return _rule(problem, x, float((problem.weights * problem.fixed_s[rows, picked]).sum() + price.sum()), price)
 
@@ -127,7 +127,7 @@ def equal_deadline_rule(problem: AllocationProblem, option: ArrayLike | None = N
     x = np.divide(x, tau, out=np.zeros_like(x), where=x > 0)
     total = x.sum(axis=1, keepdims=True)
     x = np.divide(x, np.maximum(total, 1.0), out=x)  # rounding only: no total is above 1 by more
-    _no_cap_binds(problem, x[1])
+    _no_cap_binds(problem, x[2])
     return _rule(problem, x, level, price / max(price.sum(), 1e-300))
 
 
@@ -144,7 +144,7 @@ def equal_deadline_bound_s(problem: AllocationProblem, prices: ArrayLike, option
     ----------
     problem : AllocationProblem
     prices : array_like, (3,)
-        Of the scaled uplink, edge and downlink budgets; scaled to sum 1 [1].
+        Of the scaled downlink, uplink and edge budgets; scaled to sum 1 [1].
     option : array_like of int, (K,), optional
         Options; default each user's only open one.
     """
@@ -206,8 +206,8 @@ def _no_cap_binds(problem: AllocationProblem, edge: Array) -> None:
 def _rule(problem: AllocationProblem, x: Array, objective: float, price: Array) -> RuleShares:
     return RuleShares(
         objective_s=objective,
-        uplink_hz=x[0] * problem.uplink_hz,
-        edge_share=np.minimum(x[1] * problem.edge_capacity, problem.share_caps),
-        downlink_hz=x[2] * problem.downlink_hz,
+        downlink_hz=x[0] * problem.downlink_hz,
+        uplink_hz=x[1] * problem.uplink_hz,
+        edge_share=np.minimum(x[2] * problem.edge_capacity, problem.share_caps),
         prices_s=price,
     )

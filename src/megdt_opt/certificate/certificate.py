@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from megdt_opt.pricing.scaled import Resources
     from megdt_opt.problem.allocation_problem import AllocationProblem
 
-FORMAT = "megdt-opt certificate 2"
+FORMAT = "megdt-opt certificate 3"
+FORMAT_2 = "megdt-opt certificate 2"
+"""Had the prices of a leaf as a list in the order uplink, edge, downlink; still read."""
 EXACT_SIZE = 10_000
 """K * O up to which `verify` is exact."""
 
@@ -131,14 +133,19 @@ class Certificate:
             Where it is not a certificate.
         """
         try:
-            if data["format"] != FORMAT:
+            if data["format"] not in (FORMAT, FORMAT_2):
                 raise ValueError("format")
             bound = float(data["bound_s"])
             if not np.isfinite(bound):
                 raise ValueError("bound_s")
-            return cls(str(data["objective"]), bound, whole(data["nodes"]))
+            return cls(str(data["objective"]), bound, whole(data["nodes"], listed=data["format"] == FORMAT_2))
         except (KeyError, TypeError, ValueError) as error:
-            raise InvalidInput("certificate", "its contents", f"the format {FORMAT!r}", f"Mend: {error}.") from None
+            raise InvalidInput(
+                "certificate",
+                "its contents",
+                f"the format {FORMAT!r}",
+                f"Save it again with `Certificate.save`; the fault is in: {error}.",
+            ) from None
 
     def save(self, path: str | Path) -> None:
         """Write as JSON, whole or not at all."""

@@ -13,7 +13,7 @@ from megdt_opt.certificate.certificate import Certificate, Verdict
 from megdt_opt.certificate.exact import LN2, log_bracket, sqrt_below
 from megdt_opt.certificate.tree import Branch, Leaf, masks
 from megdt_opt.pricing.priced import priced
-from megdt_opt.pricing.scaled import Array, Resources
+from megdt_opt.pricing.scaled import EDGE, RESOURCES, UPLINK, Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.solving.search.on_time import grain
 
@@ -240,7 +240,7 @@ class _ExactTable:
     @cached_property
     def budgets(self) -> tuple[Fraction, Fraction, Fraction]:
         p = self.problem
-        return Fraction(p.uplink_hz), Fraction(p.edge_capacity), Fraction(p.downlink_hz)
+        return Fraction(p.downlink_hz), Fraction(p.uplink_hz), Fraction(p.edge_capacity)
 
     def cost(self, k: int, o: int) -> Fraction | float:
         """Lower bound of the cost of an option; infinite where it is proven closed."""
@@ -288,26 +288,26 @@ class _ExactTable:
         """The weight, and the price of the least uplink share that the limits on air time leave."""
         least = []
         for o in np.flatnonzero(self.problem.open_options[k]):
-            part = self._part(0, k, int(o))
+            part = self._part(UPLINK, k, int(o))
             if part is None or not part.closed:
                 least.append(Fraction(0) if part is None else part.lo)
-        return Fraction(float(self.problem.weights[k])) + self.prices[0] * min(least, default=Fraction(0))
+        return Fraction(float(self.problem.weights[k])) + self.prices[UPLINK] * min(least, default=Fraction(0))
 
     def _part(self, i: int, k: int, o: int) -> _Part | None:
         p = self.problem
-        demand = float((p.uplink_bit, p.edge_work_s, p.downlink_bit)[i][k, o])
+        demand = float((p.downlink_bit, p.uplink_bit, p.edge_work_s)[i][k, o])
         if demand == 0:
             return None
         budget, price = self.budgets[i], self.prices[i]
         hi = Fraction(1)
-        if i == 1 and np.isfinite(p.share_caps[k]):
+        if i == EDGE and np.isfinite(p.share_caps[k]):
             hi = min(hi, Fraction(float(p.share_caps[k])) / budget)
         airtime = None
-        if i == 0 and p.uplink_airtime_max_s is not None:
+        if i == UPLINK and p.uplink_airtime_max_s is not None:
             airtime = Fraction(float(p.uplink_airtime_max_s[k, o]))
-        if i == 1:
+        if i == EDGE:
             return _Linear(price, Fraction(demand) / budget, hi, None)
-        side = "uplink" if i == 0 else "downlink"
+        side = RESOURCES[i]
         efficiency = getattr(p, f"{side}_efficiency")
         if efficiency is not None:
             return _Linear(price, Fraction(demand) / (Fraction(float(efficiency[k])) * budget), hi, airtime)

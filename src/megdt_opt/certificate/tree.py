@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from megdt_opt.pricing.scaled import RESOURCES
+
 
 @dataclass(frozen=True)
 class Leaf:
@@ -17,7 +19,7 @@ class Leaf:
     Parameters
     ----------
     prices : tuple of float
-        Of the scaled uplink, edge and downlink budgets [s for "sum" and "mixed", 1 for "max" and "missed"]; for
+        Of the scaled downlink, uplink and edge budgets [s for "sum" and "mixed", 1 for "max" and "missed"]; for
         "mixed" followed by the multipliers nu of the K users [1].
     """
 
@@ -80,15 +82,42 @@ def flat(tree: Node) -> list[dict[str, Any]]:
     while stack:
         node = stack.pop()
         if isinstance(node, Leaf):
-            nodes.append({"prices": list(node.prices)})
+            nodes.append(_leaf_data(node))
         else:
             nodes.append({"user": node.user, "groups": [list(group) for group in node.groups]})
             stack.extend(reversed(node.children))
     return nodes
 
 
-def whole(nodes: list[dict[str, Any]]) -> Node:
+def _leaf_data(leaf: Leaf) -> dict[str, Any]:
+    data: dict[str, Any] = {"prices": dict(zip(RESOURCES, leaf.prices[:3], strict=True))}
+    if len(leaf.prices) > 3:
+        data["multipliers"] = list(leaf.prices[3:])
+    return data
+
+
+def _leaf_of(data: dict[str, Any], listed: bool) -> Leaf:
+    given = data["prices"]
+    if listed:
+        uplink, edge, downlink, *rest = (float(p) for p in given)
+        prices = (downlink, uplink, edge, *rest)
+    else:
+        if set(given) != set(RESOURCES):
+            raise ValueError(f"prices of {', '.join(RESOURCES)}")
+        prices = (*(float(given[name]) for name in RESOURCES), *(float(p) for p in data.get("multipliers", ())))
+    if not all(np.isfinite(p) and p >= 0 for p in prices):
+        raise ValueError("prices")
+    return Leaf(prices)
+
+
+def whole(nodes: list[dict[str, Any]], *, listed: bool = False) -> Node:
     """Tree of nodes in preorder.
+
+    Parameters
+    ----------
+    nodes : list of dict
+    listed : bool
+        Whether prices are lists in the order uplink, edge, downlink (format 2), rather than named.
 
     Raises
     ------
@@ -100,10 +129,7 @@ def whole(nodes: list[dict[str, Any]]) -> Node:
     for data in nodes:
         node: Node
         if "prices" in data:
-            prices = tuple(float(p) for p in data["prices"])
-            if len(prices) < 3 or not all(np.isfinite(p) and p >= 0 for p in prices):
-                raise ValueError("prices")
-            node = Leaf(prices)
+            node = _leaf_of(data, listed)
         else:
             groups = tuple(tuple(int(o) for o in group) for group in data["groups"])
             if not groups:

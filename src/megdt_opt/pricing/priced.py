@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.pricing.scaled import Array, Resources, speed, time_and_slopes
+from megdt_opt.pricing.scaled import UPLINK, Array, Resources, speed, time_and_slopes
 from megdt_opt.problem.allocation_problem import AllocationProblem
 
 _STEPS = 400
@@ -112,9 +112,9 @@ def priced_missed(problem: AllocationProblem, resources: Resources, prices: Arra
     """
     on_time = _within(problem, resources, prices, problem.on_time_s[:, None] - problem.fixed_s)
     least = least_uplink(resources)
-    late = np.where(resources.open.any(axis=1), problem.weights + prices[0] * least, np.inf)
+    late = np.where(resources.open.any(axis=1), problem.weights + prices[UPLINK] * least, np.inf)
     x = np.concatenate([on_time.x, np.zeros((3, problem.users, 1))], axis=2)
-    x[0, :, -1] = least
+    x[UPLINK, :, -1] = least
     none = np.zeros(problem.users)
     return Priced(
         cost=np.column_stack([on_time.cost, late]),
@@ -126,7 +126,7 @@ def priced_missed(problem: AllocationProblem, resources: Resources, prices: Arra
 
 def least_uplink(resources: Resources) -> Array:
     """Least uplink share with which some open option of each user keeps its airtime limit, (K,) [1]."""
-    least = np.where(resources.open, resources.lo[0], np.inf).min(axis=1)
+    least = np.where(resources.open, resources.lo[UPLINK], np.inf).min(axis=1)
     result: Array = np.where(np.isfinite(least), least, 0.0)
     return result
 

@@ -1,6 +1,6 @@
 """The core problem with every budget scaled to 1.
 
-A resource i is uplink (0), edge (1) or downlink (2). A user's share of it is x = share / budget in [lo, hi], and its
+A resource i is downlink (0), uplink (1) or edge (2). A user's share of it is x = share / budget in [lo, hi], and its
 time is t = a / R(x): R(x) = x for linear rates and for compute, R(x) = x log1p(gamma / x) for the Shannon law. R is
 concave and increasing, so t is convex and decreasing.
 """
@@ -18,7 +18,10 @@ from megdt_opt.radio.rates import shannon_band
 
 Array = NDArray[np.float64]
 
-RESOURCES = ("uplink", "edge", "downlink")
+RESOURCES = ("downlink", "uplink", "edge")
+"""Order of the resources everywhere, as in the signature of `evaluate`."""
+
+DOWNLINK, UPLINK, EDGE = range(3)
 
 _ROUNDING = 1e-12
 
@@ -58,10 +61,10 @@ class Resources:
         a[:, ~is_open] = 0.0
         lo = np.zeros_like(a)
         if problem.uplink_airtime_max_s is not None:
-            lo[0] = _least_share(a[0], gamma[0], problem.uplink_airtime_max_s)
+            lo[UPLINK] = _least_share(a[UPLINK], gamma[UPLINK], problem.uplink_airtime_max_s)
             # a limit that takes the whole band exactly can be kept
-            is_open &= lo[0] <= hi[0][:, None] * (1.0 + _ROUNDING)
-            lo[0] = np.minimum(lo[0], hi[0][:, None])
+            is_open &= lo[UPLINK] <= hi[UPLINK][:, None] * (1.0 + _ROUNDING)
+            lo[UPLINK] = np.minimum(lo[UPLINK], hi[UPLINK][:, None])
         return cls(a=a, gamma=gamma, lo=np.where(is_open, lo, 0.0), hi=hi, open=is_open)
 
     @property
@@ -123,28 +126,28 @@ class _Deferred(Resources):
 
 
 def _amounts(problem: AllocationProblem) -> tuple[Array, Array, Array]:
-    return problem.uplink_bit, problem.edge_work_s, problem.downlink_bit
+    return problem.downlink_bit, problem.uplink_bit, problem.edge_work_s
 
 
 def _laws(problem: AllocationProblem) -> tuple[Array, Array]:
     """gamma and hi, (3, K)."""
     gamma, hi = np.full((3, problem.users), np.inf), np.ones((3, problem.users))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        for i, side in ((0, "uplink"), (2, "downlink")):
+        for i, side in enumerate(RESOURCES[:EDGE]):
             snr = getattr(problem, f"{side}_snr_hz")
             if snr is not None:
                 # gamma = 0 stands for an unreachable user; its demanding options are closed
                 gamma[i] = snr / getattr(problem, f"{side}_hz")
-        hi[1] = np.minimum(problem.share_caps / problem.edge_capacity, 1.0)
+        hi[EDGE] = np.minimum(problem.share_caps / problem.edge_capacity, 1.0)
     return np.where(np.isfinite(gamma), gamma, np.inf), hi
 
 
 def _demand(problem: AllocationProblem, i: int, amount: Array, users: tuple[slice | None, ...]) -> Array:
     """Seconds that amounts take at R = 1; `users` indexes a vector (K,) so that it broadcasts with the amounts."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        if i == 1:
+        if i == EDGE:
             return np.where(amount > 0, amount / problem.edge_capacity, 0.0)
-        side = "uplink" if i == 0 else "downlink"
+        side = RESOURCES[i]
         budget, efficiency = getattr(problem, f"{side}_hz"), getattr(problem, f"{side}_efficiency")
         if getattr(problem, f"{side}_snr_hz") is not None:
             seconds = amount * np.log(2.0) / budget
@@ -171,7 +174,7 @@ def in_units(problem: AllocationProblem, x: Array) -> tuple[Array, float]:
     Each row sums to at most its budget, and no cap is exceeded.
     """
     shares: Array = np.fmax(x, 0.0) * problem.budgets  # what is not a number is 0
-    budgets = (problem.uplink_hz, problem.edge_capacity, problem.downlink_hz)
+    budgets = (problem.downlink_hz, problem.uplink_hz, problem.edge_capacity)
     most = 0.0
     for row, (total, budget) in enumerate(zip(shares.sum(axis=1).tolist(), budgets, strict=True)):
         if budget > 0:
@@ -179,7 +182,7 @@ def in_units(problem: AllocationProblem, x: Array) -> tuple[Array, float]:
         if total > budget:
             shares[row] *= budget / total
     if problem.edge_share_max is not None:
-        np.minimum(shares[1], problem.edge_share_max, out=shares[1])
+        np.minimum(shares[EDGE], problem.edge_share_max, out=shares[EDGE])
     return shares, most
 
 

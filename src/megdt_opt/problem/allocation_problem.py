@@ -215,14 +215,14 @@ class AllocationProblem:
 
     @cached_property
     def budgets(self) -> NDArray[np.float64]:
-        """Uplink, edge and downlink to share, (3, 1) [Hz, 1, Hz]."""
-        return np.array([[self.uplink_hz], [self.edge_capacity], [self.downlink_hz]])
+        """Downlink, uplink and edge to share, (3, 1) [Hz, Hz, 1]."""
+        return np.array([[self.downlink_hz], [self.uplink_hz], [self.edge_capacity]])
 
     @cached_property
     def linear_speeds(self) -> NDArray[np.float64]:
-        """Speed of a unit of uplink, edge and downlink under linear rates, (3, K) [bit/s/Hz, 1, bit/s/Hz]."""
+        """Speed of a unit of downlink, uplink and edge under linear rates, (3, K) [bit/s/Hz, bit/s/Hz, 1]."""
         speeds = np.ones((3, self.users))
-        for row, efficiency in ((0, self.uplink_efficiency), (2, self.downlink_efficiency)):
+        for row, efficiency in enumerate((self.downlink_efficiency, self.uplink_efficiency)):
             speeds[row] = 0.0 if efficiency is None else efficiency
         return speeds
 
@@ -327,7 +327,7 @@ def evaluate(
         raise InvalidInput("option", picked, f"0..{problem.options - 1}", "Name options of the problem.")
     shares = np.empty((3, users))
     for row, (name, value) in enumerate(
-        (("uplink_hz", uplink_hz), ("edge_share", edge_share), ("downlink_hz", downlink_hz))
+        (("downlink_hz", downlink_hz), ("uplink_hz", uplink_hz), ("edge_share", edge_share))
     ):
         share = np.asarray(value, dtype=float)
         if share.shape != (users,):
@@ -337,7 +337,7 @@ def evaluate(
 
 
 def evaluate_shares(problem: AllocationProblem, option: NDArray[np.integer], shares: NDArray[np.float64]) -> Evaluation:
-    """As `evaluate`, for options that exist, (K,), and shares of uplink, edge and downlink in one array, (3, K)."""
+    """As `evaluate`, for options that exist, (K,), and shares of downlink, uplink and edge in one array, (3, K)."""
     # places in the tables seen as one row: half the time of an index for each dimension
     places = problem.first_places + option
     times = _times(problem, places, shares)
@@ -345,14 +345,14 @@ def evaluate_shares(problem: AllocationProblem, option: NDArray[np.integer], sha
     branch = problem.device_branch_s
     latency_s = problem.fixed_s.take(places)
     latency_s += edge_path_s if branch is None else np.maximum(branch.take(places), edge_path_s)
-    up, edge, down = shares.sum(axis=1).tolist()
-    violation = max(_over(up, problem.uplink_hz), _over(edge, problem.edge_capacity), _over(down, problem.downlink_hz))
+    down, up, edge = shares.sum(axis=1).tolist()
+    violation = max(_over(down, problem.downlink_hz), _over(up, problem.uplink_hz), _over(edge, problem.edge_capacity))
     if problem.edge_share_max is not None:
-        violation = max(violation, _most_over(shares[1], problem.edge_share_max))
+        violation = max(violation, _most_over(shares[2], problem.edge_share_max))
     if problem.deadline_s is not None:
         violation = max(violation, _most_over(latency_s, problem.hard_deadline_s))
     if problem.uplink_airtime_max_s is not None:
-        violation = max(violation, _most_over(times[0], problem.uplink_airtime_max_s.take(places)))
+        violation = max(violation, _most_over(times[1], problem.uplink_airtime_max_s.take(places)))
     # the least of shares of which one is not a number is not one either
     broken = not (shares.min() >= 0 and math.isfinite(up + edge + down))
     if broken or (problem.allowed is not None and not problem.allowed.take(places).all()):
@@ -361,17 +361,17 @@ def evaluate_shares(problem: AllocationProblem, option: NDArray[np.integer], sha
 
 
 def _times(problem: AllocationProblem, places: NDArray[np.intp], shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Seconds on uplink, edge and downlink, (3, K), of options by their places, with shares (3, K)."""
+    """Seconds on downlink, uplink and edge, (3, K), of options by their places, with shares (3, K)."""
     amounts = np.empty(shares.shape)
-    amounts[0] = problem.uplink_bit.take(places)
-    amounts[1] = problem.edge_work_s.take(places)
-    amounts[2] = problem.downlink_bit.take(places)
+    amounts[0] = problem.downlink_bit.take(places)
+    amounts[1] = problem.uplink_bit.take(places)
+    amounts[2] = problem.edge_work_s.take(places)
     speeds = np.maximum(shares, 0.0)
     if problem.linear:
         speeds *= problem.linear_speeds
     else:
-        speeds[0] = problem.rate("uplink", speeds[0])
-        speeds[2] = problem.rate("downlink", speeds[2])
+        speeds[0] = problem.rate("downlink", speeds[0])
+        speeds[1] = problem.rate("uplink", speeds[1])
     if not speeds.min() > 0:
         speeds = np.where(amounts > 0, speeds, 1.0)  # nothing to do takes no time
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.pricing.scaled import Array, Resources
+from megdt_opt.pricing.scaled import EDGE, Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.shares.equal_latency import equal_latency
 from megdt_opt.shares.interior import Goal, Shares, interior, latencies
@@ -91,7 +91,7 @@ def _equal_latencies(
     """Shares for "max" by Newton's method; sets that it does not settle are infinite, None where it cannot serve."""
     if problem.objective != "max" or not _plain(problem, resources):
         return None
-    found = equal_latency(a, hi[:, 1], fixed, problem.weights)
+    found = equal_latency(a, hi[:, EDGE], fixed, problem.weights)
     objective = goal.value(latencies(a, gamma, found.x, fixed, np.zeros_like(fixed)))
     # a user that is late whatever is shared decides alone: then nothing is worth anything
     priced = objective <= found.level * (1.0 + 1e-9)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.pricing.scaled import Array
+from megdt_opt.pricing.scaled import DOWNLINK, EDGE, UPLINK, Array
 
 Flags = NDArray[np.bool_]
 
@@ -61,18 +61,18 @@ class _Sets:
         """At a level and prices root^2 (S, 3): shares (S, 3, K), whether there are any (S,), and of each user the
         seconds that prices decide, below 0 where it has its cap of the edge, and what it pays for them.
         """
-        s, edge = self.s, self.s[:, 1]
+        s, edge = self.s, self.s[:, EDGE]
         tau = level[:, None] / self.weight - self.fixed
         paid = (root[:, :, None] * s).sum(axis=1)
-        full = (edge > 0) & (self.ample[:, None] | (edge * paid > self.cap * root[:, 1, None] * tau))
+        full = (edge > 0) & (self.ample[:, None] | (edge * paid > self.cap * root[:, EDGE, None] * tau))
         tau = np.where(full, tau - edge * edge / self.cap, tau)
-        paid = np.where(full, paid - root[:, 1, None] * edge, paid)
+        paid = np.where(full, paid - root[:, EDGE, None] * edge, paid)
         # a user at its cap of the edge that demands nothing else is in time or not whatever is shared
-        busy = np.where(full, (s[:, 0] > 0) | (s[:, 2] > 0), np.any(s > 0, axis=1))
+        busy = np.where(full, (s[:, DOWNLINK] > 0) | (s[:, UPLINK] > 0), np.any(s > 0, axis=1))
         good: Flags = np.all((tau > 0) | ~busy, axis=1)
         tau = np.where(busy & (tau > 0), tau, 1.0)
         x = s * (np.where(busy, paid, 0.0) / tau)[:, None] / np.where(root > 0, root, 1.0)[:, :, None]
-        x[:, 1] = np.where(full, self.cap, x[:, 1])
+        x[:, EDGE] = np.where(full, self.cap, x[:, EDGE])
         return x, good, np.where(full, -tau, tau), paid
 
 
@@ -91,14 +91,14 @@ def equal_latency(a: Array, cap: Array, fixed: Array, weight: Array) -> Equal:
         [1].
     """
     users = a.shape[2]
-    needs_edge = a[:, 1] > 0
+    needs_edge = a[:, EDGE] > 0
     # numbers near the ends of the floating range settle nowhere, which is said
     with np.errstate(all="ignore"):
         ample = np.where(needs_edge, cap, 0.0).sum(axis=1) <= 1.0
         sets = _Sets(np.sqrt(a), cap, fixed, weight, ample)
         active: Flags = np.any(a > 0, axis=2)
-        active[:, 1] &= ~ample
-        alone = fixed + a[:, 0] + a[:, 2] + np.where(needs_edge, a[:, 1] / cap, 0.0)
+        active[:, EDGE] &= ~ample
+        alone = fixed + a[:, DOWNLINK] + a[:, UPLINK] + np.where(needs_edge, a[:, EDGE] / cap, 0.0)
         level = 2.0 * users * (weight * alone).max(axis=1) + _TINY
         level, root, far = _newton(sets, active, level, np.where(active, 1.0, 0.0))
         x, good, tau, paid = sets.at(level, root)
@@ -158,7 +158,7 @@ def _step(
     full = tau < 0
     seconds = np.abs(tau)
     priced = sets.s.copy()
-    priced[:, 1] = np.where(full, 0.0, priced[:, 1])
+    priced[:, EDGE] = np.where(full, 0.0, priced[:, EDGE])
     share = np.where(priced > 0, x, 0.0)
     # slopes of the used budgets in the logarithms of the prices, and of the level
     slopes = 0.5 * np.einsum("sik,sck,sk->sic", priced, priced, 1.0 / seconds)

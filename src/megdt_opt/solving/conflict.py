@@ -152,7 +152,7 @@ def can_start(resources: Resources) -> bool:
     """Whether every user has an open option and the least uplink shares fit together: no deadline is looked at."""
     if not resources.open.any(axis=1).all():
         return False
-    least = np.where(resources.open, resources.lo[0], np.inf).min(axis=1)
+    least = np.where(resources.open, resources.lo[1], np.inf).min(axis=1)
     return bool(least.sum() <= 1.0 + 1e-12)
 
 

@@ -208,8 +208,8 @@ def _allocation(
     """The allocation of scaled shares, evaluated, unless its shares and what they yield are given too."""
     if shares is None or found is None:
         shares, _ = in_units(problem, x)
-        found = evaluate(problem, option, shares[2], shares[0], shares[1])
-    up, edge, down = shares
+        found = evaluate(problem, option, *shares)
+    down, up, edge = shares
     if found.violation > SOLVER:
         raise SolverFailure(f"{method} returned shares that break a limit by {found.violation:.2e} relatively")
     # a solver's bound may exceed the truth by its tolerance; a reported bound never exceeds the objective

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import Infeasible
-from megdt_opt.pricing.scaled import Resources
+from megdt_opt.pricing.scaled import UPLINK, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.shares.best import best_shares
 from megdt_opt.solving.conflict import can_start, lateness_problem
@@ -64,7 +64,7 @@ def answer(problem: AllocationProblem, until: float) -> Answer:
     if not np.isfinite(problem.hard_deadline_s).any():
         if problem.uplink_airtime_max_s is None:
             return Answer(resources.open.argmax(axis=1))
-        least = np.where(resources.open, resources.lo[0], np.inf)
+        least = np.where(resources.open, resources.lo[UPLINK], np.inf)
         return Answer(least.argmin(axis=1))
     part = lateness_problem(problem)
     scaled = Resources.of(part)
@@ -89,7 +89,7 @@ def keeps(problem: AllocationProblem, option: NDArray[np.int64]) -> bool:
     if not resources.open[np.arange(problem.users), option].all():
         return False
     if not np.isfinite(problem.hard_deadline_s).any():
-        return bool(resources.lo[0][np.arange(problem.users), option].sum() <= 1.0 + 1e-12)
+        return bool(resources.lo[UPLINK][np.arange(problem.users), option].sum() <= 1.0 + 1e-12)
     part = lateness_problem(problem)
     return bool(best_shares(part, Resources.of(part), option[None]).objective[0] <= _ON_TIME)
 

@@ -116,7 +116,7 @@ class ShadowPrices:
     objective_s : float
         Its value with the allocation's options and the best shares [s].
     prices : tuple of ShadowPrice
-        Uplink, edge, downlink.
+        Downlink, uplink, edge.
     step : float
         Relative step of the re-solves [1].
     optimal : bool
@@ -138,17 +138,17 @@ class ShadowPrices:
     @property
     def uplink(self) -> ShadowPrice:
         """Of the uplink band."""
-        return self.prices[0]
+        return self.prices[1]
 
     @property
     def edge(self) -> ShadowPrice:
         """Of the edge servers."""
-        return self.prices[1]
+        return self.prices[2]
 
     @property
     def downlink(self) -> ShadowPrice:
         """Of the downlink band."""
-        return self.prices[2]
+        return self.prices[0]
 
     def __str__(self) -> str:
         lines = [
@@ -225,7 +225,7 @@ def _price(
     """The price of one budget, and the least objective that any option set met on the way has at the budget [s]."""
     field, option = BUDGETS[resource], allocation.option
     budget = float(getattr(problem, field))
-    demands = (problem.uplink_bit, problem.edge_work_s, problem.downlink_bit)[resource]
+    demands = (problem.downlink_bit, problem.uplink_bit, problem.edge_work_s)[resource]
     if budget == 0 or not (demands[problem.open_options] > 0).any():
         # with no budget the options that need it are closed, so there is nothing to take a slope of
         zero = 0.0 if budget > 0 else float("nan")

@@ -13,7 +13,7 @@ from megdt_opt.pricing.scaled import Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.shares.best import best_shares
 
-BUDGETS = ("uplink_hz", "edge_capacity", "downlink_hz")
+BUDGETS = ("downlink_hz", "uplink_hz", "edge_capacity")
 """Fields of the budgets, in the order of `Resources`."""
 
 
@@ -26,7 +26,7 @@ class Valued:
     objective_s : float
         Objective with the best shares [s]; infinite where no shares keep the limits.
     prices_s : array, (3,)
-        Shadow prices of the scaled budgets, uplink, edge and downlink [s].
+        Shadow prices of the scaled budgets, downlink, uplink and edge [s].
     """
 
     objective_s: float

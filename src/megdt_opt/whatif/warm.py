@@ -134,9 +134,9 @@ def allocated(
     problem: AllocationProblem, option: NDArray[np.int64], x: Array, bound_s: float, gap: float
 ) -> Allocation:
     """An allocation of scaled shares, evaluated."""
-    up, edge, down = (
+    down, up, edge = (
         _within(share, budget)
-        for share, budget in zip(x, (problem.uplink_hz, problem.edge_capacity, problem.downlink_hz), strict=True)
+        for share, budget in zip(x, (problem.downlink_hz, problem.uplink_hz, problem.edge_capacity), strict=True)
     )
     edge = np.minimum(edge, problem.share_caps)
     found = evaluate(problem, option, down, up, edge)

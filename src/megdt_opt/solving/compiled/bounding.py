@@ -227,13 +227,13 @@ def objective_of(kind: int, terms: Terms, option: NDArray[np.int32], shares: F) 
         total = 0.0
         for k in range(users):
             total += shares[i, k]
-        if total > 1.0 or (total > 0.0 and i != 1):
+        if total > 1.0 or (total > 0.0 and i != 2):
             for k in range(users):
                 shares[i, k] /= total
-    total = shares[1].sum()
+    total = shares[2].sum()
     if 0.0 < total < 1.0:
         for k in range(users):
-            shares[1, k] = min(shares[1, k] / total, terms.cap[k])
+            shares[2, k] = min(shares[2, k] / total, terms.cap[k])
     result = 0.0
     for k in range(users):
         j = option[k]
@@ -246,9 +246,9 @@ def objective_of(kind: int, terms: Terms, option: NDArray[np.int32], shares: F) 
                 x = shares[i, k]
                 if x <= 0.0:
                     return HUGE
-                gamma = np.inf if i == 1 else terms.gamma[k, i // 2]
+                gamma = np.inf if i == 2 else terms.gamma[k, i]
                 t += root * root / x if np.isinf(gamma) else root * root / (x * np.log1p(gamma / x))
-        if terms.up[k, j] > 0.0 and shares[0, k] < low * (1.0 - 1e-9):
+        if terms.up[k, j] > 0.0 and shares[1, k] < low * (1.0 - 1e-9):
             return HUGE
         latency = terms.fixed[k, j] + max(branch, t)
         if latency > terms.limit[k] * (1.0 + 1e-9):
@@ -265,7 +265,7 @@ def alone_of(kind: int, terms: Terms, option: NDArray[np.int32]) -> float:
     for k in range(option.shape[0]):
         j = option[k]
         branch = terms.branch[k, j] if terms.has_branch else 0.0
-        t = terms.up[k, j] ** 2 * terms.full[k, 0] + terms.down[k, j] ** 2 * terms.full[k, 1]
+        t = terms.up[k, j] ** 2 * terms.full[k, 1] + terms.down[k, j] ** 2 * terms.full[k, 0]
         t += terms.edge[k, j] ** 2 / terms.cap[k]
         latency = terms.fixed[k, j] + max(branch, t)
         if latency > terms.limit[k]:

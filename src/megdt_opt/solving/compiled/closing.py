@@ -114,7 +114,7 @@ def _strained(problem: AllocationProblem, found: Searched) -> bool:
     if problem.deadline_s is None:
         return False
     everything = np.broadcast_to(problem.budgets, (3, problem.users)).copy()
-    everything[1] = np.minimum(everything[1], problem.share_caps)
+    everything[2] = np.minimum(everything[2], problem.share_caps)
     alone = evaluate_shares(problem, found.option.astype(np.int64), everything).latency_s
     return bool((alone > problem.deadline_s * (1.0 - _ROOM)).any())
 

@@ -89,22 +89,22 @@ def given(array: np.ndarray) -> np.ndarray:
 
 
 def laws_of(problem: AllocationProblem) -> tuple[F, F, F]:
-    """Seconds at the whole budget per unit of uplink, edge and downlink demand, (K, 3), infinite where a budget is not
-    there; g of uplink and downlink over the band, (K, 2), infinite for R(x) = x; largest edge shares, (K,) [1].
+    """Seconds at the whole budget per unit of downlink, uplink and edge demand, (K, 3), infinite where a budget is not
+    there; g of downlink and uplink over the band, (K, 2), infinite for R(x) = x; largest edge shares, (K,) [1].
     """
     users = problem.users
     scale, gamma = np.zeros((users, 3)), np.full((users, 2), np.inf)
     with np.errstate(divide="ignore"):  # the options that need a rate of 0 are closed
-        for place, column, budget, efficiency, snr in (
-            (0, 0, problem.uplink_hz, problem.uplink_efficiency, problem.uplink_snr_hz),
-            (2, 1, problem.downlink_hz, problem.downlink_efficiency, problem.downlink_snr_hz),
+        for i, budget, efficiency, snr in (
+            (0, problem.downlink_hz, problem.downlink_efficiency, problem.downlink_snr_hz),
+            (1, problem.uplink_hz, problem.uplink_efficiency, problem.uplink_snr_hz),
         ):
             if snr is not None:
-                scale[:, place] = _LN2 / budget if budget > 0 else np.inf
-                gamma[:, column] = snr / budget if budget > 0 else 0.0
+                scale[:, i] = _LN2 / budget if budget > 0 else np.inf
+                gamma[:, i] = snr / budget if budget > 0 else 0.0
             elif efficiency is not None:
-                np.divide(1.0, efficiency * budget, out=scale[:, place])
-    scale[:, 1] = 1.0 / problem.edge_capacity if problem.edge_capacity > 0 else np.inf
+                np.divide(1.0, efficiency * budget, out=scale[:, i])
+    scale[:, 2] = 1.0 / problem.edge_capacity if problem.edge_capacity > 0 else np.inf
     if problem.edge_share_max is not None and problem.edge_capacity > 0:
         cap = np.minimum(problem.edge_share_max / problem.edge_capacity, 1.0)
     else:
@@ -117,7 +117,7 @@ def terms_of(problem: AllocationProblem, resources: Resources) -> tuple[Terms, O
     users, options = problem.users, problem.options
     scale, gamma, cap = laws_of(problem)
     has_branch, has_least = not problem.sequential, problem.uplink_airtime_max_s is not None
-    least = resources.lo[0] if has_least else _NONE
+    least = resources.lo[1] if has_least else _NONE
     limited = problem.deadline_s is not None and problem.objective != "missed"
     limit = np.array(problem.hard_deadline_s)
     shape = (users, options)

@@ -2,7 +2,7 @@
 
 Every loop has a bound.
 
-Notation, as in `megdt_opt.pricing.priced`: scaled budgets are 1; resource 0 is uplink, 1 edge, 2 downlink; an option
+Notation, as in `megdt_opt.pricing.priced`: scaled budgets are 1; resource 0 is downlink, 1 uplink, 2 edge; an option
 demands a_i seconds at the whole budget; x_i is its share; prices l_i >= 0. R(x) = x, or x log1p(g / x) for the Shannon
 law. For a multiplier mu of the time, 1/sqrt(mu) is called q: with R(x) = x the time of a resource is q sqrt(l a)
 between the times at its largest and smallest share, so the total is piecewise linear in q.
@@ -30,7 +30,7 @@ class Terms(NamedTuple):
 
     Per option, (K, O): `fixed`, `branch` [s], `least` (smallest uplink share), and `up`, `edge`, `down`: square roots
     of the seconds at the whole budget, as costs need the roots; `ids` are the options' own numbers. Per user: `gamma`
-    (K, 2) is g of uplink and downlink, infinite for R(x) = x, `brink` and `full` (K, 2) are what follows from it
+    (K, 2) is g of downlink and uplink, infinite for R(x) = x, `brink` and `full` (K, 2) are what follows from it
     (`laws.Law`); `cap` (K,) the largest edge share; `weight` (K,); `limit` (K,) the hard deadline [s]. `plain` is True
     where no branch, least share, limit or Shannon law comes up. `branch` and `least` are (1, 1) where there are none,
     `curve` is the address of the Shannon law's
@@ -83,25 +83,25 @@ def plain_cost(
 ) -> float:  # fmt: skip
     """Least priced cost of a plain option with roots s of its demands at prices r^2, its edge share within the cap.
 
-    "sum": w fixed + 2 sqrt(w) r.s, and the square of what sqrt(w) s1 is above cap r1, over the cap. "max":
+    "sum": w fixed + 2 sqrt(w) r.s, and the square of what sqrt(w) s2 is above cap r2, over the cap. "max":
     (r.s)^2 / tau, or what the cap costs and the rest of the time asks of the links. Takes scalars, as a call with all
     terms would copy them. The true cost is higher only where a link's share is the whole band.
     """
     if kind == SUM:
         w = np.sqrt(weight)
         cost = w * (w * fixed + 2.0 * (r0 * s0 + r1 * s1 + r2 * s2))
-        over = w * s1 - cap * r1
+        over = w * s2 - cap * r2
         return cost + over * over / cap if over > 0.0 else cost
     tau = level / weight - fixed
     if tau <= 0.0:
         return 0.0 if tau == 0.0 and s0 + s1 + s2 == 0.0 else HUGE
     paid = r0 * s0 + r1 * s1 + r2 * s2
-    if s1 * paid > cap * r1 * tau or (r1 == 0.0 and s1 > 0.0):
-        tau -= s1 * s1 / cap
-        paid = r0 * s0 + r2 * s2
+    if s2 * paid > cap * r2 * tau or (r2 == 0.0 and s2 > 0.0):
+        tau -= s2 * s2 / cap
+        paid = r0 * s0 + r1 * s1
         if tau <= 0.0:
-            return r1 * r1 * cap if tau == 0.0 and s0 + s2 == 0.0 else HUGE
-        return paid * paid / tau + r1 * r1 * cap
+            return r2 * r2 * cap if tau == 0.0 and s0 + s1 == 0.0 else HUGE
+        return paid * paid / tau + r2 * r2 * cap
     return paid * paid / tau
 
 
@@ -123,44 +123,44 @@ def plain_value(
         w = np.sqrt(weight)
         best, place = HUGE, -1
         if kind == SUM:
-            cr, icap = cap * r1, 1.0 / cap
+            cr, icap = cap * r2, 1.0 / cap
             for j in range(begin[k], end[k]):
-                s1 = edge[k, j]
-                cost = w * fixed[k, j] + 2.0 * (r0 * up[k, j] + r1 * s1 + r2 * down[k, j])
-                over = max(w * s1 - cr, 0.0)
+                s2 = edge[k, j]
+                cost = w * fixed[k, j] + 2.0 * (r1 * up[k, j] + r2 * s2 + r0 * down[k, j])
+                over = max(w * s2 - cr, 0.0)
                 cost = w * cost + over * over * icap
                 if cost < best:
                     best, place = cost, j
         else:
             for j in range(begin[k], end[k]):
-                cost = plain_cost(kind, weight, cap, level, fixed[k, j], up[k, j], edge[k, j], down[k, j], r0, r1, r2)
+                cost = plain_cost(kind, weight, cap, level, fixed[k, j], down[k, j], up[k, j], edge[k, j], r0, r1, r2)
                 if cost < best:
                     best, place = cost, j
         if place < 0:
             return HUGE, 0.0, True
-        s0, s1, s2 = up[k, place], edge[k, place], down[k, place]
+        s0, s1, s2 = down[k, place], up[k, place], edge[k, place]
         if kind == SUM:
             pace = w
-            if s1 > 0.0:
-                u1 += min(pace * s1 / r1, cap) if r1 > 0.0 else cap
+            if s2 > 0.0:
+                u2 += min(pace * s2 / r2, cap) if r2 > 0.0 else cap
         else:
             tau = level / weight - fixed[k, place]
             paid = r0 * s0 + r1 * s1 + r2 * s2
-            if s1 > 0.0:
-                if s1 * paid > cap * r1 * tau or r1 == 0.0:
-                    u1 += cap
-                    tau -= s1 * s1 / cap
-                    paid = r0 * s0 + r2 * s2
+            if s2 > 0.0:
+                if s2 * paid > cap * r2 * tau or r2 == 0.0:
+                    u2 += cap
+                    tau -= s2 * s2 / cap
+                    paid = r0 * s0 + r1 * s1
                 else:
-                    u1 += s1 * paid / (tau * r1)
+                    u2 += s2 * paid / (tau * r2)
             pace = paid / tau if tau > 0.0 else 0.0
             slope += pace * pace / weight
+        if s1 > 0.0:
+            fits = fits and s1 * pace <= r1 and r1 > 0.0
+            u1 += s1 * pace / r1 if r1 > 0.0 else 1.0
         if s0 > 0.0:
             fits = fits and s0 * pace <= r0 and r0 > 0.0
             u0 += s0 * pace / r0 if r0 > 0.0 else 1.0
-        if s2 > 0.0:
-            fits = fits and s2 * pace <= r2 and r2 > 0.0
-            u2 += s2 * pace / r2 if r2 > 0.0 else 1.0
         total += best
         chosen[k] = place
     usage[0], usage[1], usage[2] = u0, u1, u2
@@ -182,15 +182,15 @@ def general_value(
     guess = 1.0
     for k in range(begin.shape[0]):
         law, weight, limit = law_of(caps, gamma, brink, full, k), weights[k], limits[k]
-        curved = not (law.g0 == np.inf and law.g2 == np.inf)
+        curved = not (law.g1 == np.inf and law.g0 == np.inf)
         best, place, root = HUGE, -1, 0.0
         latest = min(level, limit * weight)
         for j in range(begin[k], end[k]):
             if not curved and best <= plain_cost(
-                kind, weight, law.cap, latest, fixed[k, j], up[k, j], edge[k, j], down[k, j], r.up, r.edge, r.down
+                kind, weight, law.cap, latest, fixed[k, j], down[k, j], up[k, j], edge[k, j], r.down, r.up, r.edge
             ):
                 continue  # branch, limit and bounds of the shares only add to it
-            s = Three(up[k, j], edge[k, j], down[k, j])
+            s = Three(down[k, j], up[k, j], edge[k, j])
             cost, m = option_at(
                 kind, weight, fixed[k, j], branch[k, j] if has_branch else 0.0, limit, level, s, r,
                 least[k, j] if has_least else 0.0, law, curve, guess, best, ROUGHLY,
@@ -201,7 +201,7 @@ def general_value(
                     guess = guess_of(m, weight, fixed[k, j], limit, level, s, r)
         if place < 0:
             return HUGE, 0.0
-        s = Three(up[k, place], edge[k, place], down[k, place])
+        s = Three(down[k, place], up[k, place], edge[k, place])
         low = least[k, place] if has_least else 0.0
         if curved:
             # the cost is exact, but shares are as near as the multiplier only
@@ -212,9 +212,9 @@ def general_value(
         x = shares_at(root, s, r, low, law, curve)
         total += best
         slope += root * root / weight
-        u0 += x.up
-        u1 += x.edge
-        u2 += x.down
+        u1 += x.up
+        u2 += x.edge
+        u0 += x.down
         chosen[k] = place
     usage[0], usage[1], usage[2] = u0, u1, u2
     if kind == SUM:

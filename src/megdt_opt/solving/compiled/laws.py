@@ -37,7 +37,7 @@ _TABLE = (HIGHEST - LOWEST) * PIECES
 
 
 class Law(NamedTuple):
-    """How a user's shares turn into time: the largest edge share, and for uplink and downlink g, brink and 1 / R(1).
+    """How a user's shares turn into time: the largest edge share, and for downlink and uplink g, brink and 1 / R(1).
 
     g is infinite for R(x) = x; the brink is sqrt(mu a / l) from where on the share is the whole budget.
     """
@@ -46,17 +46,17 @@ class Law(NamedTuple):
     g0: float
     b0: float
     f0: float
-    g2: float
-    b2: float
-    f2: float
+    g1: float
+    b1: float
+    f1: float
 
 
 class Three(NamedTuple):
-    """A number for each resource: uplink, edge, downlink."""
+    """A number for each resource: downlink, uplink, edge."""
 
+    down: float
     up: float
     edge: float
-    down: float
 
 
 @inner
@@ -145,9 +145,9 @@ def share_at(m: float, s: float, r: float, low: float, high: float, gamma: float
 def parts_at(m: float, s: Three, r: Three, low: float, law: Law, curve: int) -> tuple[float, float, float]:
     """What the best shares cost, their time, and its slope in m."""
     melt()
-    p0, t0, d0 = part_at(m, s.up, r.up, low, 1.0, law.g0, law.b0, law.f0, curve)
-    p1, t1, d1 = part_at(m, s.edge, r.edge, 0.0, law.cap, np.inf, law.cap, 1.0 / law.cap, curve)
-    p2, t2, d2 = part_at(m, s.down, r.down, 0.0, 1.0, law.g2, law.b2, law.f2, curve)
+    p1, t1, d1 = part_at(m, s.up, r.up, low, 1.0, law.g1, law.b1, law.f1, curve)
+    p2, t2, d2 = part_at(m, s.edge, r.edge, 0.0, law.cap, np.inf, law.cap, 1.0 / law.cap, curve)
+    p0, t0, d0 = part_at(m, s.down, r.down, 0.0, 1.0, law.g0, law.b0, law.f0, curve)
     return p0 + p1 + p2, t0 + t1 + t2, d0 + d1 + d2
 
 
@@ -155,9 +155,9 @@ def parts_at(m: float, s: Three, r: Three, low: float, law: Law, curve: int) -> 
 def shares_at(m: float, s: Three, r: Three, low: float, law: Law, curve: int) -> Three:
     """The best shares."""
     return Three(
-        share_at(m, s.up, r.up, low, 1.0, law.g0, law.b0, curve),
+        share_at(m, s.down, r.down, 0.0, 1.0, law.g0, law.b0, curve),
+        share_at(m, s.up, r.up, low, 1.0, law.g1, law.b1, curve),
         share_at(m, s.edge, r.edge, 0.0, law.cap, np.inf, law.cap, curve),
-        share_at(m, s.down, r.down, 0.0, 1.0, law.g2, law.b2, curve),
     )
 
 
@@ -173,12 +173,12 @@ def may_idle(s: Three, r: Three, low: float) -> bool:
 def idle_time(s: Three, r: Three, low: float, law: Law) -> float:
     """The time there: with the least uplink share, or all where it costs nothing, and all of the rest."""
     stay_whole()
-    t = s.edge * s.edge / law.cap + s.down * s.down * law.f2
+    t = s.edge * s.edge / law.cap + s.down * s.down * law.f0
     if s.up > 0.0:
         if r.up == 0.0:
-            t += s.up * s.up * law.f0
+            t += s.up * s.up * law.f1
         else:
-            t += s.up * s.up / (low if law.g0 == np.inf else low * np.log1p(law.g0 / low))
+            t += s.up * s.up / (low if law.g1 == np.inf else low * np.log1p(law.g1 / low))
     return t
 
 
@@ -228,7 +228,7 @@ def option_at(
         return HUGE, 0.0
     if s.up == 0.0 and s.edge == 0.0 and s.down == 0.0:
         return weight * (fixed + branch) if kind == SUM else 0.0, NEVER
-    if wanted <= 0.0 or s.up * s.up * law.f0 + s.edge * s.edge / law.cap + s.down * s.down * law.f2 > wanted:
+    if wanted <= 0.0 or s.up * s.up * law.f1 + s.edge * s.edge / law.cap + s.down * s.down * law.f0 > wanted:
         return HUGE, 0.0
     base, free, below, above = 0.0, 0.0, 0.0, np.inf
     loose = kind == SUM

@@ -25,8 +25,8 @@ _CLOSE = 1e-13
 def root_of(terms: Terms, i: int, k: int, j: int) -> float:
     """Square root of the seconds that an option takes of a whole budget."""
     if i == 0:
-        return terms.up[k, j]
-    return terms.edge[k, j] if i == 1 else terms.down[k, j]
+        return terms.down[k, j]
+    return terms.up[k, j] if i == 1 else terms.edge[k, j]
 
 
 @inner
@@ -56,24 +56,24 @@ def sum_shares(terms: Terms, option: Option, price: F, shares: F) -> float:
         price[i] = 0.0
         if roots <= 0.0:
             continue
-        if i == 1 and caps_of(terms, option) <= 1.0:
+        if i == 2 and caps_of(terms, option) <= 1.0:
             # enough for everybody
             for k in range(users):
-                if shares[1, k] > 0.0:
-                    total += shares[1, k] * shares[1, k] / terms.cap[k]
-                    shares[1, k] = terms.cap[k]
+                if shares[2, k] > 0.0:
+                    total += shares[2, k] * shares[2, k] / terms.cap[k]
+                    shares[2, k] = terms.cap[k]
             continue
         pace = roots
-        if i == 1:
+        if i == 2:
             # the pace falls from turn to turn, so that a user at its cap stays there
             taken = 0.0
             for _ in range(users + 1):
                 before, taken, rest = taken, 0.0, 0.0
                 for k in range(users):
-                    if shares[1, k] > terms.cap[k] * pace:
+                    if shares[2, k] > terms.cap[k] * pace:
                         taken += terms.cap[k]
                     else:
-                        rest += shares[1, k]
+                        rest += shares[2, k]
                 if taken == before or taken >= 1.0:
                     break
                 pace = rest / (1.0 - taken)
@@ -81,7 +81,7 @@ def sum_shares(terms: Terms, option: Option, price: F, shares: F) -> float:
         for k in range(users):
             p = shares[i, k]
             if p > 0.0:
-                shares[i, k] = min(p / pace, terms.cap[k]) if i == 1 else p / pace
+                shares[i, k] = min(p / pace, terms.cap[k]) if i == 2 else p / pace
                 total += p * p / shares[i, k]
     return total
 
@@ -102,7 +102,7 @@ def usage_at(
     s = np.zeros(3)
     for k in range(option.shape[0]):
         j = option[k]
-        s[0], s[1], s[2] = terms.up[k, j], terms.edge[k, j], terms.down[k, j]
+        s[0], s[1], s[2] = terms.down[k, j], terms.up[k, j], terms.edge[k, j]
         shares[0, k] = shares[1, k] = shares[2, k] = 0.0
         if s[0] == 0.0 and s[1] == 0.0 and s[2] == 0.0:
             continue
@@ -110,16 +110,16 @@ def usage_at(
         if tau <= 0.0:
             return False
         paid = root[0] * s[0] + root[1] * s[1] + root[2] * s[2]
-        if s[1] > 0.0 and (ample or s[1] * paid > terms.cap[k] * root[1] * tau):
-            usage[1] += terms.cap[k]
-            shares[1, k] = terms.cap[k]
-            if s[0] == 0.0 and s[2] == 0.0:
+        if s[2] > 0.0 and (ample or s[2] * paid > terms.cap[k] * root[2] * tau):
+            usage[2] += terms.cap[k]
+            shares[2, k] = terms.cap[k]
+            if s[0] == 0.0 and s[1] == 0.0:
                 continue
-            tau -= s[1] * s[1] / terms.cap[k]
+            tau -= s[2] * s[2] / terms.cap[k]
             if tau <= 0.0:
                 return False
-            s[1] = 0.0
-            paid = root[0] * s[0] + root[2] * s[2]
+            s[2] = 0.0
+            paid = root[0] * s[0] + root[1] * s[1]
         pace = paid / tau
         for i in range(3):
             if s[i] > 0.0:
@@ -150,7 +150,7 @@ def value_of_set(terms: Terms, option: Option, level: float, price: F) -> float:
     total = 0.0
     for k in range(option.shape[0]):
         j = option[k]
-        s0, s1, s2 = terms.up[k, j], terms.edge[k, j], terms.down[k, j]
+        s0, s1, s2 = terms.down[k, j], terms.up[k, j], terms.edge[k, j]
         tau = level / terms.weight[k] - terms.fixed[k, j]
         paid = r0 * s0 + r1 * s1 + r2 * s2
         if s0 == 0.0 and s1 == 0.0 and s2 == 0.0:
@@ -159,10 +159,10 @@ def value_of_set(terms: Terms, option: Option, level: float, price: F) -> float:
             continue
         if tau <= 0.0:
             return np.inf
-        if s1 * paid > terms.cap[k] * r1 * tau or (s1 > 0.0 and r1 == 0.0):
-            tau -= s1 * s1 / terms.cap[k]
-            paid = r0 * s0 + r2 * s2
-            total += r1 * r1 * terms.cap[k]
+        if s2 * paid > terms.cap[k] * r2 * tau or (s2 > 0.0 and r2 == 0.0):
+            tau -= s2 * s2 / terms.cap[k]
+            paid = r0 * s0 + r1 * s1
+            total += r2 * r2 * terms.cap[k]
             if tau <= 0.0:
                 if tau < 0.0 or paid > 0.0:
                     return np.inf
@@ -188,15 +188,15 @@ def max_shares(terms: Terms, option: Option, start: float, price: F, shares: F) 
     top = max(price[0], price[1], price[2])
     root = np.zeros(3)
     for i in range(3):
-        if demand[i] > 0.0 and not (i == 1 and ample):
+        if demand[i] > 0.0 and not (i == 2 and ample):
             active[count] = i
             count += 1
             root[i] = np.sqrt(max(price[i], 1e-8 * top)) if 0.0 < top < np.inf else 1.0
     usage, drift, slopes = np.zeros(3), np.zeros(3), np.zeros((3, 3))
     if count == 0:
         for k in range(option.shape[0]):
-            shares[0, k] = shares[2, k] = 0.0
-            shares[1, k] = terms.cap[k] if terms.edge[k, option[k]] > 0.0 else 0.0
+            shares[0, k] = shares[1, k] = 0.0
+            shares[2, k] = terms.cap[k] if terms.edge[k, option[k]] > 0.0 else 0.0
         price[:] = 1.0 / 3.0
         return True
     matrix, right, trial = np.zeros((4, 4)), np.zeros(4), np.zeros(3)

@@ -77,7 +77,7 @@ def put(
 ) -> None:
     """Write an option with the roots of its demands at a place of a row; takes arrays, as all terms would be copied."""
     fixed[k, at], ids[k, at] = fixed_s, option
-    up[k, at], edge[k, at], down[k, at] = s0[option], s1[option], s2[option]
+    down[k, at], up[k, at], edge[k, at] = s0[option], s1[option], s2[option]
 
 
 @threaded
@@ -95,30 +95,30 @@ def look(
     total, block, fresh = 0.0, 0.0, 0.0
     for k in range(first, last):
         weight, cap = raw.weight[k], raw.cap[k]
-        w, icap, held = np.sqrt(weight), 1.0 / cap, cap * r1
+        w, icap, held = np.sqrt(weight), 1.0 / cap, cap * r2
         q0, q1, q2 = raw.scale[k, 0], raw.scale[k, 1], raw.scale[k, 2]
         for j in range(options):
-            s0[j] = np.sqrt(raw.up[k, j] * q0)
+            s1[j] = np.sqrt(raw.up[k, j] * q1)
         for j in range(options):
-            s1[j] = np.sqrt(raw.edge[k, j] * q1)
+            s2[j] = np.sqrt(raw.edge[k, j] * q2)
         for j in range(options):
-            s2[j] = np.sqrt(raw.down[k, j] * q2)
+            s0[j] = np.sqrt(raw.down[k, j] * q0)
         if kind == SUM:
             for j in range(options):
-                over = max(w * s1[j] - held, 0.0)
+                over = max(w * s2[j] - held, 0.0)
                 linear = w * raw.fixed[k, j] + 2.0 * (r0 * s0[j] + r1 * s1[j] + r2 * s2[j])
                 cost[j] = w * linear + over * over * icap
         else:
             most = level / weight
             for j in range(options):
                 tau = most - raw.fixed[k, j]
-                links = r0 * s0[j] + r2 * s2[j]
-                paid = links + r1 * s1[j]
-                capped = s1[j] * paid > held * tau or (r1 == 0.0 and s1[j] > 0.0)
-                left = tau - s1[j] * s1[j] * icap if capped else tau
+                links = r1 * s1[j] + r0 * s0[j]
+                paid = links + r2 * s2[j]
+                capped = s2[j] * paid > held * tau or (r2 == 0.0 and s2[j] > 0.0)
+                left = tau - s2[j] * s2[j] * icap if capped else tau
                 paid = links if capped else paid
                 one = paid * paid / left if left > 0.0 else (0.0 if left == 0.0 and paid == 0.0 else HUGE)
-                cost[j] = one + (r1 * held if capped else 0.0)
+                cost[j] = one + (r2 * held if capped else 0.0)
         if raw.limited:
             for j in range(options):
                 if not raw.allowed[k, j]:
@@ -144,7 +144,7 @@ def look(
             # whatever the level will be, this leaves the user something
             least, fastest = np.inf, place
             for j in range(options):
-                alone = raw.fixed[k, j] + s0[j] * s0[j] + s1[j] * s1[j] * icap + s2[j] * s2[j]
+                alone = raw.fixed[k, j] + s1[j] * s1[j] + s2[j] * s2[j] * icap + s0[j] * s0[j]
                 if alone < least and cost[j] < HUGE:
                     least, fastest = alone, j
             if column_of(terms.ids, k, n, fastest) < 0:
@@ -166,7 +166,7 @@ def look(
                     apart = np.sqrt(cost[j]) - root
                     other = 1.0 / np.sqrt(max(level / weight - raw.fixed[k, j], 1e-300))
                     apart -= 0.5 * width * root * abs(other * other - mine * mine) * level / weight
-                moved = r0 * abs(other * s0[j] - b0) + r1 * abs(other * s1[j] - b1) + r2 * abs(other * s2[j] - b2)
+                moved = r1 * abs(other * s1[j] - b1) + r2 * abs(other * s2[j] - b2) + r0 * abs(other * s0[j] - b0)
                 if apart < width * moved and column_of(terms.ids, k, n, j) < 0:
                     put(terms.fixed, terms.up, terms.edge, terms.down, terms.ids, k, n, j, raw.fixed[k, j], s0, s1, s2)
                     n += 1
@@ -192,7 +192,7 @@ def look_any(
         q0, q1, q2 = raw.scale[k, 0], raw.scale[k, 1], raw.scale[k, 2]
         best, place, root = HUGE, -1, 0.0
         for j in range(options):
-            s0[j], s1[j], s2[j] = np.sqrt(up[k, j] * q0), np.sqrt(edge[k, j] * q1), np.sqrt(down[k, j] * q2)
+            s0[j], s1[j], s2[j] = np.sqrt(down[k, j] * q0), np.sqrt(up[k, j] * q1), np.sqrt(edge[k, j] * q2)
             cost[j] = HUGE
             if limited and not allowed[k, j]:
                 continue
@@ -227,7 +227,7 @@ def look_any(
             for j in range(options):
                 if kind == MAX and cost[j] < HUGE:
                     # whatever the level will be, the fastest leaves the user something
-                    alone = s0[j] * s0[j] * law.f0 + s1[j] * s1[j] / law.cap + s2[j] * s2[j] * law.f2
+                    alone = s1[j] * s1[j] * law.f1 + s2[j] * s2[j] / law.cap + s0[j] * s0[j] * law.f0
                     alone = fixed[k, j] + max(alone, branch[k, j] if has_branch else 0.0)
                     if alone < least:
                         least, fastest = alone, j
@@ -271,10 +271,10 @@ def least_alone(raw: Raw, first: int, last: int, out: F) -> None:
     most = 0.0
     for k in range(first, last):
         law = law_of(raw.cap, raw.gamma, raw.brink, raw.full, k)
-        q0, q1, q2 = raw.scale[k, 0] * law.f0, raw.scale[k, 1] / law.cap, raw.scale[k, 2] * law.f2
+        q0, q1, q2 = raw.scale[k, 0] * law.f0, raw.scale[k, 1] * law.f1, raw.scale[k, 2] / law.cap
         least = np.inf
         for j in range(raw.fixed.shape[1]):
-            alone = raw.up[k, j] * q0 + raw.edge[k, j] * q1 + raw.down[k, j] * q2
+            alone = raw.up[k, j] * q1 + raw.edge[k, j] * q2 + raw.down[k, j] * q0
             if raw.has_branch:
                 alone = max(alone, raw.branch[k, j])
             alone += raw.fixed[k, j]

@@ -57,7 +57,7 @@ def set_at(
     for k in range(option.shape[0]):
         j = option[k]
         law, weight, limit = law_of(caps, gamma, brink, full, k), weights[k], limits[k]
-        s = Three(up[k, j], edge[k, j], down[k, j])
+        s = Three(down[k, j], up[k, j], edge[k, j])
         low = least[k, j] if terms.has_least else 0.0
         branch, at = branches[k, j] if terms.has_branch else 0.0, level
         if kind == MAX:
@@ -74,22 +74,22 @@ def set_at(
         total += cost
         if kind == MAX:
             guess[k] = guess_of(m, weight, fixed[k, j], limit, at, s, r)
-        x[0], _, d[0] = part_at(m, s.up, r.up, low, 1.0, law.g0, law.b0, law.f0, curve)
-        x[1], _, d[1] = part_at(m, s.edge, r.edge, 0.0, law.cap, np.inf, law.cap, 1.0 / law.cap, curve)
-        x[2], _, d[2] = part_at(m, s.down, r.down, 0.0, 1.0, law.g2, law.b2, law.f2, curve)
+        x[1], _, d[1] = part_at(m, s.up, r.up, low, 1.0, law.g1, law.b1, law.f1, curve)
+        x[2], _, d[2] = part_at(m, s.edge, r.edge, 0.0, law.cap, np.inf, law.cap, 1.0 / law.cap, curve)
+        x[0], _, d[0] = part_at(m, s.down, r.down, 0.0, 1.0, law.g0, law.b0, law.f0, curve)
         # what a share costs, over its price; without a price it is the largest
-        if price[0] > 0.0:
-            x[0] /= price[0]
-        elif s.up > 0.0:
-            x[0] = 1.0
         if price[1] > 0.0:
             x[1] /= price[1]
-        elif s.edge > 0.0:
-            x[1] = law.cap
+        elif s.up > 0.0:
+            x[1] = 1.0
         if price[2] > 0.0:
             x[2] /= price[2]
+        elif s.edge > 0.0:
+            x[2] = law.cap
+        if price[0] > 0.0:
+            x[0] /= price[0]
         elif s.down > 0.0:
-            x[2] = 1.0
+            x[0] = 1.0
         every = d[0] + d[1] + d[2]
         matched = every < 0.0 and not (kind == SUM and m == np.sqrt(weight))
         moves = kind == MAX and every < 0.0 and at == level and level < limit * weight
@@ -113,9 +113,9 @@ def wanted_resources(terms: Terms, option: Option, active: I) -> int:
     u0, u1, u2 = 0.0, 0.0, 0.0
     for k in range(option.shape[0]):
         j = option[k]
-        u0 += 1.0 if terms.up[k, j] > 0.0 else 0.0
-        u1 += terms.cap[k] if terms.edge[k, j] > 0.0 else 0.0
-        u2 += 1.0 if terms.down[k, j] > 0.0 else 0.0
+        u1 += 1.0 if terms.up[k, j] > 0.0 else 0.0
+        u2 += terms.cap[k] if terms.edge[k, j] > 0.0 else 0.0
+        u0 += 1.0 if terms.down[k, j] > 0.0 else 0.0
     count = 0
     if u0 > 1.0:
         active[count] = 0

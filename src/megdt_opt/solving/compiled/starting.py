@@ -52,11 +52,11 @@ def gather(
             if not allowed[k, o]:
                 continue
             closed = False
-            if up[k, o] > 0.0 and not (np.isfinite(scale[k, 0]) and gamma[k, 0] > 0.0):
+            if up[k, o] > 0.0 and not (np.isfinite(scale[k, 1]) and gamma[k, 1] > 0.0):
                 closed = True
-            if edge[k, o] > 0.0 and not np.isfinite(scale[k, 1]):
+            if edge[k, o] > 0.0 and not np.isfinite(scale[k, 2]):
                 closed = True
-            if down[k, o] > 0.0 and not (np.isfinite(scale[k, 2]) and gamma[k, 1] > 0.0):
+            if down[k, o] > 0.0 and not (np.isfinite(scale[k, 0]) and gamma[k, 0] > 0.0):
                 closed = True
             if has_least and least[k, o] > 1.0:
                 closed = True
@@ -79,9 +79,9 @@ def gather(
             if head[k, o] != o:
                 continue
             out_fixed[k, count] = fixed[k, o]
-            out_up[k, count] = np.sqrt(up[k, o] * scale[k, 0]) if up[k, o] > 0.0 else 0.0
-            out_edge[k, count] = np.sqrt(edge[k, o] * scale[k, 1]) if edge[k, o] > 0.0 else 0.0
-            out_down[k, count] = np.sqrt(down[k, o] * scale[k, 2]) if down[k, o] > 0.0 else 0.0
+            out_up[k, count] = np.sqrt(up[k, o] * scale[k, 1]) if up[k, o] > 0.0 else 0.0
+            out_edge[k, count] = np.sqrt(edge[k, o] * scale[k, 2]) if edge[k, o] > 0.0 else 0.0
+            out_down[k, count] = np.sqrt(down[k, o] * scale[k, 0]) if down[k, o] > 0.0 else 0.0
             if has_branch:
                 out_branch[k, count] = mine
             if has_least:
@@ -133,17 +133,17 @@ def general_simple_sets(
     users = begin.shape[0]
     for k in range(users):
         # seconds for a unit of demand at an equal split
+        f1 = float(users) if gamma[k, 1] == np.inf else users / np.log1p(users * gamma[k, 1])
         f0 = float(users) if gamma[k, 0] == np.inf else users / np.log1p(users * gamma[k, 0])
-        f2 = float(users) if gamma[k, 1] == np.inf else users / np.log1p(users * gamma[k, 1])
         thin = 1.0 / caps[k]
         crowd = max(float(users), thin)
         low, even, light, airtime, tie = np.inf, np.inf, np.inf, np.inf, np.inf
         for j in range(begin[k], end[k]):
             branch = branches[k, j] if has_branch else 0.0
             least = leasts[k, j] if has_least else 0.0
-            a0, a1, a2 = up[k, j] * up[k, j], edge[k, j] * edge[k, j], down[k, j] * down[k, j]
-            lone = max(branch, a0 * full[k, 0] + a1 * thin + a2 * full[k, 1])
-            split = fixed[k, j] + max(branch, a0 * f0 + a1 * crowd + a2 * f2)
+            a0, a1, a2 = down[k, j] * down[k, j], up[k, j] * up[k, j], edge[k, j] * edge[k, j]
+            lone = max(branch, a0 * full[k, 0] + a1 * full[k, 1] + a2 * thin)
+            split = fixed[k, j] + max(branch, a0 * f0 + a1 * f1 + a2 * crowd)
             if fixed[k, j] + lone < low:
                 low = fixed[k, j] + lone
                 sets[0, k] = j
@@ -229,15 +229,15 @@ def row_costs(
     if terms.plain:
         r0, r1, r2 = np.sqrt(price[0]), np.sqrt(price[1]), np.sqrt(price[2])
         for j in range(begin, end):
-            out[j] = plain_cost(kind, weight, caps[k], level, fixed[k, j], up[k, j], edge[k, j], down[k, j], r0, r1, r2)
+            out[j] = plain_cost(kind, weight, caps[k], level, fixed[k, j], down[k, j], up[k, j], edge[k, j], r0, r1, r2)
             least = min(least, out[j])
         return least
     branch, low, limit, curve, guess = terms.branch, terms.least, terms.limit[k], terms.curve, 1.0
     r = Three(np.sqrt(price[0]), np.sqrt(price[1]), np.sqrt(price[2]))
     law = law_of(caps, terms.gamma, terms.brink, terms.full, k)
-    curved = kind == MAX and not (law.g0 == np.inf and law.g2 == np.inf)
+    curved = kind == MAX and not (law.g1 == np.inf and law.g0 == np.inf)
     for j in range(begin, end):
-        s = Three(up[k, j], edge[k, j], down[k, j])
+        s = Three(down[k, j], up[k, j], edge[k, j])
         cost, m = option_at(
             kind, weight, fixed[k, j], branch[k, j] if terms.has_branch else 0.0, limit, level, s, r,
             low[k, j] if terms.has_least else 0.0, law, curve, guess, stop, ROUGHLY,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from megdt_opt.certificate.certificate import Certificate
 from megdt_opt.certificate.tree import Branch, Leaf
 from megdt_opt.errors import Infeasible, SolverFailure
-from megdt_opt.pricing.scaled import Array, Resources
+from megdt_opt.pricing.scaled import UPLINK, Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.solving import compiled
 from megdt_opt.solving.conflict import no_option, not_together
@@ -410,7 +410,7 @@ def dominance(problem: AllocationProblem, resources: Resources, deadline: float 
     for k in range(users):
         if time.monotonic() > deadline:
             break
-        terms = np.vstack([problem.fixed_s[k], problem.branch_s[k], resources.a[:, k], resources.lo[:1, k]])
+        terms = np.vstack([problem.fixed_s[k], problem.branch_s[k], resources.a[:, k], resources.lo[UPLINK, k]])
         index = np.flatnonzero(resources.open[k])
         # sorted so that an option comes after every other that dominates it
         order = index[np.lexsort(terms[:, index])]

@@ -24,7 +24,7 @@ class Closed:
     nodes, passes : int
         Nodes of the tree and price vectors tried [1].
     shares : array, (3, K), optional
-        The allocation's shares of uplink, edge and downlink [Hz, 1, Hz], where they have been evaluated.
+        The allocation's shares of downlink, uplink and edge [Hz, Hz, 1], where they have been evaluated.
     evaluation : Evaluation, optional
         What they yield.
     """

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import Infeasible
-from megdt_opt.pricing.scaled import Array, Resources
+from megdt_opt.pricing.scaled import UPLINK, Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem, objective_s
 from megdt_opt.shares.best import best_shares
 from megdt_opt.shares.interior import latencies
@@ -136,6 +136,6 @@ class Incumbent:
             split = p.fixed_s + np.maximum(p.branch_s, p.users * total)
             light = p.fixed_s + p.branch_s + 1e6 * total
         # if the least airtimes of all do not fit together, none do
-        least = (r.lo[0] + closed).min(axis=1, keepdims=True)
-        lowest = np.where(r.lo[0] <= least, split, np.inf)
+        least = (r.lo[UPLINK] + closed).min(axis=1, keepdims=True)
+        lowest = np.where(r.lo[UPLINK] <= least, split, np.inf)
         return [(score + closed).argmin(axis=1) for score in (alone, split, light, lowest)]

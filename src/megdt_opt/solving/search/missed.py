@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.pricing.priced import priced
-from megdt_opt.pricing.scaled import Array, Resources
+from megdt_opt.pricing.scaled import UPLINK, Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.solving.conflict import no_option, not_together
 from megdt_opt.solving.search.branching import LEAST_GAP, Search, dominance, run
@@ -107,7 +107,7 @@ class MissedSearch(Search):
         cost = self.pool.costs[:, np.arange(self.problem.users), sets]
         prices = np.array(self.pool.prices)
         is_late = sets == self.incumbent.on_time.late
-        each = np.where(is_late, prices[:, 0, None, None] * self.incumbent.on_time.least, cost)
+        each = np.where(is_late, prices[:, UPLINK, None, None] * self.incumbent.on_time.least, cost)
         return each.sum(axis=2) - prices.sum(axis=1)[:, None], each
 
     def _possible(self, sets: NDArray[np.int64]) -> NDArray[np.int64]:

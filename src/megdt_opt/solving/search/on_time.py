@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.pricing.priced import least_uplink, priced
-from megdt_opt.pricing.scaled import Array, Resources
+from megdt_opt.pricing.scaled import UPLINK, Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.shares.interior import Goal, Shares, interior, latencies
 from megdt_opt.solving.search.incumbent import Incumbent
@@ -77,19 +77,19 @@ class OnTime:
         lo[np.broadcast_to(late[:, None, :], lo.shape)] = 0.0
         aside = np.where(late, self.least, 0.0)
         left = 1.0 - aside.sum(axis=1)
-        good &= (left > 1e-12) | (a[:, 0] == 0).all(axis=1) & (left > -1e-12)
+        good &= (left > 1e-12) | (a[:, UPLINK] == 0).all(axis=1) & (left > -1e-12)
         # the rest of the uplink as a budget of 1: R(x) keeps its form with gamma over what is left
         scale = np.where(left > 1e-12, left, 1.0)[:, None]
         for table in (a, gamma, lo, hi):
-            table[:, 0] /= scale
-        hi[:, 0] = np.minimum(hi[:, 0], 1.0)
+            table[:, UPLINK] /= scale
+        hi[:, UPLINK] = np.minimum(hi[:, UPLINK], 1.0)
         good &= (lo <= hi).all(axis=(1, 2))
         goal = Goal(weight=1.0 / self.problem.on_time_s, sum_weight=0.0, max_weight=1.0)
         found = interior(goal, a, gamma, lo, hi, fixed, branch, np.full(fixed.shape, np.inf), good, deadline)
         x = found.x.copy()
-        x[:, 0] = x[:, 0] * scale + aside
+        x[:, UPLINK] = x[:, UPLINK] * scale + aside
         prices = found.prices.copy()
-        prices[:, 0] /= scale[:, 0]
+        prices[:, UPLINK] /= scale[:, 0]
         return Shares(x=x, objective=found.objective, prices=prices, bound=found.bound, tilts=found.tilts)
 
     def together(self, ratio: Array) -> NDArray[np.bool_]:
@@ -113,7 +113,7 @@ class OnTime:
         p, r = self.problem, self.resources
         late = choice == self.late
         total = r.a.sum(axis=0)
-        keys = (p.fixed_s + np.maximum(p.branch_s, p.users * total), total > 0, r.lo[0], ~r.open)
+        keys = (p.fixed_s + np.maximum(p.branch_s, p.users * total), total > 0, r.lo[UPLINK], ~r.open)
         option = np.where(late, np.lexsort(keys, axis=1)[:, 0], choice)
         a, gamma, lo, hi = (table[0] for table in r.pick(option[None]))
         fixed, branch = p.fixed_s[self._rows, option], p.branch_s[self._rows, option]
@@ -172,7 +172,7 @@ class BestChoice(Incumbent):
             return np.zeros(3)
         prices = prices / total
         cost = priced(self.problem, self.resources, prices).cost[np.arange(len(option)), option]
-        need = float(np.where(option == self.on_time.late, prices[0] * self.on_time.least, cost).sum()) - 1.0
+        need = float(np.where(option == self.on_time.late, prices[UPLINK] * self.on_time.least, cost).sum()) - 1.0
         all_late = float(self.problem.weights.sum())
         return prices * all_late * (min(2.0 / need, 1e9) if need > 0 else 1.0)
 
