@@ -145,7 +145,7 @@ def stage_time(q: Model) -> list[Row]:
 
 def share_limit(q: Model) -> list[Row]:
     """x_edge <= C where there is a cap."""
-    return [row({q.x(1, k): 1.0}, upper=float(q.u.cap[k])) for k in range(q.users) if np.isfinite(q.u.cap[k])]
+    return [row({q.x(2, k): 1.0}, upper=float(q.u.cap[k])) for k in range(q.users) if np.isfinite(q.u.cap[k])]
 
 
 def stage_limit(q: Model) -> list[Row]:
@@ -153,7 +153,7 @@ def stage_limit(q: Model) -> list[Row]:
     R = q.u.airtime[q.user, q.option]
     if not np.isfinite(R).all():
         return []
-    return [row({q.t(0, k): 1.0} | {int(j): -float(R[j]) for j in q.of(k)}, upper=0) for k in range(q.users)]
+    return [row({q.t(1, k): 1.0} | {int(j): -float(R[j]) for j in q.of(k)}, upper=0) for k in range(q.users)]
 
 
 def edge_branch(q: Model) -> list[Row]:

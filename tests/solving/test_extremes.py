@@ -175,7 +175,7 @@ def test_a_tree_may_leave_out_what_an_airtime_limit_closes() -> None:
         downlink_hz=1.0, uplink_hz=1.0, uplink_efficiency=[1.0], uplink_airtime_max_s=[[2.0, 0.9, 2.0]],
         objective="sum",
     )  # fmt: skip
-    leaf = Leaf((1.0, 0.0, 0.0))
+    leaf = Leaf((0.0, 1.0, 0.0))
     for exact in (True, False):
         assert Certificate("sum", 1.999, Branch(0, ((0,), (2,)), [leaf, leaf])).verify(problem, exact=exact).holds
         assert not Certificate("sum", 1.999, Branch(0, ((0,), (1,)), [leaf, leaf])).verify(problem, exact=exact).holds
