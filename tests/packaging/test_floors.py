@@ -30,7 +30,6 @@ CLOSES_A_CIRCLE = {
     ("certificate/check.py", "certificate/certificate.py"),
     ("planning/plan_file.py", "planning/plan.py"),
     ("solving/compiled/closing.py", "solving/compiled/__init__.py"),
-    ("solving/judging.py", "solving/allocation.py"),
     ("solving/search/branching.py", "solving/conflict.py"),
     ("solving/search/branching.py", "solving/search/missed.py"),
     ("solving/search/incumbent.py", "solving/search/branching.py"),
