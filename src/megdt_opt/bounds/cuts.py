@@ -26,6 +26,12 @@ class BangBang:
         optimum.
     reasons : tuple of str
         What fails, in words.
+
+    Examples
+    --------
+    >>> from megdt_opt.bounds import BangBang
+    >>> BangBang(holds=False, interior=((0, 2),), reasons=("user 0: the end cut 4 is not open",)).interior
+    ((0, 2),)
     """
 
     holds: bool
@@ -57,6 +63,26 @@ def bang_bang(problem: AllocationProblem) -> BangBang:
     ----------
     problem : AllocationProblem
         Its options are the cuts 0..N in this order.
+
+    Returns
+    -------
+    BangBang
+        Whether the conditions hold, the interior cuts that may be best, and what fails.
+
+    Raises
+    ------
+    InvalidInput
+        Where there are fewer than two cuts.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, bounds
+    >>> problem = AllocationProblem(  # one user; cuts 0 (local), 1, 2 and 3 (all at the edge)
+    ...     fixed_s=[[3.0, 2.2, 1.2, 0.2]], edge_work_s=[[0.0, 0.1, 0.2, 0.3]], downlink_bit=[[0.0, 1e6, 1e6, 1e6]],
+    ...     uplink_bit=[[0.0, 0.0, 0.0, 0.0]], downlink_hz=1e6, uplink_hz=0.0, downlink_efficiency=[2.0],
+    ... )
+    >>> bounds.bang_bang(problem).holds
+    True
     """
     users, options = problem.users, problem.options
     if options < 2:

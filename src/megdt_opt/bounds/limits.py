@@ -32,6 +32,30 @@ def without(problem: AllocationProblem, resource: str) -> AllocationProblem:
     problem : AllocationProblem
     resource : str
         "uplink", "downlink" or "edge".
+
+    Returns
+    -------
+    AllocationProblem
+        The problem with a budget of 0 of that resource.
+
+    Raises
+    ------
+    InvalidInput
+        Where the resource is none of the three.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, bounds
+    >>> problem = AllocationProblem(
+    ...     fixed_s=[[0.0, 2.0], [0.0, 3.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[4e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]],
+    ...     downlink_hz=4e6, uplink_hz=0.0, downlink_efficiency=[1.0, 1.0], objective="sum",
+    ... )
+    >>> from megdt_opt import solve
+    >>> solve(bounds.without(problem, "edge")).objective_s
+    5.0
+    >>> round(solve(problem).objective_s, 3)  # what the edge gains
+    3.25
     """
     return with_budget(problem, resource, 0.0)
 
@@ -52,6 +76,28 @@ def unlimited(problem: AllocationProblem, resource: str) -> AllocationProblem:
     problem : AllocationProblem
     resource : str
         "uplink", "downlink" or "edge".
+
+    Returns
+    -------
+    AllocationProblem
+        The problem whose options demand nothing of that resource; what stays of its time is in `fixed_s`.
+
+    Raises
+    ------
+    InvalidInput
+        Where the resource is none of the three.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, bounds
+    >>> problem = AllocationProblem(
+    ...     fixed_s=[[0.0, 2.0], [0.0, 3.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[4e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]],
+    ...     downlink_hz=4e6, uplink_hz=0.0, downlink_efficiency=[1.0, 1.0], objective="sum",
+    ... )
+    >>> from megdt_opt import solve
+    >>> round(solve(bounds.unlimited(problem, "downlink")).objective_s, 3)
+    3.0
     """
     _budget(resource)
     demand = getattr(problem, _DEMAND[resource])
@@ -94,6 +140,30 @@ def approach_to_unlimited_s(problem: AllocationProblem, resource: str, limit_opt
         "uplink", "downlink" or "edge".
     limit_option : array_like of int, (K,)
         Optimal options of `unlimited(problem, resource)`.
+
+    Returns
+    -------
+    float
+        Most that the optimum can exceed the unlimited one by [s].
+
+    Raises
+    ------
+    InvalidInput
+        Where the problem lies outside the region; names the field that does not fit.
+        Where the resource is none of the three.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, bounds
+    >>> problem = AllocationProblem(
+    ...     fixed_s=[[0.0, 2.0], [0.0, 3.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[4e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]],
+    ...     downlink_hz=4e6, uplink_hz=0.0, downlink_efficiency=[1.0, 1.0], objective="sum",
+    ... )
+    >>> from megdt_opt import solve
+    >>> limit = solve(bounds.unlimited(problem, "downlink"))
+    >>> round(limit.objective_s, 3), round(bounds.approach_to_unlimited_s(problem, "downlink", limit.option), 3)
+    (3.0, 0.25)
     """
     _budget(resource)
     require(problem, objectives=("sum",), linear=True, sequential=True)
@@ -131,6 +201,27 @@ def idle_below(problem: AllocationProblem, resource: str, without_s: float) -> f
     -------
     float
         inf where the resource never helps.
+
+    Raises
+    ------
+    InvalidInput
+        Where the problem lies outside the region; names the field that does not fit.
+        Where the resource is none of the three.
+    Infeasible
+        Where a user has no option whatever the budget.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, bounds
+    >>> problem = AllocationProblem(
+    ...     fixed_s=[[0.0, 2.0], [0.0, 3.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[4e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]],
+    ...     downlink_hz=4e6, uplink_hz=0.0, downlink_efficiency=[1.0, 1.0], objective="sum",
+    ... )
+    >>> from megdt_opt import solve
+    >>> nothing_s = solve(bounds.without(problem, "downlink")).objective_s
+    >>> round(bounds.idle_below(problem, "downlink", nothing_s))  # [Hz]
+    333333
     """
     _budget(resource)
     require(problem, objectives=("sum", "max"), limits=True)

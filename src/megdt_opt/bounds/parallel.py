@@ -22,6 +22,12 @@ class PeuBalance:
     clamped : str
         "" where both branches end together; "edge first" or "device first" where that branch ends earlier even at the
         end of the allowed interval.
+
+    Examples
+    --------
+    >>> from megdt_opt.bounds import PeuBalance
+    >>> PeuBalance(share=0.5, latency_s=2.0, clamped="").share
+    0.5
     """
 
     share: float
@@ -60,6 +66,22 @@ def peu_balance(
         d0 and d1 [s].
     share_min, share_max : float
         Allowed interval [1].
+
+    Returns
+    -------
+    PeuBalance
+        The share, its latency, and which end of the interval it was clamped to.
+
+    Raises
+    ------
+    InvalidInput
+        Where a time is negative or not finite, or the interval is empty.
+
+    Examples
+    --------
+    >>> from megdt_opt import bounds
+    >>> bounds.peu_balance(edge_constant_s=0.2, edge_whole_s=1.0, device_constant_s=0.1, device_whole_s=4.1)
+    PeuBalance(share=0.784313725490196, latency_s=0.984313725490196, clamped='')
     """
     e0, e1 = number("edge_constant_s", edge_constant_s, "s"), number("edge_whole_s", edge_whole_s, "s")
     d0, d1 = number("device_constant_s", device_constant_s, "s"), number("device_whole_s", device_whole_s, "s")

@@ -35,6 +35,18 @@ class PriceBound:
         Users who are torn between several options at these prices.
     passes : int
         Price vectors tried [1].
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, bounds
+    >>> problem = AllocationProblem(
+    ...     fixed_s=[[0.0, 2.0], [0.0, 3.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[4e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]],
+    ...     downlink_hz=4e6, uplink_hz=0.0, downlink_efficiency=[1.0, 1.0], objective="sum",
+    ... )
+    >>> found = bounds.price_bound(problem)
+    >>> found.mixing.tolist()  # who would take two options at once
+    []
     """
 
     bound_s: float
@@ -59,6 +71,30 @@ def price_bound_s(problem: AllocationProblem, prices_s: ArrayLike) -> float:
     problem : AllocationProblem
     prices_s : array_like, (3,)
         Of the downlink, uplink and edge budgets [s].
+
+    Returns
+    -------
+    float
+        A lower bound of the optimum [s]; its best over the prices is `price_bound`.
+
+    Raises
+    ------
+    InvalidInput
+        Where the problem lies outside the region; names the field that does not fit.
+        Where the prices are not three finite numbers of at least 0.
+    Infeasible
+        Where a user has no open option.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, bounds
+    >>> problem = AllocationProblem(
+    ...     fixed_s=[[0.0, 2.0], [0.0, 3.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[4e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]],
+    ...     downlink_hz=4e6, uplink_hz=0.0, downlink_efficiency=[1.0, 1.0], objective="sum",
+    ... )
+    >>> round(bounds.price_bound_s(problem, bounds.price_bound(problem).prices_s), 3)
+    3.25
     """
     require(problem, objectives=("sum",), linear=True, sequential=True, limits=True)
     price = np.asarray(prices_s, dtype=float)
@@ -85,10 +121,32 @@ def price_bound(problem: AllocationProblem) -> PriceBound:
     Region: as `price_bound_s`, and no share cap, deadline or air-time limit (a draw must be allowed for the upper
     side). Source: DESIGN, mathematics 1 and 6.
 
+    Parameters
+    ----------
+    problem : AllocationProblem
+
+    Returns
+    -------
+    PriceBound
+        The bound, its distance from the optimum, the prices, and the users who mix options.
+
     Raises
     ------
     Infeasible
         Where a user has no open option.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, bounds
+    >>> problem = AllocationProblem(
+    ...     fixed_s=[[0.0, 2.0], [0.0, 3.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[4e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]],
+    ...     downlink_hz=4e6, uplink_hz=0.0, downlink_efficiency=[1.0, 1.0], objective="sum",
+    ... )
+    >>> from megdt_opt import solve
+    >>> found = bounds.price_bound(problem)
+    >>> found.bound_s <= solve(problem).objective_s <= found.bound_s + found.gap_s + 1e-9
+    True
     """
     require(problem, objectives=("sum",), linear=True, sequential=True)
     _uncapped(problem)
@@ -145,6 +203,33 @@ def shapley_folkman_gap_s(problem: AllocationProblem) -> float:
     no user dominates, p falls as K^-1/2 and the bound as 1/K while the optimum grows as K: O(K^-2) relative.
     Region and source: as `price_bound`, DESIGN mathematics 6. Loose where ranges are wide but the torn users are torn
     between neighbours, as with many options on a convex front.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+
+    Returns
+    -------
+    float
+        Most that the optimum can exceed the best price bound by [s].
+
+    Raises
+    ------
+    InvalidInput
+        Where the problem lies outside the region; names the field that does not fit.
+    Infeasible
+        Where a user has no open option.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, bounds
+    >>> problem = AllocationProblem(
+    ...     fixed_s=[[0.0, 2.0], [0.0, 3.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[4e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]],
+    ...     downlink_hz=4e6, uplink_hz=0.0, downlink_efficiency=[1.0, 1.0], objective="sum",
+    ... )
+    >>> bounds.shapley_folkman_gap_s(problem)
+    0.8125
     """
     require(problem, objectives=("sum",), linear=True, sequential=True)
     _uncapped(problem)

@@ -31,6 +31,12 @@ class Sequence:
         Users, first served first.
     latency_s : array, (K,)
         Completion at the edge + fixed_s [s].
+
+    Examples
+    --------
+    >>> from megdt_opt import bounds
+    >>> bounds.sequencing_sum([3.0, 1.0, 2.0]).latency_s.tolist()
+    [6.0, 1.0, 3.0]
     """
 
     objective_s: float
@@ -55,6 +61,23 @@ def sequencing_sum(work_s: ArrayLike, *, weight: ArrayLike | None = None, fixed_
         Weights [1]; default 1.
     fixed_s : array_like, (K,), optional
         Time after the edge [s]; default 0.
+
+    Returns
+    -------
+    Sequence
+        The optimum, the order and the latencies.
+
+    Raises
+    ------
+    InvalidInput
+        Where the arrays differ in length or a number is out of its range.
+
+    Examples
+    --------
+    >>> from megdt_opt import bounds
+    >>> best = bounds.sequencing_sum([3.0, 1.0, 2.0])
+    >>> best.order.tolist(), best.objective_s
+    ([1, 2, 0], 10.0)
     """
     g, w, q = _users(work_s, weight, fixed_s)
     order = np.argsort(g / w, kind="stable")
@@ -76,6 +99,23 @@ def sequencing_max(work_s: ArrayLike, *, weight: ArrayLike | None = None, fixed_
     ----------
     work_s, weight, fixed_s
         As for `sequencing_sum`.
+
+    Returns
+    -------
+    Sequence
+        The optimum, the order and the latencies.
+
+    Raises
+    ------
+    InvalidInput
+        Where the arrays differ in length or a number is out of its range.
+
+    Examples
+    --------
+    >>> from megdt_opt import bounds
+    >>> best = bounds.sequencing_max([3.0, 1.0, 2.0], fixed_s=[0.0, 0.0, 5.0])  # most to do afterwards: first
+    >>> best.order.tolist(), best.objective_s
+    ([2, 1, 0], 7.0)
     """
     g, w, q = _users(work_s, weight, fixed_s)
     left = list(range(len(g)))
@@ -105,6 +145,22 @@ def reserving_s(
         As for `sequencing_sum`.
     objective : str
         "sum" or "max".
+
+    Returns
+    -------
+    float
+        Optimum with reserved shares [s].
+
+    Raises
+    ------
+    InvalidInput
+        Where the arrays differ in length, a number is out of its range, or the objective is neither of the two.
+
+    Examples
+    --------
+    >>> from megdt_opt import bounds
+    >>> bounds.reserving_s([1.0, 1.0, 1.0]) / bounds.sequencing_sum([1.0, 1.0, 1.0]).objective_s  # 2K/(K + 1)
+    1.5
     """
     g, w, q = _users(work_s, weight, fixed_s)
     _objective(objective)
@@ -151,6 +207,24 @@ def reserving_ratio_bound(users: int, *, weight: ArrayLike | None = None, object
         Weights [1]; default equal.
     objective : str
         "sum" or "max".
+
+    Returns
+    -------
+    float
+        The ratio, at least 1 [1].
+
+    Raises
+    ------
+    InvalidInput
+        Where K is no integer of at least 1, a weight is not above 0, or the objective is neither of the two.
+
+    Examples
+    --------
+    >>> from megdt_opt import bounds
+    >>> round(bounds.reserving_ratio_bound(3), 4)  # 1 + 1/2 + 1/3
+    1.8333
+    >>> round(bounds.reserving_ratio_bound(3, objective="max"), 4)
+    1.4211
     """
     if isinstance(users, bool) or users != int(users) or users < 1:
         raise InvalidInput("users", users, "a whole number of at least 1 [1]", "Mend it.")

@@ -30,6 +30,16 @@ class RuleShares:
     prices_s : array, (3,)
         Prices of the scaled downlink, uplink and edge budgets: what the objective loses per share of a budget ("sum")
         [s], or the point of the simplex that proves the deadline ("max") [1].
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, bounds
+    >>> problem = AllocationProblem(
+    ...     fixed_s=[[0.0], [0.0]], edge_work_s=[[1.0], [4.0]], downlink_bit=[[0.0], [0.0]], uplink_bit=[[0.0], [0.0]],
+    ...     downlink_hz=0.0, uplink_hz=0.0, objective="sum",
+    ... )
+    >>> bounds.square_root_rule(problem).edge_share.round(4).tolist()
+    [0.3333, 0.6667]
     """
 
     objective_s: float
@@ -54,6 +64,27 @@ def square_root_rule(problem: AllocationProblem, option: ArrayLike | None = None
     problem : AllocationProblem
     option : array_like of int, (K,), optional
         Options; default each user's only open one.
+
+    Returns
+    -------
+    RuleShares
+        The optimum, the shares and the prices.
+
+    Raises
+    ------
+    InvalidInput
+        Where the problem lies outside the region; names the field that does not fit.
+        Where an option is not open, none is given and a user has several, or a share cap binds.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, bounds
+    >>> problem = AllocationProblem(
+    ...     fixed_s=[[0.0], [0.0]], edge_work_s=[[1.0], [4.0]], downlink_bit=[[0.0], [0.0]], uplink_bit=[[0.0], [0.0]],
+    ...     downlink_hz=0.0, uplink_hz=0.0, objective="sum",
+    ... )
+    >>> bounds.square_root_rule(problem).objective_s  # (sqrt(1) + sqrt(4))²
+    9.0
     """
     require(problem, objectives=("sum",), linear=True, sequential=True)
     scaled = Resources.of(problem)
@@ -90,6 +121,27 @@ def equal_deadline_rule(problem: AllocationProblem, option: ArrayLike | None = N
     problem : AllocationProblem
     option : array_like of int, (K,), optional
         Options; default each user's only open one.
+
+    Returns
+    -------
+    RuleShares
+        The optimum, the shares and the prices.
+
+    Raises
+    ------
+    InvalidInput
+        Where the problem lies outside the region; names the field that does not fit.
+        Where an option is not open, none is given and a user has several, or a share cap binds.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, bounds
+    >>> problem = AllocationProblem(
+    ...     fixed_s=[[0.0], [2.0]], edge_work_s=[[3.0], [1.0]], downlink_bit=[[0.0], [0.0]], uplink_bit=[[0.0], [0.0]],
+    ...     downlink_hz=0.0, uplink_hz=0.0, objective="max",
+    ... )
+    >>> round(float(bounds.equal_deadline_rule(problem).objective_s), 4)  # 3/D + 1/(D - 2) = 1
+    4.7321
     """
     require(problem, objectives=("max",), linear=True)
     scaled = Resources.of(problem)
@@ -147,6 +199,28 @@ def equal_deadline_bound_s(problem: AllocationProblem, prices: ArrayLike, option
         Of the scaled downlink, uplink and edge budgets; scaled to sum 1 [1].
     option : array_like of int, (K,), optional
         Options; default each user's only open one.
+
+    Returns
+    -------
+    float
+        A lower bound of the optimum for these options [s].
+
+    Raises
+    ------
+    InvalidInput
+        Where the problem lies outside the region; names the field that does not fit.
+        Where the prices are not three finite numbers of at least 0 with a positive sum, or an option is not open.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, bounds
+    >>> problem = AllocationProblem(
+    ...     fixed_s=[[0.0], [2.0]], edge_work_s=[[3.0], [1.0]], downlink_bit=[[0.0], [0.0]], uplink_bit=[[0.0], [0.0]],
+    ...     downlink_hz=0.0, uplink_hz=0.0, objective="max",
+    ... )
+    >>> best = bounds.equal_deadline_rule(problem)
+    >>> round(float(bounds.equal_deadline_bound_s(problem, best.prices_s)), 4)
+    4.7321
     """
     require(problem, objectives=("max",), linear=True)
     scaled = Resources.of(problem)

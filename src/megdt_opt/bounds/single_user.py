@@ -57,6 +57,20 @@ class Alone:
         One-way delay of a message [s].
     shown_at : str
         "device" or "edge": where the picture is wanted.
+
+    Raises
+    ------
+    InvalidInput
+        Where a number is negative, not finite or zero where it divides; names field, value and unit.
+
+    Examples
+    --------
+    >>> from megdt_opt import bounds
+    >>> x = bounds.Alone(steps=20, edge_step_s=0.05, device_step_s=0.5, device_decode_s=0.4, edge_decode_s=0.04,
+    ...                  request_bit=2e3, image_bit=4e6, seed_bit=3e5, handover_bit=3e5, handover_up_bit=6e5,
+    ...                  uplink_bit_per_s=1e6, downlink_bit_per_s=2e6)
+    >>> round(bounds.local_s(x), 3)
+    10.4
     """
 
     steps: int
@@ -109,6 +123,16 @@ class Alone:
         table : OptionTable
         user, option : int
             Row and column of the table.
+
+        Returns
+        -------
+        Alone
+            What the stages of the option take alone: whole bands, and as much of the edge as its chain can use.
+
+        Raises
+        ------
+        Infeasible
+            Where a user of the scenario has no option at all.
         """
         scenario = table.scenario
         problem = table.problem(waive=True)
@@ -159,6 +183,25 @@ def centralised_s(x: Alone) -> float:
     Proposition. q/R_u + (enc + N s + dec + compress)/f + I/R_d + decompress + 2δ; where the picture is kept at the
     edge, q/R_u + (enc + N s + dec)/f + δ. Proof: see the module. Region: one user, any rate law. Source: arXiv
     2407.02804 (baseline).
+
+    Parameters
+    ----------
+    x : Alone
+        Times and payloads of the user.
+
+    Returns
+    -------
+    float
+        Least latency [s].
+
+    Examples
+    --------
+    >>> from megdt_opt import bounds
+    >>> x = bounds.Alone(steps=20, edge_step_s=0.05, device_step_s=0.5, device_decode_s=0.4, edge_decode_s=0.04,
+    ...                  request_bit=2e3, image_bit=4e6, seed_bit=3e5, handover_bit=3e5, handover_up_bit=6e5,
+    ...                  uplink_bit_per_s=1e6, downlink_bit_per_s=2e6)
+    >>> round(bounds.centralised_s(x), 3)
+    3.042
     """
     up_s = x.request_bit / x.uplink_bit_per_s + x.propagation_s
     return up_s + (x.edge_encode_s + x.steps * x.edge_step_s + x.edge_decode_s) / x.edge_share + _download_s(x)
@@ -169,6 +212,25 @@ def local_s(x: Alone) -> float:
 
     Proposition. enc + N t + dec, all on the device. Proof: no stage uses a shared resource, so no share enters.
     Region: any number of users. Source: arXiv 2407.02804 (baseline).
+
+    Parameters
+    ----------
+    x : Alone
+        Times and payloads of the user.
+
+    Returns
+    -------
+    float
+        Least latency [s].
+
+    Examples
+    --------
+    >>> from megdt_opt import bounds
+    >>> x = bounds.Alone(steps=20, edge_step_s=0.05, device_step_s=0.5, device_decode_s=0.4, edge_decode_s=0.04,
+    ...                  request_bit=2e3, image_bit=4e6, seed_bit=3e5, handover_bit=3e5, handover_up_bit=6e5,
+    ...                  uplink_bit_per_s=1e6, downlink_bit_per_s=2e6)
+    >>> round(bounds.local_s(x), 3)
+    10.4
     """
     return x.device_encode_s + x.steps * x.device_step_s + x.device_decode_s
 
@@ -178,6 +240,30 @@ def e2u_s(x: Alone) -> float:
 
     Proposition. q/R_u + (enc + N s)/f + z/R_d + dec + 2δ with the decoder on the device. Proof: see the module.
     Region: one user whose device shows the picture. Source: arXiv 2407.02804, ES-to-UE generation.
+
+    Parameters
+    ----------
+    x : Alone
+        Times and payloads of the user.
+
+    Returns
+    -------
+    float
+        Least latency [s].
+
+    Raises
+    ------
+    InvalidInput
+        Where the picture is shown at the edge: the mechanism ends on the device.
+
+    Examples
+    --------
+    >>> from megdt_opt import bounds
+    >>> x = bounds.Alone(steps=20, edge_step_s=0.05, device_step_s=0.5, device_decode_s=0.4, edge_decode_s=0.04,
+    ...                  request_bit=2e3, image_bit=4e6, seed_bit=3e5, handover_bit=3e5, handover_up_bit=6e5,
+    ...                  uplink_bit_per_s=1e6, downlink_bit_per_s=2e6)
+    >>> round(bounds.e2u_s(x), 3)
+    1.552
     """
     _shown_on_device(x, "E2U")
     edge_s = (x.edge_encode_s + x.steps * x.edge_step_s) / x.edge_share
@@ -190,6 +276,32 @@ def seu_s(x: Alone, cut: int) -> float:
     Proposition. q/R_u + enc_d + (enc_e + n s)/f + h/R_d + (N - n) t + dec + 2δ for 0 < n < N. Proof: see the module.
     Region: one user whose device shows the picture; the hand-over lies inside the chain. Source: arXiv 2407.02804,
     sequential ES-and-UE generation.
+
+    Parameters
+    ----------
+    x : Alone
+        Times and payloads of the user.
+    cut : int
+        Denoising steps before the hand-over, n in 1..N - 1 [1].
+
+    Returns
+    -------
+    float
+        Least latency [s].
+
+    Raises
+    ------
+    InvalidInput
+        Where the cut is no whole number of 1..N - 1 steps, or the picture is shown at the edge.
+
+    Examples
+    --------
+    >>> from megdt_opt import bounds
+    >>> x = bounds.Alone(steps=20, edge_step_s=0.05, device_step_s=0.5, device_decode_s=0.4, edge_decode_s=0.04,
+    ...                  request_bit=2e3, image_bit=4e6, seed_bit=3e5, handover_bit=3e5, handover_up_bit=6e5,
+    ...                  uplink_bit_per_s=1e6, downlink_bit_per_s=2e6)
+    >>> round(bounds.seu_s(x, 15), 3)
+    3.802
     """
     _shown_on_device(x, "SEU")
     n = _inner(x, cut)
@@ -205,6 +317,34 @@ def best_seu(x: Alone) -> tuple[int, float]:
     Proposition. n = N - 1 if s/f < t, else n = 1. Proof: the latency is affine in n with the slope s/f - t, so its
     least value on 1..N - 1 is at an end; at equality every cut ties and the first is returned. Region: N >= 2, one
     user, constant step times and payload. Source: the bang-bang theorem for a single user (`bang_bang`).
+
+    Parameters
+    ----------
+    x : Alone
+        Times and payloads of the user.
+
+    Returns
+    -------
+    cut : int
+        Denoising steps at the edge [1].
+    latency_s : float
+        Its latency [s].
+
+    Raises
+    ------
+    InvalidInput
+        Where N = 1 leaves no hand-over inside the chain, or the picture is shown at the edge.
+
+    Examples
+    --------
+    >>> from megdt_opt import bounds
+    >>> x = bounds.Alone(steps=20, edge_step_s=0.05, device_step_s=0.5, device_decode_s=0.4, edge_decode_s=0.04,
+    ...                  request_bit=2e3, image_bit=4e6, seed_bit=3e5, handover_bit=3e5, handover_up_bit=6e5,
+    ...                  uplink_bit_per_s=1e6, downlink_bit_per_s=2e6)
+    >>> bounds.best_seu(x)[0]
+    19
+    >>> bounds.best_seu(x)[1] == bounds.seu_s(x, 19)
+    True
     """
     cut = _inner(x, x.steps - 1 if x.edge_step_s / x.edge_share < x.device_step_s else 1)
     return cut, seu_s(x, cut)
@@ -216,6 +356,32 @@ def seu_device_first_s(x: Alone, cut: int) -> float:
     Proposition. enc_d + n t + h/R_u + (N - n) s/f + z/R_d + dec + 2δ; where the picture is kept at the edge,
     enc_d + n t + h/R_u + ((N - n) s + dec_e)/f + δ. Proof: see the module. Region: one user, 0 < n < N. Source: arXiv
     2407.02804, sequential generation with the device first.
+
+    Parameters
+    ----------
+    x : Alone
+        Times and payloads of the user.
+    cut : int
+        Denoising steps before the hand-over, n in 1..N - 1 [1].
+
+    Returns
+    -------
+    float
+        Least latency [s].
+
+    Raises
+    ------
+    InvalidInput
+        Where the cut is no whole number of 1..N - 1 steps.
+
+    Examples
+    --------
+    >>> from megdt_opt import bounds
+    >>> x = bounds.Alone(steps=20, edge_step_s=0.05, device_step_s=0.5, device_decode_s=0.4, edge_decode_s=0.04,
+    ...                  request_bit=2e3, image_bit=4e6, seed_bit=3e5, handover_bit=3e5, handover_up_bit=6e5,
+    ...                  uplink_bit_per_s=1e6, downlink_bit_per_s=2e6)
+    >>> round(bounds.seu_device_first_s(x, 15), 3)
+    8.9
     """
     n = _inner(x, cut)
     head_s = x.device_encode_s + n * x.device_step_s + x.handover_up_bit / x.uplink_bit_per_s + x.propagation_s
@@ -228,6 +394,32 @@ def best_seu_device_first(x: Alone) -> tuple[int, float]:
 
     Proposition. n = 1 if s/f < t, else n = N - 1. Proof: the latency is affine in n with the slope t - s/f. Region and
     source: as `best_seu`.
+
+    Parameters
+    ----------
+    x : Alone
+        Times and payloads of the user.
+
+    Returns
+    -------
+    cut : int
+        Denoising steps on the device [1].
+    latency_s : float
+        Its latency [s].
+
+    Raises
+    ------
+    InvalidInput
+        Where N = 1 leaves no hand-over inside the chain.
+
+    Examples
+    --------
+    >>> from megdt_opt import bounds
+    >>> x = bounds.Alone(steps=20, edge_step_s=0.05, device_step_s=0.5, device_decode_s=0.4, edge_decode_s=0.04,
+    ...                  request_bit=2e3, image_bit=4e6, seed_bit=3e5, handover_bit=3e5, handover_up_bit=6e5,
+    ...                  uplink_bit_per_s=1e6, downlink_bit_per_s=2e6)
+    >>> bounds.best_seu_device_first(x)[0]
+    1
     """
     cut = _inner(x, 1 if x.edge_step_s / x.edge_share < x.device_step_s else x.steps - 1)
     return cut, seu_device_first_s(x, cut)
@@ -239,6 +431,24 @@ def u2e_s(x: Alone) -> float:
     Proposition. enc_d + sense + v/R_u + (M s + dec)/f + δ, and where the device shows the picture compress/f + I/R_d +
     decompress + δ more; M steps follow the sensed latent. Proof: see the module. Region: one user with a sensor.
     Source: arXiv 2407.02804, UE-to-ES generation.
+
+    Parameters
+    ----------
+    x : Alone
+        Times and payloads of the user.
+
+    Returns
+    -------
+    float
+        Least latency [s].
+
+    Examples
+    --------
+    >>> from megdt_opt import bounds
+    >>> x = bounds.Alone(steps=20, sensed_steps=12, edge_step_s=0.05, edge_decode_s=0.04, sense_s=0.1, feature_bit=6e5,
+    ...                  image_bit=4e6, uplink_bit_per_s=1e6, downlink_bit_per_s=2e6)
+    >>> round(bounds.u2e_s(x), 3)
+    3.34
     """
     head_s = x.device_encode_s + x.sense_s + x.feature_bit / x.uplink_bit_per_s + x.propagation_s
     return head_s + (x.sensed_steps * x.edge_step_s + x.edge_decode_s) / x.edge_share + _download_s(x)
@@ -250,6 +460,29 @@ def peu_s(x: Alone) -> float:
     Proposition. max(q/R_u + (enc_e + N s')/f + y/R_d + 2δ, enc_d + N t') + fuse + dec, with s' and t' the step times
     of the two parts. Proof: see the module; the larger branch is non-increasing in every share too. Region: one user
     whose device shows the picture. `peu_balance` chooses the parts. Source: arXiv 2407.02804, parallel generation.
+
+    Parameters
+    ----------
+    x : Alone
+        Times and payloads of the user.
+
+    Returns
+    -------
+    float
+        Least latency [s].
+
+    Raises
+    ------
+    InvalidInput
+        Where the picture is shown at the edge: the mechanism ends on the device.
+
+    Examples
+    --------
+    >>> from megdt_opt import bounds
+    >>> x = bounds.Alone(steps=20, edge_part_step_s=0.04, device_part_step_s=0.1, part_bit=2e5, fuse_s=0.01,
+    ...                  device_decode_s=0.4, downlink_bit_per_s=2e6)
+    >>> round(bounds.peu_s(x), 3)  # the device's part takes longer than the edge's and its download
+    2.41
     """
     _shown_on_device(x, "PEU")
     edge_s = (x.edge_encode_s + x.steps * x.edge_part_step_s) / x.edge_share

@@ -34,6 +34,31 @@ def generation_split(problem: GenerationSplitProblem) -> GenerationSplit:
     returned with `share_tied_max` = 1. y0 is computed in logarithms: (1-k)/k is large for a small exponent.
     Region: the whole domain of the problem class. Source: "Large Model at Edge: An Optimal MEG Design", IEEE TWC 2025
     (`paper/MEG-DT.md`); the proof by convexity in y is ours.
+
+    Parameters
+    ----------
+    problem : GenerationSplitProblem
+
+    Returns
+    -------
+    GenerationSplit
+        Share, power, latency and energy; its bound is its latency.
+
+    Raises
+    ------
+    InvalidInput
+        Where the best power lies below the range of floats.
+
+    Examples
+    --------
+    >>> from megdt_opt import GenerationSplitProblem, bounds
+    >>> problem = GenerationSplitProblem(
+    ...     edge_s=1.0, device_s_at_1_w=2.0, exponent=0.5, payload_bit=1e6, rate_bit_per_s=1e6,
+    ...     energy_max_j=1.0, power_max_w=4.0,
+    ... )
+    >>> best = bounds.generation_split(problem)
+    >>> round(best.share, 4), best.power_w, round(best.latency_s, 4), best.message
+    (0.75, 4.0, 1.75, 'full power, energy spent')
     """
     begin = time.perf_counter()
     p, A, fastest = problem, problem.whole_edge_s, problem.fastest_device_s
@@ -83,6 +108,18 @@ class EnergyDelayFront:
         Least latency [s].
     share, power_w : array
         Share made at the edge [1], and the device's power [W].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from megdt_opt import GenerationSplitProblem, bounds
+    >>> problem = GenerationSplitProblem(
+    ...     edge_s=1.0, device_s_at_1_w=2.0, exponent=0.5, payload_bit=1e6, rate_bit_per_s=1e6,
+    ...     energy_max_j=1.0, power_max_w=4.0,
+    ... )
+    >>> front = bounds.energy_delay_front(problem)
+    >>> bool((np.diff(front.latency_s) <= 0).all())
+    True
     """
 
     energy_max_j: NDArray[np.float64]
@@ -106,6 +143,26 @@ def energy_delay_front(problem: GenerationSplitProblem, energy_max_j: ArrayLike 
         Its own energy limit is not used.
     energy_max_j : array_like, (n,), optional
         Limits [J]; default 65 from 0 to the energy that full power would spend on the largest device share.
+
+    Returns
+    -------
+    EnergyDelayFront
+        One row for each limit.
+
+    Raises
+    ------
+    InvalidInput
+        Where the limits are no list of finite numbers of at least 0.
+
+    Examples
+    --------
+    >>> from megdt_opt import GenerationSplitProblem, bounds
+    >>> problem = GenerationSplitProblem(
+    ...     edge_s=1.0, device_s_at_1_w=2.0, exponent=0.5, payload_bit=1e6, rate_bit_per_s=1e6,
+    ...     energy_max_j=1.0, power_max_w=4.0,
+    ... )
+    >>> bounds.energy_delay_front(problem, [0.0, 1.0, 4.0]).latency_s.round(4).tolist()
+    [2.0, 1.75, 1.0]
     """
     if energy_max_j is None:
         limits = np.linspace(0.0, (1 - problem.share_min) * problem.fastest_device_s * problem.power_max_w, 65)

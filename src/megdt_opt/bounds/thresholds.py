@@ -40,6 +40,22 @@ def download_threshold_bit_per_s(
         Edge share of the user [1].
     compress_s, decompress_s : float
         Coding the picture on a whole edge server, restoring it on the device [s].
+
+    Returns
+    -------
+    float
+        The rate R* [bit/s]; inf where E2U is faster at every rate, 0 where at none.
+
+    Raises
+    ------
+    InvalidInput
+        Where a number is out of its range, or E2U wins above a rate instead of below one.
+
+    Examples
+    --------
+    >>> from megdt_opt import bounds
+    >>> bounds.download_threshold_bit_per_s(image_bit=6e6, seed_bit=1e6, device_decode_s=0.3, edge_decode_s=0.05)
+    20000000.0
     """
     image, seed = number("image_bit", image_bit, "bit"), number("seed_bit", seed_bit, "bit")
     share = number("edge_share", edge_share, "1", above_zero=True)
@@ -74,6 +90,24 @@ def download_threshold_hz(
         As `download_threshold_bit_per_s` returns it; inf stays inf [bit/s].
     efficiency, snr_hz : float
         Exactly one: spectral efficiency [bit/s/Hz], or SNR-bandwidth product [Hz].
+
+    Returns
+    -------
+    float
+        The band [Hz]; inf where the rate is never reached.
+
+    Raises
+    ------
+    InvalidInput
+        Where a number is out of its range, or not exactly one of efficiency and snr_hz is given.
+
+    Examples
+    --------
+    >>> from megdt_opt import bounds
+    >>> bounds.download_threshold_hz(20e6, efficiency=4.0)
+    5000000.0
+    >>> round(bounds.download_threshold_hz(20e6, snr_hz=1e8))
+    4368262
     """
     rate = number("rate_bit_per_s", rate_bit_per_s, "bit/s", finite=False)
     if (efficiency is None) == (snr_hz is None):
@@ -96,6 +130,12 @@ class Crowd:
         Optimum [s].
     joins_above : float
         Users up to which nobody computes locally [1]; inf where that never pays.
+
+    Examples
+    --------
+    >>> from megdt_opt.bounds import device_joins_in
+    >>> device_joins_in(4, local_s=9.0, remote_fixed_s=1.0, remote_shared_s=1.0).joins_above
+    8.0
     """
 
     at_edge: int
@@ -131,6 +171,24 @@ def device_joins_in(
         c and a: bits/(efficiency * band) of each direction and work/servers, summed [s].
     objective : str
         "max" or "sum".
+
+    Returns
+    -------
+    Crowd
+        How many the edge serves, the optimum, and the crowd from which devices join in.
+
+    Raises
+    ------
+    InvalidInput
+        Where a number is out of its range or the objective is neither of the two.
+
+    Examples
+    --------
+    >>> from megdt_opt import bounds
+    >>> bounds.device_joins_in(6, local_s=9.0, remote_fixed_s=1.0, remote_shared_s=1.0, objective="max")
+    Crowd(at_edge=6, objective_s=7.0, joins_above=8.0)
+    >>> bounds.device_joins_in(6, local_s=9.0, remote_fixed_s=1.0, remote_shared_s=1.0, objective="sum")
+    Crowd(at_edge=4, objective_s=38.0, joins_above=4.5)
     """
     if users != int(users) or users < 1:
         raise InvalidInput("users", users, "a whole number of at least 1 [1]", "Mend it.")
