@@ -6,7 +6,7 @@ DEMO_ENV := .venv
 TEST_ENV := .env-test
 PIP = $(1)/bin/python -m pip --disable-pip-version-check --quiet install $(PIP_ARGS) -c constraints.txt
 
-.PHONY: demo test check agreement clean
+.PHONY: demo installed check test full agreement clean
 
 # torch is asked for by itself and first, so that the pinned build is the one that the other packages find
 $(DEMO_ENV)/ready: pyproject.toml constraints.txt
@@ -26,19 +26,21 @@ $(TEST_ENV)/ready: pyproject.toml constraints.txt
 	$(call PIP,$(TEST_ENV)) '.[all]'
 	touch $@
 
-# the suite runs against the installed wheel, never against the source tree; what measures times runs by itself
-test: $(TEST_ENV)/ready
+# the wheel of the working tree, in the test environment: nothing is tested from the source tree
+installed: $(TEST_ENV)/ready
 	rm -rf build dist
 	$(TEST_ENV)/bin/python -m build --wheel >/dev/null
 	$(call PIP,$(TEST_ENV)) --no-deps --force-reinstall dist/*.whl
-	$(MAKE) check
-	$(TEST_ENV)/bin/python -P -m pytest --durations=15 -n 2 --dist loadfile --ignore tests/execution --ignore tests/calibration
-	$(TEST_ENV)/bin/python -P -m pytest --durations=5 tests/execution tests/calibration
 
-check:
+check: installed
 	$(TEST_ENV)/bin/ruff check .
 	$(TEST_ENV)/bin/ruff format --check .
 	$(TEST_ENV)/bin/python -P -m mypy -p megdt_opt
+
+# a seeded tenth of every long list, and with `make full` all of them; what measures times runs by itself
+test full: check
+	$(TEST_ENV)/bin/python -P -m pytest $(if $(filter full,$@),--full) --durations=15 -n 2 --dist loadfile --ignore tests/execution --ignore tests/calibration
+	$(TEST_ENV)/bin/python -P -m pytest $(if $(filter full,$@),--full) --durations=5 tests/execution tests/calibration
 
 # the 200-instance agreement run of all solution routes (a few minutes)
 agreement: $(TEST_ENV)/ready
