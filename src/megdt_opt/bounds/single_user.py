@@ -65,11 +65,8 @@ class Alone:
 
     Examples
     --------
-    >>> from megdt_opt import bounds
-    >>> x = bounds.Alone(steps=20, edge_step_s=0.05, device_step_s=0.5, device_decode_s=0.4, edge_decode_s=0.04,
-    ...                  request_bit=2e3, image_bit=4e6, seed_bit=3e5, handover_bit=3e5, handover_up_bit=6e5,
-    ...                  uplink_bit_per_s=1e6, downlink_bit_per_s=2e6)
-    >>> round(bounds.local_s(x), 3)
+    >>> from megdt_opt.bounds import Alone, local_s
+    >>> local_s(Alone(steps=20, device_step_s=0.5, device_decode_s=0.4))
     10.4
     """
 
@@ -196,12 +193,9 @@ def centralised_s(x: Alone) -> float:
 
     Examples
     --------
-    >>> from megdt_opt import bounds
-    >>> x = bounds.Alone(steps=20, edge_step_s=0.05, device_step_s=0.5, device_decode_s=0.4, edge_decode_s=0.04,
-    ...                  request_bit=2e3, image_bit=4e6, seed_bit=3e5, handover_bit=3e5, handover_up_bit=6e5,
-    ...                  uplink_bit_per_s=1e6, downlink_bit_per_s=2e6)
-    >>> round(bounds.centralised_s(x), 3)
-    3.042
+    >>> from megdt_opt.bounds import Alone, centralised_s
+    >>> round(centralised_s(Alone(steps=20, edge_step_s=0.05, image_bit=4e6, downlink_bit_per_s=2e6)), 3)
+    3.0
     """
     up_s = x.request_bit / x.uplink_bit_per_s + x.propagation_s
     return up_s + (x.edge_encode_s + x.steps * x.edge_step_s + x.edge_decode_s) / x.edge_share + _download_s(x)
@@ -225,11 +219,8 @@ def local_s(x: Alone) -> float:
 
     Examples
     --------
-    >>> from megdt_opt import bounds
-    >>> x = bounds.Alone(steps=20, edge_step_s=0.05, device_step_s=0.5, device_decode_s=0.4, edge_decode_s=0.04,
-    ...                  request_bit=2e3, image_bit=4e6, seed_bit=3e5, handover_bit=3e5, handover_up_bit=6e5,
-    ...                  uplink_bit_per_s=1e6, downlink_bit_per_s=2e6)
-    >>> round(bounds.local_s(x), 3)
+    >>> from megdt_opt.bounds import Alone, local_s
+    >>> local_s(Alone(steps=20, device_step_s=0.5, device_decode_s=0.4))
     10.4
     """
     return x.device_encode_s + x.steps * x.device_step_s + x.device_decode_s
@@ -258,12 +249,9 @@ def e2u_s(x: Alone) -> float:
 
     Examples
     --------
-    >>> from megdt_opt import bounds
-    >>> x = bounds.Alone(steps=20, edge_step_s=0.05, device_step_s=0.5, device_decode_s=0.4, edge_decode_s=0.04,
-    ...                  request_bit=2e3, image_bit=4e6, seed_bit=3e5, handover_bit=3e5, handover_up_bit=6e5,
-    ...                  uplink_bit_per_s=1e6, downlink_bit_per_s=2e6)
-    >>> round(bounds.e2u_s(x), 3)
-    1.552
+    >>> from megdt_opt.bounds import Alone, e2u_s
+    >>> round(e2u_s(Alone(steps=20, edge_step_s=0.05, seed_bit=3e5, downlink_bit_per_s=2e6)), 3)
+    1.15
     """
     _shown_on_device(x, "E2U")
     edge_s = (x.edge_encode_s + x.steps * x.edge_step_s) / x.edge_share
@@ -296,12 +284,9 @@ def seu_s(x: Alone, cut: int) -> float:
 
     Examples
     --------
-    >>> from megdt_opt import bounds
-    >>> x = bounds.Alone(steps=20, edge_step_s=0.05, device_step_s=0.5, device_decode_s=0.4, edge_decode_s=0.04,
-    ...                  request_bit=2e3, image_bit=4e6, seed_bit=3e5, handover_bit=3e5, handover_up_bit=6e5,
-    ...                  uplink_bit_per_s=1e6, downlink_bit_per_s=2e6)
-    >>> round(bounds.seu_s(x, 15), 3)
-    3.802
+    >>> from megdt_opt.bounds import Alone, seu_s
+    >>> seu_s(Alone(steps=20, edge_step_s=0.0625, device_step_s=0.25), 12)
+    2.75
     """
     _shown_on_device(x, "SEU")
     n = _inner(x, cut)
@@ -337,14 +322,9 @@ def best_seu(x: Alone) -> tuple[int, float]:
 
     Examples
     --------
-    >>> from megdt_opt import bounds
-    >>> x = bounds.Alone(steps=20, edge_step_s=0.05, device_step_s=0.5, device_decode_s=0.4, edge_decode_s=0.04,
-    ...                  request_bit=2e3, image_bit=4e6, seed_bit=3e5, handover_bit=3e5, handover_up_bit=6e5,
-    ...                  uplink_bit_per_s=1e6, downlink_bit_per_s=2e6)
-    >>> bounds.best_seu(x)[0]
-    19
-    >>> bounds.best_seu(x)[1] == bounds.seu_s(x, 19)
-    True
+    >>> from megdt_opt.bounds import Alone, best_seu
+    >>> best_seu(Alone(steps=20, edge_step_s=0.0625, device_step_s=0.25))
+    (19, 1.4375)
     """
     cut = _inner(x, x.steps - 1 if x.edge_step_s / x.edge_share < x.device_step_s else 1)
     return cut, seu_s(x, cut)
@@ -376,12 +356,9 @@ def seu_device_first_s(x: Alone, cut: int) -> float:
 
     Examples
     --------
-    >>> from megdt_opt import bounds
-    >>> x = bounds.Alone(steps=20, edge_step_s=0.05, device_step_s=0.5, device_decode_s=0.4, edge_decode_s=0.04,
-    ...                  request_bit=2e3, image_bit=4e6, seed_bit=3e5, handover_bit=3e5, handover_up_bit=6e5,
-    ...                  uplink_bit_per_s=1e6, downlink_bit_per_s=2e6)
-    >>> round(bounds.seu_device_first_s(x, 15), 3)
-    8.9
+    >>> from megdt_opt.bounds import Alone, seu_device_first_s
+    >>> seu_device_first_s(Alone(steps=20, edge_step_s=0.0625, device_step_s=0.25), 12)
+    3.5
     """
     n = _inner(x, cut)
     head_s = x.device_encode_s + n * x.device_step_s + x.handover_up_bit / x.uplink_bit_per_s + x.propagation_s
@@ -414,12 +391,9 @@ def best_seu_device_first(x: Alone) -> tuple[int, float]:
 
     Examples
     --------
-    >>> from megdt_opt import bounds
-    >>> x = bounds.Alone(steps=20, edge_step_s=0.05, device_step_s=0.5, device_decode_s=0.4, edge_decode_s=0.04,
-    ...                  request_bit=2e3, image_bit=4e6, seed_bit=3e5, handover_bit=3e5, handover_up_bit=6e5,
-    ...                  uplink_bit_per_s=1e6, downlink_bit_per_s=2e6)
-    >>> bounds.best_seu_device_first(x)[0]
-    1
+    >>> from megdt_opt.bounds import Alone, best_seu_device_first
+    >>> best_seu_device_first(Alone(steps=20, edge_step_s=0.0625, device_step_s=0.25))
+    (1, 1.4375)
     """
     cut = _inner(x, 1 if x.edge_step_s / x.edge_share < x.device_step_s else x.steps - 1)
     return cut, seu_device_first_s(x, cut)
@@ -444,11 +418,9 @@ def u2e_s(x: Alone) -> float:
 
     Examples
     --------
-    >>> from megdt_opt import bounds
-    >>> x = bounds.Alone(steps=20, sensed_steps=12, edge_step_s=0.05, edge_decode_s=0.04, sense_s=0.1, feature_bit=6e5,
-    ...                  image_bit=4e6, uplink_bit_per_s=1e6, downlink_bit_per_s=2e6)
-    >>> round(bounds.u2e_s(x), 3)
-    3.34
+    >>> from megdt_opt.bounds import Alone, u2e_s
+    >>> round(u2e_s(Alone(steps=20, sensed_steps=12, edge_step_s=0.05, feature_bit=6e5, uplink_bit_per_s=1e6)), 3)
+    1.2
     """
     head_s = x.device_encode_s + x.sense_s + x.feature_bit / x.uplink_bit_per_s + x.propagation_s
     return head_s + (x.sensed_steps * x.edge_step_s + x.edge_decode_s) / x.edge_share + _download_s(x)
@@ -478,11 +450,10 @@ def peu_s(x: Alone) -> float:
 
     Examples
     --------
-    >>> from megdt_opt import bounds
-    >>> x = bounds.Alone(steps=20, edge_part_step_s=0.04, device_part_step_s=0.1, part_bit=2e5, fuse_s=0.01,
-    ...                  device_decode_s=0.4, downlink_bit_per_s=2e6)
-    >>> round(bounds.peu_s(x), 3)  # the device's part takes longer than the edge's and its download
-    2.41
+    >>> from megdt_opt.bounds import Alone, peu_s
+    >>> x = Alone(steps=20, edge_part_step_s=0.04, device_part_step_s=0.1, part_bit=2e5, downlink_bit_per_s=2e6)
+    >>> round(peu_s(x), 3)  # the device's part takes longer than the edge's and its download
+    2.0
     """
     _shown_on_device(x, "PEU")
     edge_s = (x.edge_encode_s + x.steps * x.edge_part_step_s) / x.edge_share
