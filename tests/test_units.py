@@ -59,3 +59,44 @@ def test_shown_values_read_back(value: float) -> None:
 @given(st.floats(-100, 100))
 def test_decibels_invert(value_db: float) -> None:
     assert math.isclose(units.linear_to_db(units.db_to_linear(value_db)), value_db, abs_tol=1e-9)
+
+
+@pytest.mark.parametrize("mu", ["u", "\N{MICRO SIGN}", "\N{GREEK SMALL LETTER MU}"])
+@pytest.mark.parametrize(("unit", "dimension"), [("s", "time"), ("W", "power"), ("J", "energy"), ("m", "length")])
+def test_both_signs_for_micro(mu: str, unit: str, dimension: str) -> None:
+    assert units.parse(f"5 {mu}{unit}", dimension) == pytest.approx(5e-6, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("text", "dimension", "remedy"),
+    [
+        ("20 mHz", "frequency", '"20 MHz"'),
+        ("2 mbit", "data", '"2 Mbit"'),
+        ("1.5 mbit/s", "rate", '"1.5 Mbit/s"'),
+        ("3 mbps", "rate", '"3 Mbps"'),
+        ("512 mB", "memory", '"512 MB"'),
+        ("1 nHz", "frequency", '"1 MHz"'),
+        ("1 \N{MICRO SIGN}Hz", "frequency", '"1 MHz"'),
+    ],
+)
+def test_parts_of_what_has_none_are_slips_for_mega(text: str, dimension: str, remedy: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        units.parse(text, dimension)
+    assert remedy in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["1e5 dBm", "99999 dBW", "1e400 dBm", "nan dBm"])
+def test_powers_beyond_every_number_are_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match="edge_transmit"):
+        units.parse(text, "power", "edge_transmit")
+
+
+def test_what_is_too_large_or_too_long_to_be_a_quantity() -> None:
+    for text in ("1e5 dB", "-2000 dB"):
+        with pytest.raises(InvalidInput, match="1000"):
+            units.parse_db(text)
+    with pytest.raises(InvalidInput):
+        units.parse_efficiency("1e999 bit/s/Hz")
+    with pytest.raises(InvalidInput):
+        units.parse("1 x" + " " * 10**6 + "\n y", "time")
+    assert units.db_to_linear(1e6) == math.inf

@@ -14,9 +14,20 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.si import UNDIVIDED
 from megdt_opt.si import show as show
 
-_PREFIX = {"": 1.0, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_MICRO = "u\N{MICRO SIGN}\N{GREEK SMALL LETTER MU}"
+"""The letter u, and two signs that look the same."""
+
+_PREFIX = {"": 1.0, "n": 1e-9, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | dict.fromkeys(_MICRO, 1e-6)
+
+MAX_DB = 1000
+"""Largest ratio [dB]; nothing in a link is beyond it, and its power ratio is still a number."""
+
+_LENGTH = 100
+"""Most characters of a quantity."""
+
 _BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30}
 _DIMENSION = {
     "time": ("s", "60 ms"),
@@ -29,6 +40,10 @@ _DIMENSION = {
     "length": ("m", "150 m"),
 }
 _TEXT = re.compile(r"^\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([^\s\d].*?)\s*$")
+
+
+def _match(text: object) -> re.Match[str] | None:
+    return _TEXT.match(text) if isinstance(text, str) and len(text) <= _LENGTH else None
 
 
 def parse(text: object, dimension: str, field: str = "value") -> float:
@@ -55,13 +70,16 @@ def parse(text: object, dimension: str, field: str = "value") -> float:
     """
     unit, example = _DIMENSION[dimension]
     remedy = f'Write it with its unit, for example "{example}".'
-    match = _TEXT.match(text) if isinstance(text, str) else None
+    match = _match(text)
     if match is None:
         raise InvalidInput(field, text, f"a {dimension} with a unit ({unit})", remedy)
     number, symbol = float(match[1]), match[2]
     value = _convert(number, symbol, unit, dimension)
     if value is None or not math.isfinite(value):
         raise InvalidInput(field, text, f"a finite {dimension} in {unit} or a multiple of it", remedy)
+    if unit in UNDIVIDED and symbol[0] in ("m", "n", *_MICRO):
+        remedy = f'For mega write "{match[1]} M{symbol[1:]}".'
+        raise InvalidInput(field, text, f"a {dimension} in {unit} or a multiple of it, not in parts of it", remedy)
     return value
 
 
@@ -91,9 +109,10 @@ def parse_db(text: object, field: str = "value") -> float:
     InvalidInput
         Where the text is not a finite number of dB.
     """
-    match = _TEXT.match(text) if isinstance(text, str) else None
-    if match is None or match[2] not in ("dB", "dBi"):
-        raise InvalidInput(field, text, "a ratio in dB", 'Write it with its unit, for example "7 dB".')
+    match = _match(text)
+    if match is None or match[2] not in ("dB", "dBi") or not abs(float(match[1])) <= MAX_DB:
+        expected = f"a ratio in dB between -{MAX_DB} and {MAX_DB}"
+        raise InvalidInput(field, text, expected, 'Write it with its unit, for example "7 dB".')
     return float(match[1])
 
 
@@ -105,8 +124,8 @@ def parse_efficiency(text: object, field: str = "value") -> float:
     InvalidInput
         Where the unit is missing or the value is negative or not finite.
     """
-    match = _TEXT.match(text) if isinstance(text, str) else None
-    if match is None or match[2] not in ("bit/s/Hz", "bps/Hz") or not float(match[1]) >= 0:
+    match = _match(text)
+    if match is None or match[2] not in ("bit/s/Hz", "bps/Hz") or not 0 <= float(match[1]) < math.inf:
         raise InvalidInput(
             field,
             text,
@@ -117,8 +136,11 @@ def parse_efficiency(text: object, field: str = "value") -> float:
 
 
 def db_to_linear(value_db: float) -> float:
-    """Power ratio of a value in dB."""
-    return float(10.0 ** (value_db / 10.0))
+    """Power ratio of a value in dB; infinite where no number is as large."""
+    try:
+        return float(10.0 ** (value_db / 10.0))
+    except OverflowError:
+        return math.inf
 
 
 def linear_to_db(ratio: float) -> float:

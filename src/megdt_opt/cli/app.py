@@ -48,7 +48,7 @@ def clear_errors(command: Callable[..., None]) -> Callable[..., None]:
 
 def scenario_named(name: str) -> Scenario:
     """A scenario file, or a bundled scenario's name."""
-    return Scenario.load(name) if name.endswith((".yaml", ".yml")) or "/" in name else Scenario.bundled(name)
+    return Scenario.named(name)
 
 
 ScenarioName = Annotated[str, typer.Argument(help="Scenario file (YAML), or a bundled scenario such as 'demo'.")]

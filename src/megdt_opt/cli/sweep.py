@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-import yaml
 from rich.console import Console
 
 from megdt_opt.cli.progress import progress
@@ -14,6 +13,7 @@ from megdt_opt.errors import InvalidInput
 from megdt_opt.files import write_text
 from megdt_opt.report.numbers import count
 from megdt_opt.scenario.scenario import Scenario
+from megdt_opt.scenario.yaml_text import parse_yaml
 from megdt_opt.sweeping.cell import Solving
 from megdt_opt.sweeping.running import SweepResult, run_sweep
 
@@ -90,9 +90,9 @@ def read_over(texts: Sequence[str]) -> dict[str, list[Any]]:
     for text in texts:
         path, equals, listed = (part.strip() for part in text.partition("="))
         try:
-            values = yaml.safe_load(f"[{listed}]") if equals and listed else []
-        except yaml.YAMLError:
-            values = []
+            values = parse_yaml(f"[{listed}]", "over").value if equals and listed else []
+        except InvalidInput as error:
+            raise InvalidInput("over", text, "PATH=VALUE,VALUE,...", f"{error.remedy} {remedy}") from None
         if not path or not values:
             raise InvalidInput("over", text, "PATH=VALUE,VALUE,...", remedy)
         if path in found:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from difflib import get_close_matches
+from types import UnionType
+from typing import Any, ClassVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -22,11 +25,19 @@ class Quantities(BaseModel):
     dimensions: ClassVar[dict[str, str]] = {}
     """Physical fields and their dimension, as `units.parse` names it."""
 
-    def __init__(self, **data: Any) -> None:
+    def __init__(self, /, **data: Any) -> None:
         try:
             super().__init__(**data)
         except ValidationError as error:
-            raise _clear(error, type(self).__name__) from None
+            raise _clear(error, type(self)) from None
+
+    @classmethod
+    def short_name(cls, field: str) -> str:
+        """A field's name without its unit: "downlink" of "downlink_hz"."""
+        if field not in cls.dimensions:
+            return field
+        unit = "_bit_per_s_per_hz" if cls.dimensions[field] == "efficiency" else f"_{field.rpartition('_')[2]}"
+        return field.removesuffix(unit)
 
     @model_validator(mode="before")
     @classmethod
@@ -35,7 +46,7 @@ class Quantities(BaseModel):
             return data
         read = dict(data)
         for name, dimension in cls.dimensions.items():
-            short = name.rsplit("_", 1)[0]
+            short = cls.short_name(name)
             if short not in read:
                 continue
             if name in read:
@@ -49,10 +60,36 @@ class Quantities(BaseModel):
                 read[name] = units.parse_efficiency(text, short)
             else:
                 read[name] = units.parse(text, dimension, short)
+        for name, field in cls.model_fields.items():
+            if name in read and _takes_numbers_alone(field.annotation):
+                _refuse_words(name, read[name])
         return read
 
 
-def _clear(error: ValidationError, model: str) -> InvalidInput:
+def _takes_numbers_alone(annotation: Any) -> bool:
+    kinds = set(_kinds(annotation))
+    return bool(kinds & {int, float}) and not kinds & {str, bool}
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The types that a field takes, those of a list's entries included."""
+    if get_origin(annotation) in (Union, UnionType, tuple):
+        for part in get_args(annotation):
+            yield from _kinds(part)
+    else:
+        yield annotation
+
+
+def _refuse_words(name: str, value: Any) -> None:
+    """Text and truth values are no numbers, though Python and pydantic would take "020" and True for some."""
+    for number, entry in enumerate(value) if isinstance(value, list | tuple) else ((None, value),):
+        if isinstance(entry, str | bool):
+            field = name if number is None else f"{name}.{number}"
+            remedy = "Write decimal digits without quotes, unit, colon, underscore or leading zero."
+            raise InvalidInput(field, entry, "a number", remedy)
+
+
+def _clear(error: ValidationError, model: type[Quantities]) -> InvalidInput:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     cause = first.get("ctx", {}).get("error")
@@ -61,7 +98,14 @@ def _clear(error: ValidationError, model: str) -> InvalidInput:
         return InvalidInput(field, cause.value, cause.expected, cause.remedy)
     shown = first["input"]
     if first["type"] == "extra_forbidden":
-        return InvalidInput(where, shown, f"only the fields of {model}", "Mend the name or remove the field.")
+        return InvalidInput(where, shown, f"only the fields of {model.__name__}", _near(where, model))
     if first["type"] == "missing":
         return InvalidInput(where, None, "a value", "Add the field.")
-    return InvalidInput(where or model, shown, first["msg"], "Mend the value.")
+    return InvalidInput(where or model.__name__, shown, first["msg"], "Give such a value.")
+
+
+def _near(where: str, model: type[Quantities]) -> str:
+    """What to do about an unknown field: the nearest one of the model."""
+    known = [model.short_name(name) for name in model.model_fields]
+    near = get_close_matches(where.rpartition(".")[2], known, n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"They are {', '.join(known)}."

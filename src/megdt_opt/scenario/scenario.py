@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import unicodedata
 from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.files import read_text
 from megdt_opt.program.mechanisms import MECHANISMS
 from megdt_opt.program.stages import CODECS, PRECISIONS
 from megdt_opt.radio.path_loss import PathLoss, snr_hz
 from megdt_opt.scenario.quantities import Quantities
+from megdt_opt.scenario.yaml_text import parse_yaml
+
+READ_LIMIT_BYTE = 2**26
+"""Largest scenario file that is read [byte]."""
+
+NAME_LENGTH = 60
+"""Most characters of a user's name: it becomes part of files' names, and a label in figures."""
+
+TITLE_LENGTH = 120
+"""Most characters of a scenario's name."""
+
+
+def _user_name(text: str) -> str:
+    """A user's name in composed form: letters and digits of any script, spaces and `_ . - # + @ & ( ) '`."""
+    name = unicodedata.normalize("NFC", text)
+    first_is_letter = bool(name) and name[0].isalnum()
+    fits = first_is_letter and all(c.isalnum() or c in " _.-#+@&()'" or unicodedata.category(c)[0] == "M" for c in name)
+    if not fits or name != name.strip() or len(name) > NAME_LENGTH:
+        raise InvalidInput(
+            "",
+            text,
+            f"a letter or digit, then letters, digits, spaces and _ . - # + @ & ( ) ', at most {NAME_LENGTH} in all",
+            "Give the user a shorter or plainer name.",
+        )
+    return name
 
 
 class Edge(Quantities):
@@ -155,7 +180,7 @@ class User(Quantities):
         "energy_max_j": "energy",
     }
 
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]*$")
+    name: str
     device: Device = Device()
     downlink_efficiency_bit_per_s_per_hz: float | None = Field(default=None, ge=0.0)
     uplink_efficiency_bit_per_s_per_hz: float | None = Field(default=None, ge=0.0)
@@ -170,18 +195,12 @@ class User(Quantities):
     precisions: tuple[str, ...] | None = None
     codecs: tuple[str, ...] | None = None
     scene: int | dict[str, Any] = 0
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
 
-    @model_validator(mode="before")
+    @field_validator("name")
     @classmethod
-    def _efficiencies(cls, data: Any) -> Any:
-        # these names end in a unit of several words, so the short form is spelled out here
-        if isinstance(data, dict):
-            data = dict(data)
-            for side in ("downlink", "uplink"):
-                if f"{side}_efficiency" in data:
-                    data[f"{side}_efficiency_bit_per_s_per"] = data.pop(f"{side}_efficiency")
-        return data
+    def _named(cls, name: str) -> str:
+        return _user_name(name)
 
     @field_validator("mechanisms", "precisions", "codecs")
     @classmethod
@@ -189,7 +208,7 @@ class User(Quantities):
         known = {"mechanisms": MECHANISMS, "precisions": PRECISIONS, "codecs": CODECS}[info.field_name]
         for name in names or ():
             if name not in known:
-                raise InvalidInput("", name, f"one of {known}", "Mend the name.")
+                raise InvalidInput("", name, f"one of {known}", "Choose some of them.")
         return names
 
     @model_validator(mode="after")
@@ -255,6 +274,14 @@ class Scenario(Quantities):
     overlap_rows: int = Field(default=4, ge=0)
     sense_strength: float = Field(default=0.6, gt=0.0, le=1.0)
 
+    @field_validator("name")
+    @classmethod
+    def _named(cls, name: str) -> str:
+        if len(name) > TITLE_LENGTH or not name.isprintable():
+            expected = f"at most {TITLE_LENGTH} printable characters"
+            raise InvalidInput("", name, expected, "Shorten it, and put notes behind a # instead.")
+        return name
+
     @field_validator("users")
     @classmethod
     def _users(cls, users: tuple[User, ...]) -> tuple[User, ...]:
@@ -292,25 +319,38 @@ class Scenario(Quantities):
         Raises
         ------
         InvalidInput
-            Where the file is missing, is no YAML mapping, or a field is wrong.
+            Where the file is missing, is no YAML mapping, or a field is wrong; names file, line and field.
         """
-        path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInput("scenario file", str(path), "a readable YAML file", f"{error}.") from None
-        return cls.from_yaml(text, source=str(path))
+        return cls.from_yaml(read_text(path, "scenario file", limit_byte=READ_LIMIT_BYTE), source=str(path))
 
     @classmethod
     def from_yaml(cls, text: str, source: str = "scenario") -> Scenario:
-        """Read a scenario from YAML text; raises as `load` does."""
+        """Read a scenario from YAML text; raises as `load` does.
+
+        Keys of the outermost level that begin with "x-" are for anchors that other fields share, and mean nothing else.
+        """
+        document = parse_yaml(text, source)
+        if not isinstance(document.value, dict):
+            expected = "a mapping with channel and users"
+            raise InvalidInput(source, "something else", expected, "Begin with a bundled scenario, such as demo.yaml.")
         try:
-            data = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise InvalidInput(source, "not YAML", "YAML", " ".join(str(error).split())) from None
-        if not isinstance(data, Mapping):
-            raise InvalidInput(source, data, "a mapping with channel and users", "See the bundled demo scenario.")
-        return cls(**{str(key): value for key, value in data.items()})
+            return cls(**{key: value for key, value in document.value.items() if not key.startswith("x-")})
+        except InvalidInput as error:
+            raise error.within(document.place(error.field)) from None
+
+    @classmethod
+    def named(cls, name: str | Path) -> Scenario:
+        """The scenario in this file, or the bundled one of this name.
+
+        Raises
+        ------
+        InvalidInput
+            Where there is neither, or the file is none.
+        """
+        path = Path(name)
+        if path.suffix.lower() in (".yaml", ".yml") or len(path.parts) > 1:
+            return cls.load(path)
+        return cls.bundled(str(name))
 
     @classmethod
     def bundled(cls, name: str) -> Scenario:

@@ -17,8 +17,6 @@ from megdt_opt.scenario.scenario import Scenario, User
 EVERY = "*"
 """In the place of a user's name: all users."""
 
-_EFFICIENCY = "_bit_per_s_per_hz"
-
 
 @dataclass(frozen=True, kw_only=True)
 class FieldPath:
@@ -131,15 +129,12 @@ def _down(node: dict[str, Any], parts: Sequence[str]) -> dict[str, Any]:
 
 def _field(owner: type[Quantities], key: str, text: str) -> str:
     """Full name of a field given by its full or its short name."""
-    if key in owner.model_fields:
-        return key
-    for name, dimension in owner.dimensions.items():
-        short = name.removesuffix(_EFFICIENCY) if dimension == "efficiency" else name.rsplit("_", 1)[0]
-        if key == short:
+    for name in owner.model_fields:
+        if key in (name, owner.short_name(name)):
             return name
     known = list(owner.model_fields)
     near = get_close_matches(key, known, n=1, cutoff=0.5)
-    remedy = f"Did you mean {near[0]!r}?" if near else "Mend the path."
+    remedy = f"Did you mean {near[0]!r}?" if near else "Choose one of them."
     raise InvalidInput(text or "over", key, f"a field of {owner.__name__}: {', '.join(known)}", remedy)
 
 
