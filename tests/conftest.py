@@ -1,8 +1,15 @@
-"""Settings for all tests."""
+"""Settings for all tests.
+
+Long lists of cases are marked `long_list`: by default a seeded tenth of them is run, with at least one case for each
+cell (each combination of the parameters that the marker names); `--full` runs all of them.
+"""
 
 from __future__ import annotations
 
+import random
 import sys
+import zlib
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -16,6 +23,38 @@ settings.load_profile("steady")
 
 # the scripts under experiments/ are used by tests too, so that what is tested is what is run by hand
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "experiments"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run long lists of cases whole, not a seeded tenth of each")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long_list(*cells): cases of which a tenth is run; cells name parameters")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out nine tenths of the cases of each test that is marked `long_list`."""
+    if config.getoption("full"):
+        return
+    cells: dict[tuple[object, ...], list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        marker = item.get_closest_marker("long_list")
+        if marker is not None and isinstance(item, pytest.Function):
+            indices = item.callspec.indices
+            cells[item.nodeid.partition("[")[0], *(indices[name] for name in marker.args)].append(item)
+    left_out: set[pytest.Item] = set()
+    for key, cases in cells.items():
+        draw = random.Random(zlib.crc32(repr(key).encode()))  # the same in every run and every process
+        left_out |= set(cases) - set(draw.sample(cases, -(-len(cases) // 10)))
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+    items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session")
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether long lists within a test are run whole."""
+    return bool(request.config.getoption("full"))
 
 
 @pytest.fixture

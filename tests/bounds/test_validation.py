@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from megdt_opt import InvalidInput, bounds
-from megdt_opt.bounds import validation
+from megdt_opt.bounds.checks import validation
 from megdt_opt.bounds.checks.validation import Check, Outcome, validate, validators
 from megdt_opt.cli.app import app
 

@@ -17,6 +17,7 @@ BLOCKS = 26
 PER_BLOCK = 10
 
 
+@pytest.mark.long_list
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_malformed_problems(block: int) -> None:
     numbers = range(block * PER_BLOCK, (block + 1) * PER_BLOCK)
@@ -25,6 +26,7 @@ def test_malformed_problems(block: int) -> None:
     assert all(r.kind == "malformed" for r in reports)
 
 
+@pytest.mark.long_list
 @pytest.mark.parametrize("number", [5 * n + 2 + n % 3 for n in range(40)])
 def test_extreme_problems(number: int) -> None:
     report = judge(draw_case(number, SEED), ("numpy", "enumerate"), timed=False)

@@ -72,6 +72,7 @@ def test_one_resource_max_is_the_equal_deadline_rule() -> None:
     assert solve(problem).objective_s == pytest.approx(high, rel=EXACT)
 
 
+@pytest.mark.long_list
 @pytest.mark.parametrize("number", range(12))
 def test_shares_are_optimal_by_weak_duality(number: int) -> None:
     """Whatever shares the interior point finds, prices prove that no others are better."""
