@@ -133,7 +133,9 @@ def units(problem: AllocationProblem, mask: NDArray[np.bool_]) -> Units:
     cap = problem.share_caps * (problem.users / problem.edge_capacity if problem.edge_capacity > 0 else np.inf)
     least = np.zeros(problem.users)
     if airtime_s is not None:
-        needed = np.divide(demand_s[1], airtime_s, out=np.zeros(mask.shape), where=demand_s[1] > 0)
+        # a limit of zero has closed the options that send
+        sends = mask & (demand_s[1] > 0)
+        needed = np.divide(demand_s[1], airtime_s, out=np.zeros(mask.shape), where=sends)
         least = np.where(mask, needed, np.inf).min(axis=1)
     deadline_s = problem.on_time_s if problem.objective == "missed" else problem.hard_deadline_s
     return Units(

@@ -49,7 +49,7 @@ from megdt_opt.formulations._checks import conflict, require, workable_options
 from megdt_opt.formulations._outer import Master, Row, row
 from megdt_opt.formulations._scaling import Units, units
 from megdt_opt.formulations._tangents import Stage
-from megdt_opt.pricing.scaled import Resources, time_and_slopes
+from megdt_opt.pricing.scaled import Resources, in_units, time_and_slopes
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.shares.best import best_shares
 from megdt_opt.solving.allocation import RawSolution
@@ -351,10 +351,9 @@ def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None)
     ended = search.run(gap, np.inf if time_limit_s is None else built + time_limit_s)
     if not np.isfinite(search.objective_s):
         raise SolverFailure(f"no solution was found in {search.rounds} rounds: {ended}")
-    down, up, edge = search.x
+    down, up, edge = in_units(problem, search.x)[0]
     return RawSolution(
-        option=search.option, downlink_hz=down * problem.downlink_hz, uplink_hz=up * problem.uplink_hz,
-        edge_share=np.minimum(edge * problem.edge_capacity, problem.share_caps), bound=search.bound_s,
+        option=search.option, downlink_hz=down, uplink_hz=up, edge_share=edge, bound=search.bound_s,
         build_s=built - begin, solve_s=time.perf_counter() - built,
         message=f"HiGHS: {ended} after {search.rounds} rounds, {len(search.tried)} sets of options tried",
     )  # fmt: skip

@@ -45,7 +45,7 @@ from megdt_opt.errors import SolverFailure
 from megdt_opt.formulations import _scip
 from megdt_opt.formulations._checks import RESOURCES, conflict, require, workable_options
 from megdt_opt.formulations._scaling import units
-from megdt_opt.pricing.scaled import Resources
+from megdt_opt.pricing.scaled import Resources, in_units
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.shares.best import best_shares
 from megdt_opt.solving.allocation import RawSolution
@@ -268,11 +268,10 @@ def finish(problem: AllocationProblem, mask: NDArray[np.bool_], answer: _scip.An
     found = best_shares(problem, Resources.of(problem), picked[None])
     if not np.isfinite(found.objective[0]):
         raise SolverFailure(f"SCIP chose options that cannot keep the limits: {picked.tolist()}")
-    down, up, edge = found.x[0]
+    down, up, edge = in_units(problem, found.x[0])[0]
     unit_s = to_seconds(problem, mask)
     return RawSolution(
-        option=picked, downlink_hz=down * problem.downlink_hz, uplink_hz=up * problem.uplink_hz,
-        edge_share=np.minimum(edge * problem.edge_capacity, problem.share_caps),
+        option=picked, downlink_hz=down, uplink_hz=up, edge_share=edge,
         bound=answer.bound * unit_s if np.isfinite(answer.bound) and abs(answer.bound) < 1e19 else None,
         build_s=answer.build_s, solve_s=answer.solve_s, message=f"SCIP: {answer.status}",
     )  # fmt: skip

@@ -42,9 +42,10 @@ from megdt_opt.errors import InvalidInput
 from megdt_opt.formulations import deadline_milp
 from megdt_opt.formulations._checks import conflict, require, workable_options
 from megdt_opt.formulations._highs import Answer, Clock, Program, Rows
-from megdt_opt.formulations._sets import shares_of, sum_of, unpayable
+from megdt_opt.formulations._sets import shares_of, unpayable
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.shares.best import best_shares
 from megdt_opt.solving.allocation import RawSolution
 from megdt_opt.solving.conflict import lateness_problem
 from megdt_opt.solving.search.pool import Pool
@@ -206,10 +207,11 @@ class Search:
 
     def offer(self, option: NDArray[np.int64]) -> tuple[float, Array]:
         """Evaluate options (K,) with all limits; objective [s] and shadow prices (3,)."""
-        objective, prices = sum_of(self.problem, self.resources, option)
+        found = best_shares(self.problem, self.resources, option[None])
+        objective = float(found.objective[0])
         if objective < self.objective:
             self.objective, self.option = objective, option
-        return objective, prices
+        return objective, found.prices[0]
 
     def start(self) -> Array:
         """Offer options that are each best against the load of the others; their P is the first centre."""

@@ -13,10 +13,11 @@ from megdt_opt import Allocation, AllocationProblem, Infeasible, InvalidInput, S
 from megdt_opt.formulations import deadline_milp, square_root_milp
 from megdt_opt.formulations._checks import workable_options
 from megdt_opt.formulations._highs import Clock, Program, Rows
-from megdt_opt.formulations._sets import shares_of, sum_of, value_of
+from megdt_opt.formulations._sets import shares_of, value_of
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import Evaluation
 from megdt_opt.shares.best import best_shares
+from megdt_opt.shares.interior import Goal, interior
 from megdt_opt.tolerances import BOUND, EXACT, SOLVER
 
 METHOD = {"sum": "square_root_milp", "max": "deadline_milp"}
@@ -225,10 +226,14 @@ def test_closed_forms_of_a_set_against_the_interior_method(make_problem: Any, se
     for objective in ("sum", "max"):
         problem = make_problem(6, 1, seed, objective, edge_share_max=np.full(6, cap))
         scaled, option = Resources.of(problem), np.zeros(6, dtype=np.int64)
-        found = best_shares(replace(problem, deadline_s=np.full(6, 1e6)), scaled, option[None])
+        picked = np.arange(6), option[None]
+        goal = Goal(problem.weights, *((1.0, 0.0) if objective == "sum" else (0.0, 1.0)))
+        fixed, none = problem.fixed_s[picked], np.zeros((1, 6))
+        found = interior(goal, *scaled.pick(option[None]), fixed, none, none + np.inf, np.ones(1, bool))
         if objective == "sum":
-            value, prices = sum_of(problem, scaled, option)
-            assert prices == pytest.approx(found.prices[0], rel=1e-4, abs=1e-4 * value)
+            closed = best_shares(problem, scaled, option[None])
+            value = float(closed.objective[0])
+            assert closed.prices[0] == pytest.approx(found.prices[0], rel=1e-4, abs=1e-4 * value)
         else:
             value, _ = value_of(problem, scaled, option, np.inf, np.ones(3))
         assert value == pytest.approx(found.objective[0], rel=EXACT)

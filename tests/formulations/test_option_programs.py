@@ -184,3 +184,36 @@ def test_weights_over_eight_decades_and_tiny_budgets(make_problem: Any, program:
         downlink_bit=r.uniform(1e-6, 1e-4, (4, 3)), edge_work_s=r.uniform(1e6, 1e9, (4, 3)),
     )  # fmt: skip
     assert solved(program, problem)[0] == pytest.approx(square_root_enumeration(problem), rel=SOLVER)
+
+
+ZEROS: dict[str, tuple[dict[str, Any], float]] = {
+    # fields, and the optimum
+    "no air time for who sends": ({"uplink_airtime_max_s": [[0.0, 0.0], [1.0, 1.0]]}, 1.8),
+    "no air time and nothing to send": (
+        {"uplink_airtime_max_s": np.zeros((2, 2)), "uplink_bit": np.zeros((2, 2))},
+        1.6,
+    ),
+    "no demand at all": ({name: np.zeros((2, 2)) for name in ("uplink_bit", "downlink_bit", "edge_work_s")}, 0.3),
+    "no signal for who sends nothing": ({"uplink_bit": [[0, 0], [0, 1e5]], "uplink_efficiency": [0.0, 1.0]}, 1.6),
+}
+
+
+@by_program
+@pytest.mark.parametrize("zero", ZEROS)
+def test_zeros_divide_nothing(program: Any, zero: str) -> None:
+    """A limit or a demand of zero closes what it closes, without a warning (which would be an error here)."""
+    given, total = ZEROS[zero]
+    numbers: dict[str, Any] = {
+        "fixed_s": [[1.0, 0.2], [0.8, 0.1]], "downlink_bit": [[0, 1e5], [0, 2e5]], "uplink_bit": [[0, 1e5], [0, 1e5]],
+        "edge_work_s": [[0, 0.5], [0, 0.4]], "downlink_hz": 1e6, "uplink_hz": 1e6, "downlink_efficiency": [1, 1],
+        "uplink_efficiency": [1, 1], "objective": "sum",
+    }  # fmt: skip
+    assert solved(program, AllocationProblem(**(numbers | given)))[0] == pytest.approx(total, rel=SOLVER)
+
+
+def test_no_signal_under_the_shannon_law_divides_nothing() -> None:
+    problem = AllocationProblem(
+        fixed_s=[[0.9], [0.5]], downlink_bit=np.zeros((2, 1)), uplink_bit=[[0.0], [1e5]], edge_work_s=np.zeros((2, 1)),
+        downlink_hz=0.0, uplink_hz=1e6, uplink_snr_hz=[0.0, 1e6], objective="sum",
+    )  # fmt: skip
+    assert solved(option_gdp_outer, problem)[0] == pytest.approx(0.9 + 0.5 + 0.1, rel=SOLVER)

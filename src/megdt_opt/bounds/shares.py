@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from megdt_opt.bounds._region import fixed_options, require
 from megdt_opt.errors import InvalidInput
-from megdt_opt.pricing.scaled import Resources
+from megdt_opt.pricing.scaled import Resources, in_units
 from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.shares.closed_forms import equal_deadlines, square_root
 
 Array = NDArray[np.float64]
 
@@ -91,10 +92,9 @@ def square_root_rule(problem: AllocationProblem, option: ArrayLike | None = None
     picked = fixed_options(problem, scaled, option)
     rows = np.arange(problem.users)
     root = np.sqrt(problem.weights * scaled.a[:, rows, picked])
-    total = root.sum(axis=1, keepdims=True)
-    x = np.divide(root, total, out=np.zeros_like(root), where=total > 0)
+    x, price_root = square_root(root, np.ones_like(root))
     _no_cap_binds(problem, x[2])
-    price = total[:, 0] ** 2
+    price = price_root**2
     return _rule(problem, x, float((problem.weights * problem.fixed_s[rows, picked]).sum() + price.sum()), price)
 
 
@@ -112,7 +112,8 @@ def equal_deadline_rule(problem: AllocationProblem, option: ArrayLike | None = N
     quadratic form v'M v on the unit sphere, and M >= 0 has its maximiser there in v >= 0 (Perron and Frobenius). The
     shares given take Σ_i a_ik/x_ik = τ_k, and Σ_k x_ik = (M v)_i/v_i = λ. Where resources fall into groups that no user
     joins, the groups are separate problems and each takes its own eigenvector. λ is convex and decreasing in D, a
-    maximum of sums of 1/τ, so Newton's method from the left climbs to D* without overshooting.
+    maximum of sums of 1/τ, and 1/λ is concave, so Newton's method on 1/λ from the left climbs to D* without
+    overshooting.
     Region: "max", linear rates, no deadlines or air-time limits, no share cap that binds at these shares; device
     branches are allowed. Source: the deadline test is DESIGN's; the eigenvalue form is ours.
 
@@ -149,38 +150,18 @@ def equal_deadline_rule(problem: AllocationProblem, option: ArrayLike | None = N
     rows = np.arange(problem.users)
     a = scaled.a[:, rows, picked]
     w, fixed = problem.weights, problem.fixed_s[rows, picked]
-    floor = float((w * (fixed + problem.branch_s[rows, picked])).max())
-    busy = a.sum(axis=0) > 0
-    if not busy.any():
-        return _rule(problem, np.zeros_like(a), floor, np.zeros(3))
-    # each user alone needs D >= w (fixed + Σ a): a start from the left, and exact lower limits of the τ
-    start = max(floor, float((w * (fixed + a.sum(axis=0)))[busy].max()))
-    base = np.maximum(start / w - fixed, a.sum(axis=0))
-    level, extra = start, 0.0
-    tau = base
-    for _ in range(_NEWTON_STEPS):
-        value, vector = _largest(a, tau, busy)
-        slope = -(((vector @ np.sqrt(a)) ** 2)[busy] / (tau[busy] ** 2 * w[busy])).sum()
-        step = (1.0 - value) / slope
-        if not step > 0:
-            break  # the level is reached, or the device branches alone set it
-        grown = extra + step
-        if start + grown == level and grown <= extra * (1 + 1e-15):
-            break
-        extra, level = grown, start + grown
-        tau = base + extra / w
-    x, price = np.zeros_like(a), np.zeros(3)
-    for group in _groups(a):
-        value, vector = _largest(a[group], tau, busy)
-        mine = a[group]
-        x[group] = np.sqrt(mine) * (vector @ np.sqrt(mine)) / vector[:, None]
-        if value >= 1.0 - 1e-9:
-            price[group] = vector**2
-    x = np.divide(x, tau, out=np.zeros_like(x), where=x > 0)
-    total = x.sum(axis=1, keepdims=True)
-    x = np.divide(x, np.maximum(total, 1.0), out=x)  # rounding only: no total is above 1 by more
-    _no_cap_binds(problem, x[2])
-    return _rule(problem, x, level, price / max(price.sum(), 1e-300))
+    floor = (w * (fixed + problem.branch_s[rows, picked])).max(keepdims=True)
+    found = equal_deadlines(a[None], np.ones((1, *a.shape)), fixed[None], w, floor)
+    level = float(found.level[0])
+    if not found.settled[0]:
+        raise InvalidInput(
+            "edge_work_s", f"times from {a[a > 0].min():.3g} to {level:.3g} s",
+            "times on the whole budgets that floats can tell apart in one level [s]",
+            "Rescale the demands, or leave out those that are lost in the rounding of the others.",
+        )  # fmt: skip
+    _no_cap_binds(problem, found.x[0, 2])
+    price = found.prices[0]
+    return _rule(problem, found.x[0], level, price / max(price.sum(), 1e-300))
 
 
 def equal_deadline_bound_s(problem: AllocationProblem, prices: ArrayLike, option: ArrayLike | None = None) -> float:
@@ -246,25 +227,6 @@ def equal_deadline_bound_s(problem: AllocationProblem, prices: ArrayLike, option
     return max(floor, start + extra)
 
 
-def _largest(a: Array, tau: Array, busy: NDArray[np.bool_]) -> tuple[float, Array]:
-    """Largest eigenvalue of M and its eigenvector >= 0, over the resources of `a` (m, K)."""
-    root = np.sqrt(a[:, busy])
-    values, vectors = np.linalg.eigh((root / tau[busy]) @ root.T)
-    return float(values[-1]), np.abs(vectors[:, -1])
-
-
-def _groups(a: Array) -> list[NDArray[np.int64]]:
-    """Demanded resources, in groups that some user joins."""
-    used = [i for i in range(a.shape[0]) if a[i].any()]
-    joined = (a > 0).astype(float) @ (a > 0).astype(float).T > 0
-    reach = np.linalg.matrix_power(joined.astype(float) + np.eye(a.shape[0]), a.shape[0]) > 0
-    groups: list[NDArray[np.int64]] = []
-    for i in used:
-        if not any(i in group for group in groups):
-            groups.append(np.array([j for j in used if reach[i, j]], dtype=np.int64))
-    return groups
-
-
 def _no_cap_binds(problem: AllocationProblem, edge: Array) -> None:
     over = edge * problem.edge_capacity > problem.share_caps * (1 + 1e-12)
     if over.any():
@@ -278,10 +240,5 @@ def _no_cap_binds(problem: AllocationProblem, edge: Array) -> None:
 
 
 def _rule(problem: AllocationProblem, x: Array, objective: float, price: Array) -> RuleShares:
-    return RuleShares(
-        objective_s=objective,
-        downlink_hz=x[0] * problem.downlink_hz,
-        uplink_hz=x[1] * problem.uplink_hz,
-        edge_share=np.minimum(x[2] * problem.edge_capacity, problem.share_caps),
-        prices_s=price,
-    )
+    down, up, edge = in_units(problem, x)[0]
+    return RuleShares(objective_s=objective, uplink_hz=up, edge_share=edge, downlink_hz=down, prices_s=price)

@@ -200,7 +200,7 @@ def speed(x: Array, gamma: Array) -> Array:
 def time_and_slopes(x: Array, a: Array, gamma: Array) -> tuple[Array, Array, Array]:
     """t = a / R(x) and its first and second derivative, 0 where a = 0; x > 0 there."""
     x = np.where(a > 0, x, 1.0)
-    linear = np.isinf(gamma)
+    linear = np.isinf(gamma) | (a == 0)  # no demand takes no time, even of a user without any signal
     if linear.all():
         t = a / x
         return t, -t / x, 2 * t / (x * x)
