@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from megdt_opt.errors import ProfileError
+from megdt_opt.errors import InvalidInput, ProfileError
 from megdt_opt.program.stages import Kind
 from megdt_opt.timing.profile import Cell, Provenance, TimingProfile
 
@@ -164,10 +168,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     before = path.read_text()
 
     def broken(*_: object) -> None:
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("os.replace", broken)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InvalidInput, match=os.strerror(errno.ENOSPC)):
         profile(a=0.5).save(path)
     assert path.read_text() == before
     assert [f.name for f in tmp_path.iterdir()] == ["p.json"]
@@ -320,3 +324,130 @@ def test_no_torch_is_loaded() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ---- profiles built in Python
+
+
+SAMPLES = [0.25, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        pytest.param(SAMPLES, id="list"),
+        pytest.param(np.array(SAMPLES), id="numpy"),
+        pytest.param(np.array(SAMPLES, dtype=np.float32), id="float32"),
+        pytest.param(np.array(SAMPLES, dtype=np.float16), id="float16"),
+        pytest.param(tuple(np.float32(t) for t in SAMPLES), id="float32-scalars"),
+        pytest.param(pd.Series(SAMPLES, index=[7, 8, 9]), id="pandas"),
+        pytest.param(pd.DataFrame({"time_s": SAMPLES})["time_s"], id="pandas-column"),
+        pytest.param(np.ma.masked_array(SAMPLES), id="masked-array-with-nothing-masked"),
+        pytest.param((t for t in SAMPLES), id="generator"),
+    ],
+)
+def test_samples_are_taken_from_whatever_lists_them(samples: Any, tmp_path: Path) -> None:
+    cell = Cell(kind=Kind.DECODE, batch=1, samples_s=samples)
+    assert cell == Cell(kind=Kind.DECODE, batch=1, samples_s=tuple(SAMPLES))
+    assert all(type(t) is float for t in cell.samples_s)
+    made = profile(cells=[cell])
+    made.save(tmp_path / "p.json")
+    assert TimingProfile.load(tmp_path / "p.json") == made
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        pytest.param(np.array([200, 300], dtype="timedelta64[ms]"), id="numpy-durations"),
+        pytest.param([np.timedelta64(1, "s")], id="numpy-duration"),
+        pytest.param(pd.Series(pd.to_timedelta([200, 300], unit="ms")), id="pandas-durations"),
+        pytest.param([timedelta(seconds=1)], id="python-duration"),
+        pytest.param(np.ma.masked_array(SAMPLES, mask=[0, 1, 0]), id="masked-entry"),
+        pytest.param(pd.Series([0.1, None]), id="pandas-gap"),
+        pytest.param(np.array([1 + 0j]), id="complex"),
+        pytest.param(np.array([True]), id="truth-values"),
+        pytest.param(["0.1"], id="text"),
+        pytest.param("0.1", id="one-text"),
+        pytest.param(0.1, id="no-list"),
+        pytest.param(np.array(0.1), id="array-without-a-dimension"),
+        pytest.param(np.array([SAMPLES]), id="two-dimensions"),
+        pytest.param({0.1, 0.2}, id="set"),
+        pytest.param(np.array([]), id="nothing"),
+    ],
+)
+def test_samples_that_are_no_seconds_are_refused_by_name(samples: Any) -> None:
+    with pytest.raises(ProfileError, match=r"samples_s.* of decode, batch 1: found .*\[s\]"):
+        Cell(kind=Kind.DECODE, batch=1, samples_s=samples)
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_a_stage_may_be_given_by_its_name(kind: Kind) -> None:
+    codec = "png" if kind in (Kind.COMPRESS, Kind.DECOMPRESS) else ""
+    cell = Cell(kind=str(kind), batch=1, samples_s=(0.1,), codec=codec)  # type: ignore[arg-type]
+    assert cell.kind is kind
+    assert cell == Cell(kind=kind, batch=1, samples_s=(0.1,), codec=codec)
+
+
+@pytest.mark.parametrize("kind", ["dream", "DENOISE", None, 3, ["denoise"]])
+def test_a_stage_that_is_none_is_refused_with_those_that_are(kind: Any) -> None:
+    with pytest.raises(ProfileError, match=r"kind: found .*one of \['encode_prompt'"):
+        Cell(kind=kind, batch=1, samples_s=(0.1,))
+
+
+def test_numpys_integers_are_integers(tmp_path: Path) -> None:
+    one = np.int64(1)
+    made = profile(
+        provenance=provenance(
+            threads=one,
+            warmup=np.int32(3),
+            latent_shape=np.array([4, 16, 16]),
+            image_shape=[128, 128, 3],
+            hardware={"kind": "cpu", "processor": "a processor", "cores": np.int64(2)},
+            factor=np.float32(2.0),
+        ),
+        cells=[
+            Cell(kind=Kind.DENOISE, batch=np.int64(2), samples_s=(0.1,)),  # type: ignore[arg-type]
+            Cell(kind=Kind.DENOISE, batch=one, rows=np.int16(8), rows_total=np.int16(16), samples_s=(0.1,)),  # type: ignore[arg-type]
+        ],
+        image_byte_samples={"png": np.array([900, 1000])},
+        image_reference_byte_samples={"png": pd.Series([90, 100])},
+    )
+    made.save(tmp_path / "p.json")
+    assert TimingProfile.load(tmp_path / "p.json") == made
+    assert made.stage_s(Kind.DENOISE, batch=np.int64(2), rows=np.int64(16)) == 0.1
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param(datetime(2026, 1, 31, 12, tzinfo=UTC), id="datetime"),
+        pytest.param(pd.Timestamp("2026-01-31T12:00:00+00:00"), id="pandas-timestamp"),
+        pytest.param(np.datetime64("2026-01-31T12:00:00"), id="numpy-datetime"),
+        pytest.param(1769860800, id="unix-seconds"),
+    ],
+)
+def test_a_moment_that_a_file_cannot_hold_is_refused_at_once(moment: Any) -> None:
+    with pytest.raises(ProfileError, match=r"provenance\.created.*as text"):
+        provenance(created=moment)
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({"hardware": {"kind": "cpu", "processor": "a", "cores": 2.5}}, r"hardware\.cores"),
+        ({"software": {"python": (3, 11), "torch": "2", "os": "Linux"}}, r"software\.python"),
+        ({"texts": "one text"}, r"provenance\.texts"),
+        ({"stretches": [1.5]}, r"provenance\.stretches"),
+        ({"latent_shape": (4, 16.0, 16)}, "latent_shape"),
+        ({"factor": 1 + 0j}, "factor"),
+    ],
+)
+def test_facts_that_a_file_cannot_hold_are_refused_at_once(change: dict[str, Any], names: str) -> None:
+    with pytest.raises(ProfileError, match=names):
+        provenance(**change)
+
+
+@pytest.mark.parametrize("cells", [[1], "decode", None, [{"kind": "decode"}]])
+def test_cells_that_are_none_are_refused(cells: Any) -> None:
+    with pytest.raises(ProfileError, match="cells.*list of Cell"):
+        profile(cells=cells)

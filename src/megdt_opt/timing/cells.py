@@ -1,37 +1,84 @@
-"""Cells of a timing profile and the JSON file that holds them."""
+"""Cells of a timing profile: what was timed, with every sample."""
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib import resources
-from pathlib import Path
-from typing import Any
 
-from megdt_opt.errors import InvalidInput, ProfileError
-from megdt_opt.files import read_json
 from megdt_opt.program.stages import CODECS, Kind
 from megdt_opt.timing.fit import median_interval
-from megdt_opt.timing.provenance import Provenance, refuse
+from megdt_opt.timing.provenance import refuse
+from megdt_opt.timing.values import entries, real, whole
 
-SCHEMA = "megdt-opt/timing-profile"
-VERSION = 1
+MEASURE_AGAIN = "Measure again with `calibrate`, or restore the file."
 
-_MEASURE_AGAIN = "Measure again with `calibrate`, or restore the file."
+CODED = (Kind.COMPRESS, Kind.DECOMPRESS)
+"""Stages that have an image codec."""
+
+
+def stage_kind(kind: Kind | str) -> Kind:
+    """A stage by its name.
+
+    Raises
+    ------
+    ProfileError
+        If there is none of that name.
+    """
+    try:
+        return Kind(kind)
+    except ValueError:
+        refuse("kind", kind, f"one of {[str(k) for k in Kind]}", "Name a stage that exists.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageKey:
+    """What a time belongs to: one stage at one batch, one latent region and one codec.
+
+    Parameters
+    ----------
+    kind : Kind
+        The stage.
+    batch : int
+        Chains computed together [1].
+    rows : int or None
+        Rows of the latent region [1]; None = the whole latent.
+    codec : str
+        Image codec of a compress or decompress stage.
+    """
+
+    kind: Kind
+    batch: int = 1
+    rows: int | None = None
+    codec: str = ""
+
+    @property
+    def whole(self) -> StageKey:
+        """The same on the whole latent."""
+        return replace(self, rows=None)
+
+    @property
+    def alone(self) -> StageKey:
+        """The same at batch 1."""
+        return replace(self, batch=1)
+
+    @property
+    def stage(self) -> str:
+        """The stage with its codec, for messages."""
+        return f"{self.kind} ({self.codec})" if self.codec else str(self.kind)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """Samples of one stage at one batch, one latent region and one codec.
 
+    Lists, arrays and columns are taken for the tuples, NumPy's numbers for Python's, and are kept as those.
+
     Parameters
     ----------
     kind : Kind
-        The stage.
+        The stage, or its name.
     batch : int
         Chains computed together [1].
     samples_s : tuple of float
@@ -49,6 +96,13 @@ class Cell:
     ------
     ProfileError
         If a sample is not a finite time above 0, none is there, or a size is not usable.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from megdt_opt.timing.profile import Cell
+    >>> Cell(kind="decode", batch=1, samples_s=np.array([0.03, 0.05, 0.04])).median_s
+    0.04
     """
 
     kind: Kind
@@ -61,48 +115,56 @@ class Cell:
     at_s: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if not _whole(self.batch):
-            refuse(f"batch of {self.kind}", self.batch, "a whole number of at least 1 [chains]", "Mend the cell.")
-        if (self.rows is None) != (self.rows_total is None):
-            refuse(
-                f"rows of {self.kind}",
-                (self.rows, self.rows_total),
-                "rows with rows_total, or neither",
-                "Mend the cell.",
-            )
-        if self.rows is not None and not (
-            _whole(self.rows) and _whole(self.rows_total) and self.rows < (self.rows_total or 0)
-        ):
-            refuse(
-                f"rows of {self.kind}",
-                (self.rows, self.rows_total),
-                "1 <= rows < rows_total [rows]",
-                "Leave both out for the whole latent.",
-            )
-        coded = self.kind in (Kind.COMPRESS, Kind.DECOMPRESS)
+        kept = {
+            "kind": stage_kind(self.kind),
+            "batch": _count(f"batch of {self.kind}", self.batch, "chains"),
+            **self._region(),
+        }
+        for name, value in kept.items():
+            object.__setattr__(self, name, value)
+        coded = self.kind in CODED
         if coded != (self.codec in CODECS):
-            refuse(
-                f"codec of {self.kind}",
-                self.codec,
-                f"one of {CODECS}" if coded else "no codec",
-                "Mend the cell.",
-            )
+            expected = f"one of {CODECS}" if coded else "no codec"
+            refuse(f"codec of {self.kind}", self.codec, expected, "Name the codec of coded pictures, and only theirs.")
+        for name in ("samples_s", "at_s"):
+            object.__setattr__(self, name, self._times(name, getattr(self, name), moments=name == "at_s"))
         if not self.samples_s:
-            refuse(f"samples_s of {self.label}", self.samples_s, "at least one time [s]", _MEASURE_AGAIN)
-        for number, sample in enumerate(self.samples_s):
-            if not _time(sample):
-                refuse(
-                    f"samples_s[{number}] of {self.label}",
-                    sample,
-                    "a finite time above 0 [s]",
-                    _MEASURE_AGAIN,
-                )
-        if self.first_s is not None and not _time(self.first_s):
-            refuse(f"first_s of {self.label}", self.first_s, "a finite time above 0 [s]", _MEASURE_AGAIN)
-        if self.at_s and (
-            len(self.at_s) != len(self.samples_s) or any(not _number(t) or not math.isfinite(t) for t in self.at_s)
-        ):
-            refuse(f"at_s of {self.label}", self.at_s, f"{len(self.samples_s)} finite times [s]", _MEASURE_AGAIN)
+            refuse(f"samples_s of {self.label}", self.samples_s, "at least one time [s]", MEASURE_AGAIN)
+        if self.at_s and len(self.at_s) != len(self.samples_s):
+            refuse(f"at_s of {self.label}", self.at_s, f"{len(self.samples_s)} finite times [s]", MEASURE_AGAIN)
+        if self.first_s is not None:
+            object.__setattr__(self, "first_s", self._times("first_s", (self.first_s,))[0])
+
+    def _region(self) -> dict[str, int | None]:
+        """Rows and all rows of the latent, as whole numbers."""
+        name, given = f"rows of {self.kind}", (self.rows, self.rows_total)
+        if given == (None, None):
+            return {"rows": None, "rows_total": None}
+        if None in given:
+            refuse(name, given, "rows with rows_total, or neither", "State both, or leave both out.")
+        rows, total = (_count(name, value, "rows") for value in given)
+        if rows >= total:
+            refuse(name, given, "1 <= rows < rows_total [rows]", "Leave both out for the whole latent.")
+        return {"rows": rows, "rows_total": total}
+
+    def _times(self, name: str, values: object, *, moments: bool = False) -> tuple[float, ...]:
+        """Durations above 0, or moments, as floats [s]."""
+        found = entries(values)
+        if found is None:
+            refuse(f"{name} of {self.label}", values, "a list of times [s]", MEASURE_AGAIN)
+        times = []
+        for number, value in enumerate(found):
+            time = real(value)
+            if time is None or not math.isfinite(time) or (time <= 0 and not moments):
+                expected = "a finite time [s]" if moments else "a finite time above 0 [s]"
+                refuse(f"{name}[{number}] of {self.label}", value, expected, MEASURE_AGAIN)
+            times.append(time)
+        return tuple(times)
+
+    @cached_property
+    def key(self) -> StageKey:
+        """What the samples belong to."""
+        return StageKey(kind=self.kind, batch=self.batch, rows=self.rows, codec=self.codec)
 
     @cached_property
     def median_s(self) -> float:
@@ -117,7 +179,7 @@ class Cell:
     @property
     def label_stage(self) -> str:
         """The stage with its codec, for messages."""
-        return f"{self.kind} ({self.codec})" if self.codec else str(self.kind)
+        return self.key.stage
 
     @property
     def label(self) -> str:
@@ -134,167 +196,36 @@ class Cell:
         )
 
 
-def bundled_path(name: str) -> Path:
-    """Path of a profile that ships with the package.
+@dataclass(frozen=True, kw_only=True)
+class HeldOutError:
+    """Predicted against measured time of a cell that no fit saw.
 
-    Raises
-    ------
-    ProfileError
-        If there is none of that name.
+    Parameters
+    ----------
+    kind : Kind
+        The stage.
+    batch : int
+        Chains together [1].
+    rows : int or None
+        Rows of the latent region [1]; None = the whole latent.
+    predicted_s, measured_s : float
+        `TimingProfile.stage_s`, and the median of the samples [s].
     """
-    folder = resources.files("megdt_opt.data").joinpath("profiles")
-    there = sorted(p.name.removesuffix(".json") for p in folder.iterdir() if p.name.endswith(".json"))
-    if name not in there:
-        refuse(
-            "bundled profile",
-            name,
-            f"one of {there}",
-            "Measure one with `megdt-opt calibrate FILE` and pass it on as --profile NAME=FILE.",
-        )
-    return Path(str(folder.joinpath(f"{name}.json")))
+
+    kind: Kind
+    batch: int
+    rows: int | None
+    predicted_s: float
+    measured_s: float
+
+    @property
+    def error(self) -> float:
+        """(predicted - measured)/measured [1]."""
+        return self.predicted_s / self.measured_s - 1.0
 
 
-def read_profile(path: Path) -> dict[str, Any]:
-    """Content of a profile file, checked: the arguments of `TimingProfile`.
-
-    Raises
-    ------
-    ProfileError
-        If the file cannot be read, is truncated, or holds what a profile must not.
-    """
-    try:
-        return profile_content(read_json(path, "file", remedy=_MEASURE_AGAIN))
-    except (InvalidInput, ProfileError) as error:
-        raise ProfileError(f"profile {path}: {error}") from error
-
-
-def profile_text(
-    *,
-    device: str,
-    model: str,
-    provenance: Provenance,
-    cells: tuple[Cell, ...],
-    image_byte_samples: Mapping[str, tuple[int, ...]],
-    image_reference_byte_samples: Mapping[str, tuple[int, ...]],
-    held_out: tuple[Cell, ...],
-) -> str:
-    """Text of a profile file."""
-    head = {
-        "schema": SCHEMA,
-        "version": VERSION,
-        "device": device,
-        "model": model,
-        "provenance": provenance.to_dict(),
-        "image_byte_samples": {codec: list(sizes) for codec, sizes in sorted(image_byte_samples.items())},
-    }
-    if image_reference_byte_samples:
-        head["image_reference_byte_samples"] = {
-            codec: list(sizes) for codec, sizes in sorted(image_reference_byte_samples.items())
-        }
-    return _dump(head, {"cells": cells, "held_out": held_out})
-
-
-def _dump(head: dict[str, Any], cells: dict[str, tuple[Cell, ...]]) -> str:
-    """JSON with one cell a line, so that a change of one cell is one line of a diff."""
-    text = json.dumps(head, indent=1, allow_nan=False).removesuffix("\n}")
-    for name, listed in cells.items():
-        lines = ",\n".join("  " + json.dumps(_plain_cell(cell), allow_nan=False) for cell in listed)
-        text += f',\n "{name}": [{chr(10) + lines + chr(10) + " " if listed else ""}]'
-    return text + "\n}\n"
-
-
-def _plain_cell(cell: Cell) -> dict[str, Any]:
-    plain: dict[str, Any] = {"kind": str(cell.kind), "batch": cell.batch}
-    if cell.rows is not None:
-        plain |= {"rows": cell.rows, "rows_total": cell.rows_total}
-    if cell.codec:
-        plain["codec"] = cell.codec
-    plain["first_s"] = cell.first_s
-    plain["samples_s"] = list(cell.samples_s)
-    if cell.at_s:
-        plain["at_s"] = list(cell.at_s)
-    return plain
-
-
-def profile_content(data: object) -> dict[str, Any]:
-    if not isinstance(data, dict):
-        refuse("file", type(data).__name__, "a JSON object", _MEASURE_AGAIN)
-    if data.get("schema") != SCHEMA:
-        refuse("schema", data.get("schema"), repr(SCHEMA), "Point to a timing profile.")
-    if data.get("version") != VERSION:
-        refuse(
-            "version",
-            data.get("version"),
-            f"{VERSION}",
-            "Measure again, or use the package's matching version.",
-        )
-    provenance = Provenance.from_dict(data.get("provenance"))
-    return {
-        "device": data.get("device", ""),
-        "model": data.get("model", ""),
-        "provenance": provenance,
-        "cells": _read_cells("cells", data.get("cells")),
-        "held_out": _read_cells("held_out", data.get("held_out", [])),
-        **{
-            name: _read_sizes(name, data.get(name, {}))
-            for name in ("image_byte_samples", "image_reference_byte_samples")
-        },
-    }
-
-
-_SIZES = ("image_byte_samples", "image_reference_byte_samples")
-
-
-def _read_sizes(name: str, sizes: object) -> dict[str, tuple[int, ...]]:
-    if not isinstance(sizes, dict) or any(not isinstance(v, list) for v in sizes.values()):
-        refuse(name, sizes, "an object of lists [byte]", _MEASURE_AGAIN)
-    return {str(codec): tuple(values) for codec, values in sizes.items()}
-
-
-def _read_cells(name: str, data: object) -> tuple[Cell, ...]:
-    if not isinstance(data, list):
-        refuse(name, data, "a list of timed stages", _MEASURE_AGAIN)
-    return tuple(_read_cell(f"{name}[{number}]", cell) for number, cell in enumerate(data))
-
-
-def _read_cell(where: str, data: object) -> Cell:
-    if not isinstance(data, dict):
-        refuse(where, data, "an object", _MEASURE_AGAIN)
-    known = {"kind", "batch", "rows", "rows_total", "codec", "first_s", "samples_s", "at_s"}
-    unknown = sorted(set(data) - known)
-    if unknown:
-        refuse(where, unknown, f"no field but {sorted(known)}", "Remove the unknown fields.")
-    try:
-        kind = Kind(str(data.get("kind")))
-    except ValueError:
-        refuse(
-            f"{where}.kind",
-            data.get("kind"),
-            f"one of {[str(k) for k in Kind]}",
-            "Name a stage that exists.",
-        )
-    for name in ("samples_s", "at_s"):
-        if not isinstance(data.get(name, []), list):
-            refuse(f"{where}.{name}", data.get(name), "a list of times [s]", _MEASURE_AGAIN)
-    return Cell(
-        kind=kind,
-        batch=data.get("batch", 0),
-        samples_s=tuple(data.get("samples_s", [])),
-        rows=data.get("rows"),
-        rows_total=data.get("rows_total"),
-        codec=data.get("codec", ""),
-        first_s=data.get("first_s"),
-        at_s=tuple(data.get("at_s", [])),
-    )
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _count(name: str, value: object, unit: str) -> int:
+    found = whole(value)
+    if found is None or found < 1:
+        refuse(name, value, f"a whole number of at least 1 [{unit}]", "State how many there were.")
+    return found

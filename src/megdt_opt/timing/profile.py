@@ -18,14 +18,13 @@ from typing import Any
 
 from megdt_opt.files import write_text
 from megdt_opt.program.stages import Kind
-from megdt_opt.timing.cells import Cell, bundled_path, profile_content, profile_text, read_profile
+from megdt_opt.timing.cells import Cell, HeldOutError, StageKey, stage_kind
 from megdt_opt.timing.fit import AffineFit, affine_fit, expected_byte
-from megdt_opt.timing.held_out import HeldOutError
+from megdt_opt.timing.profile_file import bundled_path, profile_content, profile_text, read_profile
 from megdt_opt.timing.provenance import Provenance, refuse
+from megdt_opt.timing.values import entries, whole
 
 __all__ = ["AffineFit", "Cell", "HeldOutError", "Provenance", "TimingProfile"]
-
-_Key = tuple[Kind, int, int | None, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,33 +79,25 @@ class TimingProfile:
                 "a Provenance",
                 "Measure with `calibrate`; a profile without provenance is refused.",
             )
+        for name in ("cells", "held_out"):
+            object.__setattr__(self, name, _cells(name, getattr(self, name)))
         if not self.cells:
             refuse("cells", self.cells, "at least one timed stage", "Calibrate at least one stage.")
         both = (*self.cells, *self.held_out)
-        if len({(c.kind, c.batch, c.rows, c.codec) for c in both}) != len(both):
+        if len({cell.key for cell in both}) != len(both):
             keys = [cell.label for cell in both]
             twice = sorted({key for key in keys if keys.count(key) > 1})
-            refuse(
-                "cells",
-                twice,
-                "each stage, batch, region and codec once",
-                "Merge the samples of these cells.",
-            )
-        for codec, sizes in self.image_byte_samples.items():
-            if not sizes or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in sizes):
-                refuse(
-                    f"image_byte_samples[{codec!r}]",
-                    sizes,
-                    "at least one whole number above 0 [byte]",
-                    "Measure the codec on generated pictures.",
-                )
-        for codec, sizes in self.image_reference_byte_samples.items():
+            refuse("cells", twice, "each stage, batch, region and codec once", "Merge the samples of these cells.")
+        for name in ("image_byte_samples", "image_reference_byte_samples"):
+            sizes = {codec: _sizes_byte(f"{name}[{codec!r}]", listed) for codec, listed in getattr(self, name).items()}
+            object.__setattr__(self, name, sizes)
+        for codec, references in self.image_reference_byte_samples.items():
             count = len(self.image_byte_samples.get(codec, ()))
-            if len(sizes) != count or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in sizes):
+            if len(references) != count:
                 refuse(
                     f"image_reference_byte_samples[{codec!r}]",
-                    sizes,
-                    f"a whole number above 0 [byte] for each of the {count} generated pictures",
+                    references,
+                    f"one size [byte] for each of the {count} generated pictures",
                     "Measure the codec on generated pictures.",
                 )
 
@@ -179,19 +170,20 @@ class TimingProfile:
 
     def batches(self, kind: Kind | str) -> tuple[int, ...]:
         """Batch sizes at which a stage was timed on the whole latent, ascending."""
-        return tuple(sorted({c.batch for c in self._cells_of(_kind(kind)) if c.rows is None}))
+        return tuple(sorted({c.batch for c in self._cells_of(stage_kind(kind)) if c.rows is None}))
 
     def regions(self, kind: Kind | str) -> tuple[int, ...]:
         """Rows of the latent regions at which a stage was timed at batch 1, ascending; not the whole."""
-        return tuple(sorted(c.rows for c in self._cells_of(_kind(kind)) if c.rows is not None and c.batch == 1))
+        return tuple(sorted(c.rows for c in self._cells_of(stage_kind(kind)) if c.rows is not None and c.batch == 1))
 
     def cell(self, kind: Kind | str, *, batch: int = 1, rows: int | None = None, codec: str = "") -> Cell | None:
         """The measured cell, or None where this batch, region or codec was not timed."""
-        return self._by_key.get((_kind(kind), batch, self._region(rows, None), codec))
+        key = StageKey(kind=stage_kind(kind), batch=batch, rows=self._region(rows, None), codec=codec)
+        return self._by_key.get(key)
 
     def first_s(self, kind: Kind | str, *, codec: str = "") -> float | None:
         """Time of the very first run of a stage at its smallest batch [s], kept apart from steady state."""
-        whole = [c for c in self._cells_of(_kind(kind), codec) if c.rows is None]
+        whole = [c for c in self._cells_of(stage_kind(kind), codec) if c.rows is None]
         return min(whole, key=lambda c: c.batch).first_s if whole else None
 
     # ---- what planning asks
@@ -234,18 +226,7 @@ class TimingProfile:
         ProfileError
             If the stage was not timed, or a region is asked for and none was timed.
         """
-        key = self._key(kind, batch, rows, rows_total, codec)
-        cell = self._by_key.get(key)
-        if cell is not None:
-            return cell.median_s
-        kind, batch, region, codec = key
-        if region is None:
-            return self.fit(kind, codec=codec).at(batch)
-        alone = self._by_key.get((kind, 1, region, codec))
-        part = alone.median_s if alone is not None else self.region_fit(kind, codec=codec).at(region)
-        if batch == 1:
-            return part
-        return self.stage_s(kind, batch=batch, codec=codec) * part / self.stage_s(kind, codec=codec)
+        return self._seconds(self._key(kind, batch, rows, rows_total, codec))
 
     def stage_interval_s(
         self,
@@ -265,32 +246,9 @@ class TimingProfile:
 
         Parameters and errors are those of `stage_s`.
         """
-        middle = self.stage_s(kind, batch=batch, rows=rows, rows_total=rows_total, codec=codec)
-        if self.published:
-            return None
-        kind, batch, region, codec = self._key(kind, batch, rows, rows_total, codec)
-        cell = self._by_key.get((kind, batch, region, codec))
-        if cell is not None:
-            return cell.interval_s
-        if region is None:
-            return _around(middle, self.fit(kind, codec=codec).interval_at(batch))
-        if batch == 1:
-            return _around(middle, self.region_fit(kind, codec=codec).interval_at(region))
-        whole = (
-            self.stage_s(kind, batch=batch, codec=codec),
-            self.stage_interval_s(kind, batch=batch, codec=codec),
-        )
-        part = (
-            self.stage_s(kind, rows=region, codec=codec),
-            self.stage_interval_s(kind, rows=region, codec=codec),
-        )
-        one = self.stage_s(kind, codec=codec), self.stage_interval_s(kind, codec=codec)
-        low = high = middle
-        for value, interval, up in ((*whole, True), (*part, True), (*one, False)):
-            below, above = interval if interval is not None else (value, value)
-            low *= below / value if up else value / above
-            high *= above / value if up else value / below
-        return low, high
+        key = self._key(kind, batch, rows, rows_total, codec)
+        self._seconds(key)  # a published stage that was not timed is refused as well
+        return None if self.published else self._interval_s(key)
 
     def fit(self, kind: Kind | str, *, codec: str = "") -> AffineFit:
         """Time against batch, a*X + b for X chains on the whole latent, with 95 % bootstrap intervals.
@@ -300,10 +258,9 @@ class TimingProfile:
         ProfileError
             If the stage was not timed.
         """
-        kind = _kind(kind)
-        found = self._fits.get((kind, codec, "batch"))
-        if found is None:
-            cells = [c for c in self._require(kind, codec) if c.rows is None]
+        key = (stage_kind(kind), codec, "batch")
+        if key not in self._fits:
+            cells = [c for c in self._require(stage_kind(kind), codec) if c.rows is None]
             if not cells:
                 refuse(
                     f"stage {kind}",
@@ -311,10 +268,8 @@ class TimingProfile:
                     "at least one batch on the whole latent",
                     "Calibrate the stage without rows too.",
                 )
-            cells.sort(key=lambda c: c.batch)
-            found = affine_fit([c.batch for c in cells], [c.samples_s for c in cells], certain=self.published)
-            self._fits[(kind, codec, "batch")] = found
-        return found
+            self._fits[key] = self._fitted([(c.batch, c) for c in cells])
+        return self._fits[key]
 
     def region_fit(self, kind: Kind | str, *, codec: str = "") -> AffineFit:
         """Time against rows of the latent region at batch 1, a*rows + b, the whole latent included.
@@ -324,23 +279,20 @@ class TimingProfile:
         ProfileError
             If the stage, or no region of it, was timed, or the rows of the whole latent are not known.
         """
-        kind = _kind(kind)
-        found = self._fits.get((kind, codec, "rows"))
-        if found is None:
-            cells = [c for c in self._require(kind, codec) if c.batch == 1]
-            if all(c.rows is None for c in cells):
+        key = (stage_kind(kind), codec, "rows")
+        if key not in self._fits:
+            cells = [c for c in self._require(stage_kind(kind), codec) if c.batch == 1]
+            totals = [c.rows_total for c in cells if c.rows_total is not None]
+            if not totals:
                 refuse(
                     f"regions of stage {kind} on {self.device}",
                     (),
                     "at least one latent region [rows]",
                     "Calibrate with rows=..., or leave parallel generation out on this device.",
                 )
-            total = self._rows_total(next(c.rows_total for c in cells if c.rows is not None))
-            size = {id(c): total if c.rows is None else c.rows for c in cells}
-            cells.sort(key=lambda c: size[id(c)])
-            found = affine_fit([size[id(c)] for c in cells], [c.samples_s for c in cells], certain=self.published)
-            self._fits[(kind, codec, "rows")] = found
-        return found
+            total = self._rows_total(totals[0])
+            self._fits[key] = self._fitted([(total if c.rows is None else c.rows, c) for c in cells])
+        return self._fits[key]
 
     def image_byte(self, codec: str, reference_byte: int | None = None) -> int:
         """Expected size of a generated picture in a codec [byte]; "raw" follows from the picture's shape.
@@ -379,7 +331,7 @@ class TimingProfile:
                 kind=cell.kind,
                 batch=cell.batch,
                 rows=cell.rows,
-                predicted_s=self.stage_s(cell.kind, batch=cell.batch, rows=cell.rows, codec=cell.codec),
+                predicted_s=self._seconds(cell.key),
                 measured_s=cell.median_s,
             )
             for cell in self.held_out
@@ -432,12 +384,45 @@ class TimingProfile:
     # ---- internals
 
     @cached_property
-    def _by_key(self) -> dict[_Key, Cell]:
-        return {(c.kind, c.batch, c.rows, c.codec): c for c in self.cells}
+    def _by_key(self) -> dict[StageKey, Cell]:
+        return {cell.key: cell for cell in self.cells}
 
     @cached_property
     def _fits(self) -> dict[tuple[Kind, str, str], AffineFit]:
         return {}
+
+    def _fitted(self, sized: list[tuple[int, Cell]]) -> AffineFit:
+        """Fit of time against size, through the samples of cells."""
+        sized.sort(key=lambda pair: pair[0])
+        return affine_fit([n for n, _ in sized], [cell.samples_s for _, cell in sized], certain=self.published)
+
+    def _seconds(self, key: StageKey) -> float:
+        """As `stage_s` [s]."""
+        cell = self._by_key.get(key)
+        if cell is not None:
+            return cell.median_s
+        if key.rows is None:
+            return self.fit(key.kind, codec=key.codec).at(key.batch)
+        if key.batch == 1:
+            return self.region_fit(key.kind, codec=key.codec).at(key.rows)
+        return self._seconds(key.whole) * self._seconds(key.alone) / self._seconds(key.whole.alone)
+
+    def _interval_s(self, key: StageKey) -> tuple[float, float]:
+        """As `stage_interval_s` of a measured profile [s]."""
+        cell = self._by_key.get(key)
+        if cell is not None:
+            return cell.interval_s
+        middle = self._seconds(key)
+        if key.rows is None:
+            return _around(middle, self.fit(key.kind, codec=key.codec).interval_at(key.batch))
+        if key.batch == 1:
+            return _around(middle, self.region_fit(key.kind, codec=key.codec).interval_at(key.rows))
+        low = high = middle
+        for factor in (key.whole, key.alone):
+            value, (below, above) = self._seconds(factor), self._interval_s(factor)
+            low, high = low * below / value, high * above / value
+        value, (below, above) = self._seconds(key.whole.alone), self._interval_s(key.whole.alone)
+        return low * value / above, high * value / below
 
     def _cells_of(self, kind: Kind, codec: str | None = None) -> list[Cell]:
         return [c for c in self.cells if c.kind is kind and codec in (None, c.codec)]
@@ -455,21 +440,24 @@ class TimingProfile:
             )
         return cells
 
-    def _key(self, kind: Kind | str, batch: int, rows: int | None, rows_total: int | None, codec: str) -> _Key:
-        if isinstance(batch, bool) or batch != int(batch) or batch < 1:
+    def _key(self, kind: Kind | str, batch: int, rows: int | None, rows_total: int | None, codec: str) -> StageKey:
+        """What is asked for, checked."""
+        chains = whole(batch)
+        if chains is None or chains < 1:
             refuse("batch", batch, "a whole number of at least 1 [chains]", "Ask for one chain or more.")
-        kind = _kind(kind)
-        self._require(kind, codec)
-        return kind, int(batch), self._region(rows, rows_total), codec
+        key = StageKey(kind=stage_kind(kind), batch=chains, rows=self._region(rows, rows_total), codec=codec)
+        self._require(key.kind, codec)
+        return key
 
     def _region(self, rows: int | None, rows_total: int | None) -> int | None:
         """Rows of a region, or None when it is the whole latent."""
         if rows is None:
             return None
         total = self._rows_total(rows_total)
-        if isinstance(rows, bool) or rows != int(rows) or not 1 <= rows <= total:
-            refuse("rows", rows, f"a whole number from 1 to {total} [rows of the latent]", "Mend the region.")
-        return None if rows == total else int(rows)
+        count = whole(rows)
+        if count is None or not 1 <= count <= total:
+            refuse("rows", rows, f"a whole number from 1 to {total} [rows of the latent]", "Ask for rows that it has.")
+        return None if count == total else count
 
     def _rows_total(self, rows_total: int | None) -> int:
         shape = self.provenance.latent_shape
@@ -485,11 +473,22 @@ class TimingProfile:
         return shape[1] if shape is not None else int(rows_total or 0)
 
 
-def _kind(kind: Kind | str) -> Kind:
-    try:
-        return Kind(kind)
-    except ValueError:
-        refuse("kind", kind, f"one of {[str(k) for k in Kind]}", "Name a stage that exists.")
+def _cells(name: str, listed: object) -> tuple[Cell, ...]:
+    """Cells out of any list of them."""
+    found = entries(listed)
+    known = tuple(cell for cell in found or () if isinstance(cell, Cell))
+    if found is None or len(known) != len(found):
+        refuse(name, listed, "a list of Cell", "Make each timed stage a `Cell`.")
+    return known
+
+
+def _sizes_byte(name: str, sizes: object) -> tuple[int, ...]:
+    """Sizes of files, at least one [byte]."""
+    found = [whole(n) for n in entries(sizes) or (None,)]
+    known = tuple(n for n in found if n is not None and n >= 1)
+    if len(known) != len(found):
+        refuse(name, sizes, "at least one whole number above 0 [byte]", "Measure the codec on generated pictures.")
+    return known
 
 
 def _around(middle: float, interval: tuple[float, float] | None) -> tuple[float, float]:

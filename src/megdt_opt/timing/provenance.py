@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from megdt_opt.errors import ProfileError, shown
+from megdt_opt.timing.values import entries, real, whole
 
 SOURCES = ("measured", "published")
 """Kinds of profile: samples taken by `calibrate`, or figures printed by somebody else."""
@@ -95,28 +96,26 @@ class Provenance:
         _check_choice("weights", self.weights, WEIGHTS)
         for name in ("precision", "method"):
             _check_text(name, getattr(self, name))
-        for name in ("latent_shape", "image_shape"):
-            _check_shape(name, getattr(self, name))
-        _check_count("passes_per_step", self.passes_per_step, least=1)
-        if not _is_number(self.factor) or not math.isfinite(self.factor) or self.factor <= 0:
-            refuse(
-                "provenance.factor",
-                self.factor,
-                "a finite factor above 0 [1]",
-                "Use 1 for times as measured.",
-            )
-        if self.source == "measured":
-            _check_keys("hardware", self.hardware, _HARDWARE_KEYS)
-            _check_keys("software", self.software, _SOFTWARE_KEYS)
-            _check_count("threads", self.threads, least=1)
-            _check_count("warmup", self.warmup, least=0)
-        elif not self.texts:
-            refuse(
-                "provenance.texts",
-                self.texts,
-                "the source text of every published figure",
-                "Cite where the figures stand.",
-            )
+        measured = self.source == "measured"
+        factor = real(self.factor)
+        if factor is None or not (math.isfinite(factor) and factor > 0):
+            expected = "a finite factor above 0 [1]"
+            refuse("provenance.factor", self.factor, expected, "Use 1 for times as measured.")
+        kept = {
+            "factor": factor,
+            "passes_per_step": _count("passes_per_step", self.passes_per_step, least=1),
+            "threads": _count("threads", self.threads, least=1, optional=not measured),
+            "warmup": _count("warmup", self.warmup, least=0, optional=not measured),
+            "hardware": _facts("hardware", self.hardware, _HARDWARE_KEYS if measured else ()),
+            "software": _facts("software", self.software, _SOFTWARE_KEYS if measured else ()),
+            **{name: _shape(name, getattr(self, name)) for name in ("latent_shape", "image_shape")},
+            **{name: _texts(name, getattr(self, name)) for name in ("texts", "stretches")},
+        }
+        for name, value in kept.items():
+            object.__setattr__(self, name, value)
+        if not measured and not self.texts:
+            expected = "the source text of every published figure"
+            refuse("provenance.texts", self.texts, expected, "Cite where the figures stand.")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `from_dict` reads back."""
@@ -148,29 +147,20 @@ class Provenance:
         for name in required:
             if name not in data:
                 refuse(f"provenance.{name}", None, "a value", remedy)
-        values = dict(data)
-        for name in ("latent_shape", "image_shape", "texts", "stretches"):
-            if isinstance(values.get(name), list):
-                values[name] = tuple(values[name])
-        return cls(**values)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+        return cls(**data)
 
 
 def _check_time(value: object) -> None:
     try:
-        moment = datetime.fromisoformat(str(value))
+        offset = datetime.fromisoformat(value).utcoffset() if isinstance(value, str) else None
     except ValueError:
-        moment = None
-    offset = moment.utcoffset() if moment is not None else None
+        offset = None
     if offset is None or offset.total_seconds() != 0:
         refuse(
             "provenance.created",
             value,
-            "an ISO 8601 time in UTC, such as 2026-01-31T12:00:00+00:00",
-            "State when the samples were taken.",
+            "an ISO 8601 time in UTC, such as '2026-01-31T12:00:00+00:00'",
+            "State as text when the samples were taken (the isoformat of a moment in UTC).",
         )
 
 
@@ -184,22 +174,44 @@ def _check_text(name: str, value: object) -> None:
         refuse(f"provenance.{name}", value, "a text that is not empty", "State it.")
 
 
-def _check_shape(name: str, value: object) -> None:
+def _shape(name: str, value: object) -> tuple[int, ...] | None:
     if value is None:
-        return
-    good = isinstance(value, tuple) and len(value) == 3
-    if not good or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in value):  # type: ignore[attr-defined]
+        return None
+    found = [whole(n) for n in entries(value) or ()]
+    known = tuple(n for n in found if n is not None and n >= 1)
+    if len(found) != 3 or len(known) != 3:
         refuse(f"provenance.{name}", value, "three whole numbers above 0", "State the shape that was timed.")
+    return known
 
 
-def _check_count(name: str, value: object, *, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+def _count(name: str, value: object, *, least: int, optional: bool = False) -> int | None:
+    if value is None and optional:
+        return None
+    found = whole(value)
+    if found is None or found < least:
         refuse(f"provenance.{name}", value, f"a whole number of at least {least} [1]", "State it.")
+    return found
 
 
-def _check_keys(name: str, value: object, keys: tuple[str, ...]) -> None:
+def _texts(name: str, value: object) -> tuple[str, ...]:
+    found = entries(value)
+    known = tuple(text for text in found or () if isinstance(text, str))
+    if found is None or len(known) != len(found):
+        refuse(f"provenance.{name}", value, "a list of texts", "Write one text for each source or stretch.")
+    return known
+
+
+def _facts(name: str, value: object, keys: tuple[str, ...]) -> dict[str, str | int]:
+    """Texts and whole numbers by name, those of `keys` among them."""
     if not isinstance(value, Mapping):
         refuse(f"provenance.{name}", value, f"an object with {keys}", "State them.")
+    facts: dict[str, str | int] = {}
+    for key, fact in value.items():
+        number = whole(fact)
+        if not isinstance(fact, str) and number is None:
+            refuse(f"provenance.{name}.{key}", fact, "a text or a whole number", "State it as one of them.")
+        facts[str(key)] = str(fact) if number is None else number
     for key in keys:
-        if value.get(key) in (None, ""):
+        if facts.get(key, "") == "":
             refuse(f"provenance.{name}.{key}", value.get(key), "a value", "State it.")
+    return facts
