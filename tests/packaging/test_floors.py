@@ -21,8 +21,6 @@ BY_NAME = {("solving/door.py", "formulations/__init__.py")}
 
 RUNS_UP = {
     ("certificate/check.py", "solving/search/on_time.py"),
-    ("problem/generation_split.py", "bounds/splitting.py"),
-    ("radio/rates.py", "problem/allocation_problem.py"),
 }
 """Arrows that still run up, to be removed one by one: (file that imports, file imported)."""
 

@@ -21,8 +21,9 @@ from megdt_opt.bounds.single_user import (
     seu_s,
     u2e_s,
 )
-from megdt_opt.bounds.splitting import EnergyDelayFront, energy_delay_front, generation_split
+from megdt_opt.bounds.splitting import EnergyDelayFront, energy_delay_front
 from megdt_opt.bounds.thresholds import Crowd, device_joins_in, download_threshold_bit_per_s, download_threshold_hz
+from megdt_opt.problem.generation_split import generation_split
 
 __all__ = [
     "Alone",

@@ -21,7 +21,6 @@ from megdt_opt.program.costs import Costs
 from megdt_opt.program.mechanisms import Option
 from megdt_opt.program.schedule import StageTime, predict
 from megdt_opt.program.stages import Compute, Send, Stage, is_edge, leaves
-from megdt_opt.radio.rates import user_rate
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.solving import solve
@@ -317,8 +316,8 @@ def user_plan(
 ) -> UserPlan:
     """Figures of user k with option o on the given shares, each (K,) [Hz, Hz, 1]."""
     stages = table.program(k, o)
-    down = user_rate(problem, "downlink", k, float(downlink_hz[k]))
-    up = user_rate(problem, "uplink", k, float(uplink_hz[k]))
+    down = float(problem.rate("downlink", downlink_hz)[k])
+    up = float(problem.rate("uplink", uplink_hz)[k])
     share = float(edge_share[k])
     propagation_s = table.scenario.channel.propagation_s
 

@@ -6,13 +6,8 @@ and increasing in b, with the supremum g / ln 2.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-if TYPE_CHECKING:
-    from megdt_opt.problem.allocation_problem import AllocationProblem
 
 _LN2 = float(np.log(2.0))
 _TINY = 1e-100
@@ -87,12 +82,3 @@ def linear_rate(band_hz: ArrayLike, efficiency: ArrayLike) -> NDArray[np.float64
     """Rate of a band [bit/s] at a spectral efficiency [bit/s/Hz]."""
     result: NDArray[np.float64] = np.asarray(band_hz, float) * np.asarray(efficiency, float)
     return result
-
-
-def user_rate(problem: AllocationProblem, direction: str, user: int, band_hz: float) -> float:
-    """Rate of one user of a problem on a band [bit/s]; direction "downlink" or "uplink"."""
-    efficiency = getattr(problem, f"{direction}_efficiency")
-    if efficiency is not None:
-        return float(linear_rate(band_hz, efficiency[user]))
-    snr = getattr(problem, f"{direction}_snr_hz")
-    return 0.0 if snr is None else float(shannon_rate(band_hz, snr[user]))
