@@ -41,6 +41,16 @@ def test_logarithms_are_bracketed(value: Fraction) -> None:
     assert high - low <= Fraction(1, 10**40)
 
 
+@pytest.mark.parametrize("power", [3, 20, 40, 60])
+def test_the_bend_of_the_logarithm_keeps_its_digits(power: int) -> None:
+    """ln(1 + u) - u/(1 + u) = u^2/2 - 2u^3/3 + ...: what a Shannon rate far below its band's noise gains by band."""
+    u = Fraction(3, 10**power)
+    low, high = (bracket - u / (1 + u) for bracket in log_bracket(1 + u))
+    series = sum(((-1) ** n * Fraction(n - 1, n) * u**n for n in range(2, 40)), Fraction(0))
+    assert low <= series <= high
+    assert high - low <= series / 10**30
+
+
 @pytest.mark.parametrize("number", NUMBERS)
 def test_verifies_exactly_and_in_floats(number: int) -> None:
     problem = draw(number, seed=6).problem

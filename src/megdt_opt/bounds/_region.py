@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.pricing.scaled import Resources
+from megdt_opt.problem import checks
 from megdt_opt.problem.allocation_problem import AllocationProblem
 
 
-def number(name: str, value: float, unit: str, *, above_zero: bool = False, finite: bool = True) -> float:
+def number(name: str, value: float | None, unit: str, *, above_zero: bool = False, finite: bool = True) -> float:
     """A number of at least 0 (or above it); raises InvalidInput that names it."""
-    try:
-        found = float(value)
-    except (TypeError, ValueError):
-        found = math.nan
-    good = found > 0 if above_zero else found >= 0
-    if not good or (finite and not math.isfinite(found)):
-        sign = "above 0" if above_zero else "of at least 0"
-        raise InvalidInput(
-            name, value, f"a {'finite ' if finite else ''}number {sign} [{unit}]", "The bound holds only there."
-        )
-    return found
+    return checks.number(name, value, unit, zero=not above_zero, finite=finite, remedy="The bound holds only there.")
 
 
 def part(name: str, value: float) -> float:
     """A share in [0, 1]; raises InvalidInput that names it."""
     found = number(name, value, "1")
     if found > 1:
-        raise InvalidInput(name, value, "a share in [0, 1] [1]", "Mend it.")
+        raise InvalidInput(name, value, "a share in [0, 1] [1]", "Give a part, not a percentage.")
     return found
 
 
@@ -86,10 +75,7 @@ def fixed_options(problem: AllocationProblem, scaled: Resources, option: object)
                 f"option (user {k})", f"{count[k]} open options", "exactly one open option", "Name each user's option."
             )
         return np.asarray(scaled.open.argmax(axis=1), dtype=np.int64)
-    picked = np.asarray(option)
-    if picked.shape != (problem.users,) or not np.issubdtype(picked.dtype, np.integer):
-        raise InvalidInput("option", option, f"whole numbers, shape ({problem.users},)", "Give one option per user.")
-    inside = (picked >= 0) & (picked < problem.options)
-    if not inside.all() or not scaled.open[np.arange(problem.users), np.where(inside, picked, 0)].all():
+    picked = checks.options("option", option, (problem.users,), problem.options)
+    if not scaled.open[np.arange(problem.users), picked].all():
         raise InvalidInput("option", picked.tolist(), "open options of the problem", "Name options that are open.")
-    return picked.astype(np.int64)
+    return picked

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from megdt_opt.bounds._region import require
 from megdt_opt.errors import Conflict, Infeasible, InvalidInput, SolverFailure
 from megdt_opt.pricing.scaled import Resources
+from megdt_opt.problem import checks
 from megdt_opt.problem.allocation_problem import AllocationProblem
 
 Array = NDArray[np.float64]
@@ -97,9 +98,7 @@ def price_bound_s(problem: AllocationProblem, prices_s: ArrayLike) -> float:
     3.25
     """
     require(problem, objectives=("sum",), linear=True, sequential=True, limits=True)
-    price = np.asarray(prices_s, dtype=float)
-    if price.shape != (3,) or not np.isfinite(price).all() or (price < 0).any():
-        raise InvalidInput("prices_s", prices_s, "three finite prices of at least 0 [s]", "Mend them.")
+    price = checks.prices("prices_s", prices_s, "s")
     fixed, root = _tables(problem)
     x = np.sqrt(price)
     return float((fixed + 2 * np.tensordot(x, root, axes=1)).min(axis=1).sum() - price.sum())

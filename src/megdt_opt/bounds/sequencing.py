@@ -6,7 +6,6 @@ g_k/x_k; in sequence, one chain at a time has the whole server. What follows the
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from megdt_opt.bounds.shares import equal_deadline_rule, square_root_rule
 from megdt_opt.errors import InvalidInput
+from megdt_opt.problem import checks
 from megdt_opt.problem.allocation_problem import AllocationProblem
 
 Array = NDArray[np.float64]
@@ -242,14 +242,10 @@ def _objective(objective: str) -> None:
 
 
 def _users(work_s: ArrayLike, weight: ArrayLike | None, fixed_s: ArrayLike | None) -> tuple[Array, Array, Array]:
-    g = np.asarray(work_s, dtype=float)
-    if g.ndim != 1 or g.size == 0:
-        raise InvalidInput("work_s", g.shape, "one time per user, shape (K,) [s]", "Mend its shape.")
-    w = np.ones(g.size) if weight is None else np.asarray(weight, dtype=float)
-    q = np.zeros(g.size) if fixed_s is None else np.asarray(fixed_s, dtype=float)
-    for name, array, unit, zero in (("work_s", g, "s", True), ("weight", w, "1", False), ("fixed_s", q, "s", True)):
-        good = array.shape == g.shape and all(math.isfinite(v) and (v >= 0 if zero else v > 0) for v in array)
-        if not good:
-            sign = "at least 0" if zero else "above 0"
-            raise InvalidInput(name, array.tolist(), f"{g.size} finite numbers {sign} [{unit}]", "Mend the values.")
+    shape = checks.plain("work_s", work_s, "one time per user, shape (K,) [s]").shape
+    if len(shape) != 1 or shape == (0,):
+        raise InvalidInput("work_s", shape, "one time per user, shape (K,) [s]", "Give a list of times.")
+    g = checks.numbers("work_s", work_s, shape, "s", axes=("user",))
+    w = np.ones(shape) if weight is None else checks.numbers("weight", weight, shape, "1", zero=False, axes=("user",))
+    q = np.zeros(shape) if fixed_s is None else checks.numbers("fixed_s", fixed_s, shape, "s", axes=("user",))
     return g, w, q.copy()

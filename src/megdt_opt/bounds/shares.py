@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from megdt_opt.bounds._region import fixed_options, require
 from megdt_opt.errors import InvalidInput
 from megdt_opt.pricing.scaled import Resources, in_units
+from megdt_opt.problem import checks
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.shares.closed_forms import equal_deadlines, square_root
 
@@ -206,9 +207,9 @@ def equal_deadline_bound_s(problem: AllocationProblem, prices: ArrayLike, option
     require(problem, objectives=("max",), linear=True)
     scaled = Resources.of(problem)
     picked = fixed_options(problem, scaled, option)
-    price = np.asarray(prices, dtype=float)
-    if price.shape != (3,) or not np.isfinite(price).all() or (price < 0).any() or price.sum() <= 0:
-        raise InvalidInput("prices", prices, "three finite numbers of at least 0, not all 0 [1]", "Mend them.")
+    price = checks.prices("prices", prices, "1")
+    if not price.any():
+        raise InvalidInput("prices", prices, "three numbers of which one is above 0 [1]", "Give a price.")
     rows = np.arange(problem.users)
     w, fixed = problem.weights, problem.fixed_s[rows, picked]
     cost = (np.sqrt(price[:, None] / price.sum() * scaled.a[:, rows, picked])).sum(axis=0) ** 2

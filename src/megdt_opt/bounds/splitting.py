@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.problem import checks
 from megdt_opt.problem.generation_split import GenerationSplitProblem, generation_split
 
 
@@ -84,7 +85,7 @@ def energy_delay_front(problem: GenerationSplitProblem, energy_max_j: ArrayLike 
     if energy_max_j is None:
         limits = np.linspace(0.0, (1 - problem.share_min) * problem.fastest_device_s * problem.power_max_w, 65)
     else:
-        limits = np.asarray(energy_max_j, dtype=float)
+        limits = np.asarray(checks.plain("energy_max_j", energy_max_j, "a list of limits [J]"), dtype=float)
     if limits.ndim != 1 or limits.size == 0:
         raise InvalidInput("energy_max_j", limits.shape, "a list of limits [J]", "Give at least one limit.")
     found = [generation_split(replace(problem, energy_max_j=float(limit))) for limit in limits]

@@ -114,7 +114,7 @@ def download_threshold_hz(
         raise InvalidInput("efficiency", efficiency, "exactly one of efficiency and snr_hz", "Give one of them.")
     if efficiency is not None:
         return rate / number("efficiency", efficiency, "bit/s/Hz", above_zero=True)
-    product = number("snr_hz", float(snr_hz or 0.0), "Hz", above_zero=True)
+    product = number("snr_hz", snr_hz, "Hz", above_zero=True)
     return math.inf if math.isinf(rate) else float(shannon_band(rate, product))
 
 

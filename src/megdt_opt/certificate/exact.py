@@ -7,8 +7,7 @@ from fractions import Fraction
 from math import isqrt
 
 _BITS = 96
-_CONTEXT = Context(prec=50)
-_RELATIVE = Fraction(1, 10**45)
+_DIGITS = 50
 
 
 def sqrt_below(value: Fraction) -> Fraction:
@@ -20,13 +19,19 @@ def sqrt_below(value: Fraction) -> Fraction:
 
 
 def log_bracket(value: Fraction) -> tuple[Fraction, Fraction]:
-    """Rationals below and above the natural logarithm of value >= 1."""
+    """Rationals below and above the natural logarithm of value >= 1.
+
+    They are so near to it that ln(1 + u) - u/(1 + u), about u^2/2 for small u, keeps 40 digits.
+    """
     if value == 1:
         return Fraction(0), Fraction(0)
-    quotient = _CONTEXT.divide(Decimal(value.numerator), Decimal(value.denominator))
-    # the quotient is within 1e-49 relatively, which moves the logarithm by as much absolutely
-    found = Fraction(_CONTEXT.ln(quotient))
-    slack = Fraction(1, 10**48) + abs(found) * _RELATIVE
+    above = value - 1
+    lost = 2 * max(0, (above.denominator.bit_length() - above.numerator.bit_length()) * 3 // 10)
+    context = Context(prec=_DIGITS + lost)
+    quotient = context.divide(Decimal(value.numerator), Decimal(value.denominator))
+    # the quotient is within one unit of the last digit relatively, which moves the logarithm by as much absolutely
+    found = Fraction(context.ln(quotient))
+    slack = (1 + abs(found)) / 10 ** (_DIGITS + lost - 3)
     return max(found - slack, Fraction(0)), found + slack
 
 

@@ -15,21 +15,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.problem import checks
 from megdt_opt.radio.rates import linear_rate, shannon_rate
 
 OBJECTIVES = ("max", "sum", "mixed", "missed")
 
-LARGEST = 1e100
-"""Largest number of a problem, and the inverse of the smallest: products of a few of them stay floats."""
-
 _TABLES = {
-    # field: (unit, what the numbers must be)
+    # field: unit
     "fixed_s": "s",
     "device_branch_s": "s",
     "downlink_bit": "bit",
     "uplink_bit": "bit",
     "edge_work_s": "s",
+    "uplink_airtime_max_s": "s",
 }
+_NEEDED = ("fixed_s", "downlink_bit", "uplink_bit", "edge_work_s")
 _VECTORS = {
     # field: (unit, whether 0 is allowed)
     "weight": ("1", False),
@@ -85,7 +85,8 @@ class AllocationProblem:
     Raises
     ------
     InvalidInput
-        Where an array has another shape, a number is not finite or of the wrong sign, or fields contradict each
+        Where an array has another shape or holds no plain numbers (masked entries, durations, units), a number is
+        not finite, of the wrong sign or outside `problem.checks.SMALLEST` to `LARGEST`, or fields contradict each
         other; the message names field, user and option, value, unit and remedy.
     """
 
@@ -110,26 +111,28 @@ class AllocationProblem:
     max_weight: float | None = None
 
     def __post_init__(self) -> None:
-        try:
-            shape = np.shape(self.fixed_s)
-        except ValueError:  # rows of different lengths
-            shape = ()
+        fixed_s = checks.plain("fixed_s", self.fixed_s, "numbers [s], shape (K users, O options)")
+        shape = fixed_s.shape
         if len(shape) != 2 or 0 in shape:
             raise InvalidInput(
-                "fixed_s", shape, "an array (K users, O options) with at least one of each", "Mend its shape."
+                "fixed_s", shape, "an array (K users, O options) with at least one of each", "Give it two axes."
             )
         for name, unit in _TABLES.items():
-            self._store(name, _numbers(name, getattr(self, name), shape, unit, zero=True))
-        airtime = _numbers("uplink_airtime_max_s", self.uplink_airtime_max_s, shape, "s", zero=True)
-        self._store("uplink_airtime_max_s", airtime)
+            self._read(name, shape, unit)
         for name, (unit, zero) in _VECTORS.items():
-            self._store(name, _numbers(name, getattr(self, name), shape[:1], unit, zero=zero))
+            self._read(name, shape[:1], unit, zero=zero)
         for name, unit in _SCALARS.items():
-            self._store(name, float(_numbers(name, getattr(self, name), (), unit, zero=True)[()]))
+            self._store(name, float(checks.numbers(name, getattr(self, name), (), unit)))
         if self.allowed is not None:
-            self._store("allowed", _flags(self.allowed, shape))
+            self._store("allowed", checks.read_only(checks.flags("allowed", self.allowed, shape)))
         self._check_rates()
         self._check_objective()
+
+    def _read(self, name: str, shape: tuple[int, ...], unit: str, *, zero: bool = True) -> None:
+        value = getattr(self, name)
+        if value is not None or name in _NEEDED:
+            found = checks.numbers(name, value, shape, unit, zero=zero, axes=("user", "option"), copy=True)
+            self._store(name, checks.read_only(found))
 
     def _store(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -156,9 +159,11 @@ class AllocationProblem:
         if self.objective not in OBJECTIVES:
             raise InvalidInput("objective", self.objective, f"one of {OBJECTIVES}", "Choose one of them.")
         if (self.objective == "mixed") != (self.max_weight is not None):
-            raise InvalidInput("max_weight", self.max_weight, 'a number with objective "mixed" only', "Mend the pair.")
+            raise InvalidInput(
+                "max_weight", self.max_weight, 'a number with objective "mixed" only', "Give both or neither."
+            )
         if self.max_weight is not None:
-            self._store("max_weight", float(_numbers("max_weight", self.max_weight, (), "1", zero=True)[()]))
+            self._store("max_weight", float(checks.numbers("max_weight", self.max_weight, (), "1")))
         if self.objective == "missed" and self.deadline_s is None:
             raise InvalidInput("deadline_s", None, 'deadlines [s] with objective "missed"', "Add them.")
 
@@ -320,19 +325,12 @@ def evaluate(
         Where an array has another shape, or an option does not exist.
     """
     users = problem.users
-    picked = np.asarray(option)
-    if picked.shape != (users,) or picked.dtype.kind not in "iu":
-        raise InvalidInput("option", picked, f"whole numbers, shape ({users},)", "Give one option per user.")
-    if picked.min() < 0 or picked.max() >= problem.options:
-        raise InvalidInput("option", picked, f"0..{problem.options - 1}", "Name options of the problem.")
+    picked = checks.options("option", option, (users,), problem.options)
     shares = np.empty((3, users))
-    for row, (name, value) in enumerate(
-        (("downlink_hz", downlink_hz), ("uplink_hz", uplink_hz), ("edge_share", edge_share))
+    for row, (name, value, unit) in enumerate(
+        (("downlink_hz", downlink_hz, "Hz"), ("uplink_hz", uplink_hz, "Hz"), ("edge_share", edge_share, "1"))
     ):
-        share = np.asarray(value, dtype=float)
-        if share.shape != (users,):
-            raise InvalidInput(name, share.shape, f"shape ({users},)", "Give one share per user.")
-        shares[row] = share
+        shares[row] = checks.shares(name, value, (users,), unit)
     return evaluate_shares(problem, picked, shares)
 
 
@@ -403,48 +401,3 @@ def _most_over(values: NDArray[np.float64], limits: NDArray[np.float64]) -> floa
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         over = np.where(values <= limits, 0.0, np.where(limits > 0, (values - limits) / limits, np.inf))
     return float(np.where(np.isnan(over), np.inf, over).max())
-
-
-def _numbers(name: str, value: Any, shape: tuple[int, ...], unit: str, *, zero: bool) -> Any:
-    if value is None:
-        if name in ("fixed_s", "downlink_bit", "uplink_bit", "edge_work_s", *_SCALARS):
-            raise InvalidInput(name, None, f"numbers [{unit}], shape {shape}", "Add the field.")
-        return None
-    try:
-        array = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        raise InvalidInput(name, value, f"numbers [{unit}], shape {shape}", "Mend the values.") from None
-    if array.shape != shape:
-        raise InvalidInput(name, array.shape, f"shape {shape} [{unit}]", "Mend its shape.")
-    size = np.abs(array)
-    held = (size <= LARGEST) & ((size >= 1 / LARGEST) | (array == 0))
-    good = np.isfinite(array) & ((array >= 0) if zero else (array > 0)) & held
-    if not good.all():
-        where = tuple(int(i) for i in np.argwhere(~good)[0]) if shape else ()
-        place = ", ".join(f"{what} {i}" for what, i in zip(("user", "option"), where, strict=False))
-        sign = "at least 0" if zero else "above 0"
-        if np.isfinite(array[where]) and not held[where]:
-            sign += f", and if it is not 0 between {1 / LARGEST:g} and {LARGEST:g}"
-        raise InvalidInput(
-            f"{name} ({place})" if place else name,
-            float(array[where]),
-            f"a finite number {sign} [{unit}]",
-            "Mend the value, or forbid the option by `allowed`." if len(shape) == 2 else "Mend the value.",
-        )
-    array.setflags(write=False)
-    return array
-
-
-def _flags(value: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    try:
-        array = np.array(value)
-    except ValueError:  # rows of different lengths
-        raise InvalidInput("allowed", value, f"shape {shape}, true or false", "Mend its shape.") from None
-    if array.shape != shape:
-        raise InvalidInput("allowed", array.shape, f"shape {shape}, true or false", "Mend its shape.")
-    if array.dtype != np.bool_:
-        if array.dtype.kind not in "iuf" or not np.isin(array, (0, 1)).all():
-            raise InvalidInput("allowed", array.dtype.name, "true or false for each user and option", "Mend it.")
-        array = array.astype(bool)
-    array.setflags(write=False)
-    return array

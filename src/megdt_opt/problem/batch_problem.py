@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.problem import checks
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.radio.rates import linear_rate, shannon_rate
 
@@ -93,23 +94,23 @@ class BatchProblem:
     objective: str = "max"
 
     def __post_init__(self) -> None:
-        shape = np.shape(self.fixed_s)
+        shape = checks.plain("fixed_s", self.fixed_s, "numbers [s], shape (S scenarios, K users, O options)").shape
         if len(shape) != 3 or 0 in shape:
             raise InvalidInput(
                 "fixed_s", shape, "an array (S scenarios, K users, O options) with at least one of each",
-                "Mend its shape; one scenario is (1, K, O).",
+                "Give it three axes; one scenario is (1, K, O).",
             )  # fmt: skip
         for name, unit in _TABLES.items():
-            self._store(name, _numbers(name, getattr(self, name), shape, unit, zero=True))
+            self._read(name, getattr(self, name), shape, unit)
         for name, (unit, zero) in _VECTORS.items():
-            self._store(name, _numbers(name, getattr(self, name), shape[:2], unit, zero=zero))
+            self._read(name, getattr(self, name), shape[:2], unit, zero=zero)
         for name, unit in _BUDGETS.items():
             value = getattr(self, name)
-            if np.ndim(value) == 0 and value is not None:
-                value = np.full(shape[0], value)
-            self._store(name, _numbers(name, value, shape[:1], unit, zero=True))
+            if value is not None and checks.plain(name, value, f"numbers [{unit}]").ndim == 0:
+                value = np.full(shape[0], float(checks.numbers(name, value, (), unit)))
+            self._read(name, value, shape[:1], unit)
         if self.allowed is not None:
-            self._store("allowed", _flags(self.allowed, shape))
+            self._store("allowed", checks.read_only(checks.flags("allowed", self.allowed, shape)))
         if self.objective not in OBJECTIVES:
             raise InvalidInput(
                 "objective", self.objective, f"one of {OBJECTIVES} for a batch", "Use `solve` for each problem."
@@ -126,6 +127,11 @@ class BatchProblem:
                     f"{side}_efficiency [bit/s/Hz] or {side}_snr_hz [Hz], for options send over this link",
                     "Add one of them.",
                 )  # fmt: skip
+
+    def _read(self, name: str, value: Any, shape: tuple[int, ...], unit: str, *, zero: bool = True) -> None:
+        if value is not None or name in _NEEDED:
+            found = checks.numbers(name, value, shape, unit, zero=zero, axes=("scenario", "user", "option"))
+            self._store(name, checks.read_only(found))
 
     def _store(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -145,7 +151,7 @@ class BatchProblem:
         first = problems[0]
         for s, one in enumerate(problems):
             if not isinstance(one, AllocationProblem):
-                raise InvalidInput(f"problems (scenario {s})", type(one).__name__, "an AllocationProblem", "Mend it.")
+                raise InvalidInput(f"problems (scenario {s})", type(one).__name__, "an AllocationProblem", "Build one.")
             for what in ("users", "options", "objective"):
                 if getattr(one, what) != getattr(first, what):
                     raise InvalidInput(
@@ -209,9 +215,16 @@ class BatchProblem:
         downlink_hz, uplink_hz, edge_share : array_like, (S, K)
             Shares [Hz, Hz, 1].
         """
+        shape = (self.scenarios, self.users)
         # places in the flat tables
-        picked = np.asarray(option) + np.arange(self.scenarios * self.users).reshape(-1, self.users) * self.options
-        down, up, edge = (np.asarray(v, dtype=np.float64) for v in (downlink_hz, uplink_hz, edge_share))
+        first = np.arange(self.scenarios * self.users).reshape(-1, self.users) * self.options
+        picked: NDArray[np.int64] = first + checks.options("option", option, shape, self.options)
+        down, up, edge = (
+            checks.shares(name, value, shape, unit)
+            for name, value, unit in (
+                ("downlink_hz", downlink_hz, "Hz"), ("uplink_hz", uplink_hz, "Hz"), ("edge_share", edge_share, "1"),
+            )
+        )  # fmt: skip
 
         def at(table: NDArray[Any]) -> NDArray[Any]:
             return table.reshape(-1)[picked]
@@ -254,46 +267,3 @@ def _time(amount: Array, speed: Array) -> Array:
 def _over(value: Array, limit: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return np.where(value <= limit, 0.0, (value - limit) / limit)
-
-
-def _place(index: tuple[int, ...]) -> str:
-    return ", ".join(f"{what} {i}" for what, i in zip(("scenario", "user", "option"), index, strict=False))
-
-
-def _numbers(name: str, value: Any, shape: tuple[int, ...], unit: str, *, zero: bool) -> Any:
-    if value is None:
-        if name in _NEEDED:
-            raise InvalidInput(name, None, f"numbers [{unit}], shape {shape}", "Add the field.")
-        return None
-    try:
-        array = np.ascontiguousarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InvalidInput(name, value, f"numbers [{unit}], shape {shape}", "Mend the values.") from None
-    if array.shape != shape:
-        raise InvalidInput(name, array.shape, f"shape {shape} [{unit}]", "Mend its shape.")
-    low = array.min()
-    # not a number fails both comparisons
-    if not ((low >= 0 if zero else low > 0) and array.max() < np.inf):
-        good = np.isfinite(array) & ((array >= 0) if zero else (array > 0))
-        where = tuple(int(i) for i in np.argwhere(~good)[0])
-        raise InvalidInput(
-            f"{name} ({_place(where)})", float(array[where]),
-            f"a finite number {'at least 0' if zero else 'above 0'} [{unit}]",
-            "Mend the value, or forbid the option by `allowed`." if len(shape) == 3 else "Mend the value.",
-        )  # fmt: skip
-    array = array.view()
-    array.setflags(write=False)
-    return array
-
-
-def _flags(value: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    array = np.asarray(value)
-    if array.shape != shape:
-        raise InvalidInput("allowed", array.shape, f"shape {shape}, true or false", "Mend its shape.")
-    if array.dtype != np.bool_:
-        if not np.isin(array, (0, 1)).all():
-            raise InvalidInput("allowed", array.dtype.name, "true or false for each user and option", "Mend it.")
-        array = array.astype(bool)
-    array = np.ascontiguousarray(array).view()
-    array.setflags(write=False)
-    return array

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.problem import checks
 from megdt_opt.problem.allocation_problem import AllocationProblem
 
 LARGEST_ALPHA = 100.0
@@ -58,12 +59,12 @@ class AlphaFairProblem:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "allocation", _hard(self.allocation, "sum"))
-        good = isinstance(self.alpha, (int, float, np.floating, np.integer)) and not isinstance(self.alpha, bool)
-        if not good or not 0.0 <= self.alpha <= LARGEST_ALPHA:
+        alpha = checks.number("alpha", self.alpha, "1", remedy=f"Give a number from 0 to {LARGEST_ALPHA:g}.")
+        if alpha > LARGEST_ALPHA:
             raise InvalidInput(
-                "alpha", self.alpha, f"a number from 0 to {LARGEST_ALPHA:g} [1]", 'Use the objective "max" above.'
+                "alpha", alpha, f"a number from 0 to {LARGEST_ALPHA:g} [1]", 'Use the objective "max" above.'
             )
-        object.__setattr__(self, "alpha", float(self.alpha))
+        object.__setattr__(self, "alpha", alpha)
 
     @property
     def power(self) -> float:

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, fields
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.problem import checks
 from megdt_opt.problem.outcome import BoundSource, Method, Status
 
 _UNITS = {
@@ -75,19 +76,11 @@ class GenerationSplitProblem:
     def __post_init__(self) -> None:
         for field in fields(self):
             unit, zero = _UNITS[field.name]
-            value = getattr(self, field.name)
-            try:
-                found = float(value)
-            except (TypeError, ValueError):
-                found = math.nan
-            if not (math.isfinite(found) and (found >= 0 if zero else found > 0)):
-                sign = "of at least 0" if zero else "above 0"
-                raise InvalidInput(field.name, value, f"a finite number {sign} [{unit}]", "Mend the value.")
-            object.__setattr__(self, field.name, found)
+            object.__setattr__(self, field.name, checks.number(field.name, getattr(self, field.name), unit, zero=zero))
         if not self.exponent < 1:
-            raise InvalidInput("exponent", self.exponent, "a number in (0, 1) [1]", "Mend the value.")
+            raise InvalidInput("exponent", self.exponent, "a number in (0, 1) [1]", "Give that of the speed.")
         if not self.share_min <= 1:
-            raise InvalidInput("share_min", self.share_min, "a share in [0, 1] [1]", "Mend the value.")
+            raise InvalidInput("share_min", self.share_min, "a share in [0, 1] [1]", "Give a part, not a percentage.")
         scales = (self.whole_edge_s, self.fastest_device_s, self.fastest_device_s * self.power_max_w)
         if not all(math.isfinite(s) for s in scales) or self.fastest_device_s * self.power_max_w == 0:
             raise InvalidInput(

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from megdt_opt.errors import InvalidInput
 from megdt_opt.pricing.scaled import Resources
+from megdt_opt.problem import checks
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.outcome import Status
 from megdt_opt.shares.best import best_shares
@@ -135,10 +135,8 @@ def replan(
 def _charged(
     problem: AllocationProblem, option: NDArray[np.int64], switch_cost_s: float | ArrayLike
 ) -> AllocationProblem:
-    cost = np.asarray(switch_cost_s, dtype=float)
-    if cost.shape not in ((), (problem.users,)) or not np.isfinite(cost).all() or (cost < 0).any():
-        expected = f"finite numbers of at least 0 [s], one or shape ({problem.users},)"
-        raise InvalidInput("switch_cost_s", switch_cost_s, expected, "Use 0 for a free switch.")
+    shape = checks.plain("switch_cost_s", switch_cost_s, "numbers [s], one for all users or one for each").shape or ()
+    cost = checks.numbers("switch_cost_s", switch_cost_s, shape and (problem.users,), "s", axes=("user",))
     other = np.arange(problem.options)[None, :] != option[:, None]
     return replace(problem, fixed_s=problem.fixed_s + other * np.broadcast_to(cost, (problem.users,))[:, None])
 

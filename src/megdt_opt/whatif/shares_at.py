@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.pricing.scaled import Array, Resources
+from megdt_opt.problem import checks
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.shares.best import best_shares
 
@@ -56,9 +57,4 @@ def require_time(problem: AllocationProblem, what: str) -> None:
 
 def checked_options(problem: AllocationProblem, option: object) -> NDArray[np.int64]:
     """One option per user, (K,); raises InvalidInput for anything else."""
-    picked = np.asarray(option)
-    if picked.shape != (problem.users,) or not np.issubdtype(picked.dtype, np.integer):
-        raise InvalidInput("option", option, f"whole numbers, shape ({problem.users},)", "Give one option per user.")
-    if picked.min() < 0 or picked.max() >= problem.options:
-        raise InvalidInput("option", option, f"0..{problem.options - 1}", "Name options of the problem.")
-    return picked.astype(np.int64)
+    return checks.options("option", option, (problem.users,), problem.options)

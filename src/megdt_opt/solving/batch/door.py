@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from megdt_opt.errors import Infeasible, InvalidInput, SolverFailure
+from megdt_opt.errors import Infeasible, SolverFailure
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.batch_problem import Array, BatchProblem
+from megdt_opt.problem.checks import count
 from megdt_opt.problem.outcome import Status
 from megdt_opt.solving.asked import check_asked
 from megdt_opt.solving.batch.allocation import BatchAllocation
@@ -69,8 +70,8 @@ def solve_batch(
         status says so.
     """
     check_asked(gap, time_limit_s)
-    if threads is not None and threads < 1:
-        raise InvalidInput("threads", threads, "a whole number above 0", "Leave it out for one each core.")
+    if threads is not None:
+        count("threads", threads, 1, "Leave it out for one each core.")
     begin = time.perf_counter()
     batch = problems if isinstance(problems, BatchProblem) else BatchProblem.of(problems)
     built = time.perf_counter()

@@ -101,7 +101,7 @@ class Incumbent:
         # the set with the least max L / deadline: if even that is late, no set keeps the deadlines
         from megdt_opt.solving.search.branching import close
 
-        # no deadline is below 1e-100, see `problem.LARGEST`
+        # no deadline is below `problem.checks.SMALLEST`
         weight = 1.0 / self.problem.hard_deadline_s
         relaxed = replace(self.problem, objective="max", deadline_s=None, weight=weight, max_weight=None)
         left = None if np.isinf(self.deadline) else self.deadline - time.monotonic()

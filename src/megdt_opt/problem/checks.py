@@ -1,0 +1,334 @@
+"""What a number of a problem may be: one reading of arrays, numbers, options and flags for every class of problem.
+
+A value is taken only where its numbers mean what they say: plain real numbers in the field's unit. A masked entry, a
+duration, an imaginary part or a unit that NumPy would drop in silence is refused by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.errors import InvalidInput
+
+Array = NDArray[np.float64]
+
+LARGEST = 1e30
+"""Largest number of a problem: products of several of them and their squares stay well within floats."""
+
+SMALLEST = 1 / LARGEST
+"""Smallest number of a problem that is not 0."""
+
+_UNITS_OF_ITS_OWN = ("unit", "units", "magnitude", "dimensionality")
+"""Attributes of values that carry a unit, as the packages for quantities name them."""
+
+
+def plain(name: str, value: Any, expected: str) -> NDArray[Any]:
+    """The values as an array of integers or floats, whose type says that they are numbers.
+
+    Parameters
+    ----------
+    name : str
+        Field to name in an error.
+    value : array_like
+        A number, nested sequences of numbers, or an array or table of numbers without a unit.
+    expected : str
+        What the field takes, with its unit and shape.
+
+    Returns
+    -------
+    array of int or float
+        Maybe the very array that was given.
+
+    Raises
+    ------
+    InvalidInput
+        For anything else; the message says what was found and what to do.
+    """
+    if type(value) is np.ndarray or isinstance(value, np.memmap):
+        return _numeric(name, value, expected)
+    _refuse_hidden(name, value, expected)
+    listed = _is_sequence(value)
+    if listed:
+        for part in value:
+            _refuse_part(name, part, expected)
+    if listed or isinstance(value, Real) or hasattr(type(value), "to_numpy") or hasattr(type(value), "__dlpack__"):
+        try:
+            return _numeric(name, np.asarray(value), expected, listed=listed or isinstance(value, Real))
+        except InvalidInput:
+            raise
+        except (ValueError, TypeError, OverflowError, RuntimeError):  # ragged rows, numbers that no float holds
+            remedy = "Give every row the same length, and numbers that a float holds."
+            raise InvalidInput(name, value, expected, remedy) from None
+    raise InvalidInput(name, value, expected, "Give plain numbers in this unit.")
+
+
+def numbers(
+    name: str,
+    value: Any,
+    shape: tuple[int, ...],
+    unit: str,
+    *,
+    zero: bool = True,
+    axes: Sequence[str] = (),
+    copy: bool = False,
+) -> Array:
+    """Finite numbers of a sign, within the stated range, in an array of one shape.
+
+    Parameters
+    ----------
+    name : str
+        Field to name in an error.
+    value : array_like
+        What was given.
+    shape : tuple of int
+        The shape that it must have.
+    unit : str
+        Unit of the numbers.
+    zero : bool
+        Whether 0 is allowed.
+    axes : sequence of str
+        What the axes count, for messages: ("user", "option").
+    copy : bool
+        True copies; False takes an array of float64 in C order as it is.
+
+    Returns
+    -------
+    array, `shape`
+        In C order.
+
+    Raises
+    ------
+    InvalidInput
+        Names the field, the place of the first wrong number, the unit and the remedy.
+    """
+    if value is None:
+        raise InvalidInput(name, None, f"numbers [{unit}], shape {shape}", "Add the field.")
+    found = plain(name, value, f"numbers [{unit}], shape {shape}")
+    if found.shape != shape:
+        raise InvalidInput(name, found.shape, f"shape {shape} [{unit}]", "Give the array this shape.")
+    with np.errstate(over="ignore"):  # wider floats
+        array: Array = found.astype(np.float64, order="C", copy=copy)
+    good = (array >= SMALLEST) & (array <= LARGEST)
+    if zero:
+        good |= array == 0
+    if not good.all():
+        where = tuple(int(i) for i in np.argwhere(~good)[0]) if shape else ()
+        place = ", ".join(f"{axis} {i}" for axis, i in zip(axes, where, strict=False))
+        worst = float(array[where])
+        expected = f"a finite number {'at least 0' if zero else 'above 0'} [{unit}]"
+        if math.isfinite(worst) and worst > 0:
+            expected += f", and if it is not 0 between {SMALLEST:g} and {LARGEST:g}"
+        closing = " or forbid the option by `allowed`." if axes and len(shape) == len(axes) else ""
+        remedy = f"Give a number in this range{',' if closing else '.'}{closing}"
+        raise InvalidInput(f"{name} ({place})" if place else name, worst, expected, remedy)
+    return array
+
+
+def number(
+    name: str, value: Any, unit: str, *, zero: bool = True, finite: bool = True, remedy: str = "Give such a number."
+) -> float:
+    """One number of at least 0, or above it.
+
+    Parameters
+    ----------
+    name : str
+        Field to name in an error.
+    value : float
+        What was given.
+    unit : str
+        Unit of the number.
+    zero : bool
+        Whether 0 is allowed.
+    finite : bool
+        Whether infinity is refused.
+    remedy : str
+        What to do about a wrong one.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    InvalidInput
+        Names the field, the value, the unit and the remedy.
+    """
+    expected = f"a {'finite ' if finite else ''}number {'of at least 0' if zero else 'above 0'} [{unit}]"
+    found = plain(name, value, expected)
+    if found.shape != ():
+        raise InvalidInput(name, value, expected, remedy)
+    with np.errstate(over="ignore"):
+        single = float(found)
+    if not (single >= 0 if zero else single > 0) or (finite and math.isinf(single)):
+        raise InvalidInput(name, value, expected, remedy)
+    return single
+
+
+def count(name: str, value: Any, least: int, remedy: str) -> int:
+    """An integer of at least `least`; raises InvalidInput that names the field."""
+    if isinstance(value, bool | np.timedelta64) or not isinstance(value, Integral) or value < least:
+        raise InvalidInput(name, value, f"an integer of at least {least} [1]", remedy)
+    return int(value)
+
+
+def options(name: str, value: Any, shape: tuple[int, ...], options: int) -> NDArray[np.int64]:
+    """Numbers of options that exist.
+
+    Parameters
+    ----------
+    name : str
+        Field to name in an error.
+    value : array_like of int
+        What was given.
+    shape : tuple of int
+        The shape that it must have: one option for each user.
+    options : int
+        How many options there are.
+
+    Returns
+    -------
+    array of int, `shape`
+
+    Raises
+    ------
+    InvalidInput
+        Where the shape differs, a number is not an integer, or an option does not exist.
+    """
+    expected = f"integers from 0 to {options - 1}, shape {shape}"
+    found = plain(name, value, expected)
+    if found.shape != shape or found.dtype.kind not in "iu":
+        raise InvalidInput(name, value, expected, "Give one option for each user.")
+    if found.min() < 0 or found.max() >= options:
+        raise InvalidInput(name, value, expected, "Name options of the problem.")
+    return np.asarray(found, dtype=np.int64)
+
+
+def prices(name: str, value: Any, unit: str) -> Array:
+    """Three finite prices of at least 0; raises InvalidInput that names the field."""
+    expected = f"three finite prices of at least 0 [{unit}]"
+    found = plain(name, value, expected)
+    if found.shape != (3,) or not np.isfinite(found).all() or (found < 0).any():
+        raise InvalidInput(name, value, expected, "Give one for each of the three budgets.")
+    return np.asarray(found, dtype=np.float64)
+
+
+def shares(name: str, value: Any, shape: tuple[int, ...], unit: str) -> Array:
+    """Shares to be evaluated, whatever their size: what is negative or not a number counts as a violation.
+
+    Raises
+    ------
+    InvalidInput
+        Where they are no plain numbers, or the shape differs.
+    """
+    found = plain(name, value, f"numbers [{unit}], shape {shape}")
+    if found.shape != shape:
+        raise InvalidInput(name, found.shape, f"shape {shape} [{unit}]", "Give one share for each user.")
+    return np.asarray(found, dtype=np.float64)
+
+
+def flags(name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """True or false in an array of one shape, from truth values or from zeros and ones.
+
+    Raises
+    ------
+    InvalidInput
+        Where the shape differs, or a value is missing, masked or anything else.
+    """
+    expected = f"shape {shape}, true or false"
+    _refuse_hidden(name, value, expected)
+    if _is_sequence(value):
+        for part in value:
+            _refuse_part(name, part, expected, truth=True)
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        raise InvalidInput(name, value, expected, "Give every row the same length.") from None
+    if array.shape != shape:
+        raise InvalidInput(name, array.shape, expected, "Give the array this shape.")
+    if array.dtype != np.bool_:
+        if array.dtype.kind not in "iuf" or not np.isin(array, (0, 1)).all():
+            raise InvalidInput(
+                name, array.dtype.name, "true or false for each user and option", "Give truth values, or 0 and 1."
+            )
+        array = array.astype(bool)
+    return array.copy(order="C")
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """A view that cannot be written through."""
+    view = array.view()
+    view.setflags(write=False)
+    return view
+
+
+# ---- what is no plain number
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
+
+
+def _numeric(name: str, array: NDArray[Any], expected: str, *, listed: bool = False) -> NDArray[Any]:
+    kind = array.dtype.kind
+    if kind in "iuf":
+        return array
+    if kind == "O" and listed:  # integers beyond 64 bit, fractions: each part was looked at
+        return array.astype(np.float64)
+    if array.size == 0 and listed:
+        return array.astype(np.float64)
+    remedy = {
+        "m": "Divide by the unit, as in `value / np.timedelta64(1, 's')`.",
+        "M": "Give a duration in seconds, not a date.",
+        "c": "Give real numbers.",
+        "b": "Give numbers, not truth values.",
+    }.get(kind, "Convert it to an array of floats first.")
+    raise InvalidInput(name, f"an array of {array.dtype}", expected, remedy)
+
+
+def _refuse_hidden(name: str, value: Any, expected: str) -> None:
+    """Refuse what NumPy would turn into plain numbers by dropping a mask, a unit or a key."""
+    if isinstance(value, np.ma.MaskedArray):
+        if np.ma.getmaskarray(value).any():
+            where = tuple(int(i) for i in np.argwhere(np.ma.getmaskarray(value))[0])
+            raise InvalidInput(
+                name, f"a masked entry at {where}", expected,
+                "Fill in what was not measured, or forbid its option by `allowed`.",
+            )  # fmt: skip
+        return
+    if isinstance(value, Mapping | set | frozenset):
+        raise InvalidInput(name, type(value).__name__, expected, "Give an array or a list in the order of the users.")
+    own, notes = getattr(value, "__dict__", {}), getattr(value, "attrs", None)
+    noted = notes if isinstance(notes, Mapping) else {}
+    if any(hasattr(type(value), word) or word in own or word in noted for word in _UNITS_OF_ITS_OWN):
+        raise InvalidInput(
+            name,
+            f"{type(value).__name__} with a unit",
+            expected,
+            "Convert it to plain numbers in this unit.",
+        )
+    if isinstance(value, np.ndarray) and not isinstance(value, np.memmap) and type(value) is not np.ndarray:
+        raise InvalidInput(name, type(value).__name__, expected, "Convert it to a plain array in this unit.")
+
+
+def _refuse_part(name: str, part: Any, expected: str, *, truth: bool = False) -> None:
+    """Refuse a part of a list that is no plain number, at any depth."""
+    if type(part) in (float, int) or (truth and isinstance(part, bool | np.bool_)):
+        return
+    _refuse_hidden(name, part, expected)
+    if _is_sequence(part):
+        for inner in part:
+            _refuse_part(name, inner, expected, truth=truth)
+    elif hasattr(part, "__array__") and not isinstance(part, np.generic):
+        found = np.asarray(part)
+        if not (truth and found.dtype == np.bool_):
+            _numeric(name, found, expected)
+    elif isinstance(part, bool | np.bool_):
+        raise InvalidInput(name, part, expected, "Give numbers, not truth values.")
+    elif not isinstance(part, Real) or isinstance(part, np.timedelta64):
+        raise InvalidInput(name, part, expected, "Give plain numbers in this unit.")
