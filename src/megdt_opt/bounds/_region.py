@@ -75,7 +75,8 @@ def fixed_options(problem: AllocationProblem, scaled: Resources, option: object)
                 f"option (user {k})", f"{count[k]} open options", "exactly one open option", "Name each user's option."
             )
         return np.asarray(scaled.open.argmax(axis=1), dtype=np.int64)
-    picked = checks.options("option", option, (problem.users,), problem.options)
+    remedy = "Name one of the open options of the problem for each user."
+    picked = checks.options("option", option, (problem.users,), problem.options, remedy)
     if not scaled.open[np.arange(problem.users), picked].all():
-        raise InvalidInput("option", picked.tolist(), "open options of the problem", "Name options that are open.")
+        raise InvalidInput("option", picked.tolist(), "open options", remedy)
     return picked

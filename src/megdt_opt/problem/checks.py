@@ -177,7 +177,13 @@ def count(name: str, value: Any, least: int, remedy: str) -> int:
     return int(value)
 
 
-def options(name: str, value: Any, shape: tuple[int, ...], options: int) -> NDArray[np.int64]:
+def options(
+    name: str,
+    value: Any,
+    shape: tuple[int, ...],
+    options: int,
+    remedy: str = "Name one option of the problem for each user.",
+) -> NDArray[np.int64]:
     """Numbers of options that exist.
 
     Parameters
@@ -190,6 +196,8 @@ def options(name: str, value: Any, shape: tuple[int, ...], options: int) -> NDAr
         The shape that it must have: one option for each user.
     options : int
         How many options there are.
+    remedy : str
+        What to do about others.
 
     Returns
     -------
@@ -202,10 +210,8 @@ def options(name: str, value: Any, shape: tuple[int, ...], options: int) -> NDAr
     """
     expected = f"integers from 0 to {options - 1}, shape {shape}"
     found = plain(name, value, expected)
-    if found.shape != shape or found.dtype.kind not in "iu":
-        raise InvalidInput(name, value, expected, "Give one option for each user.")
-    if found.min() < 0 or found.max() >= options:
-        raise InvalidInput(name, value, expected, "Name options of the problem.")
+    if found.shape != shape or found.dtype.kind not in "iu" or found.min() < 0 or found.max() >= options:
+        raise InvalidInput(name, value, expected, remedy)
     return np.asarray(found, dtype=np.int64)
 
 
