@@ -57,7 +57,7 @@ def full(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("full"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def spec() -> ModelSpec:
     """A model spec that needs no model."""
     return ModelSpec(

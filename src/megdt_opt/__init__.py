@@ -25,7 +25,8 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from megdt_opt.execution import Execution
-    from megdt_opt.planning.plan import Plan, plan
+    from megdt_opt.planning.plan import Plan
+    from megdt_opt.planning.planner import plan
     from megdt_opt.problem.allocation_problem import AllocationProblem, Evaluation, evaluate
     from megdt_opt.problem.batch_problem import BatchProblem
     from megdt_opt.problem.fairness import AlphaFairProblem, LexicographicProblem
@@ -76,7 +77,7 @@ _HOME = {
     "evaluate": "problem.allocation_problem",
     "execute": "trials.executing",
     "explain": "whatif.why",
-    "plan": "planning.plan",
+    "plan": "planning.planner",
     "regret": "whatif.regret",
     "replan": "whatif.replan",
     "shadow_prices": "whatif.shadow",

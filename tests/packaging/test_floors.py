@@ -26,7 +26,6 @@ RUNS_UP = {
 
 CLOSES_A_CIRCLE = {
     ("certificate/check.py", "certificate/certificate.py"),
-    ("planning/plan_file.py", "planning/plan.py"),
     ("solving/compiled/closing.py", "solving/compiled/__init__.py"),
     ("solving/search/branching.py", "solving/conflict.py"),
     ("solving/search/branching.py", "solving/search/missed.py"),

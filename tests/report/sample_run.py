@@ -9,7 +9,8 @@ import numpy as np
 from megdt_opt.execution.record import Execution, StageRow
 from megdt_opt.models.twin.requests import scene_of
 from megdt_opt.models.twin.scenes import render
-from megdt_opt.planning.plan import Plan, plan
+from megdt_opt.planning.plan import Plan
+from megdt_opt.planning.planner import plan
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.stages import Kind, Send, leaves
 from megdt_opt.scenario.options import OptionTable

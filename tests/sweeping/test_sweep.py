@@ -305,7 +305,7 @@ def test_a_failed_solver_is_a_row_that_is_tried_again(
         raise SolverFailure("out of luck")
 
     with monkeypatch.context() as patch:
-        patch.setattr(cell, "plan", fail)
+        patch.setattr(cell, "solved", fail)
         frame = sweep(base, {}, cache=tmp_path)
         assert frame[["status", "reason"]].to_numpy().tolist() == [["failed", "out of luck"]]
     assert sweep(base, {}, compare=False, cache=tmp_path)["status"].tolist() == ["optimal"]

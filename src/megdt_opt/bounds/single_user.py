@@ -132,7 +132,7 @@ class Alone:
             Where a user of the scenario has no option at all.
         """
         scenario = table.scenario
-        problem = table.problem(waive=True)
+        problem = table.waived_problem()
         found: dict[str, float] = {}
         for leaf in leaves(table.program(user, option)):
             if isinstance(leaf, Compute):

@@ -111,7 +111,7 @@ def plan(
     time_limit: Annotated[float | None, typer.Option(help="Seconds for the solution.")] = None,
 ) -> None:
     """Choose mechanism, cut and shares of every user; print the plan beside its baselines."""
-    from megdt_opt.planning.plan import plan as make_plan
+    from megdt_opt.planning.planner import plan as make_plan
     from megdt_opt.report.tables import print_plan
 
     with console.status("planning"):

@@ -9,7 +9,8 @@ from rich.console import Console
 from megdt_opt.cli.calibrate import calibrate_model
 from megdt_opt.cli.progress import progress
 from megdt_opt.execution.job import Mode
-from megdt_opt.planning.plan import Plan, plan
+from megdt_opt.planning.plan import Plan
+from megdt_opt.planning.planner import plan
 from megdt_opt.report import write_report
 from megdt_opt.report.tables import print_execution, print_plan, print_verification
 from megdt_opt.scenario.scenario import Scenario

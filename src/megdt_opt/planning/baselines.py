@@ -8,7 +8,7 @@ it breaks are named. The limits of a shared resource always hold.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,10 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import Conflict, Infeasible
+from megdt_opt.planning.claims import read_fields, refused
 from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
+from megdt_opt.problem.outcome import Status
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.solving import solve
 from megdt_opt.solving.allocation import Allocation
+from megdt_opt.tolerances import SOLVER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +65,9 @@ class Baseline:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Baseline:
-        """Build from plain data."""
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-        return cls(**fields)
+    def from_dict(cls, data: object, where: str = "baseline") -> Baseline:
+        """Build from plain data; raises InvalidInput where a field is missing, unknown or of another kind."""
+        return cls(**read_fields(cls, data, where))
 
 
 def baselines(
@@ -81,7 +83,7 @@ def baselines(
     gap, time_limit_s
         As for `solve` [1, s].
     """
-    waived = table.problem(waive=True)
+    waived = table.waived_problem()
     singles = []
     names = [user.name for user in table.scenario.users]
     for mechanism in dict.fromkeys(option.mechanism for option in table.options):
@@ -121,7 +123,7 @@ def fixed(problem: AllocationProblem, option: NDArray[np.int64]) -> Allocation:
 
 def equal_shares(table: OptionTable, option: NDArray[np.int64]) -> Baseline:
     """The given options, each resource split equally among the users that demand it."""
-    problem = table.problem(waive=True)
+    problem = table.waived_problem()
     rows = np.arange(problem.users)
 
     def split(demand: NDArray[np.float64], budget: float, most: float = np.inf) -> NDArray[np.float64]:
@@ -171,6 +173,39 @@ def next_best(
     return tuple(_baseline(table, f"runner-up {i}", found) for i, found in enumerate(best, 1))
 
 
+def restated_baselines(
+    stated: object, table: OptionTable, option: NDArray[np.int64], gap: float, time_limit_s: float | None
+) -> tuple[Baseline, ...]:
+    """The baselines that a plan file states, where they are the ones of its plan; else these.
+
+    Parameters
+    ----------
+    stated : object
+        A list of baselines as plain data; an empty one stands for a plan that was compared with nothing.
+    table, option, gap, time_limit_s
+        As for `baselines`.
+
+    Raises
+    ------
+    InvalidInput
+        Where a field is missing, unknown or of another kind.
+    """
+    if not isinstance(stated, list):
+        raise refused("baselines", stated, "a list of baselines")
+    read = tuple(Baseline.from_dict(data, f"baselines[{i}]") for i, data in enumerate(stated))
+    if not read:
+        return ()
+    found = baselines(table, option, gap=gap, time_limit_s=time_limit_s)
+    return read if len(read) == len(found) and all(map(_alike, read, found)) else found
+
+
+def _alike(one: Baseline, other: Baseline) -> bool:
+    """Whether two baselines are the same but for rounding and the gap of a search."""
+    figures = ("downlink_hz", "uplink_hz", "edge_share", "latency_s", "objective_s")
+    same = replace(one, **{name: getattr(other, name) for name in figures}) == other
+    return same and all(np.allclose(getattr(one, n), getattr(other, n), rtol=SOLVER, atol=0.0) for n in figures)
+
+
 def _baseline(table: OptionTable, name: str, found: Allocation) -> Baseline:
     return Baseline(
         name=name,
@@ -180,7 +215,7 @@ def _baseline(table: OptionTable, name: str, found: Allocation) -> Baseline:
         edge_share=_plain(found.edge_share),
         latency_s=_plain(found.latency_s),
         objective_s=found.objective_s,
-        proven=found.status == "optimal",
+        proven=found.status is Status.OPTIMAL,
         breaks=tuple(_broken(table, found)),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,24 +12,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.certificate.certificate import Certificate
-from megdt_opt.errors import Infeasible, InvalidInput
-from megdt_opt.files import write_text
-from megdt_opt.planning.baselines import Baseline, baselines
-from megdt_opt.planning.robustness import Robustness, robustness
-from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.errors import InvalidInput
+from megdt_opt.files import read_json, write_text
+from megdt_opt.planning.baselines import Baseline, restated_baselines
+from megdt_opt.planning.claims import (
+    REMEDY,
+    agrees,
+    fields,
+    finite,
+    known,
+    number,
+    numbers,
+    one_of,
+    proven_bound,
+    refused,
+)
+from megdt_opt.planning.robustness import Robustness, restated_robustness
+from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
+from megdt_opt.problem.outcome import BoundSource, Method, Status, status_of
 from megdt_opt.program.costs import Costs
 from megdt_opt.program.mechanisms import Option
+from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.schedule import StageTime, predict
 from megdt_opt.program.stages import Compute, Send, Stage, is_edge, leaves
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.scenario import Scenario
-from megdt_opt.solving import solve
+from megdt_opt.solving.allocation import relative_gap
+from megdt_opt.solving.asked import check_asked
 from megdt_opt.timing.profile import TimingProfile
+from megdt_opt.tolerances import EXACT
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = "megdt-opt plan 1"
+FORMAT = "megdt-opt plan 2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,22 +119,30 @@ class Plan:
     ----------
     table : OptionTable
         The scenario, its machines and its options.
+    problem : AllocationProblem
+        The problem that was solved; `certificate.verify(plan.problem)` checks the proof.
     users : tuple of UserPlan
         One per user.
     objective_s : float
         Objective, evaluated in closed form [s].
     lower_bound_s : float
-        No allocation is better than this [s].
+        No allocation is better than this [s]; minus infinity where the route found no bound.
     gap : float
-        (objective - bound) / objective [1].
-    status : str
-        "optimal" where a certificate proves the asked gap, else "feasible".
-    method : str
+        (objective - bound) / objective [1]; infinite where there is no bound.
+    status : Status
+        "optimal" where the asked gap is proven, without a solver's word, else "feasible".
+    method : Method
         Route that found it.
+    bound_source : BoundSource
+        What stands behind the bound, as in `Allocation`.
     solve_s : float
         Seconds the solution took [s].
+    asked_gap : float
+        Gap that was to be proven, for baselines and robustness too [1].
+    time_limit_s : float or None
+        Limit on each solution [s].
     certificate : Certificate or None
-        Proof of the bound, where the method yields one; `certificate.verify(plan.table.problem())` checks it.
+        Proof of the bound, where the method yields one.
     baselines : tuple of Baseline
         Single mechanisms and simple rules for comparison.
     robustness : Robustness or None
@@ -128,13 +152,17 @@ class Plan:
     """
 
     table: OptionTable
+    problem: AllocationProblem
     users: tuple[UserPlan, ...]
     objective_s: float
     lower_bound_s: float
     gap: float
-    status: str
-    method: str
+    status: Status
+    method: Method
+    bound_source: BoundSource
     solve_s: float
+    asked_gap: float = 1e-6
+    time_limit_s: float | None = None
     certificate: Certificate | None = None
     baselines: tuple[Baseline, ...] = ()
     robustness: Robustness | None = None
@@ -199,26 +227,25 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `from_dict` reads back."""
-        machines = self.table.machines
         return {
             "format": FORMAT,
             "scenario": self.scenario.model_dump(mode="json", exclude_none=True),
             "spec": self.table.spec.to_dict(),
-            "profiles": {
-                "edge": machines.edge.to_dict(),
-                "devices": [profile.to_dict() for profile in machines.devices],
-            },
+            "profiles": {name: profile.to_dict() for name, profile in self.table.profiles.items()},
             "options": [u.option.name for u in self.users],
             "downlink_hz": [u.downlink_hz for u in self.users],
             "uplink_hz": [u.uplink_hz for u in self.users],
             "edge_share": [u.edge_share for u in self.users],
             "latency_s": [u.latency_s for u in self.users],
             "objective_s": self.objective_s,
-            "lower_bound_s": self.lower_bound_s,
-            "gap": self.gap,
+            "lower_bound_s": finite(self.lower_bound_s),
+            "gap": finite(self.gap),
             "status": self.status,
             "method": self.method,
+            "bound_source": self.bound_source,
             "solve_s": self.solve_s,
+            "asked_gap": self.asked_gap,
+            "time_limit_s": self.time_limit_s,
             "certificate": None if self.certificate is None else self.certificate.to_dict(),
             "baselines": [b.to_dict() for b in self.baselines],
             "robustness": None if self.robustness is None else self.robustness.to_dict(),
@@ -231,78 +258,89 @@ class Plan:
 
     @classmethod
     def load(cls, path: str | Path) -> Plan:
-        """Read a plan; its latencies are computed anew from its own profiles and must agree.
+        """Read a plan; raises as `from_dict` does, and where the file is no whole JSON file."""
+        data = read_json(path, "plan file", fmt=FORMAT, remedy=REMEDY)
+        try:
+            return cls.from_dict(data)
+        except InvalidInput as error:
+            raise error.within(str(path)) from None
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Plan:
+        """Build from plain data, of which nothing is believed that follows from the rest.
+
+        Latencies, objective, bound, gap and status are recomputed from scenario, profiles, options, shares and
+        certificate, and refused where they differ. A bound without a certificate is compared with one that is proven
+        now. Baselines and robustness are recomputed, and replaced where they differ.
 
         Raises
         ------
         InvalidInput
-            Where the file is no plan, is truncated, or its figures do not follow from its contents.
+            Where a field is missing, unknown or malformed, or does not follow from the others; names the field.
+        ProfileError
+            Where an embedded profile is malformed.
         """
-        from megdt_opt.planning.plan_file import read_plan
+        fields(data, _FIELDS)
+        table, users = _table(data), len(data["options"])
+        problem = table.problem()
+        option = np.array([table.index(str(name)) for name in data["options"]])
+        shares = [np.array(numbers(name, data[name], users)) for name in ("downlink_hz", "uplink_hz", "edge_share")]
+        found = evaluate(problem, option, *shares)
+        if not found.violation <= EXACT:
+            raise refused("shares", found.violation, "shares that keep every budget and limit")
+        for k, latency_s in enumerate(numbers("latency_s", data["latency_s"], users)):
+            agrees(f"latency_s[{k}]", latency_s, float(found.latency_s[k]))
+        agrees("objective_s", data["objective_s"], found.objective_s)
+        asked_gap, time_limit_s = number("asked_gap", data["asked_gap"]), data["time_limit_s"]
+        check_asked(asked_gap, time_limit_s)
+        bound_s, source, certificate = proven_bound(data, problem, found.objective_s)
+        agrees("lower_bound_s", data["lower_bound_s"], bound_s, found.objective_s)
+        gap = relative_gap(found.objective_s, bound_s)
+        agrees("gap", data["gap"], gap, 1.0)
+        status = status_of(gap, asked_gap, source)
+        if data["status"] != status:
+            raise refused("status", data["status"], f"{status.value!r}, which its gap and the source of its bound give")
+        chosen = tuple(user_plan(table, problem, k, int(option[k]), *shares) for k in range(users))
+        made = cls(
+            table=table,
+            problem=problem,
+            users=chosen,
+            objective_s=found.objective_s,
+            lower_bound_s=bound_s,
+            gap=gap,
+            status=status,
+            method=one_of("method", data["method"], Method),
+            bound_source=source,
+            solve_s=number("solve_s", data["solve_s"]),
+            asked_gap=asked_gap,
+            time_limit_s=time_limit_s,
+            certificate=certificate,
+            baselines=restated_baselines(data["baselines"], table, option, asked_gap, time_limit_s),
+            robustness=restated_robustness(data["robustness"], table, option, asked_gap, time_limit_s),
+            notes=notes_on(chosen),
+        )
+        known(data, made.to_dict())
+        return made
 
-        return read_plan(Path(path))
+
+_FIELDS = (
+    "format", "scenario", "spec", "profiles", "options", "downlink_hz", "uplink_hz", "edge_share", "latency_s",
+    "objective_s", "lower_bound_s", "gap", "status", "method", "bound_source", "solve_s", "asked_gap", "time_limit_s",
+    "certificate", "baselines", "robustness", "notes",
+)  # fmt: skip
 
 
-def plan(
-    scenario: Scenario | OptionTable,
-    profiles: Mapping[str, TimingProfile] | None = None,
-    *,
-    method: str = "auto",
-    gap: float = 1e-6,
-    time_limit_s: float | None = None,
-    compare: bool = True,
-) -> Plan:
-    """Choose mechanism, cut and shares of all users so that the latency is least.
-
-    Parameters
-    ----------
-    scenario : Scenario or OptionTable
-        What to plan for; a table that was built already is used as it is.
-    profiles : mapping of str to TimingProfile, optional
-        Profiles at hand by name, for example just measured; they go before bundled ones.
-    method : str
-        Route, as `solve` takes it.
-    gap : float
-        Relative gap to prove [1].
-    time_limit_s : float, optional
-        Limit on the solution [s].
-    compare : bool
-        Whether to work out the baselines and the robustness against the calibration's interval.
-
-    Raises
-    ------
-    Infeasible
-        Where limits conflict; names users and limits.
-    """
-    table = scenario if isinstance(scenario, OptionTable) else OptionTable.build(scenario, profiles)
-    problem = table.problem()
-    try:
-        found = solve(problem, method=method, gap=gap, time_limit_s=time_limit_s)
-    except Infeasible as error:
-        raise error.with_names([user.name for user in table.scenario.users]) from None
-    users = tuple(
-        user_plan(table, problem, k, int(found.option[k]), found.downlink_hz, found.uplink_hz, found.edge_share)
-        for k in range(len(table.scenario.users))
-    )
-    draft = Plan(
-        table=table,
-        users=users,
-        objective_s=found.objective_s,
-        lower_bound_s=found.lower_bound_s,
-        gap=found.gap,
-        status=found.status,
-        method=found.method,
-        solve_s=found.solve_s,
-        certificate=found.certificate,
-        notes=_notes(users),
-    )
-    if not compare:
-        return draft
-    return replace(
-        draft,
-        baselines=baselines(table, found.option, gap=gap, time_limit_s=time_limit_s),
-        robustness=robustness(table, found.option, gap=gap, time_limit_s=time_limit_s),
-    )
+def _table(data: Mapping[str, Any]) -> OptionTable:
+    """The table of a plan file: its scenario, with the profiles that it holds and no others."""
+    if not isinstance(data["scenario"], Mapping) or not isinstance(data["profiles"], Mapping):
+        raise refused("scenario, profiles", None, "objects with fields")
+    scenario = Scenario(**data["scenario"])
+    names = scenario.profile_names
+    fields(data["profiles"], names, "profiles")
+    if not isinstance(data["options"], list) or len(data["options"]) != len(scenario.users):
+        raise refused("options", data["options"], f"a list of {len(scenario.users)} values, one per user")
+    profiles = {name: TimingProfile.from_dict(data["profiles"][name]) for name in names}
+    return OptionTable.build(scenario, profiles, spec=ModelSpec.from_dict(data["spec"]))
 
 
 def user_plan(
@@ -354,7 +392,8 @@ def user_plan(
     )
 
 
-def _notes(users: tuple[UserPlan, ...]) -> tuple[str, ...]:
+def notes_on(users: tuple[UserPlan, ...]) -> tuple[str, ...]:
+    """What a reader of a plan should know."""
     if all(u.option.mechanism in ("local", "E2U", "centralised") for u in users):
         return (
             "Every chain runs on one side: with static shares, constant step times and a latent of constant "

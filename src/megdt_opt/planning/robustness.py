@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.planning.baselines import fixed
+from megdt_opt.planning.claims import read_fields
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.solving import solve
+from megdt_opt.tolerances import SOLVER
 
 CORNERS = (("low", "low"), ("low", "high"), ("high", "low"), ("high", "high"))
 """(edge, devices): every stage time at the low or at the high end of its interval."""
@@ -41,6 +43,24 @@ class Robustness:
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)
+
+
+def restated_robustness(
+    stated: object, table: OptionTable, option: NDArray[np.int64], gap: float, time_limit_s: float | None
+) -> Robustness | None:
+    """The robustness that a plan file states, where it is that of its plan; else this. None where it states none.
+
+    Raises
+    ------
+    InvalidInput
+        Where a field is missing, unknown or of another kind.
+    """
+    if stated is None:
+        return None
+    read = Robustness(**read_fields(Robustness, stated, "robustness"))
+    found = robustness(table, option, gap=gap, time_limit_s=time_limit_s)
+    same = replace(read, regret=found.regret) == found and abs(read.regret - found.regret) <= SOLVER
+    return read if same else found
 
 
 def robustness(

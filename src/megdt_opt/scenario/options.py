@@ -105,12 +105,15 @@ class OptionTable:
     machines : Machines
     options : tuple of Option
         The catalogue, length O.
+    profiles : mapping of str to TimingProfile
+        The profiles that the scenario names, before any stretch that it declares.
     """
 
     scenario: Scenario
     spec: ModelSpec
     machines: Machines
     options: tuple[Option, ...]
+    profiles: Mapping[str, TimingProfile]
 
     @classmethod
     def build(
@@ -119,7 +122,6 @@ class OptionTable:
         profiles: Mapping[str, TimingProfile] | None = None,
         *,
         spec: ModelSpec | None = None,
-        machines: Machines | None = None,
     ) -> OptionTable:
         """Make the table of a scenario.
 
@@ -130,14 +132,14 @@ class OptionTable:
             Profiles at hand by name; they go before bundled ones.
         spec : ModelSpec, optional
             The model; default the one that the scenario names.
-        machines : Machines, optional
-            Timing of every actor, stretches included; default from the profiles that the scenario names.
         """
+        found = {name: find_profile(name, profiles) for name in scenario.profile_names}
         draft = cls(
             scenario=scenario,
             spec=spec or find_spec(scenario.model),
-            machines=machines or Machines.of(scenario, profiles),
+            machines=Machines.of(scenario, found),
             options=(),
+            profiles=found,
         )
         precisions = _used(PRECISIONS, [u.precisions for u in scenario.users])
         codecs = _used(CODECS, [u.codecs for u in scenario.users])
@@ -145,14 +147,14 @@ class OptionTable:
         for shown_at in ("device", "edge"):
             users = [k for k, user in enumerate(scenario.users) if user.shown_at == shown_at]
             if users:
-                found = catalogue(
+                offered = catalogue(
                     draft.setting(users[0]),
                     precisions=precisions,
                     codecs=codecs,
                     cuts=scenario.cuts,
                     shares=scenario.peu_shares,
                 )
-                names.update(dict.fromkeys(found))
+                names.update(dict.fromkeys(offered))
         return replace(draft, options=tuple(names))
 
     def setting(self, user: int) -> Setting:
@@ -211,24 +213,29 @@ class OptionTable:
         """Allowed options, (K, O)."""
         return np.array([[not cell.closed for cell in row] for row in self._cells])
 
-    def problem(self, *, waive: bool = False) -> AllocationProblem:
-        """The arrays of the core problem.
-
-        Parameters
-        ----------
-        waive : bool
-            True leaves out the users' own limits (privacy, energy, memory, wishes, deadlines), for
-            baselines.
+    def problem(self) -> AllocationProblem:
+        """The arrays of the core problem, with every limit.
 
         Raises
         ------
         Infeasible
             Where a user has no allowed option; the message says which limit closed what.
         """
-        s = self.scenario
-        users, count = len(s.users), len(self.options)
-        rows = self._cells
-        allowed = np.array([[c.terms is not None and c.possible for c in r] for r in rows]) if waive else self.allowed
+        self._require(self.allowed)
+        return self._limited
+
+    def waived_problem(self) -> AllocationProblem:
+        """The problem without the users' own limits (privacy, energy, memory, wishes, deadlines), for baselines.
+
+        Raises
+        ------
+        Infeasible
+            Where a user has no option that was timed and yields the picture.
+        """
+        self._require(self._possible)
+        return self._waived
+
+    def _require(self, allowed: NDArray[np.bool_]) -> None:
         if not allowed.any(axis=1).all():
             stuck = [int(k) for k in np.flatnonzero(~allowed.any(axis=1))]
             limits = [
@@ -236,7 +243,32 @@ class OptionTable:
                 for k in stuck
                 for reason, count in self.closings(k).items()
             ]
-            raise Infeasible("no option is allowed", limits, stuck, names=[user.name for user in s.users])
+            raise Infeasible("no option is allowed", limits, stuck, names=[u.name for u in self.scenario.users])
+
+    @cached_property
+    def _possible(self) -> NDArray[np.bool_]:
+        """Options that were timed and yield the picture, limits apart, (K, O)."""
+        return np.array([[cell.terms is not None and cell.possible for cell in row] for row in self._cells])
+
+    @cached_property
+    def _limited(self) -> AllocationProblem:
+        deadlines_s = [user.deadline_s for user in self.scenario.users]
+        airtime_s = np.array([[cell.airtime_s for cell in row] for row in self._cells])
+        far_s = self._far_s
+        return replace(
+            self._waived,
+            allowed=self.allowed,
+            deadline_s=np.array([far_s if d is None else d for d in deadlines_s]) if any(deadlines_s) else None,
+            uplink_airtime_max_s=np.where(np.isfinite(airtime_s), airtime_s, far_s)
+            if np.isfinite(airtime_s).any()
+            else None,
+        )
+
+    @cached_property
+    def _waived(self) -> AllocationProblem:
+        s = self.scenario
+        users, count = len(s.users), len(self.options)
+        rows = self._cells
 
         def array(read: Callable[[LatencyTerms], float]) -> NDArray[np.float64]:
             out = np.zeros((users, count))
@@ -247,28 +279,21 @@ class OptionTable:
             return out
 
         branch = array(lambda t: t.device_branch_s)
-        deadlines = [u.deadline_s for u in s.users]
         c = s.channel
         linear = c.law == "linear"
         down, up = s.efficiencies() if linear else s.snr_products_hz()
-        airtime = np.array([[cell.airtime_s for cell in row] for row in rows])
-        limited = not waive and bool(np.isfinite(airtime).any())
-        no_deadline = waive or all(d is None for d in deadlines)
-        far = self._far_s
         return AllocationProblem(
             fixed_s=array(lambda t: t.fixed_s),
             device_branch_s=branch if branch.any() else None,
             downlink_bit=array(lambda t: t.downlink_bit),
             uplink_bit=array(lambda t: t.uplink_bit),
             edge_work_s=array(lambda t: t.edge_work_s),
-            allowed=allowed,
+            allowed=self._possible,
             weight=np.array([u.weight for u in s.users]),
             downlink_hz=c.downlink_hz,
             uplink_hz=c.uplink_hz,
             edge_capacity=s.edge.servers,
             edge_share_max=np.ones(users),
-            deadline_s=None if no_deadline else np.array([far if d is None else d for d in deadlines]),
-            uplink_airtime_max_s=np.where(np.isfinite(airtime), airtime, far) if limited else None,
             objective=s.objective,
             downlink_efficiency=down if linear else None,
             uplink_efficiency=up if linear else None,

@@ -367,6 +367,11 @@ class Scenario(Quantities):
         folder = resources.files("megdt_opt.data.scenarios")
         return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
 
+    @property
+    def profile_names(self) -> tuple[str, ...]:
+        """Profiles that edge and devices name, each once, in alphabetical order."""
+        return tuple(sorted({self.edge.profile, *(user.device.profile for user in self.users)}))
+
     def snr_products_hz(self) -> tuple[np.ndarray, np.ndarray]:
         """SNR-bandwidth products of downlink and uplink, each (K,) [Hz]; NaN for users without a distance."""
         c = self.channel

@@ -10,7 +10,8 @@ from typing import Any, TypedDict
 
 from megdt_opt.errors import Infeasible, SolverFailure
 from megdt_opt.planning.baselines import Baseline, baselines
-from megdt_opt.planning.plan import Plan, plan
+from megdt_opt.planning.plan import Plan
+from megdt_opt.planning.planner import solved
 from megdt_opt.program.mechanisms import MECHANISMS
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.scenario.options import OptionTable
@@ -108,7 +109,7 @@ def compute(
     try:
         table.problem()
         row["build_s"] = time.perf_counter() - begin
-        made = plan(table, method=settings.method, gap=settings.gap, time_limit_s=settings.time_limit_s, compare=False)
+        made = solved(table, method=settings.method, gap=settings.gap, time_limit_s=settings.time_limit_s)
     except (Infeasible, SolverFailure) as error:
         row |= {"status": "infeasible" if isinstance(error, Infeasible) else "failed", "reason": str(error)}
         return {"cell": row, "users": []}

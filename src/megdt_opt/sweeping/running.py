@@ -190,14 +190,13 @@ def _tasks(
     keys, tasks = [], {}
     for cell in cells:
         s = cell.scenario
-        names = sorted({s.edge.profile, *(user.device.profile for user in s.users)})
-        for name in names:
+        for name in s.profile_names:
             if name not in profiles:
                 profiles[name] = find_profile(name, known)
                 digests[name] = profile_digest(profiles[name])
         if s.model not in specs:
             specs[s.model] = find_spec(s.model)
-        inputs = inputs_of(s, {name: digests[name] for name in names}, specs[s.model], settings)
+        inputs = inputs_of(s, {name: digests[name] for name in s.profile_names}, specs[s.model], settings)
         key = digest(inputs)
         keys.append(key)
         tasks[key] = _Task(
@@ -205,7 +204,7 @@ def _tasks(
             label=cell.label,
             inputs=inputs,
             scenario=s,
-            profiles={name: profiles[name] for name in names},
+            profiles={name: profiles[name] for name in s.profile_names},
             spec=specs[s.model],
             settings=settings,
             cache=cache,

@@ -45,7 +45,7 @@ def user_runs(table: OptionTable, users: Sequence[UserPlan]) -> list[UserRun]:
 
 def baseline_users(table: OptionTable, rival: Baseline) -> tuple[UserPlan, ...]:
     """A baseline's users, in the form of a plan's."""
-    problem = table.problem(waive=True)
+    problem = table.waived_problem()
     down, up, share = (np.array(v) for v in (rival.downlink_hz, rival.uplink_hz, rival.edge_share))
     return tuple(
         user_plan(table, problem, k, table.index(name), down, up, share) for k, name in enumerate(rival.options)

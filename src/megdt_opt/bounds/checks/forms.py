@@ -59,7 +59,7 @@ def alone_s(x: Alone, option: Option) -> float:
 def single_user(rng: np.random.Generator, number: int) -> Iterator[Check]:
     """Mechanisms' forms against `solve` with that option alone, and the least of them against all options."""
     table = OptionTable.build(instances.scenario(rng))
-    problem = table.problem(waive=True)
+    problem = table.waived_problem()
     able = np.flatnonzero(problem.allowed_mask[0])
     formed = {int(o): alone_s(Alone.of(table, 0, int(o)), table.options[int(o)]) for o in able}
     drawn = {table.options[o].mechanism: o for o in rng.permutation(list(formed)).tolist()}

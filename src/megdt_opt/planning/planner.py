@@ -1,0 +1,94 @@
+"""From a scenario to a plan: its options solved, and what the plan is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from megdt_opt.errors import Infeasible
+from megdt_opt.planning.baselines import baselines
+from megdt_opt.planning.plan import Plan, notes_on, user_plan
+from megdt_opt.planning.robustness import robustness
+from megdt_opt.scenario.options import OptionTable
+from megdt_opt.scenario.scenario import Scenario
+from megdt_opt.solving import solve
+from megdt_opt.timing.profile import TimingProfile
+
+
+def plan(
+    scenario: Scenario | OptionTable,
+    profiles: Mapping[str, TimingProfile] | None = None,
+    *,
+    method: str = "auto",
+    gap: float = 1e-6,
+    time_limit_s: float | None = None,
+    compare: bool = True,
+) -> Plan:
+    """Choose mechanism, cut and shares of all users so that the latency is least.
+
+    Parameters
+    ----------
+    scenario : Scenario or OptionTable
+        What to plan for; a table that was built already is used as it is.
+    profiles : mapping of str to TimingProfile, optional
+        Profiles at hand by name, for example just measured; they go before bundled ones.
+    method : str
+        Route, as `solve` takes it.
+    gap : float
+        Relative gap to prove [1].
+    time_limit_s : float, optional
+        Limit on the solution [s].
+    compare : bool
+        Whether to add the baselines and the robustness against the calibration's interval.
+
+    Returns
+    -------
+    Plan
+        With the problem that was solved and the proof of its bound.
+
+    Raises
+    ------
+    Infeasible
+        Where limits conflict; names users and limits.
+    """
+    table = scenario if isinstance(scenario, OptionTable) else OptionTable.build(scenario, profiles)
+    made = solved(table, method=method, gap=gap, time_limit_s=time_limit_s)
+    return compared(made) if compare else made
+
+
+def solved(table: OptionTable, *, method: str = "auto", gap: float = 1e-6, time_limit_s: float | None = None) -> Plan:
+    """The plan of a table's users, compared with nothing; parameters and errors as for `plan`."""
+    problem = table.problem()
+    try:
+        found = solve(problem, method=method, gap=gap, time_limit_s=time_limit_s)
+    except Infeasible as error:
+        raise error.with_names([user.name for user in table.scenario.users]) from None
+    users = tuple(
+        user_plan(table, problem, k, int(found.option[k]), found.downlink_hz, found.uplink_hz, found.edge_share)
+        for k in range(problem.users)
+    )
+    return Plan(
+        table=table,
+        problem=problem,
+        users=users,
+        objective_s=found.objective_s,
+        lower_bound_s=found.lower_bound_s,
+        gap=found.gap,
+        status=found.status,
+        method=found.method,
+        bound_source=found.bound_source,
+        solve_s=found.solve_s,
+        asked_gap=gap,
+        time_limit_s=time_limit_s,
+        certificate=found.certificate,
+        notes=notes_on(users),
+    )
+
+
+def compared(made: Plan) -> Plan:
+    """The plan with its baselines and its robustness, solved to the gap and within the time that it was asked for."""
+    return replace(
+        made,
+        baselines=baselines(made.table, made.options, gap=made.asked_gap, time_limit_s=made.time_limit_s),
+        robustness=robustness(made.table, made.options, gap=made.asked_gap, time_limit_s=made.time_limit_s),
+    )
