@@ -99,5 +99,5 @@ def test_damaged_plain_data_are_refused(damage):
 
 def test_a_denoise_stage_beyond_the_chain_is_refused():
     stage = Compute(at="u1", kind=Kind.DENOISE, first=4, amount=5)
-    with pytest.raises(InvalidInput, match="Mend the cut"):
+    with pytest.raises(InvalidInput, match="Move the cut"):
         make_run(stages=stage)

@@ -42,7 +42,7 @@ def require(
     linear, sequential : bool
         Whether it needs linear rates, and no device branch beside the edge branch.
     limits : bool
-        True where deadlines and air times may be limited.
+        True where deadlines and airtimes may be limited.
     """
     remedy = "The bound is proved only there; use `solve`."
     if problem.objective not in objectives:
@@ -56,7 +56,7 @@ def require(
         if np.isfinite(problem.hard_deadline_s).any():
             raise InvalidInput("deadline_s", "given", "no hard deadlines [s]", remedy)
         if problem.uplink_airtime_max_s is not None:
-            raise InvalidInput("uplink_airtime_max_s", "given", "no limits on the air time [s]", remedy)
+            raise InvalidInput("uplink_airtime_max_s", "given", "no limits on the airtime [s]", remedy)
 
 
 def fixed_options(problem: AllocationProblem, scaled: Resources, option: object) -> NDArray[np.int64]:

@@ -55,7 +55,7 @@ def bang_bang(problem: AllocationProblem) -> BangBang:
     With constant step times, one hand-over and a payload that is constant for 0 < n < N and no larger at the ends,
     θ = 1 - n/N satisfies it: that is the classical statement. Concave terms satisfy it too.
     Region: options ordered by the cut, N >= 1. It may fail for: step times that vary along the chain, an end with a
-    larger payload (a raw picture), an end that is not allowed (energy, privacy, memory), a tighter air-time limit at
+    larger payload (a raw picture), an end that is not allowed (energy, privacy, memory), a tighter airtime limit at
     an end than inside, and device branches beside the edge branch (the maximum is convex in n); batching and queueing
     are outside the problem class. Source: DESIGN, mathematics 5, with a proof that needs no separate case for "max".
 

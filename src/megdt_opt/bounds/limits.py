@@ -68,7 +68,7 @@ def unlimited(problem: AllocationProblem, resource: str) -> AllocationProblem:
     (b log2(1 + g/b) increases to g/ln 2), and work/cap where a chain can use at most `edge_share_max` servers.
     Proof. No share makes a stage faster than that, and shares exist that come as near as one likes. With a constant c
     in the edge branch, fixed + max(branch, c + rest) = (fixed + c) + max(max(branch - c, 0), rest).
-    Region: every objective, rate law and limit but one: an air-time limit on an unlimited uplink stays as a limit on c.
+    Region: every objective, rate law and limit but one: an airtime limit on an unlimited uplink stays as a limit on c.
     Source: ours.
 
     Parameters
@@ -130,7 +130,7 @@ def approach_to_unlimited_s(problem: AllocationProblem, resource: str, limit_opt
     V(unlimited) <= V(B) <= V(unlimited) + (Σ_k sqrt(w_k a_k(o)))², with a the resource's time on the whole budget: the
     distance falls as 1/B. Proof. Give the options o their unlimited shares of the other resources and square-root
     shares of this one: by the square-root rule it costs exactly the last term. Region: "sum", linear rates, no device
-    branches, no caps on the edge, no deadlines or air times. Source: ours.
+    branches, no caps on the edge, no deadlines or airtimes. Source: ours.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def idle_below(problem: AllocationProblem, resource: str, without_s: float) -> f
     step crosses the resource. For one user it is the very budget at which the resource begins to help.
     Proof. The left sides are lower bounds of the objective with that option. Options whose denominator is at most 0, or
     whose device branch alone is too long, are never in a better allocation. For one user they are equalities.
-    Region: "sum" and "max", linear rates on this resource, no air-time limit on it, V0 finite. Source: ours.
+    Region: "sum" and "max", linear rates on this resource, no airtime limit on it, V0 finite. Source: ours.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ def idle_below(problem: AllocationProblem, resource: str, without_s: float) -> f
             "without_s", without_s, "a finite optimum without the resource [s]", "Solve `without` first."
         )
     if resource == "uplink" and problem.uplink_airtime_max_s is not None:
-        raise InvalidInput("uplink_airtime_max_s", "given", "no limit on this resource's air time [s]", "Use `solve`.")
+        raise InvalidInput("uplink_airtime_max_s", "given", "no limit on this resource's airtime [s]", "Use `solve`.")
     ample = with_budget(problem, resource, 1.0)
     scaled, place = Resources.of(ample), RESOURCES.index(resource)
     demand = scaled.a[place]  # time times budget, for a budget of 1

@@ -87,7 +87,7 @@ def peu_balance(
     d0, d1 = number("device_constant_s", device_constant_s, "s"), number("device_whole_s", device_whole_s, "s")
     low, high = part("share_min", share_min), part("share_max", share_max)
     if low > high:
-        raise InvalidInput("share_min", low, f"at most share_max = {high:g} [1]", "Mend the interval.")
+        raise InvalidInput("share_min", low, f"at most share_max = {high:g} [1]", "Lower it, or raise share_max.")
     wanted = (d0 + d1 - e0) / (e1 + d1) if e1 + d1 > 0 else low
     share = min(max(wanted, low), high)
     if share == wanted and e1 + d1 > 0:

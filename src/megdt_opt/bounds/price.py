@@ -33,7 +33,7 @@ class PriceBound:
     prices_s : array, (3,)
         Of the scaled downlink, uplink and edge budgets [s].
     mixing : array of int
-        Users who are torn between several options at these prices.
+        Users for whom several options tie at these prices, so that the mixed optimum uses more than one.
     passes : int
         Price vectors tried [1].
 
@@ -64,7 +64,7 @@ def price_bound_s(problem: AllocationProblem, prices_s: ArrayLike) -> float:
     Σ_k min_o (w fixed + 2 Σ_i sqrt(l_i) p_i) - Σ_i l_i.
     Proof. For given options the optimum is Σ w fixed + |P|², P = Σ_k p (the square-root rule), and
     |P|² >= 2 x·P - |x|² for every x; take x_i = sqrt(l_i) and the least over each user's options.
-    Region: "sum", linear rates, no device branches; share caps, deadlines and air times only raise the optimum, so they
+    Region: "sum", linear rates, no device branches; share caps, deadlines and airtimes only raise the optimum, so they
     may be there. Source: DESIGN, mathematics 1.
 
     Parameters
@@ -117,7 +117,7 @@ def price_bound(problem: AllocationProblem) -> PriceBound:
     Method: Wolfe's algorithm on the aggregates (Σ w fixed, P), a corral of at most four option sets: at x = E[P] every
     user picks its cheapest option; the set enters; the least value over the corral follows; until nothing is cheaper.
     The bound itself is evaluated at the final prices, so it holds wherever the method stops.
-    Region: as `price_bound_s`, and no share cap, deadline or air-time limit (a draw must be allowed for the upper
+    Region: as `price_bound_s`, and no share cap, deadline or airtime limit (a draw must be allowed for the upper
     side). Source: DESIGN, mathematics 1 and 6.
 
     Parameters
@@ -200,8 +200,8 @@ def shapley_folkman_gap_s(problem: AllocationProblem) -> float:
     held it is a linear program in the π with K + m rows, so a basic solution has at most K + m options in use
     (Shapley and Folkman). So at most m users mix, and `price_bound` bounds what each adds. When budgets grow with K and
     no user dominates, p falls as K^-1/2 and the bound as 1/K while the optimum grows as K: O(K^-2) relative.
-    Region and source: as `price_bound`, DESIGN mathematics 6. Loose where ranges are wide but the torn users are torn
-    between neighbours, as with many options on a convex front.
+    Region and source: as `price_bound`, DESIGN mathematics 6. Loose where ranges are wide but the users who mix, mix
+    neighbours, as with many options on a convex front.
 
     Parameters
     ----------

@@ -227,7 +227,7 @@ def reserving_ratio_bound(users: int, *, weight: ArrayLike | None = None, object
     1.4211
     """
     if isinstance(users, bool) or users != int(users) or users < 1:
-        raise InvalidInput("users", users, "a whole number of at least 1 [1]", "Mend it.")
+        raise InvalidInput("users", users, "an integer of at least 1 [1]", "Give the number of users, K.")
     _objective(objective)
     _, w, _ = _users(np.zeros(int(users)), weight, None)
     if objective == "max":

@@ -58,7 +58,7 @@ def square_root_rule(problem: AllocationProblem, option: ArrayLike | None = None
     is x_ik = r_ik / Σ_j r_ij, r_ik = sqrt(w_k a_ik), and the optimum is Σ w fixed + Σ_i (Σ_k r_ik)².
     Proof. Σ_k w a/x = Σ_k r²/x >= (Σ_k r)²/Σ_k x by Cauchy and Schwarz, with equality iff x is proportional to r; the
     resources do not interact. The prices are the derivatives (Σ_k r)².
-    Region: "sum", linear rates, no device branches, no deadlines or air-time limits, and no share cap that binds at
+    Region: "sum", linear rates, no device branches, no deadlines or airtime limits, and no share cap that binds at
     these shares. Source: DESIGN, mathematics 1; the rule is classical (Neyman allocation).
 
     Parameters
@@ -115,7 +115,7 @@ def equal_deadline_rule(problem: AllocationProblem, option: ArrayLike | None = N
     joins, the groups are separate problems and each takes its own eigenvector. λ is convex and decreasing in D, a
     maximum of sums of 1/τ, and 1/λ is concave, so Newton's method on 1/λ from the left climbs to D* without
     overshooting.
-    Region: "max", linear rates, no deadlines or air-time limits, no share cap that binds at these shares; device
+    Region: "max", linear rates, no deadlines or airtime limits, no share cap that binds at these shares; device
     branches are allowed. Source: the deadline test is DESIGN's; the eigenvalue form is ours.
 
     Parameters

@@ -109,7 +109,7 @@ class Alone:
             number(field.name, value, "bit/s" if field.name.endswith("bit_per_s") else unit, above_zero=needed)
         for name in ("steps", "sensed_steps"):
             if getattr(self, name) != int(getattr(self, name)):
-                raise InvalidInput(name, getattr(self, name), "a whole number of steps [1]", "Mend it.")
+                raise InvalidInput(name, getattr(self, name), "a whole number of steps [1]", "Count denoising steps.")
 
     @classmethod
     def of(cls, table: OptionTable, user: int, option: int) -> Alone:
@@ -280,7 +280,7 @@ def seu_s(x: Alone, cut: int) -> float:
     Raises
     ------
     InvalidInput
-        Where the cut is no whole number of 1..N - 1 steps, or the picture is shown at the edge.
+        Where the cut is not an integer in 1..N - 1, or the picture is shown at the edge.
 
     Examples
     --------
@@ -352,7 +352,7 @@ def seu_device_first_s(x: Alone, cut: int) -> float:
     Raises
     ------
     InvalidInput
-        Where the cut is no whole number of 1..N - 1 steps.
+        Where the cut is not an integer in 1..N - 1.
 
     Examples
     --------
@@ -479,5 +479,10 @@ def _shown_on_device(x: Alone, mechanism: str) -> None:
 
 def _inner(x: Alone, cut: int) -> int:
     if isinstance(cut, bool) or cut != int(cut) or not 0 < cut < x.steps:
-        raise InvalidInput("cut", cut, f"a hand-over inside the chain, 1..{x.steps - 1} steps [1]", "Mend it.")
+        raise InvalidInput(
+            "cut",
+            cut,
+            f"a hand-over inside the chain, 1..{x.steps - 1} steps [1]",
+            "Move it inside the chain, or take E2U or local.",
+        )
     return int(cut)

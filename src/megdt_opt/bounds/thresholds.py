@@ -191,7 +191,7 @@ def device_joins_in(
     Crowd(at_edge=4, objective_s=38.0, joins_above=4.5)
     """
     if users != int(users) or users < 1:
-        raise InvalidInput("users", users, "a whole number of at least 1 [1]", "Mend it.")
+        raise InvalidInput("users", users, "an integer of at least 1 [1]", "Give the number of users, K.")
     d, c = number("local_s", local_s, "s"), number("remote_fixed_s", remote_fixed_s, "s")
     a = number("remote_shared_s", remote_shared_s, "s", above_zero=True)
     room = (d - c) / a

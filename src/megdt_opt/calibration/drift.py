@@ -110,7 +110,7 @@ def recalibrate(
     threads = _usable_threads(profile, model)
     for field, value in (("samples", samples), ("warmup", warmup)):
         if value < 1:
-            raise InvalidInput(field, value, "a whole number of at least 1 [1]", "Raise it.")
+            raise InvalidInput(field, value, "an integer of at least 1 [1]", "Raise it.")
     coded = (Kind.COMPRESS, Kind.DECOMPRESS)
     wanted = [k for k in profile.kinds if k not in coded] if kinds is None else [Kind(k) for k in kinds]
     before = [c for c in profile.cells if c.kind in wanted and c.batch == 1 and c.rows is None]

@@ -242,7 +242,7 @@ def _reference_sizes(model: str, asked: Sequence[Mapping[str, Tensor]]) -> dict[
 
 def _check_count(field: str, value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InvalidInput(field, value, "a whole number of at least 1 [1]", "Raise it.")
+        raise InvalidInput(field, value, "an integer of at least 1 [1]", "Raise it.")
 
 
 def _check_rows(field: str, values: Sequence[int], total: int, unit: int) -> None:

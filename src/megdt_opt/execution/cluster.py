@@ -147,7 +147,7 @@ class Cluster:
             If bytes came that are not the payload of their stage.
         ExecutionError
             If a stage failed. After any of these the cluster can be used again: processes that
-            are gone or stuck are started anew.
+            are gone or stuck are started again.
         """
         options = options or ExecutionOptions()
         self._check(runs)

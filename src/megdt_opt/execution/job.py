@@ -107,11 +107,11 @@ class UserRun:
         if is_edge(leaf.at) and not 0 < self.edge_share <= 1:
             raise self._bad("edge_share", self.edge_share, f"in (0, 1] for '{leaf.label}'", "Reserve a share.")
         if leaf.kind is Kind.DENOISE and leaf.first + leaf.amount > self.steps:
-            raise self._bad("program", leaf.label, f"steps below {self.steps}", "Mend the cut.")
+            raise self._bad("program", leaf.label, f"steps below {self.steps}", "Move the cut inside the chain.")
 
     def _check(self, name: str, value: float, unit: str) -> None:
         if not (math.isfinite(value) and value >= 0):
-            raise self._bad(name, value, f"finite and at least 0 {unit}", "Mend the value.")
+            raise self._bad(name, value, f"finite and at least 0 {unit}", "Take the rate or share of the plan.")
 
     def _bad(self, name: str, value: object, expected: str, remedy: str) -> InvalidInput:
         return InvalidInput(f"{name} of user {self.name}", value, expected, remedy)
@@ -172,7 +172,9 @@ class UserRun:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, InvalidInput):
                 raise
-            raise InvalidInput("user run", data, "the fields of UserRun", f"Mend this field: {error}.") from error
+            raise InvalidInput(
+                "user run", data, "the fields of UserRun", f"Write this field as to_dict does: {error}."
+            ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +218,9 @@ class ExecutionOptions:
                 raise InvalidInput(name, value, f"finite and {lowest}", "Use the default.")
         for actor, factor in self.stretch.items():
             if not (math.isfinite(factor) and factor > 0):
-                raise InvalidInput(f"stretch of {actor}", factor, "finite and above 0", "Mend it.")
+                raise InvalidInput(
+                    f"stretch of {actor}", factor, "finite and above 0 [1]", "Give 1 for a machine as it was timed."
+                )
             if self.mode == "raw" and factor != 1:
                 raise InvalidInput(
                     f"stretch of {actor}",
@@ -248,7 +252,9 @@ class ExecutionOptions:
         try:
             return cls(**data)
         except TypeError as error:
-            raise InvalidInput("options", data, "the fields of ExecutionOptions", f"Mend: {error}.") from error
+            raise InvalidInput(
+                "options", data, "the fields of ExecutionOptions", f"Write it as to_dict does: {error}."
+            ) from error
 
 
 @dataclass(frozen=True, kw_only=True)

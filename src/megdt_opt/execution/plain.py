@@ -44,7 +44,9 @@ def array_from_plain(data: Mapping[str, Any]) -> NDArray[Any]:
         flat = np.frombuffer(raw, dtype=np.dtype(dtype).newbyteorder("<"))
         return flat.reshape([int(n) for n in data["shape"]]).astype(dtype)
     except (KeyError, TypeError, ValueError, binascii.Error) as error:
-        raise InvalidInput("array", data, "dtype, shape and base64", f"Mend: {error}.") from error
+        raise InvalidInput(
+            "array", data, "dtype, shape and base64", f"Send what array_to_plain makes: {error}."
+        ) from error
 
 
 def program_to_plain(stage: Stage) -> dict[str, Any]:
@@ -91,7 +93,7 @@ def program_from_plain(data: Mapping[str, Any]) -> Stage:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InvalidInput):
             raise
-        raise InvalidInput("program", data, "a stage program", f"Mend: {error}.") from error
+        raise InvalidInput("program", data, "a stage program", f"Send what program_to_plain makes: {error}.") from error
 
 
 def _stage(data: Mapping[str, Any]) -> Stage:

@@ -32,7 +32,7 @@ def load_model(path: str) -> Any:
             "model",
             path,
             "an importable 'module:class' with load()",
-            f"Mend the path or install it: {error}.",
+            f"Correct the path or install it: {error}.",
         ) from error
 
 

@@ -152,7 +152,7 @@ def next_best(
 ) -> tuple[Baseline, ...]:
     """The best option sets that differ from the plan's in at least one user's mechanism or cut.
 
-    Each user in turn is forbidden its chosen mechanism and cut (in any precision), then all is solved anew;
+    Each user in turn is forbidden its chosen mechanism and cut (in any precision), then all is solved again;
     the best results of these K solutions are the runners-up.
     """
     problem = table.problem()

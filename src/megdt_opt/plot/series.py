@@ -224,7 +224,7 @@ def legend_above(figure: Figure, handles: Sequence[Any], labels: Sequence[str], 
             list(handles), list(labels), title=title, loc="outside upper center", ncols=columns,
             frameon=False, handlelength=2.6, columnspacing=1.6,
         )  # fmt: skip
-        # columns of very different heights look torn
+        # columns of very different heights look ragged
         if columns > 1 and -len(handles) % columns > 1:
             made.remove()
             continue

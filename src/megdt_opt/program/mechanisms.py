@@ -113,7 +113,12 @@ class Setting:
         if self.shown_at not in ("device", "edge"):
             raise InvalidInput("shown_at", self.shown_at, "'device' or 'edge'", "Choose one of them.")
         if not 0 < self.sense_strength <= 1:
-            raise InvalidInput("sense_strength", self.sense_strength, "a share in (0, 1]", "Mend it.")
+            raise InvalidInput(
+                "sense_strength",
+                self.sense_strength,
+                "a share in (0, 1] [1]",
+                "Give the share of the steps that follow the sensed latent.",
+            )
 
 
 def split_rows(spec: ModelSpec, share: float, overlap: int) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -309,7 +314,12 @@ def _e2u(option: Option, s: Setting) -> tuple[Stage, ...]:
 
 def _check_cut(option: Option, s: Setting) -> None:
     if not 0 < option.cut < s.steps:
-        raise InvalidInput("cut", option.cut, f"1..{s.steps - 1} denoising steps before the hand-over", "Mend it.")
+        raise InvalidInput(
+            "cut",
+            option.cut,
+            f"1..{s.steps - 1} denoising steps before the hand-over",
+            "Move the cut inside the chain.",
+        )
 
 
 def _seu(option: Option, s: Setting) -> tuple[Stage, ...]:

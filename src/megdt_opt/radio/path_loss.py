@@ -46,7 +46,9 @@ class PathLoss:
             ("shadowing_std_db", self.shadowing_std_db, -1e-300),
         ):
             if not (math.isfinite(value) and value > low):
-                raise InvalidInput(name, value, "a finite positive number", "Mend the path loss.")
+                raise InvalidInput(
+                    name, value, "a finite positive number", "Give the value in the unit that the name ends in."
+                )
 
     def loss_db(self, distance_m: float, shadowing_db: float = 0.0) -> float:
         """Path loss at a distance of at least 1 m [dB].

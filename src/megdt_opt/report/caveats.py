@@ -41,7 +41,7 @@ def caveats(plan: Plan, execution: Execution | None = None) -> tuple[str, ...]:
     if any(u.device.compute_power_w is not None for u in users):
         found.append(
             "Device energy is declared power times predicted seconds of computing, and limits count transmit power "
-            "times air time on top; no energy was metered."
+            "times airtime on top; no energy was metered."
         )
     if any(u.device.memory_byte is not None for u in users) or plan.scenario.edge.memory_byte is not None:
         found.append("Memory counts the weights that an actor holds; activations are not counted.")

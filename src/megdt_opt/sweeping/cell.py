@@ -29,7 +29,7 @@ COUNTS = (
     "all_local_breaks",
     "best_single_breaks",
 )
-"""Columns of whole numbers [1]."""
+"""Columns of integers [1]."""
 
 COLUMNS = (
     "objective",

@@ -72,7 +72,9 @@ def cells_of(scenario: Scenario, over: Over, seeds: Iterable[int] | None) -> tup
     sizes = [v for paths, values in axes for row in values for p, v in zip(paths, row, strict=True) if p == USERS]
     for size in sizes:
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise InvalidInput(USERS, size, "a whole number of users of at least 1", "Mend the value.")
+            raise InvalidInput(
+                USERS, size, "a whole number of users of at least 1", "Give the numbers of users to plan for."
+            )
     names = _names(scenario, max([len(scenario.users), *(int(s) for s in sizes)]))
     fields = {text: parse_path(text, names) for paths, _ in axes for text in paths if text != USERS}
     _refuse_overlaps(list(fields.values()), [text for paths, _ in axes for text in paths])

@@ -83,7 +83,7 @@ def sweep(
         "*" for all. The path "users" alone takes numbers of users: the first ones, or copies of all in turn. A tuple
         of paths takes tuples of values, for fields that change together. All combinations are planned.
     seeds : iterable of int, optional
-        For each one, what is random is drawn anew: shadowing, and scenes given by a seed. Default: nothing is.
+        For each one, what is random is drawn again: shadowing, and scenes given by a seed. Default: nothing is.
     profiles : mapping of str to TimingProfile, optional
         Profiles at hand by name; they go before bundled ones.
     jobs : int

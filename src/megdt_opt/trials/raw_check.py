@@ -1,6 +1,6 @@
 """Testing the calibration itself: runs as fast as the machine goes, between two short re-calibrations.
 
-The error of a raw run has three parts, which are told apart here:
+The error of a raw run has three parts, which are reported apart here:
 
 - calibration error: the stages as the machine runs them now, against the profile;
 - drift: the re-calibration after the run against the one before it;

@@ -156,7 +156,7 @@ def regret(
     if not 0 <= percent < 100:
         raise InvalidInput("percent", percent, "a number in [0, 100) [%]", "Use 10 for ten percent.")
     if samples < 1:
-        raise InvalidInput("samples", samples, "a whole number of at least 1", "Use the default 50.")
+        raise InvalidInput("samples", samples, "an integer of at least 1", "Use the default 50.")
     if spread not in SPREADS:
         raise InvalidInput("spread", spread, f"one of {SPREADS}", "Choose one of them.")
     if allocation is None:

@@ -146,7 +146,9 @@ def _mixed(problem: AllocationProblem) -> float:
 
 
 @validator(
-    "best price bound", covers=("price_bound",), loose="few users torn between unlike options: options cannot be mixed"
+    "best price bound",
+    covers=("price_bound",),
+    loose="few users who tie between unlike options: options cannot be mixed",
 )
 def best_prices(rng: np.random.Generator, number: int) -> Iterator[Check]:
     """bound <= optimum <= bound + gap; no other prices do better, and mixing options reaches it."""
@@ -165,7 +167,7 @@ def best_prices(rng: np.random.Generator, number: int) -> Iterator[Check]:
 @validator(
     "Shapley-Folkman gap",
     covers=("shapley_folkman_gap_s",),
-    loose="it takes the widest ranges of any users; those torn at the optimum are mostly torn between neighbours",
+    loose="it takes the widest ranges of any users; those who mix options at the optimum mostly mix neighbours",
 )
 def shapley_folkman(rng: np.random.Generator, number: int) -> Iterator[Check]:
     """optimum <= best price bound + the gap that needs no prices."""
