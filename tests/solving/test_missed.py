@@ -205,5 +205,5 @@ def test_fit_agrees_with_the_evaluation() -> None:
     option = resources.open.argmax(axis=1)
     found = OnTime(problem, resources).fit(option[None])
     x = found.x[0]
-    seen = evaluate(problem, option, x[2] * problem.downlink_hz, x[0] * problem.uplink_hz, x[1] * problem.edge_capacity)
+    seen = evaluate(problem, option, x[0] * problem.downlink_hz, x[1] * problem.uplink_hz, x[2] * problem.edge_capacity)
     assert (seen.latency_s / problem.on_time_s).max() == pytest.approx(found.objective[0], rel=EXACT)

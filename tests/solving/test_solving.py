@@ -85,7 +85,7 @@ def test_shares_are_optimal_by_weak_duality(number: int) -> None:
         pytest.skip("the first open options cannot keep the limits together")
     x, prices = found.x[0], found.prices[0]
     seen = evaluate(
-        problem, option[0], x[2] * problem.downlink_hz, x[0] * problem.uplink_hz, x[1] * problem.edge_capacity
+        problem, option[0], x[0] * problem.downlink_hz, x[1] * problem.uplink_hz, x[2] * problem.edge_capacity
     )
     assert seen.violation <= EXACT
     assert seen.objective_s == pytest.approx(found.objective[0], rel=EXACT)
