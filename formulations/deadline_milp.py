@@ -36,12 +36,12 @@ from scipy.sparse import csr_array
 
 from megdt_opt.errors import InvalidInput, SolverFailure
 from megdt_opt.formulations._checks import conflict, workable_options
-from megdt_opt.formulations._highs import Clock, Program, Rows
 from megdt_opt.formulations._sets import restrict, shares_of, value_of
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.solving.allocation import RawSolution
 from megdt_opt.solving.conflict import lateness_problem
+from megdt_opt.solving.highs import Clock, Program, Rows, at_most
 from megdt_opt.solving.search.pool import Pool
 
 Array = NDArray[np.float64]
@@ -102,13 +102,6 @@ def fresh_set(q: Model) -> Rows:
     """Σ_{j in s} y_j <= K - 1."""
     taken = np.array([q.option == s[q.user] for s in q.sets], dtype=float).reshape(-1, q.user.size)
     return at_most(taken, float(q.user.max()))
-
-
-def at_most(table: Array, limit: float) -> Rows:
-    """table v <= limit."""
-    return Rows(
-        matrix=csr_array(table), lower=np.full(len(table), -np.inf), upper=np.full(len(table), limit)
-    )  # fmt: skip
 
 
 CONSTRAINTS: tuple[Callable[[Model], Rows], ...] = (one_option, price, least_share, fresh_set)
@@ -178,7 +171,7 @@ class Search:
             program.add(make(q))
         while True:
             self.programs += 1
-            answer = program.run(first=True)
+            answer = program.run(solutions=1)
             if answer.status == "infeasible":
                 self.bound = level_s
                 return True

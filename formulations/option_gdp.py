@@ -25,7 +25,7 @@ Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/
     device_branch   v >= G                               L >= fixed + device_branch
     one_option      exactly one Y_ko for each k          one option per user
 The hull of t x >= D is t' x' >= D y^2 in the disaggregated variables, a rotated cone, written out exactly. The
-transformed model goes to SCIP as a file, in a child process; the shares come from `solving/shares.py`. The bound is
+transformed model goes to SCIP as a file, in a child process; the shares come from `shares/best.py`. The bound is
 SCIP's dual bound.
 """
 

@@ -29,7 +29,7 @@ can be given t = 0 and r = 0 (nothing asks for more), and all others obey o':
     edge_branch     v - Σ_i t_i >= F_ko'                 M = max(0, F_ko - min_{o'} F_ko')
     device_branch   v >= A_ko'                           M = max(0, G_ko - min_{o'} A_ko')
 Each is the least that the bounds allow, and none grows with the ceiling but that of stage_limit.
-The transformed model goes to SCIP as a file, in a child process; the shares come from `solving/shares.py`. The bound is
+The transformed model goes to SCIP as a file, in a child process; the shares come from `shares/best.py`. The bound is
 SCIP's dual bound.
 """
 

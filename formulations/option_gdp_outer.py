@@ -30,9 +30,9 @@ Take for each pair the x0 at which T' = -s, and add: the parts vanish into t and
 Over all s these rows are the hull of (n, x, t) of one stage, so no parts of pairs are needed. c is computed as the
 tangent at the best x0 found, less what it can exceed T by in [lo, hi] if its slope is not quite s: always valid.
 Rounds. First without whole numbers: the slope of the most violated row solves Σ n_j x_j(s) = x (bisection). Then with
-them: the options of each round get their best shares (`solving/shares.py`: the incumbent), and the tangents there make
+them: the options of each round get their best shares (`shares/best.py`: the incumbent), and the tangents there make
 the next round see these options at their true cost, so none comes twice; options that cannot keep the limits are cut
-off. Bound: HiGHS' dual bound of the last round, less `_outer.DOUBT`.
+off. Bound: HiGHS' dual bound of the last round, less `DOUBT`.
 """
 
 from __future__ import annotations
@@ -42,19 +42,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
 
 from megdt_opt.errors import SolverFailure
 from megdt_opt.formulations._checks import conflict, require, workable_options
-from megdt_opt.formulations._outer import Master, Row, row
 from megdt_opt.formulations._scaling import Units, units
 from megdt_opt.formulations._tangents import Stage
 from megdt_opt.pricing.scaled import Resources, in_units, time_and_slopes
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.shares.best import best_shares
 from megdt_opt.solving.allocation import RawSolution
+from megdt_opt.solving.highs import Answer, Clock, Program, Rows
 
 Array = NDArray[np.float64]
+
+DOUBT = 1e-8
+"""What is taken off every bound for HiGHS' tolerances, relatively and in units of an objective near 1."""
 
 _RELAXED_ROUNDS = 60
 _ROUNDS = 500
@@ -128,87 +132,100 @@ def make_model(problem: AllocationProblem, mask: NDArray[np.bool_]) -> Model:
     return q
 
 
-def one_option(q: Model) -> list[Row]:
+def rows(q: Model, entries: list[dict[int, float]], *, lower: ArrayLike = -np.inf, upper: ArrayLike = np.inf) -> Rows:
+    """Rows from tables of column to value, each over a power of two, so that its largest value is near 1."""
+    scale = np.array([2.0 ** -np.round(np.log2(max(map(abs, one.values())))) for one in entries])
+    size = np.array([len(one) for one in entries], dtype=np.int64)
+    values = np.array([value for one in entries for value in one.values()]) * np.repeat(scale, size)
+    columns = np.array([column for one in entries for column in one], dtype=np.int64)
+    matrix = csr_array((values, columns, np.r_[0, np.cumsum(size)]), shape=(size.size, q.columns))
+    low, high = (np.broadcast_to(np.asarray(side, dtype=float), size.shape) * scale for side in (lower, upper))
+    return Rows(matrix=matrix, lower=low, upper=high)
+
+
+def one_option(q: Model) -> Rows:
     """Σ_{j of k} n_j = 1."""
-    return [row({int(j): 1.0 for j in q.of(k)}, lower=1, upper=1) for k in range(q.users)]
+    return rows(q, [{int(j): 1.0 for j in q.of(k)} for k in range(q.users)], lower=1, upper=1)
 
 
-def budget(q: Model) -> list[Row]:
+def budget(q: Model) -> Rows:
     """Σ_k x_ik <= K for each resource."""
-    return [row({q.x(i, k): 1.0 for k in range(q.users)}, upper=q.users) for i in range(3)]
+    return rows(q, [{q.x(i, k): 1.0 for k in range(q.users)} for i in range(3)], upper=q.users)
 
 
-def stage_time(q: Model) -> list[Row]:
+def stage_time(q: Model) -> Rows:
     """t + s x >= Σ c(s) n for the slopes so far."""
     return tangents(q, q.slopes)
 
 
-def share_limit(q: Model) -> list[Row]:
+def share_limit(q: Model) -> Rows:
     """x_edge <= C where there is a cap."""
-    return [row({q.x(2, k): 1.0}, upper=float(q.u.cap[k])) for k in range(q.users) if np.isfinite(q.u.cap[k])]
+    capped = np.flatnonzero(np.isfinite(q.u.cap))
+    return rows(q, [{q.x(2, int(k)): 1.0} for k in capped], upper=q.u.cap[capped])
 
 
-def stage_limit(q: Model) -> list[Row]:
+def stage_limit(q: Model) -> Rows:
     """t_up <= Σ R n where air time is limited."""
     R = q.u.airtime[q.user, q.option]
-    if not np.isfinite(R).all():
-        return []
-    return [row({q.t(1, k): 1.0} | {int(j): -float(R[j]) for j in q.of(k)}, upper=0) for k in range(q.users)]
+    limited = range(q.users if np.isfinite(R).all() else 0)
+    return rows(q, [{q.t(1, k): 1.0} | {int(j): -float(R[j]) for j in q.of(k)} for k in limited], upper=0)
 
 
-def edge_branch(q: Model) -> list[Row]:
+def edge_branch(q: Model) -> Rows:
     """v >= Σ F n + Σ_i t_i."""
     F = q.u.fixed[q.user, q.option]
-    return [
-        row({q.v(k): 1.0} | {q.t(i, k): -1.0 for i in range(3)} | {int(j): -float(F[j]) for j in q.of(k)}, lower=0)
+    each = [
+        {q.v(k): 1.0} | {q.t(i, k): -1.0 for i in range(3)} | {int(j): -float(F[j]) for j in q.of(k)}
         for k in range(q.users)
     ]
+    return rows(q, each, lower=0)
 
 
-def device_branch(q: Model) -> list[Row]:
+def device_branch(q: Model) -> Rows:
     """v >= Σ G n."""
     G = q.u.floor[q.user, q.option]
-    return [row({q.v(k): 1.0} | {int(j): -float(G[j]) for j in q.of(k)}, lower=0) for k in range(q.users)]
+    each = [{q.v(k): 1.0} | {int(j): -float(G[j]) for j in q.of(k)} for k in range(q.users)]
+    return rows(q, each, lower=0)
 
 
-def deadline(q: Model) -> list[Row]:
+def deadline(q: Model) -> Rows:
     """v <= E where there is a deadline."""
-    E = q.u.deadline
-    return [row({q.v(k): 1.0}, upper=float(E[k])) for k in range(q.users) if np.isfinite(E[k])]
+    limited = np.flatnonzero(np.isfinite(q.u.deadline))
+    return rows(q, [{q.v(int(k)): 1.0} for k in limited], upper=q.u.deadline[limited])
 
 
-def largest(q: Model) -> list[Row]:
+def largest(q: Model) -> Rows:
     """h >= w v, where the objective knows the largest latency."""
     users = range(q.users if q.objective != "sum" else 0)
-    return [row({q.h: 1.0, q.v(k): -float(q.u.weight[k])}, lower=0) for k in users]
+    return rows(q, [{q.h: 1.0, q.v(k): -float(q.u.weight[k])} for k in users], lower=0)
 
 
-CONSTRAINTS: tuple[Callable[[Model], list[Row]], ...] = (
+CONSTRAINTS: tuple[Callable[[Model], Rows], ...] = (
     one_option, budget, stage_time, share_limit, stage_limit, edge_branch, device_branch, deadline, largest,
 )  # fmt: skip
 
 
-def tangents(q: Model, slopes: list[tuple[int, int, float]]) -> list[Row]:
+def tangents(q: Model, slopes: list[tuple[int, int, float]]) -> Rows:
     """Rows of stage_time for (resource, user, slope)."""
-    rows = []
+    each = []
     for i, k, s in slopes:
         c = q.stages[i].support(np.full(q.users, s))
         share = {q.x(i, k): s} if s > 0 else {}
-        rows.append(row({q.t(i, k): 1.0} | share | {int(j): -float(c[j]) for j in q.of(k)}, lower=0))
-    return rows
+        each.append({q.t(i, k): 1.0} | share | {int(j): -float(c[j]) for j in q.of(k)})
+    return rows(q, each, lower=0)
 
 
-def master(q: Model) -> Master:
+def program(q: Model, clock: Clock) -> Program:
     """All constraints as a linear program in HiGHS."""
     cost = np.zeros(q.columns)
     if q.objective != "max":
         cost[q.v(0) : q.h] = q.u.weight / q.users
     if q.objective != "sum":
         cost[q.h] = 1.0 if q.objective == "max" else q.u.max_weight / q.users
-    upper = np.full(q.columns, np.inf)
-    upper[: q.pairs] = 1.0
-    made = Master(upper, cost, q.pairs)
-    made.add([one for constraint in CONSTRAINTS for one in constraint(q)])
+    whole = np.arange(q.columns) < q.pairs
+    made = Program(cost, np.zeros(q.columns), np.where(whole, 1.0, np.inf), whole, clock)
+    for constraint in CONSTRAINTS:
+        made.add(constraint(q))
     return made
 
 
@@ -226,10 +243,10 @@ def violated(q: Model, point: Array) -> list[tuple[int, int, float]]:
 class Search:
     """The rounds: the linear program, the options that were tried, and the best of them."""
 
-    def __init__(self, problem: AllocationProblem, mask: NDArray[np.bool_]) -> None:
+    def __init__(self, problem: AllocationProblem, mask: NDArray[np.bool_], clock: Clock) -> None:
         self.problem, self.scaled = problem, Resources.of(problem)
         self.q = make_model(problem, mask)
-        self.master = master(self.q)
+        self.program = program(self.q, clock)
         self.unit_s = self.q.u.objective_unit_s * (1 if problem.objective == "max" else problem.users)
         self.objective_s, self.bound_s = np.inf, 0.0
         self.option = np.zeros(problem.users, dtype=np.int64)
@@ -251,14 +268,14 @@ class Search:
         self.tried.add(option.tobytes())
         found = best_shares(self.problem, self.scaled, option[None])
         if not np.isfinite(found.objective[0]):
-            self.master.add([row(dict.fromkeys(map(int, chosen), 1.0), upper=q.users - 1)])
+            self.program.add(rows(q, [dict.fromkeys(map(int, chosen), 1.0)], upper=q.users - 1))
             return True
         x = found.x[0] * q.users
         at = [(i, k, float(s.slope(x[i][s.user])[j])) for i, s in enumerate(q.stages) for k, j in enumerate(chosen)]
-        self.master.add(tangents(q, [(i, k, slope) for i, k, slope in at if slope > 0]))
+        self.program.add(tangents(q, [(i, k, slope) for i, k, slope in at if slope > 0]))
         if found.objective[0] < self.objective_s:
             self.objective_s, self.option, self.x = float(found.objective[0]), option, found.x[0]
-            self.master.start_at(self._point(chosen, x))
+            self.program.start_at(self._point(chosen, x))
         return True
 
     def _point(self, chosen: NDArray[np.int64], x: Array) -> Array:
@@ -273,55 +290,49 @@ class Search:
         )
         return point
 
-    def run(self, gap: float, until: float) -> str:
+    def run(self, gap: float) -> str:
         """Rounds until the gap is closed or the time is over; says how they ended."""
-        if not self._relaxed(gap, until):
+        if not self._relaxed(gap):
             return "out of time"
-        self.master.relax(False)
         for _ in range(_ROUNDS):
-            left_s = until - time.perf_counter()
-            if left_s <= 0:
-                return "out of time"
-            out = self.master.solve(gap / 4, left_s)
-            self.rounds += 1
-            if out.infeasible:
-                if np.isfinite(self.objective_s):
-                    raise SolverFailure("HiGHS calls a program infeasible that has a solution")
-                raise conflict(self.problem)
-            self.bound_s = max(self.bound_s, out.bound * self.unit_s)
+            answer = self._round(relaxed=False, rel_gap=gap / 4)
             if self.closed(gap):
                 return "closed"
-            if out.point is None:
+            if answer.v is None:
                 return "out of time"
-            learnt = violated(self.q, out.point)
-            self.master.add(tangents(self.q, learnt))
-            if not self.offer(out.point[: self.q.pairs]) and not learnt:
+            learnt = violated(self.q, answer.v)
+            self.program.add(tangents(self.q, learnt))
+            if not self.offer(answer.v[: self.q.pairs]) and not learnt:
                 return "at HiGHS' tolerance"
             if self.closed(gap):
                 return "closed"
         return "out of rounds"
 
-    def _relaxed(self, gap: float, until: float) -> bool:
+    def _relaxed(self, gap: float) -> bool:
         """Rounds without whole numbers, whose options are tried as well; False where the time is over."""
         bounds_s = [0.0] * _FLAT_ROUNDS
         for _ in range(_RELAXED_ROUNDS):
-            left_s = until - time.perf_counter()
-            if left_s <= 0:
+            answer = self._round(relaxed=True, rel_gap=gap)
+            if answer.v is None or answer.status != "optimal":
                 return False
-            out = self.master.solve(gap, left_s)
-            self.rounds += 1
-            if out.infeasible:
-                raise conflict(self.problem)
-            if out.point is None:
-                return False
-            self.bound_s = max(self.bound_s, out.bound * self.unit_s)
-            learnt = violated(self.q, out.point)
-            self.master.add(tangents(self.q, learnt))
-            self.offer(out.point[: self.q.pairs])
+            learnt = violated(self.q, answer.v)
+            self.program.add(tangents(self.q, learnt))
+            self.offer(answer.v[: self.q.pairs])
             bounds_s.append(self.bound_s)
             if not learnt or bounds_s[-1] - bounds_s[-1 - _FLAT_ROUNDS] <= _FLAT * bounds_s[-1]:
                 break
         return True
+
+    def _round(self, *, relaxed: bool, rel_gap: float) -> Answer:
+        """One linear program, and the bound that it proves."""
+        answer = self.program.run(relaxed=relaxed, rel_gap=rel_gap)
+        if answer.status == "infeasible":
+            if np.isfinite(self.objective_s):
+                raise SolverFailure("HiGHS calls a program infeasible that has a solution")
+            raise conflict(self.problem)
+        self.rounds += np.isfinite(answer.bound)
+        self.bound_s = max(self.bound_s, (answer.bound - DOUBT * (1 + abs(answer.bound))) * self.unit_s)
+        return answer
 
 
 def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None) -> RawSolution:
@@ -346,9 +357,9 @@ def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None)
     """
     begin = time.perf_counter()
     require(problem, "option_gdp_outer", linear=False)
-    search = Search(problem, workable_options(problem))
+    search = Search(problem, workable_options(problem), Clock(time_limit_s))
     built = time.perf_counter()
-    ended = search.run(gap, np.inf if time_limit_s is None else built + time_limit_s)
+    ended = search.run(gap)
     if not np.isfinite(search.objective_s):
         raise SolverFailure(f"no solution was found in {search.rounds} rounds: {ended}")
     down, up, edge = in_units(problem, search.x)[0]

@@ -26,7 +26,7 @@ Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/
     largest         h >= w v                             epigraph of max_k w_k L_k
     late_share      x_up >= B late                       bits_u / r_u <= uplink_airtime_max of late users
 The perspective form is `option_misocp_perspective`. SCIP can abort its process, so it runs in a
-child. It decides the options alone: the shares come from `solving/shares.py`. The bound is SCIP's dual bound.
+child. It decides the options alone: the shares come from `shares/best.py`. The bound is SCIP's dual bound.
 `relaxation_bound_s` is the bound of the program without its whole numbers, by Clarabel.
 """
 

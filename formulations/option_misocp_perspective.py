@@ -23,7 +23,7 @@ Strength. Each entry summed over a user's pairs is the entry of `option_misocp` 
 point (t, x) splits in the ratio sqrt(D_j) n_j / Σ sqrt(D) n into parts that keep every cone. What gains is that all
 entries share one split: Σ_j max(F n + Σ t', G n) is above max(Σ (F n + Σ t'), Σ G n) where options differ in the branch
 that binds, and limits hold for each pair and not for their mixture. This is the hull of a user's options.
-SCIP runs in a child; the shares come from `solving/shares.py`; the bound is SCIP's dual bound.
+SCIP runs in a child; the shares come from `shares/best.py`; the bound is SCIP's dual bound.
 """
 
 from __future__ import annotations

@@ -41,13 +41,13 @@ from scipy.sparse import csr_array
 from megdt_opt.errors import InvalidInput
 from megdt_opt.formulations import deadline_milp
 from megdt_opt.formulations._checks import conflict, require, workable_options
-from megdt_opt.formulations._highs import Answer, Clock, Program, Rows
 from megdt_opt.formulations._sets import shares_of, unpayable
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.shares.best import best_shares
 from megdt_opt.solving.allocation import RawSolution
 from megdt_opt.solving.conflict import lateness_problem
+from megdt_opt.solving.highs import Answer, Clock, Program, Rows, at_least, at_most
 from megdt_opt.solving.search.pool import Pool
 
 Array = NDArray[np.float64]
@@ -124,42 +124,36 @@ def one_option(m: Model) -> Rows:
 def root_sum(m: Model) -> Rows:
     """Σ D y - d = e."""
     table = np.hstack([m.D, -np.eye(3), np.zeros((3, 4))])
-    return Rows(matrix=csr_array(table), lower=m.e, upper=m.e)
+    return Rows(matrix=table, lower=m.e, upper=m.e)
 
 
 def tangent(m: Model) -> Rows:
     """z_i >= 2 t_i d_i - t_i^2 for each of the points (T, 3)."""
     eye = np.eye(3)
     blocks = [np.hstack([np.zeros((3, m.user.size)), -2 * t[:, None] * eye, eye, np.zeros((3, 1))]) for t in m.t]
-    return _at_least(np.vstack(blocks), -(m.t**2).ravel())
+    return at_least(np.vstack(blocks), -(m.t**2).ravel())
 
 
 def limit(m: Model) -> Rows:
     """q + U (Σ C y + Σ z + h) >= Σ c_l y - Σ l."""
     rest = np.r_[0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]
     table = [np.r_[m.C - c / m.unit, rest] for c, _ in m.limits]
-    return _at_least(
-        np.array(table).reshape(-1, m.columns), np.array([-(total + m.q) / m.unit for _, total in m.limits])
-    )
+    right = np.array([-(total + m.q) / m.unit for _, total in m.limits])
+    return at_least(np.array(table).reshape(-1, m.columns), right)
 
 
 def in_time(m: Model) -> Rows:
     """Σ n_l y <= 1."""
-    return _at_least(_pad(m, [-n for n in m.times]), np.full(len(m.times), -1.0 - deadline_milp.SLACK))
+    return at_most(_pad(m, m.times), 1.0 + deadline_milp.SLACK)
 
 
 def fresh_set(m: Model) -> Rows:
     """Σ_{j in s} y_j <= K - 1."""
-    taken = [-(m.option == s[m.user]).astype(float) for s in m.sets]
-    return _at_least(_pad(m, taken), np.full(len(m.sets), -float(m.user.max())))
+    return at_most(_pad(m, [(m.option == s[m.user]).astype(float) for s in m.sets]), float(m.user.max()))
 
 
 def _pad(m: Model, rows: list[Array]) -> Array:
     return np.array([np.r_[row, np.zeros(7)] for row in rows]).reshape(-1, m.columns)
-
-
-def _at_least(table: Array, limits: Array) -> Rows:
-    return Rows(matrix=csr_array(table), lower=limits, upper=np.full(len(limits), np.inf))
 
 
 CONSTRAINTS: tuple[Callable[[Model], Rows], ...] = (one_option, root_sum, tangent, limit, in_time, fresh_set)
@@ -283,7 +277,7 @@ class Search:
                 seen.add(option.tobytes())
                 sentence.add(tangent(replace(m, t=answer.v[None, -7:-4])))
                 self.keep_limits(sentence, m, option, *self.offer(option))
-            sentence.close(np.flatnonzero(m.C * m.unit > (self.objective - m.q) * (1 + 1e-6)))
+            sentence.fix_at_zero(np.flatnonzero(m.C * m.unit > (self.objective - m.q) * (1 + 1e-6)))
 
     def keep_limits(self, sentence: Program, m: Model, option: NDArray[np.int64], value: float, prices: Array) -> None:
         """Rows for a set whose value with all limits is more than its Σ w F + |P|^2."""

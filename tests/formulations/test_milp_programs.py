@@ -12,12 +12,12 @@ from scipy.sparse import csr_array
 from megdt_opt import Allocation, AllocationProblem, Infeasible, InvalidInput, SolverFailure, evaluate, solve
 from megdt_opt.formulations import deadline_milp, square_root_milp
 from megdt_opt.formulations._checks import workable_options
-from megdt_opt.formulations._highs import Clock, Program, Rows
 from megdt_opt.formulations._sets import shares_of, value_of
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import Evaluation
 from megdt_opt.shares.best import best_shares
 from megdt_opt.shares.interior import Goal, interior
+from megdt_opt.solving.highs import Clock, Program, Rows
 from megdt_opt.tolerances import BOUND, EXACT, SOLVER
 
 METHOD = {"sum": "square_root_milp", "max": "deadline_milp"}

@@ -19,6 +19,7 @@ from megdt_opt.formulations._checks import workable_options
 from megdt_opt.formulations._tangents import Stage
 from megdt_opt.pricing.scaled import time_and_slopes
 from megdt_opt.problem.allocation_problem import evaluate
+from megdt_opt.solving.highs import Clock
 from megdt_opt.tolerances import BOUND, EXACT, SOLVER
 
 
@@ -92,16 +93,16 @@ def test_the_door_takes_it_with_shannon_rates(make_problem: Any) -> None:
 def test_bounds_rise_and_never_pass_the_optimum(make_cuts: Any, objective: str) -> None:
     problem = make_cuts(2, objective, limited=True)
     optimum_s = solve(problem, method="enumerate").objective_s
-    search = option_gdp_outer.Search(problem, workable_options(problem))
-    bounds, solver = [], search.master.solve
+    search = option_gdp_outer.Search(problem, workable_options(problem), Clock(None))
+    bounds, solver = [], search.program.run
 
-    def watched(gap: float, time_limit_s: float) -> Any:
-        out = solver(gap, time_limit_s)
-        bounds.append(out.bound * search.unit_s)
-        return out
+    def watched(**given: Any) -> Any:
+        answer = solver(**given)
+        bounds.append((answer.bound - option_gdp_outer.DOUBT) * search.unit_s)
+        return answer
 
-    search.master.solve = watched  # type: ignore[method-assign]
-    assert search.run(1e-6, np.inf) == "closed"
+    search.program.run = watched  # type: ignore[method-assign]
+    assert search.run(1e-6) == "closed"
     assert len(bounds) > 1
     # each round is solved to a part of the gap, so a bound can fall back by as much
     assert all(later >= before - 1e-6 * optimum_s for before, later in itertools.pairwise(bounds))
@@ -115,8 +116,8 @@ GOLDEN = json.loads(Path(__file__).with_name("golden_relaxations.json").read_tex
 def test_relaxed_rounds_reach_the_hull(make_cuts: Any, row: dict[str, Any]) -> None:
     # by HiGHS on tangents, against Clarabel on cones; the hulls of stages are that of sequential options
     problem = make_cuts(row["seed"], row["objective"], limited=False)
-    search = option_gdp_outer.Search(problem, workable_options(problem))
-    assert search._relaxed(1e-6, np.inf)
+    search = option_gdp_outer.Search(problem, workable_options(problem), Clock(None))
+    assert search._relaxed(1e-6)
     # stopped where it hardly rises any more
     assert row["perspective_s"] * (1 - 1e-4) <= search.bound_s <= row["perspective_s"] * (1 + 10 * BOUND)
 
@@ -125,19 +126,19 @@ def test_options_that_cannot_keep_the_limits_are_cut_off(edge_only: Any) -> None
     alone = edge_only(3, 0, "max")
     deadline_s = alone.fixed_s[:, 0] + 1.5 * alone.edge_work_s[:, 0] / alone.edge_capacity
     problem = edge_only(3, 0, "max", deadline_s=deadline_s)
-    search = option_gdp_outer.Search(problem, workable_options(problem))
+    search = option_gdp_outer.Search(problem, workable_options(problem), Clock(None))
     assert search.offer(np.ones(3))
     assert not np.isfinite(search.objective_s)
-    assert search.master.solve(1e-6, 10.0).infeasible
+    assert search.program.run(rel_gap=1e-6).status == "infeasible"
     assert not search.offer(np.ones(3))
     with pytest.raises(Infeasible):
-        search.run(1e-6, np.inf)
+        search.run(1e-6)
 
 
 def test_out_of_time(make_cuts: Any) -> None:
     problem = make_cuts(0, "max", limited=False)
-    search = option_gdp_outer.Search(problem, workable_options(problem))
-    assert search.run(1e-6, 0.0) == "out of time"
+    search = option_gdp_outer.Search(problem, workable_options(problem), Clock(0.0))
+    assert search.run(1e-6) == "out of time"
     with pytest.raises(SolverFailure, match="no solution was found in 0 rounds"):
         option_gdp_outer.solve(problem, gap=1e-6, time_limit_s=1e-9)
 

@@ -255,7 +255,7 @@ def _violation_bigm(constraint: Callable[[Any], None], p: Point) -> float:
     return _violation_gdp(constraint, p, option_gdp_bigm)
 
 
-def _violation_outer(constraint: Callable[[Any], list[Any]], p: Point) -> float:
+def _violation_outer(constraint: Callable[[Any], Any], p: Point) -> float:
     q = option_gdp_outer.make_model(p.problem, np.ones((2, 2), dtype=bool))
     share, stage, latency, largest = _scaled(p)
     # the tangents at the point itself, where the law t(x) and its tangent agree
@@ -265,7 +265,7 @@ def _violation_outer(constraint: Callable[[Any], list[Any]], p: Point) -> float:
         for k in range(2)
     ]
     flat = [p.taken.ravel(), share.ravel(), stage.ravel(), latency, [largest]]
-    return max(row.excess(np.concatenate(flat)) for row in constraint(q))
+    return float(constraint(q).violation(np.concatenate(flat)))
 
 
 VIOLATION = {
