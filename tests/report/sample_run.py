@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from megdt_opt.execution.record import Execution, StageRow
-from megdt_opt.models.twin.requests import scene_of
+from megdt_opt.models.twin.scene_requests import scene_of
 from megdt_opt.models.twin.scenes import render
 from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.planner import plan

@@ -7,13 +7,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from megdt_opt.calibration.clock import Progress, take
 from megdt_opt.calibration.environment import OtherLoad, torch_device
 from megdt_opt.calibration.inputs import example_requests, pictures
 from megdt_opt.calibration.jobs import Jobs
-from megdt_opt.errors import InvalidInput, ProfileError
+from megdt_opt.calibration.timing_loop import Progress, Rounds, take
+from megdt_opt.errors import ProfileError
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.program.stages import Kind
+from megdt_opt.timing.cells import CODED
 from megdt_opt.timing.fit import median_interval
 from megdt_opt.timing.profile import Cell, TimingProfile
 from megdt_opt.timing.provenance import utc_now
@@ -107,12 +108,8 @@ def recalibrate(
     InvalidInput
         If an argument cannot be used.
     """
-    threads = _usable_threads(profile, model)
-    for field, value in (("samples", samples), ("warmup", warmup)):
-        if value < 1:
-            raise InvalidInput(field, value, "an integer of at least 1 [1]", "Raise it.")
-    coded = (Kind.COMPRESS, Kind.DECOMPRESS)
-    wanted = [k for k in profile.kinds if k not in coded] if kinds is None else [Kind(k) for k in kinds]
+    rounds = Rounds(samples=samples, warmup=warmup, threads=_usable_threads(profile, model), seed=seed)
+    wanted = [k for k in profile.kinds if k not in CODED] if kinds is None else [Kind(k) for k in kinds]
     before = [c for c in profile.cells if c.kind in wanted and c.batch == 1 and c.rows is None]
     if not before:
         raise ProfileError(
@@ -125,15 +122,7 @@ def recalibrate(
     shown = pictures(model, requests, scheduler=chosen) if any(c.codec for c in before) else []
     jobs = Jobs(model, where, requests, chosen, shown)
     created, others = utc_now(), OtherLoad()
-    cells = take(
-        [jobs.stage(c.kind, codec=c.codec) for c in before],
-        samples=samples,
-        warmup=warmup,
-        threads=threads,
-        device=where,
-        seed=seed,
-        on_progress=on_progress,
-    )
+    cells = take([jobs.stage(c.key) for c in before], rounds, device=where, on_progress=on_progress)
     return replace(_report(created, before, cells), other_cores=others.cores())
 
 

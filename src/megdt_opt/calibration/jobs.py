@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 
 import torch
 from torch import Tensor
 
-from megdt_opt.calibration.clock import Job, Run
 from megdt_opt.calibration.inputs import Tensors, batched
+from megdt_opt.calibration.timing_loop import Job, Run
 from megdt_opt.models.codec import compress, decompress
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.program.mechanisms import split_rows
 from megdt_opt.program.stages import Kind
-
-CODECS = ("png", "jpeg")
-"""Image codecs that are timed and measured."""
+from megdt_opt.timing.cells import StageKey
 
 _OVERLAP = 4  # latent rows that both sides of a parallel generation make, as `Setting` has it
 
@@ -52,45 +50,41 @@ class Jobs:
         self._scheduler = scheduler
         self._pictures = pictures
 
-    def stage(self, kind: Kind, batch: int = 1, rows: int | None = None, codec: str = "") -> Job:
-        """The job of one stage; rows=None for the whole latent."""
-        total = None if rows is None else self._model.spec.latent_shape[1]
-        steps = self._model.spec.steps_default
+    def stage(self, key: StageKey) -> Job:
+        """The job of one stage."""
+        spec = self._model.spec
         return Job(
-            kind=kind,
-            batch=batch,
-            rows=rows,
-            rows_total=total,
-            codec=codec,
-            run=self._run(kind, batch, rows, codec),
-            units_max=steps if kind is Kind.DENOISE else 1,
+            key=key,
+            rows_total=None if key.rows is None else spec.latent_shape[1],
+            run=self._run(key),
+            units_max=spec.steps_default if key.kind is Kind.DENOISE else 1,
         )
 
-    def _run(self, kind: Kind, batch: int, rows: int | None, codec: str) -> Run:
+    def _run(self, key: StageKey) -> Run:
         model = self._model
-        match kind:
+        match key.kind:
             case Kind.ENCODE_PROMPT:
-                request = self._request(batch)
+                request = self._request(key.batch)
                 return lambda units: _repeat(units, lambda: model.encode_prompt(request))
             case Kind.DENOISE:
-                return _Chain(model, self._begin(batch, rows), self._conditioning(batch), self._scheduler, rows)
+                return _Chain(model, self._begin(key), self._conditioning(key.batch), self._scheduler, key.rows)
             case Kind.DECODE:
-                latent = self._latent(batch)
+                latent = self._latent(key.batch)
                 return lambda units: _repeat(units, lambda: model.decode(latent))
             case Kind.SENSE:
-                image = torch.full((batch, *model.spec.image_shape), 127, dtype=torch.uint8).to(self._device)
+                image = torch.full((key.batch, *model.spec.image_shape), 127, dtype=torch.uint8).to(self._device)
                 return lambda units: _repeat(units, lambda: model.sense(image))
             case Kind.FUSE:
                 a, b = split_rows(model.spec, 0.5, max(_OVERLAP, model.spec.region_multiple))
-                whole = self._latent(batch)
+                whole = self._latent(key.batch)
                 part_a = whole[:, :, a[0] : a[1]].contiguous()
                 part_b = whole[:, :, b[0] : b[1]].contiguous()
                 return lambda units: _repeat(units, lambda: model.fuse(part_a, a, part_b, b))
             case Kind.COMPRESS:
                 turn = cycle(self._pictures)
-                return lambda units: _repeat(units, lambda: compress(next(turn), codec))
+                return lambda units: _repeat(units, lambda: compress(next(turn), key.codec))
             case Kind.DECOMPRESS:
-                files = cycle([compress(picture, codec) for picture in self._pictures])
+                files = cycle([compress(picture, key.codec) for picture in self._pictures])
                 shape = model.spec.image_shape
                 return lambda units: _repeat(units, lambda: decompress(next(files), shape))
 
@@ -101,10 +95,12 @@ class Jobs:
         with torch.no_grad():
             return self._model.encode_prompt(self._request(batch))
 
-    def _begin(self, batch: int, rows: int | None) -> Tensors:
+    def _begin(self, key: StageKey) -> Tensors:
         steps = self._model.spec.steps_default
-        region = None if rows is None else (0, rows)
-        states = [self._model.start(seed, scheduler=self._scheduler, steps=steps, rows=region) for seed in range(batch)]
+        region = None if key.rows is None else (0, key.rows)
+        states = [
+            self._model.start(seed, scheduler=self._scheduler, steps=steps, rows=region) for seed in range(key.batch)
+        ]
         return batched(states, self._device)
 
     def _latent(self, batch: int) -> Tensor:
@@ -146,12 +142,3 @@ class _Chain:
 def _repeat(units: int, call: Callable[[], object]) -> None:
     for _ in range(units):
         call()
-
-
-def default_rows(model: SplitModel) -> tuple[int, ...]:
-    """Regions worth timing: every one where there are at most eight, else quarters of the latent [rows]."""
-    total, unit = model.spec.latent_shape[1], model.spec.region_multiple
-    every: Iterable[int] = range(unit, total, unit)
-    if total // unit > 8:
-        every = sorted({max(unit, round(total * part / 4 / unit) * unit) for part in (1, 2, 3)})
-    return tuple(every)

@@ -8,24 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from megdt_opt.calibration.clock import Job, Progress, take
 from megdt_opt.calibration.environment import OtherLoad, hardware, software, torch_device
 from megdt_opt.calibration.inputs import example_requests, has_real_requests, pictures
-from megdt_opt.calibration.jobs import CODECS, Jobs, default_rows
+from megdt_opt.calibration.jobs import Jobs
+from megdt_opt.calibration.settings import CODECS, Batches, Settings
+from megdt_opt.calibration.timing_loop import Progress, Rounds, take
 from megdt_opt.errors import InvalidInput
 from megdt_opt.models.codec import compress
 from megdt_opt.models.requests import reference_byte
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.program.stages import Kind
+from megdt_opt.timing.cells import CODED
 from megdt_opt.timing.profile import Provenance, TimingProfile
 from megdt_opt.timing.provenance import utc_now
 
-Batches = Sequence[int] | Mapping[Kind | str, Sequence[int]]
-"""Batch sizes for every stage, or for each stage; a stage that a mapping leaves out is timed at batch 1."""
-
 _PICTURES = 16
-_CODED = (Kind.COMPRESS, Kind.DECOMPRESS)
-_ALONE = (Kind.FUSE, *_CODED)  # run on a device for one picture, never in a batch
 
 _METHOD = (
     "perf_counter around the stage; every cell once per round in random order; first run apart, then "
@@ -103,42 +100,31 @@ def calibrate(  # wide: each is one setting of a measurement, by keyword
     InvalidInput
         If an argument cannot be used; the message names it and the remedy.
     """
+    settings = Settings(
+        kinds=kinds,
+        batches=batches,
+        held_out_batches=held_out_batches,
+        rows=rows,
+        held_out_rows=held_out_rows,
+    )
+    rounds = Rounds(samples=samples, warmup=warmup, threads=threads, seed=seed)
     where = torch_device(device)
-    spec = model.spec
-    _check_count("samples", samples)
-    _check_count("warmup", warmup)
-    _check_count("threads", threads)
     _check_agrees(model, where, precision)
+    spec = model.spec
     scheduler = scheduler if scheduler is not None else spec.schedulers[0]
     if scheduler not in spec.schedulers:
         raise InvalidInput("scheduler", scheduler, f"one of {spec.schedulers}", "Choose one of them.")
     weights = str(getattr(model, "weights", "trained"))
-    real = weights == "trained" and (requests is not None or has_real_requests(model))
-    chosen = _kinds(kinds, codecs=real)
-    regions = default_rows(model) if rows is None else tuple(rows)
-    if Kind.DENOISE not in chosen:
-        regions = held_out_rows = ()
-    fitted = [r for r in regions if r not in held_out_rows]
-    for field, values in (("rows", fitted), ("held_out_rows", held_out_rows)):
-        _check_rows(field, values, spec.latent_shape[1], spec.region_multiple)
-
-    largest = max((max(_batches(b, k)) for b in (batches, held_out_batches) for k in chosen), default=1)
-    asked = list(requests) if requests is not None else example_requests(model, max(largest, _PICTURES))
-    coded = any(kind in _CODED for kind in chosen)
-    shown = pictures(model, asked[:_PICTURES], scheduler=scheduler) if coded else []
-    jobs = Jobs(model, where, asked, scheduler, shown)
-    listed, held = _list_jobs(jobs, chosen, batches, held_out_batches, fitted, held_out_rows)
+    stages = settings.stages(coded=weights == "trained" and (requests is not None or has_real_requests(model)))
+    fitted, held_out = settings.cells(stages, spec)
+    if requests is None:
+        requests = example_requests(model, max(settings.largest_batch(stages), _PICTURES))
+    coded = any(kind in CODED for kind in stages)
+    shown = pictures(model, requests[:_PICTURES], scheduler=scheduler) if coded else []
+    jobs = Jobs(model, where, requests, scheduler, shown)
 
     created, others = utc_now(), OtherLoad()
-    cells = take(
-        [*listed, *held],
-        samples=samples,
-        warmup=warmup,
-        threads=threads,
-        device=where,
-        seed=seed,
-        on_progress=on_progress,
-    )
+    cells = take([jobs.stage(key) for key in (*fitted, *held_out)], rounds, device=where, on_progress=on_progress)
     provenance = Provenance(
         created=created,
         source="measured",
@@ -158,72 +144,11 @@ def calibrate(  # wide: each is one setting of a measurement, by keyword
         device=name if name is not None else device,
         model=spec.name,
         provenance=provenance,
-        cells=tuple(cells[: len(listed)]),
-        held_out=tuple(cells[len(listed) :]),
+        cells=tuple(cells[: len(fitted)]),
+        held_out=tuple(cells[len(fitted) :]),
         image_byte_samples={codec: _sizes(shown, codec) for codec in CODECS} if coded else {},
-        image_reference_byte_samples=_reference_sizes(spec.name, asked[:_PICTURES]) if coded else {},
+        image_reference_byte_samples=_reference_sizes(spec.name, requests[:_PICTURES]) if coded else {},
     )
-
-
-def _list_jobs(
-    jobs: Jobs,
-    kinds: Sequence[Kind],
-    batches: Batches,
-    held_out_batches: Batches,
-    rows: Sequence[int],
-    held_out_rows: Sequence[int],
-) -> tuple[list[Job], list[Job]]:
-    """Jobs that are fitted, and those held out."""
-    listed: list[Job] = []
-    held: list[Job] = []
-    for kind in kinds:
-        if kind in _CODED:
-            listed += [jobs.stage(kind, codec=codec) for codec in CODECS]
-            continue
-        fitted = [1] if kind in _ALONE else sorted({1, *_batches(batches, kind)})
-        left_out = [] if kind in _ALONE else sorted({*_batches(held_out_batches, kind)} - {1})
-        if set(fitted) & set(left_out):
-            raise InvalidInput(
-                "held_out_batches",
-                sorted(set(fitted) & set(left_out)),
-                "batches that are not in `batches` [chains]",
-                "Leave them out of one of the two.",
-            )
-        listed += [jobs.stage(kind, batch=n) for n in fitted]
-        held += [jobs.stage(kind, batch=n) for n in left_out]
-        if kind is Kind.DENOISE:
-            listed += [jobs.stage(kind, rows=r) for r in rows]
-            held += [jobs.stage(kind, rows=r) for r in held_out_rows]
-    return listed, held
-
-
-def _kinds(kinds: Sequence[Kind | str] | None, *, codecs: bool) -> tuple[Kind, ...]:
-    if kinds is None:
-        return tuple(k for k in Kind if codecs or k not in _CODED)
-    try:
-        chosen = tuple(dict.fromkeys(Kind(k) for k in kinds))
-    except ValueError as error:
-        raise InvalidInput(
-            "kinds", list(kinds), f"stages out of {[str(k) for k in Kind]}", "Name stages that exist."
-        ) from error
-    if not chosen:
-        raise InvalidInput("kinds", list(kinds), "at least one stage", "Leave kinds out to time all.")
-    if not codecs and any(k in _CODED for k in chosen):
-        raise InvalidInput(
-            "kinds",
-            [str(k) for k in chosen],
-            "no image codec for random weights or without real requests",
-            "Load trained weights and pass requests: the file size of a random picture means nothing.",
-        )
-    return chosen
-
-
-def _batches(batches: Batches, kind: Kind) -> tuple[int, ...]:
-    found = batches.get(kind, (1,)) if isinstance(batches, Mapping) else batches
-    values = tuple(found)
-    for value in values:
-        _check_count(f"batches of {kind}", value)
-    return values or (1,)
 
 
 def _sizes(shown: Sequence[Tensor], codec: str) -> tuple[int, ...]:
@@ -238,22 +163,6 @@ def _reference_sizes(model: str, asked: Sequence[Mapping[str, Tensor]]) -> dict[
         if None not in sizes:
             found[codec] = tuple(n for n in sizes if n is not None)
     return found
-
-
-def _check_count(field: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InvalidInput(field, value, "an integer of at least 1 [1]", "Raise it.")
-
-
-def _check_rows(field: str, values: Sequence[int], total: int, unit: int) -> None:
-    for value in values:
-        if not isinstance(value, int) or not 0 < value < total or value % unit:
-            raise InvalidInput(
-                field,
-                value,
-                f"a multiple of {unit} above 0 and below {total} [latent rows]",
-                "The whole latent is always timed; leave it out.",
-            )
 
 
 def _check_agrees(model: Any, device: torch.device, precision: str) -> None:

@@ -9,9 +9,9 @@ from typing import Protocol
 from megdt_opt.execution.clock import Ended, Turns
 from megdt_opt.execution.graph import Node
 from megdt_opt.execution.job import ExecutionOptions, UserRun
-from megdt_opt.execution.kernels import Kernels
 from megdt_opt.execution.rpc import PayloadCall
 from megdt_opt.execution.serial import Store
+from megdt_opt.execution.stage_work import StageWork
 from megdt_opt.program.stages import Send
 
 
@@ -22,7 +22,7 @@ class Walk:
     run: UserRun
     nodes: tuple[Node, ...]
     store: Store
-    kernels: Kernels
+    work: StageWork
     ended: dict[int, Ended] = field(default_factory=dict)
     """Leaves that have ended."""
 

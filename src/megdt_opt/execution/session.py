@@ -12,11 +12,11 @@ from megdt_opt.errors import ExecutionError, InvalidInput, MegdtError, PeerLost
 from megdt_opt.execution.clock import Ended, Stopped, Turns
 from megdt_opt.execution.graph import Node, graph
 from megdt_opt.execution.job import ExecutionOptions, UserRun
-from megdt_opt.execution.kernels import Kernels, first_items
 from megdt_opt.execution.rpc import PayloadCall, Peer
 from megdt_opt.execution.run_state import Walk
 from megdt_opt.execution.serial import Store
 from megdt_opt.execution.slots import run_compute
+from megdt_opt.execution.stage_work import StageWork, first_items
 from megdt_opt.execution.transfer import run_send
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.program.stages import Compute, Send
@@ -75,7 +75,7 @@ class Session:
         self.walks: dict[str, Walk] = {}
         for run in runs:
             store = first_items(run, actor)
-            self.walks[run.name] = Walk(run, graph(run.program), store, Kernels(model, run, store))
+            self.walks[run.name] = Walk(run, graph(run.program), store, StageWork(model, run, store))
         self._open = sum(n.actor == actor for w in self.walks.values() for n in w.nodes)
         if self._open == 0:
             self._ended.set()
@@ -225,7 +225,7 @@ class Session:
             self._active[key] = time.monotonic()
         try:
             if isinstance(node.leaf, Compute):
-                row, ended = run_compute(self, walk.run, walk.kernels, node.leaf, node.index, ready_s)
+                row, ended = run_compute(self, walk.run, walk.work, node.leaf, node.index, ready_s)
             else:
                 row, ended = run_send(self, walk.run, walk.store, node.leaf, node.index, ready_s, self._pool)
         finally:

@@ -9,13 +9,13 @@ import torch
 
 from megdt_opt.execution.clock import Ended, wait_until
 from megdt_opt.execution.job import UserRun
-from megdt_opt.execution.kernels import Kernels
 from megdt_opt.execution.run_state import RunState
+from megdt_opt.execution.stage_work import StageWork
 from megdt_opt.program.stages import Compute
 
 
 def run_compute(
-    session: RunState, run: UserRun, kernels: Kernels, leaf: Compute, index: int, ready_s: float
+    session: RunState, run: UserRun, work: StageWork, leaf: Compute, index: int, ready_s: float
 ) -> tuple[dict[str, Any], Ended]:
     """Execute a compute stage.
 
@@ -35,7 +35,7 @@ def run_compute(
     ended : Ended
         When what follows may begin.
     """
-    pieces = kernels.pieces(leaf)
+    pieces = work.pieces(leaf)
     share = run.share(leaf.at)
     slot_s = run.slot_s[index] / share / len(pieces)
     paced = session.options.mode == "paced"

@@ -20,7 +20,7 @@ from megdt_opt.files import read_text
 from megdt_opt.models.diffusers.architecture import ARCHITECTURES
 from megdt_opt.models.specs import PUBLISHED_SPECS, bundled_spec
 from megdt_opt.models.split_model import SplitModel
-from megdt_opt.models.twin.requests import TwinRequests
+from megdt_opt.models.twin.scene_requests import TwinRequests
 from megdt_opt.program.model_spec import ModelSpec
 
 DEFAULT_MODEL = "megdt_opt.models.twin.model:TwinModel"

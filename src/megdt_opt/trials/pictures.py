@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.models.requests import camera_of, request_of
-from megdt_opt.models.twin.requests import scene_of
+from megdt_opt.models.twin.scene_requests import scene_of
 from megdt_opt.models.twin.scenes import render
 from megdt_opt.planning.plan import UserPlan
 from megdt_opt.program.stages import Compute, Kind, leaves

@@ -14,7 +14,7 @@ from megdt_opt.models.sampling import CHAIN_CLASSES, Samplers, standard_normal
 from megdt_opt.models.split_model import Rows
 from megdt_opt.models.tensors import check_batch, checked, checked_part, checked_state
 from megdt_opt.models.twin.networks import SCHEDULE, Denoiser, TokenEncoder, fold, make_autoencoder, unfold
-from megdt_opt.models.twin.requests import TwinRequests
+from megdt_opt.models.twin.scene_requests import TwinRequests
 from megdt_opt.models.twin.weight_files import BUNDLED, fill, read_spec, read_tensors
 from megdt_opt.program.model_spec import ModelSpec
 

@@ -7,8 +7,9 @@ import gc
 import pytest
 import torch
 
-from megdt_opt.calibration.clock import Job, take
+from megdt_opt.calibration.timing_loop import Job, Rounds, take
 from megdt_opt.program.stages import Kind
+from megdt_opt.timing.cells import StageKey
 from megdt_opt.timing.fit import affine_fit
 from megdt_opt.timing.profile import Cell
 
@@ -33,26 +34,19 @@ class Machine:
             self.collecting.append(gc.isenabled())
             self.threads.append(torch.get_num_threads())
 
-        return Job(kind=Kind.DENOISE, batch=batch, run=run, units_max=units_max)
+        return Job(key=StageKey(kind=Kind.DENOISE, batch=batch), run=run, units_max=units_max)
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     made = Machine()
-    monkeypatch.setattr("megdt_opt.calibration.clock.perf_counter", lambda: made.now)
+    monkeypatch.setattr("megdt_opt.calibration.timing_loop.perf_counter", lambda: made.now)
     return made
 
 
 def run(machine: Machine, jobs: list[Job], samples: int = 8, warmup: int = 2, seed: int = 0) -> list[Cell]:
-    return take(
-        jobs,
-        samples=samples,
-        warmup=warmup,
-        threads=1,
-        device=torch.device("cpu"),
-        seed=seed,
-        on_progress=None,
-    )
+    rounds = Rounds(samples=samples, warmup=warmup, threads=1, seed=seed)
+    return take(jobs, rounds, device=torch.device("cpu"), on_progress=None)
 
 
 def test_every_sample_is_kept_and_the_first_run_is_apart(machine: Machine) -> None:
@@ -108,7 +102,7 @@ def test_they_are_so_after_a_failure_too(machine: Machine) -> None:
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        run(machine, [Job(kind=Kind.DECODE, run=fail)])
+        run(machine, [Job(key=StageKey(kind=Kind.DECODE), run=fail)])
     assert gc.isenabled()
     assert torch.is_grad_enabled()
 
@@ -117,11 +111,8 @@ def test_progress_counts_every_run(machine: Machine) -> None:
     seen: list[tuple[int, int]] = []
     take(
         [machine.job(n, 0.2) for n in (1, 2)],
-        samples=3,
-        warmup=1,
-        threads=1,
+        Rounds(samples=3, warmup=1, threads=1, seed=0),
         device=torch.device("cpu"),
-        seed=0,
         on_progress=lambda done, total, _: seen.append((done, total)),
     )
     assert seen == [(n, 10) for n in range(11)]

@@ -18,8 +18,8 @@ from time import perf_counter
 
 import torch
 
-from megdt_opt.program.stages import Kind
-from megdt_opt.timing.profile import Cell
+from megdt_opt.errors import InvalidInput
+from megdt_opt.timing.cells import Cell, StageKey
 
 Progress = Callable[[int, int, str], None]
 """Called with runs done, runs in all, and what runs next."""
@@ -37,8 +37,10 @@ class Job:
 
     Parameters
     ----------
-    kind, batch, rows, rows_total, codec
-        As in `Cell`.
+    key : StageKey
+        What is timed.
+    rows_total : int or None
+        Rows of the whole latent, where a region of it is timed [1].
     run : callable
         Runs the stage a given number of times.
     units_max : int
@@ -46,48 +48,67 @@ class Job:
         once, because repeating it in a loop would only time warm caches.
     """
 
-    kind: Kind
+    key: StageKey
     run: Run
-    batch: int = 1
-    rows: int | None = None
     rows_total: int | None = None
-    codec: str = ""
     units_max: int = 1
     units: int = field(default=1, init=False)
 
     @property
     def label(self) -> str:
         """What is timed, for a progress bar."""
-        region = "" if self.rows is None else f", {self.rows} of {self.rows_total} rows"
-        return f"{self.kind}{' ' + self.codec if self.codec else ''}, batch {self.batch}{region}"
+        region = "" if self.key.rows is None else f", {self.key.rows} of {self.rows_total} rows"
+        return f"{self.key.stage}, batch {self.key.batch}{region}"
 
 
-def take(
-    jobs: Sequence[Job],
-    *,
-    samples: int,
-    warmup: int,
-    threads: int,
-    device: torch.device,
-    seed: int,
-    on_progress: Progress | None,
-) -> list[Cell]:
+@dataclass(frozen=True, kw_only=True)
+class Rounds:
+    """How often, with how many threads and in which order cells are timed.
+
+    Parameters
+    ----------
+    samples : int
+        Samples of each cell, at least 1 [1].
+    warmup : int
+        Discarded runs of each after its first, at least 1 [1].
+    threads : int
+        Torch threads while timing, at least 1 [1].
+    seed : int
+        Of the random order.
+
+    Raises
+    ------
+    InvalidInput
+        If a count is no integer of at least 1.
+    """
+
+    samples: int
+    warmup: int
+    threads: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        for field_name in ("samples", "warmup", "threads"):
+            check_count(field_name, getattr(self, field_name))
+
+
+def check_count(field_name: str, value: object) -> None:
+    """Refuse with InvalidInput what is no integer of at least 1."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidInput(field_name, value, "an integer of at least 1 [1]", "Raise it.")
+
+
+def take(jobs: Sequence[Job], rounds: Rounds, *, device: torch.device, on_progress: Progress | None) -> list[Cell]:
     """Time all jobs.
 
     Parameters
     ----------
     jobs : sequence of Job
         What to time, in the order of their first runs.
-    samples : int
-        Samples of each [1].
-    warmup : int
-        Discarded runs of each after its first [1].
-    threads : int
-        Torch threads while timing [1].
+    rounds : Rounds
+        How often and in which order.
     device : torch.device
         Where the stages run.
-    seed : int
-        Of the random order.
     on_progress : callable or None
         Told before every run.
 
@@ -96,9 +117,9 @@ def take(
     list of Cell
         One for each job, in the jobs' order.
     """
-    total = len(jobs) * (1 + warmup + samples)
+    total = len(jobs) * (1 + rounds.warmup + rounds.samples)
     done = 0
-    order = random.Random(seed)
+    order = random.Random(rounds.seed)
     first: list[float] = []
     taken: list[list[float]] = [[] for _ in jobs]
     moments: list[list[float]] = [[] for _ in jobs]
@@ -110,13 +131,13 @@ def take(
         done += 1
         return _timed(job, device)
 
-    with _quiet(threads):
+    with _quiet(rounds.threads):
         begin = perf_counter()
         for job in jobs:
             first.append(once(job))
-            recent = [once(job) for _ in range(warmup)] or first[-1:]
+            recent = [once(job) for _ in range(rounds.warmup)]
             job.units = max(1, min(job.units_max, math.ceil(_TARGET_S / min(recent))))
-        for _ in range(samples):
+        for _ in range(rounds.samples):
             for number in order.sample(range(len(jobs)), len(jobs)):
                 moments[number].append(perf_counter() - begin)
                 taken[number].append(once(jobs[number]))
@@ -124,11 +145,11 @@ def take(
         on_progress(total, total, "done")
     return [
         Cell(
-            kind=job.kind,
-            batch=job.batch,
-            rows=job.rows,
+            kind=job.key.kind,
+            batch=job.key.batch,
+            rows=job.key.rows,
             rows_total=job.rows_total,
-            codec=job.codec,
+            codec=job.key.codec,
             first_s=round(first[number], _RESOLUTION),
             samples_s=tuple(round(t, _RESOLUTION) for t in taken[number]),
             at_s=tuple(round(t, 3) for t in moments[number]),

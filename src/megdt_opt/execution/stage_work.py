@@ -20,7 +20,7 @@ Piece = Callable[[], None]
 """A part of a stage that runs in one go: a denoising step, or the whole of any other stage."""
 
 
-class Kernels:
+class StageWork:
     """One user's stages on one actor.
 
     Parameters

@@ -1,0 +1,126 @@
+"""What a calibration times: the stages, batches and regions that are asked for, checked, and the cells that follow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from megdt_opt.calibration.timing_loop import check_count
+from megdt_opt.errors import InvalidInput
+from megdt_opt.program.model_spec import ModelSpec
+from megdt_opt.program.stages import Kind
+from megdt_opt.timing.cells import CODED, StageKey
+
+CODECS = ("png", "jpeg")
+"""Image codecs that are timed and measured."""
+
+Batches = Sequence[int] | Mapping[Kind | str, Sequence[int]]
+"""Batch sizes for every stage, or for each stage; a stage that a mapping leaves out is timed at batch 1."""
+
+_ALONE = (Kind.FUSE, *CODED)  # run on a device for one picture, never in a batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a calibration times; `calibrate` says what the fields mean."""
+
+    kinds: Sequence[Kind | str] | None
+    batches: Batches
+    held_out_batches: Batches
+    rows: Sequence[int] | None
+    held_out_rows: Sequence[int]
+
+    def stages(self, *, coded: bool) -> tuple[Kind, ...]:
+        """Stages to time, the image codecs only where pictures are coded."""
+        if self.kinds is None:
+            return tuple(k for k in Kind if coded or k not in CODED)
+        try:
+            chosen = tuple(dict.fromkeys(Kind(k) for k in self.kinds))
+        except ValueError as error:
+            known = [str(k) for k in Kind]
+            raise InvalidInput(
+                "kinds", list(self.kinds), f"stages out of {known}", "Name stages that exist."
+            ) from error
+        if not chosen:
+            raise InvalidInput("kinds", list(self.kinds), "at least one stage", "Leave kinds out to time all.")
+        if not coded and any(k in CODED for k in chosen):
+            raise InvalidInput(
+                "kinds",
+                [str(k) for k in chosen],
+                "no image codec for random weights or without real requests",
+                "Load trained weights and pass requests: the file size of a random picture means nothing.",
+            )
+        return chosen
+
+    def largest_batch(self, stages: Sequence[Kind]) -> int:
+        """Chains that are computed together at most [1]."""
+        return max(n for kind in stages for listed in (self.batches, self.held_out_batches) for n in _of(listed, kind))
+
+    def cells(self, stages: Sequence[Kind], spec: ModelSpec) -> tuple[list[StageKey], list[StageKey]]:
+        """Cells that are fitted, and those held out.
+
+        Raises
+        ------
+        InvalidInput
+            If a batch is listed as both, or rows are no region of the model's latent.
+        """
+        fitted: list[StageKey] = []
+        held_out: list[StageKey] = []
+        for kind in stages:
+            if kind in CODED:
+                fitted += [StageKey(kind=kind, codec=codec) for codec in CODECS]
+                continue
+            first, second = self._batches(kind)
+            fitted += [StageKey(kind=kind, batch=n) for n in first]
+            held_out += [StageKey(kind=kind, batch=n) for n in second]
+            if kind is Kind.DENOISE:
+                first, second = self._regions(spec)
+                fitted += [StageKey(kind=kind, rows=n) for n in first]
+                held_out += [StageKey(kind=kind, rows=n) for n in second]
+        return fitted, held_out
+
+    def _batches(self, kind: Kind) -> tuple[list[int], list[int]]:
+        if kind in _ALONE:
+            return [1], []
+        fitted = {1, *_of(self.batches, kind)}
+        held_out = {*_of(self.held_out_batches, kind)} - {1}
+        both = sorted(fitted & held_out)
+        if both:
+            expected = "batches that are not in `batches` [chains]"
+            raise InvalidInput("held_out_batches", both, expected, "Leave them out of one of the two.")
+        return sorted(fitted), sorted(held_out)
+
+    def _regions(self, spec: ModelSpec) -> tuple[list[int], list[int]]:
+        held_out = list(self.held_out_rows)
+        fitted = [n for n in (default_rows(spec) if self.rows is None else self.rows) if n not in held_out]
+        for field, values in (("rows", fitted), ("held_out_rows", held_out)):
+            _check_rows(field, values, spec.latent_shape[1], spec.region_multiple)
+        return fitted, held_out
+
+
+def default_rows(spec: ModelSpec) -> tuple[int, ...]:
+    """Regions worth timing: every one where there are at most eight, else quarters of the latent [rows]."""
+    total, unit = spec.latent_shape[1], spec.region_multiple
+    every: Iterable[int] = range(unit, total, unit)
+    if total // unit > 8:
+        every = sorted({max(unit, round(total * part / 4 / unit) * unit) for part in (1, 2, 3)})
+    return tuple(every)
+
+
+def _of(batches: Batches, kind: Kind) -> tuple[int, ...]:
+    """Batches of a stage, at least one."""
+    values = tuple(batches.get(kind, (1,)) if isinstance(batches, Mapping) else batches)
+    for value in values:
+        check_count(f"batches of {kind}", value)
+    return values or (1,)
+
+
+def _check_rows(field: str, values: Sequence[int], total: int, unit: int) -> None:
+    for value in values:
+        if not isinstance(value, int) or not 0 < value < total or value % unit:
+            raise InvalidInput(
+                field,
+                value,
+                f"a multiple of {unit} above 0 and below {total} [latent rows]",
+                "The whole latent is always timed; leave it out.",
+            )
