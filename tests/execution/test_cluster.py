@@ -9,7 +9,7 @@ from run_builder import make_run
 
 from megdt_opt.execution import Execution, ExecutionOptions, Probe
 from megdt_opt.program.mechanisms import Option
-from megdt_opt.program.stages import Compute, Kind, Parallel, Series, is_edge
+from megdt_opt.program.stages import EDGE, Compute, Kind, Parallel, Series, is_edge
 from megdt_opt.program.wire import payload_byte
 
 MIX = (
@@ -145,14 +145,14 @@ def test_multicast_reaches_all(cluster):
     from megdt_opt.program.stages import Payload, Send, TensorSpec
 
     tensors = (TensorSpec(name="request.state", shape=(1, 5, 6)),)
-    up = Send(source="u1", to=("edge",), payload=Payload.REQUEST, tensors=tensors)
+    up = Send(source="u1", to=(EDGE,), payload=Payload.REQUEST, tensors=tensors)
     latent = (TensorSpec(name="state.latent", shape=(1, 4, 16, 16)),)
-    down = Send(source="edge", to=("u1", "u2"), payload=Payload.LATENT, tensors=latent)
+    down = Send(source=EDGE, to=("u1", "u2"), payload=Payload.LATENT, tensors=latent)
     stages = Series(
         (
             up,
-            Compute(at="edge", kind=Kind.ENCODE_PROMPT),
-            Compute(at="edge", kind=Kind.DENOISE, amount=6),
+            Compute(at=EDGE, kind=Kind.ENCODE_PROMPT),
+            Compute(at=EDGE, kind=Kind.DENOISE, amount=6),
             down,
             Parallel((Compute(at="u1", kind=Kind.DECODE), Compute(at="u2", kind=Kind.DECODE))),
         )

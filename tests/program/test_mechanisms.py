@@ -10,7 +10,7 @@ from megdt_opt.program.latency import latency_terms
 from megdt_opt.program.mechanisms import MECHANISMS, Option, Setting, catalogue, program, split_rows
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.schedule import predict
-from megdt_opt.program.stages import Compute, Kind, Parallel, Payload, Send, Series, TensorSpec, is_edge, leaves
+from megdt_opt.program.stages import EDGE, Compute, Kind, Parallel, Payload, Send, Series, TensorSpec, is_edge, leaves
 from megdt_opt.program.wire import payload_byte
 
 EDGE_STEP_S, DEVICE_STEP_S, OTHER_S, BIT = 0.01, 0.05, 0.002, 1000.0
@@ -137,12 +137,12 @@ def test_shapes_that_do_not_fit_name_the_stage(spec: ModelSpec) -> None:
         return latency_terms(stage, compute_s=compute_s, send_bit=lambda leaf: BIT)
 
     with pytest.raises(NotRepresentable, match="send seed"):
-        fold(Parallel((send("phone", "edge"), send("edge", "phone"))))
+        fold(Parallel((send("phone", EDGE), send(EDGE, "phone"))))
     with pytest.raises(NotRepresentable, match="d2d"):
         fold(send("phone", "tablet"))
-    both = Parallel((send("edge", "phone"), Compute(at="phone", kind=Kind.DECODE)))
+    both = Parallel((send(EDGE, "phone"), Compute(at="phone", kind=Kind.DECODE)))
     with pytest.raises(NotRepresentable, match="series"):
-        fold(Series((send("phone", "edge"), both)))
+        fold(Series((send("phone", EDGE), both)))
 
 
 def test_refuses_unknown_names(setting: Setting, spec: ModelSpec) -> None:

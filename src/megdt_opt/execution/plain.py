@@ -11,7 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.program.stages import Compute, Kind, Parallel, Payload, Send, Series, Stage, TensorSpec
+from megdt_opt.program.stages import (
+    Compute,
+    EdgeServer,
+    Kind,
+    Parallel,
+    Payload,
+    Send,
+    Series,
+    Stage,
+    TensorSpec,
+    is_edge,
+)
 
 _DTYPES = ("uint8", "float32", "float64", "int64", "int32")
 
@@ -59,7 +70,7 @@ def program_to_plain(stage: Stage) -> dict[str, Any]:
         case Compute():
             return {
                 "compute": {
-                    "at": stage.at,
+                    "at": _actor_to_plain(stage.at),
                     "kind": stage.kind.value,
                     "amount": stage.amount,
                     "first": stage.first,
@@ -71,8 +82,8 @@ def program_to_plain(stage: Stage) -> dict[str, Any]:
         case Send():
             return {
                 "send": {
-                    "source": stage.source,
-                    "to": list(stage.to),
+                    "source": _actor_to_plain(stage.source),
+                    "to": [_actor_to_plain(actor) for actor in stage.to],
                     "payload": stage.payload.value,
                     "precision": stage.precision,
                     "tensors": [[t.name, list(t.shape), t.floating] for t in stage.tensors],
@@ -96,6 +107,15 @@ def program_from_plain(data: Mapping[str, Any]) -> Stage:
         raise InvalidInput("program", data, "a stage program", f"Send what program_to_plain makes: {error}.") from error
 
 
+def _actor_to_plain(actor: str) -> str | dict[str, str]:
+    """A device by its name, an edge server marked as one."""
+    return {"edge_server": str(actor)} if is_edge(actor) else actor
+
+
+def _actor(data: str | Mapping[str, str]) -> str:
+    return data if isinstance(data, str) else EdgeServer(str(data["edge_server"]))
+
+
 def _stage(data: Mapping[str, Any]) -> Stage:
     if "series" in data:
         return Series(tuple(_stage(s) for s in data["series"]))
@@ -104,7 +124,7 @@ def _stage(data: Mapping[str, Any]) -> Stage:
     if "compute" in data:
         c = data["compute"]
         return Compute(
-            at=str(c["at"]),
+            at=_actor(c["at"]),
             kind=Kind(c["kind"]),
             amount=int(c["amount"]),
             first=int(c["first"]),
@@ -114,8 +134,8 @@ def _stage(data: Mapping[str, Any]) -> Stage:
         )
     s = data["send"]
     return Send(
-        source=str(s["source"]),
-        to=tuple(str(a) for a in s["to"]),
+        source=_actor(s["source"]),
+        to=tuple(_actor(a) for a in s["to"]),
         payload=Payload(s["payload"]),
         precision=str(s["precision"]),
         tensors=tuple(

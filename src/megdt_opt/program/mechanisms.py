@@ -13,8 +13,10 @@ from megdt_opt.errors import InvalidInput
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.stages import (
     CODECS,
+    EDGE,
     PRECISIONS,
     Compute,
+    EdgeServer,
     Kind,
     Parallel,
     Payload,
@@ -22,6 +24,7 @@ from megdt_opt.program.stages import (
     Series,
     Stage,
     TensorSpec,
+    is_edge,
     series,
 )
 
@@ -86,8 +89,8 @@ class Setting:
         Denoising steps N [1].
     device : str
         Actor name of the user's device.
-    edge : str
-        Actor name of the edge server.
+    edge : EdgeServer
+        The edge server.
     shown_at : str
         "device" or "edge": where the picture is wanted.
     overlap : int
@@ -100,7 +103,7 @@ class Setting:
     scheduler: str
     steps: int
     device: str
-    edge: str = "edge"
+    edge: EdgeServer = EDGE
     shown_at: str = "device"
     overlap: int = 4
     sense_strength: float = 0.6
@@ -119,6 +122,9 @@ class Setting:
                 "a share in (0, 1] [1]",
                 "Give the share of the steps that follow the sensed latent.",
             )
+        if not is_edge(self.edge) or is_edge(self.device) or self.device == self.edge:
+            expected = f"a device called otherwise than the edge server, {self.edge!r}"
+            raise InvalidInput("device", self.device, expected, "Give the user another name.")
 
 
 def split_rows(spec: ModelSpec, share: float, overlap: int) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -4,7 +4,7 @@ A mechanism is a tree of `Series` and `Parallel` whose leaves are `Compute` and 
 object come its latency terms (`megdt_opt.program.latency`), its costs (`megdt_opt.program.costs`) and its execution
 (`megdt_opt.execution`), so what is optimised is what is run.
 
-Actors are named by strings. An edge server's name begins with "edge"; every other actor is a device.
+Actors go by their names: an `EdgeServer` is an edge server whatever it is called, any other text is a device.
 """
 
 from __future__ import annotations
@@ -45,9 +45,22 @@ CODECS = ("raw", "png", "jpeg")
 """Codecs of an image payload."""
 
 
+class EdgeServer(str):
+    """Name of an actor that is an edge server; a plain text names a device, however it is spelled.
+
+    Names are compared as texts, so an edge server and a device of one program must be called differently.
+    """
+
+    __slots__ = ()
+
+
+EDGE = EdgeServer("edge")
+"""The edge server of a scenario."""
+
+
 def is_edge(actor: str) -> bool:
     """Whether an actor is an edge server."""
-    return actor.startswith("edge")
+    return isinstance(actor, EdgeServer)
 
 
 @dataclass(frozen=True, kw_only=True)

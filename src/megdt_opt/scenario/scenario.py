@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from megdt_opt.errors import InvalidInput
 from megdt_opt.files import read_text
 from megdt_opt.program.mechanisms import MECHANISMS
-from megdt_opt.program.stages import CODECS, PRECISIONS
+from megdt_opt.program.stages import CODECS, EDGE, PRECISIONS
 from megdt_opt.radio.path_loss import PathLoss, snr_hz
 from megdt_opt.scenario.quantities import Quantities
 from megdt_opt.scenario.yaml_text import parse_yaml
@@ -40,6 +40,8 @@ def _user_name(text: str) -> str:
             f"a letter or digit, then letters, digits, spaces and _ . - # + @ & ( ) ', at most {NAME_LENGTH} in all",
             "Give the user a shorter or plainer name.",
         )
+    if name == EDGE:
+        raise InvalidInput("", text, f"a name other than that of the edge server, {EDGE!s}", "Rename the user.")
     return name
 
 
