@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from megdt_opt import InvalidInput
 from megdt_opt.execution.record import Execution
 from megdt_opt.planning.plan import Plan
 from megdt_opt.report import write_report
@@ -199,7 +200,7 @@ def test_an_error_while_writing_leaves_whole_files_only(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(megdt_opt.files.os, "replace", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(InvalidInput, match="No space left"):
         write_report(tmp_path, made)
     assert names(tmp_path) == ["result.json"]
     assert (tmp_path / "result.json").read_text() == "old"
