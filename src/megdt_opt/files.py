@@ -9,7 +9,6 @@ import json
 import math
 import os
 import re
-import secrets
 import stat
 from pathlib import Path
 from typing import Any
@@ -49,12 +48,12 @@ def read_bytes(path: str | Path, what: str, *, limit_byte: int = READ_LIMIT_BYTE
         Where the file is missing, is unreadable, is no plain file (a folder, a named pipe, a device), or is larger.
     """
     try:
-        kind = os.stat(path).st_mode
+        kind = os.stat(os.fspath(path)).st_mode
         if not stat.S_ISREG(kind):
             raise InvalidInput(what, str(path), "a plain file", f"This is {_kind(kind)}: give a file's path.")
         with open(path, "rb") as file:
             data = file.read(limit_byte + 1)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         if isinstance(error, InvalidInput):
             raise
         raise InvalidInput(
@@ -194,14 +193,14 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         Where the file cannot be written; what was there is left.
     """
     try:
-        target = _target(path)
-        if target.exists() and not target.is_file():
-            with open(target, "wb") as file:
+        if _passes_through(path):
+            with open(path, "ab") as file:
                 file.write(data)
             return
+        target = _target(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         _write_draft(target, data)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise _refused(path, error) from None
 
 
@@ -219,22 +218,27 @@ def try_file(path: str | Path) -> None:
         Where it cannot: a folder, no permission, a full disk.
     """
     try:
-        target = _target(path)
-        if target.exists() and not target.is_file():
-            if not os.access(target, os.W_OK):
-                raise PermissionError(13, "Permission denied")
-            return
-        _try_folder(target.parent)
-    except (OSError, ValueError) as error:
+        if not _passes_through(path):
+            _try_folder(_target(path).parent)
+        elif not os.access(path, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+    except (OSError, ValueError, TypeError) as error:
         raise _refused(path, error) from None
 
 
-def try_folder(path: str | Path) -> None:
+def try_folder(path: str | Path, field: str = "output") -> None:
     """Find out whether files can be written into this folder, made if it is not there; as `try_file` does."""
     try:
         _try_folder(Path(path))
-    except (OSError, ValueError) as error:
-        raise _refused(path, error) from None
+    except (OSError, ValueError, TypeError) as error:
+        raise _refused(path, error, field) from None
+
+
+def _passes_through(path: str | Path) -> bool:
+    """Whether this is a named pipe or a device, or a name such as /dev/stdout for what is open already."""
+    if os.path.abspath(path).startswith(("/dev/", "/proc/")) and os.path.lexists(path) and not os.path.isdir(path):
+        return True
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def _target(path: str | Path) -> Path:
@@ -249,7 +253,7 @@ def _target(path: str | Path) -> Path:
 
 def _write_draft(target: Path, data: bytes) -> None:
     mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
-    draft = target.parent / f".draft-{secrets.token_hex(8)}"
+    draft = target.parent / f".draft-{os.urandom(8).hex()}"
     # nobody else reads the draft of a file that others may not read
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else 0o600)
     try:
@@ -269,7 +273,7 @@ def _try_folder(folder: Path) -> None:
         there = there.parent
     if not there.is_dir():
         raise NotADirectoryError(20, f"{there} is no folder")
-    draft = there / f".draft-{secrets.token_hex(8)}"
+    draft = there / f".draft-{os.urandom(8).hex()}"
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -278,9 +282,9 @@ def _try_folder(folder: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _refused(path: str | Path, error: Exception) -> InvalidInput:
+def _refused(path: str | Path, error: Exception, field: str = "output") -> InvalidInput:
     return InvalidInput(
-        "output", str(path), "a place that can be written", f"{_reason(error)}. Free it, or give another path."
+        field, str(path), "a place that can be written", f"{_reason(error)}. Free it, or give another path."
     )
 
 

@@ -7,13 +7,27 @@ import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 
+from megdt_opt.cli.terminal import Terminal, console_of, say
 from megdt_opt.errors import Infeasible, MegdtError
-from megdt_opt.scenario.scenario import Scenario
+from megdt_opt.files import try_file, try_folder
+from megdt_opt.version import __version__
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from megdt_opt.scenario.scenario import Scenario
+    from megdt_opt.timing.profile import TimingProfile
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: that of a program that SIGINT ended."""
+
+
+STANDS_IN = "twin-cpu"
+"""Bundled profile that stands for the machine at hand where it was not measured and the scenario is a bundled one."""
 
 
 class Mode(StrEnum):
@@ -23,32 +37,45 @@ class Mode(StrEnum):
     raw = "raw"
 
 
+# what a command needs is imported by the command, so that help and version load nothing heavy
 app = typer.Typer(
     help="Decide where a diffusion model's work runs at the mobile edge, prove it, execute it, and compare.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
-# a log file is not 80 columns wide
-console = Console(width=None if sys.stdout.isatty() else 140)
 
 
 def clear_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Show the package's own errors as one message; exit code 1 if infeasible, 2 for the others."""
+    """Show the package's own errors as one message; exit code 1 if infeasible, 2 for the others, 130 for Ctrl-C."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
         except MegdtError as error:
-            Console(stderr=True).print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False, soft_wrap=True)
+            say(str(error), type(error).__name__)
             raise typer.Exit(1 if isinstance(error, Infeasible) else 2) from None
+        except KeyboardInterrupt:
+            say("Interrupted.")
+            raise typer.Exit(INTERRUPTED) from None
 
     return wrapped
 
 
-def scenario_named(name: str) -> Scenario:
-    """A scenario file, or a bundled scenario's name."""
-    return Scenario.named(name)
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"megdt-opt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
 
 
 ScenarioName = Annotated[str, typer.Argument(help="Scenario file (YAML), or a bundled scenario such as 'demo'.")]
@@ -67,8 +94,10 @@ def demo(
 ) -> None:
     """Calibrate here, plan, execute, verify the decision, and write the report."""
     from megdt_opt.cli.demo import run_demo
+    from megdt_opt.scenario.scenario import Scenario
 
-    run_demo(scenario_named(scenario), output, repeats=repeats, console=console)
+    try_folder(output)
+    run_demo(Scenario.named(scenario), output, repeats=repeats, console=console_of())
 
 
 @app.command()
@@ -86,10 +115,12 @@ def calibrate(
     from megdt_opt.cli.calibrate import calibrate_model
     from megdt_opt.report.tables import profile_table
 
+    console, sizes = console_of(), _numbers(batches)
+    try_file(output)
     profile = calibrate_model(
         model,
         device=device,
-        batches=_numbers(batches),
+        batches=sizes,
         samples=samples,
         threads=threads,
         precision=precision,
@@ -114,11 +145,16 @@ def plan(
     from megdt_opt.planning.planner import plan as make_plan
     from megdt_opt.report.tables import print_plan
 
+    console = console_of()
+    asked, profiles = _inputs(scenario, profile, console)
+    if output is not None:
+        try_file(output)
     with console.status("planning"):
-        made = make_plan(scenario_named(scenario), _profiles(profile), method=method, gap=gap, time_limit_s=time_limit)
-    print_plan(made, console)
+        made = make_plan(asked, profiles, method=method, gap=gap, time_limit_s=time_limit)
     if output is not None:
         made.save(output)
+    print_plan(made, console)
+    if output is not None:
         console.print(f"written: {output}")
 
 
@@ -135,7 +171,10 @@ def execute(
     from megdt_opt.cli.demo import run_plan
     from megdt_opt.planning.plan import Plan
 
-    run_plan(Plan.load(plan), output, mode=_MODES[mode], repeats=repeats if verify else 0, console=console)
+    made = Plan.load(plan)
+    if output is not None:
+        try_folder(output)
+    run_plan(made, output, mode=_MODES[mode], repeats=repeats if verify else 0, console=console_of())
 
 
 @app.command()
@@ -155,13 +194,16 @@ def sweep(
     """Plan a scenario over a grid of its fields, for example --over "channel.downlink=1 MHz,2 MHz" --over users=2,4."""
     from megdt_opt.cli.sweep import run_command
 
+    console = console_of()
+    asked, profiles = _inputs(scenario, profile, console)
+    try_folder(out)
     run_command(
-        scenario_named(scenario),
+        asked,
         over,
         out,
         seeds=seeds,
         console=console,
-        profiles=_profiles(profile),
+        profiles=profiles,
         jobs=jobs,
         method=method,
         gap=gap,
@@ -179,7 +221,7 @@ def bounds(
     """Check every closed form and bound on random instances; exit code 1 where one is violated."""
     from megdt_opt.cli.bounds import run_command
 
-    if not run_command(count, seed, console=console):
+    if not run_command(count, seed, console=console_of()):
         raise typer.Exit(1)
 
 
@@ -191,9 +233,13 @@ def show(
     profile: Profiles = None,
 ) -> None:
     """Show a scenario's options and the limits that rule them out, a plan, a profile, or published timings."""
-    from megdt_opt.cli.show import show_anything
+    from megdt_opt.cli.show import is_scenario, show_anything, show_scenario
 
-    show_anything(what, user, _profiles(profile), console)
+    console = console_of()
+    if is_scenario(what):
+        show_scenario(*_inputs(what, profile, console), user, console)
+    else:
+        show_anything(what, _profiles(profile), console)
 
 
 _MODES: dict[Mode, Literal["paced", "raw"]] = {Mode.paced: "paced", Mode.raw: "raw"}
@@ -209,21 +255,50 @@ def _numbers(text: str) -> tuple[int, ...]:
     return found
 
 
-def _profiles(pairs: list[str] | None) -> dict[str, Any]:
+def _profiles(pairs: list[str] | None) -> dict[str, TimingProfile]:
     from megdt_opt.timing.profile import TimingProfile
 
     found = {}
     for pair in pairs or ():
         name, equals, path = pair.partition("=")
-        if not equals:
+        if not (name and equals and path):
             raise typer.BadParameter(f"{pair!r}: expected NAME=FILE, for example here=profile.json")
+        if name in found:
+            raise typer.BadParameter(f"{pair!r}: expected each name once")
         found[name] = TimingProfile.load(path)
     return found
 
 
+def _inputs(scenario: str, pairs: list[str] | None, console: Console) -> tuple[Scenario, dict[str, TimingProfile]]:
+    """The scenario and its profiles; a bundled one stands in for a machine that a bundled scenario leaves open."""
+    from megdt_opt.scenario.scenario import Scenario
+    from megdt_opt.timing.finding import HERE
+    from megdt_opt.timing.profile import TimingProfile
+
+    asked, profiles = Scenario.named(scenario), _profiles(pairs)
+    named = {asked.edge.profile, *(user.device.profile for user in asked.users)}
+    if scenario in Scenario.bundled_names() and HERE in named - set(profiles):
+        profiles[HERE] = TimingProfile.bundled(STANDS_IN)
+        console.print(
+            f"No profile {HERE!r} was given, so the bundled {STANDS_IN!r} stands in. For this machine: "
+            f"megdt-opt calibrate {HERE}.json, then --profile {HERE}={HERE}.json",
+            soft_wrap=True,
+        )
+    return asked, profiles
+
+
 def main() -> None:
     """Entry point of the command `megdt-opt`."""
-    app()
+    terminal = Terminal()
+    code: Any = 0
+    try:
+        app()
+    except SystemExit as end:
+        code = end.code
+    except KeyboardInterrupt:
+        say("Interrupted.")
+        code = INTERRUPTED
+    sys.exit(terminal.end(code if isinstance(code, int) else 0 if code is None else 2))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from megdt_opt.bounds.checks.validation import LIMITS, Outcome, validate
 from megdt_opt.cli.progress import progress
+from megdt_opt.cli.terminal import console_of
 from megdt_opt.report.grids import Grid
 
 
@@ -24,14 +25,14 @@ def run_command(count: int, seed: int, *, console: Console | None = None) -> boo
     """
     from megdt_opt.report.tables import GridView
 
-    console = console or Console()
+    console = console or console_of()
     with progress(console, "checking the bounds") as update:
         found = validate(count, seed, on_progress=update)
     console.print(GridView(bounds_grid(found)))
     for outcome in found:
         if not outcome.holds:
             shown = ", ".join(str(n) for n in outcome.failed[:10])
-            console.print(f"[bold red]violated[/]: {outcome.validator.name}, instances {shown} of seed {seed}")
+            console.print(f"violated: {outcome.validator.name}, instances {shown} of seed {seed}", style="bold red")
     return all(outcome.holds for outcome in found)
 
 

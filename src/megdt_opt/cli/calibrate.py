@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from megdt_opt.cli.terminal import console_of
 from megdt_opt.models.registry import load_model
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def calibrate_model(
     model = load_model(name, device=device, precision=precision)
     from megdt_opt.calibration import calibrate
 
-    with progress(console or Console(), "timing the stages") as update:
+    with progress(console or console_of(), "timing the stages") as update:
         return calibrate(
             model,
             device=device,

@@ -8,21 +8,20 @@ from rich.console import Console
 
 from megdt_opt.cli.calibrate import calibrate_model
 from megdt_opt.cli.progress import progress
+from megdt_opt.cli.terminal import console_of
 from megdt_opt.execution.job import Mode
 from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.planner import plan
 from megdt_opt.report import write_report
 from megdt_opt.report.tables import print_execution, print_plan, print_verification
 from megdt_opt.scenario.scenario import Scenario
+from megdt_opt.timing.finding import HERE
 from megdt_opt.trials.executing import cluster_of, execute
 from megdt_opt.trials.pictures import judge_pictures
 from megdt_opt.trials.verification import Verification, rivals_of, verify
 
 TIME_FOR_VERIFYING_S = 170.0
 """Time that the executions of the verification may take in all, at their predicted length [s]."""
-
-HERE = "here"
-"""Profile name that a scenario uses for the machine that the demo calibrates."""
 
 
 def run_demo(scenario: Scenario, output: Path, *, repeats: int = 3, console: Console | None = None) -> Path:
@@ -44,7 +43,7 @@ def run_demo(scenario: Scenario, output: Path, *, repeats: int = 3, console: Con
     Path
         The HTML page.
     """
-    console = console or Console()
+    console = console or console_of()
     console.rule(f"1 of 4: calibrating the {scenario.model} model on this machine")
     profile = calibrate_model(scenario.model, samples=20, batches=(1,), console=console)
     console.rule("2 of 4: planning")
@@ -67,7 +66,7 @@ def run_plan(
     first: int = 1,
 ) -> Path | None:
     """Execute a plan, verify it if `repeats` is above 0, print, and write the report if a folder is given."""
-    console = console or Console()
+    console = console or console_of()
     last = first + (repeats > 0)
     verification: Verification | None = None
     with cluster_of(made.table) as cluster:

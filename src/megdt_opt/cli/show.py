@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.files import read_json
 from megdt_opt.planning.plan import FORMAT, Plan
 from megdt_opt.report.tables import (
     option_table,
@@ -25,40 +24,40 @@ from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.timing.published import PublishedTimings
 
 
-def show_anything(what: str, user: str | None, profiles: Mapping[str, TimingProfile] | None, console: Console) -> None:
-    """Print a scenario's options, a plan, a profile, or the published devices.
+def is_scenario(what: str) -> bool:
+    """Whether this names a scenario: a bundled one, or a YAML file."""
+    return what in Scenario.bundled_names() or Path(what).suffix.lower() in (".yaml", ".yml")
+
+
+def show_anything(what: str, profiles: Mapping[str, TimingProfile] | None, console: Console) -> None:
+    """Print a plan, a profile, or the published devices.
 
     Raises
     ------
-    InvalidInput
+    InvalidInput, ProfileError
         Where `what` names none of them.
     """
+    path = Path(what)
     if what == "published":
         console.print(published_table(PublishedTimings.load()))
-    elif what.endswith((".yaml", ".yml")):
-        _show_scenario(Scenario.load(what), user, profiles, console)
-    elif what.endswith(".json"):
-        if _format(Path(what)) == FORMAT:
-            print_plan(Plan.load(what), console)
-        else:
-            console.print(profile_table(TimingProfile.load(what)))
-    elif what in Scenario.bundled_names():
-        _show_scenario(Scenario.bundled(what), user, profiles, console)
+    elif path.suffix.lower() == ".json" and read_json(path, "file").get("format") == FORMAT:
+        print_plan(Plan.load(path), console)
+    elif path.suffix.lower() == ".json":
+        console.print(profile_table(TimingProfile.load(path)))
     else:
         console.print(profile_table(find_profile(what, profiles)))
 
 
-def _format(path: Path) -> str | None:
-    try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InvalidInput("file", str(path), "a plan or profile in JSON", f"{error}.") from None
-    return data.get("format") if isinstance(data, dict) else None
-
-
-def _show_scenario(
-    scenario: Scenario, user: str | None, profiles: Mapping[str, TimingProfile] | None, console: Console
+def show_scenario(
+    scenario: Scenario, profiles: Mapping[str, TimingProfile], user: str | None, console: Console
 ) -> None:
+    """Print how many options each user has and what closed the others; all options of one user, if one is named.
+
+    Raises
+    ------
+    InvalidInput
+        Where there is no such user.
+    """
     names = [u.name for u in scenario.users]
     if user is not None and user not in names:
         raise InvalidInput("user", user, f"one of {names}", "Name a user of the scenario.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from rich.console import Console
 
 from megdt_opt.cli.progress import progress
+from megdt_opt.cli.terminal import console_of
 from megdt_opt.errors import InvalidInput
 from megdt_opt.files import write_text
 from megdt_opt.report.numbers import count
@@ -53,7 +54,7 @@ def run_command(
     profiles, jobs, method, gap, time_limit_s, compare
         As `sweep` takes them.
     """
-    console = console or Console()
+    console = console or console_of()
     fields = read_over(over)
     with progress(console, "planning the cells") as update:
         drawn = range(seeds) if seeds else None

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from rich import box
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from megdt_opt.errors import visible
 from megdt_opt.execution.record import Execution
 from megdt_opt.planning.plan import Plan
 from megdt_opt.report.grids import Grid
@@ -39,13 +39,13 @@ class GridView:
         rooms = column_widths(grid, options.max_width - _BETWEEN * (len(grid.headers) - 1))
         for index, (header, room) in enumerate(zip(grid.headers, rooms, strict=True)):
             side: JustifyMethod = "left" if index in grid.text else "right"
-            table.add_column(escape(header), justify=side, width=room, overflow="fold", vertical="top")
+            table.add_column(Text(visible(header)), justify=side, width=room, overflow="fold", vertical="top")
         for row in grid.rows:
-            table.add_row(*(escape(cell) for cell in row))
-        yield Text(grid.title, style="bold")
+            table.add_row(*(Text(visible(cell)) for cell in row))
+        yield Text(visible(grid.title), style="bold")
         yield table
         for note in grid.notes:
-            yield Text(note, style="dim")
+            yield Text(visible(note), style="dim")
 
 
 def column_widths(grid: Grid, room: int) -> list[int]:

@@ -138,9 +138,7 @@ class _Reader:
         before, anchor = self.values, str(event.anchor or "")
         if isinstance(event, yaml.AliasEvent):
             if anchor not in self.anchors:
-                self.refuse(
-                    path, event, "an alias", "an anchor before it", f"Write &{event.anchor[:40]} where it is set."
-                )
+                self.refuse(path, event, "an alias", "an anchor before it", "Set the anchor with & first.")
             found, size = self.anchors[anchor]
             self.count(size, path, event)
             return found

@@ -8,6 +8,9 @@ from pathlib import Path
 from megdt_opt.errors import InvalidInput
 from megdt_opt.timing.profile import TimingProfile
 
+HERE = "here"
+"""Name that scenarios use for the machine at hand: `calibrate` measures it, and whoever plans gives its profile."""
+
 
 def find_profile(name: str, known: Mapping[str, TimingProfile] | None = None) -> TimingProfile:
     """The profile of this name.
