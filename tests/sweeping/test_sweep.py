@@ -273,6 +273,101 @@ def test_the_cache_knows_every_input(base: Scenario, tmp_path: Path, monkeypatch
     assert computed() == 1
 
 
+def test_the_cache_knows_the_code(
+    base: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    from megdt_opt import formulations
+    from megdt_opt.sweeping import cache
+
+    request.addfinalizer(cache.code_digest.cache_clear)
+    for source in Path(formulations.__path__[0]).glob("*.py"):
+        (tmp_path / "formulations" / source.name).parent.mkdir(exist_ok=True)
+        (tmp_path / "formulations" / source.name).write_bytes(source.read_bytes())
+    seen = [cache.code_digest()]
+    assert cache.code_digest() == seen[0]
+    for place, change in (
+        ("a file more", lambda folder: (folder / "extra.py").write_text("")),
+        ("a file's name", lambda folder: (folder / "extra.py").rename(folder / "more.py")),
+        ("a letter", lambda folder: (folder / "more.py").write_text("#")),
+        ("a library", lambda _: monkeypatch.setattr(cache, "LIBRARIES", ("numpy",))),
+    ):
+        change(tmp_path / "formulations")
+        monkeypatch.setattr(formulations, "__path__", [str(tmp_path / "formulations")])
+        cache.code_digest.cache_clear()
+        assert cache.code_digest() not in seen, place
+        seen.append(cache.code_digest())
+    found = run_sweep(base, {"steps": [2]}, compare=False, cache=tmp_path / "cells")
+    assert found.computed == 1
+    (tmp_path / "formulations" / "more.py").write_text("# changed")
+    cache.code_digest.cache_clear()
+    assert run_sweep(base, {"steps": [2]}, compare=False, cache=tmp_path / "cells").computed == 1
+
+
+def forged(data: dict[str, Any]) -> None:
+    """A digest for what was altered."""
+    from megdt_opt.sweeping.cache import digest
+
+    data["digest"] = digest(data["result"])
+
+
+@pytest.mark.parametrize("sealed", [False, True], ids=["as altered", "with a digest of its own"])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        pytest.param("objective_s", 0.001, id="objective below its own bound"),
+        pytest.param("lower_bound_s", 1e6, id="bound above the objective"),
+        pytest.param("gap", 0.5, id="gap of other figures"),
+        pytest.param("status", "infeasible", id="infeasible with a plan"),
+        pytest.param("status", "proven", id="no status"),
+        pytest.param("objective", "sum", id="another objective"),
+    ],
+)
+def test_a_kept_result_that_does_not_fit_is_planned_again(
+    base: Scenario, tmp_path: Path, field: str, value: Any, sealed: bool
+) -> None:
+    first = run_sweep(base, {"steps": [2]}, compare=False, cache=tmp_path)
+    (path,) = tmp_path.rglob("*.json")
+    data = json.loads(path.read_text())
+    assert data["result"]["cell"][field] != value
+    data["result"]["cell"][field] = value
+    if sealed:
+        forged(data)
+    path.write_text(json.dumps(data))
+    second = run_sweep(base, {"steps": [2]}, compare=False, cache=tmp_path)
+    assert (second.computed, second.remembered) == (1, 0)
+    assert_frame_equal(second.cells.drop(columns=TIMES), first.cells.drop(columns=TIMES))
+
+
+@pytest.mark.parametrize("field", ["messages", "all_local_s", "solve_s"])
+def test_any_figure_that_was_altered_is_planned_again(base: Scenario, tmp_path: Path, field: str) -> None:
+    run_sweep(base, {"steps": [2]}, cache=tmp_path)
+    (path,) = tmp_path.rglob("*.json")
+    data = json.loads(path.read_text())
+    data["result"]["cell"][field] += 1
+    path.write_text(json.dumps(data))
+    assert run_sweep(base, {"steps": [2]}, cache=tmp_path).computed == 1
+
+
+@pytest.mark.parametrize("change", ["latency", "user", "users"])
+def test_kept_users_that_do_not_fit_are_planned_again(base: Scenario, tmp_path: Path, change: str) -> None:
+    first = run_sweep(base, {"steps": [2]}, compare=False, cache=tmp_path)
+    (path,) = tmp_path.rglob("*.json")
+    data = json.loads(path.read_text())
+    users = data["result"]["users"]
+    if change == "latency":
+        for user in users:
+            user["latency_s"] /= 2
+    elif change == "user":
+        users[0]["user"] = "stranger"
+    else:
+        users.pop()
+    forged(data)
+    path.write_text(json.dumps(data))
+    second = run_sweep(base, {"steps": [2]}, compare=False, cache=tmp_path)
+    assert second.computed == 1
+    assert_frame_equal(second.users, first.users)
+
+
 @pytest.mark.parametrize("harm", ["cut", "empty", "inputs", "column", "format", "binary"])
 def test_a_harmed_file_of_the_cache_is_planned_again(base: Scenario, tmp_path: Path, harm: str) -> None:
     def run() -> running.SweepResult:

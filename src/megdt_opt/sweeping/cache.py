@@ -4,26 +4,47 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from megdt_opt import formulations
 from megdt_opt.errors import InvalidInput
 from megdt_opt.files import read_json, write_text
+from megdt_opt.problem.outcome import Status
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.scenario.scenario import Scenario
+from megdt_opt.solving.allocation import relative_gap
 from megdt_opt.sweeping.cell import COLUMNS, Settings
 from megdt_opt.timing.profile import TimingProfile
+from megdt_opt.tolerances import EXACT
 from megdt_opt.version import __version__
 
-FORMAT = "megdt-opt sweep cell 1"
+FORMAT = "megdt-opt sweep cell 2"
+
+LIBRARIES = ("numpy", "scipy", "numba", "highspy", "clarabel", "pyscipopt")
+"""Libraries whose version may change a result."""
 
 
 def digest(data: object) -> str:
     """SHA-256 of plain data, in hexadecimal; equal data give equal digests."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+@cache
+def code_digest() -> str:
+    """Digest of what computes a cell: the package's sources, and the versions of the libraries that they count with."""
+    found = hashlib.sha256()
+    for folder in (str(Path(__file__).parents[1]), *formulations.__path__):
+        for path in sorted(Path(folder).rglob("*.py")):
+            found.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    found.update(json.dumps({name: metadata.version(name) for name in LIBRARIES}).encode())
+    return found.hexdigest()
 
 
 def profile_digest(profile: TimingProfile) -> str:
@@ -44,11 +65,36 @@ def inputs_of(scenario: Scenario, digests: Mapping[str, str], spec: ModelSpec, s
     """
     return {
         "version": __version__,
+        "code": code_digest(),
         "scenario": scenario.model_dump(mode="json"),
         "profiles": dict(digests),
         "spec": json.loads(json.dumps(spec.to_dict())),
         "settings": asdict(settings),
     }
+
+
+def fits(result: Any, inputs: Any) -> bool:
+    """Whether a result can be that of its inputs: its figures agree with each other and with users and settings."""
+    try:
+        cell, users, scenario = result["cell"], result["users"], inputs["scenario"]
+        if set(cell) != set(COLUMNS) or cell["objective"] != scenario["objective"]:
+            return False
+        if cell["status"] == Status.INFEASIBLE:
+            return not users and cell["objective_s"] is None and bool(cell["reason"])
+        weighted = [own["weight"] * user["latency_s"] for own, user in zip(scenario["users"], users, strict=True)]
+        objective_s = max(weighted) if scenario["objective"] == "max" else sum(weighted)
+        bound_s = -math.inf if cell["lower_bound_s"] is None else cell["lower_bound_s"]
+        gap = relative_gap(cell["objective_s"], bound_s)
+        return (
+            [user["user"] for user in users] == [own["name"] for own in scenario["users"]]
+            and abs(cell["objective_s"] - objective_s) <= EXACT * objective_s
+            and bound_s <= cell["objective_s"]
+            and (cell["gap"] is None if math.isinf(gap) else abs(cell["gap"] - gap) <= EXACT)
+            and cell["status"] in (Status.OPTIMAL, Status.FEASIBLE)
+            and (cell["status"] != Status.OPTIMAL or gap <= inputs["settings"]["gap"] + EXACT)
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
 
 
 @dataclass(frozen=True)
@@ -68,18 +114,17 @@ class Cache:
         return self.folder / key[:2] / f"{key}.json"
 
     def load(self, key: str) -> dict[str, Any] | None:
-        """The result under a key; None where there is none, or where the file is not a whole result of that key."""
+        """The result under a key; None where there is none that is whole, unaltered and fits its inputs."""
         try:
             data = read_json(self.path(key), "sweep cell", fmt=FORMAT)
         except InvalidInput:
             return None
-        if digest(data.get("inputs")) != key:
+        inputs, result = data.get("inputs"), data.get("result")
+        if digest(inputs) != key or digest(result) != data.get("digest"):
             return None
-        result = data.get("result")
-        whole = isinstance(result, dict) and set(result.get("cell", ())) == set(COLUMNS) and "users" in result
-        return result if whole else None
+        return result if fits(result, inputs) else None
 
     def store(self, inputs: Mapping[str, Any], result: Mapping[str, Any]) -> None:
         """Keep a result, beside the inputs that it belongs to."""
-        data = {"format": FORMAT, "inputs": dict(inputs), "result": dict(result)}
+        data = {"format": FORMAT, "inputs": dict(inputs), "digest": digest(result), "result": dict(result)}
         write_text(self.path(digest(inputs)), json.dumps(data, indent=1, allow_nan=False))

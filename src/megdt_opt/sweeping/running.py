@@ -89,9 +89,9 @@ def sweep(
     jobs : int
         Processes [1]; -1 = one for each core. Solve times are only comparable with 1.
     cache : str or Path, optional
-        Folder that keeps the result of every cell under the hash of its scenario, profiles, settings and the package's
-        version, so that an interrupted or extended sweep plans only what is missing. Whoever changes the package's
-        code without its version must delete the folder. Default: nothing is kept.
+        Folder that keeps the result of every cell under the hash of its scenario, profiles, settings and of the code
+        that plans it, so that an interrupted or extended sweep plans only what is missing. A kept result that was
+        altered, or does not fit its inputs, is planned again. Default: nothing is kept.
     on_progress : callable, optional
         Called with (cells done, cells in all, the cell done in words).
     method, gap, time_limit_s
