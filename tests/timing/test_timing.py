@@ -373,6 +373,7 @@ def test_samples_are_taken_from_whatever_lists_them(samples: Any, tmp_path: Path
         pytest.param(np.array([SAMPLES]), id="two-dimensions"),
         pytest.param({0.1, 0.2}, id="set"),
         pytest.param(np.array([]), id="nothing"),
+        pytest.param([10**400], id="larger-than-a-float"),
     ],
 )
 def test_samples_that_are_no_seconds_are_refused_by_name(samples: Any) -> None:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from megdt_opt.calibration.inputs import Tensors, batched
 from megdt_opt.calibration.timing_loop import Job, Run
+from megdt_opt.models.chain import Chain
 from megdt_opt.models.codec import compress, decompress
-from megdt_opt.models.split_model import SplitModel
+from megdt_opt.models.split_model import Rows, SplitModel
 from megdt_opt.program.mechanisms import split_rows
 from megdt_opt.program.stages import Kind
 from megdt_opt.timing.cells import StageKey
@@ -67,7 +68,10 @@ class Jobs:
                 request = self._request(key.batch)
                 return lambda units: _repeat(units, lambda: model.encode_prompt(request))
             case Kind.DENOISE:
-                return _Chain(model, self._begin(key), self._conditioning(key.batch), self._scheduler, key.rows)
+                begin, conditioning = self._begin(key), self._conditioning(key.batch)
+                steps, rows = model.spec.steps_default, _region(key)
+                chain = Chain(model, begin, conditioning, scheduler=self._scheduler, steps=steps, rows=rows)
+                return lambda units: _repeat(units, chain.step)
             case Kind.DECODE:
                 latent = self._latent(key.batch)
                 return lambda units: _repeat(units, lambda: model.decode(latent))
@@ -97,9 +101,9 @@ class Jobs:
 
     def _begin(self, key: StageKey) -> Tensors:
         steps = self._model.spec.steps_default
-        region = None if key.rows is None else (0, key.rows)
+        rows = _region(key)
         states = [
-            self._model.start(seed, scheduler=self._scheduler, steps=steps, rows=region) for seed in range(key.batch)
+            self._model.start(seed, scheduler=self._scheduler, steps=steps, rows=rows) for seed in range(key.batch)
         ]
         return batched(states, self._device)
 
@@ -108,35 +112,8 @@ class Jobs:
         return torch.randn(batch, *self._model.spec.latent_shape, generator=generator).to(self._device)
 
 
-class _Chain:
-    """Steps of a chain, one call of the model each as in an execution; it begins again at its end."""
-
-    def __init__(
-        self, model: SplitModel, begin: Tensors, conditioning: Tensors, scheduler: str, rows: int | None
-    ) -> None:
-        self._model = model
-        self._begin = begin
-        self._conditioning = conditioning
-        self._scheduler = scheduler
-        self._rows = None if rows is None else (0, rows)
-        self._state: Mapping[str, Tensor] = begin
-        self._step = 0
-
-    def __call__(self, units: int) -> None:
-        steps = self._model.spec.steps_default
-        for _ in range(units):
-            self._state = self._model.denoise(
-                self._state,
-                self._conditioning,
-                scheduler=self._scheduler,
-                steps=steps,
-                first=self._step,
-                count=1,
-                rows=self._rows,
-            )
-            self._step += 1
-            if self._step == steps:
-                self._state, self._step = self._begin, 0
+def _region(key: StageKey) -> Rows | None:
+    return None if key.rows is None else (0, key.rows)
 
 
 def _repeat(units: int, call: Callable[[], object]) -> None:

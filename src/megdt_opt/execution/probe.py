@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from megdt_opt.execution.job import Probe
+from megdt_opt.models.chain import Chain
 from megdt_opt.models.codec import compress, decompress
 from megdt_opt.models.split_model import Rows, SplitModel
 from megdt_opt.program.stages import Kind
@@ -64,7 +65,10 @@ def _task(model: SplitModel, probe: Probe) -> Callable[[], object]:
             request = _request(model)
             return lambda: model.encode_prompt(request)
         case Kind.DENOISE:
-            return _Chain(model, probe)
+            scheduler = probe.scheduler or spec.schedulers[0]
+            begin = model.start(0, scheduler=scheduler, steps=probe.steps, rows=probe.rows)
+            known = model.encode_prompt(_request(model))
+            return Chain(model, begin, known, scheduler=scheduler, steps=probe.steps, rows=probe.rows).step
         case Kind.SENSE:
             image = torch.zeros(1, *spec.image_shape, dtype=torch.uint8)
             return lambda: model.sense(image)
@@ -81,33 +85,6 @@ def _task(model: SplitModel, probe: Probe) -> Callable[[], object]:
         case Kind.DECOMPRESS:
             data = compress(model.decode(_latent(model)), probe.codec)
             return lambda: decompress(data, spec.image_shape)
-
-
-class _Chain:
-    """Steps of a chain, one a call, beginning again at its end."""
-
-    def __init__(self, model: SplitModel, probe: Probe) -> None:
-        self._model = model
-        self._probe = probe
-        self._scheduler = probe.scheduler or model.spec.schedulers[0]
-        self._conditioning = model.encode_prompt(_request(model))
-        self._begin = model.start(0, scheduler=self._scheduler, steps=probe.steps, rows=probe.rows)
-        self._state = self._begin
-        self._step = 0
-
-    def __call__(self) -> None:
-        self._state = self._model.denoise(
-            self._state,
-            self._conditioning,
-            scheduler=self._scheduler,
-            steps=self._probe.steps,
-            first=self._step,
-            count=1,
-            rows=self._probe.rows,
-        )
-        self._step += 1
-        if self._step == self._probe.steps:
-            self._state, self._step = self._begin, 0
 
 
 def _request(model: SplitModel) -> dict[str, Tensor]:

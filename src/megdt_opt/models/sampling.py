@@ -142,8 +142,7 @@ class Sampler:
 
     def begin(self, noise: Tensor) -> Tensor:
         """Latent that a chain starts from, out of standard normal noise."""
-        scaled: Tensor = noise * float(getattr(self._made, "init_noise_sigma", 1.0))
-        return scaled
+        return noise * float(getattr(self._made, "init_noise_sigma", 1.0))
 
     def begin_from(self, latent: Tensor, noise: Tensor, first: int) -> Tensor:
         """Clean latent noised to the level that step `first` expects; the latent itself after the last step.
@@ -159,10 +158,8 @@ class Sampler:
             return latent
         scheduler, timestep = self._at(first), self._made.timesteps[first : first + 1]
         if hasattr(scheduler, "scale_noise"):
-            noised: Tensor = scheduler.scale_noise(latent, timestep, noise)
-        else:
-            noised = scheduler.add_noise(latent, noise, timestep)
-        return noised
+            return scheduler.scale_noise(latent, timestep, noise)
+        return scheduler.add_noise(latent, noise, timestep)
 
     def run(self, state: Mapping[str, Tensor], predict: Predict, *, first: int, count: int) -> dict[str, Tensor]:
         """State after the steps first..first + count - 1; without history after the last one.

@@ -19,6 +19,9 @@ class SplitModel(Protocol):
 
     Every method is a deterministic function of its arguments, so that a chain which is handed over
     in fp32 ends in the same bits as one that is not.
+
+    A model may also offer what a calibration asks for: `example_requests(count, seed)`, requests to be timed on;
+    `real_requests`, whether those are such as users send; `weights`, "trained" or "random"; `precision` and `device`.
     """
 
     spec: ModelSpec

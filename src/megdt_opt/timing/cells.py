@@ -10,7 +10,7 @@ from functools import cached_property
 from megdt_opt.program.stages import CODECS, Kind
 from megdt_opt.timing.fit import median_interval
 from megdt_opt.timing.provenance import refuse
-from megdt_opt.timing.values import entries, real, whole
+from megdt_opt.timing.values import entries, integer, real
 
 MEASURE_AGAIN = "Measure again with `calibrate`, or restore the file."
 
@@ -136,7 +136,7 @@ class Cell:
             object.__setattr__(self, "first_s", self._times("first_s", (self.first_s,))[0])
 
     def _region(self) -> dict[str, int | None]:
-        """Rows and all rows of the latent, as whole numbers."""
+        """Rows and all rows of the latent, as integers."""
         name, given = f"rows of {self.kind}", (self.rows, self.rows_total)
         if given == (None, None):
             return {"rows": None, "rows_total": None}
@@ -225,7 +225,7 @@ class HeldOutError:
 
 
 def _count(name: str, value: object, unit: str) -> int:
-    found = whole(value)
+    found = integer(value)
     if found is None or found < 1:
-        refuse(name, value, f"a whole number of at least 1 [{unit}]", "State how many there were.")
+        refuse(name, value, f"an integer of at least 1 [{unit}]", "State how many there were.")
     return found

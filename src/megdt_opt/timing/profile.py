@@ -22,7 +22,7 @@ from megdt_opt.timing.cells import Cell, HeldOutError, StageKey, stage_kind
 from megdt_opt.timing.fit import AffineFit, affine_fit, expected_byte
 from megdt_opt.timing.profile_file import bundled_path, profile_content, profile_text, read_profile
 from megdt_opt.timing.provenance import Provenance, refuse
-from megdt_opt.timing.values import entries, whole
+from megdt_opt.timing.values import entries, integer
 
 __all__ = ["AffineFit", "Cell", "HeldOutError", "Provenance", "TimingProfile"]
 
@@ -442,9 +442,9 @@ class TimingProfile:
 
     def _key(self, kind: Kind | str, batch: int, rows: int | None, rows_total: int | None, codec: str) -> StageKey:
         """What is asked for, checked."""
-        chains = whole(batch)
+        chains = integer(batch)
         if chains is None or chains < 1:
-            refuse("batch", batch, "a whole number of at least 1 [chains]", "Ask for one chain or more.")
+            refuse("batch", batch, "an integer of at least 1 [chains]", "Ask for one chain or more.")
         key = StageKey(kind=stage_kind(kind), batch=chains, rows=self._region(rows, rows_total), codec=codec)
         self._require(key.kind, codec)
         return key
@@ -454,9 +454,9 @@ class TimingProfile:
         if rows is None:
             return None
         total = self._rows_total(rows_total)
-        count = whole(rows)
+        count = integer(rows)
         if count is None or not 1 <= count <= total:
-            refuse("rows", rows, f"a whole number from 1 to {total} [rows of the latent]", "Ask for rows that it has.")
+            refuse("rows", rows, f"an integer from 1 to {total} [rows of the latent]", "Ask for rows that it has.")
         return None if count == total else count
 
     def _rows_total(self, rows_total: int | None) -> int:
@@ -484,10 +484,10 @@ def _cells(name: str, listed: object) -> tuple[Cell, ...]:
 
 def _sizes_byte(name: str, sizes: object) -> tuple[int, ...]:
     """Sizes of files, at least one [byte]."""
-    found = [whole(n) for n in entries(sizes) or (None,)]
+    found = [integer(n) for n in entries(sizes) or (None,)]
     known = tuple(n for n in found if n is not None and n >= 1)
     if len(known) != len(found):
-        refuse(name, sizes, "at least one whole number above 0 [byte]", "Measure the codec on generated pictures.")
+        refuse(name, sizes, "at least one integer above 0 [byte]", "Measure the codec on generated pictures.")
     return known
 
 

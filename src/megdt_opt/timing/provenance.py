@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from megdt_opt.errors import ProfileError, shown
-from megdt_opt.timing.values import entries, real, whole
+from megdt_opt.timing.values import entries, integer, real
 
 SOURCES = ("measured", "published")
 """Kinds of profile: samples taken by `calibrate`, or figures printed by somebody else."""
@@ -177,19 +177,19 @@ def _check_text(name: str, value: object) -> None:
 def _shape(name: str, value: object) -> tuple[int, ...] | None:
     if value is None:
         return None
-    found = [whole(n) for n in entries(value) or ()]
+    found = [integer(n) for n in entries(value) or ()]
     known = tuple(n for n in found if n is not None and n >= 1)
     if len(found) != 3 or len(known) != 3:
-        refuse(f"provenance.{name}", value, "three whole numbers above 0", "State the shape that was timed.")
+        refuse(f"provenance.{name}", value, "three integers above 0", "State the shape that was timed.")
     return known
 
 
 def _count(name: str, value: object, *, least: int, optional: bool = False) -> int | None:
     if value is None and optional:
         return None
-    found = whole(value)
+    found = integer(value)
     if found is None or found < least:
-        refuse(f"provenance.{name}", value, f"a whole number of at least {least} [1]", "State it.")
+        refuse(f"provenance.{name}", value, f"an integer of at least {least} [1]", "State it.")
     return found
 
 
@@ -202,14 +202,14 @@ def _texts(name: str, value: object) -> tuple[str, ...]:
 
 
 def _facts(name: str, value: object, keys: tuple[str, ...]) -> dict[str, str | int]:
-    """Texts and whole numbers by name, those of `keys` among them."""
+    """Texts and integers by name, those of `keys` among them."""
     if not isinstance(value, Mapping):
         refuse(f"provenance.{name}", value, f"an object with {keys}", "State them.")
     facts: dict[str, str | int] = {}
     for key, fact in value.items():
-        number = whole(fact)
+        number = integer(fact)
         if not isinstance(fact, str) and number is None:
-            refuse(f"provenance.{name}.{key}", fact, "a text or a whole number", "State it as one of them.")
+            refuse(f"provenance.{name}.{key}", fact, "a text or an integer", "State it as one of them.")
         facts[str(key)] = str(fact) if number is None else number
     for key in keys:
         if facts.get(key, "") == "":

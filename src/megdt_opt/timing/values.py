@@ -6,6 +6,7 @@ apart: None, for the caller to refuse by name.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Set
 from numbers import Integral, Real
 
@@ -16,10 +17,13 @@ def real(value: object) -> float | None:
     """A real number as float, infinity and NaN included; None for anything else."""
     if isinstance(value, bool | np.bool_ | np.timedelta64) or not isinstance(value, Real):
         return None
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # an integer that no float holds
+        return math.inf
 
 
-def whole(value: object) -> int | None:
+def integer(value: object) -> int | None:
     """An integer as int; None for anything else."""
     if isinstance(value, bool | np.timedelta64) or not isinstance(value, Integral):
         return None

@@ -25,8 +25,7 @@ def _unet(
         rows, columns, _ = image
         sizes = torch.tensor([[rows, columns, 0, 0, rows, columns]], device=latent.device, dtype=latent.dtype)
         extra = {"text_embeds": pooled, "time_ids": sizes.expand(latent.shape[0], -1)}
-    found: Tensor = network(latent, timestep, tokens, added_cond_kwargs=extra, return_dict=False)[0]
-    return found
+    return network(latent, timestep, tokens, added_cond_kwargs=extra, return_dict=False)[0]
 
 
 def _sd3(
@@ -37,14 +36,13 @@ def _sd3(
     pooled: Tensor | None,
     image: tuple[int, int, int],
 ) -> Tensor:
-    found: Tensor = network(
+    return network(
         latent,
         encoder_hidden_states=tokens,
         pooled_projections=pooled,
         timestep=timestep.expand(latent.shape[0]).to(latent.device),
         return_dict=False,
     )[0]
-    return found
 
 
 PASSES: Mapping[str, Pass] = {"UNet2DConditionModel": _unet, "SD3Transformer2DModel": _sd3}

@@ -240,8 +240,7 @@ class DiffusersModel:
             both = torch.cat([latent, latent]).to(self._dtype)
             noise = once(denoiser, both, timestep, tokens, pooled, self.spec.image_shape)
             free, told = noise.float().chunk(2)
-            guided: Tensor = free + _GUIDANCE * (told - free)
-            return guided
+            return free + _GUIDANCE * (told - free)
 
         return self._samplers.get(scheduler, steps).run(known, predict, first=first, count=count)
 
@@ -256,8 +255,7 @@ class DiffusersModel:
         scale, shift = _scaling(self._parts.vae)
         decoded = self._parts.vae.decode(latent / scale + shift, return_dict=False)[0]
         picture = ((decoded.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        shown: Tensor = picture.permute(0, 2, 3, 1).contiguous()
-        return shown
+        return picture.permute(0, 2, 3, 1).contiguous()
 
     @torch.no_grad()
     def sense(self, image: Tensor) -> Tensor:
@@ -266,8 +264,7 @@ class DiffusersModel:
         scaled = (image.permute(0, 3, 1, 2).float() / 127.5 - 1).to(self._vae_dtype)
         mode = self._parts.vae.encode(scaled).latent_dist.mode()
         scale, shift = _scaling(self._parts.vae)
-        latent: Tensor = ((mode - shift) * scale).float()
-        return latent
+        return ((mode - shift) * scale).float()
 
     # ---- internals
 

@@ -25,7 +25,7 @@ _PROMPTS = (
 class TextEncoders:
     """One or more CLIP text models, and at most one T5 encoder.
 
-    A request holds token numbers as floats, which is exact (they are whole numbers below 2^24): "state"
+    A request holds token numbers as floats, which is exact (they are integers below 2^24): "state"
     for the CLIP models, which share a vocabulary, and "t5" for the T5 encoder.
 
     Parameters
@@ -143,8 +143,7 @@ class TextEncoders:
     def _encode_t5(self, request: Mapping[str, Tensor], like: Tensor) -> Tensor:
         if self._t5 is None:
             return torch.zeros_like(like)
-        encoded: Tensor = self._t5(request["t5"].to(like.device).long(), return_dict=True).last_hidden_state
-        return encoded.float()
+        return self._t5(request["t5"].to(like.device).long(), return_dict=True).last_hidden_state.float()
 
 
 def _projects(network: Any) -> bool:

@@ -189,8 +189,7 @@ class TwinModel:
         check_batch("tokens", tokens, known["latent"].shape[0])
 
         def predict(latent: Tensor, timestep: Tensor) -> Tensor:
-            velocity: Tensor = self._denoiser(latent, timestep, tokens, band)
-            return velocity
+            return self._denoiser(latent, timestep, tokens, band)
 
         return self._samplers.get(scheduler, steps).run(known, predict, first=first, count=count)
 
@@ -232,7 +231,7 @@ class TwinModel:
             (B, 4, 16, 16) float32.
         """
         image = checked("image", image, self.spec.image_shape, torch.uint8)
-        mean: Tensor = self._autoencoder.encode(fold(image)).latent_dist.mean
+        mean = self._autoencoder.encode(fold(image)).latent_dist.mean
         return (mean - self._mean) / self._std
 
     def chain(self, request: Mapping[str, Tensor], seed: int, scheduler: str, steps: int) -> tuple[Tensor, Tensor]:

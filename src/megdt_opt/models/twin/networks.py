@@ -138,8 +138,7 @@ class LayoutPainter(nn.Module):
         waves = [f(2 * torch.pi * k * unit) for k in _WAVES for f in (torch.sin, torch.cos)]
         ground = self.floor_place(torch.cat([unit, *waves], dim=-1))
         floor = self.floor(ground + self.floor_what(content.mean(dim=1))[:, None, None, :])
-        result: Tensor = (objects + floor).permute(0, 3, 1, 2).contiguous()
-        return result
+        return (objects + floor).permute(0, 3, 1, 2).contiguous()
 
 
 class Denoiser(nn.Module):
@@ -166,5 +165,4 @@ class Denoiser(nn.Module):
         """
         layout = self.painter(tokens, rows)
         sample = torch.cat([latent, layout], dim=1)
-        predicted: Tensor = self.unet(sample, timestep, tokens[..., POSE:], return_dict=False)[0]
-        return predicted
+        return self.unet(sample, timestep, tokens[..., POSE:], return_dict=False)[0]
