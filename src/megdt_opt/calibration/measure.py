@@ -15,6 +15,7 @@ from megdt_opt.calibration.settings import CODECS, Batches, Settings
 from megdt_opt.calibration.timing_loop import Progress, Rounds, take
 from megdt_opt.errors import InvalidInput
 from megdt_opt.models.codec import compress
+from megdt_opt.models.registry import load_model
 from megdt_opt.models.requests import reference_byte
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.program.stages import Kind
@@ -33,7 +34,7 @@ _METHOD = (
 
 
 def calibrate(  # wide: each is one setting of a measurement, by keyword
-    model: SplitModel,
+    model: SplitModel | str,
     *,
     device: str = "cpu",
     kinds: Sequence[Kind | str] | None = None,
@@ -55,8 +56,8 @@ def calibrate(  # wide: each is one setting of a measurement, by keyword
 
     Parameters
     ----------
-    model : SplitModel
-        The bundled twin, a `DiffusersModel`, or anything with the same stages.
+    model : SplitModel or str
+        The bundled twin, a `DiffusersModel`, anything with the same stages, or what `load_model` takes: "twin".
     device : str
         Torch device [name] on which the model already is.
     kinds : sequence of Kind, optional
@@ -109,6 +110,8 @@ def calibrate(  # wide: each is one setting of a measurement, by keyword
     )
     rounds = Rounds(samples=samples, warmup=warmup, threads=threads, seed=seed)
     where = torch_device(device)
+    if isinstance(model, str):
+        model = load_model(model, device=device, precision=precision)
     _check_agrees(model, where, precision)
     spec = model.spec
     scheduler = scheduler if scheduler is not None else spec.schedulers[0]

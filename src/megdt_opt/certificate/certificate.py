@@ -149,7 +149,7 @@ class Certificate:
 
     def save(self, path: str | Path) -> None:
         """Write as JSON, whole or not at all."""
-        write_text(Path(path), json.dumps(self.to_dict()))
+        write_text(path, json.dumps(self.to_dict()))
 
     @classmethod
     def load(cls, path: str | Path) -> Certificate:

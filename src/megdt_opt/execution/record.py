@@ -100,6 +100,9 @@ class Execution:
     images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     latents: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"<Execution: {self.mode}, {len(self.users)} users, {len(self.rows)} stages, {self.wall_s:.3g} s>"
+
     @property
     def users(self) -> tuple[str, ...]:
         """Users in the order of the run."""
@@ -230,7 +233,7 @@ class Execution:
 
     def save(self, path: str | Path) -> None:
         """Write the record as JSON, whole or not at all."""
-        write_text(Path(path), json.dumps(self.to_dict(), allow_nan=False))
+        write_text(path, json.dumps(self.to_dict(), allow_nan=False))
 
     @classmethod
     def load(cls, path: str | Path) -> Execution:

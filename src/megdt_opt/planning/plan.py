@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,6 +180,24 @@ class Plan:
         """Columns of the chosen options in the table, (K,)."""
         return np.array([self.table.index(user.option.name) for user in self.users])
 
+    def __repr__(self) -> str:
+        return f"<Plan: {self._headline}>"
+
+    def _repr_html_(self) -> str:
+        """The plan in a notebook: a sentence and the table of its users."""
+        columns = ["user", "mechanism", "cut", "downlink_hz", "uplink_hz", "edge_share", "latency_s"]
+        table: str = self.to_frame()[columns].to_html(index=False, na_rep="", max_rows=60)
+        return f"<p>{escape(self._headline)}</p>{table}"
+
+    @property
+    def _headline(self) -> str:
+        counts = Counter(user.option.mechanism for user in self.users)
+        chosen = ", ".join(f"{mechanism} {number}" for mechanism, number in counts.most_common())
+        return (
+            f"{self.scenario.name}, {len(self.users)} user{'s' if len(self.users) != 1 else ''} ({chosen}), "
+            f"{self.scenario.objective} {self.objective_s:.6g} s, {self.status}, gap {self.gap:.1e}"
+        )
+
     def to_frame(self) -> pd.DataFrame:
         """One row per user: mechanism, cut, shares, latency, refresh rate, costs."""
         import pandas as pd
@@ -254,7 +274,7 @@ class Plan:
 
     def save(self, path: str | Path) -> None:
         """Write the plan as JSON, whole or not at all."""
-        write_text(Path(path), json.dumps(self.to_dict(), indent=1, allow_nan=False))
+        write_text(path, json.dumps(self.to_dict(), indent=1, allow_nan=False))
 
     @classmethod
     def load(cls, path: str | Path) -> Plan:

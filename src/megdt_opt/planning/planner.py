@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from megdt_opt.errors import Infeasible
 from megdt_opt.planning.baselines import baselines
@@ -12,12 +12,12 @@ from megdt_opt.planning.robustness import robustness
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.solving import solve
-from megdt_opt.timing.profile import TimingProfile
+from megdt_opt.timing.finding import Profiles
 
 
 def plan(
-    scenario: Scenario | OptionTable,
-    profiles: Mapping[str, TimingProfile] | None = None,
+    scenario: Scenario | OptionTable | str | Path,
+    profiles: Profiles | None = None,
     *,
     method: str = "auto",
     gap: float = 1e-6,
@@ -28,10 +28,11 @@ def plan(
 
     Parameters
     ----------
-    scenario : Scenario or OptionTable
-        What to plan for; a table that was built already is used as it is.
-    profiles : mapping of str to TimingProfile, optional
-        Profiles at hand by name, for example just measured; they go before bundled ones.
+    scenario : Scenario, OptionTable, str or Path
+        What to plan for: a scenario, the path of its file or a bundled name; a table that was built already is used
+        as it is.
+    profiles : mapping of str to TimingProfile or path, optional
+        Profiles at hand by name, for example just measured, or their files; they go before bundled ones.
     method : str
         Route, as `solve` takes it.
     gap : float

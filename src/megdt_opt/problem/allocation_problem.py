@@ -110,6 +110,9 @@ class AllocationProblem:
     objective: str = "max"
     max_weight: float | None = None
 
+    def __repr__(self) -> str:
+        return f"<AllocationProblem: {self.users} users, {self.options} options, {self.objective}>"
+
     def __post_init__(self) -> None:
         fixed_s = checks.plain("fixed_s", self.fixed_s, "numbers [s], shape (K users, O options)")
         shape = fixed_s.shape

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.stages import CODECS, PRECISIONS, Compute, Kind, Payload, Send, Stage, is_edge, leaves
 from megdt_opt.program.wire import payload_byte
 from megdt_opt.scenario.scenario import Scenario, User
-from megdt_opt.timing.finding import find_profile
+from megdt_opt.timing.finding import Profiles, find_profile
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.units import show
 
@@ -115,11 +116,14 @@ class OptionTable:
     options: tuple[Option, ...]
     profiles: Mapping[str, TimingProfile]
 
+    def __repr__(self) -> str:
+        return f"<OptionTable: {self.scenario.name}, {len(self.scenario.users)} users, {len(self.options)} options>"
+
     @classmethod
     def build(
         cls,
-        scenario: Scenario,
-        profiles: Mapping[str, TimingProfile] | None = None,
+        scenario: Scenario | str | Path,
+        profiles: Profiles | None = None,
         *,
         spec: ModelSpec | None = None,
     ) -> OptionTable:
@@ -127,12 +131,14 @@ class OptionTable:
 
         Parameters
         ----------
-        scenario : Scenario
-        profiles : mapping of str to TimingProfile, optional
-            Profiles at hand by name; they go before bundled ones.
+        scenario : Scenario, str or Path
+            Itself, the path of its file, or a bundled name.
+        profiles : mapping of str to TimingProfile or path, optional
+            Profiles at hand by name, or their files; they go before bundled ones.
         spec : ModelSpec, optional
             The model; default the one that the scenario names.
         """
+        scenario = Scenario.named(scenario)
         found = {name: find_profile(name, profiles) for name in scenario.profile_names}
         draft = cls(
             scenario=scenario,

@@ -341,14 +341,19 @@ class Scenario(Quantities):
             raise error.within(document.place(error.field)) from None
 
     @classmethod
-    def named(cls, name: str | Path) -> Scenario:
-        """The scenario in this file, or the bundled one of this name.
+    def named(cls, name: Scenario | str | Path) -> Scenario:
+        """The scenario in this file, or the bundled one of this name; a scenario is itself.
 
         Raises
         ------
         InvalidInput
             Where there is neither, or the file is none.
         """
+        if isinstance(name, Scenario):
+            return name
+        if not isinstance(name, str | Path):
+            remedy = 'Write for example "cell.yaml", "demo" or Scenario(**fields).'
+            raise InvalidInput("scenario", name, "a Scenario, the path of its file or a bundled name", remedy)
         path = Path(name)
         if path.suffix.lower() in (".yaml", ".yml") or len(path.parts) > 1:
             return cls.load(path)

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from megdt_opt.errors import InvalidInput, MegdtError
+from megdt_opt.files import try_folder
 from megdt_opt.models.registry import find_spec
 from megdt_opt.program.model_spec import ModelSpec
+from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.sweeping.cache import Cache, digest, inputs_of, profile_digest
 from megdt_opt.sweeping.cell import COLUMNS, COUNTS, TEXTS, Settings, Solving, compute
 from megdt_opt.sweeping.grid import Cell, Over, cells_of
-from megdt_opt.timing.finding import find_profile
+from megdt_opt.timing.finding import Profiles, find_profile
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from megdt_opt.scenario.scenario import Scenario
     from megdt_opt.timing.profile import TimingProfile
 
 Progress = Callable[[int, int, str], None]
@@ -62,10 +63,10 @@ class _Task:
 
 
 def sweep(
-    scenario: Scenario,
+    scenario: Scenario | str | Path,
     over: Over,
     seeds: Iterable[int] | None = None,
-    profiles: Mapping[str, TimingProfile] | None = None,
+    profiles: Profiles | None = None,
     jobs: int = 1,
     cache: str | Path | None = None,
     on_progress: Progress | None = None,
@@ -75,8 +76,8 @@ def sweep(
 
     Parameters
     ----------
-    scenario : Scenario
-        What all cells start from.
+    scenario : Scenario, str or Path
+        What all cells start from: a scenario, the path of its file or a bundled name.
     over : mapping
         Dotted path of a field -> its values, as a scenario file would state them: {"channel.downlink": ["1 MHz",
         "2 MHz"], "steps": [10, 20], "users.*.deadline": ["2 s", None]}. Behind "users." stands a user's name, or
@@ -84,8 +85,8 @@ def sweep(
         of paths takes tuples of values, for fields that change together. All combinations are planned.
     seeds : iterable of int, optional
         For each one, what is random is drawn again: shadowing, and scenes given by a seed. Default: nothing is.
-    profiles : mapping of str to TimingProfile, optional
-        Profiles at hand by name; they go before bundled ones.
+    profiles : mapping of str to TimingProfile or path, optional
+        Profiles at hand by name, or their files; they go before bundled ones.
     jobs : int
         Processes [1]; -1 = one for each core. Solve times are only comparable with 1.
     cache : str or Path, optional
@@ -121,10 +122,10 @@ def sweep(
 
 
 def sweep_users(
-    scenario: Scenario,
+    scenario: Scenario | str | Path,
     over: Over,
     seeds: Iterable[int] | None = None,
-    profiles: Mapping[str, TimingProfile] | None = None,
+    profiles: Profiles | None = None,
     jobs: int = 1,
     cache: str | Path | None = None,
     on_progress: Progress | None = None,
@@ -142,10 +143,10 @@ def sweep_users(
 
 
 def run_sweep(
-    scenario: Scenario,
+    scenario: Scenario | str | Path,
     over: Over,
     seeds: Iterable[int] | None = None,
-    profiles: Mapping[str, TimingProfile] | None = None,
+    profiles: Profiles | None = None,
     jobs: int = 1,
     cache: str | Path | None = None,
     on_progress: Progress | None = None,
@@ -155,7 +156,10 @@ def run_sweep(
     if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs == 0:
         raise InvalidInput("jobs", jobs, "a number of processes, or -1 for one a core", "Use 1.")
     settings = Settings(**solving)
+    if cache is not None:
+        try_folder(cache, "cache")
     kept = None if cache is None else Cache(Path(cache))
+    scenario = Scenario.named(scenario)
     cells = cells_of(scenario, over, seeds)
     keys, tasks = _tasks(cells, profiles, settings, kept)
     results: dict[str, dict[str, Any]] = {}
@@ -179,7 +183,7 @@ def run_sweep(
 
 def _tasks(
     cells: tuple[Cell, ...],
-    known: Mapping[str, TimingProfile] | None,
+    known: Profiles | None,
     settings: Settings,
     cache: Cache | None,
 ) -> tuple[list[str], dict[str, _Task]]:

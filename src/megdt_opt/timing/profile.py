@@ -101,6 +101,9 @@ class TimingProfile:
                     "Measure the codec on generated pictures.",
                 )
 
+    def __repr__(self) -> str:
+        return f"<TimingProfile: {self.model} on {self.device}, {len(self.cells)} cells>"
+
     # ---- files
 
     @classmethod
@@ -113,7 +116,7 @@ class TimingProfile:
             If the file is missing, truncated, of another schema version, without provenance, or holds
             samples that are not finite positive times.
         """
-        return cls(**read_profile(Path(path)))
+        return cls(**read_profile(path))
 
     @classmethod
     def bundled(cls, name: str) -> TimingProfile:
@@ -128,7 +131,7 @@ class TimingProfile:
 
     def save(self, path: str | Path) -> None:
         """Write the profile as JSON, whole or not at all."""
-        write_text(Path(path), self._text())
+        write_text(path, self._text())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `from_dict` reads back."""

@@ -40,7 +40,7 @@ def bundled_path(name: str) -> Path:
     return Path(str(folder.joinpath(f"{name}.json")))
 
 
-def read_profile(path: Path) -> dict[str, Any]:
+def read_profile(path: str | Path) -> dict[str, Any]:
     """Content of a profile file, checked: the arguments of `TimingProfile`.
 
     Raises

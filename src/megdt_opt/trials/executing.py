@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from megdt_opt.errors import MegdtError
@@ -45,13 +46,13 @@ def run_options(table: OptionTable, longest_s: float, mode: Mode = "paced") -> E
     return ExecutionOptions(mode=mode, stretch=stretch, timeout_s=30.0 + 10.0 * longest_s)
 
 
-def execute(plan: Plan, *, mode: Mode = "paced", cluster: Cluster | None = None) -> Execution:
+def execute(plan: Plan | str | Path, *, mode: Mode = "paced", cluster: Cluster | None = None) -> Execution:
     """Execute a plan and measure every stage.
 
     Parameters
     ----------
-    plan : Plan
-        What to execute; its model must be the bundled twin.
+    plan : Plan, str or Path
+        What to execute, or the path of its file; its model must be the bundled twin.
     mode : str
         "paced": each compute slot lasts its calibrated time, which is also how a slower device is emulated;
         "raw": as fast as the machine goes (all stretches must be 1).
@@ -67,9 +68,12 @@ def execute(plan: Plan, *, mode: Mode = "paced", cluster: Cluster | None = None)
     ------
     PeerLost, ExecutionTimeout, MalformedMessage, ExecutionError
         If the run failed; nothing is left running.
+    InvalidInput
+        Where `plan` is neither, or the file is none.
     """
+    made = plan if isinstance(plan, Plan) else Plan.load(plan)
     if cluster is None:
-        with cluster_of(plan.table) as own:
-            return execute(plan, mode=mode, cluster=own)
-    longest_s = max(user.latency_s for user in plan.users)
-    return cluster.run(user_runs(plan.table, plan.users), run_options(plan.table, longest_s, mode))
+        with cluster_of(made.table) as own:
+            return execute(made, mode=mode, cluster=own)
+    longest_s = max(user.latency_s for user in made.users)
+    return cluster.run(user_runs(made.table, made.users), run_options(made.table, longest_s, mode))
