@@ -20,14 +20,23 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def cluster_of(table: OptionTable) -> Iterator[Cluster]:
+def cluster_of(table: OptionTable, running: Cluster | None = None) -> Iterator[Cluster]:
     """Processes for the edge and every user's device of a scenario; they live across runs.
+
+    Parameters
+    ----------
+    table : OptionTable
+    running : Cluster, optional
+        Processes that run already, to use in place of new ones; they go on running afterwards.
 
     Raises
     ------
     MegdtError
         Where the packages of the extra `diffusion` are missing.
     """
+    if running is not None:
+        yield running
+        return
     try:
         from megdt_opt.execution.cluster import Cluster
     except ImportError as error:
@@ -72,8 +81,6 @@ def execute(plan: Plan | str | Path, *, mode: Mode = "paced", cluster: Cluster |
         Where `plan` is neither, or the file is none.
     """
     made = plan if isinstance(plan, Plan) else Plan.load(plan)
-    if cluster is None:
-        with cluster_of(made.table) as own:
-            return execute(made, mode=mode, cluster=own)
     longest_s = max(user.latency_s for user in made.users)
-    return cluster.run(user_runs(made.table, made.users), run_options(made.table, longest_s, mode))
+    with cluster_of(made.table, cluster) as processes:
+        return processes.run(user_runs(made.table, made.users), run_options(made.table, longest_s, mode))

@@ -117,15 +117,13 @@ def raw_check(
         raise InvalidInput("users", len(table.scenario.users), "one user in a raw check", "Check them one at a time.")
     if machines.edge.stretch != 1 or machines.devices[0].stretch != 1:
         raise InvalidInput("stretch", machines.edge.stretch, "1 in a raw check", "A raw run cannot emulate slowness.")
-    if cluster is None:
-        with cluster_of(table) as own:
-            return raw_check(table, user, samples=samples, runs=runs, cluster=own)
-    around_s = [_end_s(table, user, _recalibrate(table, user, cluster, samples))]
     measured_s = []
-    for _ in range(runs):
-        done = cluster.run(user_runs(table, [user]), run_options(table, user.latency_s, "raw"))
-        measured_s.append(done.measured_s[user.name])
-        around_s.append(_end_s(table, user, _recalibrate(table, user, cluster, samples)))
+    with cluster_of(table, cluster) as processes:
+        around_s = [_end_s(table, user, _recalibrate(table, user, processes, samples))]
+        for _ in range(runs):
+            done = processes.run(user_runs(table, [user]), run_options(table, user.latency_s, "raw"))
+            measured_s.append(done.measured_s[user.name])
+            around_s.append(_end_s(table, user, _recalibrate(table, user, processes, samples)))
     return RawCheck(
         user=user.name,
         option=user.option.name,

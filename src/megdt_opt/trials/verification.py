@@ -156,19 +156,17 @@ def verify(
     on_progress : callable, optional
         Called with (runs done, runs in all) after each run.
     """
-    if cluster is None:
-        with cluster_of(plan.table) as own:
-            return verify(plan, repeats=repeats, seed=seed, cluster=own, on_progress=on_progress)
     rivals = rivals_of(plan)
     names = ["plan", *(r.name for r in rivals)]
     users: list[Sequence[UserPlan]] = [plan.users, *(baseline_users(plan.table, r) for r in rivals)]
     measured: list[list[float]] = [[] for _ in names]
     overruns = [0] * len(names)
     rng = np.random.default_rng(seed)
-    for _ in range(repeats):
-        for i in rng.permutation(len(names)):
+    order = [int(i) for _ in range(repeats) for i in rng.permutation(len(names))]
+    with cluster_of(plan.table, cluster) as processes:
+        for i in order:
             longest_s = max(user.latency_s for user in users[i])
-            done = cluster.run(user_runs(plan.table, users[i]), run_options(plan.table, longest_s))
+            done = processes.run(user_runs(plan.table, users[i]), run_options(plan.table, longest_s))
             measured[i].append(measured_objective_s(plan, done))
             overruns[i] += len(done.overruns)
             if on_progress is not None:
