@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from io import StringIO
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -12,9 +14,12 @@ from sample_run import make_profile
 
 from megdt_opt.execution.record import Execution
 from megdt_opt.planning.plan import Plan
+from megdt_opt.problem.outcome import BoundSource
+from megdt_opt.report.comparison import comparison_figure
 from megdt_opt.report.facts import best_single, bound_sentence, error_summary, headline
 from megdt_opt.report.grids import Grid
 from megdt_opt.report.numbers import NONE, column, number, percent, small, words
+from megdt_opt.report.page import page_text
 from megdt_opt.report.plan_grids import baseline_grid, option_grid, plan_grid, ruled_out_grid
 from megdt_opt.report.profile_grids import profile_grid, provenance_grid, published_grid
 from megdt_opt.report.run_grids import execution_grid, raw_grid, stage_grid, verdict, verification_grid
@@ -169,6 +174,37 @@ def test_the_headline_tells_the_figures(made: Plan, execution: Execution, verifi
     assert f"proven to be within {small(made.gap)}" in said
     assert f"largest {errors.largest_percent:.2f} %" in said
     assert "at most" in headline(replace(made, status="feasible", gap=0.02), None, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param(
+            {"lower_bound_s": -math.inf, "gap": math.inf, "status": "feasible", "bound_source": BoundSource.NONE},
+            ("no bound that says", "no lower bound was found"),
+            id="no bound",
+        ),
+        pytest.param(
+            {"lower_bound_s": 0.0, "gap": 1.0, "status": "feasible", "bound_source": BoundSource.CERTIFICATE},
+            ("no bound that says", "relative gap 1.0e+00"),
+            id="a bound of no use",
+        ),
+        pytest.param(
+            {"status": "feasible", "bound_source": BoundSource.SOLVER},
+            ("by the solver's own bound", "by the solver's own account"),
+            id="bound of a solver",
+        ),
+    ],
+)
+def test_a_bound_is_told_for_what_it_is(made: Plan, change: dict[str, Any], said: tuple[str, str]) -> None:
+    weaker = replace(made, **change)
+    assert said[0] in headline(weaker, None, None)
+    assert said[1] in bound_sentence(weaker)
+    page = page_text(weaker)
+    for text in (headline(weaker, None, None), bound_sentence(weaker), page):
+        assert "proven optimal" not in text
+        assert not re.search(r"\b(inf|nan)\b", text)
+    assert comparison_figure(weaker).get_axes()
 
 
 @pytest.mark.parametrize("text", ["[bold]x[/bold]", "[/]"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -86,7 +87,8 @@ def comparison_figure(plan: Plan, verification: Verification | None = None) -> F
         axes = figure.add_subplot()
         longest_s = max(max(line.predicted_s, *line.measured_s, 0.0) for line in lines)
         shown_s = min(longest_s, CUT * plan.objective_s)
-        axes.axvline(plan.lower_bound_s, color=INK, lw=1.0, ls="--")
+        if math.isfinite(plan.lower_bound_s):
+            axes.axvline(plan.lower_bound_s, color=INK, lw=1.0, ls="--")
         for y, line in enumerate(lines):
             _line(axes, y, line, plan.objective_s, shown_s)
         axes.set_xlim(0, shown_s * (1.42 if verification is not None else 1.22))

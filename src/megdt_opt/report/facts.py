@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass
 
 from megdt_opt.execution.record import Execution
 from megdt_opt.planning.baselines import Baseline
 from megdt_opt.planning.plan import Plan
+from megdt_opt.problem.outcome import BoundSource
 from megdt_opt.report.numbers import count, number, percent, small, words
 from megdt_opt.trials.verification import Verification, VerifiedSet, measured_objective_s
 
@@ -80,10 +82,13 @@ def error_summary(plan: Plan, execution: Execution) -> ErrorSummary:
 def bound_sentence(plan: Plan) -> str:
     """Objective, bound, gap and status in one line."""
     proof = "proven optimal" if plan.status == "optimal" else "feasible, optimality not proven to the asked gap"
+    bound = "no lower bound was found"
+    if math.isfinite(plan.lower_bound_s):
+        whose = " by the solver's own account" if plan.bound_source is BoundSource.SOLVER else ""
+        bound = f"lower bound {number(plan.lower_bound_s)} s{whose}; relative gap {small(plan.gap)}"
     return (
-        f"{objective_name(plan).capitalize()} {number(plan.objective_s)} s; "
-        f"lower bound {number(plan.lower_bound_s)} s; "
-        f"relative gap {small(plan.gap)}; {proof} (method {plan.method}, {number(plan.solve_s, 2)} s)."
+        f"{objective_name(plan).capitalize()} {number(plan.objective_s)} s; {bound}; {proof} "
+        f"(method {plan.method}, {number(plan.solve_s, 2)} s)."
     )
 
 
@@ -117,8 +122,12 @@ def headline(plan: Plan, execution: Execution | None, verification: Verification
     )
     if plan.status == "optimal":
         text += f", proven to be within {small(plan.gap)} of the best possible"
+    elif plan.lower_bound_s > 0:
+        above = plan.objective_s / plan.lower_bound_s - 1
+        whose = " by the solver's own bound" if plan.bound_source is BoundSource.SOLVER else ""
+        text += f", at most {100 * above:.2g} % above the best possible{whose}"
     else:
-        text += f", at most {100 * plan.gap:.2g} % above the best possible"
+        text += ", with no bound that says how near to the best possible"
     better = speed_up_sentence(plan, verification)
     if better:
         text += f", {better}"

@@ -41,7 +41,9 @@ def percent(value: float, decimals: int = 2) -> str:
 
 
 def small(value: float) -> str:
-    """A relative gap, for example "9.5e-07", and "0" for zero."""
+    """A relative gap, for example "9.5e-07", and "0" for zero; a dash if it is not finite."""
+    if not math.isfinite(value):
+        return NONE
     return "0" if value == 0 else f"{value:.1e}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
@@ -71,6 +72,8 @@ def _file(name: str) -> str:
 
 def _tiles(plan: Plan, execution: Execution | None, verification: Verification | None) -> list[str]:
     proof = "proven gap to the lower bound" if plan.status == "optimal" else "gap to the lower bound, not closed"
+    if not math.isfinite(plan.gap):
+        proof = "no lower bound was found"
     found = [
         markup.tile(f"{number(plan.objective_s)} s", objective_name(plan)),
         markup.tile(small(plan.gap), proof),
