@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from importlib import metadata
@@ -27,18 +28,21 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of those packages that are installed."""
+    found = {}
+    for package in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
 def environment() -> dict[str, Any]:
     """Facts for a record."""
-    versions = {}
-    for package in ("megdt-opt", "torch", "numpy", "safetensors", "grpcio", "pillow"):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return {
         "cpu": cpu_model(),
         "cores": cores(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": versions("megdt-opt", "torch", "numpy", "safetensors", "grpcio", "pillow"),
     }

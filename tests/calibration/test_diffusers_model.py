@@ -12,7 +12,7 @@ import torch
 from megdt_opt.errors import InvalidInput, WeightsError
 from megdt_opt.models.diffusers.architecture import ARCHITECTURES, Architecture
 from megdt_opt.models.diffusers.loading import build
-from megdt_opt.models.diffusers.model import DiffusersModel, _spec
+from megdt_opt.models.diffusers.model import DiffusersModel, _spec, _text
 from megdt_opt.models.registry import find_spec
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.program.mechanisms import split_rows
@@ -162,6 +162,29 @@ def test_without_its_t5_encoder_the_transformer_gets_zeros(tiny_3: Architecture)
     conditioning = two.encode_prompt(two.example_requests(1)[0])
     assert {n: tuple(t.shape[1:]) for n, t in conditioning.items()} == dict(two.spec.conditioning)
     assert not conditioning["tokens"][:, 8:].any()
+
+
+def test_example_tokens_lie_within_each_encoders_vocabulary(tiny_3: Architecture) -> None:
+    """Stable Diffusion 3's own, and tiny encoders of which each in turn has the smallest vocabulary."""
+    clip, second, t5 = tiny_3.text
+    designs = {
+        "sd3": ARCHITECTURES["sd3"],
+        "small T5": replace(tiny_3, text=(clip, second, {**t5, "vocab_size": 20})),
+        "small second CLIP": replace(tiny_3, text=(clip, {**second, "vocab_size": 30}, t5)),
+    }
+    for name, design in designs.items():
+        with torch.device("meta"):
+            text = _text(build(design))
+        limits = {"state": min(c["vocab_size"] for c in design.text[:2]), "t5": design.text[2]["vocab_size"]}
+        for request in text.examples(8, seed=0):
+            assert all(0 <= request[n].min() <= request[n].max() < limit for n, limit in limits.items()), name
+        assert text.empty(1)["state"].max() < limits["state"]
+
+
+def test_a_model_with_a_small_t5_vocabulary_can_be_timed(tiny_3: Architecture) -> None:
+    three = DiffusersModel.from_config(replace(tiny_3, text=(*tiny_3.text[:2], {**tiny_3.text[2], "vocab_size": 20})))
+    for request in three.example_requests(4):
+        assert torch.isfinite(three.encode_prompt(request)["tokens"]).all()
 
 
 def test_another_size_than_the_native_one(tiny: Architecture) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
 from time import perf_counter, process_time
 
 import torch
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.machine import cores, cpu_model
+from megdt_opt.machine import cores, cpu_model, versions
 
 
 def torch_device(name: str) -> torch.device:
@@ -57,11 +56,7 @@ def hardware(device: torch.device) -> dict[str, str | int]:
 def software(device: torch.device) -> dict[str, str]:
     """Versions for a profile's provenance."""
     found = {"python": platform.python_version(), "torch": torch.__version__, "os": platform.system()}
-    for package in ("diffusers", "transformers", "numpy", "megdt-opt"):
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
+    found |= versions("diffusers", "transformers", "numpy", "megdt-opt")
     if device.type == "cuda":
         found["cuda"] = str(torch.version.cuda)
         found["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]

@@ -47,7 +47,7 @@ class TextEncoders:
         self._width = width
         self._padded = padded
         self._length = int(self._clip[0].config.max_position_embeddings)
-        self._vocabulary = int(self._clip[0].config.vocab_size)
+        self._vocabulary = min(int(n.config.vocab_size) for n in self._clip)
 
     @property
     def networks(self) -> tuple[nn.Module, ...]:
@@ -105,9 +105,11 @@ class TextEncoders:
         if self.has_tokenizer:
             return [self.from_prompt(_PROMPTS[(seed + n) % len(_PROMPTS)]) for n in range(count)]
         generator = torch.Generator().manual_seed(seed)
-        high = min(_BOS, self._vocabulary)
+        high = {"state": min(_BOS, self._vocabulary)}
+        if self._t5 is not None:
+            high["t5"] = int(self._t5.config.vocab_size)
         return [
-            {name: torch.randint(2, high, (1, *s), generator=generator).float() for name, s in self.request.items()}
+            {n: torch.randint(2, high[n], (1, *s), generator=generator).float() for n, s in self.request.items()}
             for _ in range(count)
         ]
 
