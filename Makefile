@@ -12,7 +12,7 @@ PIP = $(1)/bin/python -m pip --disable-pip-version-check --quiet install $(PIP_A
 $(DEMO_ENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEMO_ENV)
 	$(call PIP,$(DEMO_ENV)) torch
-	$(call PIP,$(DEMO_ENV)) '.[diffusion]'
+	$(call PIP,$(DEMO_ENV)) '.[all]'
 	touch $@
 
 # the package itself is installed again each time, so that an edit is never missed
@@ -23,7 +23,7 @@ demo: $(DEMO_ENV)/ready
 $(TEST_ENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(TEST_ENV)
 	$(call PIP,$(TEST_ENV)) torch
-	$(call PIP,$(TEST_ENV)) '.[all]'
+	$(call PIP,$(TEST_ENV)) '.[dev]'
 	touch $@
 
 # the wheel of the working tree, in the test environment: nothing is tested from the source tree
