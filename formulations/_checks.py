@@ -1,4 +1,4 @@
-"""What a formulation accepts, and infeasibility that one user alone explains."""
+"""What a formulation accepts, and what each user can do alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.errors import Conflict, Infeasible, InvalidInput
+from megdt_opt.errors import Infeasible, InvalidInput
+from megdt_opt.problem import region
 from megdt_opt.problem.allocation_problem import AllocationProblem
 
 RESOURCES = ("downlink", "uplink", "edge")
@@ -42,7 +43,7 @@ def workable_options(problem: AllocationProblem) -> NDArray[np.bool_]:
     Raises
     ------
     Infeasible
-        Where a user has none left; names the user and its limits.
+        Where a user has none left; `solve` says which limits.
     """
     down_s, up_s, edge_s = whole_budget_s(problem)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -52,60 +53,19 @@ def workable_options(problem: AllocationProblem) -> NDArray[np.bool_]:
     airtime = problem.uplink_airtime_max_s
     on_air = np.ones_like(in_time) if airtime is None else up_s <= airtime * (1 + 1e-12)
     mask = problem.open_options & in_time & on_air
-    for user in np.flatnonzero(~mask.any(axis=1)):
-        k = int(user)
-        limits: list[Conflict]
-        if not problem.allowed_mask[k].any():
-            limits = [Conflict(k, "allowed", 0.0, "options", "no option is allowed")]
-        elif not problem.open_options[k].any():
-            why = "every allowed option demands a resource that is not there"
-            limits = [Conflict(k, "open options", 0.0, "", why), *_budgets(problem)]
-        else:
-            best_s = float(alone_s[k][problem.open_options[k]].min())
-            alone = f"even alone its least latency is {best_s:g} s against a {{limit}} of {{value}}"
-            limits = [Conflict(k, "deadline", float(problem.hard_deadline_s[k]), "s", alone)]
-            if airtime is not None and not (problem.open_options[k] & on_air[k]).any():
-                words = "even the whole uplink band needs more {limit} than {value}"
-                limits = [Conflict(k, "uplink airtime", float(airtime[k].max()), "s", words)]
-            elif airtime is not None and (problem.open_options[k] & in_time[k]).any():
-                words = "no option keeps both, even alone: {limit} of {value}"
-                limits = [
-                    Conflict(k, "deadline", float(problem.hard_deadline_s[k]), "s", words),
-                    Conflict(k, "uplink airtime", float(airtime[k].max()), "s", "{limit} of {value}"),
-                ]
-        raise Infeasible("no option keeps the limits of one user alone", limits)
+    hopeless = np.flatnonzero(~mask.any(axis=1)).tolist()
+    if hopeless:
+        raise Infeasible("no option keeps the limits of one user alone", users=hopeless)
     result: NDArray[np.bool_] = mask
     return result
 
 
-def require(problem: AllocationProblem, method: str, *, linear: bool, missed: bool = False) -> None:
-    """Refuse what a formulation cannot represent.
-
-    Parameters
-    ----------
-    problem : AllocationProblem
-    method : str
-        Name of the formulation, for the message.
-    linear : bool
-        Whether it needs linear rates.
-    missed : bool
-        Whether it takes the objective "missed".
-    """
-    if problem.objective == "missed" and not missed:
-        raise InvalidInput(
-            "objective",
-            "missed",
-            f'"max", "sum" or "mixed" for the method {method!r}',
-            'Use the method "auto", "prices", "enumerate" or "option_misocp".',
-        )
-    if linear and not problem.linear:
-        side = "downlink" if problem.downlink_snr_hz is not None else "uplink"
-        raise InvalidInput(
-            f"{side}_snr_hz",
-            "Shannon rate",
-            f"linear rates (efficiency [bit/s/Hz]) for the method {method!r}",
-            'Give efficiencies, or use the method "auto", "prices" or "enumerate".',
-        )
+def require(
+    problem: AllocationProblem, method: str, *, linear: bool = False, objectives: tuple[str, ...] = region.TIMES
+) -> None:
+    """Refuse what a formulation cannot represent: objectives but those that it takes, and Shannon rates if `linear`."""
+    remedy = 'Use the method "auto", "prices" or "enumerate", or "option_misocp" for linear rates and any objective.'
+    region.require(problem, f"the method {method!r}", remedy, objectives=objectives, linear=linear)
 
 
 def only_options(problem: AllocationProblem) -> NDArray[np.int64]:
@@ -135,22 +95,6 @@ def fix_options(problem: AllocationProblem, option: NDArray[np.int64]) -> Alloca
     return replace(problem, allowed=chosen & problem.allowed_mask)
 
 
-def conflict(problem: AllocationProblem) -> Infeasible:
-    """The error for limits that no shares keep together."""
-    deadline_s, airtime_s = problem.hard_deadline_s, problem.uplink_airtime_max_s
-    limits = []
-    for k in range(problem.users):
-        if np.isfinite(deadline_s[k]):
-            limits.append(Conflict(k, "deadline_s", float(deadline_s[k]), "s", "{limit} of {user}: {value}"))
-        if airtime_s is not None:
-            limits.append(Conflict(k, "uplink airtime", float(airtime_s[k].max()), "s", "{limit} at most {value}"))
-    reason = "the deadlines and airtimes cannot be kept together within the budgets"
-    return Infeasible(reason, limits + _budgets(problem))
-
-
-def _budgets(problem: AllocationProblem) -> list[Conflict]:
-    units = ("Hz", "Hz", "")
-    return [
-        Conflict(None, f"{name} budget", float(b), unit)
-        for name, b, unit in zip(RESOURCES, budgets(problem), units, strict=True)
-    ]
+def not_together() -> Infeasible:
+    """The error for limits that no shares keep together; `solve` names the users."""
+    return Infeasible("no options and shares keep the limits of all users together")

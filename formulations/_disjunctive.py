@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pyomo.repn.plugins.lp_writer import LPWriter
 
-from megdt_opt.errors import Infeasible, SolverFailure
-from megdt_opt.formulations import _scip
-from megdt_opt.formulations._checks import conflict
-from megdt_opt.formulations._scaling import Units
-from megdt_opt.formulations.option_misocp import finish
-from megdt_opt.pricing.scaled import Resources
-from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
+from megdt_opt.errors import SolverFailure
+from megdt_opt.formulations import _scip, _shares, option_misocp
+from megdt_opt.formulations._checks import not_together, require, workable_options
+from megdt_opt.formulations._scaling import Units, units
+from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.solving.allocation import RawSolution
-from megdt_opt.solving.search.incumbent import Incumbent
-from megdt_opt.whatif import feasible
 
 Array = NDArray[np.float64]
 
@@ -31,6 +27,8 @@ _SLACK = 1.001
 """Factor on a feasible objective, far above its rounding."""
 _SEARCH_S = 60.0
 """Limit on the proof that some limits cannot be kept together [s]."""
+_FAR = 1e6
+"""A user without a deadline has one of so many times the last of the others' where only lateness counts."""
 
 
 def least_latencies(problem: AllocationProblem, u: Units) -> Array:
@@ -48,7 +46,7 @@ def ceilings(problem: AllocationProblem, mask: NDArray[np.bool_], u: Units) -> A
 
     Let Z be the objective of some feasible point. Then w_k L_k <= Z for "max". For the others
     w_k L_k <= Z - Σ_{j != k} w_j (least latency of j), as every other user costs at least what it costs alone. A
-    deadline is a ceiling as well. The feasible point is `Incumbent.start`'s, evaluated here.
+    deadline is a ceiling as well. The feasible points are the best shares of simple options.
 
     Parameters
     ----------
@@ -65,53 +63,56 @@ def ceilings(problem: AllocationProblem, mask: NDArray[np.bool_], u: Units) -> A
     SolverFailure
         Where it stays open whether they can.
     """
-    best = Incumbent(problem, Resources.of(problem))
-    with contextlib.suppress(Infeasible):  # then the objective stays infinite
-        best.start()
-    if not np.isfinite(best.objective) and not np.isfinite(u.deadline).all():
-        found = _options_in_time(problem)
-        best.offer(found[None])
-        if not np.isfinite(best.objective):
+    alone = np.where(mask, least_latencies(problem, u), np.inf)
+    even = np.where(mask, np.maximum(u.floor, u.fixed + u.demand.sum(axis=0)), np.inf)
+    air = np.divide(u.demand[1], u.airtime, out=np.zeros(mask.shape), where=mask & (u.demand[1] > 0))
+    tries = {tuple(table.argmin(axis=1)) for table in (even, alone, np.where(mask, air, np.inf))}
+    found = [_shares.best(problem, np.array(option)) for option in tries]
+    if not any(found) and not np.isfinite(u.deadline).all():
+        found = [_shares.best(problem, _options_in_time(problem))]
+        if found[0] is None:
             raise SolverFailure("no feasible point was found, so the latencies have no proven ceiling")
-    if not np.isfinite(best.objective):
+    if not any(found):
         return u.deadline
-    down, up, edge = best.x
-    shares = (down * problem.downlink_hz, up * problem.uplink_hz, edge * problem.edge_capacity)
-    trial = evaluate(problem, best.option, *shares).objective_s / u.objective_unit_s
-    least = u.weight * np.where(mask, least_latencies(problem, u), np.inf).min(axis=1)
+    trial = min(one[0] for one in found if one is not None) / u.objective_unit_s
+    least = u.weight * alone.min(axis=1)
     others = np.zeros(problem.users) if problem.objective == "max" else least.sum() - least
     return np.minimum((_SLACK * trial - others) / u.weight, u.deadline)
 
 
 def _options_in_time(problem: AllocationProblem) -> NDArray[np.int64]:
-    try:
-        answer = feasible.answer(problem, time.monotonic() + _SEARCH_S)
-    except feasible.OutOfTime:
-        raise SolverFailure("it stayed open whether the limits can be kept together") from None
-    if answer.option is None:
-        if answer.proven:
-            raise conflict(problem)
-        raise SolverFailure("it stayed open whether the limits can be kept together")
-    return answer.option
+    """Options whose largest L / deadline is at most 1; users without a deadline hardly count."""
+    limits = problem.hard_deadline_s
+    if not np.isfinite(limits).any():
+        raise not_together()  # not even the least air times fit together
+    weight = 1 / np.where(np.isfinite(limits), limits, _FAR * limits[np.isfinite(limits)].max())
+    late = replace(problem, objective="max", max_weight=None, weight=weight, deadline_s=None)
+    raw = option_misocp.solve(late, gap=1e-6, time_limit_s=_SEARCH_S)
+    if raw.bound is not None and raw.bound > 1:
+        raise not_together()
+    return raw.option
 
 
 def solve_transformed(
-    problem: AllocationProblem, mask: NDArray[np.bool_], q: Any, begin: float, gap: float, time_limit_s: float | None
+    name: str, problem: AllocationProblem, transformed: Callable[..., Any], gap: float, time_limit_s: float | None
 ) -> RawSolution:
     """Options from SCIP on a model without disjunctions, which goes to a child as a file.
 
     Parameters
     ----------
+    name : str
+        Of the formulation.
     problem : AllocationProblem
-    mask : array of bool, (K, O)
-        Workable options.
-    q : pyomo model
-        With a disjunct `choice[k, o]` for each of them.
-    begin : float
-        `time.perf_counter()` at which building began [s].
+    transformed : callable
+        The pyomo model of a problem, workable options (K, O) and ceilings (K,), transformed, with a disjunct
+        `choice[k, o]` for each option.
     gap, time_limit_s : float
         As in `megdt_opt.solve`.
     """
+    begin = time.perf_counter()
+    require(problem, name, linear=True)
+    mask = workable_options(problem)
+    q = transformed(problem, mask, ceilings(problem, mask, units(problem, mask)))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.lp"
         text = io.StringIO()
@@ -121,4 +122,4 @@ def solve_transformed(
         names = [written.symbol_map.byObject.get(id(q.choice[pair].binary_indicator_var), "") for pair in q.pairs]
         built_s = time.perf_counter() - begin
         answer = _scip.ask(f"{_scip.__name__}:solve_file", (str(path), names, gap, time_limit_s), time_limit_s)
-    return finish(problem, mask, replace(answer, build_s=answer.build_s + built_s))
+    return option_misocp.finish(problem, mask, replace(answer, build_s=answer.build_s + built_s))

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.pricing.priced import _shannon_minimiser as shannon_minimiser
-from megdt_opt.pricing.scaled import time_and_slopes
+from megdt_opt.radio.rates import shannon_minimiser, time_and_slopes
 
 Array = NDArray[np.float64]
 

@@ -28,9 +28,9 @@ import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.errors import Infeasible, InvalidInput, SolverFailure
+from megdt_opt.errors import InvalidInput, SolverFailure
 from megdt_opt.formulations import convex_allocation
-from megdt_opt.formulations._checks import conflict, fix_options, only_options, workable_options
+from megdt_opt.formulations._checks import fix_options, not_together, only_options, workable_options
 from megdt_opt.formulations._option_sets import MOST_SETS, optima, option_sets
 from megdt_opt.formulations._scaling import reference, usable_shares
 from megdt_opt.formulations.convex_allocation import (
@@ -190,7 +190,7 @@ def solve(problem: AlphaFairProblem, *, gap: float, time_limit_s: float | None) 
         if found.norm_s < ceiling:
             best = (found, int(place))
     if best is None:
-        raise conflict(inner) if len(sets) == 1 else Infeasible("no option set keeps the limits together")
+        raise not_together()
     down, up, edge = best[0].shares
     return RawSolution(
         option=sets[best[1]], downlink_hz=down, uplink_hz=up, edge_share=edge, bound=bound_s, build_s=built - begin,

@@ -43,7 +43,7 @@ import cvxpy as cp
 import numpy as np
 
 from megdt_opt.errors import SolverFailure
-from megdt_opt.formulations._checks import RESOURCES, budgets, conflict, only_options, require, workable_options
+from megdt_opt.formulations._checks import RESOURCES, budgets, not_together, only_options, require, workable_options
 from megdt_opt.formulations._resolve import Compiled
 from megdt_opt.formulations._scaling import Reference, reference, usable_shares
 from megdt_opt.problem.allocation_problem import AllocationProblem
@@ -226,7 +226,7 @@ def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None)
         Where Clarabel ends without an accurate answer.
     """
     started_s = time.perf_counter()
-    require(problem, "convex_allocation", linear=False)
+    require(problem, "convex_allocation")
     option = only_options(problem)
     workable_options(problem)
     scale = reference(problem, option)
@@ -274,6 +274,6 @@ def _check(raw: Any, problem: AllocationProblem) -> None:
     """Raise unless Clarabel reached an accurate answer."""
     status = str(raw.status)
     if status == "PrimalInfeasible":
-        raise conflict(problem)
+        raise not_together()
     if status != "Solved":
         raise SolverFailure(f"Clarabel ended with {status} after {raw.iterations} steps ({problem.users} users)")

@@ -34,8 +34,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from megdt_opt.errors import InvalidInput, SolverFailure
-from megdt_opt.formulations._checks import conflict, workable_options
+from megdt_opt.errors import SolverFailure
+from megdt_opt.formulations._checks import not_together, require, workable_options
 from megdt_opt.formulations._sets import restrict, shares_of, value_of
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
@@ -249,11 +249,7 @@ def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None)
     SolverFailure
         Where HiGHS fails, or no options are known to keep the limits when the time is up.
     """
-    if problem.objective != "max":
-        raise InvalidInput(
-            "objective", problem.objective, '"max" for the method "deadline_milp"',
-            'Use "square_root_milp" or "prices" for "sum", "auto" or "enumerate" for the others.',
-        )  # fmt: skip
+    require(problem, "deadline_milp", objectives=("max",))
     clock = Clock(time_limit_s)
     search = Search(problem, workable_options(problem), clock)
     begin_s = clock.spent_s
@@ -261,7 +257,7 @@ def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None)
     if not np.isfinite(search.objective):
         search.offer(keeps_limits(problem, search.mask, clock))
         if not np.isfinite(search.objective):
-            raise conflict(problem)
+            raise not_together()
     search.narrow(max(gap, _LEAST_GAP))
     down, up, edge = shares_of(problem, search.option)
     proven = search.bound >= search.objective * (1 - max(gap, _LEAST_GAP))
@@ -285,10 +281,10 @@ def keeps_limits(problem: AllocationProblem, mask: Mask, clock: Clock) -> NDArra
     late = Search(replace(lateness_problem(problem), allowed=mask), mask, clock)
     late.start()
     if not np.isfinite(late.objective):  # not even the least air times fit together
-        raise conflict(problem)
+        raise not_together()
     while late.objective > 1:
         if late.bound >= 1 or late.objective - late.bound <= _LEAST_GAP:
-            raise conflict(problem)
+            raise not_together()
         if not late.step(min(late.objective * (1 - _LEAST_GAP), 1.0)):
             raise SolverFailure("no options are known that keep the limits; give more time")
     return late.option

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput, SolverFailure
 from megdt_opt.formulations import convex_allocation
-from megdt_opt.formulations._checks import conflict, fix_options, only_options, workable_options
+from megdt_opt.formulations._checks import fix_options, not_together, only_options, workable_options
 from megdt_opt.formulations._option_sets import optima, option_sets
 from megdt_opt.formulations._scaling import reference, usable_shares
 from megdt_opt.formulations.convex_allocation import (
@@ -48,11 +48,10 @@ from megdt_opt.formulations.convex_allocation import (
     stage_limit,
     stage_time,
 )
-from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
 from megdt_opt.problem.fairness import LexicographicProblem
 from megdt_opt.solving.allocation import RawSolution
-from megdt_opt.solving.search.branching import close
+from megdt_opt.solving.door import solve as solve_options
 from megdt_opt.tolerances import BOUND
 
 SLACK = 1e-7
@@ -205,8 +204,8 @@ def solve(problem: LexicographicProblem, *, gap: float, time_limit_s: float | No
     sets = option_sets(inner, workable_options(inner))
     bound_s = None
     if sets is None:
-        closed = close(inner, Resources.of(inner), gap=gap, time_limit_s=time_limit_s)
-        sets, bound_s = closed.incumbent.option[None], closed.bound
+        closed = solve_options(inner, "prices", gap, time_limit_s)
+        sets, bound_s = closed.option[None], closed.lower_bound_s
         claim = "options proven for the largest weighted latency alone"
     elif len(sets) == 1:
         claim = "options given"
@@ -222,7 +221,7 @@ def solve(problem: LexicographicProblem, *, gap: float, time_limit_s: float | No
         if found is not None and (best is None or less(found.levels_s, best[0].levels_s)):
             best = (found, option)
     if best is None:
-        raise conflict(inner)
+        raise not_together()
     down, up, edge = best[0].shares
     return RawSolution(
         option=best[1], downlink_hz=down, uplink_hz=up, edge_share=edge,
@@ -236,7 +235,7 @@ def _tied(problem: AllocationProblem, sets: NDArray[np.int64]) -> tuple[NDArray[
     largest_s = optima(problem, sets)
     least_s = float(largest_s.min())
     if not np.isfinite(least_s):
-        raise conflict(problem)
+        raise not_together()
     tied = sets[largest_s <= least_s * (1 + TIE)]
     if len(tied) <= MOST_TIES:
         return tied, least_s * (1 - BOUND), f"{len(sets)} option sets compared, {len(tied)} of them by all levels"

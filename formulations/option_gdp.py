@@ -25,13 +25,12 @@ Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/
     device_branch   v >= G                               L >= fixed + device_branch
     one_option      exactly one Y_ko for each k          one option per user
 The hull of t x >= D is t' x' >= D y^2 in the disaggregated variables, a rotated cone, written out exactly. The
-transformed model goes to SCIP as a file, in a child process; the shares come from `shares/best.py`. The bound is
+transformed model goes to SCIP as a file, in a child process; the shares come from `_shares.py`. The bound is
 SCIP's dual bound.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -40,8 +39,8 @@ import pyomo.environ as pyo
 from numpy.typing import NDArray
 from pyomo.gdp import Disjunct, Disjunction
 
-from megdt_opt.formulations._checks import RESOURCES, require, workable_options
-from megdt_opt.formulations._disjunctive import ceilings, solve_transformed
+from megdt_opt.formulations._checks import RESOURCES
+from megdt_opt.formulations._disjunctive import solve_transformed
 from megdt_opt.formulations._scaling import units
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.solving.allocation import RawSolution
@@ -138,6 +137,13 @@ def build(q: Any, constraints: tuple[Callable[[Any], None], ...] = CONSTRAINTS) 
     return q
 
 
+def transformed(problem: AllocationProblem, mask: NDArray[np.bool_], ceiling: NDArray[np.float64]) -> Any:
+    """The hull of the disjunctive program."""
+    q = build(make_model(problem, mask, ceiling))
+    pyo.TransformationFactory("gdp.hull").apply_to(q, exact_hull_quadratic=True)
+    return q
+
+
 def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None) -> RawSolution:
     """Optimal options and shares, linear rates.
 
@@ -158,9 +164,4 @@ def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None)
     SolverFailure
         Where SCIP crashes, is killed, or finds no solution in time.
     """
-    begin = time.perf_counter()
-    require(problem, "option_gdp", linear=True)
-    mask = workable_options(problem)
-    q = build(make_model(problem, mask, ceilings(problem, mask, units(problem, mask))))
-    pyo.TransformationFactory("gdp.hull").apply_to(q, exact_hull_quadratic=True)
-    return solve_transformed(problem, mask, q, begin, gap, time_limit_s)
+    return solve_transformed("option_gdp", problem, transformed, gap, time_limit_s)

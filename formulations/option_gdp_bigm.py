@@ -29,13 +29,12 @@ can be given t = 0 and r = 0 (nothing asks for more), and all others obey o':
     edge_branch     v - Σ_i t_i >= F_ko'                 M = max(0, F_ko - min_{o'} F_ko')
     device_branch   v >= A_ko'                           M = max(0, G_ko - min_{o'} A_ko')
 Each is the least that the bounds allow, and none grows with the ceiling but that of stage_limit.
-The transformed model goes to SCIP as a file, in a child process; the shares come from `shares/best.py`. The bound is
+The transformed model goes to SCIP as a file, in a child process; the shares come from `_shares.py`. The bound is
 SCIP's dual bound.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -44,9 +43,8 @@ import pyomo.environ as pyo
 from numpy.typing import NDArray
 
 from megdt_opt.formulations import option_gdp
-from megdt_opt.formulations._checks import RESOURCES, require, workable_options
-from megdt_opt.formulations._disjunctive import ceilings, least_latencies, solve_transformed
-from megdt_opt.formulations._scaling import units
+from megdt_opt.formulations._checks import RESOURCES
+from megdt_opt.formulations._disjunctive import least_latencies, solve_transformed
 from megdt_opt.formulations.option_gdp import (
     budget,
     build,
@@ -139,6 +137,13 @@ def relax(q: Any) -> None:
     pyo.TransformationFactory("gdp.bigm").apply_to(q, bigM=given)
 
 
+def transformed(problem: AllocationProblem, mask: NDArray[np.bool_], ceiling: Array) -> Any:
+    """The disjunctive program, relaxed by big-M."""
+    q = build(make_model(problem, mask, ceiling), CONSTRAINTS)
+    relax(q)
+    return q
+
+
 def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None) -> RawSolution:
     """Optimal options and shares, linear rates.
 
@@ -159,9 +164,4 @@ def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None)
     SolverFailure
         Where SCIP crashes, is killed, or finds no solution in time.
     """
-    begin = time.perf_counter()
-    require(problem, "option_gdp_bigm", linear=True)
-    mask = workable_options(problem)
-    q = build(make_model(problem, mask, ceilings(problem, mask, units(problem, mask))), CONSTRAINTS)
-    relax(q)
-    return solve_transformed(problem, mask, q, begin, gap, time_limit_s)
+    return solve_transformed("option_gdp_bigm", problem, transformed, gap, time_limit_s)

@@ -30,7 +30,7 @@ Take for each pair the x0 at which T' = -s, and add: the parts vanish into t and
 Over all s these rows are the hull of (n, x, t) of one stage, so no parts of pairs are needed. c is computed as the
 tangent at the best x0 found, less what it can exceed T by in [lo, hi] if its slope is not quite s: always valid.
 Rounds. First without whole numbers: the slope of the most violated row solves Σ n_j x_j(s) = x (bisection). Then with
-them: the options of each round get their best shares (`shares/best.py`: the incumbent), and the tangents there make
+them: the options of each round get their best shares (`_shares.py`: the incumbent), and the tangents there make
 the next round see these options at their true cost, so none comes twice; options that cannot keep the limits are cut
 off. Bound: HiGHS' dual bound of the last round, less `DOUBT`.
 """
@@ -39,19 +39,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from megdt_opt.errors import SolverFailure
-from megdt_opt.formulations._checks import conflict, require, workable_options
+from megdt_opt.formulations import _shares
+from megdt_opt.formulations._checks import RESOURCES, not_together, require, workable_options
 from megdt_opt.formulations._scaling import Units, units
 from megdt_opt.formulations._tangents import Stage
-from megdt_opt.pricing.scaled import Resources, in_units, time_and_slopes
 from megdt_opt.problem.allocation_problem import AllocationProblem
-from megdt_opt.shares.best import best_shares
+from megdt_opt.radio.rates import shannon_band, time_and_slopes
 from megdt_opt.solving.allocation import RawSolution
 from megdt_opt.solving.highs import Answer, Clock, Program, Rows
 
@@ -77,7 +77,7 @@ class Model:
     users: int
     user: NDArray[np.int64]  # (J,)
     option: NDArray[np.int64]  # (J,)
-    stages: tuple[Stage, Stage, Stage]
+    stages: tuple[Stage, ...]
     u: Units
     slopes: list[tuple[int, int, float]] = field(default_factory=list)
 
@@ -115,17 +115,26 @@ class Model:
 
 def make_model(problem: AllocationProblem, mask: NDArray[np.bool_]) -> Model:
     """Numbers for the options in `mask` (K, O), with the slopes of equal shares."""
-    u, scaled, users = units(problem, mask), Resources.of(problem), problem.users
+    u, users = units(problem, mask), problem.users
     user, option = np.nonzero(mask)
     unit_s = u.objective_unit_s / float(problem.weights.mean())
-    down, up, edge = (
-        Stage(
-            user=user, users=users, a=scaled.a[i, mask] * users / unit_s, gamma=scaled.gamma[i, user] * users,
-            lo=scaled.lo[i, mask] * users, hi=scaled.hi[i, user] * users,
-        )
-        for i in range(3)
-    )  # fmt: skip
-    q = Model(objective=problem.objective, users=users, user=user, option=option, stages=(down, up, edge), u=u)
+    stages = []
+    for i, side in enumerate(RESOURCES):
+        a, gamma, lo = u.demand[i, mask], np.full(user.size, np.inf), np.zeros(user.size)
+        snr = getattr(problem, f"{side}_snr_hz", None)
+        if snr is not None:
+            band, bits = getattr(problem, f"{side}_hz") / users, getattr(problem, f"{side}_bit")[mask]
+            gamma = np.where(bits > 0, snr[user] / band if band > 0 else np.inf, np.inf)
+            a = np.where(bits > 0, bits * np.log(2.0) / band if band > 0 else 0.0, 0.0) / unit_s
+        if side == "uplink":
+            limit = u.airtime[mask]
+            if snr is None:
+                lo = np.divide(a, limit, out=lo, where=a > 0)
+            else:
+                lo = np.where(a > 0, shannon_band(a / np.where(a > 0, limit, 1.0) / np.log(2.0), gamma), 0.0)
+        hi = np.minimum(u.cap, users)[user] if side == "edge" else np.full(user.size, float(users))
+        stages.append(Stage(user=user, users=users, a=a, gamma=gamma, lo=np.minimum(lo, hi), hi=hi))
+    q = Model(objective=problem.objective, users=users, user=user, option=option, stages=tuple(stages), u=u)
     for i, stage in enumerate(q.stages):
         slopes = stage.slope(np.ones(user.size))
         q.slopes.extend(sorted({(i, int(k), float(s)) for k, s in zip(user, slopes, strict=True) if s > 0}))
@@ -244,13 +253,12 @@ class Search:
     """The rounds: the linear program, the options that were tried, and the best of them."""
 
     def __init__(self, problem: AllocationProblem, mask: NDArray[np.bool_], clock: Clock) -> None:
-        self.problem, self.scaled = problem, Resources.of(problem)
+        self.problem = problem
         self.q = make_model(problem, mask)
         self.program = program(self.q, clock)
         self.unit_s = self.q.u.objective_unit_s * (1 if problem.objective == "max" else problem.users)
         self.objective_s, self.bound_s = np.inf, 0.0
-        self.option = np.zeros(problem.users, dtype=np.int64)
-        self.x = np.zeros((3, problem.users))
+        self.best: RawSolution | None = None
         self.tried: set[bytes] = set()
         self.rounds = 0
 
@@ -266,15 +274,16 @@ class Search:
         if option.tobytes() in self.tried:
             return False
         self.tried.add(option.tobytes())
-        found = best_shares(self.problem, self.scaled, option[None])
-        if not np.isfinite(found.objective[0]):
+        found = _shares.best(self.problem, option)
+        if found is None:
             self.program.add(rows(q, [dict.fromkeys(map(int, chosen), 1.0)], upper=q.users - 1))
             return True
-        x = found.x[0] * q.users
+        objective_s, raw = found
+        x = _shares.parts(self.problem, raw) * q.users
         at = [(i, k, float(s.slope(x[i][s.user])[j])) for i, s in enumerate(q.stages) for k, j in enumerate(chosen)]
         self.program.add(tangents(q, [(i, k, slope) for i, k, slope in at if slope > 0]))
-        if found.objective[0] < self.objective_s:
-            self.objective_s, self.option, self.x = float(found.objective[0]), option, found.x[0]
+        if objective_s < self.objective_s:
+            self.objective_s, self.best = objective_s, raw
             self.program.start_at(self._point(chosen, x))
         return True
 
@@ -329,7 +338,7 @@ class Search:
         if answer.status == "infeasible":
             if np.isfinite(self.objective_s):
                 raise SolverFailure("HiGHS calls a program infeasible that has a solution")
-            raise conflict(self.problem)
+            raise not_together()
         self.rounds += np.isfinite(answer.bound)
         self.bound_s = max(self.bound_s, (answer.bound - DOUBT * (1 + abs(answer.bound))) * self.unit_s)
         return answer
@@ -356,15 +365,13 @@ def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None)
         Where HiGHS fails, or no solution is found in time.
     """
     begin = time.perf_counter()
-    require(problem, "option_gdp_outer", linear=False)
+    require(problem, "option_gdp_outer")
     search = Search(problem, workable_options(problem), Clock(time_limit_s))
     built = time.perf_counter()
     ended = search.run(gap)
-    if not np.isfinite(search.objective_s):
+    if search.best is None:
         raise SolverFailure(f"no solution was found in {search.rounds} rounds: {ended}")
-    down, up, edge = in_units(problem, search.x)[0]
-    return RawSolution(
-        option=search.option, downlink_hz=down, uplink_hz=up, edge_share=edge, bound=search.bound_s,
-        build_s=built - begin, solve_s=time.perf_counter() - built,
+    return replace(
+        search.best, bound=search.bound_s, build_s=built - begin, solve_s=time.perf_counter() - built,
         message=f"HiGHS: {ended} after {search.rounds} rounds, {len(search.tried)} sets of options tried",
     )  # fmt: skip

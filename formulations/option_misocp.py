@@ -26,15 +26,16 @@ Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/
     largest         h >= w v                             epigraph of max_k w_k L_k
     late_share      x_up >= B late                       bits_u / r_u <= uplink_airtime_max of late users
 The perspective form is `option_misocp_perspective`. SCIP can abort its process, so it runs in a
-child. It decides the options alone: the shares come from `shares/best.py`. The bound is SCIP's dual bound.
+child. It decides the options alone: the shares come from `_shares.py`. The bound is SCIP's dual bound.
 `relaxation_bound_s` is the bound of the program without its whole numbers, by Clarabel.
 """
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cvxpy as cp
@@ -42,12 +43,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import SolverFailure
-from megdt_opt.formulations import _scip
-from megdt_opt.formulations._checks import RESOURCES, conflict, require, workable_options
+from megdt_opt.formulations import _scip, _shares
+from megdt_opt.formulations._checks import RESOURCES, not_together, require, workable_options
 from megdt_opt.formulations._scaling import units
-from megdt_opt.pricing.scaled import Resources, in_units
-from megdt_opt.problem.allocation_problem import AllocationProblem
-from megdt_opt.shares.best import best_shares
+from megdt_opt.problem.allocation_problem import OBJECTIVES, AllocationProblem
+from megdt_opt.problem.region import TIMES
 from megdt_opt.solving.allocation import RawSolution
 
 _RELAXED = 1e-9
@@ -195,7 +195,7 @@ def relaxed_s(problem: AllocationProblem, mask: NDArray[np.bool_], sentence: Any
     data, chain, _ = sentence.get_problem_data(cp.CLARABEL, solver_opts={})
     raw = chain.solve_via_data(sentence, data, warm_start=False, verbose=False, solver_opts=settings)
     if str(raw.status) == "PrimalInfeasible":
-        raise conflict(problem)
+        raise not_together()
     if str(raw.status) != "Solved":
         raise SolverFailure(f"Clarabel ended with {raw.status} after {raw.iterations} steps on the relaxation")
     dual = min(float(raw.obj_val), float(raw.obj_val_dual))
@@ -207,10 +207,22 @@ def to_seconds(problem: AllocationProblem, mask: NDArray[np.bool_]) -> float:
     return units(problem, mask).objective_unit_s * (1 if problem.objective == "max" else problem.users)
 
 
-def ask_scip(
-    sentence: Any, binaries: tuple[Any, ...], gap: float, time_limit_s: float | None, begin: float
-) -> _scip.Answer:
-    """Solve a program with SCIP, in the child; `begin` is when building it began. Binaries may be None."""
+def solve_variant(
+    name: str, problem: AllocationProblem, gap: float, time_limit_s: float | None, objectives: tuple[str, ...] = TIMES
+) -> RawSolution:
+    """Solve a formulation of this family, named by its module, with SCIP in a child."""
+    require(problem, name, linear=True, objectives=objectives)
+    mask = workable_options(problem)
+    answer = _scip.ask(f"{__name__}:_solve_here", (name, problem, mask, gap, time_limit_s), time_limit_s)
+    return finish(problem, mask, answer)
+
+
+def _solve_here(argument: tuple[str, AllocationProblem, NDArray[np.bool_], float, float | None]) -> _scip.Answer:
+    name, problem, mask, gap, time_limit_s = argument
+    begin = time.perf_counter()
+    module = importlib.import_module(f"{__package__}.{name}")
+    q = module.make_model(problem, mask)
+    sentence = program(q, module.CONSTRAINTS)
     data, chain, _ = sentence.get_problem_data(cp.SCIP, solver_opts={})
     built_s = time.perf_counter() - begin
     options = {"scip_params": _scip.settings(gap, time_limit_s)}
@@ -218,16 +230,10 @@ def ask_scip(
     taken: tuple[int, ...] = ()
     if "primal" in found:
         columns = data["param_prob"].var_id_to_col
-        ones = [found["primal"][columns[b.id] : columns[b.id] + b.size] > 0.5 for b in binaries if b is not None]
+        binaries = [b for b in (q.n, q.late) if b is not None]
+        ones = [found["primal"][columns[b.id] : columns[b.id] + b.size] > 0.5 for b in binaries]
         taken = tuple(int(j) for j in np.flatnonzero(np.concatenate(ones)))
     return _scip.read(found["model"], taken, built_s)
-
-
-def _solve_here(argument: tuple[AllocationProblem, NDArray[np.bool_], float, float | None]) -> _scip.Answer:
-    problem, mask, gap, time_limit_s = argument
-    begin = time.perf_counter()
-    q = make_model(problem, mask)
-    return ask_scip(program(q), (q.n, q.late), gap, time_limit_s, begin)
 
 
 def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None) -> RawSolution:
@@ -250,31 +256,25 @@ def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None)
     SolverFailure
         Where SCIP crashes, is killed, or finds no solution in time.
     """
-    require(problem, "option_misocp", linear=True, missed=True)
-    mask = workable_options(problem)
-    answer = _scip.ask(f"{__name__}:_solve_here", (problem, mask, gap, time_limit_s), time_limit_s)
-    return finish(problem, mask, answer)
+    return solve_variant("option_misocp", problem, gap, time_limit_s, OBJECTIVES)
 
 
 def finish(problem: AllocationProblem, mask: NDArray[np.bool_], answer: _scip.Answer) -> RawSolution:
     """Best shares for the options that SCIP chose; `mask` (K, O) numbers its binaries."""
     if answer.infeasible:
-        raise conflict(problem)
+        raise not_together()
     if problem.objective == "missed":
         return _finish_missed(problem, mask, answer)
     user, option = np.nonzero(mask)
     picked = np.zeros(problem.users, dtype=np.int64)
     picked[user[list(answer.chosen)]] = option[list(answer.chosen)]
-    found = best_shares(problem, Resources.of(problem), picked[None])
-    if not np.isfinite(found.objective[0]):
+    found = _shares.best(problem, picked)
+    if found is None:
         raise SolverFailure(f"SCIP chose options that cannot keep the limits: {picked.tolist()}")
-    down, up, edge = in_units(problem, found.x[0])[0]
-    unit_s = to_seconds(problem, mask)
-    return RawSolution(
-        option=picked, downlink_hz=down, uplink_hz=up, edge_share=edge,
-        bound=answer.bound * unit_s if np.isfinite(answer.bound) and abs(answer.bound) < 1e19 else None,
-        build_s=answer.build_s, solve_s=answer.solve_s, message=f"SCIP: {answer.status}",
-    )  # fmt: skip
+    bound = answer.bound * to_seconds(problem, mask) if abs(answer.bound) < 1e19 else None
+    return replace(
+        found[1], bound=bound, build_s=answer.build_s, solve_s=answer.solve_s, message=f"SCIP: {answer.status}"
+    )
 
 
 def _finish_missed(problem: AllocationProblem, mask: NDArray[np.bool_], answer: _scip.Answer) -> RawSolution:

@@ -23,12 +23,11 @@ Strength. Each entry summed over a user's pairs is the entry of `option_misocp` 
 point (t, x) splits in the ratio sqrt(D_j) n_j / Σ sqrt(D) n into parts that keep every cone. What gains is that all
 entries share one split: Σ_j max(F n + Σ t', G n) is above max(Σ (F n + Σ t'), Σ G n) where options differ in the branch
 that binds, and limits hold for each pair and not for their mixture. This is the hull of a user's options.
-SCIP runs in a child; the shares come from `shares/best.py`; the bound is SCIP's dual bound.
+SCIP runs in a child; the shares come from `_shares.py`; the bound is SCIP's dual bound.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
@@ -37,9 +36,9 @@ import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.formulations import _scip, option_misocp
+from megdt_opt.formulations import option_misocp
 from megdt_opt.formulations._checks import require, workable_options
-from megdt_opt.formulations.option_misocp import ask_scip, budget, finish, largest, one_option, program, relaxed_s
+from megdt_opt.formulations.option_misocp import budget, largest, one_option, program, relaxed_s, solve_variant
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.solving.allocation import RawSolution
 
@@ -118,13 +117,6 @@ def relaxation_bound_s(problem: AllocationProblem) -> float:
     return relaxed_s(problem, mask, program(make_model(problem, mask, whole=False), CONSTRAINTS))
 
 
-def _solve_here(argument: tuple[AllocationProblem, NDArray[np.bool_], float, float | None]) -> _scip.Answer:
-    problem, mask, gap, time_limit_s = argument
-    begin = time.perf_counter()
-    q = make_model(problem, mask)
-    return ask_scip(program(q, CONSTRAINTS), (q.n,), gap, time_limit_s, begin)
-
-
 def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None) -> RawSolution:
     """Optimal options and shares, linear rates.
 
@@ -145,7 +137,4 @@ def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None)
     SolverFailure
         Where SCIP crashes, is killed, or finds no solution in time.
     """
-    require(problem, "option_misocp_perspective", linear=True)
-    mask = workable_options(problem)
-    answer = _scip.ask(f"{__name__}:_solve_here", (problem, mask, gap, time_limit_s), time_limit_s)
-    return finish(problem, mask, answer)
+    return solve_variant("option_misocp_perspective", problem, gap, time_limit_s)

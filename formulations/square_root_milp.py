@@ -38,9 +38,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from megdt_opt.errors import InvalidInput
 from megdt_opt.formulations import deadline_milp
-from megdt_opt.formulations._checks import conflict, require, workable_options
+from megdt_opt.formulations._checks import not_together, require, workable_options
 from megdt_opt.formulations._sets import shares_of, unpayable
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
@@ -327,12 +326,7 @@ def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None)
     SolverFailure
         Where HiGHS fails, or no options are known to keep the limits when the time is up.
     """
-    require(problem, "square_root_milp", linear=True)
-    if problem.objective != "sum":
-        raise InvalidInput(
-            "objective", problem.objective, '"sum" for the method "square_root_milp"',
-            'Use "deadline_milp" or "prices" for "max", "auto" or "enumerate" for the others.',
-        )  # fmt: skip
+    require(problem, "square_root_milp", linear=True, objectives=("sum",))
     clock = Clock(time_limit_s)
     resources = Resources.of(problem)
     search = Search(problem, resources, workable_options(problem) & resources.open, clock)
@@ -341,7 +335,7 @@ def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None)
     if not np.isfinite(search.objective):
         search.offer(deadline_milp.keeps_limits(problem, search.mask, clock))
         if not np.isfinite(search.objective):
-            raise conflict(problem)
+            raise not_together()
     gap = max(gap, _LEAST_GAP)
     search.close(search.find_centre(x, 0.9 * gap), 0.9 * gap)
     down, up, edge = shares_of(problem, search.option)

@@ -17,8 +17,8 @@ from megdt_opt.errors import Infeasible, SolverFailure
 from megdt_opt.formulations import option_gdp_outer
 from megdt_opt.formulations._checks import workable_options
 from megdt_opt.formulations._tangents import Stage
-from megdt_opt.pricing.scaled import time_and_slopes
 from megdt_opt.problem.allocation_problem import evaluate
+from megdt_opt.radio.rates import time_and_slopes
 from megdt_opt.solving.highs import Clock
 from megdt_opt.tolerances import BOUND, EXACT, SOLVER
 

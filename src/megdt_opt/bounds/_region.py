@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.pricing.scaled import Resources
-from megdt_opt.problem import checks
+from megdt_opt.problem import checks, region
 from megdt_opt.problem.allocation_problem import AllocationProblem
 
 
@@ -44,19 +44,10 @@ def require(
     limits : bool
         True where deadlines and airtimes may be limited.
     """
-    remedy = "The bound is proved only there; use `solve`."
-    if problem.objective not in objectives:
-        raise InvalidInput("objective", problem.objective, f"one of {objectives}", remedy)
-    if linear and not problem.linear:
-        side = "downlink" if problem.downlink_snr_hz is not None else "uplink"
-        raise InvalidInput(f"{side}_snr_hz", "Shannon rate", "linear rates [bit/s/Hz]", remedy)
-    if sequential and not problem.sequential:
-        raise InvalidInput("device_branch_s", "branches above 0", "no device branch beside the edge's [s]", remedy)
-    if not limits:
-        if np.isfinite(problem.hard_deadline_s).any():
-            raise InvalidInput("deadline_s", "given", "no hard deadlines [s]", remedy)
-        if problem.uplink_airtime_max_s is not None:
-            raise InvalidInput("uplink_airtime_max_s", "given", "no limits on the airtime [s]", remedy)
+    region.require(
+        problem, "this bound", "It is proved only there; use `solve`.", objectives=objectives, linear=linear,
+        sequential=sequential, limits=limits,
+    )  # fmt: skip
 
 
 def fixed_options(problem: AllocationProblem, scaled: Resources, option: object) -> NDArray[np.int64]:

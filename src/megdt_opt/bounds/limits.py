@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike
 
 from megdt_opt.bounds._region import fixed_options, require
 from megdt_opt.errors import Conflict, Infeasible, InvalidInput
-from megdt_opt.pricing.scaled import RESOURCES, Resources, speed
+from megdt_opt.pricing.scaled import RESOURCES, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.radio.rates import speed
 
 _DEMAND = {"uplink": "uplink_bit", "downlink": "downlink_bit", "edge": "edge_work_s"}
 _BUDGET = {"uplink": "uplink_hz", "downlink": "downlink_hz", "edge": "edge_capacity"}

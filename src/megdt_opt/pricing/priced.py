@@ -28,8 +28,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.pricing.scaled import UPLINK, Array, Resources, speed, time_and_slopes
+from megdt_opt.pricing.scaled import UPLINK, Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.radio.rates import shannon_minimiser, speed, time_and_slopes
 
 _STEPS = 400
 _ROUNDING = 1e-15
@@ -164,34 +165,9 @@ def _minimisers(resources: Resources, prices: Array, mu: Array) -> tuple[Array, 
         for i in range(3):
             curved = np.isfinite(resources.gamma[i])
             if curved.any() and prices[i] > 0:
-                x[i][curved] = _shannon_minimiser(ratio[i][curved], resources.gamma[i][curved][:, None])
+                x[i][curved] = shannon_minimiser(ratio[i][curved], resources.gamma[i][curved][:, None])
     x = np.where(a > 0, np.clip(x, resources.lo, hi), 0.0)
     return x, _total(resources, x)
-
-
-def _shannon_minimiser(ratio: Array, gamma: Array) -> Array:
-    """x with R(x)^2 / R'(x) = ratio for R(x) = x log1p(gamma / x).
-
-    With u = gamma / x it reads u^2 (log1p(u) - u / (1 + u)) / log1p(u)^2 = gamma^2 / ratio; the left side is close to a
-    power of u, so Newton on the logarithms settles in a few steps.
-    """
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        target = np.log(gamma) * 2 - np.log(ratio)
-        z = np.where(target < 0, 0.5 * (target + np.log(2.0)), 0.5 * target + 0.5 * np.log1p(np.maximum(target, 0) / 2))
-        for _ in range(12):
-            u = np.exp(np.clip(z, -300, 300))
-            log = np.log1p(u)
-            # log1p(u) - u / (1 + u) loses digits at small u: series u^2/2 - 2u^3/3 + 3u^4/4
-            bend = np.where(u < 1e-3, u * u * (0.5 - u * (2 / 3 - 0.75 * u)), log - u / (1 + u))
-            f = 2 * np.log(u) + np.log(bend) - 2 * np.log(log) - target
-            slope = 2 + (u * u / (1 + u) ** 2) / bend - 2 * u / ((1 + u) * log)
-            move = np.clip(f / slope, -3.0, 3.0)
-            move = np.where(np.isfinite(move), move, 0.0)
-            z = z - move
-            if (np.abs(move) < 1e-9).all():  # the next step would move by its square
-                break
-        x = gamma / np.exp(np.clip(z, -300, 300))
-    return np.where(ratio > 0, x, 0.0)
 
 
 def _match(

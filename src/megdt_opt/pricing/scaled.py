@@ -184,29 +184,3 @@ def in_units(problem: AllocationProblem, x: Array) -> tuple[Array, float]:
     if problem.edge_share_max is not None:
         np.minimum(shares[EDGE], problem.edge_share_max, out=shares[EDGE])
     return shares, most
-
-
-def speed(x: Array, gamma: Array) -> Array:
-    """R(x)."""
-    linear = np.isinf(gamma)
-    if linear.all():
-        return x
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        g = np.where(linear, 1.0, gamma)
-        curved = np.where(x > 0, x * np.log1p(g / np.where(x > 0, x, 1.0)), 0.0)
-    return np.where(linear, x, curved)
-
-
-def time_and_slopes(x: Array, a: Array, gamma: Array) -> tuple[Array, Array, Array]:
-    """t = a / R(x) and its first and second derivative, 0 where a = 0; x > 0 there."""
-    x = np.where(a > 0, x, 1.0)
-    linear = np.isinf(gamma) | (a == 0)  # no demand takes no time, even of a user without any signal
-    if linear.all():
-        t = a / x
-        return t, -t / x, 2 * t / (x * x)
-    u = np.where(linear, 1.0, gamma) / x
-    r = np.where(linear, x, x * np.log1p(u))
-    r1 = np.where(linear, 1.0, np.log1p(u) - u / (1 + u))
-    r2 = np.where(linear, 0.0, -(u * u) / (x * (1 + u) ** 2))
-    t = a / r
-    return t, -t * r1 / r, t * (2 * (r1 / r) ** 2 - r2 / r)

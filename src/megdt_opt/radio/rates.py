@@ -1,7 +1,10 @@
-"""Rate laws and their inverses.
+"""Rate laws, their inverses, and the times that they make of a payload.
 
 Linear: r = e b. Shannon with noise that grows with the band: r = b log2(1 + g / b), g = P gain / N0 [Hz]; concave
 and increasing in b, with the supremum g / ln 2.
+
+As parts x of a band, and with gamma = g / band, a stage takes t = a / R(x): R(x) = x for a linear rate (gamma infinite)
+and R(x) = x log1p(gamma / x) for Shannon. R is concave and increasing, so t is convex and decreasing.
 """
 
 from __future__ import annotations
@@ -9,8 +12,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+Array = NDArray[np.float64]
+
 _LN2 = float(np.log(2.0))
 _TINY = 1e-100
+
+_SERIES = 1e-2
+_BEND = [(-1) ** n * (n - 1) / n for n in range(8, 1, -1)]
+"""log1p(u) - u / (1 + u) = u²/2 - 2u³/3 + 3u⁴/4 - ..."""
 
 
 def shannon_rate(band_hz: ArrayLike, snr_hz: ArrayLike) -> NDArray[np.float64]:
@@ -82,3 +91,59 @@ def linear_rate(band_hz: ArrayLike, efficiency: ArrayLike) -> NDArray[np.float64
     """Rate of a band [bit/s] at a spectral efficiency [bit/s/Hz]."""
     result: NDArray[np.float64] = np.asarray(band_hz, float) * np.asarray(efficiency, float)
     return result
+
+
+def speed(x: Array, gamma: Array) -> Array:
+    """R(x)."""
+    linear = np.isinf(gamma)
+    if linear.all():
+        return x
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        g = np.where(linear, 1.0, gamma)
+        curved = np.where(x > 0, x * np.log1p(g / np.where(x > 0, x, 1.0)), 0.0)
+    return np.where(linear, x, curved)
+
+
+def time_and_slopes(x: Array, a: Array, gamma: Array) -> tuple[Array, Array, Array]:
+    """t = a / R(x) and its first and second derivative, 0 where a = 0; x > 0 there."""
+    x = np.where(a > 0, x, 1.0)
+    linear = np.isinf(gamma) | (a == 0)  # no demand takes no time, even of a user without any signal
+    if linear.all():
+        t = a / x
+        return t, -t / x, 2 * t / (x * x)
+    u = np.where(linear, 1.0, gamma) / x
+    r = np.where(linear, x, x * np.log1p(u))
+    r1 = np.where(linear, 1.0, bend(u))
+    r2 = np.where(linear, 0.0, -(u * u) / (x * (1 + u) ** 2))
+    t = a / r
+    return t, -t * r1 / r, t * (2 * (r1 / r) ** 2 - r2 / r)
+
+
+def shannon_minimiser(ratio: Array, gamma: Array) -> Array:
+    """The x at which l x + a / R(x) is least, for a / l = ratio: R(x)² / R'(x) = ratio, R(x) = x log1p(gamma / x).
+
+    With u = gamma / x it reads u² (log1p(u) - u / (1 + u)) / log1p(u)² = gamma² / ratio; the left side is close to a
+    power of u, so Newton on the logarithms settles in a few steps.
+    """
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        target = np.log(gamma) * 2 - np.log(ratio)
+        z = np.where(target < 0, 0.5 * (target + np.log(2.0)), 0.5 * target + 0.5 * np.log1p(np.maximum(target, 0) / 2))
+        for _ in range(12):
+            u = np.exp(np.clip(z, -300, 300))
+            log, curve = np.log1p(u), bend(u)
+            f = 2 * np.log(u) + np.log(curve) - 2 * np.log(log) - target
+            slope = 2 + (u * u / (1 + u) ** 2) / curve - 2 * u / ((1 + u) * log)
+            move = np.clip(f / slope, -3.0, 3.0)
+            move = np.where(np.isfinite(move), move, 0.0)
+            z = z - move
+            if (np.abs(move) < 1e-9).all():  # the next step would move by its square
+                break
+        x = gamma / np.exp(np.clip(z, -300, 300))
+    return np.where(ratio > 0, x, 0.0)
+
+
+def bend(u: Array) -> Array:
+    """log1p(u) - u / (1 + u), which is R'(x) at u = gamma / x; by its series where the difference would lose digits."""
+    small = np.minimum(u, _SERIES)
+    series = small * small * np.polyval(_BEND, small)
+    return np.where(u < _SERIES, series, np.log1p(u) - u / (1 + u))

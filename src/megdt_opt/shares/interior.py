@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.pricing.scaled import Array, speed, time_and_slopes
+from megdt_opt.radio.rates import Array, speed, time_and_slopes
 
 _ROUNDS = 400
 _GROWTH = 12.0

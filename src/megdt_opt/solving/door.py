@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.certificate.certificate import Certificate
-from megdt_opt.errors import InvalidInput, SolverFailure
+from megdt_opt.errors import Infeasible, InvalidInput, SolverFailure
 from megdt_opt.pricing.scaled import Array, Resources, in_units
 from megdt_opt.problem.allocation_problem import AllocationProblem, Evaluation, evaluate
 from megdt_opt.problem.fairness import AlphaFairProblem, LexicographicProblem
@@ -19,6 +19,7 @@ from megdt_opt.problem.outcome import BoundSource, Method, Status, status_of
 from megdt_opt.shares.best import best_shares
 from megdt_opt.solving.allocation import Allocation, RawSolution, relative_gap
 from megdt_opt.solving.asked import check_asked
+from megdt_opt.solving.conflict import no_option, not_together
 from megdt_opt.solving.enumeration import enumerate_options
 from megdt_opt.solving.search.branching import close
 from megdt_opt.solving.search.on_time import OnTime
@@ -115,9 +116,22 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
         )  # fmt: skip
     if method not in methods(kind):
         raise InvalidInput("method", method, f"one of {methods(kind)}", "Choose one of them.")
-    route = importlib.import_module(f"megdt_opt.formulations.{method}")
-    raw: RawSolution = route.solve(problem, gap=gap, time_limit_s=time_limit_s)
+    raw: RawSolution = _by_route(method, problem, problem, gap, time_limit_s)
     return _from_raw(problem, scaled, raw, Method(method), gap)
+
+
+def _by_route(route: str, problem: Any, core: AllocationProblem | None, gap: float, time_limit_s: float | None) -> Any:
+    """What a formulation finds; where it finds nothing, the users and limits in conflict are named here."""
+    try:
+        return importlib.import_module(f"megdt_opt.formulations.{route}").solve(
+            problem, gap=gap, time_limit_s=time_limit_s
+        )
+    except Infeasible:
+        if core is None:
+            raise
+        scaled = Resources.of(core)
+        everyone = bool(scaled.open.any(axis=1).all())
+        raise (not_together(core, scaled) if everyone else no_option(core, scaled)) from None
 
 
 def _solve_richer(problem: Any, kind: str, method: str, gap: float, time_limit_s: float | None) -> Any:
@@ -127,9 +141,7 @@ def _solve_richer(problem: Any, kind: str, method: str, gap: float, time_limit_s
         return problem.closed_form()
     if method not in ("auto", route):
         raise InvalidInput("method", method, f"'auto' or {route!r} for {kind}", "Choose one of them.")
-    found = importlib.import_module(f"megdt_opt.formulations.{route}").solve(
-        problem, gap=gap, time_limit_s=time_limit_s
-    )
+    found = _by_route(route, problem, getattr(problem, "allocation", None), gap, time_limit_s)
     if isinstance(problem, LexicographicProblem | AlphaFairProblem):
         return _fair_allocation(problem, found, route)
     return found

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.errors import InvalidInput
 from megdt_opt.pricing.scaled import Array, Resources
 from megdt_opt.problem import checks
 from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.problem.region import TIMES, require
 from megdt_opt.shares.best import best_shares
 
 BUDGETS = ("downlink_hz", "uplink_hz", "edge_capacity")
@@ -51,8 +51,7 @@ def with_field(problem: AllocationProblem, field: str, value: Any) -> Allocation
 
 def require_time(problem: AllocationProblem, what: str) -> None:
     """Refuse the objective "missed", which counts users and has no slope."""
-    if problem.objective == "missed":
-        raise InvalidInput("objective", "missed", f"'max', 'sum' or 'mixed' for {what}", "Choose one of them.")
+    require(problem, what, "Choose one of them.", objectives=TIMES)
 
 
 def checked_options(problem: AllocationProblem, option: object) -> NDArray[np.int64]:
