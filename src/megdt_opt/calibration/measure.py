@@ -100,6 +100,14 @@ def calibrate(  # wide: each is one setting of a measurement, by keyword
     ------
     InvalidInput
         If an argument cannot be used; the message names it and the remedy.
+
+    Examples
+    --------
+    >>> from megdt_opt import calibrate
+    >>> from megdt_opt.models.registry import load_model
+    >>> made = calibrate(load_model("twin"), kinds=["decode"], batches=(1, 2), held_out_batches=(), samples=6)
+    >>> made.batches("decode"), len(made.cells[0].samples_s), made.provenance.precision
+    ((1, 2), 6, 'fp32')
     """
     settings = Settings(
         kinds=kinds,

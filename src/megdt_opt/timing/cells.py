@@ -224,6 +224,24 @@ class HeldOutError:
         return self.predicted_s / self.measured_s - 1.0
 
 
+def cells_of(name: str, listed: object) -> tuple[Cell, ...]:
+    """Cells out of any list of them; raises ProfileError for anything else."""
+    found = entries(listed)
+    known = tuple(cell for cell in found or () if isinstance(cell, Cell))
+    if found is None or len(known) != len(found):
+        refuse(name, listed, "a list of Cell", "Make each timed stage a `Cell`.")
+    return known
+
+
+def sizes_byte(name: str, sizes: object) -> tuple[int, ...]:
+    """Sizes of files, at least one [byte]; raises ProfileError for anything else."""
+    found = [integer(n) for n in entries(sizes) or (None,)]
+    known = tuple(n for n in found if n is not None and n >= 1)
+    if len(known) != len(found):
+        refuse(name, sizes, "at least one integer above 0 [byte]", "Measure the codec on generated pictures.")
+    return known
+
+
 def _count(name: str, value: object, unit: str) -> int:
     found = integer(value)
     if found is None or found < 1:

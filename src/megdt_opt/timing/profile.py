@@ -18,11 +18,11 @@ from typing import Any
 
 from megdt_opt.files import write_text
 from megdt_opt.program.stages import Kind
-from megdt_opt.timing.cells import Cell, HeldOutError, StageKey, stage_kind
+from megdt_opt.timing.cells import Cell, HeldOutError, StageKey, cells_of, sizes_byte, stage_kind
 from megdt_opt.timing.fit import AffineFit, affine_fit, expected_byte
 from megdt_opt.timing.profile_file import bundled_path, profile_content, profile_text, read_profile
 from megdt_opt.timing.provenance import Provenance, refuse
-from megdt_opt.timing.values import entries, integer
+from megdt_opt.timing.values import integer
 
 __all__ = ["AffineFit", "Cell", "HeldOutError", "Provenance", "TimingProfile"]
 
@@ -57,6 +57,19 @@ class TimingProfile:
     ------
     ProfileError
         If a sample, a size or the provenance cannot be used; the message names it and the remedy.
+
+    Examples
+    --------
+    >>> from megdt_opt import TimingProfile
+    >>> profile = TimingProfile.bundled("twin-cpu")
+    >>> profile.batches("denoise")[:3]
+    (1, 2, 4)
+    >>> one_s, low_s_high_s = profile.stage_s("denoise"), profile.stage_interval_s("denoise")
+    >>> low_s_high_s[0] <= one_s <= low_s_high_s[1]
+    True
+    >>> phone = profile.stretched(30, "phone")
+    >>> round(phone.stage_s("denoise") / one_s)
+    30
     """
 
     device: str
@@ -80,7 +93,7 @@ class TimingProfile:
                 "Measure with `calibrate`; a profile without provenance is refused.",
             )
         for name in ("cells", "held_out"):
-            object.__setattr__(self, name, _cells(name, getattr(self, name)))
+            object.__setattr__(self, name, cells_of(name, getattr(self, name)))
         if not self.cells:
             refuse("cells", self.cells, "at least one timed stage", "Calibrate at least one stage.")
         both = (*self.cells, *self.held_out)
@@ -89,7 +102,7 @@ class TimingProfile:
             twice = sorted({key for key in keys if keys.count(key) > 1})
             refuse("cells", twice, "each stage, batch, region and codec once", "Merge the samples of these cells.")
         for name in ("image_byte_samples", "image_reference_byte_samples"):
-            sizes = {codec: _sizes_byte(f"{name}[{codec!r}]", listed) for codec, listed in getattr(self, name).items()}
+            sizes = {codec: sizes_byte(f"{name}[{codec!r}]", listed) for codec, listed in getattr(self, name).items()}
             object.__setattr__(self, name, sizes)
         for codec, references in self.image_reference_byte_samples.items():
             count = len(self.image_byte_samples.get(codec, ()))
@@ -474,24 +487,6 @@ class TimingProfile:
                 "Calibrate the model at the latent size that is planned.",
             )
         return shape[1] if shape is not None else int(rows_total or 0)
-
-
-def _cells(name: str, listed: object) -> tuple[Cell, ...]:
-    """Cells out of any list of them."""
-    found = entries(listed)
-    known = tuple(cell for cell in found or () if isinstance(cell, Cell))
-    if found is None or len(known) != len(found):
-        refuse(name, listed, "a list of Cell", "Make each timed stage a `Cell`.")
-    return known
-
-
-def _sizes_byte(name: str, sizes: object) -> tuple[int, ...]:
-    """Sizes of files, at least one [byte]."""
-    found = [integer(n) for n in entries(sizes) or (None,)]
-    known = tuple(n for n in found if n is not None and n >= 1)
-    if len(known) != len(found):
-        refuse(name, sizes, "at least one integer above 0 [byte]", "Measure the codec on generated pictures.")
-    return known
 
 
 def _around(middle: float, interval: tuple[float, float] | None) -> tuple[float, float]:
