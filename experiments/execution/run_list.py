@@ -25,7 +25,7 @@ from megdt_opt.cli.calibrate import calibrate_model
 from megdt_opt.execution.cluster import Cluster
 from megdt_opt.files import write_text
 from megdt_opt.program.mechanisms import MECHANISMS
-from megdt_opt.trials.executing import execute
+from megdt_opt.trials.execute import execute
 from megdt_opt.trials.raw_check import raw_check
 
 RAW_RUNS = 5

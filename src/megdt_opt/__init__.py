@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from megdt_opt.solving.batch.door import solve_batch
     from megdt_opt.sweeping import sweep, sweep_users
     from megdt_opt.timing.profile import TimingProfile
-    from megdt_opt.trials.executing import execute
+    from megdt_opt.trials.execute import execute
     from megdt_opt.whatif.regret import Regret, regret
     from megdt_opt.whatif.replan import Replan, replan
     from megdt_opt.whatif.shadow import ShadowPrice, ShadowPrices, shadow_prices
@@ -75,7 +75,7 @@ _HOME = {
     "WeightsError": "errors",
     "calibrate": "calibration",
     "evaluate": "problem.allocation_problem",
-    "execute": "trials.executing",
+    "execute": "trials.execute",
     "explain": "whatif.why",
     "plan": "planning.planner",
     "regret": "whatif.regret",

@@ -9,7 +9,7 @@ import pytest
 
 from megdt_opt import Execution, InvalidInput, Scenario, execute, plan
 from megdt_opt.report import write_report
-from megdt_opt.trials.executing import cluster_of
+from megdt_opt.trials.execute import cluster_of
 from megdt_opt.trials.pictures import judge_pictures
 from megdt_opt.trials.raw_check import raw_check
 

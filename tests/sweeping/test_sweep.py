@@ -17,7 +17,7 @@ from megdt_opt import Infeasible, InvalidInput, ProfileError, Scenario, TimingPr
 from megdt_opt.models.twin.scenes import random_scene
 from megdt_opt.planning.baselines import baselines
 from megdt_opt.program.mechanisms import MECHANISMS
-from megdt_opt.sweeping import grid, run_sweep, running
+from megdt_opt.sweeping import grid, run_sweep, runner
 from megdt_opt.sweeping.cache import Cache
 from megdt_opt.tolerances import BOUND, EXACT
 
@@ -147,7 +147,7 @@ def test_fields_of_users(base: Scenario) -> None:
 def test_what_does_not_fit_is_refused_before_anything_runs(
     base: Scenario, over: Any, field: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "compute", lambda *_: pytest.fail("a cell was planned"))
+    monkeypatch.setattr(runner, "compute", lambda *_: pytest.fail("a cell was planned"))
     with pytest.raises(InvalidInput, match=message) as caught:
         sweep(base, over)
     assert caught.value.field == field
@@ -225,7 +225,7 @@ def test_seeds_reach_the_plan() -> None:
 def counted(monkeypatch: pytest.MonkeyPatch, end_after: int = 10**6) -> list[str]:
     """Record the scenarios that are planned; interrupt before number `end_after` + 1."""
     done: list[str] = []
-    true = running.compute
+    true = runner.compute
 
     def spy(scenario: Scenario, *rest: Any) -> dict[str, Any]:
         if len(done) == end_after:
@@ -233,7 +233,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, end_after: int = 10**6) -> list[str
         done.append(scenario.model_dump_json())
         return true(scenario, *rest)
 
-    monkeypatch.setattr(running, "compute", spy)
+    monkeypatch.setattr(runner, "compute", spy)
     return done
 
 
@@ -370,7 +370,7 @@ def test_kept_users_that_do_not_fit_are_planned_again(base: Scenario, tmp_path: 
 
 @pytest.mark.parametrize("harm", ["cut", "empty", "inputs", "column", "format", "binary"])
 def test_a_harmed_file_of_the_cache_is_planned_again(base: Scenario, tmp_path: Path, harm: str) -> None:
-    def run() -> running.SweepResult:
+    def run() -> runner.SweepResult:
         return run_sweep(base, {"steps": [2]}, compare=False, cache=tmp_path)
 
     first = run()

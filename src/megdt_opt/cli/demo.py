@@ -16,7 +16,7 @@ from megdt_opt.report import write_report
 from megdt_opt.report.tables import print_execution, print_plan, print_verification
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.timing.finding import HERE
-from megdt_opt.trials.executing import cluster_of, execute
+from megdt_opt.trials.execute import cluster_of, execute
 from megdt_opt.trials.pictures import judge_pictures
 from megdt_opt.trials.verification import Verification, rivals_of, verify
 

@@ -16,7 +16,7 @@ from megdt_opt.report.numbers import count
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.scenario.yaml_text import parse_yaml
 from megdt_opt.sweeping.cell import Solving
-from megdt_opt.sweeping.running import SweepResult, run_sweep
+from megdt_opt.sweeping.runner import SweepResult, run_sweep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

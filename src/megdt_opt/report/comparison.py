@@ -73,7 +73,7 @@ def comparison_figure(plan: Plan, verification: Verification | None = None) -> F
     Parameters
     ----------
     plan : Plan
-        With its baselines worked out.
+        With its baselines.
     verification : Verification, optional
         Measured objectives; the bars are medians, the dots every repeat, the line their range.
 

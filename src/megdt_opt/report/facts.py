@@ -1,4 +1,4 @@
-"""The figures that a report states more than once, worked out in one place."""
+"""The figures that a report states more than once, computed in one place."""
 
 from __future__ import annotations
 

@@ -3,6 +3,6 @@
 `sweep` gives one row per cell of the grid and seed, `sweep_users` one row per user of it; `run_sweep` gives both.
 """
 
-from megdt_opt.sweeping.running import SweepResult, run_sweep, sweep, sweep_users
+from megdt_opt.sweeping.runner import SweepResult, run_sweep, sweep, sweep_users
 
 __all__ = ["SweepResult", "run_sweep", "sweep", "sweep_users"]

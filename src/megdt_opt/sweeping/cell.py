@@ -1,4 +1,4 @@
-"""What is worked out for one cell of a sweep, as plain data."""
+"""What is computed for one cell of a sweep, as plain data."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Settings:
     time_limit_s : float or None
         Limit on each solution [s].
     compare : bool
-        Whether to work out the baselines.
+        Whether to compute the baselines.
     """
 
     method: str = "auto"

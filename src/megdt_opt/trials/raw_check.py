@@ -22,7 +22,7 @@ from megdt_opt.planning.plan import UserPlan
 from megdt_opt.program.schedule import predict
 from megdt_opt.program.stages import Compute, Kind, Send, is_edge, leaves
 from megdt_opt.scenario.options import OptionTable
-from megdt_opt.trials.executing import cluster_of, run_options
+from megdt_opt.trials.execute import cluster_of, run_options
 from megdt_opt.trials.runs import user_runs
 
 if TYPE_CHECKING:

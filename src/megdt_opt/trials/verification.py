@@ -18,7 +18,7 @@ from scipy import stats
 from megdt_opt.execution.record import Execution
 from megdt_opt.planning.baselines import Baseline, equal_shares, next_best
 from megdt_opt.planning.plan import Plan, UserPlan
-from megdt_opt.trials.executing import cluster_of, run_options
+from megdt_opt.trials.execute import cluster_of, run_options
 from megdt_opt.trials.runs import baseline_users, user_runs
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def verify(
     Parameters
     ----------
     plan : Plan
-        With its baselines worked out.
+        With its baselines.
     repeats : int
         Rounds [1].
     seed : int

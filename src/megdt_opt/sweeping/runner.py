@@ -98,7 +98,7 @@ def sweep(
     method, gap, time_limit_s
         As `solve` takes them [-, 1, s].
     compare : bool
-        Whether to work out the baselines; default True.
+        Whether to compute the baselines; default True.
 
     Returns
     -------
