@@ -46,7 +46,17 @@ def visible(text: str) -> str:
 
 
 class MegdtError(Exception):
-    """Base of all errors that the package raises on purpose."""
+    """Base of all errors that the package raises on purpose.
+
+    Examples
+    --------
+    >>> from megdt_opt import MegdtError, Scenario
+    >>> try:
+    ...     Scenario.bundled("nowhere")
+    ... except MegdtError as error:
+    ...     print(error)
+    scenario: found 'nowhere'; expected one of ['demo', 'a YAML file']. Choose one of them.
+    """
 
 
 class InvalidInput(MegdtError, ValueError):
@@ -64,6 +74,12 @@ class InvalidInput(MegdtError, ValueError):
         What is accepted, with its unit.
     remedy : str
         What to do about it.
+
+    Examples
+    --------
+    >>> from megdt_opt import InvalidInput
+    >>> print(InvalidInput("downlink", -1.0, "a band of at least 0 [Hz]", "Raise it."))
+    downlink: found -1.0; expected a band of at least 0 [Hz]. Raise it.
     """
 
     def __init__(self, field: str, value: object, expected: str, remedy: str) -> None:
@@ -82,7 +98,20 @@ class InvalidInput(MegdtError, ValueError):
 
 
 class NotRepresentable(MegdtError):
-    """A stage program that does not fit the core problem; the message names the stage."""
+    """A stage program that does not fit the core problem; the message names the stage.
+
+    Examples
+    --------
+    >>> from megdt_opt import NotRepresentable
+    >>> from megdt_opt.program.latency import latency_terms
+    >>> from megdt_opt.program.stages import Payload, Send
+    >>> send = Send(source="a", to=("b",), payload=Payload.LATENT, tensors=())
+    >>> try:
+    ...     latency_terms(send, compute_s=lambda leaf: 1.0, send_bit=lambda leaf: 8.0)
+    ... except NotRepresentable as error:
+    ...     print(error)
+    stage 'send latent (fp32) a to b': a d2d link is not part of the core problem
+    """
 
 
 @dataclass(frozen=True)
@@ -149,6 +178,20 @@ class Infeasible(MegdtError):
         Users in conflict, ascending.
     limits : tuple of str
         The limits in words, one text for each user, with their values and units.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, Infeasible, solve
+    >>> problem = AllocationProblem(  # two users: at the edge with a download, or on the device
+    ...     fixed_s=[[0.5, 4.0], [0.5, 6.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[1e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]], downlink_hz=1e6, uplink_hz=0.0,
+    ...     downlink_efficiency=[1.0, 2.0], objective="max", deadline_s=[1.0, 0.9],
+    ... )
+    >>> try:
+    ...     solve(problem)
+    ... except Infeasible as error:
+    ...     print(error.users)
+    (0,)
     """
 
     def __init__(
@@ -182,19 +225,51 @@ class Infeasible(MegdtError):
 
 
 class SolverFailure(MegdtError):
-    """A backend solver ended without a usable answer (crash, numerical trouble, missing package)."""
+    """A backend solver ended without a usable answer (crash, numerical trouble, missing package).
+
+    Examples
+    --------
+    >>> from megdt_opt import MegdtError, SolverFailure
+    >>> issubclass(SolverFailure, MegdtError)
+    True
+    """
 
 
 class ProfileError(MegdtError):
-    """A timing profile that cannot be trusted: truncated, without provenance, or lacking a stage."""
+    """A timing profile that cannot be trusted: truncated, without provenance, or lacking a stage.
+
+    Examples
+    --------
+    >>> from megdt_opt import ProfileError, TimingProfile
+    >>> try:
+    ...     TimingProfile.bundled("nowhere")
+    ... except ProfileError as error:
+    ...     print(str(error).partition(";")[0])
+    bundled profile: found 'nowhere'
+    """
 
 
 class WeightsError(MegdtError):
-    """Model weights that are missing, truncated or of another architecture."""
+    """Model weights that are missing, truncated or of another architecture.
+
+    Examples
+    --------
+    >>> from megdt_opt import MegdtError, WeightsError
+    >>> issubclass(WeightsError, MegdtError)
+    True
+    """
 
 
 class ExecutionError(MegdtError):
-    """The execution of a plan failed."""
+    """The execution of a plan failed.
+
+    Examples
+    --------
+    >>> from megdt_opt import ExecutionError
+    >>> from megdt_opt.errors import ExecutionTimeout, MalformedMessage, PeerLost
+    >>> all(issubclass(kind, ExecutionError) for kind in (ExecutionTimeout, MalformedMessage, PeerLost))
+    True
+    """
 
 
 class PeerLost(ExecutionError):

@@ -29,14 +29,14 @@ def test_every_module_is_installed(source: Path, place: Path) -> None:
 
 
 def test_data_files_are_installed() -> None:
-    for pattern in ("data/*.csv", "data/profiles/*.json", "data/scenarios/*.yaml", "twin/weights/*.safetensors"):
+    for pattern in ("data/*.csv", "data/profiles/*.json", "data/scenarios/*.yaml", "models/twin/weights/*.safetensors"):
         wanted = {p.name for p in (ROOT / "src" / "megdt_opt").glob(pattern)}
         assert wanted, pattern
         assert wanted == {p.name for p in INSTALLED.glob(pattern)}, pattern
 
 
 def test_weights_are_small_enough_for_a_wheel() -> None:
-    assert sum(p.stat().st_size for p in (INSTALLED / "twin" / "weights").iterdir()) <= 12_000_000
+    assert sum(p.stat().st_size for p in (INSTALLED / "models" / "twin" / "weights").iterdir()) <= 12_000_000
 
 
 def test_the_import_is_light() -> None:

@@ -90,6 +90,12 @@ class Execution:
         Each user's picture, uint8 (1, rows, columns, 3), where it is decoded.
     latents : mapping of str to array
         Each user's final latent, float32, where it is whole.
+
+    Examples
+    --------
+    >>> from megdt_opt import Execution
+    >>> Execution(rows=(), mode="paced", stretch={}, environment={}).mode
+    'paced'
     """
 
     rows: tuple[StageRow, ...]

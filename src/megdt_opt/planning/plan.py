@@ -151,6 +151,23 @@ class Plan:
         Whether the choice survives the calibration's interval; None where it was not asked for.
     notes : tuple of str
         What a reader should know, for example that the optimum is all on one side by theorem.
+
+    Examples
+    --------
+    >>> from megdt_opt import Plan, Scenario, plan
+    >>> cell = Scenario.from_yaml('''
+    ... name: one phone
+    ... channel: {downlink: 2 MHz, uplink: 1 MHz}
+    ... users:
+    ...   - name: phone
+    ...     device: {profile: twin-cpu, stretch: 30}
+    ...     downlink_efficiency: 4 bit/s/Hz
+    ...     uplink_efficiency: 2 bit/s/Hz
+    ... ''')
+    >>> made = plan(cell)
+    >>> made.save("plan.json")
+    >>> Plan.load("plan.json").users == made.users
+    True
     """
 
     table: OptionTable

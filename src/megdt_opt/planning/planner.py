@@ -51,6 +51,22 @@ def plan(
     ------
     Infeasible
         Where limits conflict; names users and limits.
+
+    Examples
+    --------
+    >>> from megdt_opt import Scenario, plan
+    >>> cell = Scenario.from_yaml('''
+    ... name: one phone
+    ... channel: {downlink: 2 MHz, uplink: 1 MHz}
+    ... users:
+    ...   - name: phone
+    ...     device: {profile: twin-cpu, stretch: 30}
+    ...     downlink_efficiency: 4 bit/s/Hz
+    ...     uplink_efficiency: 2 bit/s/Hz
+    ... ''')
+    >>> made = plan(cell)
+    >>> made.users[0].option.name, made.objective_s == made.users[0].latency_s
+    ('centralised raw', True)
     """
     table = scenario if isinstance(scenario, OptionTable) else OptionTable.build(scenario, profiles)
     made = solved(table, method=method, gap=gap, time_limit_s=time_limit_s)

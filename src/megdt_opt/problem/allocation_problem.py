@@ -88,6 +88,17 @@ class AllocationProblem:
         Where an array has another shape or holds no plain numbers (masked entries, durations, units), a number is
         not finite, of the wrong sign or outside `problem.checks.SMALLEST` to `LARGEST`, or fields contradict each
         other; the message names field, user and option, value, unit and remedy.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, solve
+    >>> problem = AllocationProblem(  # two users: at the edge with a download, or on the device
+    ...     fixed_s=[[0.5, 4.0], [0.5, 6.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[1e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]], downlink_hz=1e6, uplink_hz=0.0,
+    ...     downlink_efficiency=[1.0, 2.0], objective="max",
+    ... )
+    >>> problem.users, problem.options, problem.linear
+    (2, 2, True)
     """
 
     fixed_s: NDArray[np.float64]
@@ -298,6 +309,18 @@ class Evaluation:
     violation : float
         Worst relative violation of a budget, cap, deadline or airtime limit; infinite for an option that is not
         allowed or a share that is negative or not a number; 0 where everything holds.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, evaluate
+    >>> problem = AllocationProblem(  # two users: at the edge with a download, or on the device
+    ...     fixed_s=[[0.5, 4.0], [0.5, 6.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[1e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]], downlink_hz=1e6, uplink_hz=0.0,
+    ...     downlink_efficiency=[1.0, 2.0], objective="max",
+    ... )
+    >>> found = evaluate(problem, [0, 0], [0.5e6, 0.5e6], [0.0, 0.0], [0.5, 0.5])
+    >>> found.latency_s.tolist(), found.objective_s, found.violation
+    ([4.5, 3.5], 4.5, 0.0)
     """
 
     latency_s: NDArray[np.float64]
@@ -322,10 +345,28 @@ def evaluate(
     downlink_hz, uplink_hz, edge_share : array_like, (K,)
         Shares [Hz, Hz, 1].
 
+    Returns
+    -------
+    Evaluation
+        Latencies [s], objective, and the worst relative violation of a limit [1].
+
     Raises
     ------
     InvalidInput
         Where an array has another shape, or an option does not exist.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, evaluate
+    >>> problem = AllocationProblem(  # two users: at the edge with a download, or on the device
+    ...     fixed_s=[[0.5, 4.0], [0.5, 6.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[1e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]], downlink_hz=1e6, uplink_hz=0.0,
+    ...     downlink_efficiency=[1.0, 2.0], objective="max",
+    ... )
+    >>> evaluate(problem, [0, 0], [0.5e6, 0.5e6], [0.0, 0.0], [0.5, 0.5]).objective_s
+    4.5
+    >>> evaluate(problem, [0, 1], [2e6, 0.0], [0.0, 0.0], [1.0, 0.0]).violation  # twice the band
+    1.0
     """
     users = problem.users
     picked = checks.options("option", option, (users,), problem.options)

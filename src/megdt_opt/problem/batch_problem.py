@@ -72,6 +72,18 @@ class BatchProblem:
     InvalidInput
         Where an array has another shape, or a number is not finite or of the wrong sign; the message names field,
         scenario, user and option, value, unit and remedy.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from megdt_opt import BatchProblem
+    >>> rng = np.random.default_rng(0)
+    >>> batch = BatchProblem(  # 100 scenarios of 3 users with 4 options
+    ...     fixed_s=rng.uniform(0, 2, (100, 3, 4)), edge_work_s=rng.uniform(0, 1, (100, 3, 4)),
+    ...     downlink_bit=np.zeros((100, 3, 4)), uplink_bit=np.zeros((100, 3, 4)), downlink_hz=0.0, uplink_hz=0.0,
+    ... )
+    >>> batch.fixed_s.shape
+    (100, 3, 4)
     """
 
     fixed_s: Array

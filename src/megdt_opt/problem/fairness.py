@@ -25,6 +25,18 @@ class LexicographicProblem:
     allocation : AllocationProblem
         Users, options and limits; of its objective nothing is used, but "missed" is refused, for it makes deadlines
         soft.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, LexicographicProblem, solve
+    >>> problem = AllocationProblem(  # two users: at the edge with a download, or on the device
+    ...     fixed_s=[[0.5, 4.0], [0.5, 6.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[1e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]], downlink_hz=1e6, uplink_hz=0.0,
+    ...     downlink_efficiency=[1.0, 2.0], objective="max",
+    ... )
+    >>> best = solve(LexicographicProblem(allocation=problem))
+    >>> round(best.objective_s, 4)  # the largest weighted latency [s]
+    3.9753
     """
 
     allocation: AllocationProblem
@@ -52,6 +64,18 @@ class AlphaFairProblem:
         soft.
     alpha : float
         From 0 to 100 [1].
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, AlphaFairProblem
+    >>> problem = AllocationProblem(  # two users: at the edge with a download, or on the device
+    ...     fixed_s=[[0.5, 4.0], [0.5, 6.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[1e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]], downlink_hz=1e6, uplink_hz=0.0,
+    ...     downlink_efficiency=[1.0, 2.0], objective="max",
+    ... )
+    >>> import numpy as np
+    >>> round(AlphaFairProblem(allocation=problem, alpha=1.0).value(np.array([2.0, 4.0])), 6)  # (2² + 4²)/2
+    10.0
     """
 
     allocation: AllocationProblem

@@ -62,6 +62,16 @@ class GenerationSplitProblem:
     ------
     InvalidInput
         Where a number is not finite, of the wrong sign or out of its range; names field, value, unit and remedy.
+
+    Examples
+    --------
+    >>> from megdt_opt import GenerationSplitProblem
+    >>> problem = GenerationSplitProblem(
+    ...     edge_s=1.0, device_s_at_1_w=2.0, exponent=0.5, payload_bit=1e6, rate_bit_per_s=1e6,
+    ...     energy_max_j=1.0, power_max_w=4.0,
+    ... )
+    >>> problem.whole_edge_s, problem.fastest_device_s
+    (2.0, 1.0)
     """
 
     edge_s: float
@@ -207,6 +217,17 @@ class GenerationSplit:
         Seconds [s].
     message : str
         What the route says about its end.
+
+    Examples
+    --------
+    >>> from megdt_opt import GenerationSplitProblem, solve
+    >>> problem = GenerationSplitProblem(
+    ...     edge_s=1.0, device_s_at_1_w=2.0, exponent=0.5, payload_bit=1e6, rate_bit_per_s=1e6,
+    ...     energy_max_j=1.0, power_max_w=4.0,
+    ... )
+    >>> best = solve(problem)
+    >>> round(best.share, 4), round(best.latency_s, 4), best.status == "optimal"
+    (0.75, 1.75, True)
     """
 
     share: float

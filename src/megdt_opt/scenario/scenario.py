@@ -261,6 +261,21 @@ class Scenario(Quantities):
         Latent rows that both sides of a parallel generation make [1].
     sense_strength : float
         Share of the steps that follow a sensed latent [1].
+
+    Examples
+    --------
+    >>> from megdt_opt import Scenario
+    >>> cell = Scenario.from_yaml('''
+    ... name: one phone
+    ... channel: {downlink: 2 MHz, uplink: 1 MHz}
+    ... users:
+    ...   - name: phone
+    ...     device: {profile: twin-cpu, stretch: 30}
+    ...     downlink_efficiency: 4 bit/s/Hz
+    ...     uplink_efficiency: 2 bit/s/Hz
+    ... ''')
+    >>> cell.channel.downlink_hz, [user.name for user in cell.users]
+    (2000000.0, ['phone'])
     """
 
     name: str = "scenario"

@@ -81,6 +81,18 @@ class Allocation:
         Proof of the bound, where it was written down.
     message : str
         What the route says about its end.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, solve
+    >>> problem = AllocationProblem(  # two users: at the edge with a download, or on the device
+    ...     fixed_s=[[0.5, 4.0], [0.5, 6.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[1e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]], downlink_hz=1e6, uplink_hz=0.0,
+    ...     downlink_efficiency=[1.0, 2.0], objective="max",
+    ... )
+    >>> best = solve(problem)
+    >>> best.option.tolist(), round(best.objective_s, 4), best.is_optimal(), best.is_proven(problem)
+    ([0, 0], 3.9753, True, True)
     """
 
     option: NDArray[np.int64]

@@ -75,6 +75,11 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
     time_limit_s : float, optional
         Limit on the solution [s]; then the best allocation found is returned with the bound proven by then.
 
+    Returns
+    -------
+    Allocation or GenerationSplit
+        The options and shares with what is proven about them; a `GenerationSplit` for a `GenerationSplitProblem`.
+
     Raises
     ------
     InvalidInput
@@ -83,6 +88,26 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
         Where a user has no open option or the hard limits cannot be kept together; names users and limits.
     SolverFailure
         Where a backend fails, or where the time is over before an allocation that keeps the deadlines is found.
+
+    Notes
+    -----
+    With prices on the budgets the users fall apart: each takes its cheapest option, in closed form, and the sum is a
+    lower bound of the optimum (weak duality). Cutting planes find the best prices; a branch tree that prunes by reduced
+    cost closes what is left. The proof is the tree with its prices; docs/design.md has the equations.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, solve
+    >>> problem = AllocationProblem(  # two users: at the edge with a download, or on the device
+    ...     fixed_s=[[0.5, 4.0], [0.5, 6.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[1e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]], downlink_hz=1e6, uplink_hz=0.0,
+    ...     downlink_efficiency=[1.0, 2.0], objective="max",
+    ... )
+    >>> best = solve(problem)
+    >>> best.option.tolist(), round(best.objective_s, 4), best.status == "optimal"
+    ([0, 0], 3.9753, True)
+    >>> best.certificate.verify(problem).holds
+    True
     """
     check_asked(gap, time_limit_s)
     kind = type(problem).__name__

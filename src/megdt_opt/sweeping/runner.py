@@ -117,6 +117,22 @@ def sweep(
         Where a path is unknown or a value does not fit, before anything is planned.
     ProfileError
         Where a profile is missing, before anything is planned.
+
+    Examples
+    --------
+    >>> from megdt_opt import Scenario, sweep
+    >>> cell = Scenario.from_yaml('''
+    ... name: one phone
+    ... channel: {downlink: 2 MHz, uplink: 1 MHz}
+    ... users:
+    ...   - name: phone
+    ...     device: {profile: twin-cpu, stretch: 30}
+    ...     downlink_efficiency: 4 bit/s/Hz
+    ...     uplink_efficiency: 2 bit/s/Hz
+    ... ''')
+    >>> table = sweep(cell, {"channel.downlink": ["1 MHz", "2 MHz"]}, compare=False)
+    >>> table["channel.downlink_hz"].tolist(), (table["status"] == "optimal").all().item()
+    ([1000000.0, 2000000.0], True)
     """
     return run_sweep(scenario, over, seeds, profiles, jobs, cache, on_progress, **solving).cells
 
@@ -133,11 +149,39 @@ def sweep_users(
 ) -> pd.DataFrame:
     """Plan as `sweep` does; one row per user of every cell that has a plan.
 
+    Parameters
+    ----------
+    scenario, over, seeds, profiles, jobs, cache, on_progress
+        As for `sweep`.
+    method, gap, time_limit_s, compare
+        As for `sweep` [-, 1, s, -].
+
     Returns
     -------
     pandas.DataFrame
         The swept fields and "seed" as in `sweep`, then the columns of `Plan.to_frame`: user, mechanism, cut, shares
         [Hz, 1], latency [s], refresh rate [Hz] and costs.
+
+    Raises
+    ------
+    InvalidInput, ProfileError
+        As `sweep` does.
+
+    Examples
+    --------
+    >>> from megdt_opt import Scenario, sweep_users
+    >>> cell = Scenario.from_yaml('''
+    ... name: one phone
+    ... channel: {downlink: 2 MHz, uplink: 1 MHz}
+    ... users:
+    ...   - name: phone
+    ...     device: {profile: twin-cpu, stretch: 30}
+    ...     downlink_efficiency: 4 bit/s/Hz
+    ...     uplink_efficiency: 2 bit/s/Hz
+    ... ''')
+    >>> table = sweep_users(cell, {"steps": [10, 20]}, compare=False)
+    >>> table[["steps", "user"]].values.tolist()
+    [[10, 'phone'], [20, 'phone']]
     """
     return run_sweep(scenario, over, seeds, profiles, jobs, cache, on_progress, **solving).users
 

@@ -79,6 +79,23 @@ def execute(plan: Plan | str | Path, *, mode: Mode = "paced", cluster: Cluster |
         If the run failed; nothing is left running.
     InvalidInput
         Where `plan` is neither, or the file is none.
+
+    Examples
+    --------
+    >>> from megdt_opt import Scenario, execute, plan
+    >>> cell = Scenario.from_yaml('''
+    ... name: one phone
+    ... steps: 2
+    ... channel: {downlink: 2 MHz, uplink: 1 MHz}
+    ... users:
+    ...   - name: phone
+    ...     device: {profile: twin-cpu, stretch: 2}
+    ...     downlink_efficiency: 4 bit/s/Hz
+    ...     uplink_efficiency: 2 bit/s/Hz
+    ... ''')
+    >>> run = execute(plan(cell))
+    >>> run.mode, {row.user for row in run.rows}
+    ('paced', {'phone'})
     """
     made = plan if isinstance(plan, Plan) else Plan.load(plan)
     longest_s = max(user.latency_s for user in made.users)

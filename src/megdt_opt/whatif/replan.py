@@ -38,6 +38,17 @@ class Replan:
         Users whose option changes.
     warm : bool
         Whether the previous plan's prices proved the new plan without a new search.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, replan, solve
+    >>> problem = AllocationProblem(  # two users: at the edge with a download, or on the device
+    ...     fixed_s=[[0.5, 4.0], [0.5, 6.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[1e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]], downlink_hz=1e6, uplink_hz=0.0,
+    ...     downlink_efficiency=[1.0, 2.0], objective="max",
+    ... )
+    >>> replan(problem, solve(problem)).switched
+    ()
     """
 
     allocation: Allocation
@@ -102,12 +113,33 @@ def replan(
     gap, time_limit_s
         As for `solve` [1, s].
 
+    Returns
+    -------
+    Replan
+        The new allocation, its objective with and without switching costs, and who switches.
+
     Raises
     ------
     InvalidInput
         For the objective "missed", a cost that is negative, or a plan of another shape.
     Infeasible
         Where no allocation keeps the limits with the switching costs.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, replan, solve
+    >>> problem = AllocationProblem(  # two users: at the edge with a download, or on the device
+    ...     fixed_s=[[0.5, 4.0], [0.5, 6.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[1e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]], downlink_hz=1e6, uplink_hz=0.0,
+    ...     downlink_efficiency=[1.0, 2.0], objective="max",
+    ... )
+    >>> before = solve(problem)
+    >>> slower = AllocationProblem(
+    ...     fixed_s=problem.fixed_s, edge_work_s=4 * problem.edge_work_s, downlink_bit=problem.downlink_bit,
+    ...     uplink_bit=problem.uplink_bit, downlink_hz=1e6, uplink_hz=0.0, downlink_efficiency=[1.0, 2.0],
+    ... )
+    >>> replan(slower, before, switch_cost_s=0.1).allocation.option.tolist()
+    [1, 0]
     """
     require_time(problem, "re-planning")
     check_asked(gap, time_limit_s)

@@ -68,6 +68,18 @@ class ShadowPrice:
         The same over the whole step, options free: mean seconds per unit [s per unit].
     switch_more, switch_less : tuple of int
         Users whose option is another after the step.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, shadow_prices
+    >>> problem = AllocationProblem(  # two users: at the edge with a download, or on the device
+    ...     fixed_s=[[0.5, 4.0], [0.5, 6.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[1e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]], downlink_hz=1e6, uplink_hz=0.0,
+    ...     downlink_efficiency=[1.0, 2.0], objective="max",
+    ... )
+    >>> price = shadow_prices(problem).prices[2]
+    >>> price.field, round(price.kept_s, 3)  # seconds that another server would be worth, at this rate
+    ('edge_capacity', 1.989)
     """
 
     field: str
@@ -121,6 +133,18 @@ class ShadowPrices:
         Relative step of the re-solves [1].
     optimal : bool
         False where a re-solve met options that are better than the allocation's here by more than the gap.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, shadow_prices
+    >>> problem = AllocationProblem(  # two users: at the edge with a download, or on the device
+    ...     fixed_s=[[0.5, 4.0], [0.5, 6.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[1e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]], downlink_hz=1e6, uplink_hz=0.0,
+    ...     downlink_efficiency=[1.0, 2.0], objective="max",
+    ... )
+    >>> found = shadow_prices(problem)
+    >>> [price.field for price in found.prices], found.optimal
+    (['downlink_hz', 'uplink_hz', 'edge_capacity'], True)
     """
 
     objective: str
@@ -182,12 +206,29 @@ def shadow_prices(
         As for `solve`, for each re-solve [1, s]. The means over a step carry an error of up to objective * gap /
         (step * budget).
 
+    Returns
+    -------
+    ShadowPrices
+        For each budget, what a little more and a little less of it is worth.
+
     Raises
     ------
     InvalidInput
         For the objective "missed", a step out of range, or an allocation that is not of this problem.
     Infeasible
         Where the problem has no allocation, or the allocation's options cannot keep its limits.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, shadow_prices
+    >>> problem = AllocationProblem(  # two users: at the edge with a download, or on the device
+    ...     fixed_s=[[0.5, 4.0], [0.5, 6.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[1e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]], downlink_hz=1e6, uplink_hz=0.0,
+    ...     downlink_efficiency=[1.0, 2.0], objective="max",
+    ... )
+    >>> down, up, edge = shadow_prices(problem).prices
+    >>> down.kept_s > 0, edge.less_s >= edge.more_s > 0
+    (True, True)
     """
     require_time(problem, "shadow prices")
     check_asked(gap, time_limit_s)

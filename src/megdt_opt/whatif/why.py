@@ -46,6 +46,18 @@ class Change:
         For the field "allowed": the option that each of `users` would take.
     longest_s : tuple of float
         For a factor on deadlines: the entry that grows the most, before and after [s].
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, explain
+    >>> problem = AllocationProblem(  # two users: at the edge with a download, or on the device
+    ...     fixed_s=[[0.5, 4.0], [0.5, 6.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[1e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]], downlink_hz=1e6, uplink_hz=0.0,
+    ...     downlink_efficiency=[1.0, 2.0], objective="max", deadline_s=[1.0, 0.9],
+    ... )
+    >>> for change in explain(problem).changes:
+    ...     print(change.field, change.unit, change.now < change.needed)
+    deadline_s times True
     """
 
     field: str
@@ -109,6 +121,17 @@ class Explanation:
         where no factor helps.
     untried : tuple of str
         Fields that were not tried because the time was over.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, explain
+    >>> problem = AllocationProblem(  # two users: at the edge with a download, or on the device
+    ...     fixed_s=[[0.5, 4.0], [0.5, 6.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[1e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]], downlink_hz=1e6, uplink_hz=0.0,
+    ...     downlink_efficiency=[1.0, 2.0], objective="max",
+    ... )
+    >>> explain(problem).feasible
+    True
     """
 
     feasible: bool
@@ -144,6 +167,28 @@ def explain(problem: AllocationProblem, *, time_limit_s: float = 60.0) -> Explan
     problem : AllocationProblem
     time_limit_s : float
         For the changes [s]; what was not tried by then is named. Naming the users in conflict is not limited.
+
+    Returns
+    -------
+    Explanation
+        Whether there is an allocation; if not, the conflict and the smallest single changes that resolve it.
+
+    Raises
+    ------
+    InvalidInput
+        For a time limit that is not above 0.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, explain
+    >>> problem = AllocationProblem(  # two users: at the edge with a download, or on the device
+    ...     fixed_s=[[0.5, 4.0], [0.5, 6.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[1e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]], downlink_hz=1e6, uplink_hz=0.0,
+    ...     downlink_efficiency=[1.0, 2.0], objective="max", deadline_s=[1.0, 0.9],
+    ... )
+    >>> found = explain(problem)
+    >>> found.feasible, found.users
+    (False, (0,))
     """
     until = time.monotonic() + time_limit_s
     resources = Resources.of(problem)

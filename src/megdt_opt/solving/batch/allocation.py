@@ -50,6 +50,18 @@ class BatchAllocation:
         [1]
     build_s, solve_s : float
         Seconds in all [s].
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, solve_batch
+    >>> problem = AllocationProblem(  # two users: at the edge with a download, or on the device
+    ...     fixed_s=[[0.5, 4.0], [0.5, 6.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[1e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]], downlink_hz=1e6, uplink_hz=0.0,
+    ...     downlink_efficiency=[1.0, 2.0], objective="max",
+    ... )
+    >>> found = solve_batch([problem, problem])
+    >>> found.option.tolist(), found.status.tolist()
+    ([[0, 0], [0, 0]], ['optimal', 'optimal'])
     """
 
     problem: BatchProblem = field(repr=False)

@@ -63,11 +63,28 @@ def solve_batch(
     time_limit_s : float, optional
         Limit on each scenario that is handed on [s].
 
+    Returns
+    -------
+    BatchAllocation
+        One row a scenario.
+
     Raises
     ------
     InvalidInput
         For scenarios that make no batch; names scenario, user and option. An infeasible one raises nothing: its
         status says so.
+
+    Examples
+    --------
+    >>> from megdt_opt import AllocationProblem, solve_batch
+    >>> problem = AllocationProblem(  # two users: at the edge with a download, or on the device
+    ...     fixed_s=[[0.5, 4.0], [0.5, 6.0]], edge_work_s=[[1.0, 0.0], [1.0, 0.0]],
+    ...     downlink_bit=[[1e6, 0.0], [1e6, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]], downlink_hz=1e6, uplink_hz=0.0,
+    ...     downlink_efficiency=[1.0, 2.0], objective="max",
+    ... )
+    >>> found = solve_batch([problem, problem])
+    >>> found.objective_s.round(4).tolist()
+    [3.9753, 3.9753]
     """
     check_asked(gap, time_limit_s)
     if threads is not None:
