@@ -405,6 +405,7 @@ def test_numpys_integers_are_integers(tmp_path: Path) -> None:
             image_shape=[128, 128, 3],
             hardware={"kind": "cpu", "processor": "a processor", "cores": np.int64(2)},
             factor=np.float32(2.0),
+            stretches=["twice as slow"],
         ),
         cells=[
             Cell(kind=Kind.DENOISE, batch=np.int64(2), samples_s=(0.1,)),  # type: ignore[arg-type]

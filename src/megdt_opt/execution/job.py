@@ -17,6 +17,9 @@ from megdt_opt.program.stages import Compute, Kind, Send, Stage, is_edge, leaves
 
 Mode = Literal["paced", "raw"]
 
+THREADS = 1
+"""Threads with which each process of an execution computes [1]."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class UserRun:

@@ -17,6 +17,7 @@ import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.execution.job import THREADS
 
 if TYPE_CHECKING:
     from megdt_opt.execution.server import Server
@@ -60,7 +61,7 @@ def main() -> None:
 def _serve(config: dict[str, Any]) -> Server:
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
     sys.setswitchinterval(0.0005)  # a thread that wakes for the link must not wait 5 ms for the interpreter
     from megdt_opt.execution.actor import Actor
     from megdt_opt.execution.server import Server

@@ -119,6 +119,11 @@ def load_model(name: str, *, device: str = "cpu", precision: str = "fp32") -> Sp
 def _twin(device: str, precision: str) -> SplitModel:
     from megdt_opt.models.twin.model import TwinModel
 
+    for name, asked, own in (("precision", precision, TwinModel.precision), ("device", device, TwinModel.device)):
+        if asked != own:
+            raise InvalidInput(
+                name, asked, f"{own!r}, the only one of the twin", "Leave it out, or take another model."
+            )
     return TwinModel.load()
 
 

@@ -25,6 +25,7 @@ def _stable_diffusion(name: str, pixels: int, tokens: dict[str, tuple[int, ...]]
         steps_default=20,
         schedulers=("ddim", "euler", "dpmpp"),
         weight_byte=weights,
+        weight_precision="fp16",
         region_multiple=8,
     )
 

@@ -29,6 +29,7 @@ from megdt_opt.planning.claims import (
     proven_bound,
     refused,
 )
+from megdt_opt.planning.notes import notes_on
 from megdt_opt.planning.robustness import Robustness, restated_robustness
 from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
 from megdt_opt.problem.outcome import BoundSource, Method, Status, status_of
@@ -354,7 +355,7 @@ class Plan:
             certificate=certificate,
             baselines=restated_baselines(data["baselines"], table, option, asked_gap, time_limit_s),
             robustness=restated_robustness(data["robustness"], table, option, asked_gap, time_limit_s),
-            notes=notes_on(chosen),
+            notes=notes_on(table, [user.option for user in chosen]),
         )
         known(data, made.to_dict())
         return made
@@ -427,14 +428,3 @@ def user_plan(
         refresh_hz=1.0 / busy[bottleneck],
         bottleneck=bottleneck,
     )
-
-
-def notes_on(users: tuple[UserPlan, ...]) -> tuple[str, ...]:
-    """What a reader of a plan should know."""
-    if all(u.option.mechanism in ("local", "E2U", "centralised") for u in users):
-        return (
-            "Every chain runs on one side: with static shares, constant step times and a latent of constant "
-            "size there is an optimum without interior cuts (bang-bang theorem), unless a user's own limit "
-            "asks for one.",
-        )
-    return ()

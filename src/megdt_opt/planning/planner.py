@@ -7,12 +7,13 @@ from pathlib import Path
 
 from megdt_opt.errors import Infeasible
 from megdt_opt.planning.baselines import baselines
-from megdt_opt.planning.plan import Plan, notes_on, user_plan
+from megdt_opt.planning.notes import notes_on
+from megdt_opt.planning.plan import Plan, user_plan
 from megdt_opt.planning.robustness import robustness
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.solving import solve
-from megdt_opt.timing.finding import Profiles
+from megdt_opt.timing.finding import Profiles, check_used
 
 
 def plan(
@@ -68,6 +69,8 @@ def plan(
     >>> made.users[0].option.name, made.objective_s == made.users[0].latency_s
     ('centralised raw', True)
     """
+    if isinstance(scenario, OptionTable):
+        check_used(profiles or (), ())
     table = scenario if isinstance(scenario, OptionTable) else OptionTable.build(scenario, profiles)
     made = solved(table, method=method, gap=gap, time_limit_s=time_limit_s)
     return compared(made) if compare else made
@@ -98,7 +101,7 @@ def solved(table: OptionTable, *, method: str = "auto", gap: float = 1e-6, time_
         asked_gap=gap,
         time_limit_s=time_limit_s,
         certificate=found.certificate,
-        notes=notes_on(users),
+        notes=notes_on(table, [user.option for user in users]),
     )
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from megdt_opt.errors import InvalidInput
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.stages import Compute, Kind, Send, Stage, is_edge, leaves
+
+_BITS = re.compile(r"(?:fp|bf|tf|int|w)(\d+)(?:a\d+)?|(\d+(?:\.\d+)?)-bit")
 
 _PART = {
     Kind.ENCODE_PROMPT: "encode_prompt",
@@ -42,14 +46,41 @@ class Costs:
     messages: int
 
 
+def weight_bits(precision: str) -> float | None:
+    """Bits of a weight in a precision such as "fp16", "w8a16" or "6-bit"; None where its name does not tell."""
+    found = _BITS.fullmatch(precision)
+    return None if found is None else float(next(number for number in found.groups() if number is not None))
+
+
 def program_costs(
     program: Stage,
     spec: ModelSpec,
     *,
     compute_s: Callable[[Compute], float],
     compute_power_w: float | None = None,
+    edge_precision: str | None = None,
+    device_precision: str | None = None,
 ) -> Costs:
-    """Costs of a program; `compute_s` as for `latency.latency_terms`."""
+    """Costs of a program.
+
+    Parameters
+    ----------
+    program : Stage
+        The stage program of one user.
+    spec : ModelSpec
+        The model.
+    compute_s : callable
+        As for `latency.latency_terms`.
+    compute_power_w : float, optional
+        Power of the device while it computes [W].
+    edge_precision, device_precision : str, optional
+        Precisions in which they hold the weights; by default that in which the spec counts them.
+
+    Raises
+    ------
+    InvalidInput
+        For a precision whose name does not tell how many bits a weight has.
+    """
     edge_s = device_s = 0.0
     edge_parts: set[str] = set()
     device_parts: set[str] = set()
@@ -68,9 +99,22 @@ def program_costs(
             device_parts |= {part} if part else set()
     return Costs(
         edge_s=edge_s,
-        edge_byte=sum(spec.weight_byte.get(p, 0) for p in edge_parts),
-        device_byte=sum(spec.weight_byte.get(p, 0) for p in device_parts),
+        edge_byte=_weights(spec, edge_parts, edge_precision),
+        device_byte=_weights(spec, device_parts, device_precision),
         device_s=device_s,
         device_compute_j=None if compute_power_w is None else compute_power_w * device_s,
         messages=messages,
     )
+
+
+def _weights(spec: ModelSpec, parts: set[str], precision: str | None) -> int:
+    """Bytes of some parts' weights in a precision."""
+    counted = sum(spec.weight_byte.get(part, 0) for part in parts)
+    if precision is None or precision == spec.weight_precision:
+        return counted
+    bits, base = weight_bits(precision), weight_bits(spec.weight_precision)
+    if bits is None or base is None:
+        unknown = precision if bits is None else spec.weight_precision
+        expected = "a precision such as 'fp32', 'fp16', 'w8a16' or '4-bit'"
+        raise InvalidInput("precision of the weights", unknown, expected, "Name it so in profile and spec.")
+    return round(counted * bits / base)

@@ -34,6 +34,8 @@ class ModelSpec:
         Samplers offered.
     weight_byte : mapping of str to int
         Memory of the weights [byte] of each part: encode_prompt, denoise, decode, sense.
+    weight_precision : str
+        Precision in which `weight_byte` counts them.
     region_multiple : int
         Rows of a latent region must be a multiple of this [1].
     """
@@ -47,6 +49,7 @@ class ModelSpec:
     steps_default: int
     schedulers: tuple[str, ...]
     weight_byte: Mapping[str, int] = field(default_factory=dict)
+    weight_precision: str = "fp32"
     region_multiple: int = 1
 
     def to_dict(self) -> dict[str, Any]:
@@ -66,7 +69,7 @@ class ModelSpec:
             raise InvalidInput("model spec", type(data).__name__, "an object with the fields of a model spec", _REMEDY)
         found = {}
         for name, read in _READERS.items():
-            if name not in data and name in ("weight_byte", "region_multiple"):
+            if name not in data and name in ("weight_byte", "weight_precision", "region_multiple"):
                 continue
             try:
                 found[name] = read(data[name])
@@ -110,5 +113,6 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "steps_default": int,
     "schedulers": lambda value: tuple(str(name) for name in value),
     "weight_byte": lambda value: {str(name): int(size) for name, size in value.items()},
+    "weight_precision": str,
     "region_multiple": int,
 }

@@ -26,8 +26,9 @@ from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.stages import CODECS, PRECISIONS, Compute, Kind, Payload, Send, Stage, is_edge, leaves
 from megdt_opt.program.wire import payload_byte
 from megdt_opt.scenario.scenario import Scenario, User
-from megdt_opt.timing.finding import Profiles, find_profile
+from megdt_opt.timing.finding import Profiles, check_used, find_profile
 from megdt_opt.timing.profile import TimingProfile
+from megdt_opt.timing.trust import check_model
 from megdt_opt.units import show
 
 
@@ -137,12 +138,24 @@ class OptionTable:
             Profiles at hand by name, or their files; they go before bundled ones.
         spec : ModelSpec, optional
             The model; default the one that the scenario names.
+
+        Raises
+        ------
+        InvalidInput
+            Where a profile is given that the scenario does not name.
+        ProfileError
+            Where a profile is missing, or is one of another model than is planned; names both.
         """
         scenario = Scenario.named(scenario)
+        check_used(profiles or (), scenario.profile_names)
         found = {name: find_profile(name, profiles) for name in scenario.profile_names}
+        spec = spec or find_spec(scenario.model)
+        check_model(found[scenario.edge.profile], spec, "the edge")
+        for user in scenario.users:
+            check_model(found[user.device.profile], spec, f"user {user.name}")
         draft = cls(
             scenario=scenario,
-            spec=spec or find_spec(scenario.model),
+            spec=spec,
             machines=Machines.of(scenario, found),
             options=(),
             profiles=found,
@@ -209,6 +222,10 @@ class OptionTable:
     def costs(self, user: int, option: int) -> Costs | None:
         """Costs; None where a stage was never timed."""
         return self._cells[user][option].costs
+
+    def untimed(self, user: int, option: int) -> bool:
+        """Whether an option that would yield the picture is closed because a stage of it was never timed."""
+        return self._cells[user][option].untimed
 
     def closed_by(self, user: int, option: int) -> tuple[str, ...]:
         """The limits that close an option, with their figures; empty where it is allowed."""
@@ -341,12 +358,14 @@ class OptionTable:
                 propagation_s=self.scenario.channel.propagation_s,
             )
         except ProfileError as error:
-            return _Cell(None, None, (*closed, f"not timed: {error}"), False, np.inf)
+            return _Cell(None, None, (*closed, _never_timed(error)), False, np.inf, untimed=True)
         costs = program_costs(
             stages,
             self.spec,
             compute_s=lambda leaf: self.machines.compute_s(leaf, k),
             compute_power_w=user.device.compute_power_w,
+            edge_precision=self.machines.edge.provenance.precision,
+            device_precision=self.machines.devices[k].provenance.precision,
         )
         closed += self._ruled_out_by_costs(user, costs, terms)
         closed += _ruled_out_by_privacy(user, stages)
@@ -383,10 +402,18 @@ class _Cell:
     possible: bool
     """Whether the option yields the picture at all, wishes and limits apart."""
     airtime_s: float
+    untimed: bool = False
 
 
 def _used(known: tuple[str, ...], wishes: list[tuple[str, ...] | None]) -> tuple[str, ...]:
     return tuple(name for name in known if any(w is None or name in w for w in wishes))
+
+
+def _never_timed(error: ProfileError) -> str:
+    """The reason, without the advice of the error."""
+    what, _, rest = str(error).partition(": found ")
+    found = rest.partition("; expected ")[0]
+    return f"not timed: {what}" + ("" if found in ("", "()", "None") else f" {found}")
 
 
 _ENDS_AT_EDGE = ("centralised", "U2E", "SEU-UE-first")

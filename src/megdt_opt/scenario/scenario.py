@@ -312,6 +312,13 @@ class Scenario(Quantities):
 
     @model_validator(mode="after")
     def _fits(self) -> Scenario:
+        machines: dict[str, Edge | Device] = {"edge": self.edge}
+        machines |= {f"users.{number}.device": user.device for number, user in enumerate(self.users)}
+        for where, machine in machines.items():
+            # the default profile is one of the default model
+            if self.model != type(self).model_fields["model"].default and "profile" not in machine.model_fields_set:
+                remedy = 'Name a file of `megdt-opt calibrate`, a bundled profile or "published: DEVICE / MODEL".'
+                raise InvalidInput(f"{where}.profile", None, f"a timing profile of the model {self.model!r}", remedy)
         for user in self.users:
             if user.private_steps > self.steps:
                 raise InvalidInput(

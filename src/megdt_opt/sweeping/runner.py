@@ -15,7 +15,7 @@ from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.sweeping.cache import Cache, digest, inputs_of, profile_digest
 from megdt_opt.sweeping.cell import COLUMNS, COUNTS, TEXTS, Settings, Solving, compute
 from megdt_opt.sweeping.grid import Cell, Over, cells_of
-from megdt_opt.timing.finding import Profiles, find_profile
+from megdt_opt.timing.finding import Profiles, check_used, find_profile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -257,6 +257,7 @@ def _tasks(
             settings=settings,
             cache=cache,
         )
+    check_used(known or (), profiles)
     return keys, tasks
 
 

@@ -14,6 +14,9 @@ from megdt_opt.timing.values import entries, integer, real
 
 MEASURE_AGAIN = "Measure again with `calibrate`, or restore the file."
 
+RESOLUTION_S = 1e-9
+"""No clock resolves less [s]."""
+
 CODED = (Kind.COMPRESS, Kind.DECOMPRESS)
 """Stages that have an image codec."""
 
@@ -155,8 +158,10 @@ class Cell:
         times = []
         for number, value in enumerate(found):
             time = real(value)
-            if time is None or not math.isfinite(time) or (time <= 0 and not moments):
+            if time is None or not math.isfinite(time) or (time < RESOLUTION_S and not moments):
                 expected = "a finite time [s]" if moments else "a finite time above 0 [s]"
+                if not moments and time is not None and time > 0:
+                    expected += f", of at least {RESOLUTION_S:g} s, the resolution of clocks"
                 refuse(f"{name}[{number}] of {self.label}", value, expected, MEASURE_AGAIN)
             times.append(time)
         return tuple(times)

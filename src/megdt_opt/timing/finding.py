@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from megdt_opt.errors import InvalidInput
@@ -14,6 +14,21 @@ HERE = "here"
 
 Profiles = Mapping[str, TimingProfile | str | Path]
 """Profiles at hand by the name that a scenario uses: themselves, or the paths of their files."""
+
+
+def check_used(given: Iterable[str], named: Iterable[str]) -> None:
+    """Refuse profiles that are given by names that nothing uses; lists those that are used.
+
+    Raises
+    ------
+    InvalidInput
+    """
+    names = sorted(set(named))
+    for name in given:
+        if name not in names:
+            raise InvalidInput(
+                "profile", name, f"one of the names that the scenario uses, {names}", "Give it by one of them."
+            )
 
 
 def find_profile(name: str, known: Profiles | None = None) -> TimingProfile:

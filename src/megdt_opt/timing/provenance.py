@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 from megdt_opt.errors import ProfileError, shown
@@ -19,6 +19,10 @@ WEIGHTS = ("trained", "random", "published")
 
 _HARDWARE_KEYS = ("kind", "processor", "cores")
 _SOFTWARE_KEYS = ("python", "torch", "os")
+
+
+_CLOCK_BEFORE = datetime(2026, 11, 24, 12, tzinfo=UTC)
+"""A clock that shows less is wrong: the bundled profiles are older."""
 
 
 def refuse(where: str, value: object, expected: str, remedy: str) -> NoReturn:
@@ -67,6 +71,9 @@ class Provenance:
         Product of all declared stretches [1]; 1 = the times are as they were measured.
     stretches : tuple of str
         One sentence for each declared stretch or correction, oldest first.
+    idle_share : float
+        Least part of its threads' time that other processes left to the calibration [1]; below 1 the machine was
+        busy, and intervals reach down to this part of the times.
 
     Raises
     ------
@@ -89,6 +96,7 @@ class Provenance:
     texts: tuple[str, ...] = ()
     factor: float = 1.0
     stretches: tuple[str, ...] = field(default=())
+    idle_share: float = 1.0
 
     def __post_init__(self) -> None:
         _check_time(self.created)
@@ -101,8 +109,15 @@ class Provenance:
         if factor is None or not (math.isfinite(factor) and factor > 0):
             expected = "a finite factor above 0 [1]"
             refuse("provenance.factor", self.factor, expected, "Use 1 for times as measured.")
+        if factor != 1.0 and not self.stretches:
+            expected = "a sentence on each stretch, for the times are scaled"
+            refuse("provenance.stretches", self.stretches, expected, f"State why they are scaled by {factor:g}.")
+        idle_share = real(self.idle_share)
+        if idle_share is None or not 0 < idle_share <= 1:
+            refuse("provenance.idle_share", self.idle_share, "a part in (0, 1] [1]", "Use 1 for an idle machine.")
         kept = {
             "factor": factor,
+            "idle_share": idle_share,
             "passes_per_step": _count("passes_per_step", self.passes_per_step, least=1),
             "threads": _count("threads", self.threads, least=1, optional=not measured),
             "warmup": _count("warmup", self.warmup, least=0, optional=not measured),
@@ -162,6 +177,10 @@ def _check_time(value: object) -> None:
             "an ISO 8601 time in UTC, such as '2026-01-31T12:00:00+00:00'",
             "State as text when the samples were taken (the isoformat of a moment in UTC).",
         )
+
+    if datetime.fromisoformat(str(value)) > max(datetime.now(UTC), _CLOCK_BEFORE) + timedelta(days=1):
+        expected = "a time that is not in the future"
+        refuse("provenance.created", value, expected, "Set the clock, and state when the samples were taken.")
 
 
 def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:

@@ -327,6 +327,7 @@ def _spec(name: str, parts: Parts, pixels: int | None) -> ModelSpec:
             "decode": _byte(vae.decoder, vae.post_quant_conv),
             "sense": _byte(vae.encoder, vae.quant_conv),
         },
+        weight_precision=next(name for name, dtype in _DTYPES.items() if dtype == denoiser.dtype),
         region_multiple=multiple,
     )
 

@@ -33,9 +33,13 @@ class TwinModel:
         Shapes and sizes.
     real_requests : bool
         True: example pictures are such as users get.
+    precision, device : str
+        What it computes in, and where.
     """
 
     real_requests = True
+    precision = "fp32"
+    device = "cpu"
 
     def __init__(
         self,

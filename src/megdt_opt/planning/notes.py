@@ -1,0 +1,64 @@
+"""What a reader of a plan should know: theorems that apply, closed options, and doubts about its timings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from megdt_opt.execution.job import THREADS
+from megdt_opt.models.requests import makes_requests
+from megdt_opt.program.mechanisms import Option
+from megdt_opt.scenario.options import OptionTable
+from megdt_opt.timing.profile import TimingProfile
+from megdt_opt.timing.trust import doubts
+
+_EXECUTED = "fp32"
+"""Precision in which the model computes that executions run."""
+
+
+def notes_on(table: OptionTable, chosen: Sequence[Option]) -> tuple[str, ...]:
+    """Sentences on the plan that gives the users these options."""
+    found = []
+    if all(option.mechanism in ("local", "E2U", "centralised") for option in chosen):
+        found.append(
+            "Every chain runs on one side: with static shares, constant step times and a latent of constant "
+            "size there is an optimum without interior cuts (bang-bang theorem), unless a user's own limit "
+            "asks for one."
+        )
+    found += _closed(table)
+    actors: dict[str, TimingProfile] = {"the edge": table.machines.edge}
+    actors |= {user.name: profile for user, profile in zip(table.scenario.users, table.machines.devices, strict=True)}
+    sentences: dict[str, list[str]] = {}  # each once, with all actors that it is about
+    for actor, profile in actors.items():
+        said = list(doubts(profile))
+        if makes_requests(table.spec.name):
+            said += _not_executed(profile)
+        for sentence in said:
+            sentences.setdefault(sentence, []).append(actor)
+    found += [f"Timing of {', '.join(who)}: {sentence}." for sentence, who in sentences.items()]
+    return tuple(found)
+
+
+def _closed(table: OptionTable) -> Iterator[str]:
+    """How many options were not in the choice, by reason, for users who lack some that were never timed."""
+    for k, user in enumerate(table.scenario.users):
+        untimed = sum(table.untimed(k, o) for o in range(len(table.options)))
+        if untimed:
+            left = int(table.allowed[k].sum())
+            reasons = "; ".join(table.summary(k))
+            yield (
+                f"{user.name} chose among {left} of {len(table.options)} options, and {untimed} of the others were "
+                f"never timed, so a better one may be among them. Closed: {reasons}."
+            )
+
+
+def _not_executed(profile: TimingProfile) -> Iterator[str]:
+    """What an execution by the package's own processes does otherwise than the profile."""
+    facts = profile.provenance
+    if facts.threads is not None and facts.threads != THREADS:
+        yield f"timed with {facts.threads} threads, an execution computes with {THREADS}"
+    if facts.precision != _EXECUTED:
+        yield f"timed in {facts.precision}, an execution computes in {_EXECUTED}"
+    if facts.weights == "random":
+        yield "timed with random weights, so the sizes of coded pictures may differ in an execution"
+    if facts.factor != 1.0:
+        yield f"{facts.factor:g} times the measured times; an execution shows an emulated device"
