@@ -86,12 +86,8 @@ class TimingProfile:
             if not isinstance(value, str) or not value.strip():
                 refuse(name, value, "a name", "Name it as scenarios call it.")
         if not isinstance(self.provenance, Provenance):
-            refuse(
-                "provenance",
-                self.provenance,
-                "a Provenance",
-                "Measure with `calibrate`; a profile without provenance is refused.",
-            )
+            remedy = "Measure with `calibrate`; a profile without provenance is refused."
+            refuse("provenance", self.provenance, "a Provenance", remedy)
         for name in ("cells", "held_out"):
             object.__setattr__(self, name, cells_of(name, getattr(self, name)))
         if not self.cells:
@@ -258,17 +254,14 @@ class TimingProfile:
         For a measured cell: the distribution-free interval between two order statistics of its samples.
         For a fitted time: the bootstrap interval of the fit, widened by the fit's largest relative
         misfit. For a region in a batch that was not timed: the product of the three relative intervals,
-        which is wider than 95 %. Where the machine was busy (`Provenance.idle_share`) the low end reaches down to
-        that part of it. None of them covers drift after the calibration.
+        which is wider than 95 %. The low end is times `Provenance.idle_share`. None covers later drift.
 
         Parameters and errors are those of `stage_s`.
         """
         key = self._key(kind, batch, rows, rows_total, codec)
         self._seconds(key)  # a published stage that was not timed is refused as well
-        if self.published:
-            return None
-        low, high = self._interval_s(key)
-        return low * self.provenance.idle_share, high
+        low, high = (0.0, 0.0) if self.published else self._interval_s(key)
+        return None if self.published else (low * self.provenance.idle_share, high)
 
     def fit(self, kind: Kind | str, *, codec: str = "") -> AffineFit:
         """Time against batch, a*X + b for X chains on the whole latent, with 95 % bootstrap intervals.
