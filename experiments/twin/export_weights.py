@@ -1,6 +1,6 @@
 """Write the trained weights as the package bundles them.
 
-python experiments/twin/export_weights.py --checkpoints FOLDER [--out src/megdt_opt/twin/weights]
+python experiments/twin/export_weights.py --checkpoints FOLDER [--out src/megdt_opt/models/twin/weights]
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> None:
     """Export."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoints", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("src/megdt_opt/twin/weights"))
+    parser.add_argument("--out", type=Path, default=Path("src/megdt_opt/models/twin/weights"))
     args = parser.parse_args()
     kept = {name: load(args.checkpoints / f"{name}.pt") for name in ("autoencoder", "denoiser", "detector")}
     for name, parts in kept.items():
