@@ -48,6 +48,7 @@ def square_root_rule(problem: AllocationProblem) -> float:
     return float((problem.weights * problem.fixed_s[:, 0]).sum() + (roots.sum(axis=1) ** 2).sum())
 
 
+@pytest.mark.long_list("users")
 @pytest.mark.parametrize("users", [1, 2, 10, 60])
 @pytest.mark.parametrize("seed", range(3))
 def test_sum_is_the_square_root_rule(make_problem: Any, users: int, seed: int) -> None:

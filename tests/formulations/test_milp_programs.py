@@ -55,6 +55,7 @@ def limited(make_problem: Any, seed: int, objective: str, *, shannon: bool = Fal
     )  # fmt: skip
 
 
+@pytest.mark.long_list("objective")
 @both
 @pytest.mark.parametrize("seed", range(4))
 def test_plain_against_enumeration(make_problem: Any, objective: str, seed: int) -> None:
@@ -62,6 +63,7 @@ def test_plain_against_enumeration(make_problem: Any, objective: str, seed: int)
     agrees(problem, solve(problem, method="enumerate"))
 
 
+@pytest.mark.long_list("objective", "shannon")
 @pytest.mark.parametrize("seed", FIRST_DEADLINE_S)
 @pytest.mark.parametrize(("objective", "shannon"), [("sum", False), ("max", False), ("max", True)])
 def test_all_limits_against_enumeration(make_problem: Any, seed: int, objective: str, shannon: bool) -> None:
@@ -95,6 +97,7 @@ def test_one_user(make_problem: Any, objective: str) -> None:
     agrees(problem, solve(problem, method="enumerate"))
 
 
+@pytest.mark.long_list("objective")
 @both
 @pytest.mark.parametrize("seed", range(2))
 def test_twenty_users_against_prices(make_problem: Any, objective: str, seed: int) -> None:

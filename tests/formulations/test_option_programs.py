@@ -66,6 +66,7 @@ def convex_enumeration(problem: AllocationProblem) -> float:
     return best
 
 
+@pytest.mark.long_list("program")
 @by_program
 @pytest.mark.parametrize("seed", range(2))
 def test_sum_against_closed_form_enumeration(make_problem: Any, program: Any, seed: int) -> None:

@@ -33,6 +33,7 @@ def _stage(seed: int) -> Stage:
     )  # fmt: skip
 
 
+@pytest.mark.long_list("slope")
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("slope", [0.0, 1e-6, 0.1, 1.0, 30.0, 1e6])
 def test_tangents_are_below_the_law_and_touch_it(seed: int, slope: float) -> None:
@@ -67,6 +68,7 @@ def test_highest_tangent_of_linear_options(make_cuts: Any) -> None:
             assert inside.all() == (share < 2)
 
 
+@pytest.mark.long_list
 @pytest.mark.parametrize("number", range(8))
 def test_both_rate_laws_against_enumeration(number: int) -> None:
     problem = draw(4 * number + (2 if number % 2 else 0) + number % 3 % 2, seed=11).problem

@@ -84,6 +84,7 @@ def least_weight(problem: AllocationProblem) -> float:
     raise AssertionError("everybody late is always possible")
 
 
+@pytest.mark.long_list
 @pytest.mark.parametrize("number", [1, 2, 5, 6, 18, 20])
 def test_against_brute_force_and_the_oracle(number: int) -> None:
     problem = missed(number)
@@ -101,6 +102,7 @@ def test_against_brute_force_and_the_oracle(number: int) -> None:
         assert verdict.holds, verdict.reason
 
 
+@pytest.mark.long_list
 @pytest.mark.parametrize("number", [3, 8, 11, 16])
 def test_never_more_than_other_objectives_leave_late(number: int) -> None:
     problem = missed(number)

@@ -22,6 +22,7 @@ def mixed(number: int, max_weight: float, seed: int = 31) -> AllocationProblem:
     return replace(draw(number, seed=seed).problem, objective="mixed", max_weight=max_weight)
 
 
+@pytest.mark.long_list
 @pytest.mark.parametrize("number", [0, 2, 3, 6, 9, 14, 22, 45])
 def test_certified_against_enumeration(number: int) -> None:
     problem = mixed(number, [0.0, 0.5, 2.0, 20.0][number % 4])

@@ -71,6 +71,7 @@ def test_units_in_print() -> None:
     assert math.isnan(found.edge.ms_per_mhz)
 
 
+@pytest.mark.long_list
 @pytest.mark.parametrize("number", [1, 3, 4, 5, 6, 13, 22, 31])
 def test_kept_prices_are_derivatives(number: int) -> None:
     problem = draw(number, seed=21, users=2, options=2).problem
