@@ -222,14 +222,14 @@ class Plan:
         Returns
         -------
         pandas.DataFrame
-            One row per user, in the order of the scenario. Columns: "user"; "mechanism", "protocol" ("seed", "image" or
-            "none"), "cut" [denoising steps at the edge, or before the hand-over], "share_at_edge" of the content (PEU) [1],
-            "precision" and "codec" of what is sent, "" where nothing is; "downlink_hz", "uplink_hz" [Hz] and "edge_share"
-            [edge servers]; "latency_s" [s]; "refresh_hz", the pictures that can be made one after another [Hz];
-            "bottleneck", the resource that limits it; "survives_calibration", whether the choice stays over the
-            calibration's interval (None where that was not asked for); "edge_s", time on one whole edge server [s];
-            "edge_byte" and "device_byte" of weights [byte]; "device_compute_j" [J], None where the device's power is not
-            known; "messages" sent [1].
+            One row per user, in the order of the scenario. Columns: "user"; "mechanism", "protocol" ("seed", "image"
+            or "none"), "cut" [denoising steps at the edge, or before the hand-over], "share_at_edge" of the content
+            (PEU) [1], "precision" and "codec" of what is sent, "" where nothing is; "downlink_hz", "uplink_hz" [Hz]
+            and "edge_share" [edge servers]; "latency_s" [s]; "refresh_hz", the pictures that can be made one after
+            another [Hz]; "bottleneck", the resource that limits it; "survives_calibration", whether the choice stays
+            over the calibration's interval (None where that was not asked for); "edge_s", time on one whole edge
+            server [s]; "edge_byte" and "device_byte" of weights [byte]; "device_compute_j" [J], None where the
+            device's power is not known; "messages" sent [1].
         """
         import pandas as pd
 
