@@ -1,31 +1,116 @@
-"""README's Python example runs and prints what it says."""
+"""README's commands and blocks run as they stand there, in their order and in one folder, and print what they say."""
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+import pytest
+from typer.main import get_command
+
+from megdt_opt import TimingProfile
+from megdt_opt.cli.app import app
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+LONG = ("calibrate", "execute")
+"""Commands that take minutes: without --full their words are read and a prepared profile stands for what they write."""
 
 
-def test_the_ten_line_example() -> None:
-    text = README.read_text(encoding="utf-8")
-    code = next(block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "AllocationProblem(" in block)
-    promised = re.search(r"^# (\[.*)$", code, re.MULTILINE)
-    assert promised is not None
+@dataclass(frozen=True)
+class Block:
+    """A piece of README: one command, a Python program, or a file named in the sentence before it."""
+
+    kind: str
+    text: str
+    file: str = ""
+
+    def __str__(self) -> str:
+        return self.text.splitlines()[0] if self.kind == "command" else f"{self.kind} {self.file}".strip()
+
+
+def blocks() -> list[Block]:
+    found = []
+    pattern = r"```(\w+)\n(.*?)```|^    ((?:megdt-opt|make|python) [^\n]*)$"
+    for match in re.finditer(pattern, TEXT, re.DOTALL | re.MULTILINE):
+        if match[3]:
+            found.append(Block("command", match[3].partition(" #")[0].strip()))
+        elif match[1] == "yaml":
+            named = re.findall(r"`(\w+\.yaml)`:\s*$", TEXT[: match.start()])
+            found.append(Block("yaml", match[2], named[0]))
+        else:
+            found.append(Block(match[1], match[2]))
+    return found
+
+
+def run(words: list[str] | str, folder: Path) -> str:
+    """Run a program, or a line of a shell that finds the installed command; what it prints."""
+    environment = {**os.environ, "PATH": f"{folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    path = [str(Path(part).resolve()) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    environment["PYTHONPATH"] = os.pathsep.join(path)
+    done = subprocess.run(
+        words, shell=isinstance(words, str), cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty folder but for the profile that `calibrate` would write, and the command of the package under test."""
+    path = tmp_path_factory.mktemp("readme")
+    TimingProfile.bundled("twin-cpu").save(path / "here.json")
+    entry = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]["megdt-opt"]
+    module, _, function = entry.partition(":")
+    command = path / "bin" / "megdt-opt"
+    command.parent.mkdir()
+    command.write_text(f"#!{sys.executable} -P\nfrom {module} import {function}\n\n{function}()\n")
+    command.chmod(0o755)
+    return path
+
+
+def test_there_are_blocks_of_every_kind() -> None:
+    assert {block.kind for block in blocks()} == {"command", "python", "yaml"}
+    assert {"show", "calibrate", "plan", "execute", "sweep"} <= {
+        block.text.split()[1] for block in blocks() if block.text.startswith("megdt-opt")
+    }
+    # no block of a kind, and no command, that the pattern above does not know
+    assert len(re.findall(r"^```\w+$", TEXT, re.MULTILINE)) == sum(block.kind != "command" for block in blocks())
+    assert len(re.findall(r"^    (?:megdt-opt|make|pip|python|bash) ", TEXT, re.MULTILINE)) == sum(
+        block.kind == "command" for block in blocks()
+    )
+
+
+# one after the other: each uses the files of those before
+@pytest.mark.parametrize("block", blocks(), ids=str)
+def test_the_block_runs_as_written(block: Block, folder: Path, full: bool) -> None:
+    if block.kind == "yaml":
+        (folder / block.file).write_text(block.text, encoding="utf-8")
+    elif block.kind == "python":
+        printed = run([sys.executable, "-P", "-c", block.text], folder)
+        promised = re.search(r"^# (\[.*)$", block.text, re.MULTILINE)
+        assert printed.strip() == promised[1] if promised else printed
+    elif block.text.startswith("make"):
+        assert run(f"make --dry-run --directory {ROOT} {block.text.removeprefix('make')}", folder)
+    elif block.text.split()[1] in LONG and not full:
+        _, name, *words = block.text.split()
+        get_command(app).commands[name].make_context(name, words)  # type: ignore[attr-defined]
+    else:
+        run(block.text, folder)
+
+
+def test_the_ten_line_example_is_short() -> None:
+    code = next(block.text for block in blocks() if "AllocationProblem(" in block.text)
     assert len([line for line in code.splitlines() if line.strip() and not line.startswith("#")]) <= 14
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == promised[1]
 
 
-def test_commands_in_the_readme_exist() -> None:
-    from typer.main import get_command
-
-    from megdt_opt.cli.app import app
-
-    known = set(get_command(app).commands)  # type: ignore[attr-defined]
-    used = set(re.findall(r"^    megdt-opt (\w+)", README.read_text(encoding="utf-8"), re.MULTILINE))
-    assert used
-    assert used <= known
+def test_files_that_the_readme_names_are_there() -> None:
+    named = re.findall(r"\]\(([^):]+)\)", TEXT)
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
