@@ -132,8 +132,8 @@ class Conflict:
         How it is said, with the places {limit}, {value} (which stands with its unit) and {user}; words without {user}
         stand behind the user.
 
-    Example
-    -------
+    Examples
+    --------
     >>> print(Conflict(0, "deadline", 0.9, "s"))
     user 0: deadline 900 ms
     """

@@ -17,7 +17,7 @@ RAISE_NOTHING = {"bounds.centralised_s", "bounds.local_s", "bounds.u2e_s"}
 """Functions of arguments that have been checked when they were made."""
 
 PUBLIC = {
-    **{name: getattr(megdt_opt, name) for name in megdt_opt.__all__ if name not in ("bounds", "TimingProfile")},
+    **{name: getattr(megdt_opt, name) for name in megdt_opt.__all__ if name != "bounds"},
     **{f"bounds.{name}": getattr(bounds, name) for name in bounds.__all__},
 }
 FUNCTIONS = [name for name, value in PUBLIC.items() if inspect.isfunction(value)]
