@@ -84,7 +84,7 @@ def _options_in_time(problem: AllocationProblem) -> NDArray[np.int64]:
     """Options whose largest L / deadline is at most 1; users without a deadline hardly count."""
     limits = problem.hard_deadline_s
     if not np.isfinite(limits).any():
-        raise not_together()  # not even the least air times fit together
+        raise not_together()  # not even the least airtimes fit together
     weight = 1 / np.where(np.isfinite(limits), limits, _FAR * limits[np.isfinite(limits)].max())
     late = replace(problem, objective="max", max_weight=None, weight=weight, deadline_s=None)
     raw = option_misocp.solve(late, gap=1e-6, time_limit_s=_SEARCH_S)

@@ -98,7 +98,7 @@ class Units:
         Deadline / unit of latency (for "missed" the soft one), share cap / (capacity / K); infinite where there is
         none [1].
     least : array, (K,)
-        Least uplink share / (band / K) with which some option keeps its limit on air time; 0 where none binds [1].
+        Least uplink share / (band / K) with which some option keeps its limit on airtime; 0 where none binds [1].
     airtime : array, (K, O)
         Limit on the uplink stage / unit of latency; infinite where there is none [1].
     weight : array, (K,)

@@ -33,7 +33,7 @@ def best(problem: AllocationProblem, option: NDArray[np.int64]) -> tuple[float, 
 
 
 def _by_closed_form(problem: AllocationProblem, option: NDArray[np.int64]) -> RawSolution | None:
-    """Shares that are best without deadlines, limits on air time and device branches, if they keep these too."""
+    """Shares that are best without deadlines, limits on airtime and device branches, if they keep these too."""
     if not problem.linear or problem.objective not in ("max", "sum"):
         return None
     rows = np.arange(problem.users)

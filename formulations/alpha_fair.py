@@ -110,17 +110,17 @@ def fit(problem: AlphaFairProblem, option: NDArray[np.int64], time_limit_s: floa
     fixed = fix_options(problem.allocation, option)
     scale = reference(fixed, option)
     q = make_model(fixed, problem.alpha)
-    sentence = cp.Problem(cp.Minimize(q.h), [one for make in CONSTRAINTS for one in make(q)])
-    data, chain, inverse = sentence.get_problem_data(cp.CLARABEL, solver_opts={})
+    cone_program = cp.Problem(cp.Minimize(q.h), [one for make in CONSTRAINTS for one in make(q)])
+    data, chain, inverse = cone_program.get_problem_data(cp.CLARABEL, solver_opts={})
     settings: dict[str, Any] = {"tol_gap_rel": _TOLERANCE, "tol_gap_abs": _TOLERANCE, "tol_feas": _TOLERANCE}
     settings |= {"max_iter": 400} | ({} if time_limit_s is None else {"time_limit": max(time_limit_s, 1e-3)})
-    raw = chain.solve_via_data(sentence, data, warm_start=False, verbose=False, solver_opts=settings)
+    raw = chain.solve_via_data(cone_program, data, warm_start=False, verbose=False, solver_opts=settings)
     status = str(raw.status)
     if status == "PrimalInfeasible":
         return None
     if status != "Solved":
         raise SolverFailure(f"Clarabel ended with {status} after {raw.iterations} steps, alpha {problem.alpha:g}")
-    sentence.unpack_results(raw, chain, inverse)
+    cone_program.unpack_results(raw, chain, inverse)
     share = np.stack([y.value for y in q.y]) * scale.share
     dual = min(float(raw.obj_val), float(raw.obj_val_dual))
     return Fitted(

@@ -9,7 +9,7 @@ Parameters
     l_p  prices of the budgets, scaled to sum 1 [1]
     c_pj least l_p . x over the shares x (parts of the budgets) with which option j ends in time, that is at
          min(D / w_k, deadline_k) at the latest; infinite where no shares do [1]
-    R_j  part of the uplink below which the option breaks its limit on air time [1]
+    R_j  part of the uplink below which the option breaks its limit on airtime [1]
 Variables
     y_j  binary, option taken
 Objective
@@ -22,7 +22,7 @@ Constraints (model: w L <= D and L <= deadline, Σ b <= B, Σ f <= F, `Allocatio
 `price` is necessary for every price vector, and for all of them together sufficient: for given options the problem
 is convex, so a set that does not fit at D breaks the row of its own shadow prices (`megdt_opt.shares.best`).
 No point for the rows proves that the optimum is above D; a set that fits lowers the best objective. The costs depend
-on D, so each level writes the rows of all known price vectors anew. The bound is the largest D proven out of reach.
+on D, so each level writes the rows of all known price vectors again. The bound is the largest D proven out of reach.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ SLACK = 1e-9
 """What a row may be exceeded by: above rounding, so that no point is lost; far below what a gap of 1e-6 leaves."""
 
 _PASSES = 15
-"""Price vectors tried for a level before whole numbers are asked for."""
+"""Price vectors tried for a level before the MILP is solved."""
 
 _KEPT = 12
-"""Price vectors, the latest, that go on to the next level: their costs are worked out anew there."""
+"""Price vectors, the latest, that go on to the next level: their costs are recomputed there."""
 
 _TRIED = 3
 """Price vectors, the latest, that a level is tried with once the time is up."""
@@ -94,7 +94,7 @@ def price(q: Model) -> Rows:
 
 
 def least_share(q: Model) -> Rows:
-    """Σ_j R_j y_j <= 1, where air time is limited."""
+    """Σ_j R_j y_j <= 1, where airtime is limited."""
     return at_most(q.R[None, :] if q.R.any() else np.zeros((0, q.user.size)), 1.0 + SLACK)
 
 
@@ -141,7 +141,7 @@ class Search:
         return prices
 
     def start(self) -> None:
-        """Options that are best at equal shares, and those that need the least air time."""
+        """Options that are best at equal shares, and those that need the least airtime."""
         p, r = self.problem, self.resources
         even = p.fixed_s + np.maximum(p.branch_s, p.users * r.a.sum(axis=0))
         for score in (even, even + 1e6 * float(even.max()) * r.lo[1])[: 2 if r.lo.any() else 1]:
@@ -269,7 +269,7 @@ def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None)
 
 
 def keeps_limits(problem: AllocationProblem, mask: Mask, clock: Clock) -> NDArray[np.int64]:
-    """Options (K,) whose deadlines and limits on air time can be kept together: those of the least max L / deadline.
+    """Options (K,) whose deadlines and limits on airtime can be kept together: those of the least max L / deadline.
 
     Raises
     ------
@@ -280,7 +280,7 @@ def keeps_limits(problem: AllocationProblem, mask: Mask, clock: Clock) -> NDArra
     """
     late = Search(replace(lateness_problem(problem), allowed=mask), mask, clock)
     late.start()
-    if not np.isfinite(late.objective):  # not even the least air times fit together
+    if not np.isfinite(late.objective):  # not even the least airtimes fit together
         raise not_together()
     while late.objective > 1:
         if late.bound >= 1 or late.objective - late.bound <= _LEAST_GAP:

@@ -131,8 +131,8 @@ def fit(problem: LexicographicProblem, option: NDArray[np.int64]) -> Fitted | No
     while np.isinf(level_s).any():
         q = make_model(fixed, level_s)
         held = {make.__name__: make(q) for make in CONSTRAINTS}
-        sentence = cp.Problem(cp.Minimize(q.h), [one for group in held.values() for one in group])
-        if not _solved(sentence):
+        cone_program = cp.Problem(cp.Minimize(q.h), [one for group in held.values() for one in group])
+        if not _solved(cone_program):
             if rounds == 0:
                 return None
             raise SolverFailure(f"Clarabel lost the settled users in round {rounds + 1}")
@@ -154,17 +154,17 @@ def fit(problem: LexicographicProblem, option: NDArray[np.int64]) -> Fitted | No
     return Fitted(shares=shares, levels_s=problem.levels_s(latency_s), bound_s=bound_s, rounds=rounds)
 
 
-def _solved(sentence: Any) -> bool:
+def _solved(cone_program: Any) -> bool:
     """Solve by Clarabel; False where the limits cannot be kept."""
-    data, chain, inverse = sentence.get_problem_data(cp.CLARABEL, solver_opts={})
+    data, chain, inverse = cone_program.get_problem_data(cp.CLARABEL, solver_opts={})
     settings = {"tol_gap_rel": _TOLERANCE, "tol_gap_abs": _TOLERANCE, "tol_feas": _TOLERANCE, "max_iter": 400}
-    raw = chain.solve_via_data(sentence, data, warm_start=False, verbose=False, solver_opts=settings)
+    raw = chain.solve_via_data(cone_program, data, warm_start=False, verbose=False, solver_opts=settings)
     status = str(raw.status)
     if status == "PrimalInfeasible":
         return False
     if status != "Solved":
         raise SolverFailure(f"Clarabel ended with {status} after {raw.iterations} steps")
-    sentence.unpack_results(raw, chain, inverse)
+    cone_program.unpack_results(raw, chain, inverse)
     return True
 
 

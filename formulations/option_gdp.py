@@ -98,7 +98,7 @@ def stage_time(q: Any) -> None:
 
 
 def stage_limit(q: Any) -> None:
-    """t_up <= R inside Y_ko, where air time is limited."""
+    """t_up <= R inside Y_ko, where airtime is limited."""
     for k, o in q.pairs:
         if 1 in stages(q, k, o) and np.isfinite(q.numbers.airtime[k, o]):
             q.choice[k, o].stage_limit = pyo.Constraint(expr=q.t[1, k] <= float(q.numbers.airtime[k, o]))

@@ -7,7 +7,7 @@ Sets
     k users; i in {downlink, uplink, edge} resources; j the pairs (user, workable option), k(j) its user; s slopes
 Parameters (dimensionless: shares in budget/K, times in a typical latency)
     a_ij, γ_ik  stage time T_ij(x) = a / x, or a / (x log1p(γ/x)) for Shannon (`solving/resources.py`)
-    lo_ij, hi_ik  least share (from the limit on air time), largest share (cap, budget)
+    lo_ij, hi_ik  least share (from the limit on airtime), largest share (cap, budget)
     F_j  fixed latency;  G_j  fixed latency + device branch;  R_j  limit on the uplink stage;  C_k  share cap
     E_k  deadline;  w_k  weight;  m  weight of the largest latency
     c_ij(s)  least of T_ij(x) + s x over lo <= x <= hi, 0 for a stage that the option does not have
@@ -29,7 +29,7 @@ The tangent. In the hull, a pair has its own t'_j, x'_j and the tangents t'_j >=
 Take for each pair the x0 at which T' = -s, and add: the parts vanish into t and x, and t + s x >= Σ c_j(s) n_j is left.
 Over all s these rows are the hull of (n, x, t) of one stage, so no parts of pairs are needed. c is computed as the
 tangent at the best x0 found, less what it can exceed T by in [lo, hi] if its slope is not quite s: always valid.
-Rounds. First without whole numbers: the slope of the most violated row solves Σ n_j x_j(s) = x (bisection). Then with
+Rounds. First with continuous n: the slope of the most violated row solves Σ n_j x_j(s) = x (bisection). Then with
 them: the options of each round get their best shares (`_shares.py`: the incumbent), and the tangents there make
 the next round see these options at their true cost, so none comes twice; options that cannot keep the limits are cut
 off. Bound: HiGHS' dual bound of the last round, less `DOUBT`.
@@ -174,7 +174,7 @@ def share_limit(q: Model) -> Rows:
 
 
 def stage_limit(q: Model) -> Rows:
-    """t_up <= Σ R n where air time is limited."""
+    """t_up <= Σ R n where airtime is limited."""
     R = q.u.airtime[q.user, q.option]
     limited = range(q.users if np.isfinite(R).all() else 0)
     return rows(q, [{q.t(1, k): 1.0} | {int(j): -float(R[j]) for j in q.of(k)} for k in limited], upper=0)
@@ -318,7 +318,7 @@ class Search:
         return "out of rounds"
 
     def _relaxed(self, gap: float) -> bool:
-        """Rounds without whole numbers, whose options are tried as well; False where the time is over."""
+        """Rounds with continuous n, whose options are tried as well; False where the time is over."""
         bounds_s = [0.0] * _FLAT_ROUNDS
         for _ in range(_RELAXED_ROUNDS):
             answer = self._round(relaxed=True, rel_gap=gap)

@@ -1,6 +1,6 @@
 """Options and shares together, compact form.
 
-Class: mixed-integer SOCP, linear rates. Exact: at whole numbers the cones are those of the problem.
+Class: mixed-integer SOCP, linear rates. Exact: at integer n the cones are those of the problem.
 
 Sets
     k users; i in {downlink, uplink, edge} resources; j the pairs (user, workable option), k(j) its user.
@@ -8,7 +8,7 @@ Parameters (dimensionless: shares in budget/K, times in a typical latency; `_sca
     A_kj  1 where k(j) = k;  D_ij  time of stage i on one K-th of its budget;  P_ij = sqrt(D_ij)
     F_j  fixed latency;  G_j  fixed latency + device branch;  R_j  limit on the uplink stage
     C_k  share cap;  E_k  1 / deadline, 0 where none;  w_k  weight;  m  weight of the largest latency
-    B_k  uplink share that a late user's limits on air time leave at least ("missed" alone)
+    B_k  uplink share that a late user's limits on airtime leave at least ("missed" alone)
 Variables
     n_j binary, option taken;  x_ik share;  t_ik stage time;  v_k latency;  h largest weighted latency
     late_k binary, for "missed" alone: a late user takes no option here, because its latency does not count
@@ -27,7 +27,7 @@ Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/
     late_share      x_up >= B late                       bits_u / r_u <= uplink_airtime_max of late users
 The perspective form is `option_misocp_perspective`. SCIP can abort its process, so it runs in a
 child. It decides the options alone: the shares come from `_shares.py`. The bound is SCIP's dual bound.
-`relaxation_bound_s` is the bound of the program without its whole numbers, by Clarabel.
+`relaxation_bound_s` is the bound of the program with continuous n, by Clarabel.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def share_limit(q: Model) -> list[Any]:
 
 
 def stage_limit(q: Model) -> list[Any]:
-    """t_up <= Σ R n where air time is limited."""
+    """t_up <= Σ R n where airtime is limited."""
     return [q.t[1] <= chosen(q, q.R)] if np.isfinite(q.R).all() else []
 
 
@@ -149,7 +149,7 @@ def largest(q: Model) -> list[Any]:
 
 
 def late_share(q: Model) -> list[Any]:
-    """x_up >= B late, where a late user can be bound by a limit on air time."""
+    """x_up >= B late, where a late user can be bound by a limit on airtime."""
     return [] if q.late is None or not q.B.any() else [q.x[1] >= cp.multiply(q.B, q.late)]
 
 
@@ -189,11 +189,11 @@ def relaxation_bound_s(problem: AllocationProblem) -> float:
     return relaxed_s(problem, mask, program(make_model(problem, mask, whole=False)))
 
 
-def relaxed_s(problem: AllocationProblem, mask: NDArray[np.bool_], sentence: Any) -> float:
+def relaxed_s(problem: AllocationProblem, mask: NDArray[np.bool_], cone_program: Any) -> float:
     """Value of the dual point of a relaxed program, less Clarabel's tolerance [s]."""
     settings = {"tol_gap_rel": _RELAXED, "tol_gap_abs": _RELAXED, "tol_feas": _RELAXED, "max_iter": 300}
-    data, chain, _ = sentence.get_problem_data(cp.CLARABEL, solver_opts={})
-    raw = chain.solve_via_data(sentence, data, warm_start=False, verbose=False, solver_opts=settings)
+    data, chain, _ = cone_program.get_problem_data(cp.CLARABEL, solver_opts={})
+    raw = chain.solve_via_data(cone_program, data, warm_start=False, verbose=False, solver_opts=settings)
     if str(raw.status) == "PrimalInfeasible":
         raise not_together()
     if str(raw.status) != "Solved":
@@ -222,11 +222,11 @@ def _solve_here(argument: tuple[str, AllocationProblem, NDArray[np.bool_], float
     begin = time.perf_counter()
     module = importlib.import_module(f"{__package__}.{name}")
     q = module.make_model(problem, mask)
-    sentence = program(q, module.CONSTRAINTS)
-    data, chain, _ = sentence.get_problem_data(cp.SCIP, solver_opts={})
+    cone_program = program(q, module.CONSTRAINTS)
+    data, chain, _ = cone_program.get_problem_data(cp.SCIP, solver_opts={})
     built_s = time.perf_counter() - begin
     options = {"scip_params": _scip.settings(gap, time_limit_s)}
-    found = chain.solve_via_data(sentence, data, warm_start=False, verbose=False, solver_opts=options)
+    found = chain.solve_via_data(cone_program, data, warm_start=False, verbose=False, solver_opts=options)
     taken: tuple[int, ...] = ()
     if "primal" in found:
         columns = data["param_prob"].var_id_to_col

@@ -86,7 +86,7 @@ def share_limit(q: Model) -> list[Any]:
 
 
 def stage_limit(q: Model) -> list[Any]:
-    """t'_up <= R n where air time is limited."""
+    """t'_up <= R n where airtime is limited."""
     return [q.ts[1] <= cp.multiply(q.R, q.n)] if np.isfinite(q.R).all() else []
 
 

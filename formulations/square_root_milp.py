@@ -21,7 +21,7 @@ by Cauchy-Schwarz, and that with b proportional to sqrt(w bits / e))
     one_option  Σ_{j of k} y_j = 1                               one option per user
     root_sum    Σ D y - d = e                                    P = Σ p y
     tangent     z_i >= 2 t_i d_i - t_i^2                         z >= d^2
-    limit       q + U (Σ C y + Σ z + h) >= Σ c_l y - Σ l         caps, device branches, deadlines, air time
+    limit       q + U (Σ C y + Σ z + h) >= Σ c_l y - Σ l         caps, device branches, deadlines, airtime
     in_time     Σ n_l y <= 1                                     deadlines, as in `deadline_milp`
     fresh_set   Σ_{j in s} y_j <= K - 1                          s was evaluated before (numerical safeguard)
 First the relaxed program finds a centre, by its multipliers; then options whose C alone exceeds the distance of q from
@@ -164,10 +164,10 @@ def program(m: Model, clock: Clock) -> Program:
     cost = np.r_[m.C, np.zeros(3), np.ones(4)]
     lower = np.r_[np.zeros(size), np.full(3, -1.001), np.zeros(4)]
     upper = np.r_[np.ones(size), np.full(6, 1.01), np.inf]
-    sentence = Program(cost, lower, upper, np.arange(m.columns) < size, clock)
+    milp = Program(cost, lower, upper, np.arange(m.columns) < size, clock)
     for make in CONSTRAINTS:
-        sentence.add(make(m))
-    return sentence
+        milp.add(make(m))
+    return milp
 
 
 @dataclass(eq=False)
@@ -234,12 +234,12 @@ class Search:
         """Multipliers of relaxed programs make a centre with a high q; rounded points are offered."""
         m = make_model(self.c, self.p, self.mask, x, self.objective)
         self.bound, x = max(self.bound, m.q), m.centre
-        sentence = program(m, self.clock)
+        milp = program(m, self.clock)
         for _ in range(_ROUNDS):
             if self.bound >= self.objective * (1 - gap):
                 break
             self.programs += 1
-            answer = sentence.run(relaxed=True)
+            answer = milp.run(relaxed=True)
             if answer.v is None or answer.dual is None:
                 break
             users = int(m.user.max()) + 1
@@ -253,48 +253,48 @@ class Search:
             if (d**2 - z).sum() * m.unit <= 0.05 * (self.objective - self.bound):
                 break
             more = replace(m, t=d[None])
-            sentence.add(tangent(more))
+            milp.add(tangent(more))
             m = replace(m, t=np.vstack([m.t, d]))
         return x
 
     def close(self, x: Array, gap: float) -> None:
         """Whole numbers around a centre, until the gap is proven or the time is up."""
         m = make_model(self.c, self.p, self.mask, x, self.objective)
-        sentence = program(m, self.clock)
+        milp = program(m, self.clock)
         seen: set[bytes] = set()
         while self.bound < self.objective * (1 - gap) and self.clock.left_s > 0:
             self.programs += 1
-            answer = sentence.run(abs_gap=0.25 * gap * self.objective / m.unit)
+            answer = milp.run(abs_gap=0.25 * gap * self.objective / m.unit)
             # what was left out, and what the rows exclude, is no better than the best
             self.bound = max(self.bound, min(m.q + m.unit * answer.bound, self.objective))
             if answer.v is None:
                 break
             option = _chosen(m, answer)
             if option.tobytes() in seen:
-                sentence.add(fresh_set(replace(m, sets=[option])))
+                milp.add(fresh_set(replace(m, sets=[option])))
             else:
                 seen.add(option.tobytes())
-                sentence.add(tangent(replace(m, t=answer.v[None, -7:-4])))
-                self.keep_limits(sentence, m, option, *self.offer(option))
-            sentence.fix_at_zero(np.flatnonzero(m.C * m.unit > (self.objective - m.q) * (1 + 1e-6)))
+                milp.add(tangent(replace(m, t=answer.v[None, -7:-4])))
+                self.keep_limits(milp, m, option, *self.offer(option))
+            milp.fix_at_zero(np.flatnonzero(m.C * m.unit > (self.objective - m.q) * (1 + 1e-6)))
 
-    def keep_limits(self, sentence: Program, m: Model, option: NDArray[np.int64], value: float, prices: Array) -> None:
+    def keep_limits(self, milp: Program, m: Model, option: NDArray[np.int64], value: float, prices: Array) -> None:
         """Rows for a set whose value with all limits is more than its Σ w F + |P|^2."""
         plain = self.c[self.rows, option].sum() + (self.p[:, self.rows, option].sum(axis=1) ** 2).sum()
         if not np.isfinite(value):
             late = lateness_problem(self.problem)
             found = unpayable(late, option, 1.0, np.ones(3))
             if found is None:
-                sentence.add(fresh_set(replace(m, sets=[option])))
+                milp.add(fresh_set(replace(m, sets=[option])))
                 return
             pool = Pool(late, Resources.of(late), 1.0)
             pool.add(found)
-            sentence.add(in_time(replace(m, times=[pool.costs_at(0)[m.user, m.option]])))
+            milp.add(in_time(replace(m, times=[pool.costs_at(0)[m.user, m.option]])))
         elif value > plain * (1 + 1e-12):
             pool = Pool(self.problem, self.resources, None)
             pool.add(prices)
             cuts = [(pool.costs_at(0)[m.user, m.option], float(pool.prices[0].sum()))]
-            sentence.add(limit(replace(m, limits=cuts)))
+            milp.add(limit(replace(m, limits=cuts)))
 
 
 def _chosen(m: Model, answer: Answer) -> NDArray[np.int64]:

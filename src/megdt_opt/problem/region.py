@@ -37,7 +37,7 @@ def require(
     linear, sequential : bool
         Whether linear rates are needed, and no device branch beside the edge branch.
     limits : bool
-        False where no deadline and no air time may be limited.
+        False where no deadline and no airtime may be limited.
 
     Raises
     ------
@@ -58,4 +58,4 @@ def require(
     if not limits and np.isfinite(problem.hard_deadline_s).any():
         raise refuse("deadline_s", "given", "no hard deadlines [s]")
     if not limits and problem.uplink_airtime_max_s is not None:
-        raise refuse("uplink_airtime_max_s", "given", "no limits on the air time [s]")
+        raise refuse("uplink_airtime_max_s", "given", "no limits on the airtime [s]")

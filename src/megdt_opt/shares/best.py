@@ -53,7 +53,7 @@ def best_shares(
 def closed_form(problem: AllocationProblem, resources: Resources, option: NDArray[np.int64]) -> Shares | None:
     """Optimal shares for option sets (S, K), linear rates; None where there is no closed form.
 
-    What it yields without deadlines, air-time limits and, for "sum", device branches is optimal where it keeps them;
+    What it yields without deadlines, airtime limits and, for "sum", device branches is optimal where it keeps them;
     the objective of the other sets is infinite.
     """
     if not resources.linear or problem.objective not in ("max", "sum"):

@@ -141,7 +141,7 @@ def verify(
     cluster: Cluster | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Verification:
-    """Execute a plan and its rivals, each `repeats` times in an order shuffled afresh in every round.
+    """Execute a plan and its rivals, each `repeats` times in an order shuffled again in every round.
 
     Parameters
     ----------

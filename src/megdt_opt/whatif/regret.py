@@ -102,7 +102,7 @@ class Regret:
         lines = [
             f"{', '.join(self.perturb)} off by up to {self.percent:g} % ({shared[self.spread]}), "
             f"{self.samples} samples; objective above the best by",
-            f"  options kept, shares anew:   median {self.option_median:.3%}, worst {self.option_worst:.3%}",
+            f"  options kept, new shares:    median {self.option_median:.3%}, worst {self.option_worst:.3%}",
             f"  options and shares kept:     median {self.share_median:.3%}, worst {self.share_worst:.3%}",
             f"  other options are best in {self.switched:.0%} of the samples",
         ]

@@ -1,4 +1,4 @@
-"""Planning anew from the last plan, with a cost for switching, starting from the last plan's prices."""
+"""Planning again from the last plan, with a cost for switching, starting from the last plan's prices."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Replan:
 
     def __str__(self) -> str:
         who = ", ".join(str(k) for k in self.switched) or "nobody"
-        how = "proved by the previous prices" if self.warm else "searched anew"
+        how = "proved by the previous prices" if self.warm else "searched again"
         return (
             f"switches: {who}; objective {self.objective_s:.6g} s with switching, {self.settled_s:.6g} s after it, "
             f"{self.kept_s:.6g} s with the previous options ({how}, {self.allocation.status}, "
@@ -86,7 +86,7 @@ def replan(
     gap: float = 1e-6,
     time_limit_s: float | None = None,
 ) -> Replan:
-    """Choose anew where a switch of a user's option takes `switch_cost_s`.
+    """Choose again where a switch of a user's option takes `switch_cost_s`.
 
     What is minimised is the problem's own objective of the latencies
 
