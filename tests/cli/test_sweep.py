@@ -69,6 +69,27 @@ def test_a_sweep_over_an_energy_limit_draws_a_front(scenario: str, tmp_path: Pat
     assert (tmp_path / "pareto.png").is_file()
 
 
+def test_a_folder_holds_one_sweep(scenario: str, tmp_path: Path) -> None:
+    def run(over: str) -> int:
+        words = ["sweep", scenario, "--over", over, "--no-baselines", "--out", str(tmp_path / "out")]
+        return CliRunner().invoke(app, words).exit_code
+
+    def written() -> dict[str, bytes]:
+        return {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir() if p.is_file()}
+
+    assert run("users=1,2") == 0
+    (tmp_path / "out" / "notes.png").write_bytes(b"mine")
+    assert set(written()) == {"sweep.csv", "users.csv", "latency-users.png", "solve-time.png", "notes.png"}
+    assert run("steps=2,4") == 0
+    assert set(written()) == {"sweep.csv", "users.csv", "latency-steps.png", "notes.png"}
+    # where one file cannot be replaced, all of the old ones stay
+    (tmp_path / "out" / "users.csv").unlink()
+    (tmp_path / "out" / "users.csv").mkdir()
+    before = written()
+    assert run("users=1,2,3") == 2
+    assert written() == before
+
+
 def test_mistakes_end_with_a_message(scenario: str, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["sweep", scenario, "--over", "channel.downlink=5", "--out", str(tmp_path)])
     assert done.exit_code == 2

@@ -11,7 +11,8 @@ from rich.console import Console
 from megdt_opt.cli.progress import progress
 from megdt_opt.cli.terminal import console_of
 from megdt_opt.errors import InvalidInput
-from megdt_opt.files import write_text
+from megdt_opt.report.canvas import png_bytes
+from megdt_opt.report.folder import write_folder
 from megdt_opt.report.numbers import count
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.scenario.yaml_text import parse_yaml
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from megdt_opt.timing.profile import TimingProfile
+
+FIGURES = ("latency-*.png", "mechanisms.png", "solve-time.png", "pareto.png")
+"""Names of the figures of `figures_of`."""
 
 CACHE = "cache"
 """Folder of the cells' results, inside the output folder."""
@@ -38,7 +42,9 @@ def run_command(
     jobs: int = 1,
     **solving: Unpack[Solving],
 ) -> SweepResult:
-    """Sweep, print a summary, and write sweep.csv, users.csv and the figures.
+    """Sweep, print a summary, and write sweep.csv, users.csv and the figures: all of them, or none.
+
+    Figures that an earlier sweep left in the folder and the new one does not draw are removed.
 
     Parameters
     ----------
@@ -65,13 +71,13 @@ def run_command(
         f"{count(len(found.cells), 'row')}: {told} "
         f"({count(found.computed, 'cell')} planned now, {found.remembered} found in the cache)"
     )
-    for name, table in (("sweep.csv", found.cells), ("users.csv", found.users)):
-        write_text(out / name, table.to_csv(index=False))
+    tables = {"sweep.csv": found.cells, "users.csv": found.users}
+    contents = {name: table.to_csv(index=False).encode("utf-8") for name, table in tables.items()}
+    contents |= {f"{name}.png": png_bytes(figure) for name, figure in figures_of(found)}
+    left = [path.name for figure in FIGURES for path in out.glob(figure)] if (out / "sweep.csv").is_file() else []
+    write_folder(out, contents, [name for name in left if name not in contents])
+    for name in contents:
         console.print(f"written: {out / name}")
-    for name, figure in figures_of(found):
-        from megdt_opt.plot import save
-
-        console.print(f"written: {save(figure, out / f'{name}.png')}")
     return found
 
 
