@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.pricing.scaled import Resources, in_units
+from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.problem.evaluation import in_units
 from megdt_opt.shares.best import best_shares, closed_form
 from megdt_opt.solving.search.pool import Pool
 

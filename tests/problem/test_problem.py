@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 
-from megdt_opt import AllocationProblem, InvalidInput, evaluate
+from megdt_opt import AllocationProblem, BatchProblem, InvalidInput, evaluate
+from megdt_opt.problem.evaluation import in_units
 
 
 def fields(**changes: Any) -> dict[str, Any]:
@@ -111,3 +113,43 @@ def test_arrays_cannot_be_changed() -> None:
 def test_zero_budget_closes_options() -> None:
     problem = AllocationProblem(**fields(downlink_hz=0.0))
     assert problem.open_options.tolist() == [[False, True], [False, True]]
+
+
+@pytest.mark.parametrize("decades", [1, 9, 25])
+@pytest.mark.parametrize("users", [1, 3, 400])
+def test_parts_become_shares_that_keep_their_budgets_however_far_apart_they_are(users: int, decades: int) -> None:
+    """By the exact sum: at most budget (1 + 1e-12), for one problem and for many, with caps kept."""
+    rng = np.random.default_rng([users, decades])
+    table = np.ones((4, users, 2))
+    batch = BatchProblem(
+        fixed_s=table, downlink_bit=table, uplink_bit=table, edge_work_s=table,
+        downlink_hz=10 ** rng.uniform(-decades, decades, 4), uplink_hz=10 ** rng.uniform(-decades, decades, 4),
+        edge_capacity=10 ** rng.uniform(-decades, decades, 4), edge_share_max=10 ** rng.uniform(-1, 1, (4, users)),
+        downlink_efficiency=table[:, :, 0], uplink_efficiency=table[:, :, 0],
+    )  # fmt: skip
+    parts = 10 ** rng.uniform(-decades, 0, (4, 3, users))
+    parts[1] /= parts[1].sum(axis=1, keepdims=True)
+    parts[2, 0, 0], parts[3, 1, 0] = np.nan, -1.0
+    shares, _ = in_units(batch, parts)
+    for s in range(4):
+        for i, budget in enumerate((batch.downlink_hz, batch.uplink_hz, batch.edge_capacity)):
+            assert math.fsum(shares[s, i]) <= budget[s] * (1 + 1e-12)
+        assert (shares[s, 2] <= batch.edge_share_max[s]).all()
+        assert (in_units(batch.problem(s), parts[s])[0] == shares[s]).all()
+    assert shares[2, 0, 0] == shares[3, 1, 0] == 0
+
+
+def test_a_batch_of_one_is_the_problem() -> None:
+    rng = np.random.default_rng(3)
+    one = AllocationProblem(
+        fixed_s=rng.random((3, 2)), downlink_bit=rng.random((3, 2)), uplink_bit=rng.random((3, 2)),
+        edge_work_s=rng.random((3, 2)), downlink_hz=1.0, uplink_hz=2.0, downlink_snr_hz=rng.random(3),
+        uplink_efficiency=rng.random(3), device_branch_s=rng.random((3, 2)), deadline_s=[1.0, 2.0, 3.0],
+        uplink_airtime_max_s=rng.random((3, 2)), allowed=[[True, False]] * 3, objective="sum",
+    )  # fmt: skip
+    for option in ([0, 0, 0], [0, 1, 0]):
+        shares = rng.random((3, 3))
+        latency, objective, violation = BatchProblem.of([one]).evaluate([option], *shares[:, None])
+        single = evaluate(one, option, *shares)
+        assert (latency[0] == single.latency_s).all()
+        assert (objective[0], violation[0]) == (single.objective_s, single.violation)

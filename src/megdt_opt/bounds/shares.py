@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from megdt_opt.bounds._region import fixed_options, require
 from megdt_opt.errors import InvalidInput
-from megdt_opt.pricing.scaled import Resources, in_units
+from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem import checks
 from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.problem.evaluation import in_units
 from megdt_opt.shares.closed_forms import equal_deadlines, square_root
 
 Array = NDArray[np.float64]

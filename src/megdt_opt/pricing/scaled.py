@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.problem.evaluation import in_units as in_units
 from megdt_opt.radio.rates import shannon_band
 
 Array = NDArray[np.float64]
@@ -166,21 +167,3 @@ def _least_share(a: Array, gamma: Array, limit_s: Array) -> Array:
             return needed
         shannon = shannon_band(needed / np.log(2.0), np.where(np.isinf(gamma), 1.0, gamma)[:, None])
         return np.where(np.isinf(gamma)[:, None], needed, shannon)
-
-
-def in_units(problem: AllocationProblem, x: Array) -> tuple[Array, float]:
-    """Scaled shares, (3, K), in the budgets' units, and the largest sum of them over its budget before.
-
-    Each row sums to at most its budget, and no cap is exceeded.
-    """
-    shares: Array = np.fmax(x, 0.0) * problem.budgets  # what is not a number is 0
-    budgets = (problem.downlink_hz, problem.uplink_hz, problem.edge_capacity)
-    most = 0.0
-    for row, (total, budget) in enumerate(zip(shares.sum(axis=1).tolist(), budgets, strict=True)):
-        if budget > 0:
-            most = max(most, total / budget)
-        if total > budget:
-            shares[row] *= budget / total
-    if problem.edge_share_max is not None:
-        np.minimum(shares[EDGE], problem.edge_share_max, out=shares[EDGE])
-    return shares, most

@@ -14,8 +14,10 @@ import numpy as np
 from megdt_opt.errors import Infeasible, SolverFailure
 from megdt_opt.pricing.scaled import DOWNLINK, EDGE, UPLINK, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
-from megdt_opt.problem.batch_problem import Array, BatchProblem
+from megdt_opt.problem.arrays import Array
+from megdt_opt.problem.batch_problem import BatchProblem
 from megdt_opt.problem.checks import count
+from megdt_opt.problem.evaluation import evaluate_all, in_units
 from megdt_opt.problem.outcome import Status
 from megdt_opt.solving.asked import check_asked
 from megdt_opt.solving.batch.allocation import BatchAllocation
@@ -26,7 +28,7 @@ from megdt_opt.tolerances import EXACT, SOLVER
 if TYPE_CHECKING:
     from megdt_opt.solving.batch.running import Batch
 
-Evaluated = tuple[Array, Array, Array, Array, Array, Array]
+Evaluated = tuple[Array, Array, Array, Array]
 
 WAITS = 100_000
 """Scenarios times users times options above which compiling pays for itself in one call [1]."""
@@ -123,36 +125,25 @@ class _Result:
         self.handed_on = np.zeros(scenarios, bool)
         self.evaluated: Evaluated | None = None
 
-    def shares(self) -> tuple[Array, Array, Array]:
-        """Shares in the budgets' units, (S, K): uplink, edge, downlink."""
-        batch = self.batch
-        up, edge, down = (
-            _within(self.x[:, i], budget)
-            for i, budget in enumerate((batch.uplink_hz, batch.edge_capacity, batch.downlink_hz))
-        )
-        if batch.edge_share_max is not None:
-            edge = np.minimum(edge, batch.edge_share_max)
-        return up, edge, down
-
     def evaluate(self) -> Evaluated:
-        """Shares up, edge, down (S, K), latencies (S, K), objectives and violations (S,), by the problem's own formula.
+        """Shares (S, 3, K), latencies (S, K), objectives and violations (S,), by the problem's own formula.
 
         Worked out once for as long as nothing new comes in.
         """
         if self.evaluated is None:
-            up, edge, down = self.shares()
-            option = np.maximum(self.option, 0)
-            self.evaluated = (up, edge, down, *self.batch.evaluate(option, down, up, edge))
+            shares, _ = in_units(self.batch, self.x)
+            self.evaluated = (shares, *evaluate_all(self.batch, np.maximum(self.option, 0), shares))
         return self.evaluated
 
     def allocation(self, build_s: float, solve_s: float) -> BatchAllocation:
         """Evaluate everything anew and put it together."""
         begin = time.perf_counter()
         feasible = (self.how != _EMPTY) & (self.how != _FAILED)
-        up, edge, down, latency, objective, violation = self.evaluate()
+        shares, latency, objective, violation = self.evaluate()
         # an answer that breaks a limit is none
         failed = (self.how == _FAILED) | (feasible & ~(violation <= SOLVER))
         feasible &= ~failed
+        shares = np.where(feasible[:, None, None], shares, np.nan)
         latency, objective = np.where(feasible[:, None], latency, np.nan), np.where(feasible, objective, np.nan)
         # what a reported bound claims never exceeds the objective
         lower = np.fmin(self.bound, objective)
@@ -163,9 +154,9 @@ class _Result:
         return BatchAllocation(
             problem=self.batch,
             option=np.where(feasible[:, None], self.option, -1).astype(np.int64),
-            downlink_hz=np.where(feasible[:, None], down, np.nan),
-            uplink_hz=np.where(feasible[:, None], up, np.nan),
-            edge_share=np.where(feasible[:, None], edge, np.nan),
+            downlink_hz=shares[:, 0],
+            uplink_hz=shares[:, 1],
+            edge_share=shares[:, 2],
             latency_s=latency,
             objective_s=objective,
             lower_bound_s=np.where(feasible, lower, np.nan),
@@ -180,22 +171,14 @@ class _Result:
         )
 
 
-def _within(x: Array, budget: Array) -> Array:
-    """Shares in the budget's unit, summing to at most the budget."""
-    share: Array = x * budget[:, None]
-    total = share.sum(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shrink = np.where(total > budget, budget / total, 1.0)
-    return share * shrink[:, None]
-
-
 def _run(result: _Result, threads: int) -> np.ndarray:
     """Close all scenarios by the kernels; those that they leave, (S,)."""
     from megdt_opt.solving.batch.running import Found, run
 
     batch = result.batch
     arrays = _arrays(batch)
-    found = Found(result.option, result.x, result.found, result.how, result.passes, result.nodes)
+    parts = np.full(result.x.shape, np.nan)  # in the kernels' order: uplink, edge, downlink
+    found = Found(result.option, parts, result.found, result.how, result.passes, result.nodes)
     summed, limited = batch.objective == "sum", batch.allowed is not None
     # a little less than asked, so that rounding cannot push the reported gap over it
     aim = max(0.95 * result.gap, _LEAST_GAP)
@@ -216,6 +199,7 @@ def _run(result: _Result, threads: int) -> np.ndarray:
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(part, starts))
+    result.x[:] = parts[:, [2, 0, 1]]
     closed = result.how == _CLOSED
     result.bound[closed] = result.found[closed] * (1.0 - aim)
     # the kernels' figures are not believed: where shares do not reach them (numbers near the ends of the floating

@@ -123,7 +123,7 @@ class Incumbent:
         fixed, branch = self.problem.fixed_s[rows, sets], self.problem.branch_s[rows, sets]
         latency = latencies(a, gamma, x[None], fixed, branch)[0]
         if (latency <= self.problem.hard_deadline_s * _KEPT).all():
-            self.objective = objective_s(self.problem, latency)
+            self.objective = float(objective_s(self.problem, latency))
             self.option, self.x = option, x
 
     def _simple_sets(self) -> list[NDArray[np.int64]]:
