@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from megdt_opt.errors import Infeasible, SolverFailure
-from megdt_opt.pricing.scaled import DOWNLINK, EDGE, UPLINK, Resources
+from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.arrays import Array
 from megdt_opt.problem.batch_problem import BatchProblem
@@ -242,9 +242,7 @@ def _hand_on(result: _Result, s: int, time_limit_s: float | None) -> None:
         result.how[s] = _EMPTY if isinstance(error, Infeasible) else _FAILED
         return
     result.how[s] = _CLOSED
-    # the kernels count uplink, edge, downlink
-    x = np.maximum(closed.incumbent.x, 0.0)[[UPLINK, EDGE, DOWNLINK]]
-    result.option[s], result.x[s] = closed.incumbent.option, x
+    result.option[s], result.x[s] = closed.incumbent.option, closed.incumbent.x
     result.found[s], result.bound[s] = closed.incumbent.objective, closed.bound
     result.passes[s] += closed.passes
     result.nodes[s] += closed.nodes
