@@ -71,6 +71,31 @@ def test_user_without_options_is_named_with_reasons(build: Any) -> None:
         table.problem()
 
 
+SMALL = {"profile": "here", "memory_byte": 10.0}
+
+
+@pytest.mark.parametrize(
+    ("user", "limit", "value", "unit", "said"),
+    [
+        ({"deadline_s": 0.02, "mechanisms": ["E2U"]}, "deadline", 0.02, "s", "deadline 20 ms: the device alone"),
+        ({"energy_max_j": 0.001, "mechanisms": ["local"]}, "energy", 0.001, "J", "energy 1 mJ per picture"),
+        ({"private_steps": 3, "mechanisms": ["E2U"]}, "private steps", 3.0, "", "privacy: the request would leave"),
+        ({"device": SMALL, "mechanisms": ["local"]}, "device memory", 10.0, "B", "device memory 10 B"),
+    ],
+)  # fmt: skip
+def test_what_closes_a_users_options_is_data(
+    build: Any, user: dict[str, Any], limit: str, value: float, unit: str, said: str
+) -> None:
+    with pytest.raises(Infeasible, match=r"user u1: ") as caught:
+        build({}, user).problem()
+    error = caught.value
+    assert error.users == (1,)
+    found = {(c.user, c.limit, c.value, c.unit) for c in error.conflicts}
+    assert (1, limit, value, unit) in found
+    assert said in str(error)
+    assert "options)" in str(error)
+
+
 def test_deadlines_in_conflict_name_the_users(build: Any) -> None:
     table = build({}, {"deadline_s": 0.9, "mechanisms": ["E2U"]}, {"deadline_s": 0.9, "mechanisms": ["E2U"]})
     with pytest.raises(Infeasible, match=r"user u1: deadline 900 ms; user u2: deadline 900 ms") as caught:

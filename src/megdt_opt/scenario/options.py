@@ -29,7 +29,6 @@ from megdt_opt.scenario.scenario import Scenario, User
 from megdt_opt.timing.finding import Profiles, check_used, find_profile
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.timing.trust import check_model
-from megdt_opt.units import show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +228,7 @@ class OptionTable:
 
     def closed_by(self, user: int, option: int) -> tuple[str, ...]:
         """The limits that close an option, with their figures; empty where it is allowed."""
-        return self._cells[user][option].closed
+        return tuple(limit.text("") for limit in self._cells[user][option].closed)
 
     @cached_property
     def allowed(self) -> NDArray[np.bool_]:
@@ -262,9 +261,9 @@ class OptionTable:
         if not allowed.any(axis=1).all():
             stuck = [int(k) for k in np.flatnonzero(~allowed.any(axis=1))]
             limits = [
-                Conflict(k, reason, float(count), "options", "{limit} ({value})")
+                replace(limit, words=f"{limit.words} ({count} options)")
                 for k in stuck
-                for reason, count in self.closings(k).items()
+                for limit, count in self._counted(k)
             ]
             raise Infeasible("no option is allowed", limits, stuck, names=[u.name for u in self.scenario.users])
 
@@ -330,8 +329,11 @@ class OptionTable:
         return 1e9
 
     def closings(self, user: int) -> dict[str, int]:
-        """What closed a user's options: each limit with how many options it closed, most first."""
-        return dict(Counter(reason for cell in self._cells[user] for reason in cell.closed).most_common())
+        """What closed a user's options: each limit in words, with how many options it closed, most first."""
+        return {limit.text(""): count for limit, count in self._counted(user)}
+
+    def _counted(self, user: int) -> list[tuple[Conflict, int]]:
+        return Counter(limit for cell in self._cells[user] for limit in cell.closed).most_common()
 
     def summary(self, user: int) -> list[str]:
         """`closings` in words."""
@@ -346,7 +348,7 @@ class OptionTable:
 
     def _cell(self, k: int, o: int) -> _Cell:
         user, option = self.scenario.users[k], self.options[o]
-        closed, possible = _ruled_out_by_wish(user, option)
+        closed, possible = _ruled_out_by_wish(k, user, option)
         if not possible:
             return _Cell(None, None, tuple(closed), False, np.inf)
         stages = self.program(k, o)
@@ -358,7 +360,9 @@ class OptionTable:
                 propagation_s=self.scenario.channel.propagation_s,
             )
         except ProfileError as error:
-            return _Cell(None, None, (*closed, _never_timed(error)), False, np.inf, untimed=True)
+            return _Cell(
+                None, None, (*closed, Conflict(k, "timings", 0.0, "", _never_timed(error))), False, np.inf, untimed=True
+            )
         costs = program_costs(
             stages,
             self.spec,
@@ -367,30 +371,30 @@ class OptionTable:
             edge_precision=self.machines.edge.provenance.precision,
             device_precision=self.machines.devices[k].provenance.precision,
         )
-        closed += self._ruled_out_by_costs(user, costs, terms)
-        closed += _ruled_out_by_privacy(user, stages)
+        closed += self._ruled_out_by_costs(k, costs, terms)
+        closed += _ruled_out_by_privacy(k, user, stages)
         if user.deadline_s is not None and terms.fixed_s + terms.device_branch_s > user.deadline_s:
-            closed.append(
-                f"deadline {show(user.deadline_s, 's')}: the device alone takes longer, "
-                "whatever the bandwidth and edge share"
-            )
+            words = "{limit} {value}: the device alone takes longer, whatever the bandwidth and edge share"
+            closed.append(Conflict(k, "deadline", user.deadline_s, "s", words))
         airtime_s = np.inf
         if user.energy_max_j is not None and costs.device_compute_j is not None and terms.uplink_bit > 0:
             airtime_s = (user.energy_max_j - costs.device_compute_j) / user.device.transmit_power_w
         return _Cell(terms, costs, tuple(closed), possible, max(airtime_s, 0.0))
 
-    def _ruled_out_by_costs(self, user: User, costs: Costs, terms: LatencyTerms) -> list[str]:
+    def _ruled_out_by_costs(self, k: int, costs: Costs, terms: LatencyTerms) -> list[Conflict]:
         closed = []
-        device, edge = user.device, self.scenario.edge
+        user, edge = self.scenario.users[k], self.scenario.edge
+        device, too_large = user.device, "{limit} {value}: the weights do not fit"
         if device.memory_byte is not None and costs.device_byte > device.memory_byte:
-            closed.append(f"device memory {show(device.memory_byte, 'B')}: the weights do not fit")
+            closed.append(Conflict(k, "device memory", device.memory_byte, "B", too_large))
         if edge.memory_byte is not None and costs.edge_byte > edge.memory_byte:
-            closed.append(f"edge memory {show(edge.memory_byte, 'B')}: the weights do not fit")
+            closed.append(Conflict(k, "edge memory", edge.memory_byte, "B", too_large))
         if user.energy_max_j is not None and costs.device_compute_j is not None:
             # an option that sends needs something left for the radio
             left_j = user.energy_max_j - costs.device_compute_j
             if left_j < 0 or (left_j == 0 and terms.uplink_bit > 0):
-                closed.append(f"energy {show(user.energy_max_j, 'J')} per picture: the device's computing exceeds it")
+                words = "{limit} {value} per picture: the device's computing exceeds it"
+                closed.append(Conflict(k, "energy", user.energy_max_j, "J", words))
         return closed
 
 
@@ -398,7 +402,7 @@ class OptionTable:
 class _Cell:
     terms: LatencyTerms | None
     costs: Costs | None
-    closed: tuple[str, ...]
+    closed: tuple[Conflict, ...]
     possible: bool
     """Whether the option yields the picture at all, wishes and limits apart."""
     airtime_s: float
@@ -410,47 +414,56 @@ def _used(known: tuple[str, ...], wishes: list[tuple[str, ...] | None]) -> tuple
 
 
 def _never_timed(error: ProfileError) -> str:
-    """The reason, without the advice of the error."""
+    """The reason, without the advice of the error, as the words of a conflict."""
     what, _, rest = str(error).partition(": found ")
     found = rest.partition("; expected ")[0]
-    return f"not timed: {what}" + ("" if found in ("", "()", "None") else f" {found}")
+    text = f"not timed: {what}" + ("" if found in ("", "()", "None") else f" {found}")
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 _ENDS_AT_EDGE = ("centralised", "U2E", "SEU-UE-first")
 
 
-def _ruled_out_by_wish(user: User, option: Option) -> tuple[list[str], bool]:
-    closed: list[str] = []
+def _ruled_out_by_wish(k: int, user: User, option: Option) -> tuple[list[Conflict], bool]:
+    closed: list[Conflict] = []
     possible = True
+
+    def add(limit: str, wishes: tuple[str, ...] | None, words: str) -> None:
+        closed.append(Conflict(k, limit, float(len(wishes or ())), "", words))
+
     if user.mechanisms is not None and option.mechanism not in user.mechanisms:
-        closed.append("mechanism not among the user's")
+        add("mechanisms", user.mechanisms, "mechanism not among the user's")
     if user.precisions is not None and option.precision and option.precision not in user.precisions:
-        closed.append("precision not among the user's")
+        add("precisions", user.precisions, "precision not among the user's")
     if user.codecs is not None and option.codec and option.codec not in user.codecs:
-        closed.append("image codec not among the user's")
+        add("codecs", user.codecs, "image codec not among the user's")
     if user.shown_at == "edge" and option.mechanism not in _ENDS_AT_EDGE:
-        closed.append("picture is kept at the edge: the mechanism ends on the device")
+        add("shown_at", ("edge",), "picture is kept at the edge: the mechanism ends on the device")
         possible = False
     if option.mechanism == "U2E" and not user.senses:
-        closed.append("no sensor: U2E starts from a camera frame")
+        add("sensors", None, "no sensor: U2E starts from a camera frame")
         possible = False
     if option.mechanism in ("centralised", "U2E") and (option.codec == "") != (user.shown_at == "edge"):
-        closed.append(f"the picture is shown at the {user.shown_at}")
+        add("shown_at", (user.shown_at,), f"the picture is shown at the {user.shown_at}")
         possible = False
     return closed, possible
 
 
-def _ruled_out_by_privacy(user: User, stages: Stage) -> list[str]:
+def _ruled_out_by_privacy(k: int, user: User, stages: Stage) -> list[Conflict]:
     """The request and the first `private_steps` denoising steps must stay on the device."""
     if user.private_steps == 0:
         return []
+
+    def kept(words: str) -> list[Conflict]:
+        return [Conflict(k, "private steps", float(user.private_steps), "", words)]
+
     for leaf in leaves(stages):
         if isinstance(leaf, Send) and leaf.payload is Payload.REQUEST:
-            return ["privacy: the request would leave the device"]
+            return kept("privacy: the request would leave the device")
         if isinstance(leaf, Compute) and leaf.kind is Kind.SENSE:
-            return ["privacy: the camera's features would leave the device"]
+            return kept("privacy: the camera's features would leave the device")
         if not isinstance(leaf, Compute) or leaf.kind is not Kind.DENOISE:
             continue
         if is_edge(leaf.at) and leaf.first < user.private_steps:
-            return [f"privacy: the first {user.private_steps} steps stay on the device"]
+            return kept("privacy: the first {value} steps stay on the device")
     return []
