@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 import matplotlib.image
 import numpy as np
@@ -13,16 +14,23 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from sample_run import execution_of, make_plan, pictures_of, repeated, small_scenario, verification_of
 
+from megdt_opt import Scenario
 from megdt_opt.execution.record import Execution
+from megdt_opt.files import write_bytes
 from megdt_opt.planning.plan import Plan
 from megdt_opt.program.stages import leaves
+from megdt_opt.report import write_report
 from megdt_opt.report.canvas import png_bytes, svg_bytes
 from megdt_opt.report.comparison import CUT, comparison_figure, rivals
 from megdt_opt.report.lanes import COLOURS, RESOURCES, resource_of, slices
 from megdt_opt.report.pictures import enlarged_png, pictures_figure
 from megdt_opt.report.timeline import timeline_figure
+from megdt_opt.scenario.scenario import NAME_LENGTH
 from megdt_opt.trials.pictures import Picture
 from megdt_opt.trials.verification import Verification
+
+MATHEMATICAL_A = "\N{MATHEMATICAL BOLD CAPITAL A}"
+"""A letter of four bytes in UTF-8, the most there are."""
 
 
 def beyond(axes: Axes) -> list[Text]:
@@ -137,3 +145,26 @@ def test_enlarging_repeats_pixels(pictures: tuple[Picture, ...], tmp_path: objec
     assert back.shape == (3 * image.shape[0], 3 * image.shape[1], 3)
     np.testing.assert_array_equal(back[1::3, 1::3], image)
     np.testing.assert_array_equal(back[::3, ::3], image)
+
+
+@pytest.mark.parametrize("letter", ["W", "x", "g"])
+def test_figures_keep_their_axes_for_the_longest_names_that_a_scenario_takes(letter: str) -> None:
+    made = named([letter * (NAME_LENGTH - k) for k in range(2)])
+    for figure in (timeline_figure(made), comparison_figure(made), pictures_figure(pictures_of(made))):
+        figure.draw_without_rendering()
+        assert figure.axes[0].get_position().width > 0.1
+
+
+@pytest.mark.parametrize("letter", ["x", "\N{LATIN SMALL LETTER U WITH DIAERESIS}", "\N{GREEK SMALL LETTER OMEGA}"])
+def test_files_can_bear_the_longest_names(letter: str, tmp_path: Path) -> None:
+    made = named([letter * NAME_LENGTH])
+    written = write_report(tmp_path, made, pictures=pictures_of(made))
+    assert written[f"pictures/{letter * NAME_LENGTH}-executed"].is_file()
+    write_bytes(tmp_path / f"{MATHEMATICAL_A * NAME_LENGTH}-executed.png", b"")
+
+
+def named(names: list[str]) -> Plan:
+    """A plan whose users have these names."""
+    scenario = repeated(small_scenario(), len(names)).model_dump(mode="json", exclude_none=True)
+    users = [user | {"name": name} for user, name in zip(scenario["users"], names, strict=True)]
+    return make_plan(Scenario(**scenario | {"users": users}))

@@ -78,7 +78,12 @@ class Terminal:
         if sys.stdout is None:
             say("Standard output is closed: redirect it to a file, or to /dev/null.")
             raise SystemExit(2)
-        self.output = _Output(sys.stdout.fileno(), "wb", closefd=False)
+        self.output: _Output | None = None
+        try:
+            descriptor = sys.stdout.fileno()
+        except OSError:
+            return  # a notebook's, or a test's, which takes any text
+        self.output = _Output(descriptor, "wb", closefd=False)
         sys.stdout = io.TextIOWrapper(
             io.BufferedWriter(self.output),
             encoding=sys.stdout.encoding,
@@ -89,7 +94,7 @@ class Terminal:
     def end(self, code: int) -> int:
         """The exit code: the command's own, or another one where not all of its output could be written."""
         sys.stdout.flush()
-        failure = self.output.failure
+        failure = None if self.output is None else self.output.failure
         if failure is None:
             return code
         if failure.errno == errno.EPIPE:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from megdt_opt.planning.plan import Plan
 from megdt_opt.report.canvas import CLEAR, FAINT, GRID, INK, new_figure, settings
 from megdt_opt.report.facts import objective_name
-from megdt_opt.report.numbers import TIMES, number, words
+from megdt_opt.report.numbers import TIMES, number, short, words
 from megdt_opt.trials.verification import Verification
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _line(axes: Axes, y: int, line: Rival, plan_s: float, shown_s: float) -> Non
 def _label(line: Rival) -> str:
     if not line.breaks:
         return line.name
-    named = words(line.breaks) if len(line.breaks) < 4 else f"{len(line.breaks)} users"
+    named = words([short(name) for name in line.breaks]) if len(line.breaks) < 4 else f"{len(line.breaks)} users"
     return f"{line.name}\nbreaks limits of {named}"
 
 

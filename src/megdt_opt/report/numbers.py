@@ -54,6 +54,11 @@ def words(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def short(name: str, most: int = 30) -> str:
+    """A name as a figure has room for: its beginning and an ellipsis where it is longer than this many characters."""
+    return name if len(name) <= most else f"{name[: most - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"
+
+
 def count(number: int, noun: str, plural: str = "") -> str:
     """A counted noun, for example "1 user" or "6 users"."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.report.canvas import FAINT, INK, new_figure, settings
+from megdt_opt.report.numbers import short
 from megdt_opt.trials.pictures import Picture
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def pictures_figure(pictures: Sequence[Picture]) -> Figure:
                 axes.spines[:].set_visible(False)
                 if column == 0:
                     axes.set_ylabel(words, color=INK, size=9)
-            grid[3 * block, column].set_title(picture.user, size=9, weight="bold", pad=14)
+            grid[3 * block, column].set_title(short(picture.user, 16), size=9, weight="bold", pad=14)
             grid[3 * block, column].text(
                 0.5,
                 1.02,

@@ -9,7 +9,7 @@ from megdt_opt.planning.plan import Plan, UserPlan
 from megdt_opt.program.stages import Compute, Send, leaves
 from megdt_opt.report.canvas import CLEAR, FAINT, GRID, INK, new_figure, settings
 from megdt_opt.report.lanes import COLOURS, RESOURCES, Slice, resource_of, short_text, slices
-from megdt_opt.report.numbers import number, percent
+from megdt_opt.report.numbers import number, percent, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,7 +98,7 @@ def _title(axes: Axes, y: float, user: UserPlan) -> None:
     from matplotlib.transforms import blended_transform_factory
 
     where = blended_transform_factory(axes.transAxes, axes.transData)
-    head = axes.text(0, y, f"{user.name}   ", transform=where, va="bottom", weight="bold", size=9, bbox=CLEAR)
+    head = axes.text(0, y, f"{short(user.name)}   ", transform=where, va="bottom", weight="bold", size=9, bbox=CLEAR)
     text = f"{user.option.name}: {user.hand_over}"
     axes.annotate(text, (1, 0), xycoords=head, va="bottom", color=FAINT, size=8.5, bbox=CLEAR)
 

@@ -7,13 +7,13 @@ counts with the published ones.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.files import read_json
 
 Config = Mapping[str, Any]
 
@@ -119,15 +119,7 @@ def architecture(name: str | Path) -> Architecture:
 
 
 def _read(path: Path) -> Config:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InvalidInput(
-            "architecture", str(path), "a readable JSON configuration", "Point to a pipeline's folder."
-        ) from error
-    if not isinstance(data, dict):
-        raise InvalidInput("architecture", str(path), "a JSON object", "Point to a pipeline's folder.")
-    return data
+    return read_json(path, "architecture", remedy="Point to a pipeline's folder.")
 
 
 def plain(config: Config) -> Config:

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from megdt_opt.errors import InvalidInput, WeightsError
-from megdt_opt.files import read_json
+from megdt_opt.files import read_json, write_text
 from megdt_opt.program.model_spec import ModelSpec
 
 BUNDLED = Path(__file__).parent / "weights"
@@ -108,4 +108,4 @@ def write(folder: Path, spec: ModelSpec, parts: Mapping[str, Mapping[str, Tensor
         data = (folder / name).read_bytes()
         files[name] = {"byte": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     text = json.dumps({**spec.to_dict(), "files": files}, indent=1)
-    (folder / "spec.json").write_text(text + "\n", encoding="utf-8")
+    write_text(folder / "spec.json", text + "\n")
