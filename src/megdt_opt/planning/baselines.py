@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import Conflict, Infeasible
 from megdt_opt.planning.claims import read_fields, refused
+from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
 from megdt_opt.problem.outcome import Status
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.solving import solve
 from megdt_opt.solving.allocation import Allocation
+from megdt_opt.solving.conflict import no_option
 from megdt_opt.tolerances import SOLVER
 
 
@@ -47,6 +49,8 @@ class Baseline:
         Users whose limits it breaks.
     instead : tuple of str
         Users who cannot run the mechanism at all and take their best other option.
+    mechanism : str
+        The mechanism of a single one; "" for a rule.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Baseline:
     proven: bool
     breaks: tuple[str, ...] = ()
     instead: tuple[str, ...] = ()
+    mechanism: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `from_dict` reads back."""
@@ -83,21 +88,48 @@ def baselines(
     gap, time_limit_s
         As for `solve` [1, s].
     """
-    waived = table.waived_problem()
     singles = []
     names = [user.name for user in table.scenario.users]
+    for mechanism, single, able in _singles(table):
+        if _missing(single) is not None:
+            continue
+        found = solve(single, gap=gap, time_limit_s=time_limit_s)
+        instead = tuple(name for name, can in zip(names, able, strict=True) if not can)
+        made = _baseline(table, f"all {mechanism}", found)
+        singles.append(replace(made, instead=instead, mechanism=mechanism))
+    singles.sort(key=lambda b: b.objective_s)
+    return (*singles, equal_shares(table, option))
+
+
+def missing(table: OptionTable) -> dict[str, str]:
+    """Single mechanisms that cannot be had, by the names of their baselines, and why: a link or the edge is not there.
+
+    Returns
+    -------
+    dict of str to str
+        The reason names the users and what they lack.
+    """
+    names = [user.name for user in table.scenario.users]
+    found = {f"all {mechanism}": _missing(single) for mechanism, single, _ in _singles(table)}
+    return {name: str(error.with_names(names)) for name, error in found.items() if error is not None}
+
+
+def _singles(table: OptionTable) -> Iterator[tuple[str, AllocationProblem, NDArray[np.bool_]]]:
+    """Each single mechanism, the problem that leaves it alone to those who can run it, and who can, (K,)."""
+    waived = table.waived_problem()
     for mechanism in dict.fromkeys(option.mechanism for option in table.options):
         mask = waived.allowed_mask & np.array([option.mechanism == mechanism for option in table.options])
         able = mask.any(axis=1)
-        if 2 * able.sum() <= len(names):
-            continue  # a set in which most users run something else is no single mechanism
-        # who cannot run it at all (no sensor, the picture is wanted elsewhere) keeps every option
-        mask[~able] = waived.allowed_mask[~able]
-        found = solve_restricted(waived, mask, gap=gap, time_limit_s=time_limit_s)
-        instead = tuple(name for name, can in zip(names, able, strict=True) if not can)
-        singles.append(replace(_baseline(table, f"all {mechanism}", found), instead=instead))
-    singles.sort(key=lambda b: b.objective_s)
-    return (*singles, equal_shares(table, option))
+        if 2 * able.sum() > len(able):  # a set in which most users run something else is no single mechanism
+            # who cannot run it at all (no sensor, the picture is wanted elsewhere) keeps every option
+            mask[~able] = waived.allowed_mask[~able]
+            yield mechanism, replace(waived, allowed=mask), able
+
+
+def _missing(problem: AllocationProblem) -> Infeasible | None:
+    """Why a user has no option, if one has none."""
+    resources = Resources.of(problem)
+    return None if resources.open.any(axis=1).all() else no_option(problem, resources)
 
 
 def solve_restricted(

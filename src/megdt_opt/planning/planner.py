@@ -70,7 +70,7 @@ def plan(
     ('centralised raw', True)
     """
     if isinstance(scenario, OptionTable):
-        check_used(profiles or (), ())
+        check_used(profiles, ())
     table = scenario if isinstance(scenario, OptionTable) else OptionTable.build(scenario, profiles)
     made = solved(table, method=method, gap=gap, time_limit_s=time_limit_s)
     return compared(made) if compare else made

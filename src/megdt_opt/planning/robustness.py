@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from megdt_opt.errors import Infeasible
 from megdt_opt.planning.baselines import fixed
 from megdt_opt.planning.claims import read_fields
-from megdt_opt.scenario.options import OptionTable
+from megdt_opt.scenario.options import Machines, OptionTable
 from megdt_opt.solving import solve
 from megdt_opt.tolerances import SOLVER
 
-CORNERS = (("low", "low"), ("low", "high"), ("high", "low"), ("high", "high"))
-"""(edge, devices): every stage time at the low or at the high end of its interval."""
+_ENDS = ("low", "high")
+"""Every stage time at the low or at the high end of its interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +34,16 @@ class Robustness:
     breaks : bool
         Whether a limit that the plan keeps at the median is broken at a corner; the regret leaves those out.
     corners : int
-        Corners tried: edge and devices, each at either end.
+        Corners tried: edge and devices, each at either end where it has intervals.
+    without : int
+        Corners at which no choice keeps all limits; no user's choice survives them.
     """
 
     survives: tuple[bool, ...]
     regret: float
     breaks: bool
     corners: int
+    without: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -59,14 +64,16 @@ def restated_robustness(
         return None
     read = Robustness(**read_fields(Robustness, stated, "robustness"))
     found = robustness(table, option, gap=gap, time_limit_s=time_limit_s)
+    if found is None:
+        return None
     same = replace(read, regret=found.regret) == found and abs(read.regret - found.regret) <= SOLVER
     return read if same else found
 
 
 def robustness(
     table: OptionTable, option: NDArray[np.int64], *, gap: float = 1e-6, time_limit_s: float | None = None
-) -> Robustness:
-    """Solve again at each corner of the intervals.
+) -> Robustness | None:
+    """Solve again at each corner of the intervals; None where no profile has intervals, as published ones have none.
 
     Parameters
     ----------
@@ -76,12 +83,20 @@ def robustness(
     gap, time_limit_s
         As for `solve` [1, s].
     """
+    corners = corners_of(table.machines)
+    if not corners:
+        return None
     survives = np.ones(len(option), dtype=bool)
-    regret, broken = 0.0, False
-    for edge, devices in CORNERS:
+    regret, broken, without = 0.0, False, 0
+    for edge, devices in corners:
         there = replace(table, machines=table.machines.at(edge, devices))
-        problem = there.problem()
-        best = solve(problem, gap=gap, time_limit_s=time_limit_s)
+        try:
+            problem = there.problem()
+            best = solve(problem, gap=gap, time_limit_s=time_limit_s)
+        except Infeasible:
+            survives[:] = False
+            broken, without = True, without + 1
+            continue
         for k, o in enumerate(option):
             mine, theirs = table.options[int(o)], table.options[int(best.option[k])]
             survives[k] &= (mine.mechanism, mine.cut, mine.share) == (
@@ -89,11 +104,26 @@ def robustness(
                 theirs.cut,
                 theirs.share,
             )
-        if bool(problem.allowed_mask[np.arange(len(option)), option].all()):
-            kept = fixed(problem, option).objective_s
-            regret = max(regret, kept / best.objective_s - 1.0)
-        else:
+        if not problem.allowed_mask[np.arange(len(option)), option].all():
             broken = True
+            continue
+        try:
+            kept = fixed(problem, option).objective_s
+        except Infeasible:
+            broken = True
+            continue
+        regret = max(regret, kept / best.objective_s - 1.0)
     return Robustness(
-        survives=tuple(bool(s) for s in survives), regret=float(regret), breaks=broken, corners=len(CORNERS)
+        survives=tuple(bool(s) for s in survives),
+        regret=float(regret),
+        breaks=broken,
+        corners=len(corners),
+        without=without,
     )
+
+
+def corners_of(machines: Machines) -> tuple[tuple[str, str], ...]:
+    """Ends of the intervals for (edge, devices), "middle" for those without; empty where none has any."""
+    measured = not machines.edge.published, not all(profile.published for profile in machines.devices)
+    edge, devices = (_ENDS if has else ("middle",) for has in measured)
+    return tuple(product(edge, devices)) if any(measured) else ()

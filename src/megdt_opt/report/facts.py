@@ -32,7 +32,7 @@ def best_single(plan: Plan) -> Baseline | None:
     the rival; where it is faster, only those that keep every limit count. A mechanism that less than half of
     the users can run is no single mechanism for all: the others take their best option beside it.
     """
-    singles = [b for b in plan.baselines if b.name.startswith("all ") and 2 * len(b.instead) < len(plan.users)]
+    singles = [b for b in plan.baselines if b.mechanism and 2 * len(b.instead) < len(plan.users)]
     best = min(singles, key=lambda b: b.objective_s, default=None)
     if best is None or best.objective_s >= plan.objective_s:
         return best

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from megdt_opt.planning.baselines import missing
 from megdt_opt.planning.plan import Plan
 from megdt_opt.report.facts import bound_sentence, objective_name
 from megdt_opt.report.grids import Grid, from_columns
@@ -14,13 +15,18 @@ def plan_grid(plan: Plan) -> Grid:
     users = plan.users
     survives = [NONE] * len(users)
     notes = [bound_sentence(plan)]
+    machines = plan.table.machines
+    exact = ["the edge"] * machines.edge.published
+    exact += [u.name for u, profile in zip(users, machines.devices, strict=True) if profile.published]
     if plan.robustness is not None:
         survives = ["yes" if s else "no" for s in plan.robustness.survives]
         notes.append(
             "Survives: mechanism and cut stay optimal at all "
             f"{plan.robustness.corners} corners of the calibration's 95 % intervals; "
             f"keeping this plan costs at most {100 * plan.robustness.regret:.2g} % there"
-            + (", and at a corner it breaks a limit of a user." if plan.robustness.breaks else ".")
+            + (", and at a corner it breaks a limit of a user" if plan.robustness.breaks else "")
+            + (f"; at {plan.robustness.without} of them no choice keeps all limits" if plan.robustness.without else "")
+            + (f". Exact, for want of an interval: {', '.join(exact)}." if exact else ".")
         )
     notes.append(
         "Refresh: pictures a second that the shares sustain when pictures follow one another, limited by "
@@ -57,25 +63,29 @@ def _bottlenecks(plan: Plan) -> dict[str, list[str]]:
 def baseline_grid(plan: Plan) -> Grid:
     """The plan, then what it is compared with."""
     rivals = plan.baselines
+    lacking = missing(plan.table)
     objectives = [plan.objective_s, *(b.objective_s for b in rivals)]
+    gone = [NONE] * len(lacking)
     return from_columns(
         "Baselines",
         {
-            "choice": ["plan", *(b.name for b in rivals)],
-            f"{objective_name(plan)} [s]": column(objectives, 5),
-            "times the plan's": [f"{o / plan.objective_s:.2f}" for o in objectives],
+            "choice": ["plan", *(b.name for b in rivals), *lacking],
+            f"{objective_name(plan)} [s]": [*column(objectives, 5), *gone],
+            "times the plan's": [*(f"{o / plan.objective_s:.2f}" for o in objectives), *gone],
             "proven best of its kind": [
                 "yes" if plan.status == "optimal" else "no",
                 *("yes" if b.proven else NONE for b in rivals),
+                *gone,
             ],
-            "breaks limits of": [NONE, *(", ".join(b.breaks) or NONE for b in rivals)],
-            "cannot run it": [NONE, *(", ".join(b.instead) or NONE for b in rivals)],
+            "breaks limits of": [NONE, *(", ".join(b.breaks) or NONE for b in rivals), *gone],
+            "cannot run it": [NONE, *(", ".join(b.instead) or NONE for b in rivals), *("cannot be had" for _ in gone)],
         },
         text=("choice", "proven best of its kind", "breaks limits of", "cannot run it"),
         notes=(
             "'all X' gives mechanism X, with its best cuts, precisions and shares, to every user who can run it; "
             "the others take their best option. It may break users' own limits, so it is a stronger rival than "
             "one that keeps them.",
+            *(f"{name} cannot be had: {why}." for name, why in lacking.items()),
         ),
     )
 

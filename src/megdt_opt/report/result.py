@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from megdt_opt.execution.record import Execution
+from megdt_opt.planning.baselines import missing
 from megdt_opt.planning.plan import Plan, UserPlan
 from megdt_opt.program.stages import leaves
 from megdt_opt.report.facts import best_single, error_summary, headline, mechanisms
@@ -94,6 +95,7 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "mechanisms": mechanisms(plan),
         "users": [_user(plan, k, user) for k, user in enumerate(plan.users)],
         "baselines": [b.to_dict() | {"times_the_plan": b.objective_s / plan.objective_s} for b in plan.baselines],
+        "missing_baselines": missing(plan.table) if plan.baselines else {},
         "best_single_mechanism": None if single is None else single.name,
         "speed_up": None if single is None else single.objective_s / plan.objective_s,
         "robustness": None if plan.robustness is None else plan.robustness.to_dict(),

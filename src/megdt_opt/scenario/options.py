@@ -146,7 +146,7 @@ class OptionTable:
             Where a profile is missing, or is one of another model than is planned; names both.
         """
         scenario = Scenario.named(scenario)
-        check_used(profiles or (), scenario.profile_names)
+        check_used(profiles, scenario.profile_names)
         found = {name: find_profile(name, profiles) for name in scenario.profile_names}
         spec = spec or find_spec(scenario.model)
         check_model(found[scenario.edge.profile], spec, "the edge")

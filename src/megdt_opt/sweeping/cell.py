@@ -150,9 +150,8 @@ def _of_rivals(rivals: tuple[Baseline, ...]) -> dict[str, Any]:
             found |= {f"{column}_s": named[name].objective_s, f"{column}_breaks": len(named[name].breaks)}
     if singles:
         best = min(singles, key=lambda b: b.objective_s)
-        mechanism = best.name.removeprefix("all ")
         found |= {
-            "best_single": mechanism,
+            "best_single": best.mechanism,
             "best_single_s": best.objective_s,
             "best_single_breaks": len(best.breaks),
         }

@@ -257,7 +257,7 @@ def _tasks(
             settings=settings,
             cache=cache,
         )
-    check_used(known or (), profiles)
+    check_used(known, profiles)
     return keys, tasks
 
 

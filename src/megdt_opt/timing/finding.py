@@ -16,19 +16,24 @@ Profiles = Mapping[str, TimingProfile | str | Path]
 """Profiles at hand by the name that a scenario uses: themselves, or the paths of their files."""
 
 
-def check_used(given: Iterable[str], named: Iterable[str]) -> None:
-    """Refuse profiles that are given by names that nothing uses; lists those that are used.
+_EXAMPLE = 'Write for example {"here": "here.json"}.'
+
+
+def check_used(known: Profiles | None, named: Iterable[str]) -> None:
+    """Refuse profiles at hand by names that nothing uses.
 
     Raises
     ------
     InvalidInput
+        Lists the names that are used; also where `known` is no mapping.
     """
+    if known is not None and not isinstance(known, Mapping):
+        raise InvalidInput("profiles", known, "a mapping of names to timing profiles or their files", _EXAMPLE)
     names = sorted(set(named))
-    for name in given:
+    for name in known or ():
         if name not in names:
-            raise InvalidInput(
-                "profile", name, f"one of the names that the scenario uses, {names}", "Give it by one of them."
-            )
+            expected = f"names that the scenario uses, which are {names}"
+            raise InvalidInput("profiles", name, expected, "Give the profile by one of them, or leave it out.")
 
 
 def find_profile(name: str, known: Profiles | None = None) -> TimingProfile:
@@ -48,15 +53,12 @@ def find_profile(name: str, known: Profiles | None = None) -> TimingProfile:
     InvalidInput
         If `known` maps names to something else.
     """
-    remedy = 'Write for example {"here": "here.json"}.'
-    if known is not None and not isinstance(known, Mapping):
-        raise InvalidInput("profiles", known, "a mapping of names to timing profiles or their files", remedy)
     if known and name in known:
         found = known[name]
         if isinstance(found, str | Path):
             return TimingProfile.load(found)
         if not isinstance(found, TimingProfile):
-            raise InvalidInput(f"profiles[{name!r}]", found, "a TimingProfile or the path of its file", remedy)
+            raise InvalidInput(f"profiles[{name!r}]", found, "a TimingProfile or the path of its file", _EXAMPLE)
         return found
     if name.startswith("published:"):
         from megdt_opt.timing.published import published_profile

@@ -126,7 +126,7 @@ def rivals_of(plan: Plan, *, runners_up: int = 2) -> tuple[Baseline, ...]:
     options with equal shares, and the runners-up.
     """
     named = {b.name: b for b in plan.baselines}
-    singles = [b for b in plan.baselines if b.name.startswith("all ")]
+    singles = [b for b in plan.baselines if b.mechanism]
     names = dict.fromkeys(["all centralised", "all local", *(b.name for b in singles[:1])])
     found = [named[name] for name in names if name in named]
     found.append(equal_shares(plan.table, plan.options))
