@@ -232,6 +232,7 @@ def _tasks(
     cache: Cache | None,
 ) -> tuple[list[str], dict[str, _Task]]:
     """The key of every cell, and one task per key: cells that do not differ are planned once."""
+    check_used(known, [name for cell in cells for name in cell.scenario.profile_names])
     profiles: dict[str, TimingProfile] = {}
     digests: dict[str, str] = {}
     specs: dict[str, ModelSpec] = {}
@@ -257,7 +258,6 @@ def _tasks(
             settings=settings,
             cache=cache,
         )
-    check_used(known, profiles)
     return keys, tasks
 
 
