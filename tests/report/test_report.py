@@ -46,6 +46,7 @@ def test_the_record_holds_plan_bound_and_baselines(data: dict[str, Any], made: P
     assert data["objective_s"] == made.objective_s
     assert data["lower_bound_s"] <= data["objective_s"]
     assert data["gap"] == made.gap
+    assert (data["status"], data["bound_source"]) == ("optimal", "certificate")
     assert [u["latency_s"] for u in data["users"]] == [u.latency_s for u in made.users]
     assert [b["name"] for b in data["baselines"]] == [b.name for b in made.baselines]
     for user in data["users"]:

@@ -87,6 +87,12 @@ def test_methods_are_the_formulations_that_there_are() -> None:
     assert set(methods()) == files | {"auto", "prices", "enumerate"}
 
 
+@pytest.mark.parametrize("name", ["batch", "closed form", "PRICES", "alpha_fair"])
+def test_what_is_no_route_of_this_problem_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInput, match="method"):
+        solve(three_by_two(), name)
+
+
 @pytest.mark.parametrize(
     ("problem", "method"),
     [

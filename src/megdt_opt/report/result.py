@@ -91,6 +91,7 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "gap": plan.gap,
         "status": plan.status,
         "method": plan.method,
+        "bound_source": plan.bound_source,
         "solve_s": plan.solve_s,
         "mechanisms": mechanisms(plan),
         "users": [_user(plan, k, user) for k, user in enumerate(plan.users)],
