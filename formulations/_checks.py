@@ -23,7 +23,7 @@ def budgets(problem: AllocationProblem) -> NDArray[np.float64]:
 def whole_budget_s(problem: AllocationProblem) -> NDArray[np.float64]:
     """Time of each stage if the user had the whole budget to itself, (3, K, O) [s].
 
-    0 where there is nothing to do, infinite where the resource is not there. The share cap does not enter.
+    0 where there is nothing to do, infinite where its budget is zero. The share cap does not enter.
     """
     users = problem.users
     amounts = (problem.downlink_bit, problem.uplink_bit, problem.edge_work_s)

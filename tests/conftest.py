@@ -37,16 +37,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out nine tenths of the cases of each test that is marked `long_list`."""
     if config.getoption("full"):
         return
-    cells: dict[tuple[object, ...], list[pytest.Item]] = defaultdict(list)
+    tests: dict[str, dict[tuple[str, ...], list[pytest.Item]]] = defaultdict(lambda: defaultdict(list))
     for item in items:
         marker = item.get_closest_marker("long_list")
         if marker is not None and isinstance(item, pytest.Function):
-            indices = item.callspec.indices
-            cells[item.nodeid.partition("[")[0], *(indices[name] for name in marker.args)].append(item)
+            cell = tuple(repr(item.callspec.params[name]) for name in marker.args)
+            tests[item.nodeid.partition("[")[0]][cell].append(item)
     left_out: set[pytest.Item] = set()
-    for key, cases in cells.items():
-        draw = random.Random(zlib.crc32(repr(key).encode()))  # the same in every run and every process
-        left_out |= set(cases) - set(draw.sample(cases, -(-len(cases) // 10)))
+    for test, cells in tests.items():
+        draw = random.Random(zlib.crc32(test.encode()))  # the same in every run and every process
+        for cases in cells.values():
+            left_out |= set(cases) - set(draw.sample(cases, -(-len(cases) // 10)))
     config.hook.pytest_deselected(items=[item for item in items if item in left_out])
     items[:] = [item for item in items if item not in left_out]
 

@@ -152,7 +152,7 @@ class AllocationProblem(ProblemArrays):
 
     @cached_property
     def open_options(self) -> NDArray[np.bool_]:
-        """Options that are allowed and demand nothing that is not there, (K, O)."""
+        """Options that are allowed and demand no resource whose budget is zero, (K, O)."""
         mask = self.allowed_mask.copy()
         if self.all_open:
             return mask
