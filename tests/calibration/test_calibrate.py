@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor
 
-from megdt_opt.calibration import DriftReport, calibrate, recalibrate
+from megdt_opt.calibration import DriftReport, calibrate, environment, recalibrate
 from megdt_opt.calibration.drift import _report
 from megdt_opt.calibration.environment import OtherLoad
 from megdt_opt.calibration.inputs import example_requests, has_real_requests
+from megdt_opt.cli.calibrate import calibrate_model
 from megdt_opt.errors import InvalidInput, ProfileError
 from megdt_opt.models.diffusers.model import DiffusersModel
 from megdt_opt.program.stages import Kind
+from megdt_opt.report.profile_grids import profile_grid
 from megdt_opt.timing.profile import Cell, TimingProfile
 
 
@@ -204,3 +208,36 @@ def test_where_the_system_does_not_tell_what_else_ran_nothing_is_claimed(
     monkeypatch.setattr("megdt_opt.calibration.environment._busy_s", lambda: None)
     assert OtherLoad().cores() is None
     assert OtherLoad().sentence() == ()
+
+
+@pytest.mark.parametrize(
+    ("used", "cores", "threads", "share"),
+    [(1.84, 2, 1, 0.16), (2.0, 2, 1, 0.05), (3.0, 4, 2, 0.5), (0.02, 2, 2, 1.0), (0.5, 2, 1, 1.0), (None, 2, 1, 1.0)],
+)
+def test_what_a_busy_machine_leaves_to_a_calibration(
+    used: float | None, cores: int, threads: int, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "cores", lambda: cores)
+    load = OtherLoad()
+    monkeypatch.setattr(load, "cores", lambda: used)
+    assert load.idle_share(threads) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("used", [1.84, 1.5, 2.0])
+def test_a_calibration_on_a_busy_machine_warns_and_widens(
+    used: float, model: DiffusersModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the terminal, in the profile, and in its intervals."""
+    monkeypatch.setattr(OtherLoad, "cores", lambda _: used)
+    monkeypatch.setattr(environment, "cores", lambda: 2)
+    monkeypatch.setattr("megdt_opt.cli.calibrate.load_model", lambda *_, **__: model)
+    console = Console(record=True, width=500, file=io.StringIO())
+    found = calibrate_model("tiny", samples=3, batches=(1,), console=console)
+    assert found.provenance.idle_share == pytest.approx(max(2 - used, 0.05))
+    assert "Warning: other processes left" in console.export_text()
+    cell = found.cell(Kind.DENOISE)
+    assert cell is not None
+    assert found.stage_interval_s(Kind.DENOISE) == pytest.approx(
+        (cell.interval_s[0] * found.provenance.idle_share, cell.interval_s[1])
+    )
+    assert any("Doubt: other processes left" in note for note in profile_grid(found).notes)

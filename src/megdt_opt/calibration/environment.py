@@ -63,6 +63,13 @@ def software(device: torch.device) -> dict[str, str]:
     return found
 
 
+_IDLE = 0.95
+"""Part of the threads' time from which on the machine counts as idle [1]."""
+
+_LEAST_SHARE = 0.05
+"""Where all cores are busy, the scheduler still gives a share [1]."""
+
+
 class OtherLoad:
     """How many cores other processes kept busy meanwhile: what shares the cores is measured too.
 
@@ -81,6 +88,15 @@ class OtherLoad:
         if busy_s is None or self._busy_s is None or wall_s <= 0.0:
             return None
         return max(0.0, (busy_s - self._busy_s - (process_time() - self._own_s)) / wall_s)
+
+    def idle_share(self, threads: int) -> float:
+        """Part of the time of some threads that other processes left to them, at least [1]; 1 where that is unknown.
+
+        With fewer free cores than threads the work waits: times are up to one over this part too long.
+        """
+        used = self.cores()
+        left = 1.0 if used is None else (cores() - used) / threads
+        return 1.0 if left >= _IDLE else max(left, _LEAST_SHARE)
 
     def sentence(self) -> tuple[str, ...]:
         """The same as a note for a provenance."""

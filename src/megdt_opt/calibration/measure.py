@@ -150,6 +150,7 @@ def calibrate(  # wide: each is one setting of a measurement, by keyword
         image_shape=spec.image_shape,
         passes_per_step=spec.passes_per_step,
         texts=others.sentence(),
+        idle_share=others.idle_share(threads) if where.type == "cpu" else 1.0,
     )
     return TimingProfile(
         device=name if name is not None else device,

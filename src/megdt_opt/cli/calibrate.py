@@ -28,9 +28,11 @@ def calibrate_model(
 
     model = load_model(name, device=device, precision=precision)
     from megdt_opt.calibration import calibrate
+    from megdt_opt.timing.trust import doubts
 
-    with progress(console or console_of(), "timing the stages") as update:
-        return calibrate(
+    console = console or console_of()
+    with progress(console, "timing the stages") as update:
+        profile = calibrate(
             model,
             device=device,
             batches=batches,
@@ -40,3 +42,6 @@ def calibrate_model(
             precision=precision,
             on_progress=update,
         )
+    for doubt in doubts(profile):
+        console.print(f"Warning: {doubt}. Calibrate again when the machine is idle.", style="yellow", markup=False)
+    return profile

@@ -7,12 +7,14 @@ from megdt_opt.report.numbers import NONE, column
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.timing.published import PublishedTimings
+from megdt_opt.timing.trust import doubts
 
 
 def profile_grid(profile: TimingProfile) -> Grid:
     """One row per timed cell, with the provenance below."""
     cells = profile.cells
-    intervals = [None if profile.published else cell.interval_s for cell in cells]
+    left = profile.provenance.idle_share
+    intervals = [None if profile.published else (cell.interval_s[0] * left, cell.interval_s[1]) for cell in cells]
     notes = [f"{_sentence(profile)} Times are for one stage of the whole batch."]
     if not profile.published:
         notes.append("Interval: 95 %, of the median. First run: before the warm-up, kept apart.")
@@ -23,6 +25,7 @@ def profile_grid(profile: TimingProfile) -> Grid:
         )
     notes += [f"{codec}: median {profile.image_byte(codec)} byte." for codec in sorted(profile.image_byte_samples)]
     notes += [f"Declared: {text}." for text in profile.provenance.stretches]
+    notes += [f"Doubt: {doubt}." for doubt in doubts(profile)]
     return from_columns(
         f"Timing of {profile.model} on {profile.device}",
         {
