@@ -1,4 +1,4 @@
-"""Four families of seeded instances, scarce and ample edge, each also with what makes its costs harder to work out."""
+"""Families of seeded instances, scarce and ample edge, each also with what makes its costs harder to work out."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import numpy as np
 from megdt_opt import AllocationProblem, solve
 
 FAMILIES = ("cuts", "variants", "table", "front")
+
+EVERY = (*FAMILIES, "decades")
+"""With the one that is meant for very many users."""
 
 KINDS = ("linear", "shannon", "parallel", "deadline", "airtime", "mixture")
 
@@ -28,12 +31,13 @@ def draw(
 
     "cuts": the device runs the first n denoising steps of a constant time, the edge the rest, fp16 latent or coded
     picture down. "variants": cuts times precisions times picture formats, with steps whose times vary. "table":
-    independent random terms. "front": many options on a convex front, where nothing dominates.
+    independent random terms. "front": many options on a convex front, where nothing dominates. "decades": a local
+    option and random terms over three decades, with budgets of which half of the users need a part; see `_decades`.
 
     Parameters
     ----------
     family : str
-        One of `FAMILIES`.
+        One of `EVERY`.
     users, options : int
     objective : str
         "max" or "sum".
@@ -45,7 +49,9 @@ def draw(
     kind : str
         One of `KINDS`; see `harden`.
     """
-    rng = np.random.default_rng([seed, users, options, FAMILIES.index(family), scarce])
+    rng = np.random.default_rng([seed, users, options, EVERY.index(family), scarce])
+    if family == "decades":
+        return _decades(rng, (users, options), objective, capped, kind)
     shape = (users, options)
     make = {"cuts": _cuts, "variants": _variants, "table": _table, "front": _front}[family]
     fixed, down, up, work = make(rng, shape)
@@ -147,3 +153,56 @@ def _front(rng: np.random.Generator, shape: tuple[int, int]) -> Parts:
         1e5 * rest * rng.uniform(0.9, 1.1, (users, 1)),
         rest * rng.uniform(0.2, 0.6, (users, 1)),
     )
+
+
+_SPREAD = float(np.log(1000.0) / 4)
+"""Standard deviation of the logarithms: 95 % lie within three decades."""
+
+
+def _decades(rng: np.random.Generator, shape: tuple[int, int], objective: str, capped: bool, kind: str) -> AllocationProblem:
+    """Lognormal payloads, works and constant times; the first option is local.
+
+    The level that half of the users reach by themselves is the optimum of "max" for linear rates without caps: the
+    others' options that are cheapest at it, at prices that no mean demand dominates, use up the budgets.
+
+    Kinds: "linear" (efficiencies 0.5 to 6), "shannon" (products of signal-to-noise ratio and band of 2e5 to 2e7 Hz),
+    "parallel" (branches from 0 to the constant time).
+    """
+    users = shape[0]
+    fixed, down, up, work = (median * rng.lognormal(0.0, _SPREAD, shape) for median in (1.0, 3e5, 1e5, 0.3))
+    for demand in (down, up, work):
+        demand[:, 0] = 0.0
+    weight = rng.uniform(0.5, 2.0, users)
+    efficiency = rng.uniform(0.5, 6.0, (2, users))
+    snr_hz = np.exp(rng.uniform(np.log(2e5), np.log(2e7), (2, users)))
+    branch = fixed * rng.uniform(0.0, 1.0, shape) if kind == "parallel" else None
+    # what an option asks of the budgets within a time tau at prices r^2 is a_i sum_j r_j a_j / (r_i tau)
+    roots = np.sqrt(np.stack([down / efficiency[0][:, None], up / efficiency[1][:, None], work]))
+    price = 1.0 / roots[:, :, 1:].mean(axis=(1, 2))
+    latest = float(np.median(weight * fixed[:, 0])) / weight[:, None] - fixed
+    paid = np.tensordot(price, roots, 1)
+    cost = np.divide(paid**2, latest, out=np.full(shape, np.inf), where=latest > 0.0)
+    chosen = cost.argmin(axis=1)
+    rows = np.flatnonzero(latest[:, 0] < 0.0)
+    pace = paid[rows, chosen[rows]] / latest[rows, chosen[rows]]
+    budgets = (roots[:, rows, chosen[rows]] * pace).sum(axis=1) / price
+    problem = AllocationProblem(
+        fixed_s=fixed,
+        downlink_bit=down,
+        uplink_bit=up,
+        edge_work_s=work,
+        downlink_hz=budgets[0],
+        uplink_hz=budgets[1],
+        edge_capacity=budgets[2],
+        device_branch_s=branch,
+        edge_share_max=np.ones(users) if capped else None,
+        weight=weight,
+        downlink_efficiency=efficiency[0],
+        uplink_efficiency=efficiency[1],
+        objective=objective,
+    )
+    if kind == "shannon":
+        problem = replace(
+            problem, downlink_efficiency=None, uplink_efficiency=None, downlink_snr_hz=snr_hz[0], uplink_snr_hz=snr_hz[1]
+        )
+    return problem
