@@ -159,7 +159,9 @@ _SPREAD = float(np.log(1000.0) / 4)
 """Standard deviation of the logarithms: 95 % lie within three decades."""
 
 
-def _decades(rng: np.random.Generator, shape: tuple[int, int], objective: str, capped: bool, kind: str) -> AllocationProblem:
+def _decades(
+    rng: np.random.Generator, shape: tuple[int, int], objective: str, capped: bool, kind: str
+) -> AllocationProblem:
     """Lognormal payloads, works and constant times; the first option is local.
 
     The level that half of the users reach by themselves is the optimum of "max" for linear rates without caps: the
@@ -203,6 +205,10 @@ def _decades(rng: np.random.Generator, shape: tuple[int, int], objective: str, c
     )
     if kind == "shannon":
         problem = replace(
-            problem, downlink_efficiency=None, uplink_efficiency=None, downlink_snr_hz=snr_hz[0], uplink_snr_hz=snr_hz[1]
+            problem,
+            downlink_efficiency=None,
+            uplink_efficiency=None,
+            downlink_snr_hz=snr_hz[0],
+            uplink_snr_hz=snr_hz[1],
         )
     return problem

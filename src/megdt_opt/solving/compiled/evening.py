@@ -1,195 +1,285 @@
-"""Compiled: the best prices of the few options that passes have kept, and a good set at them.
+"""The best prices of the few options that passes have kept, and the best shares of a good set at them.
 
-Many users make the used budgets nearly smooth in the prices, so that Broyden's method evens them out in a few passes;
-where it does not, cutting planes take longer and always find the best prices.
+Many users make the used budgets nearly smooth in the prices, so that Broyden's method evens them out in a few passes.
+What is left uneven hardly matters: at prices of value 1 (or, for "sum", at any) the bound and the best objective of the
+set that is cheapest there are off by about the square of it. The set's own prices follow by Newton's method.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.solving.compiled.bounding import Cuts, raise_bound, raise_level
-from megdt_opt.solving.compiled.jit import inner, kernel, stay_whole
-from megdt_opt.solving.compiled.kernels import F, I, Terms, solve_four, value_at
+from megdt_opt.solving.compiled.kernels import F, I, Terms
 from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
-from megdt_opt.solving.compiled.rooting import mixed
-from megdt_opt.solving.compiled.starting import offer
-from megdt_opt.solving.compiled.tree import goal_of
+from megdt_opt.solving.compiled.scanning import set_of, value_of
 
-Int = NDArray[np.int32]
+Option = NDArray[np.int32]
+T = TypeVar("T")
 
-_STEPS = 14
-_EVEN = 1e-5
+_STEPS, _IDLE = 16, 4
 _DIFFERENCE = 0.01
-_PASSES = 90.0
-_PART = 0.02
-"""Part of the gap that the prices are exact to [1]."""
+_LEVELS, _ROUGHLY, _LEAST = 80, 0.01, 1e-6
+_NEWTON, _HALVINGS, _SETTLED = 30, 12, 1e-13
+_DAMPING, _CLOSE = 1e-9, 1e-8
+_NOTHING = 1e-14
+"""Part of all prices below which one counts as none [1]."""
 
 
-@inner
-def spread_of(usage: F, active: I, count: int, out: F) -> float:
-    """Logarithms of the used budgets into `out`, and how far the farthest is from 0."""
-    most = 0.0
-    for c in range(count):
-        out[c] = np.log(max(usage[active[c]], 1e-300))
-        most = max(most, abs(out[c]))
-    return most
+class Threads:
+    """The users in as many parts as there are threads for them."""
+
+    def __init__(self, users: int, threads: int) -> None:
+        threads = max(1, min(threads, users // 1024))
+        self.parts = list(pairwise(np.linspace(0, users, threads + 1).astype(int).tolist()))
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+
+    def each(self, job: Callable[[int, int], T]) -> list[T]:
+        """What a job returns for each part, all parts at once."""
+        if self._pool is None:
+            return [job(*part) for part in self.parts]
+        return list(self._pool.map(job, *zip(*self.parts, strict=True)))
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
 
 
-@inner
-def even_out(
-    kind: int, terms: Terms, begin: I, end: I, level: float, price: F, usage: F, option: Int
-) -> tuple[float, int]:
-    """Prices, and the level for "max", at which every budget is used up, by Broyden's method; the level and the passes.
+@dataclass(frozen=True)
+class At:
+    """Where prices and a level are: the value, minus its slope in the level, used budgets (3,) and options (K,)."""
 
-    Many users make the used budgets nearly smooth in the logarithms of the prices. Prices scale freely for "max", so
-    that the first of them stands for the level.
+    value: float
+    slope: float
+    usage: F
+    option: Option
+
+
+class Kept:
+    """Passes over the options that have been kept, as `terms` and how many each user has, `count` (K,)."""
+
+    def __init__(self, kind: int, terms: Terms, count: I, threads: Threads) -> None:
+        self.kind, self.terms, self.count, self.threads = kind, terms, count, threads
+
+    def _part(self, first: int, last: int) -> Terms:
+        whole = self.count.size
+        return Terms(*(v[first:last] if isinstance(v, np.ndarray) and len(v) == whole else v for v in self.terms))
+
+    def at(self, level: float, price: F) -> At:
+        """The least costs at these prices."""
+        option = np.zeros(self.count.size, np.int32)
+
+        def job(first: int, last: int) -> tuple[float, float, F]:
+            usage, begin = np.zeros(3), np.zeros(last - first, np.int64)
+            value, slope = value_of(
+                self.kind, self._part(first, last), begin, self.count[first:last], level, price, usage,
+                option[first:last],
+            )  # fmt: skip
+            return value, slope, usage
+
+        found = self.threads.each(job)
+        if any(value >= HUGE for value, _, _ in found):
+            return At(HUGE, 0.0, np.zeros(3), option)
+        value = sum(value for value, _, _ in found)
+        if self.kind == SUM:
+            value += (len(found) - 1) * float(price.sum())  # each part has taken them off
+        return At(value, sum(slope for _, slope, _ in found), sum_of(usage for _, _, usage in found), option)
+
+    def given(self, option: Option, level: float, price: F, guess: F) -> tuple[float, F, F, F, F]:
+        """Costs of given options at these prices: their sum, used budgets and their slopes, and the shares (3, K)."""
+
+        def job(first: int, last: int) -> tuple[float, F, F, F, F]:
+            usage, slopes, drift, shares = np.zeros(3), np.zeros((3, 3)), np.zeros(3), np.zeros((3, last - first))
+            value = set_of(
+                self.kind, self._part(first, last), option[first:last], level, price, guess[first:last], usage,
+                slopes, drift, shares,
+            )  # fmt: skip
+            return value, usage, slopes, drift, shares
+
+        value, usage, slopes, drift, shares = zip(*self.threads.each(job), strict=True)
+        total = HUGE if max(value) >= HUGE else sum(value)
+        return total, sum_of(usage), sum_of(slopes), sum_of(drift), np.concatenate(shares, axis=1)
+
+
+def sum_of(arrays: Iterable[F]) -> F:
+    """Sum of arrays of one shape."""
+    return np.sum(list(arrays), axis=0)
+
+
+@dataclass
+class Place:
+    """Prices (3,) and, for "max", a level above `floor`, from where steps are counted.
+
+    Prices scale freely for "max", so that the first that is `active` stands for the level's distance from the floor;
+    where the level is the floor itself, what is left of the budgets is to be the same of each.
     """
-    stay_whole()
-    active = np.zeros(3, np.int64)
-    count = 0
-    value, _ = value_at(kind, terms, begin, end, level, price, usage, option)
-    if value >= HUGE:
-        return level, 1
-    top = max(price[0], price[1], price[2])
-    for i in range(3):
-        if price[i] > 1e-7 * top and usage[i] > 0.0:
-            active[count] = i
-            count += 1
-    far_at, trial_at, step = np.zeros(4), np.zeros(4), np.zeros(4)
-    slopes, matrix = np.zeros((4, 4)), np.zeros((4, 4))
-    trial, best_price = price.copy(), price.copy()
-    best_level = level
-    far = spread_of(usage, active, count, far_at)
-    passes = 1
-    for c in range(count):
-        trial[:] = price
-        moved = level
-        if kind == MAX and c == 0:
-            moved *= 1.0 + _DIFFERENCE
-        else:
-            trial[active[c]] *= 1.0 + _DIFFERENCE
-        value, _ = value_at(kind, terms, begin, end, moved, trial, usage, option)
-        passes += 1
-        if value >= HUGE:
-            return level, passes
-        spread_of(usage, active, count, trial_at)
-        for r in range(count):
-            slopes[r, c] = (trial_at[r] - far_at[r]) / np.log1p(_DIFFERENCE)
-    length = 1.0
+
+    kind: int
+    floor: float
+    level: float
+    price: F
+    active: NDArray[np.intp]
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the level is the floor."""
+        return self.kind == MAX and self.level <= self.floor
+
+    def off(self, usage: F) -> F:
+        """Logarithms of the used budgets (3,), or of what the active ones are to the first where the level is fixed."""
+        off: F = np.log(np.maximum(usage[self.active], 1e-300))
+        if self.pinned and off.size:
+            off -= off[0]
+        return off
+
+    def moved(self, step: F) -> Place:
+        """The place a step away, in the logarithms of prices and distance."""
+        level, price, step = self.level, self.price.copy(), step.copy()
+        if self.kind == MAX and step.size:
+            level = self.floor + (level - self.floor) * float(np.exp(step[0]))
+            step[0] = 0.0
+        price[self.active] *= np.exp(step)
+        return Place(self.kind, self.floor, level, price, self.active)
+
+    def scaled(self) -> Place:
+        """The same with prices that sum to 1, for "max"."""
+        price = self.price / self.price.sum() if self.kind == MAX else self.price
+        return Place(self.kind, self.floor, self.level, price, self.active)
+
+
+def best_place(kept: Kept, place: Place, even: float, near: float) -> tuple[Place, At]:
+    """Prices, and the level for "max", at which every budget is used up to a part `even`, as far as steps lead there.
+
+    `near` is the precision of the level.
+    """
+    if place.kind == SUM:
+        return even_out(kept, place, kept.at(place.level, place.price), even)
+    place, at = to_level(kept, place, _ROUGHLY)
+    for _ in range(2):
+        place, at = even_out(kept, place, at, even)
+        if at.value >= HUGE or (place.pinned and at.usage.max() <= 1.0):
+            return place, at
+        pinned = place.pinned
+        place, at = to_level(kept, place, near)
+        if not pinned:
+            break
+    return place, at
+
+
+def even_out(kept: Kept, place: Place, at: At, even: float) -> tuple[Place, At]:
+    """Prices and level at which every budget is used up, by Broyden's method."""
+    if at.value >= HUGE:
+        return place, at
+    active = np.flatnonzero((place.price > 1e-7 * place.price.max()) & (at.usage > 0.0))
+    place = Place(place.kind, place.floor, place.level, place.price, active)
+    off = place.off(at.usage)
+    slopes = np.eye(active.size)
+    for c in range(place.pinned, active.size):
+        step = np.zeros(active.size)
+        step[c] = _DIFFERENCE
+        there = place.moved(step)
+        other = kept.at(there.level, there.price)
+        slopes[:, c] = (place.off(other.usage) - off) / _DIFFERENCE
+    best, best_at, best_off, length, idle = place, at, off, 1.0, 0
     for _ in range(_STEPS):
-        if far <= _EVEN:
+        if np.abs(best_off).max(initial=0.0) <= even or idle >= _IDLE:
             break
-        for r in range(4):
-            for c in range(4):
-                matrix[r, c] = slopes[r, c] if r < count and c < count else (1.0 if r == c else 0.0)
-            step[r] = -far_at[r] if r < count else 0.0
-        if not solve_four(matrix, step):
+        try:
+            step = np.linalg.solve(slopes, -best_off)
+        except np.linalg.LinAlgError:
             break
-        square = 0.0
-        for c in range(count):
-            step[c] = length * min(max(step[c], -0.5), 0.5)
-            square += step[c] * step[c]
-        trial[:] = best_price
-        moved = best_level
-        for c in range(count):
-            if kind == MAX and c == 0:
-                moved *= np.exp(step[0])
-            else:
-                trial[active[c]] *= np.exp(step[c])
-        value, _ = value_at(kind, terms, begin, end, moved, trial, usage, option)
-        passes += 1
-        if value >= HUGE or square == 0.0:
-            length *= 0.5
+        step = length * np.clip(step, -0.5, 0.5)
+        there = best.moved(step)
+        at = kept.at(there.level, there.price)
+        if at.value >= HUGE or (at.usage[active] <= 0.0).any():
+            length, idle = 0.5 * length, idle + 1
             continue
-        after = spread_of(usage, active, count, trial_at)
-        for r in range(count):
-            missed = trial_at[r] - far_at[r]
-            for c in range(count):
-                missed -= slopes[r, c] * step[c]
-            for c in range(count):
-                slopes[r, c] += missed * step[c] / square
-        if after < far:
-            far, best_level, length = after, moved, 1.0
-            best_price[:] = trial
-            far_at[:] = trial_at
+        off = place.off(at.usage)
+        slopes += np.outer(off - best_off - slopes @ step, step) / (step @ step)
+        if np.abs(off).max() < np.abs(best_off).max():
+            best, best_at, best_off, length, idle = there, at, off, 1.0, 0
         else:
-            length *= 0.5
-    price[:] = best_price
-    if kind == MAX:
-        price /= price[0] + price[1] + price[2]
-    return best_level, passes
+            length, idle = 0.5 * length, idle + 1
+    return best.scaled(), best_at
 
 
-@kernel
-def price_kept(
-    kind: int,
-    terms: Terms,
-    begin: I,
-    end: I,
-    floor: float,
-    level: float,
-    box: float,
-    gap: float,
-    price: F,
-    best: F,
-    best_ids: Int,
-    best_price: F,
-    best_shares: F,
-    shares: F,
-    cuts: Cuts,
-    scratch: Cuts,
-) -> tuple[float, int]:
-    """Best prices of the options kept, into `price`, and a good set at them; their level for "max", and the passes.
+def to_level(kept: Kept, place: Place, near: float) -> tuple[Place, At]:
+    """The level of "max" at which these prices cost what the budgets do: Newton's method in a bracket.
 
-    `floor` is a level that is out of reach and `level` one to begin with, for "max"; `box` is more than any price, for
-    "sum".
+    Where costs jump there, as a user's option without demands is in time from some level on, it is the level from which
+    on they are less; `near` is the precision of the level. The floor, where they are less there already.
     """
-    users = begin.shape[0]
-    usage, start = np.zeros(3), price.copy()
-    option = np.empty(users, np.int32)
-    level, passes = even_out(kind, terms, begin, end, level, price, usage, option)
-    level = max(level, floor)
-    proved = 0.0
-    for turn in range(7):
-        if turn == 0:
-            value, _ = value_at(kind, terms, begin, end, level, price, usage, option)
-            passes += 1
-            if value >= HUGE:
-                continue
-        elif turn == 1:
-            # too uneven for that
-            start[:] = price
-            if kind == SUM:
-                proved, _, more = raise_bound(
-                    kind, terms, begin, end, 0.0, HUGE, box, _PASSES, start, price, cuts, _PART * gap
-                )  # fmt: skip
-            else:
-                begin_at = max(floor, 0.9 * level)
-                proved, _, more = raise_level(
-                    kind, terms, begin, end, begin_at, HUGE, _PART * gap, _PASSES, start, price, cuts
-                )  # fmt: skip
-                level = proved * (1.0 + 0.5 * gap)
-            passes += more
-            value, _ = value_at(kind, terms, begin, end, level, price, usage, option)
-            if value >= HUGE:
-                continue
-        elif turn == 2:
-            if not mixed(cuts, option):
-                continue
-        elif cuts.basis[turn - 3] < 0:
-            continue
-        else:
-            option[:] = cuts.chosen[cuts.basis[turn - 3]]
-        start[:] = price
-        offer(kind, terms, option, start, best, best_ids, best_price, best_shares, shares, scratch, gap)
-        if turn == 0 and best[0] < HUGE:
-            target = best[0] * (1.0 - gap)
-            proved, _ = value_at(kind, terms, begin, end, target, price, usage, option)
-            passes += 1
-            if proved >= goal_of(kind, target):
-                break
-        elif best[0] * (1.0 - 0.9 * gap) <= proved:
+    worth = float(place.price.sum())
+
+    def at_distance(distance: float) -> tuple[Place, At]:
+        there = Place(place.kind, place.floor, place.floor + distance, place.price, place.active)
+        return there, kept.at(there.level, there.price)
+
+    low, high, distance = 0.0, np.inf, max(place.level - place.floor, _LEAST * place.floor)
+    found = at_distance(distance)
+    for _ in range(_LEVELS):
+        there, at = found
+        off = np.log(at.value / worth) if 0.0 < at.value < HUGE else np.inf * np.sign(at.value - worth)
+        low, high = (distance, high) if off > 0.0 else (low, distance)
+        step = 1.0 if off > 0.0 else -1.0
+        if np.isfinite(off) and at.slope > 0.0:
+            step = float(np.clip(off * at.value / (at.slope * distance), -2.0, 2.0))
+            if abs(step) * distance <= near * there.level:
+                return found
+        if high - low <= near * there.level:
             break
-    return level, passes
+        distance *= float(np.exp(step))
+        if not low < distance < high:
+            distance = 0.5 * (low + high) if high < np.inf else 2.0 * low
+        found = at_distance(distance)
+    return at_distance(0.0 if low == 0.0 else high)
+
+
+def settle(kept: Kept, option: Option, place: Place) -> F | None:
+    """Shares (3, K) with which given options use up every budget, by Newton's method in prices and level.
+
+    None where it does not settle, unless they keep within the budgets.
+    """
+    guess = np.ones(option.size)
+    value, usage, slopes, drift, shares = kept.given(option, place.level, place.price, guess)
+    if value >= HUGE:
+        return None
+    off = _worth(place, usage)
+    for _ in range(_NEWTON):
+        far = float(np.abs(off).max(initial=0.0))
+        if far <= _SETTLED or (place.pinned and usage.max() <= 1.0):
+            break
+        rows = place.active
+        matrix = slopes[np.ix_(rows, rows)]
+        if place.kind == MAX:
+            matrix[:, 0] = drift[rows] * (place.level - place.floor)
+        matrix = matrix / usage[rows, None] - _DAMPING * np.eye(rows.size)
+        try:
+            step = np.clip(np.linalg.solve(matrix, -off), -2.0, 2.0)
+        except np.linalg.LinAlgError:
+            break
+        for _turn in range(_HALVINGS):
+            there = place.moved(step)
+            new = kept.given(option, there.level, there.price, guess)
+            after = _worth(there, new[1])
+            if new[0] < HUGE and np.abs(after).max() < far:
+                break
+            step = 0.5 * step
+        else:
+            break
+        place, off, (value, usage, slopes, drift, shares) = there, after, new
+    return shares if usage.max() <= 1.0 + _CLOSE else None
+
+
+def _worth(place: Place, usage: F) -> F:
+    """Logarithms of the used budgets; 0 where what is left over is worth nothing."""
+    off: F = np.log(np.maximum(usage[place.active], 1e-300))
+    off[(off < 0.0) & (place.price[place.active] <= _NOTHING * place.price.sum())] = 0.0
+    return off

@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 
-from megdt_opt.pricing.scaled import Resources
-from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.pricing.scaled import EDGE, Resources, in_units
+from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate_shares
 from megdt_opt.solving.compiled.bounding import new_cuts
 from megdt_opt.solving.compiled.curve import brink, curve
 from megdt_opt.solving.compiled.driver import Searched, given, laws_of, one_leaf, terms_of
-from megdt_opt.solving.compiled.evening import price_kept
+from megdt_opt.solving.compiled.evening import Kept, Option, Place, Threads, best_place, settle
 from megdt_opt.solving.compiled.kernels import F, Terms
 from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
 from megdt_opt.solving.compiled.rooting import first_sets, root
-from megdt_opt.solving.compiled.scanning import Raw, least_alone, look, look_any
+from megdt_opt.solving.compiled.scanning import Raw, least_alone, look
 from megdt_opt.solving.compiled.tree import MAX_EXCESS, SUM_EXCESS
 
 LARGE = 200_000
@@ -41,6 +38,15 @@ _WIDTH = 0.08
 _ROOM = 8
 _ROUNDS = 6
 
+_EVEN = 0.1
+"""Used budgets are evened out to this part of the gap's root [1]."""
+
+_PART = 0.05
+"""Part of the gap that the level is exact to [1]."""
+
+_ABOVE = 0.25
+_ROUNDING = 5e-10
+
 
 def search_large(problem: AllocationProblem, *, gap: float, deadline: float) -> Searched | None:
     """As `driver.search`; None where there are few users, limits on air time, or this way does not close it."""
@@ -54,48 +60,93 @@ def search_large(problem: AllocationProblem, *, gap: float, deadline: float) -> 
     first = _sampled(problem, kind)
     if first is None:
         return None
-    price, level = first
-    pass_ = _Passes(raw)
-    floor = pass_.floor() if kind == MAX else 0.0
-    level = max(level, floor)
-    kept, count = _room(raw), np.zeros(users, np.int64)
-    begin = np.zeros(users, np.int64)
-    best, best_ids, best_price = np.array([HUGE]), np.zeros(users, np.int32), np.ones(3)
-    best_shares, shares = np.zeros((3, users)), np.zeros((3, users))
-    cuts, scratch = new_cuts(users), new_cuts(users)
-    width, passes = _WIDTH, 1
-    for _ in range(_ROUNDS):
-        value, fresh = pass_.look(kind, level, price, width, kept, count)
-        passes += 1
-        if value >= HUGE:
-            return None
-        if kind == MAX and value < 1.0:
-            # too high: costs fall about as one over the level, so that this is below the best one or near it, where
-            # other options are in time
-            _, more = pass_.look(kind, max(level * value, floor), price, width, kept, count)
-            passes, fresh = passes + 1, fresh + more
-        if best[0] < HUGE and value >= _goal(kind, float(best[0]) * (1.0 - gap)):
-            tree = one_leaf(price)
-            head = np.broadcast_to(np.arange(options, dtype=np.int32), (users, options))
-            return Searched(
-                best_ids, best_shares, float(best[0]), float(best[0]) * (1.0 - gap), head, tree, True, 1, passes
-            )
-        if time.monotonic() > deadline or (fresh == 0 and width == 0.0):
-            return None
-        box = 16.0 * max(value, float(price.max())) if kind == SUM else 1.0
-        level, _ = price_kept(
-            kind, kept, begin, count, floor, level, box, gap, price, best, best_ids, best_price,
-            best_shares, shares, cuts, scratch,
-        )  # fmt: skip
-        if best[0] < HUGE:
-            level = float(best[0]) * (1.0 - gap)
-        width = 0.0
-    return None
+    threads = Threads(users, os.cpu_count() or 1)
+    try:
+        return _Search(problem, raw, kind, threads).run(*first, gap=gap, deadline=deadline)
+    finally:
+        threads.close()
 
 
-def _goal(kind: int, target: float) -> float:
-    """As `tree.goal_of`, which Python cannot call."""
-    return target * (1.0 + SUM_EXCESS) if kind == SUM else 1.0 + MAX_EXCESS
+class _Search:
+    """Rounds of a pass over all options, best prices of those kept, and the best shares of what is cheapest there."""
+
+    def __init__(self, problem: AllocationProblem, raw: Raw, kind: int, threads: Threads) -> None:
+        self.problem, self.raw, self.kind, self.threads = problem, raw, kind, threads
+        self.count = np.zeros(problem.users, np.int64)
+        self.kept = Kept(kind, _room(raw), self.count, threads)
+        self.passes = 0
+        self.objective = np.inf
+        self.option, self.x = np.zeros(problem.users, np.int32), np.zeros((3, problem.users))
+
+    def run(self, price: F, level: float, *, gap: float, deadline: float) -> Searched | None:
+        """From prices and a level near the best ones to a proof; None where this does not close it."""
+        kind = self.kind
+        # somebody is no faster alone; above this everybody has an option, and a level just above it is as good
+        alone = self._floor() if kind == MAX else 0.0
+        floor = alone * (1.0 + _ABOVE * gap)
+        even = max(_EVEN * gap**0.5, 1e-9)
+        place = Place(kind, floor, max(level, floor), price, np.arange(3))
+        value, fresh = self.look(place.level, place.price, _WIDTH)
+        for _ in range(_ROUNDS):
+            if value >= HUGE or fresh == 0 or time.monotonic() > deadline:
+                break
+            place, at = best_place(self.kept, place, even, _PART * gap)
+            if at.value >= HUGE:
+                break
+            self.offer(at.option, place)
+            target = self.objective * (1.0 - gap)
+            if target < alone:
+                return self._found(target, place.price)
+            value, fresh = self.look(target, place.price, 0.0)
+            if self._proves(value, target):
+                return self._found(target, place.price)
+        return None
+
+    def _proves(self, value: float, target: float) -> bool:
+        """Whether prices of this value prove that nothing is below a target; a user without options proves it too."""
+        if self.kind == SUM:
+            return HUGE > value >= target * (1.0 + SUM_EXCESS)
+        return value >= 1.0 + MAX_EXCESS
+
+    def _found(self, target: float, price: F) -> Searched:
+        users, options = self.raw.fixed.shape
+        head = np.broadcast_to(np.arange(options, dtype=np.int32), (users, options))
+        return Searched(self.option, self.x, self.objective, target, head, one_leaf(price), True, 1, self.passes)
+
+    def offer(self, option: Option, place: Place) -> None:
+        """Give the options of a set, by their places among those kept, their best shares; keep the best set."""
+        x = settle(self.kept, option, place)
+        if x is None:
+            return
+        total = x.sum(axis=1, keepdims=True)
+        x = np.divide(x, total, out=np.zeros_like(x), where=total > 0.0)
+        np.minimum(x[EDGE], self.raw.cap, out=x[EDGE])
+        ids = self.kept.terms.ids[np.arange(option.size), option]
+        found = evaluate_shares(self.problem, ids.astype(np.int64), in_units(self.problem, x)[0])
+        if found.violation <= _ROUNDING and found.objective_s < self.objective:
+            self.objective, self.option, self.x = found.objective_s, ids, x
+
+    def _floor(self) -> float:
+        """Largest over the users of their least weighted latency alone [s]."""
+        out = np.zeros((len(self.threads.parts), 1))
+        rows = {part: row for part, row in zip(self.threads.parts, out, strict=True)}
+        self.threads.each(lambda first, last: least_alone(self.raw, first, last, rows[first, last]))
+        return float(out.max())
+
+    def look(self, level: float, price: F, width: float) -> tuple[float, int]:
+        """Value of the prices over all options, and how many cheapest options were new; HUGE where a user has none."""
+        self.passes += 1
+
+        def job(first: int, last: int) -> tuple[bool, F]:
+            out = np.zeros(2)
+            terms = self.kept.terms
+            return look(self.kind, self.raw, first, last, level, price, width, terms, self.count, out), out
+
+        found = self.threads.each(job)
+        if not all(there for there, _ in found):
+            return HUGE, 0
+        value, fresh = sum(out for _, out in found)
+        return (float(value) - float(price.sum()) if self.kind == SUM else float(value)), int(fresh)
 
 
 def _raw(problem: AllocationProblem) -> Raw | None:
@@ -172,41 +223,3 @@ def _sampled(problem: AllocationProblem, kind: int) -> tuple[F, float] | None:
         )  # fmt: skip
     price = pool[0] / part if kind == SUM else pool[0] / max(pool[0].sum(), 1e-300)
     return np.array(price), float(best[0])
-
-
-class _Passes:
-    """Passes over all options, the users shared among threads."""
-
-    def __init__(self, raw: Raw) -> None:
-        self.raw = raw
-        users = raw.fixed.shape[0]
-        threads = max(1, min(os.cpu_count() or 1, users // 1024))
-        edges = np.linspace(0, users, threads + 1).astype(int).tolist()
-        self.parts = list(pairwise(edges))
-
-    def _each(self, job: Callable[[int, int, F], bool | None]) -> tuple[list[bool | None], np.ndarray]:
-        out = np.zeros((len(self.parts), 2))
-        if len(self.parts) == 1:
-            return [job(*self.parts[0], out[0])], out
-        with ThreadPoolExecutor(len(self.parts)) as pool:
-            waiting = [pool.submit(job, *part, row) for part, row in zip(self.parts, out, strict=True)]
-            return [one.result() for one in waiting], out
-
-    def floor(self) -> float:
-        """Largest over the users of their least weighted latency alone [s]."""
-        _, out = self._each(lambda first, last, out: least_alone(self.raw, first, last, out))
-        return float(out[:, 0].max())
-
-    def look(
-        self, kind: int, level: float, price: F, width: float, kept: Terms, count: np.ndarray
-    ) -> tuple[float, int]:
-        """Value of the prices over all options, and how many cheapest options were new; HUGE where a user has none."""
-        found, out = self._each(
-            lambda first, last, out: (look if self.raw.plain else look_any)(
-                kind, self.raw, first, last, level, price, width, kept, count, out
-            )
-        )
-        if not all(found):
-            return HUGE, 0
-        value = float(out[:, 0].sum())
-        return (value - float(price.sum()) if kind == SUM else value), int(out[:, 1].sum())

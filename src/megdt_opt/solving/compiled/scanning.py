@@ -15,14 +15,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.solving.compiled.jit import inner, threaded
-from megdt_opt.solving.compiled.kernels import ROUGHLY, F, I, Terms, law_of
-from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM, Three, guess_of, option_at, shares_at
+from megdt_opt.solving.compiled.jit import inner, melt, threaded
+from megdt_opt.solving.compiled.kernels import ROUGHLY, F, I, Terms, law_of, value_at
+from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM, Law, Three, guess_of, on_curve, option_at, shares_at
+from megdt_opt.solving.compiled.settling import set_at
 
 Int = NDArray[np.int32]
 
 _BLOCK = 512
 """Users whose costs are summed up on their own, so that rounding does not grow with the users."""
+
+
+_SHORT = 1e-100
 
 
 class Raw(NamedTuple):
@@ -72,12 +76,162 @@ def place_for(ids: Int, k: int, count: int, cost: F) -> int:
 
 
 @inner
-def put(
-    fixed: F, up: F, edge: F, down: F, ids: Int, k: int, at: int, option: int, fixed_s: float, s0: F, s1: F, s2: F
-) -> None:
-    """Write an option with the roots of its demands at a place of a row; takes arrays, as all terms would be copied."""
-    fixed[k, at], ids[k, at] = fixed_s, option
-    down[k, at], up[k, at], edge[k, at] = s0[option], s1[option], s2[option]
+def put(raw: Raw, terms: Terms, k: int, at: int, option: int, s: Three) -> None:
+    """Write an option with the roots of its demands at a place of a row."""
+    melt()
+    terms.fixed[k, at], terms.ids[k, at] = raw.fixed[k, option], option
+    terms.up[k, at], terms.edge[k, at], terms.down[k, at] = s.up, s.edge, s.down
+    if raw.has_branch:
+        terms.branch[k, at] = raw.branch[k, option]
+
+
+@inner
+def plain_costs(kind: int, raw: Raw, k: int, level: float, r: Three, s0: F, s1: F, s2: F, cost: F) -> None:
+    """Costs of a user's options as `kernels.plain_cost` has them, in loops that the processor does four at a time."""
+    melt()
+    weight, cap = raw.weight[k], raw.cap[k]
+    w, icap, held = np.sqrt(weight), 1.0 / cap, cap * r.edge
+    if kind == SUM:
+        for j in range(cost.shape[0]):
+            over = max(w * s2[j] - held, 0.0)
+            linear = w * raw.fixed[k, j] + 2.0 * (r.down * s0[j] + r.edge * s2[j] + r.up * s1[j])
+            cost[j] = w * linear + over * over * icap
+    else:
+        most = level / weight
+        for j in range(cost.shape[0]):
+            tau = most - raw.fixed[k, j]
+            links = r.down * s0[j] + r.up * s1[j]
+            paid = links + r.edge * s2[j]
+            capped = s2[j] * paid > held * tau or (r.edge == 0.0 and s2[j] > 0.0)
+            left = tau - s2[j] * s2[j] * icap if capped else tau
+            paid = links if capped else paid
+            one = paid * paid / left if left > 0.0 else (0.0 if left == 0.0 and paid == 0.0 else HUGE)
+            cost[j] = one + (r.edge * held if capped else 0.0)
+    if raw.limited:
+        for j in range(cost.shape[0]):
+            if not raw.allowed[k, j]:
+                cost[j] = HUGE
+
+
+@inner
+def least_paid(m: float, s: float, r: float, high: float, gamma: float, brink: float, full: float, curve: int) -> float:
+    """What a resource's best share costs, and its time at the multiplier m^2: the sum is all that `part_at` tells."""
+    melt()
+    if s == 0.0:
+        return 0.0
+    if m * s >= r * brink:
+        return r * r * high + m * m * s * s * full
+    if gamma == np.inf:
+        return 2.0 * r * m * s
+    return r * r * gamma * on_curve(m * s / (r * gamma), curve)[0]  # the slopes are not worked out
+
+
+@inner
+def bound_at(
+    kind: int, weight: float, fixed: float, branch: float, latest: float, guess: float, s: Three, r: Three, law: Law,
+    curve: int,
+) -> float:  # fmt: skip
+    """A lower bound of an option's cost from one multiplier, near the cost if `guess` is near; as `option_at`."""
+    melt()
+    wanted = latest - fixed
+    if wanted < branch or wanted < 0.0:
+        return HUGE
+    if wanted < _SHORT:
+        return 0.0  # too short to square what it asks for
+    if kind == SUM:
+        m, base = np.sqrt(weight), weight * fixed
+    else:
+        m = guess * (r.up * s.up + r.edge * s.edge + r.down * s.down) / wanted
+        base = -m * m * wanted
+    paid = least_paid(m, s.down, r.down, 1.0, law.g0, law.b0, law.f0, curve)
+    paid += least_paid(m, s.up, r.up, 1.0, law.g1, law.b1, law.f1, curve)
+    paid += least_paid(m, s.edge, r.edge, law.cap, np.inf, law.cap, 1.0 / law.cap, curve)
+    return max(base + paid, weight * (fixed + branch) if kind == SUM else 0.0)
+
+
+@inner
+def any_costs(
+    kind: int, raw: Raw, k: int, level: float, r: Three, guess: float, s0: F, s1: F, s2: F, ids: Int, kept: int, cost: F
+) -> float:  # fmt: skip
+    """Costs of a user's options by any law: exact where they are the least so far, else bounds above that.
+
+    The options kept come first, as the cheapest is likely to be among them. Returns the `guess` for the next user.
+    """
+    melt()
+    law, weight, limit = law_of(raw.cap, raw.gamma, raw.brink, raw.full, k), raw.weight[k], raw.limit[k]
+    latest = min(level / weight, limit) if kind == MAX else limit
+    best = HUGE
+    cost[:] = -1.0
+    for i in range(kept + cost.shape[0]):
+        j = ids[k, i] if i < kept else i - kept
+        if cost[j] >= 0.0:
+            continue
+        if raw.limited and not raw.allowed[k, j]:
+            cost[j] = HUGE
+            continue
+        fixed, branch, s = raw.fixed[k, j], raw.branch[k, j] if raw.has_branch else 0.0, Three(s0[j], s1[j], s2[j])
+        cost[j] = bound_at(kind, weight, fixed, branch, latest, guess, s, r, law, raw.curve)
+        if cost[j] < best:
+            cost[j], m = option_at(
+                kind, weight, fixed, branch, limit, level, s, r, 0.0, law, raw.curve, guess, best, ROUGHLY
+            )  # fmt: skip
+            if cost[j] < best:
+                best = cost[j]
+                if kind == MAX:
+                    guess = guess_of(m, weight, fixed, limit, level, s, r)
+    return guess
+
+
+@inner
+def keep_near(
+    kind: int, raw: Raw, k: int, level: float, r: Three, width: float, place: int, count: int, s0: F, s1: F, s2: F,
+    cost: F, terms: Terms,
+) -> int:  # fmt: skip
+    """Keep what could be cheapest at prices and a level within `width`, and for "max" what is fastest alone.
+
+    A cost's slope in a price is the share, in the level the multiplier of the time. Returns how many are kept then.
+    """
+    melt()
+    law, weight, limit = law_of(raw.cap, raw.gamma, raw.brink, raw.full, k), raw.weight[k], raw.limit[k]
+    room, ids, curve = terms.fixed.shape[1], terms.ids, raw.curve
+    mine, root, best, n = Three(0.0, 0.0, 0.0), 0.0, cost[place], count
+    most = best * (1.0 + 4.0 * width)
+    least, fastest, least_later, later = np.inf, place, HUGE, -1
+    lower = level / weight * (1.0 - width)
+    for turn in range(-1, cost.shape[0]):
+        j = place if turn < 0 else turn
+        branch, s = raw.branch[k, j] if raw.has_branch else 0.0, Three(s0[j], s1[j], s2[j])
+        if kind == MAX and cost[j] < HUGE:
+            # whatever the level will be, the fastest leaves the user something; another is the cheapest that is still
+            # in time at a lower level
+            alone = s.down * s.down * law.f0 + s.up * s.up * law.f1 + s.edge * s.edge / law.cap
+            alone = raw.fixed[k, j] + max(alone, branch)
+            if alone < least:
+                least, fastest = alone, j
+            if alone < lower and cost[j] < least_later:
+                least_later, later = cost[j], j
+        if cost[j] >= most or turn == place or n >= room - 2:
+            continue
+        exact, m = option_at(
+            kind, weight, raw.fixed[k, j], branch, limit, level, s, r, 0.0, law, curve, 1.0, HUGE, ROUGHLY
+        )  # fmt: skip
+        x = shares_at(m, s, r, 0.0, law, curve)
+        if turn < 0:
+            mine, root = x, m
+            continue
+        moved = r.up * r.up * abs(x.up - mine.up) + r.edge * r.edge * abs(x.edge - mine.edge)
+        moved = 2.0 * (moved + r.down * r.down * abs(x.down - mine.down))
+        if kind == MAX:
+            moved += abs(m * m - root * root) * level / weight
+        if exact - best < width * moved and column_of(ids, k, n, j) < 0:
+            put(raw, terms, k, n, j, s)
+            n += 1
+    if kind == MAX:
+        for j in (fastest, later):
+            if j >= 0 and n < room and column_of(ids, k, n, j) < 0:
+                put(raw, terms, k, n, j, Three(s0[j], s1[j], s2[j]))
+                n += 1
+    return n
 
 
 @threaded
@@ -90,39 +244,22 @@ def look(
     least costs and how many cheapest options were new. False where a user has no option at this level.
     """
     options, room = raw.fixed.shape[1], terms.fixed.shape[1]
-    r0, r1, r2 = np.sqrt(price[0]), np.sqrt(price[1]), np.sqrt(price[2])
+    r = Three(np.sqrt(price[0]), np.sqrt(price[1]), np.sqrt(price[2]))
     s0, s1, s2, cost = np.empty(options), np.empty(options), np.empty(options), np.empty(options)
-    total, block, fresh = 0.0, 0.0, 0.0
+    total, block, fresh, guess = 0.0, 0.0, 0.0, 1.0
     for k in range(first, last):
-        weight, cap = raw.weight[k], raw.cap[k]
-        w, icap, held = np.sqrt(weight), 1.0 / cap, cap * r2
         q0, q1, q2 = raw.scale[k, 0], raw.scale[k, 1], raw.scale[k, 2]
+        for j in range(options):
+            s0[j] = np.sqrt(raw.down[k, j] * q0)
         for j in range(options):
             s1[j] = np.sqrt(raw.up[k, j] * q1)
         for j in range(options):
             s2[j] = np.sqrt(raw.edge[k, j] * q2)
-        for j in range(options):
-            s0[j] = np.sqrt(raw.down[k, j] * q0)
-        if kind == SUM:
-            for j in range(options):
-                over = max(w * s2[j] - held, 0.0)
-                linear = w * raw.fixed[k, j] + 2.0 * (r0 * s0[j] + r1 * s1[j] + r2 * s2[j])
-                cost[j] = w * linear + over * over * icap
+        n = count[k]
+        if raw.plain:
+            plain_costs(kind, raw, k, level, r, s0, s1, s2, cost)
         else:
-            most = level / weight
-            for j in range(options):
-                tau = most - raw.fixed[k, j]
-                links = r1 * s1[j] + r0 * s0[j]
-                paid = links + r2 * s2[j]
-                capped = s2[j] * paid > held * tau or (r2 == 0.0 and s2[j] > 0.0)
-                left = tau - s2[j] * s2[j] * icap if capped else tau
-                paid = links if capped else paid
-                one = paid * paid / left if left > 0.0 else (0.0 if left == 0.0 and paid == 0.0 else HUGE)
-                cost[j] = one + (r2 * held if capped else 0.0)
-        if raw.limited:
-            for j in range(options):
-                if not raw.allowed[k, j]:
-                    cost[j] = HUGE
+            guess = any_costs(kind, raw, k, level, r, guess, s0, s1, s2, terms.ids, n, cost)
         best, place = HUGE, -1
         for j in range(options):
             if cost[j] < best:
@@ -133,136 +270,31 @@ def look(
         if (k - first) % _BLOCK == _BLOCK - 1:
             total += block
             block = 0.0
-        n = count[k]
-        at = column_of(terms.ids, k, n, place)
-        if at < 0:
+        if column_of(terms.ids, k, n, place) < 0:
             fresh += 1.0
-            at = place_for(terms.ids, k, n, cost)
-            put(terms.fixed, terms.up, terms.edge, terms.down, terms.ids, k, at, place, raw.fixed[k, place], s0, s1, s2)
+            put(raw, terms, k, place_for(terms.ids, k, n, cost), place, Three(s0[place], s1[place], s2[place]))
             n = min(n + 1, room)
-        if width > 0.0 and kind == MAX and n < room:
-            # whatever the level will be, this leaves the user something
-            least, fastest = np.inf, place
-            for j in range(options):
-                alone = raw.fixed[k, j] + s1[j] * s1[j] + s2[j] * s2[j] * icap + s0[j] * s0[j]
-                if alone < least and cost[j] < HUGE:
-                    least, fastest = alone, j
-            if column_of(terms.ids, k, n, fastest) < 0:
-                fixed = raw.fixed[k, fastest]
-                put(terms.fixed, terms.up, terms.edge, terms.down, terms.ids, k, n, fastest, fixed, s0, s1, s2)
-                n += 1
         if width > 0.0:
-            # costs are w (w fixed + 2 r.s), or the squares of r.(s / sqrt(tau)): differences are linear in r
-            mine = 1.0 if kind == SUM else 1.0 / np.sqrt(max(level / weight - raw.fixed[k, place], 1e-300))
-            b0, b1, b2 = mine * s0[place], mine * s1[place], mine * s2[place]
-            root = np.sqrt(best)
-            for j in range(options):
-                if cost[j] >= 2.0 * best or j == place or n >= room - 2:
-                    continue
-                if kind == SUM:
-                    apart = 0.5 * (cost[j] - best) / w
-                    other = 1.0
-                else:
-                    apart = np.sqrt(cost[j]) - root
-                    other = 1.0 / np.sqrt(max(level / weight - raw.fixed[k, j], 1e-300))
-                    apart -= 0.5 * width * root * abs(other * other - mine * mine) * level / weight
-                moved = r1 * abs(other * s1[j] - b1) + r2 * abs(other * s2[j] - b2) + r0 * abs(other * s0[j] - b0)
-                if apart < width * moved and column_of(terms.ids, k, n, j) < 0:
-                    put(terms.fixed, terms.up, terms.edge, terms.down, terms.ids, k, n, j, raw.fixed[k, j], s0, s1, s2)
-                    n += 1
+            n = keep_near(kind, raw, k, level, r, width, place, n, s0, s1, s2, cost, terms)
         count[k] = n
     out[0], out[1] = total + block, fresh
     return True
 
 
 @threaded
-def look_any(
-    kind: int, raw: Raw, first: int, last: int, level: float, price: F, width: float, terms: Terms, count: I, out: F
-) -> bool:
-    """The same as `look` where laws are curved, or branches or limits decide."""
-    options, room = raw.fixed.shape[1], terms.fixed.shape[1]
-    r = Three(np.sqrt(price[0]), np.sqrt(price[1]), np.sqrt(price[2]))
-    s0, s1, s2, cost = np.empty(options), np.empty(options), np.empty(options), np.empty(options)
-    fixed, branch, allowed, up, edge, down = raw.fixed, raw.branch, raw.allowed, raw.up, raw.edge, raw.down
-    limited, has_branch, curve = raw.limited, raw.has_branch, raw.curve
-    total, block, fresh, guess = 0.0, 0.0, 0.0, 1.0
-    for k in range(first, last):
-        weight, limit = raw.weight[k], raw.limit[k]
-        law = law_of(raw.cap, raw.gamma, raw.brink, raw.full, k)
-        q0, q1, q2 = raw.scale[k, 0], raw.scale[k, 1], raw.scale[k, 2]
-        best, place, root = HUGE, -1, 0.0
-        for j in range(options):
-            s0[j], s1[j], s2[j] = np.sqrt(down[k, j] * q0), np.sqrt(up[k, j] * q1), np.sqrt(edge[k, j] * q2)
-            cost[j] = HUGE
-            if limited and not allowed[k, j]:
-                continue
-            s = Three(s0[j], s1[j], s2[j])
-            wait = branch[k, j] if has_branch else 0.0
-            cost[j], m = option_at(
-                kind, weight, fixed[k, j], wait, limit, level, s, r, 0.0, law, curve, guess, best, ROUGHLY
-            )  # fmt: skip
-            if cost[j] < best:
-                best, place, root = cost[j], j, m
-                if kind == MAX:
-                    guess = guess_of(m, weight, fixed[k, j], limit, level, s, r)
-        if place < 0:
-            return False
-        block += best
-        if (k - first) % _BLOCK == _BLOCK - 1:
-            total += block
-            block = 0.0
-        n = count[k]
-        at = column_of(terms.ids, k, n, place)
-        if at < 0:
-            fresh += 1.0
-            at = place_for(terms.ids, k, n, cost)
-            put(terms.fixed, terms.up, terms.edge, terms.down, terms.ids, k, at, place, fixed[k, place], s0, s1, s2)
-            if has_branch:
-                terms.branch[k, at] = branch[k, place]
-            n = min(n + 1, room)
-        if width > 0.0:
-            wait = branch[k, place] if has_branch else 0.0
-            mine = shares_at(root, Three(s0[place], s1[place], s2[place]), r, 0.0, law, curve)
-            least, fastest = np.inf, place
-            for j in range(options):
-                if kind == MAX and cost[j] < HUGE:
-                    # whatever the level will be, the fastest leaves the user something
-                    alone = s1[j] * s1[j] * law.f1 + s2[j] * s2[j] / law.cap + s0[j] * s0[j] * law.f0
-                    alone = fixed[k, j] + max(alone, branch[k, j] if has_branch else 0.0)
-                    if alone < least:
-                        least, fastest = alone, j
-                most = best + 4.0 * width * abs(best)
-                if cost[j] >= most or j == place or n >= room - 2:
-                    continue
-                s = Three(s0[j], s1[j], s2[j])
-                wait = branch[k, j] if has_branch else 0.0
-                exact, m = option_at(
-                    kind, weight, fixed[k, j], wait, limit, level, s, r, 0.0, law, curve, guess, most, ROUGHLY
-                )  # fmt: skip
-                if exact >= most:
-                    continue
-                # a cost's slope in a price is the share, in the level the multiplier
-                x = shares_at(m, s, r, 0.0, law, curve)
-                moved = r.up * r.up * abs(x.up - mine.up) + r.edge * r.edge * abs(x.edge - mine.edge)
-                moved = 2.0 * (moved + r.down * r.down * abs(x.down - mine.down))
-                if kind == MAX:
-                    moved += abs(m * m - root * root) * level / weight
-                if exact - best < width * moved and column_of(terms.ids, k, n, j) < 0:
-                    put(terms.fixed, terms.up, terms.edge, terms.down, terms.ids, k, n, j, fixed[k, j], s0, s1, s2)
-                    if has_branch:
-                        terms.branch[k, n] = branch[k, j]
-                    n += 1
-            if kind == MAX and n < room and column_of(terms.ids, k, n, fastest) < 0:
-                put(
-                    terms.fixed, terms.up, terms.edge, terms.down, terms.ids, k, n, fastest, fixed[k, fastest], s0, s1,
-                    s2,
-                )  # fmt: skip
-                if has_branch:
-                    terms.branch[k, n] = branch[k, fastest]
-                n += 1
-        count[k] = n
-    out[0], out[1] = total + block, fresh
-    return True
+def value_of(
+    kind: int, terms: Terms, begin: I, end: I, level: float, price: F, usage: F, option: Int
+) -> tuple[float, float]:
+    """As `kernels.value_at`, of the options kept."""
+    return value_at(kind, terms, begin, end, level, price, usage, option)
+
+
+@threaded
+def set_of(
+    kind: int, terms: Terms, option: Int, level: float, price: F, guess: F, usage: F, slopes: F, drift: F, shares: F
+) -> float:
+    """As `settling.set_at`, of given options."""
+    return set_at(kind, terms, option, level, price, guess, usage, slopes, drift, shares)
 
 
 @threaded
