@@ -104,6 +104,59 @@ def harden(problem: AllocationProblem, kind: str, rng: np.random.Generator) -> A
     return problem
 
 
+ALIKE = ("edge or downlink", "local or edge")
+FORMS = ("identical", "nearly", "different")
+
+
+def alike(maker: str, users: int, form: str, seed: int) -> AllocationProblem:
+    """Users of one kind, where a crowd at best splits in halves.
+
+    "edge or downlink": an option takes 1 s of the edge, another 1 s of the downlink; "max", at best (K + 1) / 2 for odd
+    K. "local or edge": local, or 0.3 s of the uplink, 1 s of the edge and 0.7 s of the downlink; "sum".
+
+    Parameters
+    ----------
+    maker : str
+        One of `ALIKE`.
+    users : int
+    form : str
+        "identical", "nearly" (each number times 1 to 1.0001) or "different" (times 0.5 to 1.5).
+    seed : int
+    """
+    rng = np.random.default_rng([seed, users, ALIKE.index(maker)])
+    low, high = {"identical": (1.0, 1.0), "nearly": (1.0, 1.0001), "different": (0.5, 1.5)}[form]
+
+    def of(first: float, second: float) -> np.ndarray:
+        return np.array([first, second]) * rng.uniform(low, high, (users, 2))
+
+    if maker == "edge or downlink":
+        fixed, up, work, down = of(0.0, 0.0), of(0.0, 0.0), of(1.0, 0.0), of(0.0, 1.0)
+    else:
+        # n users at the edge take n^2 (0.3 + 1 + 0.7) s in all, so that one more takes (2 n + 1) 2 s more
+        local_s = 2.0 * (users // 2 + 0.5) * 2.0
+        fixed, up, work, down = of(local_s, 0.0), of(0.0, 0.3), of(0.0, 1.0), of(0.0, 0.7)
+    return AllocationProblem(
+        fixed_s=fixed, downlink_bit=down, uplink_bit=up, edge_work_s=work, downlink_hz=1.0, uplink_hz=1.0,
+        downlink_efficiency=np.ones(users), uplink_efficiency=np.ones(users),
+        objective="max" if maker == "edge or downlink" else "sum",
+    )  # fmt: skip
+
+
+def with_objective(problem: AllocationProblem, objective: str, seed: int) -> AllocationProblem:
+    """The instance with another objective.
+
+    "mixed" weighs the largest term as much as half of the users. "missed" has deadlines of 0.6 to 1.4 times the
+    latencies of a good sum, so that some users have to be late.
+    """
+    if objective == "mixed":
+        return replace(problem, objective=objective, max_weight=problem.users / 2)
+    if objective == "missed":
+        rng = np.random.default_rng([seed, problem.users])
+        latency_s = solve(replace(problem, objective="sum"), method="prices", gap=1e-3, time_limit_s=20.0).latency_s
+        return replace(problem, objective=objective, deadline_s=latency_s * rng.uniform(0.6, 1.4, problem.users))
+    return replace(problem, objective=objective)
+
+
 Parts = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
