@@ -145,14 +145,17 @@ def section_process(run: Run) -> Iterator[Row]:
         ("--version", lambda version: ["-c", version.command_line(), "--version"]),
         ("first call", lambda _: ["-c", f"{read}; versions.do_solve({str(first)!r}, {GAP}, 20.0, 1)"]),
     ]
+    codes.append(("first call, nothing kept", codes[-1][1]))
     times: dict[tuple[str, str], list[float]] = {}
     for turn in range(run.arguments.processes + 1):
         for (what, code), side in product(codes, SIDES):
             version = run.versions[side]
+            kernels = run.folder / f"empty_{side}_{turn}" if "nothing" in what else None
             begin = time.perf_counter()
             done = subprocess.run(
-                [sys.executable, "-P", *code(version)], env=version.environment(), capture_output=True, timeout=300
-            )
+                [sys.executable, "-P", *code(version)], env=version.environment(kernels), capture_output=True,
+                timeout=300,
+            )  # fmt: skip
             if done.returncode != 0:
                 raise RuntimeError(f"{what} ({side}): {done.stderr.decode()[-500:]}")
             if turn:  # the first turn brings the files into memory
@@ -229,11 +232,11 @@ def section_alike(run: Run) -> Iterator[Row]:
 
 
 def section_many(run: Run) -> Iterator[Row]:
-    """Very many users: "max" at 10^5 over all families and laws, "sum", and the linear law at 10^6."""
+    """Very many users: 10^5 over all families and laws, and the linear law at 10^6; memory is the process's most."""
     run.warm((100, 8000))
     users = run.arguments.many
-    cells = [(users, "linear", family, "sum") for family in EVERY]
-    cells += [(users, kind, family, "max") for family in EVERY for kind in ("linear", "shannon", "parallel")]
+    laws = ("linear", "shannon", "parallel")
+    cells = [(users, kind, family, objective) for family, objective, kind in product(EVERY, OBJECTIVES, laws)]
     cells += [(10 * users, "linear", "table", objective) for objective in OBJECTIVES]
     linear: dict[tuple[Any, ...], float | None] = {}
     for n, kind, family, objective in cells:
@@ -244,7 +247,14 @@ def section_many(run: Run) -> Iterator[Row]:
         linear.setdefault((n, family, objective), row["after_s"])
         passes = {f"passes_{side}": answers[side].get("passes") for side in SIDES}
         gaps = {f"gap_{side}": answers[side].get("gap") for side in SIDES}
-        yield {**row, **passes, **gaps, "after_to_linear": _ratio(linear[n, family, objective], row["after_s"])}
+        memory = {f"memory_{side}_gib": answers[side].get("memory_gib") for side in SIDES}
+        yield {
+            **row,
+            **passes,
+            **gaps,
+            **memory,
+            "after_to_linear": _ratio(linear[n, family, objective], row["after_s"]),
+        }
 
 
 def section_replan(run: Run) -> Iterator[Row]:

@@ -12,6 +12,7 @@ import json
 import os
 import queue
 import re
+import resource
 import subprocess
 import sys
 import threading
@@ -149,6 +150,7 @@ def _said(found: Any, times: list[float]) -> dict[str, Any]:
         "time_s": min(times), "times_s": times, "gap": found.gap, "status": str(found.status),
         "objective_s": found.objective_s, "nodes": counts[0] if counts else None,
         "passes": counts[1] if len(counts) > 1 else None,
+        "memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }  # fmt: skip
 
 

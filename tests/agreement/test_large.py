@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from benchmarks.families import FAMILIES, draw
+from benchmarks.families import EVERY, FAMILIES, draw
 
 from megdt_opt import AllocationProblem, solve
 from megdt_opt.certificate.tree import Leaf
@@ -75,6 +75,72 @@ def test_so_it_does_with_every_law_and_limit(
     monkeypatch.setattr(large, "_LEAST_USERS", 1)
     check(draw("table", 1500, 16, objective, 3, kind=kind))
     assert not general
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few users there are, they are very many."""
+    monkeypatch.setattr(large, "LARGE", 1)
+    monkeypatch.setattr(large, "_LEAST_USERS", 1)
+
+
+def closed_to(problem: AllocationProblem, gap: float) -> float:
+    """What this way finds, which it must, and proves with prices alone."""
+    found = large.search_large(problem, gap=gap, deadline=np.inf)
+    assert found is not None
+    assert found.whole
+    assert proves(problem, found.tree.prices[0], found.target)
+    assert found.objective * (1 - gap) <= found.target * (1 + 1e-12)
+    general = driver.search(problem, Resources.of(problem), gap=gap, deadline=np.inf)
+    assert general is not None
+    assert found.target <= general.objective
+    assert general.target <= found.objective
+    return found.objective
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("kind", ["linear", "shannon", "parallel"])
+@pytest.mark.parametrize("family", EVERY)
+def test_largest_latency_with_every_family_and_law(family: str, kind: str, seed: int) -> None:
+    closed_to(draw(family, 2500, 16, "max", seed, kind=kind), 1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("budget", [0.03, 0.3, 3.0])
+@pytest.mark.parametrize("kind", ["linear", "shannon", "parallel"])
+def test_tables_over_decades_with_scarce_and_ample_budgets(kind: str, budget: float) -> None:
+    problem = draw("decades", 2500, 16, "max", 2, kind=kind)
+    scaled = {name: budget * getattr(problem, name) for name in ("downlink_hz", "uplink_hz", "edge_capacity")}
+    closed_to(replace(problem, **scaled), 1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("kind", ["linear", "shannon", "parallel"])
+def test_a_user_who_is_late_even_alone_decides_for_all(kind: str) -> None:
+    """Whatever the others do, nothing is below what this user takes with everything."""
+    problem = draw("decades", 2500, 16, "max", 3, kind=kind)
+    fixed_s = problem.fixed_s.copy()
+    fixed_s[1234] += 30.0
+    slow = replace(problem, fixed_s=fixed_s)
+    branch_s = 0.0 if slow.device_branch_s is None else slow.device_branch_s[1234]
+    assert closed_to(slow, 1e-6) >= slow.weights[1234] * (fixed_s[1234] + branch_s).min() * (1 - 1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few")
+def test_a_time_limit_leaves_what_was_found_with_its_bound() -> None:
+    problem = draw("cuts", 2500, 32, "max", 5)
+    cut_short = large.search_large(problem, gap=1e-6, deadline=0.0)
+    assert cut_short is not None
+    assert not cut_short.whole
+    found = solve(problem, "prices", time_limit_s=1e-9)
+    assert found.certificate is not None
+    assert found.certificate.verify(problem, exact=False).holds
+    assert found.lower_bound_s <= solve(problem, "prices").objective_s <= found.objective_s * (1 + GAP)
 
 
 @pytest.mark.slow

@@ -84,22 +84,27 @@ class _Search:
         # somebody is no faster alone; above this everybody has an option, and a level just above it is as good
         alone = self._floor() if kind == MAX else 0.0
         floor = alone * (1.0 + _ABOVE * gap)
-        even = max(_EVEN * gap**0.5, 1e-9)
+        even = fine = max(_EVEN * gap**0.5, 1e-9)
         place = Place(kind, floor, max(level, floor), price, np.arange(3))
         value, fresh = self.look(place.level, place.price, _WIDTH)
         for _ in range(_ROUNDS):
-            if value >= HUGE or fresh == 0 or time.monotonic() > deadline:
+            if value >= HUGE:
                 break
+            if fresh == 0:
+                if even < fine:
+                    break
+                even = 0.01 * fine
             place, at = best_place(self.kept, place, even, _PART * gap)
             if at.value >= HUGE:
                 break
             self.offer(at.option, place)
             target = self.objective * (1.0 - gap)
-            if target < alone:
-                return self._found(target, place.price)
+            if target < alone * (1.0 - MAX_EXCESS):
+                return self._found(target, place.price, whole=True)
             value, fresh = self.look(target, place.price, 0.0)
-            if self._proves(value, target):
-                return self._found(target, place.price)
+            proven = self._proves(value, target)
+            if proven or time.monotonic() > deadline:
+                return self._found(target, place.price, whole=proven)
         return None
 
     def _proves(self, value: float, target: float) -> bool:
@@ -108,10 +113,12 @@ class _Search:
             return HUGE > value >= target * (1.0 + SUM_EXCESS)
         return value >= 1.0 + MAX_EXCESS
 
-    def _found(self, target: float, price: F) -> Searched:
+    def _found(self, target: float, price: F, *, whole: bool) -> Searched | None:
+        if not self.objective < np.inf:
+            return None
         users, options = self.raw.fixed.shape
         head = np.broadcast_to(np.arange(options, dtype=np.int32), (users, options))
-        return Searched(self.option, self.x, self.objective, target, head, one_leaf(price), True, 1, self.passes)
+        return Searched(self.option, self.x, self.objective, target, head, one_leaf(price), whole, 1, self.passes)
 
     def offer(self, option: Option, place: Place) -> None:
         """Give the options of a set, by their places among those kept, their best shares; keep the best set."""

@@ -27,6 +27,10 @@ _BLOCK = 512
 
 
 _SHORT = 1e-100
+"""Time that is too short to square what it asks for [s]."""
+
+_EARLIER = 3
+"""Options at most that are kept for levels below the one looked at."""
 
 
 class Raw(NamedTuple):
@@ -137,7 +141,7 @@ def bound_at(
     if wanted < branch or wanted < 0.0:
         return HUGE
     if wanted < _SHORT:
-        return 0.0  # too short to square what it asks for
+        return 0.0
     if kind == SUM:
         m, base = np.sqrt(weight), weight * fixed
     else:
@@ -183,54 +187,86 @@ def any_costs(
 
 
 @inner
+def keep_earlier(
+    raw: Raw, k: int, lower: float, place: int, count: int, s0: F, s1: F, s2: F, cost: F, alone: F, terms: Terms
+) -> int:  # fmt: skip
+    """For "max", keep what becomes cheapest as the level falls to `lower` [s] and dearer options are in time no more.
+
+    The last one is what is fastest alone, which leaves the user something whatever the level will be. `alone` (O,) gets
+    the latencies of the options with all of the resources to themselves. Returns how many are kept then.
+    """
+    melt()
+    law = law_of(raw.cap, raw.gamma, raw.brink, raw.full, k)
+    f0, f1, f2 = law.f0, law.f1, 1.0 / law.cap
+    for j in range(cost.shape[0]):
+        alone[j] = s0[j] * s0[j] * f0 + s1[j] * s1[j] * f1 + s2[j] * s2[j] * f2
+    if raw.has_branch:
+        for j in range(cost.shape[0]):
+            alone[j] = max(alone[j], raw.branch[k, j])
+    for j in range(cost.shape[0]):
+        alone[j] = alone[j] + raw.fixed[k, j] if cost[j] < HUGE else HUGE
+    n, last = count, place
+    for turn in range(_EARLIER):
+        found = last
+        if turn == _EARLIER - 1 or alone[last] <= lower:
+            for j in range(cost.shape[0]):
+                if alone[j] < alone[found]:
+                    found = j
+        else:
+            for j in range(cost.shape[0]):
+                if alone[j] < alone[last] and (found == last or cost[j] < cost[found]):
+                    found = j
+        if found == last or n >= terms.fixed.shape[1]:
+            break
+        if column_of(terms.ids, k, n, found) < 0:
+            put(raw, terms, k, n, found, Three(s0[found], s1[found], s2[found]))
+            n += 1
+        last = found
+    return n
+
+
+@inner
 def keep_near(
     kind: int, raw: Raw, k: int, level: float, r: Three, width: float, place: int, count: int, s0: F, s1: F, s2: F,
     cost: F, terms: Terms,
 ) -> int:  # fmt: skip
-    """Keep what could be cheapest at prices and a level within `width`, and for "max" what is fastest alone.
+    """Keep what could be cheapest at prices and a level within `width`; returns how many are kept then.
 
-    A cost's slope in a price is the share, in the level the multiplier of the time. Returns how many are kept then.
+    A cost's slope in a price is the share, in the level the multiplier of the time; for other options than the cheapest
+    they are what the cheapest one's multiplier makes likely.
     """
     melt()
     law, weight, limit = law_of(raw.cap, raw.gamma, raw.brink, raw.full, k), raw.weight[k], raw.limit[k]
-    room, ids, curve = terms.fixed.shape[1], terms.ids, raw.curve
-    mine, root, best, n = Three(0.0, 0.0, 0.0), 0.0, cost[place], count
+    latest = min(level / weight, limit)
+    mine, root, best, n, guess = Three(0.0, 0.0, 0.0), 0.0, cost[place], count, 1.0
     most = best * (1.0 + 4.0 * width)
-    least, fastest, least_later, later = np.inf, place, HUGE, -1
-    lower = level / weight * (1.0 - width)
     for turn in range(-1, cost.shape[0]):
         j = place if turn < 0 else turn
-        branch, s = raw.branch[k, j] if raw.has_branch else 0.0, Three(s0[j], s1[j], s2[j])
-        if kind == MAX and cost[j] < HUGE:
-            # whatever the level will be, the fastest leaves the user something; another is the cheapest that is still
-            # in time at a lower level
-            alone = s.down * s.down * law.f0 + s.up * s.up * law.f1 + s.edge * s.edge / law.cap
-            alone = raw.fixed[k, j] + max(alone, branch)
-            if alone < least:
-                least, fastest = alone, j
-            if alone < lower and cost[j] < least_later:
-                least_later, later = cost[j], j
-        if cost[j] >= most or turn == place or n >= room - 2:
+        if cost[j] >= most or turn == place or n >= terms.fixed.shape[1] - _EARLIER:
             continue
-        exact, m = option_at(
-            kind, weight, raw.fixed[k, j], branch, limit, level, s, r, 0.0, law, curve, 1.0, HUGE, ROUGHLY
-        )  # fmt: skip
-        x = shares_at(m, s, r, 0.0, law, curve)
+        fixed, s = raw.fixed[k, j], Three(s0[j], s1[j], s2[j])
+        if turn < 0:
+            branch = raw.branch[k, j] if raw.has_branch else 0.0
+            _, m = option_at(
+                kind, weight, fixed, branch, limit, level, s, r, 0.0, law, raw.curve, 1.0, HUGE, ROUGHLY
+            )  # fmt: skip
+        elif kind == SUM:
+            m = np.sqrt(weight)
+        else:
+            m = guess * (r.down * s.down + r.up * s.up + r.edge * s.edge) / max(latest - fixed, _SHORT)
+        x = shares_at(m, s, r, 0.0, law, raw.curve)
         if turn < 0:
             mine, root = x, m
+            if kind == MAX:
+                guess = guess_of(m, weight, fixed, limit, level, s, r)
             continue
         moved = r.up * r.up * abs(x.up - mine.up) + r.edge * r.edge * abs(x.edge - mine.edge)
         moved = 2.0 * (moved + r.down * r.down * abs(x.down - mine.down))
         if kind == MAX:
             moved += abs(m * m - root * root) * level / weight
-        if exact - best < width * moved and column_of(ids, k, n, j) < 0:
+        if cost[j] - best < width * moved and column_of(terms.ids, k, n, j) < 0:
             put(raw, terms, k, n, j, s)
             n += 1
-    if kind == MAX:
-        for j in (fastest, later):
-            if j >= 0 and n < room and column_of(ids, k, n, j) < 0:
-                put(raw, terms, k, n, j, Three(s0[j], s1[j], s2[j]))
-                n += 1
     return n
 
 
@@ -245,7 +281,9 @@ def look(
     """
     options, room = raw.fixed.shape[1], terms.fixed.shape[1]
     r = Three(np.sqrt(price[0]), np.sqrt(price[1]), np.sqrt(price[2]))
-    s0, s1, s2, cost = np.empty(options), np.empty(options), np.empty(options), np.empty(options)
+    s0, s1, s2, cost, alone = (
+        np.empty(options), np.empty(options), np.empty(options), np.empty(options), np.empty(options)
+    )  # fmt: skip
     total, block, fresh, guess = 0.0, 0.0, 0.0, 1.0
     for k in range(first, last):
         q0, q1, q2 = raw.scale[k, 0], raw.scale[k, 1], raw.scale[k, 2]
@@ -276,6 +314,9 @@ def look(
             n = min(n + 1, room)
         if width > 0.0:
             n = keep_near(kind, raw, k, level, r, width, place, n, s0, s1, s2, cost, terms)
+            if kind == MAX:
+                lower = level / raw.weight[k] * (1.0 - width)
+                n = keep_earlier(raw, k, lower, place, n, s0, s1, s2, cost, alone, terms)
         count[k] = n
     out[0], out[1] = total + block, fresh
     return True
