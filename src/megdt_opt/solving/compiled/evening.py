@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,11 @@ _DIFFERENCE = 0.01
 _LEVELS, _ROUGHLY, _LEAST = 80, 0.01, 1e-6
 _NEWTON, _HALVINGS, _SETTLED = 30, 12, 1e-13
 _DAMPING, _CLOSE = 1e-9, 1e-8
-_NOTHING = 1e-14
-"""Part of all prices below which one counts as none [1]."""
+_NOTHING, _LITTLE = 1e-7, 1e-5
+"""Parts of the largest price below which one counts as none, or as little [1]."""
+
+_IDLE_COUNTS = 1e3
+"""What is left over of a budget counts this many times what it is worth, and no more than what is used too much [1]."""
 
 
 class Threads:
@@ -67,10 +70,8 @@ class Kept:
 
     def __init__(self, kind: int, terms: Terms, count: I, threads: Threads) -> None:
         self.kind, self.terms, self.count, self.threads = kind, terms, count, threads
-
-    def _part(self, first: int, last: int) -> Terms:
-        whole = self.count.size
-        return Terms(*(v[first:last] if isinstance(v, np.ndarray) and len(v) == whole else v for v in self.terms))
+        # views, so that what is kept later is seen
+        self._parts = {(first, last): terms._make(_rows(terms, first, last)) for first, last in threads.parts}
 
     def at(self, level: float, price: F) -> At:
         """The least costs at these prices."""
@@ -79,7 +80,7 @@ class Kept:
         def job(first: int, last: int) -> tuple[float, float, F]:
             usage, begin = np.zeros(3), np.zeros(last - first, np.int64)
             value, slope = value_of(
-                self.kind, self._part(first, last), begin, self.count[first:last], level, price, usage,
+                self.kind, self._parts[first, last], begin, self.count[first:last], level, price, usage,
                 option[first:last],
             )  # fmt: skip
             return value, slope, usage
@@ -98,7 +99,7 @@ class Kept:
         def job(first: int, last: int) -> tuple[float, F, F, F, F]:
             usage, slopes, drift, shares = np.zeros(3), np.zeros((3, 3)), np.zeros(3), np.zeros((3, last - first))
             value = set_of(
-                self.kind, self._part(first, last), option[first:last], level, price, guess[first:last], usage,
+                self.kind, self._parts[first, last], option[first:last], level, price, guess[first:last], usage,
                 slopes, drift, shares,
             )  # fmt: skip
             return value, usage, slopes, drift, shares
@@ -106,6 +107,12 @@ class Kept:
         value, usage, slopes, drift, shares = zip(*self.threads.each(job), strict=True)
         total = HUGE if max(value) >= HUGE else sum(value)
         return total, sum_of(usage), sum_of(slopes), sum_of(drift), np.concatenate(shares, axis=1)
+
+
+def _rows(terms: Terms, first: int, last: int) -> list[Any]:
+    """Terms of the users first to last - 1; tables of one row stand for none."""
+    users = len(terms.weight)
+    return [v[first:last] if isinstance(v, np.ndarray) and len(v) == users else v for v in terms]
 
 
 def sum_of(arrays: Iterable[F]) -> F:
@@ -132,12 +139,21 @@ class Place:
         """Whether the level is the floor."""
         return self.kind == MAX and self.level <= self.floor
 
-    def off(self, usage: F) -> F:
-        """Logarithms of the used budgets (3,), or of what the active ones are to the first where the level is fixed."""
-        off: F = np.log(np.maximum(usage[self.active], 1e-300))
+    def off(self, usage: F) -> tuple[F, float]:
+        """Logarithms of the used active budgets, and how much they matter at most.
+
+        What is left over of a budget matters as far as it has a price. Where the level is fixed the budgets are to be
+        used as much as the first, until all suffice.
+        """
+        used, price = usage[self.active], self.price[self.active] / self.price.sum()
+        off: F = np.log(np.maximum(used, 1e-300))
+        mean = float(price @ used) if self.pinned else 1.0
+        far = np.log(np.maximum(used, 1e-300) / mean)
+        idle = _IDLE_COUNTS * price * (mean - used)
+        most = float(np.where(used < mean, np.minimum(-far, idle), far).max(initial=0.0))
         if self.pinned and off.size:
-            off -= off[0]
-        return off
+            return off - off[0], 0.0 if used.max() <= 1.0 else most
+        return off, most
 
     def moved(self, step: F) -> Place:
         """The place a step away, in the logarithms of prices and distance."""
@@ -161,7 +177,7 @@ def best_place(kept: Kept, place: Place, even: float, near: float) -> tuple[Plac
     """
     if place.kind == SUM:
         return even_out(kept, place, kept.at(place.level, place.price), even)
-    place, at = to_level(kept, place, _ROUGHLY)
+    place, at = to_level(kept, place, None)
     for _ in range(2):
         place, at = even_out(kept, place, at, even)
         if at.value >= HUGE or (place.pinned and at.usage.max() <= 1.0):
@@ -177,44 +193,53 @@ def even_out(kept: Kept, place: Place, at: At, even: float) -> tuple[Place, At]:
     """Prices and level at which every budget is used up, by Broyden's method."""
     if at.value >= HUGE:
         return place, at
-    active = np.flatnonzero((place.price > 1e-7 * place.price.max()) & (at.usage > 0.0))
+    place, at = priced_up(kept, place, at)
+    part = place.price / place.price.sum()
+    matters = (at.usage >= 1.0) | (part > _LITTLE) | (part * (1.0 - at.usage) > even / _IDLE_COUNTS)
+    active = np.flatnonzero(matters & (at.usage > 0.0))
     place = Place(place.kind, place.floor, place.level, place.price, active)
-    off = place.off(at.usage)
+    off, far = place.off(at.usage)
     slopes = np.eye(active.size)
     for c in range(place.pinned, active.size):
         step = np.zeros(active.size)
         step[c] = _DIFFERENCE
         there = place.moved(step)
         other = kept.at(there.level, there.price)
-        slopes[:, c] = (place.off(other.usage) - off) / _DIFFERENCE
+        slopes[:, c] = (place.off(other.usage)[0] - off) / _DIFFERENCE
     best, best_at, best_off, length, idle = place, at, off, 1.0, 0
     for _ in range(_STEPS):
-        if np.abs(best_off).max(initial=0.0) <= even or idle >= _IDLE:
+        if far <= even or idle >= _IDLE:
             break
-        try:
-            step = np.linalg.solve(slopes, -best_off)
-        except np.linalg.LinAlgError:
-            break
-        step = length * np.clip(step, -0.5, 0.5)
+        step = length * stepped(slopes, best_off, 0.5)
         there = best.moved(step)
         at = kept.at(there.level, there.price)
         if at.value >= HUGE or (at.usage[active] <= 0.0).any():
             length, idle = 0.5 * length, idle + 1
             continue
-        off = place.off(at.usage)
+        off, after = there.off(at.usage)
         slopes += np.outer(off - best_off - slopes @ step, step) / (step @ step)
-        if np.abs(off).max() < np.abs(best_off).max():
-            best, best_at, best_off, length, idle = there, at, off, 1.0, 0
+        if after < far:
+            best, best_at, best_off, far, length, idle = there, at, off, after, 1.0, 0
         else:
             length, idle = 0.5 * length, idle + 1
     return best.scaled(), best_at
 
 
-def to_level(kept: Kept, place: Place, near: float) -> tuple[Place, At]:
+def priced_up(kept: Kept, place: Place, at: At) -> tuple[Place, At]:
+    """With higher prices of budgets that are used too much and have next to none: shares at their caps do not move."""
+    price = place.price.copy()
+    for i in range(3):
+        while at.usage[i] > 1.0 and price[i] < _NOTHING**0.5 * price.max() and at.value < HUGE:
+            price[i] = max(8.0 * price[i], _NOTHING * price.max())
+            at = kept.at(place.level, price)
+    return Place(place.kind, place.floor, place.level, price, place.active), at
+
+
+def to_level(kept: Kept, place: Place, near: float | None) -> tuple[Place, At]:
     """The level of "max" at which these prices cost what the budgets do: Newton's method in a bracket.
 
     Where costs jump there, as a user's option without demands is in time from some level on, it is the level from which
-    on they are less; `near` is the precision of the level. The floor, where they are less there already.
+    on they are less; `near` is the precision of the level, if it matters. The floor, where they are less there already.
     """
     worth = float(place.price.sum())
 
@@ -231,9 +256,9 @@ def to_level(kept: Kept, place: Place, near: float) -> tuple[Place, At]:
         step = 1.0 if off > 0.0 else -1.0
         if np.isfinite(off) and at.slope > 0.0:
             step = float(np.clip(off * at.value / (at.slope * distance), -2.0, 2.0))
-            if abs(step) * distance <= near * there.level:
+            if abs(off) <= _ROUGHLY and (near is None or abs(step) * distance <= near * there.level):
                 return found
-        if high - low <= near * there.level:
+        if high - low <= (near or _LEAST) * there.level:
             break
         distance *= float(np.exp(step))
         if not low < distance < high:
@@ -251,35 +276,33 @@ def settle(kept: Kept, option: Option, place: Place) -> F | None:
     value, usage, slopes, drift, shares = kept.given(option, place.level, place.price, guess)
     if value >= HUGE:
         return None
-    off = _worth(place, usage)
+    off, far = place.off(usage)
     for _ in range(_NEWTON):
-        far = float(np.abs(off).max(initial=0.0))
-        if far <= _SETTLED or (place.pinned and usage.max() <= 1.0):
+        if far <= _SETTLED:
             break
         rows = place.active
         matrix = slopes[np.ix_(rows, rows)]
         if place.kind == MAX:
             matrix[:, 0] = drift[rows] * (place.level - place.floor)
-        matrix = matrix / usage[rows, None] - _DAMPING * np.eye(rows.size)
-        try:
-            step = np.clip(np.linalg.solve(matrix, -off), -2.0, 2.0)
-        except np.linalg.LinAlgError:
-            break
+        step = stepped(matrix / usage[rows, None], off, 2.0)
         for _turn in range(_HALVINGS):
             there = place.moved(step)
             new = kept.given(option, there.level, there.price, guess)
-            after = _worth(there, new[1])
-            if new[0] < HUGE and np.abs(after).max() < far:
+            after_off, after = there.off(new[1])
+            if new[0] < HUGE and after < far:
                 break
             step = 0.5 * step
         else:
             break
-        place, off, (value, usage, slopes, drift, shares) = there, after, new
+        place, off, far, (value, usage, slopes, drift, shares) = there, after_off, after, new
     return shares if usage.max() <= 1.0 + _CLOSE else None
 
 
-def _worth(place: Place, usage: F) -> F:
-    """Logarithms of the used budgets; 0 where what is left over is worth nothing."""
-    off: F = np.log(np.maximum(usage[place.active], 1e-300))
-    off[(off < 0.0) & (place.price[place.active] <= _NOTHING * place.price.sum())] = 0.0
-    return off
+def stepped(slopes: F, off: F, most: float) -> F:
+    """The step that should even out what is off, each part of it `most` at most."""
+    try:
+        step: F = np.linalg.solve(slopes - _DAMPING * np.eye(off.size), -off)
+    except np.linalg.LinAlgError:
+        step = np.zeros(off.size)
+    clipped: F = np.clip(step, -most, most)
+    return clipped

@@ -18,7 +18,7 @@ from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate_sha
 from megdt_opt.solving.compiled.bounding import new_cuts
 from megdt_opt.solving.compiled.curve import brink, curve
 from megdt_opt.solving.compiled.driver import Searched, given, laws_of, one_leaf, terms_of
-from megdt_opt.solving.compiled.evening import Kept, Option, Place, Threads, best_place, settle
+from megdt_opt.solving.compiled.evening import Kept, Option, Place, Threads, best_place, settle, sum_of
 from megdt_opt.solving.compiled.kernels import F, Terms
 from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
 from megdt_opt.solving.compiled.rooting import first_sets, root
@@ -152,7 +152,7 @@ class _Search:
         found = self.threads.each(job)
         if not all(there for there, _ in found):
             return HUGE, 0
-        value, fresh = sum(out for _, out in found)
+        value, fresh = sum_of(out for _, out in found)
         return (float(value) - float(price.sum()) if self.kind == SUM else float(value)), int(fresh)
 
 
