@@ -71,7 +71,7 @@ class Kept:
     def __init__(self, kind: int, terms: Terms, count: I, threads: Threads) -> None:
         self.kind, self.terms, self.count, self.threads = kind, terms, count, threads
         # views, so that what is kept later is seen
-        self._parts = {(first, last): terms._make(_rows(terms, first, last)) for first, last in threads.parts}
+        self._parts = {(first, last): Terms._make(_rows(terms, first, last)) for first, last in threads.parts}
 
     def at(self, level: float, price: F) -> At:
         """The least costs at these prices."""
@@ -304,5 +304,4 @@ def stepped(slopes: F, off: F, most: float) -> F:
         step: F = np.linalg.solve(slopes - _DAMPING * np.eye(off.size), -off)
     except np.linalg.LinAlgError:
         step = np.zeros(off.size)
-    clipped: F = np.clip(step, -most, most)
-    return clipped
+    return np.maximum(np.minimum(step, most), -most)
