@@ -45,7 +45,8 @@ def scenario(*mechanisms: str, stretch: float = 6.0, **more: object) -> Scenario
 @pytest.mark.slow
 def test_executed_pictures_are_the_unsplit_ones(tmp_path: Path) -> None:
     made = plan(scenario("E2U", "SEU", "SEU-UE-first", "U2E"))
-    done = execute(made)
+    made.save(tmp_path / "plan.json")
+    done = execute(str(tmp_path / "plan.json"))
     pictures = judge_pictures(made.table, made.users, done.images)
     # fp32 hand-overs change no bit, and PNG loses nothing
     assert all(p.identical for p in pictures)
