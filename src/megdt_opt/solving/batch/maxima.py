@@ -18,7 +18,20 @@ from __future__ import annotations
 import numpy as np
 
 from megdt_opt.solving.batch.forms import POOL, MaxRoom, add_form, cost_of, form_at, set_level
-from megdt_opt.solving.batch.small import Corral, F, Int, drop, enter, holds, largest_eigenvalue, longest_step
+from megdt_opt.solving.batch.small import (
+    Corral,
+    F,
+    Int,
+    drop,
+    enter,
+    fair_start,
+    holds,
+    largest_eigenvalue,
+    longest_step,
+    most_options_first,
+    move_option,
+    pick,
+)
 from megdt_opt.solving.batch.small import newton_direction as newton
 from megdt_opt.solving.batch.sums import CLOSED, HARD, Path
 from megdt_opt.solving.compiled.jit import inner
@@ -151,12 +164,11 @@ def try_set(m: MaxRoom, r: F, capped: bool, best: float) -> float:
 
 
 @inner
-def pick(m: MaxRoom, places: Int) -> None:
+def take(m: MaxRoom, places: Int) -> None:
     """Copy the options at given places into `trial`."""
+    pick(m.t, places, m.trial)
     for k in range(m.left.shape[0]):
         m.trial_ids[k] = m.ids[k, places[k]]
-        for i in range(4):
-            m.trial[i, k] = m.t[i, k, places[k]]
 
 
 @inner
@@ -167,10 +179,7 @@ def max_prune(m: MaxRoom, r: F, capped: bool) -> None:
         least, n = m.t[COST, k, m.place[k]], 0
         for j in range(m.left[k]):
             if total + m.t[COST, k, j] - least < _GOAL:
-                if n != j:
-                    for i in range(8):
-                        m.t[i, k, n] = m.t[i, k, j]
-                    m.ids[k, n] = m.ids[k, j]
+                move_option(m.t, m.ids, k, j, n)
                 n += 1
         m.left[k] = n
 
@@ -253,13 +262,7 @@ def max_depth_first(
     `suffix` and `sums` (K + 1, POOL): least costs of the users from a depth on, and costs so far, at the pool's prices.
     """
     users = m.left.shape[0]
-    for k in range(users):
-        path.order[k] = k
-    for a in range(1, users):
-        i = a
-        while i > 0 and m.left[path.order[i - 1]] < m.left[path.order[i]]:
-            path.order[i - 1], path.order[i] = path.order[i], path.order[i - 1]
-            i -= 1
+    most_options_first(m.left, path.order)
     for n in range(pool):
         pooled(m, path, n, 0, capped)
     path.at[0] = 0
@@ -299,7 +302,7 @@ def max_depth_first(
                 proven = True
                 break
         if not proven:
-            pick(m, m.place)
+            take(m, m.place)
             better = try_set(m, r, capped, best)
             if better < best:
                 return better, nodes, IMPROVED
@@ -316,20 +319,11 @@ def max_depth_first(
 @inner
 def close_max(m: MaxRoom, corral: Corral, path: Path, capped: bool, gap: float) -> tuple[float, int, int, int]:
     """Close the scenario in the room: best objective, how it ended, passes and nodes."""
-    users = m.left.shape[0]
     r, best_r, own, free, form, found = m.work[0], m.work[1], m.work[2], m.work[3], m.work[4], m.work[5]
     for i in range(3):
         own[i] = free[i] = 1.0
-    # an equal split is a fair start
-    for k in range(users):
-        least, place = np.inf, 0
-        for j in range(m.left[k]):
-            s0, s1, s2 = m.t[S0, k, j], m.t[S1, k, j], m.t[S2, k, j]
-            split = m.t[FIXED, k, j] + users * (s0 * s0 + s1 * s1 + s2 * s2)
-            if split < least:
-                least, place = split, j
-        m.place[k] = place
-    pick(m, m.place)
+    fair_start(m.t, m.left, m.place)
+    take(m, m.place)
     best = try_set(m, own, capped, HUGE)
     passes, nodes = 0, 0
     if best >= HUGE:
@@ -359,7 +353,7 @@ def close_max(m: MaxRoom, corral: Corral, path: Path, capped: bool, gap: float) 
                 atoms = enter(corral, atoms, m.place)
             atom(m, m.place, r, capped, form)
             if largest_eigenvalue(form, m.m, m.v, free) < 1.0:
-                pick(m, m.place)
+                take(m, m.place)
                 best = try_set(m, free, capped, best)
                 if best < before:
                     break

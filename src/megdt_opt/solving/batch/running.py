@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from megdt_opt.solving.batch.forms import MaxRoom, max_room
 from megdt_opt.solving.batch.maxima import close_max
 from megdt_opt.solving.batch.small import Corral, F, I, Int, new_corral
-from megdt_opt.solving.batch.sums import Path, SumRoom, close_sum, new_path, sum_room
+from megdt_opt.solving.batch.sums import Path, SumRoom, close_sum, new_path, set_shares, sum_room
 from megdt_opt.solving.compiled.jit import inner, threaded
 
 EMPTY = 2
@@ -82,36 +82,6 @@ def load_caps(batch: Batch, s: int, cap: F) -> bool:
     return capped
 
 
-@inner
-def sum_shares(m: SumRoom, capped: bool, shares: F) -> None:
-    """Shares (3, K) of the best set: the square-root rule, with caps filled."""
-    users = m.left.shape[0]
-    for i in range(3):
-        total = 0.0
-        for k in range(users):
-            total += m.best[i + 1, k]
-        for k in range(users):
-            shares[i, k] = m.best[i + 1, k] / total if total > 0.0 else 0.0
-    if not capped:
-        return
-    for _ in range(users + 1):
-        free, held = 0.0, 0.0
-        for k in range(users):
-            if shares[1, k] >= m.cap[k]:
-                held += m.cap[k]
-            else:
-                free += m.best[2, k]
-        more = False
-        for k in range(users):
-            if shares[1, k] >= m.cap[k]:
-                shares[1, k] = m.cap[k]
-            else:
-                shares[1, k] = m.best[2, k] * (1.0 - held) / free if free > 0.0 else 0.0
-                more = more or shares[1, k] > m.cap[k]
-        if not more:
-            break
-
-
 @threaded
 def run_sums(
     batch: Batch, found: Found, m: SumRoom, corral: Corral, path: Path, limited: bool, first: int, last: int, gap: float
@@ -126,7 +96,7 @@ def run_sums(
         found.objective[s], found.how[s], found.passes[s], found.nodes[s] = best, how, passes, nodes
         for k in range(m.cap.shape[0]):
             found.option[s, k] = m.best_ids[k]
-        sum_shares(m, capped, found.shares[s])
+        set_shares(m, m.best, capped, found.shares[s])
 
 
 @threaded

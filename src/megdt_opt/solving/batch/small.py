@@ -123,6 +123,46 @@ def enter(q: Corral, atoms: int, place: Int) -> int:
 
 
 @inner
+def fair_start(t: F, left: I, place: Int) -> None:
+    """Each user's best option at an equal split, by rows 0 to 3 of a table: fixed latency and roots of the demands."""
+    users = left.shape[0]
+    for k in range(users):
+        least, place[k] = np.inf, 0
+        for j in range(left[k]):
+            split = t[0, k, j] + users * (t[1, k, j] ** 2 + t[2, k, j] ** 2 + t[3, k, j] ** 2)
+            if split < least:
+                least, place[k] = split, j
+
+
+@inner
+def pick(t: F, places: Int, s: F) -> None:
+    """Copy rows 0 to 3 of the options at given places into `s` (4, K)."""
+    for k in range(places.shape[0]):
+        for i in range(4):
+            s[i, k] = t[i, k, places[k]]
+
+
+@inner
+def move_option(t: F, ids: Int, k: int, j: int, n: int) -> None:
+    """Put a user's option from place j to place n."""
+    if n != j:
+        for i in range(t.shape[0]):
+            t[i, k, n] = t[i, k, j]
+        ids[k, n] = ids[k, j]
+
+
+@inner
+def most_options_first(left: I, order: I) -> None:
+    """Users by how many options they have left."""
+    for k in range(left.shape[0]):
+        i = k
+        while i > 0 and left[order[i - 1]] < left[k]:
+            order[i] = order[i - 1]
+            i -= 1
+        order[i] = k
+
+
+@inner
 def largest_eigenvalue(form: F, m: F, v: F, vector: F) -> float:
     """Largest eigenvalue of a symmetric matrix, given as 00, 11, 22, 01, 02, 12, by Jacobi's rotations.
 

@@ -19,7 +19,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from megdt_opt.solving.batch.small import ATOMS, Corral, F, I, Int, drop, enter, holds, longest_step, newton_direction
+from megdt_opt.solving.batch.small import (
+    ATOMS,
+    Corral,
+    F,
+    I,
+    Int,
+    drop,
+    enter,
+    fair_start,
+    holds,
+    longest_step,
+    most_options_first,
+    move_option,
+    newton_direction,
+    pick,
+)
 from megdt_opt.solving.compiled.jit import inner
 from megdt_opt.solving.compiled.laws import HUGE
 from megdt_opt.solving.compiled.tree import goal_of
@@ -117,10 +132,11 @@ def sum_pass(m: SumRoom, x: F, capped: bool) -> float:
 
 
 @inner
-def set_value(m: SumRoom, s: F, capped: bool) -> float:
+def set_value(m: SumRoom, s: F, capped: bool) -> tuple[float, float]:
     """Objective of an option set, `s` (4, K) its c and p: the square-root rule, with users at their caps set apart.
 
-    HUGE where the filling of the caps does not settle.
+    HUGE where the filling of the caps does not settle. And the root of the edge's price: who has p1 of at most that
+    times its cap takes p1 over it, the others have their caps; 0 where all have.
     """
     users = m.left.shape[0]
     c, e0, e1, e2 = 0.0, 0.0, 0.0, 0.0
@@ -131,7 +147,7 @@ def set_value(m: SumRoom, s: F, capped: bool) -> float:
         e2 += s[3, k]
     base = c + e0 * e0 + e2 * e2
     if not capped:
-        return base + e1 * e1
+        return base + e1 * e1, e1
     x1 = e1
     for _ in range(_FILLINGS):
         # a user is at its cap where p1 > cap x1; x1 only falls as users go there, so a few rounds do
@@ -143,22 +159,33 @@ def set_value(m: SumRoom, s: F, capped: bool) -> float:
             else:
                 free += s[2, k]
         if free == 0.0:
-            return base + paid if held <= 1.0 + 1e-12 else HUGE
+            return (base + paid if held <= 1.0 + 1e-12 else HUGE), 0.0
         if held >= 1.0:
-            return HUGE
+            return HUGE, x1
         new = free / (1.0 - held)
         if abs(new - x1) <= 1e-13 * x1:
-            return base + paid + free * new
+            return base + paid + free * new, new
         x1 = new
-    return HUGE
+    return HUGE, x1
 
 
 @inner
-def pick(m: SumRoom, places: Int, s: F) -> None:
-    """Copy c and p of the options at given places into `s` (4, K)."""
-    for k in range(m.left.shape[0]):
-        j = places[k]
-        s[0, k], s[1, k], s[2, k], s[3, k] = m.t[C, k, j], m.t[P0, k, j], m.t[P1, k, j], m.t[P2, k, j]
+def set_shares(m: SumRoom, s: F, capped: bool, shares: F) -> None:
+    """Shares (3, K) of an option set by the square-root rule."""
+    x1 = set_value(m, s, capped)[1]
+    for i in range(3):
+        total = 0.0
+        for k in range(m.left.shape[0]):
+            total += s[i + 1, k]
+        root = x1 if i == 1 else total
+        for k in range(m.left.shape[0]):
+            p = s[i + 1, k]
+            if p == 0.0:
+                shares[i, k] = 0.0
+            elif capped and i == 1 and p > m.cap[k] * root:
+                shares[i, k] = m.cap[k]
+            else:
+                shares[i, k] = p / root
 
 
 @inner
@@ -247,10 +274,7 @@ def sum_prune(m: SumRoom, x: F, capped: bool, goal: float) -> float:
             least = min(least, m.t[RC, k, j])
         for j in range(m.left[k]):
             if m.t[RC, k, j] - least < slack:
-                if n != j:
-                    for r in range(6):
-                        m.t[r, k, n] = m.t[r, k, j]
-                    m.ids[k, n] = m.ids[k, j]
+                move_option(m.t, m.ids, k, j, n)
                 n += 1
         m.left[k] = n
     return total
@@ -279,7 +303,7 @@ def sum_switch(m: SumRoom, best: float, capped: bool) -> float:
                     m.trial[0, k], m.trial[1, k] = m.t[C, k, j], m.t[P0, k, j]
                     m.trial[2, k], m.trial[3, k] = m.t[P1, k, j], m.t[P2, k, j]
                     if capped:
-                        value = set_value(m, m.trial, capped)
+                        value = set_value(m, m.trial, capped)[0]
                     if value < best:
                         best, better = value, True
                         copy_set(m.trial, m.best)
@@ -307,7 +331,6 @@ def sum_depth_first(m: SumRoom, path: Path, x: F, capped: bool, best: float, gap
     users = m.left.shape[0]
     square = x[0] * x[0] + x[1] * x[1] + x[2] * x[2]
     for k in range(users):
-        path.order[k] = k
         # the cheapest first
         for j in range(1, m.left[k]):
             i = j
@@ -316,11 +339,7 @@ def sum_depth_first(m: SumRoom, path: Path, x: F, capped: bool, best: float, gap
                     m.t[r, k, i], m.t[r, k, i - 1] = m.t[r, k, i - 1], m.t[r, k, i]
                 m.ids[k, i], m.ids[k, i - 1] = m.ids[k, i - 1], m.ids[k, i]
                 i -= 1
-    for a in range(1, users):
-        i = a
-        while i > 0 and m.left[path.order[i - 1]] < m.left[path.order[i]]:
-            path.order[i - 1], path.order[i] = path.order[i], path.order[i - 1]
-            i -= 1
+    most_options_first(m.left, path.order)
     s = path.suffix
     for i in range(8):
         s[users, i] = 0.0
@@ -370,8 +389,8 @@ def sum_depth_first(m: SumRoom, path: Path, x: F, capped: bool, best: float, gap
             depth += 1
             path.at[depth] = 0
             continue
-        pick(m, m.place, m.trial)
-        value = set_value(m, m.trial, capped)
+        pick(m.t, m.place, m.trial)
+        value = set_value(m, m.trial, capped)[0]
         if value >= HUGE:
             return best, nodes, False
         if value < best:
@@ -384,19 +403,10 @@ def sum_depth_first(m: SumRoom, path: Path, x: F, capped: bool, best: float, gap
 @inner
 def close_sum(m: SumRoom, corral: Corral, path: Path, capped: bool, gap: float) -> tuple[float, int, int, int]:
     """Close the scenario in the room: best objective, how it ended, passes and nodes."""
-    users = m.left.shape[0]
     x, best_x, one = m.work[0], m.work[1], m.work[2]
-    # an equal split is a fair start
-    for k in range(users):
-        least, place = np.inf, 0
-        for j in range(m.left[k]):
-            p0, p1, p2 = m.t[P0, k, j], m.t[P1, k, j], m.t[P2, k, j]
-            split = m.t[C, k, j] + users * (p0 * p0 + p1 * p1 + p2 * p2)
-            if split < least:
-                least, place = split, j
-        m.place[k] = place
-    pick(m, m.place, m.trial)
-    best = set_value(m, m.trial, capped)
+    fair_start(m.t, m.left, m.place)
+    pick(m.t, m.place, m.trial)
+    best = set_value(m, m.trial, capped)[0]
     keep_best(m, m.place)
     if best >= HUGE:
         return best, HARD, 0, 0
@@ -409,8 +419,8 @@ def close_sum(m: SumRoom, corral: Corral, path: Path, capped: bool, gap: float) 
         if q > bound:
             bound = q
             best_x[0], best_x[1], best_x[2] = x[0], x[1], x[2]
-        pick(m, m.place, m.trial)
-        value = set_value(m, m.trial, capped)
+        pick(m.t, m.place, m.trial)
+        value = set_value(m, m.trial, capped)[0]
         if value < best:
             best = value
             keep_best(m, m.place)
@@ -427,8 +437,8 @@ def close_sum(m: SumRoom, corral: Corral, path: Path, capped: bool, gap: float) 
         if q > bound:
             bound = q
             best_x[0], best_x[1], best_x[2] = x[0], x[1], x[2]
-        pick(m, m.place, m.trial)
-        value = set_value(m, m.trial, capped)
+        pick(m.t, m.place, m.trial)
+        value = set_value(m, m.trial, capped)[0]
         if value < best:
             best = value
             keep_best(m, m.place)
