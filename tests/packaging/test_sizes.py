@@ -21,7 +21,6 @@ CODE_LINES = 60
 PARAMETERS = 10
 
 LONG = {
-    "src/megdt_opt/shares/interior.py:_newton",
     "src/megdt_opt/solving/batch/maxima.py:close_max",
     "src/megdt_opt/solving/batch/sums.py:close_sum",
     "src/megdt_opt/solving/batch/sums.py:sum_depth_first",

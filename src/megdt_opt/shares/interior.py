@@ -358,7 +358,14 @@ def _newton(model: _Model, p: _Point, t: Array) -> tuple[_Point, Array]:
         gd = t * model.max_weight - (1 / c7).sum(axis=1)
     else:
         core[:, 3, 3] = 1.0
-    # Schur complement: [H U; U' C][dz; y] = [-g; -gd e4]; y of a budget is minus its multiplier's step
+    dz, y = _eliminate(h, g, couple, core, gd)
+    dd = y[:, 3] if border else np.zeros(sets)
+    decrement = -(g * dz).sum(axis=(1, 2)) - gd * dd
+    return _Point(dz[:, :, :3].transpose(0, 2, 1), dz[:, :, 3], dd), decrement
+
+
+def _eliminate(h: Array, g: Array, couple: Array, core: Array, gd: Array) -> tuple[Array, Array]:
+    """Solve [H U; U' C][dz; y] = [-g; -gd e4] by the Schur complement; y of a budget is minus its multiplier's step."""
     scaled = 1 / np.sqrt(np.einsum("skii->ski", h))
     hs = h * scaled[:, :, :, None] * scaled[:, :, None, :]
     both = np.concatenate([couple, -g[:, :, :, None]], axis=3) * scaled[:, :, :, None]
@@ -368,10 +375,7 @@ def _newton(model: _Model, p: _Point, t: Array) -> tuple[_Point, Array]:
     right = -np.einsum("skai,ska->si", couple, hg)
     right[:, 3] -= gd
     y = _solve(schur, right[:, :, None])[:, :, 0]
-    dz = hg - np.einsum("skai,si->ska", hu, y)
-    dd = y[:, 3] if border else np.zeros(sets)
-    decrement = -(g * dz).sum(axis=(1, 2)) - gd * dd
-    return _Point(dz[:, :, :3].transpose(0, 2, 1), dz[:, :, 3], dd), decrement
+    return hg - np.einsum("skai,si->ska", hu, y), y
 
 
 def _solve(matrix: Array, right: Array) -> Array:
