@@ -6,6 +6,8 @@ that could be cheapest at prices within a part `width` of them. The best prices 
 options as soon as a pass at them finds nothing cheaper; that pass is the proof as well.
 
 No airtime limits: least shares are a table of their own. Rows are independent, so that threads can share a pass.
+
+Long and wide functions: rows and numbers are handed over one by one, as numba copies a record of them at each call.
 """
 
 from __future__ import annotations
