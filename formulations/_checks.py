@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,13 @@ def require(
     """Refuse what a formulation cannot represent: objectives but those that it takes, and Shannon rates if `linear`."""
     remedy = 'Use the method "auto", "prices" or "enumerate", or "option_misocp" for linear rates and any objective.'
     region.require(problem, f"the method {method!r}", remedy, objectives=objectives, linear=linear)
+
+
+def replaced(constraints: tuple[Any, ...], **others: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A tuple of constraints in which those of given names are replaced by others, by none where these are empty."""
+    named = {getattr(one, "__name__", ""): (one,) for one in constraints} | others
+    assert len(named) == len(constraints), f"no constraint of these names: {sorted(others)}"
+    return tuple(one for group in named.values() for one in group)
 
 
 def only_options(problem: AllocationProblem) -> NDArray[np.int64]:

@@ -30,19 +30,9 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput, SolverFailure
 from megdt_opt.formulations import convex_allocation
-from megdt_opt.formulations._checks import fix_options, not_together, only_options, workable_options
+from megdt_opt.formulations._checks import fix_options, not_together, only_options, replaced, workable_options
 from megdt_opt.formulations._option_sets import MOST_SETS, optima, option_sets
 from megdt_opt.formulations._scaling import reference, usable_shares
-from megdt_opt.formulations.convex_allocation import (
-    budget,
-    deadline,
-    device_branch,
-    edge_branch,
-    rate_law,
-    share_limit,
-    stage_limit,
-    stage_time,
-)
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.fairness import AlphaFairProblem
 from megdt_opt.solving.allocation import RawSolution
@@ -85,9 +75,7 @@ def norm_total(q: Model) -> list[Any]:
     return [cp.sum(q.r) <= q.h]
 
 
-CONSTRAINTS = (
-    budget, rate_law, stage_time, share_limit, stage_limit, edge_branch, device_branch, deadline, norm_part, norm_total,
-)  # fmt: skip
+CONSTRAINTS = replaced(convex_allocation.CONSTRAINTS, largest=(norm_part, norm_total))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -35,19 +35,9 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput, SolverFailure
 from megdt_opt.formulations import convex_allocation
-from megdt_opt.formulations._checks import fix_options, not_together, only_options, workable_options
+from megdt_opt.formulations._checks import fix_options, not_together, only_options, replaced, workable_options
 from megdt_opt.formulations._option_sets import optima, option_sets
 from megdt_opt.formulations._scaling import reference, usable_shares
-from megdt_opt.formulations.convex_allocation import (
-    budget,
-    deadline,
-    device_branch,
-    edge_branch,
-    rate_law,
-    share_limit,
-    stage_limit,
-    stage_time,
-)
 from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
 from megdt_opt.problem.fairness import LexicographicProblem
 from megdt_opt.solving.allocation import RawSolution
@@ -97,9 +87,7 @@ def settled(q: Model) -> list[Any]:
     return [cp.multiply(q.w, q.v)[known] <= q.Z[known] * (1 + SLACK)] if known.any() else []
 
 
-CONSTRAINTS = (
-    budget, rate_law, stage_time, share_limit, stage_limit, edge_branch, device_branch, deadline, largest_free, settled,
-)  # fmt: skip
+CONSTRAINTS = replaced(convex_allocation.CONSTRAINTS, largest=(largest_free, settled))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

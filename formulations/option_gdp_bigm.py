@@ -43,19 +43,9 @@ import pyomo.environ as pyo
 from numpy.typing import NDArray
 
 from megdt_opt.formulations import option_gdp
-from megdt_opt.formulations._checks import RESOURCES
+from megdt_opt.formulations._checks import RESOURCES, replaced
 from megdt_opt.formulations._disjunctive import least_latencies, solve_transformed
-from megdt_opt.formulations.option_gdp import (
-    budget,
-    build,
-    deadline,
-    device_branch,
-    edge_branch,
-    largest,
-    one_option,
-    share_limit,
-    stage_limit,
-)  # fmt: skip
+from megdt_opt.formulations.option_gdp import build
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.solving.allocation import RawSolution
 
@@ -93,9 +83,7 @@ def stage_root(q: Any) -> None:
         )
 
 
-CONSTRAINTS: tuple[Callable[[Any], None], ...] = (
-    budget, share_limit, deadline, largest, stage_time, stage_root, stage_limit, edge_branch, device_branch, one_option,
-)  # fmt: skip
+CONSTRAINTS: tuple[Callable[[Any], None], ...] = replaced(option_gdp.CONSTRAINTS, stage_time=(stage_time, stage_root))
 
 
 def constants(q: Any) -> dict[str, Array]:

@@ -37,8 +37,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.formulations import option_misocp
-from megdt_opt.formulations._checks import require, workable_options
-from megdt_opt.formulations.option_misocp import budget, largest, one_option, program, relaxed_s, solve_variant
+from megdt_opt.formulations._checks import replaced, require, workable_options
+from megdt_opt.formulations.option_misocp import program, relaxed_s, solve_variant
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.solving.allocation import RawSolution
 
@@ -105,8 +105,10 @@ def deadline(q: Model) -> list[Any]:
     return [cp.multiply(q.A.T @ q.E, q.vs) <= q.n] if q.E.any() else []
 
 
-CONSTRAINTS: tuple[Callable[[Model], list[Any]], ...] = (
-    one_option, budget, stage_time, stage_sum, share_limit, stage_limit, edge_branch, device_branch, deadline, largest,
+CONSTRAINTS: tuple[Callable[[Any], list[Any]], ...] = replaced(
+    option_misocp.CONSTRAINTS, stage_time=(stage_time, stage_sum), share_limit=(share_limit,),
+    stage_limit=(stage_limit,), edge_branch=(edge_branch,), device_branch=(device_branch,), deadline=(deadline,),
+    late_share=(),
 )  # fmt: skip
 
 
