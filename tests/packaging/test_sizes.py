@@ -21,9 +21,6 @@ CODE_LINES = 60
 PARAMETERS = 10
 
 LONG = {
-    "src/megdt_opt/solving/batch/maxima.py:close_max",
-    "src/megdt_opt/solving/batch/sums.py:close_sum",
-    "src/megdt_opt/solving/batch/sums.py:sum_depth_first",
     "src/megdt_opt/solving/compiled/kernels.py:master",
     "src/megdt_opt/solving/compiled/narrowing.py:narrow_prices",
     "src/megdt_opt/solving/compiled/plain.py:max_shares",

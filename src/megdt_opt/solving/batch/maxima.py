@@ -316,6 +316,7 @@ def max_depth_first(
     return best, nodes, CLOSED
 
 
+# long: one loop of bounds, sets and pruning on numbers that all of its steps change
 @inner
 def close_max(m: MaxRoom, corral: Corral, path: Path, capped: bool, gap: float) -> tuple[float, int, int, int]:
     """Close the scenario in the room: best objective, how it ended, passes and nodes."""

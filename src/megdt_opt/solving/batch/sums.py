@@ -321,6 +321,7 @@ def beyond(x: float, low: float, high: float) -> float:
     return d * d
 
 
+# long: one descent whose every step changes the same running sums
 @inner
 def sum_depth_first(m: SumRoom, path: Path, x: F, capped: bool, best: float, gap: float) -> tuple[float, int, bool]:
     """Every set of the options left: proven not to beat the goal, or tried. Best objective, nodes, and whether whole.
@@ -400,6 +401,7 @@ def sum_depth_first(m: SumRoom, path: Path, x: F, capped: bool, best: float, gap
     return best, nodes, True
 
 
+# long: one loop of bounds, sets and pruning on numbers that all of its steps change
 @inner
 def close_sum(m: SumRoom, corral: Corral, path: Path, capped: bool, gap: float) -> tuple[float, int, int, int]:
     """Close the scenario in the room: best objective, how it ended, passes and nodes."""
