@@ -60,6 +60,9 @@ class AllocationProblem(ProblemArrays):
         the users later than their deadline.
     max_weight : float, optional
         Goes with "mixed" [1].
+    impossible : array_like of bool, (K, O), optional
+        True for options that no change of a limit or budget could open, such as those that were never timed; their
+        numbers mean nothing, `allowed` must be false for them, and no explanation advises them.
 
     Raises
     ------
@@ -99,6 +102,7 @@ class AllocationProblem(ProblemArrays):
     uplink_airtime_max_s: NDArray[np.float64] | None = None
     objective: str = "max"
     max_weight: float | None = None
+    impossible: NDArray[np.bool_] | None = None
 
     def __repr__(self) -> str:
         return f"<AllocationProblem: {self.users} users, {self.options} options, {self.objective}>"
@@ -118,6 +122,12 @@ class AllocationProblem(ProblemArrays):
             self._store("max_weight", float(checks.numbers("max_weight", self.max_weight, (), "1")))
         if self.objective == "missed" and self.deadline_s is None:
             raise InvalidInput("deadline_s", None, 'deadlines [s] with objective "missed"', "Add them.")
+        if self.impossible is not None:
+            self._store("impossible", checks.read_only(checks.flags("impossible", self.impossible, self.fixed_s.shape)))
+            if (self.allowed_mask & self.impossible).any():
+                k, o = (int(i) for i in np.argwhere(self.allowed_mask & self.impossible)[0])
+                expected = "False for an option that is impossible"
+                raise InvalidInput(f"allowed (user {k}, option {o})", True, expected, "Forbid it.")
 
     # ---- defaults
 

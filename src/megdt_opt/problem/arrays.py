@@ -132,7 +132,7 @@ class ProblemArrays:
         """Hard limits on the latency, (..., K) [s]; infinite where there is none."""
         if self.deadline_s is None or self.objective == "missed":
             return np.full(self.fixed_s.shape[:-1], np.inf)
-        return self.deadline_s
+        return np.where(self.deadline_s >= checks.NO_DEADLINE_S, np.inf, self.deadline_s)
 
     @cached_property
     def on_time_s(self) -> Array:

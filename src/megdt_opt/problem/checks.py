@@ -24,6 +24,12 @@ LARGEST = 1e30
 SMALLEST = 1 / LARGEST
 """Smallest number of a problem that is not 0."""
 
+NO_DEADLINE_S = LARGEST
+"""A deadline of this is none, for a user without one among others [s]."""
+
+NO_AIRTIME_LIMIT_S = 1e9
+"""A limit on the uplink airtime of at least this never binds, for an option without one among others [s]."""
+
 _UNITS_OF_ITS_OWN = ("unit", "units", "magnitude", "dimensionality")
 """Attributes of values that carry a unit, as the packages for quantities name them."""
 

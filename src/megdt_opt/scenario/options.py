@@ -19,6 +19,7 @@ from megdt_opt.errors import Conflict, Infeasible, InvalidInput, ProfileError
 from megdt_opt.models.registry import find_spec
 from megdt_opt.models.requests import makes_requests, reference_byte, request_of
 from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.problem.checks import NO_AIRTIME_LIMIT_S, NO_DEADLINE_S
 from megdt_opt.program.costs import Costs, program_costs
 from megdt_opt.program.latency import LatencyTerms, latency_terms
 from megdt_opt.program.mechanisms import Option, Setting, catalogue, program
@@ -276,14 +277,11 @@ class OptionTable:
     def _limited(self) -> AllocationProblem:
         deadlines_s = [user.deadline_s for user in self.scenario.users]
         airtime_s = np.array([[cell.airtime_s for cell in row] for row in self._cells])
-        far_s = self._far_s
         return replace(
             self._waived,
             allowed=self.allowed,
-            deadline_s=np.array([far_s if d is None else d for d in deadlines_s]) if any(deadlines_s) else None,
-            uplink_airtime_max_s=np.where(np.isfinite(airtime_s), airtime_s, far_s)
-            if np.isfinite(airtime_s).any()
-            else None,
+            deadline_s=np.array([NO_DEADLINE_S if d is None else d for d in deadlines_s]) if any(deadlines_s) else None,
+            uplink_airtime_max_s=np.minimum(airtime_s, NO_AIRTIME_LIMIT_S) if np.isfinite(airtime_s).any() else None,
         )
 
     @cached_property
@@ -311,6 +309,7 @@ class OptionTable:
             uplink_bit=array(lambda t: t.uplink_bit),
             edge_work_s=array(lambda t: t.edge_work_s),
             allowed=self._possible,
+            impossible=~self._possible,
             weight=np.array([u.weight for u in s.users]),
             downlink_hz=c.downlink_hz,
             uplink_hz=c.uplink_hz,
@@ -322,11 +321,6 @@ class OptionTable:
             downlink_snr_hz=None if linear else down,
             uplink_snr_hz=None if linear else up,
         )
-
-    @property
-    def _far_s(self) -> float:
-        """A limit that never binds, finite because the problem takes finite numbers only."""
-        return 1e9
 
     def closings(self, user: int) -> dict[str, int]:
         """What closed a user's options: each limit in words, with how many options it closed, most first."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from megdt_opt.errors import Conflict, Infeasible
 from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.problem.checks import NO_AIRTIME_LIMIT_S
 from megdt_opt.si import show
 
 if TYPE_CHECKING:
@@ -39,12 +40,20 @@ def _what_closes(problem: AllocationProblem, k: int) -> list[Conflict]:
     needs = problem.edge_work_s[k][allowed] > 0
     if needs.any() and problem.edge_capacity == 0:
         reasons.append(Conflict(k, "edge_capacity", 0.0, "", zero % needs.sum()))
-    if problem.uplink_airtime_max_s is not None:
-        most = float(problem.uplink_airtime_max_s[k][allowed].max())
+    if (most := _airtime_s(problem, k, allowed)) is not None:
         words = "{limit} of at most {value} is too short even with the whole uplink band"
         reasons.append(Conflict(k, "uplink airtime", most, "s", words))
     need = "every option that is allowed needs a resource of which the budget is zero"
     return reasons or [Conflict(k, "open options", 0.0, "", need)]
+
+
+def _airtime_s(problem: AllocationProblem, k: int, allowed: np.ndarray) -> float | None:
+    """The longest limit on airtime of a user's allowed options [s]; None where none is limited."""
+    if problem.uplink_airtime_max_s is None:
+        return None
+    limits = problem.uplink_airtime_max_s[k][allowed & (problem.uplink_bit[k] > 0)]
+    limits = limits[limits < NO_AIRTIME_LIMIT_S]
+    return float(limits.max()) if limits.size else None
 
 
 def not_together(problem: AllocationProblem, resources: Resources, deadline: float = np.inf) -> Infeasible:
@@ -61,13 +70,14 @@ def not_together(problem: AllocationProblem, resources: Resources, deadline: flo
     for k in core:
         if np.isfinite(problem.hard_deadline_s[k]):
             conflicts.append(Conflict(k, "deadline", float(problem.hard_deadline_s[k]), "s"))
-        if problem.uplink_airtime_max_s is not None:
-            most = float(problem.uplink_airtime_max_s[k].max())
+        if (most := _airtime_s(problem, k, problem.allowed_mask[k])) is not None:
             conflicts.append(Conflict(k, "uplink airtime", most, "s", "{limit} at most {value}"))
     needed = _least_stretch(problem, core, deadline)
     hint = ""
     if needed:
         hint = f"They could be met together if every one of these deadlines were {needed:.4g} times as long."
+        if set(core) != set(np.flatnonzero(np.isfinite(problem.hard_deadline_s)).tolist()):
+            hint = f"Without the other users {hint[0].lower()}{hint[1:]}"
     budgets = ", ".join(
         [
             f"{show(problem.uplink_hz, 'Hz')} uplink",

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from megdt_opt.errors import Infeasible
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.problem.checks import LARGEST, NO_AIRTIME_LIMIT_S, NO_DEADLINE_S
 from megdt_opt.solving.conflict import lateness, no_option, not_together
 from megdt_opt.units import show
 from megdt_opt.whatif.feasible import PRECISION, OutOfTime, answer, smallest
@@ -239,7 +241,7 @@ def _attempts(
     for field in ("edge_share_max", "uplink_airtime_max_s"):
         if getattr(problem, field) is not None:
             yield field, lambda field=field: _factor(problem, field, until)  # type: ignore[misc]
-    if not problem.allowed_mask[list(error.users)].all():
+    if _could_open(problem)[list(error.users)].any():
         yield "allowed", lambda: _more_options(problem, error.users, until)
 
 
@@ -255,7 +257,12 @@ def _all_deadlines(problem: AllocationProblem, until: float) -> Change | None:
 
 def _factor(problem: AllocationProblem, field: str, until: float) -> Change | None:
     values = getattr(problem, field)
-    found = smallest(lambda factor: with_field(problem, field, values * factor), 1.0, _LARGEST, until)
+    free = {"deadline_s": NO_DEADLINE_S, "uplink_airtime_max_s": NO_AIRTIME_LIMIT_S}.get(field, LARGEST)
+
+    def at(factor: float) -> AllocationProblem:
+        return with_field(problem, field, np.where(values >= free, values, np.minimum(values * factor, LARGEST)))
+
+    found = smallest(at, 1.0, _LARGEST, until)
     if found is None:
         return None
     return Change(field=field, now=1.0, needed=found[0], unit="times", proven=found[2])
@@ -266,7 +273,7 @@ def _one_deadline(problem: AllocationProblem, user: int, until: float) -> Change
     now = float(limits[user])
 
     def at(deadline_s: float) -> AllocationProblem:
-        changed = limits.copy()
+        changed = np.minimum(limits, NO_DEADLINE_S)
         changed[user] = deadline_s
         return replace(problem, deadline_s=changed)
 
@@ -310,7 +317,7 @@ def _natural(problem: AllocationProblem, field: str) -> float:
 
 def _more_options(problem: AllocationProblem, users: tuple[int, ...], until: float) -> Change | None:
     allowed = problem.allowed_mask.copy()
-    allowed[list(users)] = True
+    allowed[list(users)] |= _could_open(problem)[list(users)]
     option = answer(replace(problem, allowed=allowed), until).option
     if option is None:
         return None
@@ -324,6 +331,11 @@ def _more_options(problem: AllocationProblem, users: tuple[int, ...], until: flo
         proven=False,
         options=tuple(int(option[k]) for k in newly),
     )
+
+
+def _could_open(problem: AllocationProblem) -> NDArray[np.bool_]:
+    """Options that `allowed` alone forbids, (K, O)."""
+    return ~problem.allowed_mask if problem.impossible is None else ~problem.allowed_mask & ~problem.impossible
 
 
 def _sentence(text: str) -> str:

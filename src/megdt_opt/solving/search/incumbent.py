@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from megdt_opt.errors import Infeasible
 from megdt_opt.pricing.scaled import UPLINK, Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem, objective_s
+from megdt_opt.problem.checks import NO_DEADLINE_S
 from megdt_opt.shares.best import best_shares
 from megdt_opt.shares.interior import latencies
 
@@ -96,13 +97,14 @@ class Incumbent:
             return
         self._started = True
         self.offer(np.array(list(self._simple_sets())))
-        if np.isfinite(self.objective) or not np.isfinite(self.problem.hard_deadline_s).all():
+        limits = self.problem.hard_deadline_s
+        if np.isfinite(self.objective) or not np.isfinite(limits).any():
             return
         # the set with the least max L / deadline: if even that is late, no set keeps the deadlines
         from megdt_opt.solving.search.branching import close
 
         # no deadline is below `problem.checks.SMALLEST`
-        weight = 1.0 / self.problem.hard_deadline_s
+        weight = 1.0 / np.where(np.isfinite(limits), limits, NO_DEADLINE_S)
         relaxed = replace(self.problem, objective="max", deadline_s=None, weight=weight, max_weight=None)
         left = None if np.isinf(self.deadline) else self.deadline - time.monotonic()
         try:
