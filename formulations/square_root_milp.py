@@ -102,7 +102,7 @@ def make_model(c: Array, p: Array, mask: Mask, centre: Array, best: float) -> Mo
     cost = np.where(mask, c + 2 * np.tensordot(centre, p, axes=1), np.inf)
     least = cost.min(axis=1, keepdims=True)
     q = float(least.sum() - centre @ centre)
-    unit = max(best - q, _LEAST_GAP * best)
+    unit = max(best - q, _LEAST_GAP * best) or 1.0  # an optimum of zero is its own bound
     user, option = np.nonzero(cost - least <= unit * (1 + 1e-6))
     reference = p[:, np.arange(len(c)), cost.argmin(axis=1)]
     t = np.linspace(-1, 1, GRID)

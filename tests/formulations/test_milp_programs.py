@@ -254,6 +254,17 @@ def test_work_that_is_lost_in_the_rounding_of_the_fixed_part(make_problem: Any) 
     assert value == pytest.approx(1e9 * problem.weights.max(), rel=EXACT)
 
 
+@both
+def test_an_optimum_of_zero_divides_nothing(objective: str) -> None:
+    none = np.zeros((2, 2))
+    problem = AllocationProblem(
+        fixed_s=[[0.0, 1.0], [2.0, 0.0]], downlink_bit=none, uplink_bit=none, edge_work_s=none, downlink_hz=1.0,
+        uplink_hz=1.0, objective=objective,
+    )  # fmt: skip
+    found = solve(problem, method=METHOD[objective])
+    assert (found.objective_s, found.lower_bound_s, found.option.tolist()) == (0.0, 0.0, [0, 1])
+
+
 def test_highs_is_silent_and_its_other_endings_are_failures(capfd: Any) -> None:
     program = Program(np.array([-1.0]), np.zeros(1), np.array([np.inf]), np.array([True]), Clock(None))
     program.add(Rows(matrix=csr_array(np.array([[1.0]])), lower=np.array([0.5]), upper=np.array([np.inf])))
