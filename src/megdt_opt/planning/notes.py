@@ -25,8 +25,9 @@ def notes_on(table: OptionTable, chosen: Sequence[Option]) -> tuple[str, ...]:
             "asks for one."
         )
     found += _closed(table)
-    actors: dict[str, TimingProfile] = {"the edge": table.machines.edge}
-    actors |= {user.name: profile for user, profile in zip(table.scenario.users, table.machines.devices, strict=True)}
+    # as they were given: the scenario's own stretches stand in the scenario
+    actors = {"the edge": table.profiles[table.scenario.edge.profile]}
+    actors |= {user.name: table.profiles[user.device.profile] for user in table.scenario.users}
     sentences: dict[str, list[str]] = {}  # each once, with all actors that it is about
     for actor, profile in actors.items():
         said = list(doubts(profile))
