@@ -28,7 +28,7 @@ from megdt_opt import (
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.shares.interior import latencies
 from megdt_opt.solving import compiled
-from megdt_opt.solving.search.incumbent import Incumbent
+from megdt_opt.solving.tried import Tried
 from megdt_opt.tolerances import BOUND
 
 ROUTES = ("compiled", "numpy", "enumerate", "explain")
@@ -212,9 +212,9 @@ def _infeasible(problem: AllocationProblem) -> bool:
     return problem.objective != "missed" and not _feasible(problem)
 
 
-def _best(problem: AllocationProblem) -> Incumbent:
+def _best(problem: AllocationProblem) -> Tried:
     resources = Resources.of(problem)
-    best = Incumbent(problem, resources)
+    best = Tried(problem, resources)
     choices = [np.flatnonzero(row) for row in resources.open]
     if all(len(c) for c in choices):
         best.offer(np.array(list(itertools.product(*choices)), dtype=np.int64))

@@ -45,8 +45,8 @@ from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.shares.best import best_shares
 from megdt_opt.solving.allocation import RawSolution
-from megdt_opt.solving.conflict import lateness_problem
 from megdt_opt.solving.highs import Answer, Clock, Program, Rows, at_least, at_most
+from megdt_opt.solving.lateness import lateness_problem
 from megdt_opt.solving.search.pool import Pool
 
 Array = NDArray[np.float64]

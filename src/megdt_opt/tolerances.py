@@ -10,3 +10,12 @@ SOLVER = 1e-6
 
 BOUND = 1e-9
 """One-sided, relative: a bound may exceed the optimum by this much rounding and no more."""
+
+SUM_EXCESS = 4e-12
+"""Relative: what a value of prices exceeds the target by, so that rounding cannot spoil the proof; of the objective."""
+
+LEVEL_EXCESS = 1e-10
+"""What priced costs at a level exceed the budgets by, for the same reason [1]."""
+
+LEAST_GAP = 1e-10
+"""Relative: the smallest gap that a search in floats goes for."""

@@ -159,7 +159,7 @@ def _violation_sum(constraint: Callable[[Any], Any], p: Point) -> float:
             pool.add(prices)
             limits.append((pool.costs_at(0)[m.user, m.option], float(prices.sum())))
     if constraint.__name__ == "in_time":
-        from megdt_opt.solving.conflict import lateness_problem
+        from megdt_opt.solving.lateness import lateness_problem
 
         late = lateness_problem(problem)
         found = unpayable(late, FIRST, 1.0, np.ones(3))

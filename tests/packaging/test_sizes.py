@@ -23,26 +23,18 @@ PARAMETERS = 10
 LONG = {
     "src/megdt_opt/solving/compiled/kernels.py:master",
     "src/megdt_opt/solving/compiled/narrowing.py:narrow_prices",
-    "src/megdt_opt/solving/compiled/plain.py:max_shares",
     "src/megdt_opt/solving/compiled/settling.py:settle",
-    "src/megdt_opt/solving/compiled/tree.py:grow",
 }
 """Functions of more code lines that give no reason yet, to be cut one by one: "file:name"."""
 
 WIDE = {
     "src/megdt_opt/solving/compiled/bounding.py:raise_bound",
-    "src/megdt_opt/solving/compiled/bounding.py:raise_level",
     "src/megdt_opt/solving/compiled/kernels.py:general_value",
     "src/megdt_opt/solving/compiled/kernels.py:plain_cost",
     "src/megdt_opt/solving/compiled/kernels.py:plain_value",
     "src/megdt_opt/solving/compiled/laws.py:option_at",
-    "src/megdt_opt/solving/compiled/rooting.py:first_sets",
-    "src/megdt_opt/solving/compiled/rooting.py:root",
     "src/megdt_opt/solving/compiled/starting.py:gather",
     "src/megdt_opt/solving/compiled/starting.py:general_simple_sets",
-    "src/megdt_opt/solving/compiled/starting.py:offer",
-    "src/megdt_opt/solving/compiled/starting.py:switch_users",
-    "src/megdt_opt/solving/compiled/tree.py:grow",
     "src/megdt_opt/solving/door.py:_allocation",
 }
 """Functions of more parameters that give no reason yet, to be grouped one by one."""

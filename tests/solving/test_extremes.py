@@ -276,9 +276,8 @@ def test_without_deadlines_no_time_is_enough_for_an_allocation(objective: str, m
 
 def test_who_is_in_conflict_is_not_asked_for_longer_than_there_is_time() -> None:
     tight = replace(late("max"), deadline_s=[0.5, 1.0])
-    resources = Resources.of(tight)
-    assert not_together(tight, resources).users == (0,)
-    hasty = not_together(tight, resources, deadline=0.0)
+    assert not_together(tight).users == (0,)
+    hasty = not_together(tight, deadline=0.0)
     assert hasty.users == (0, 1)
     assert "times as long" not in str(hasty)
 

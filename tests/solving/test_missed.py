@@ -14,8 +14,9 @@ from random_problems import draw
 
 from megdt_opt import AllocationProblem, Infeasible, evaluate, solve
 from megdt_opt.certificate.certificate import Certificate
+from megdt_opt.pricing.priced import grain
 from megdt_opt.pricing.scaled import Resources
-from megdt_opt.solving.search.on_time import OnTime, grain
+from megdt_opt.solving.search.on_time import OnTime
 from megdt_opt.tolerances import EXACT
 
 

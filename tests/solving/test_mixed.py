@@ -14,7 +14,8 @@ from scipy.optimize import minimize_scalar
 from megdt_opt import AllocationProblem, Infeasible, InvalidInput, solve
 from megdt_opt.certificate.certificate import Certificate
 from megdt_opt.pricing.scaled import Resources
-from megdt_opt.solving.search.tilted import TiltedPool
+from megdt_opt.solving.engines.arrays import ArraysEngine
+from megdt_opt.solving.engines.mixed import MixedEngine, _Cuts
 from megdt_opt.tolerances import BOUND, EXACT, SOLVER
 
 
@@ -114,12 +115,12 @@ def test_planes_lie_above_the_bound() -> None:
     """The linear program's ceiling is at least every value that prices and multipliers reach."""
     problem = replace(family("table", 3, 4, "sum", 5), objective="mixed", max_weight=1.5)
     resources = Resources.of(problem)
-    pool = TiltedPool(problem, resources, None)
+    engine = MixedEngine(problem, resources, ArraysEngine)
+    cuts = _Cuts(engine, engine.heads, 60.0)
     rng = np.random.default_rng(0)
     for _ in range(4):
-        pool.add(np.r_[rng.uniform(0, 30, 3), rng.uniform(0, 0.5, 3)])
-    value, slope, _ = pool.values(resources.open)
-    _, ceiling, _ = pool._highest(resources.open, value, slope, 60.0)
+        cuts.add(np.r_[rng.uniform(0, 30, 3), rng.uniform(0, 0.5, 3)])
+    assert cuts.highest() is not None
     for _ in range(20):
-        index = pool.add(np.r_[rng.uniform(0, 60, 3), rng.uniform(0, 0.5, 3)])
-        assert pool.values(resources.open)[0][index] <= ceiling * (1 + EXACT)
+        prices = np.r_[rng.uniform(0, 60, 3), rng.uniform(0, 0.5, 3)]
+        assert engine.price(engine.heads, prices, None).total - prices[:3].sum() <= cuts.ceiling * (1 + EXACT)

@@ -13,7 +13,7 @@ from megdt_opt import AllocationProblem, Infeasible, InvalidInput, evaluate, sol
 from megdt_opt.pricing.priced import priced
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.shares.best import best_shares
-from megdt_opt.solving.search.branching import dominance
+from megdt_opt.solving.engines.arrays import dominance
 from megdt_opt.tolerances import EXACT, SOLVER
 
 

@@ -25,12 +25,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from megdt_opt.certificate.tree import Node, flat, whole
+from megdt_opt.certificate.tree import Mask, Node, flat, whole
+from megdt_opt.certificate.verdict import Verdict
 from megdt_opt.errors import InvalidInput
 from megdt_opt.files import read_json, write_text
 
 if TYPE_CHECKING:
-    from megdt_opt.pricing.scaled import Resources
+    from megdt_opt.certificate.check import Valuer
     from megdt_opt.problem.allocation_problem import AllocationProblem
 
 FORMAT = "megdt-opt certificate 3"
@@ -38,31 +39,6 @@ FORMAT_2 = "megdt-opt certificate 2"
 """Had the prices of a leaf as a list in the order uplink, edge, downlink; still read."""
 EXACT_SIZE = 10_000
 """K * O up to which `verify` is exact."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Outcome of a verification.
-
-    Parameters
-    ----------
-    holds : bool
-        Whether the bound is proven.
-    bound_s : float
-        The bound that the leaves prove [s]; at least the certificate's where it holds.
-    exact : bool
-        Whether the arithmetic was rational.
-    leaves : int
-        Leaves checked.
-    reason : str
-        What failed.
-    """
-
-    holds: bool
-    bound_s: float
-    exact: bool
-    leaves: int
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,11 +69,23 @@ class Certificate:
         return type(self), (self.objective, self.bound_s, self.tree)
 
     @classmethod
-    def seal(cls, problem: AllocationProblem, resources: Resources, tree: Node, target_s: float) -> Certificate:
-        """Work out the bound that a tree proves, at most `target_s` for "max", with a margin for rounding."""
-        from megdt_opt.certificate.check import provable_bound_s
+    def seal(cls, problem: AllocationProblem, tree: Node, mask: Mask, target_s: float, valuer: Valuer) -> Certificate:
+        """Recompute the bound that a tree proves, as `verify` does, with a margin for rounding.
 
-        return cls(problem.objective, provable_bound_s(problem, resources, tree, target_s), tree)
+        Parameters
+        ----------
+        problem : AllocationProblem
+        tree : Node
+        mask : array of bool, (K, choices)
+            What the tree partitions.
+        target_s : float
+            At which it was grown [s]; for "max" no more is looked for.
+        valuer : Valuer
+            What recomputes the bounds of the leaves.
+        """
+        from megdt_opt.certificate.check import sealed_bound_s
+
+        return cls(problem.objective, sealed_bound_s(problem, tree, mask, target_s, valuer), tree)
 
     def verify(self, problem: AllocationProblem, *, exact: bool | None = None) -> Verdict:
         """Check the partition and recompute every leaf's bound.
@@ -112,7 +100,9 @@ class Certificate:
         from megdt_opt.certificate.check import check
 
         use = problem.users * problem.options <= EXACT_SIZE if exact is None else exact
-        return check(self, problem, exact=use)
+        if self.objective != problem.objective:
+            return Verdict(False, -np.inf, use, 0, "the certificate is about another objective")
+        return check(self.tree, self.bound_s, problem, exact=use)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `from_dict` reads back."""

@@ -5,19 +5,18 @@ from __future__ import annotations
 from fractions import Fraction
 from functools import cached_property
 from math import ceil
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from megdt_opt.certificate.certificate import Certificate, Verdict
 from megdt_opt.certificate.exact import LN2, log_bracket, sqrt_below
-from megdt_opt.certificate.tree import Branch, Leaf, masks
-from megdt_opt.pricing.priced import priced
+from megdt_opt.certificate.tree import Mask, Node, Part, parts
+from megdt_opt.certificate.verdict import Verdict
+from megdt_opt.pricing.priced import grain, priced
 from megdt_opt.pricing.scaled import EDGE, RESOURCES, UPLINK, Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
-from megdt_opt.solving.search.on_time import grain
 
-_MARGIN = 1e-12
+MARGIN = 1e-12
 """Relative allowance for rounding in floating arithmetic, far above what K * O additions lose."""
 
 _CLEARLY = 1e-9
@@ -27,71 +26,53 @@ _TURNS = 30
 """Turns of a search for the level that a leaf proves."""
 
 
-def provable_bound_s(problem: AllocationProblem, resources: Resources, tree: Branch | Leaf, target_s: float) -> float:
-    """The bound that the leaves of a tree prove in floating arithmetic, with a margin [s].
+class Valuer(Protocol):
+    """What proves the parts of a tree: their bounds, or for "max" what their costs exceed the prices by at a level."""
 
-    For "max" it is at most `target_s`: the level at which the tree was grown.
+    def value(self, part: Part, level_s: float | None) -> Fraction | float:
+        """A number that the true value is not below; infinite where the part has no allocation."""
+        ...
+
+
+def sealed_bound_s(problem: AllocationProblem, tree: Node, mask: Mask, target_s: float, valuer: Valuer) -> float:
+    """The bound that a tree proves, by a valuer in floats [s]; for "max" at most `target_s`, at which it was grown.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    tree : Node
+    mask : array of bool, (K, choices)
+        What the tree partitions.
+    target_s : float
+        [s]
+    valuer : Valuer
     """
-    found = list(masks(tree, _choices(problem, resources.open)))
     if problem.objective != "max":
-        least = min(_values(problem, resources, found, None), default=np.inf)
+        least = min((float(valuer.value(part, None)) for part in parts(tree, mask)), default=np.inf)
         # no objective is negative; and where a limit is kept within rounding only, every leaf seems closed
         return _whole(problem, max(least, 0.0)) if np.isfinite(least) else target_s
     bound = target_s
-    groups: dict[tuple[float, ...], list[NDArray[np.bool_]]] = {}
-    for leaf, mask in found:
-        groups.setdefault(leaf.prices, []).append(mask)
-    lowered = False
-    for prices, masks_ in groups.items():
-        if _ratio(problem, resources, prices, masks_, bound) <= 1.0:
+    for part in parts(tree, mask):
+        if bound > 0 and not valuer.value(part, bound) > 0:
             # a tree that was cut short; what is proven of a level is proven of those below it
-            bound = _proven_level(problem, resources, prices, masks_, bound)
-            lowered = True
-    while lowered and bound > 0 and not _proves(problem, resources, found, bound):
-        bound *= 1.0 - _CLEARLY  # rounding
+            bound = _proven_level(part, bound, valuer)
     return bound
 
 
-def _ratio(
-    problem: AllocationProblem,
-    resources: Resources,
-    prices: tuple[float, ...],
-    found: list[NDArray[np.bool_]],
-    level: float,
-) -> float:
-    """What leaves with the same prices cost at a level of "max", over their prices; above 1 proves the level."""
-    cost = _least_costs(problem, resources, prices, level)
-    total = min(float(np.where(mask, cost, np.inf).min(axis=1).sum()) for mask in found)
-    asked = sum(prices) * (1.0 + _MARGIN)
-    return total * (1.0 - _MARGIN) / asked if asked > 0 else np.inf if np.isinf(total) else 0.0
+def _proven_level(part: Part, high: float, valuer: Valuer) -> float:
+    """The largest level below `high`, to 1e-9 of it, that a part proves.
 
-
-def _least_costs(
-    problem: AllocationProblem, resources: Resources, prices: tuple[float, ...], level: float | None
-) -> Array:
-    """Costs of the options, less what rounding may have added."""
-    found = priced(problem, resources, np.array(prices), level)
-    return found.cost - found.doubt
-
-
-def _proven_level(
-    problem: AllocationProblem,
-    resources: Resources,
-    prices: tuple[float, ...],
-    found: list[NDArray[np.bool_]],
-    high: float,
-) -> float:
-    """The largest level below `high`, to 1e-9 of it, that leaves with the same prices prove.
-
-    The cost is nearly a power of the level, so secants of the logarithms settle in a few turns, each of which prices
-    all options; where one would leave the bracket, it is halved.
+    The cost is nearly a power of the level, so secants of the logarithms settle in a few turns; where one would leave
+    the bracket, it is halved.
     """
-    low, place = 0.0, 0.5 * high
+    prices = sum(part.leaf.prices[:3])
+    low, place = 0.0, high * (1.0 - _CLEARLY)
     last: tuple[float, float] | None = None
-    for _ in range(_TURNS):
-        ratio = _ratio(problem, resources, prices, found, place)
-        low, high = (place, high) if ratio > 1.0 else (low, place)
-        if 1.0 < ratio <= 1.0 + _CLEARLY or high - low <= _CLEARLY * high:
+    for turn in range(_TURNS):
+        value = float(valuer.value(part, place))
+        low, high = (place, high) if value > 0 else (low, place)
+        ratio = 1.0 + value / prices if prices > 0 else 0.0
+        if 1.0 < ratio <= 1.0 + _CLEARLY or (turn == 0 and value > 0) or high - low <= _CLEARLY * high:
             break
         middle = 0.5 * (low + high)
         if 0.0 < ratio < np.inf:
@@ -106,7 +87,7 @@ def _proven_level(
     return low
 
 
-def _choices(problem: AllocationProblem, options: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def choices(problem: AllocationProblem, options: Mask) -> Mask:
     """Options (K, O) that are open; for "missed" with the choice of being late, (K, O + 1)."""
     if problem.objective != "missed":
         return options
@@ -125,43 +106,35 @@ def _whole(problem: AllocationProblem, value: Fraction | float) -> float:
     return float(np.nextafter(rounded, -np.inf)) if np.isfinite(rounded) and Fraction(rounded) > value else rounded
 
 
-def check(certificate: Certificate, problem: AllocationProblem, *, exact: bool) -> Verdict:
-    """Verify a certificate; see `Certificate.verify`."""
-    if certificate.objective != problem.objective:
-        return Verdict(False, -np.inf, exact, 0, "the certificate is about another objective")
-    if not np.isfinite(certificate.bound_s):
+def check(tree: Node, bound_s: float, problem: AllocationProblem, *, exact: bool) -> Verdict:
+    """Verify that a tree proves a bound [s]; see `Certificate.verify`."""
+    if not np.isfinite(bound_s):
         return Verdict(False, -np.inf, exact, 0, "the bound is not a number")
     resources = Resources.of(problem)
     try:
         # the mask is the problem's own: nothing is closed here because `resources` say so
-        found = list(masks(certificate.tree, _choices(problem, _to_partition(problem, resources, exact))))
+        found = list(parts(tree, choices(problem, _to_partition(problem, resources, exact))))
     except (ValueError, IndexError) as error:
         return Verdict(False, -np.inf, exact, 0, str(error))
     tilts = problem.users if problem.objective == "mixed" else 0
-    if any(len(leaf.prices) != 3 + tilts or min(leaf.prices) < 0 for leaf, _ in found):
+    if any(len(leaf.prices) != 3 + tilts or min(leaf.prices) < 0 for leaf, *_ in found):
         wanted = f"three numbers{f' and {tilts} multipliers' if tilts else ''} of at least 0"
         return Verdict(False, -np.inf, exact, len(found), f"a leaf's prices are not {wanted}")
-    if any(sum(map(Fraction, leaf.prices[3:])) > Fraction(problem.max_weight or 0.0) for leaf, _ in found):
+    if any(sum(map(Fraction, leaf.prices[3:])) > Fraction(problem.max_weight or 0.0) for leaf, *_ in found):
         return Verdict(False, -np.inf, exact, len(found), "a leaf's multipliers sum to more than max_weight")
-    if certificate.bound_s <= 0:
+    if bound_s <= 0:
         # latencies and weights are never negative: nothing is left to prove
-        return Verdict(True, certificate.bound_s, exact, len(found))
+        return Verdict(True, bound_s, exact, len(found))
     summed = problem.objective != "max"
-    level = None if summed else certificate.bound_s
-    values = _exact_values if exact else _values
-    proven = values(problem, resources, found, level)
+    valuer: Valuer = (ExactValuer if exact else FloatValuer)(problem, resources)
+    proven = [valuer.value(part, None if summed else bound_s) for part in found]
     if summed:
         least = _whole(problem, min(proven, default=np.inf))
-        return Verdict(
-            least >= certificate.bound_s - abs(certificate.bound_s) * _MARGIN * (not exact),
-            least,
-            exact,
-            len(found),
-            "" if least >= certificate.bound_s else "a leaf proves less than the bound",
-        )
+        holds = least >= bound_s - abs(bound_s) * MARGIN * (not exact)
+        return Verdict(holds, least, exact, len(found), "" if holds else "a leaf proves less than the bound")
     holds = all(value > 0 for value in proven)
     return Verdict(
-        holds, certificate.bound_s if holds else -np.inf, exact, len(found),
+        holds, bound_s if holds else -np.inf, exact, len(found),
         "" if holds else "a leaf does not rule out the bound's level",
     )  # fmt: skip
 
@@ -177,49 +150,85 @@ def _to_partition(problem: AllocationProblem, resources: Resources, exact: bool)
     return mask
 
 
-def _proves(
-    problem: AllocationProblem, resources: Resources, found: list[tuple[Leaf, np.ndarray]], level: float
-) -> bool:
-    return all(value > 0 for value in _values(problem, resources, found, level))
+def total_of(part: Part, cost: Array) -> float:
+    """Bound of a part for a table of costs (K, choices), rounded down by a margin."""
+    extra = part.extra()
+    if extra is not None:
+        cost = cost + extra
+    here = np.where(part.mask, cost, np.inf)
+    least = here.min(axis=1)
+    if part.removed is not None:
+        if not np.isfinite(least).all():
+            return np.inf
+        rise = np.where(part.removed, here, np.inf) - least[:, None]
+        total = float(least.sum()) + float(rise.min(initial=np.inf))
+    else:
+        total = float(least.sum())
+    prices, offset = sum(part.leaf.prices[:3]), part.offset()
+    if not np.isfinite(total):
+        return np.inf
+    counted = sum(m * row.limit for row, m in zip(part.rows, part.leaf.counts, strict=True))
+    return total - prices - offset - MARGIN * (abs(total) + prices + counted)
 
 
-def _values(
-    problem: AllocationProblem,
-    resources: Resources,
-    found: list[tuple[Leaf, np.ndarray]],
-    level: float | None,
-) -> list[float]:
-    """Bound of each leaf for "sum", excess over the prices' sum for "max"; rounded down by the margin."""
-    tables: dict[tuple[float, ...], Array] = {}
-    values = []
-    for leaf, mask in found:
-        if leaf.prices not in tables:
-            tables[leaf.prices] = _least_costs(problem, resources, leaf.prices, level)
-        least = np.where(mask, tables[leaf.prices], np.inf).min(axis=1)
-        total, prices = float(least.sum()), sum(leaf.prices[:3])
-        values.append(total - prices - _MARGIN * (abs(total) + prices) if np.isfinite(total) else np.inf)
-    return values
+class FloatValuer:
+    """By the priced costs in floating arithmetic, with a margin.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    resources : Resources
+    """
+
+    def __init__(self, problem: AllocationProblem, resources: Resources) -> None:
+        self.problem, self.resources = problem, resources
+        self._last: tuple[tuple[float, ...], float | None] | None = None
+        self._cost: Array = np.zeros((0, 0))
+
+    def value(self, part: Part, level_s: float | None) -> float:
+        """As `Valuer` has it."""
+        if self._last != (part.leaf.prices, level_s):
+            found = priced(self.problem, self.resources, np.array(part.leaf.prices), level_s)
+            self._last, self._cost = (part.leaf.prices, level_s), found.cost - found.doubt
+        return total_of(part, self._cost)
 
 
-def _exact_values(
-    problem: AllocationProblem,
-    resources: Resources,
-    found: list[tuple[Leaf, np.ndarray]],
-    level: float | None,
-) -> list[Fraction | float]:
-    tables: dict[tuple[float, ...], _ExactTable] = {}
-    values: list[Fraction | float] = []
-    for leaf, mask in found:
-        table = tables.setdefault(leaf.prices, _ExactTable(problem, resources, leaf.prices, level))
-        total: Fraction | float = Fraction(0)
-        for k in range(problem.users):
-            least = min((table.cost(k, int(o)) for o in np.flatnonzero(mask[k])), default=float("inf"))
+class ExactValuer:
+    """In rational arithmetic, with square roots and logarithms bracketed outward."""
+
+    def __init__(self, problem: AllocationProblem, resources: Resources) -> None:
+        self.problem, self.resources = problem, resources
+        self._tables: dict[tuple[float, ...], _ExactTable] = {}
+
+    def value(self, part: Part, level_s: float | None) -> Fraction | float:
+        """As `Valuer` has it; the level is the same at every call."""
+        prices = part.leaf.prices
+        if prices not in self._tables:
+            self._tables[prices] = _ExactTable(self.problem, self.resources, prices, level_s)
+        table = self._tables[prices]
+        extra = self._extra(part)
+        base: Fraction = -sum(map(Fraction, prices[:3]), Fraction(0))
+        for row, multiplier in zip(part.rows, part.leaf.counts, strict=True):
+            base -= row.sign * row.limit * Fraction(multiplier)
+        rise: Fraction | float = float("inf")
+        for k in range(self.problem.users):
+            costs = {int(o): table.cost(k, int(o)) + extra.get((k, int(o)), 0) for o in np.flatnonzero(part.mask[k])}
+            least = min(costs.values(), default=float("inf"))
             if least == float("inf"):
-                total = float("inf")
-                break
-            total += least
-        values.append(total if total == float("inf") else total - sum(map(Fraction, leaf.prices[:3])))
-    return values
+                return float("inf")
+            base += Fraction(least)
+            if part.removed is not None:
+                rise = min([rise, *(costs[int(o)] - least for o in np.flatnonzero(part.removed[k]))])
+        return base if part.removed is None else base + rise
+
+    def _extra(self, part: Part) -> dict[tuple[int, int], Fraction]:
+        extra: dict[tuple[int, int], Fraction] = {}
+        for row, multiplier in zip(part.rows, part.leaf.counts, strict=True):
+            if multiplier:
+                for k in row.users.tolist():
+                    for o in row.options.tolist():
+                        extra[k, o] = extra.get((k, o), Fraction(0)) + row.sign * Fraction(multiplier)
+        return extra
 
 
 class _ExactTable:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.pricing.scaled import RESOURCES
+
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -21,9 +23,12 @@ class Leaf:
     prices : tuple of float
         Of the scaled downlink, uplink and edge budgets [s for "sum" and "mixed", 1 for "max" and "missed"]; for
         "mixed" followed by the multipliers nu of the K users [1].
+    counts : tuple of float
+        Multipliers of the limits on counts above the leaf, in their order from the root; at least 0 [as the prices].
     """
 
     prices: tuple[float, ...]
+    counts: tuple[float, ...] = ()
 
 
 @dataclass
@@ -35,44 +40,176 @@ class Branch:
     user : int
     groups : tuple of tuple of int
         Options of each child; together the options that the user has here.
-    children : list of Branch or Leaf
+    children : list of node
     """
 
     user: int
     groups: tuple[tuple[int, ...], ...]
-    children: list[Branch | Leaf] = field(default_factory=list)
+    children: list[Node] = field(default_factory=list)
 
 
-Node = Branch | Leaf
+@dataclass
+class Count:
+    """Split by how many of some users take one of some options: at most `most` of them, or more.
+
+    Parameters
+    ----------
+    users, options : tuple of int
+    most : int
+    children : list of node
+        The two.
+    """
+
+    users: tuple[int, ...]
+    options: tuple[int, ...]
+    most: int
+    children: list[Node] = field(default_factory=list)
 
 
-def masks(tree: Node, mask: NDArray[np.bool_]) -> Iterator[tuple[Leaf, NDArray[np.bool_]]]:
-    """Leaves with the options that each user has there, (K, O); depth first.
+@dataclass
+class Prune:
+    """Options that prices alone rule out, whatever the other users take.
+
+    Parameters
+    ----------
+    leaf : Leaf
+        The prices.
+    removed : tuple of (int, tuple of int)
+        User and options.
+    children : list of node
+        The one in which they are gone.
+    """
+
+    leaf: Leaf
+    removed: tuple[tuple[int, tuple[int, ...]], ...]
+    children: list[Node] = field(default_factory=list)
+
+
+Node = Leaf | Branch | Count | Prune
+
+
+class Row(NamedTuple):
+    """A limit on a count: of the `users`, `limit` at most (`sign` 1) or at least (-1) take one of the `options`."""
+
+    users: NDArray[np.int64]
+    options: NDArray[np.int64]
+    limit: int
+    sign: int
+
+
+class Part(NamedTuple):
+    """What is to be proven somewhere in a tree.
+
+    `mask` (K, O) are the options that the users have there, `rows` the limits on counts. Where `removed` (K, O) is
+    given, it is about the allocations in which some user takes one of these options.
+    """
+
+    leaf: Leaf
+    mask: Mask
+    rows: tuple[Row, ...]
+    removed: Mask | None = None
+
+    def extra(self) -> NDArray[np.float64] | None:
+        """What the multipliers of the counts add to the costs, (K, O); None where there are none."""
+        if not self.rows:
+            return None
+        table = np.zeros(self.mask.shape)
+        for row, multiplier in zip(self.rows, self.leaf.counts, strict=True):
+            table[np.ix_(row.users, row.options)] += row.sign * multiplier
+        return table
+
+    def offset(self) -> float:
+        """What they take off the sum of the costs."""
+        return sum(row.sign * row.limit * m for row, m in zip(self.rows, self.leaf.counts, strict=True))
+
+
+def parts(tree: Node, mask: Mask) -> Iterator[Part]:
+    """What a tree has to prove, for users with the options (K, O) of a mask; depth first.
 
     Raises
     ------
     ValueError
-        Where the groups of a branch do not partition the user's options.
+        Where the groups of a branch do not partition the user's options, a node names what is not there, or a leaf
+        has another number of multipliers than there are limits on counts above it.
     """
-    stack = [(tree, mask)]
+    stack: list[tuple[Node, Mask, tuple[Row, ...]]] = [(tree, mask, ())]
     while stack:
-        node, here = stack.pop()
+        node, here, rows = stack.pop()
         if isinstance(node, Leaf):
-            yield node, here
-            continue
-        if not 0 <= node.user < here.shape[0] or len(node.groups) != len(node.children):
-            raise ValueError("a branch names a user that is not there, or lacks a child")
-        listed = [o for group in node.groups for o in group]
-        # groups may name closed options too; what counts is that each open one is in exactly one group
-        if len(listed) != len(set(listed)) or not set(np.flatnonzero(here[node.user])) <= set(listed):
-            raise ValueError(f"the groups of user {node.user} do not partition its options")
-        for group, child in zip(node.groups, node.children, strict=True):
-            part = np.zeros(here.shape[1], bool)
-            part[list(group)] = True
-            below = here.copy()
-            below[node.user] &= part
-            if below[node.user].any():
-                stack.append((child, below))
+            yield Part(_fitting(node, rows), here, rows)
+        elif isinstance(node, Branch):
+            stack.extend((child, below, rows) for child, below in _branched(node, here))
+        elif isinstance(node, Count):
+            stack.extend((child, here, (*rows, row)) for child, row in _counted(node, here))
+        else:
+            removed = _removed(node, here)
+            yield Part(_fitting(node.leaf, rows), here, rows, removed)
+            below = here & ~removed
+            if below.any(axis=1).all():
+                stack.append((node.children[0], below, rows))
+
+
+def _fitting(leaf: Leaf, rows: tuple[Row, ...]) -> Leaf:
+    if len(leaf.counts) != len(rows):
+        raise ValueError(f"a leaf has {len(leaf.counts)} multipliers for {len(rows)} limits on counts")
+    return leaf
+
+
+def _branched(node: Branch, here: Mask) -> Iterator[tuple[Node, Mask]]:
+    if not 0 <= node.user < here.shape[0] or len(node.groups) != len(node.children):
+        raise ValueError("a branch names a user that is not there, or lacks a child")
+    listed = [o for group in node.groups for o in group]
+    # groups may name closed options too; what counts is that each open one is in exactly one group
+    if len(listed) != len(set(listed)) or not set(np.flatnonzero(here[node.user]).tolist()) <= set(listed):
+        raise ValueError(f"the groups of user {node.user} do not partition its options")
+    for group, child in zip(node.groups, node.children, strict=True):
+        part = np.zeros(here.shape[1], bool)
+        part[list(group)] = True
+        below = here.copy()
+        below[node.user] &= part
+        if below[node.user].any():
+            yield child, below
+
+
+def _counted(node: Count, here: Mask) -> Iterator[tuple[Node, Row]]:
+    """The two sides; a user or an option named twice would be counted twice."""
+    users, options = np.array(node.users, dtype=np.int64), np.array(node.options, dtype=np.int64)
+    for index, size in ((users, here.shape[0]), (options, here.shape[1])):
+        if len(node.children) != 2 or len(set(index.tolist())) != index.size or index.size == 0:
+            raise ValueError("a limit on a count names something twice or nothing, or lacks a child")
+        if index.min() < 0 or index.max() >= size:
+            raise ValueError("a limit on a count names a user or an option that is not there")
+    if node.most < 0:
+        raise ValueError("a limit on a count is below 0")
+    yield node.children[0], Row(users, options, node.most, 1)
+    yield node.children[1], Row(users, options, node.most + 1, -1)
+
+
+def _removed(node: Prune, here: Mask) -> Mask:
+    users = [user for user, options in node.removed for _ in options]
+    flat_options = [o for _, options in node.removed for o in options]
+    if len(node.children) != 1 or not users:
+        raise ValueError("nothing is ruled out, or nothing follows")
+    rows, columns = np.array(users), np.array(flat_options)
+    if rows.min() < 0 or rows.max() >= here.shape[0] or columns.min() < 0 or columns.max() >= here.shape[1]:
+        raise ValueError("an option is ruled out that is not there")
+    removed = np.zeros(here.shape, bool)
+    removed[rows, columns] = True
+    result: Mask = removed & here
+    return result
+
+
+def prices_in(tree: Node, most: int) -> list[tuple[float, ...]]:
+    """Prices of the first leaves, and of those that rule options out before them."""
+    found: list[tuple[float, ...]] = []
+    stack = [tree]
+    while stack and len(found) < most:
+        node = stack.pop()
+        if isinstance(node, Leaf | Prune):
+            found.append((node if isinstance(node, Leaf) else node.leaf).prices)
+        if not isinstance(node, Leaf):
+            stack.extend(reversed(node.children))
+    return found
 
 
 def flat(tree: Node) -> list[dict[str, Any]]:
@@ -83,9 +220,15 @@ def flat(tree: Node) -> list[dict[str, Any]]:
         node = stack.pop()
         if isinstance(node, Leaf):
             nodes.append(_leaf_data(node))
-        else:
+            continue
+        if isinstance(node, Branch):
             nodes.append({"user": node.user, "groups": [list(group) for group in node.groups]})
-            stack.extend(reversed(node.children))
+        elif isinstance(node, Count):
+            nodes.append({"users": list(node.users), "options": list(node.options), "at_most": node.most})
+        else:
+            removed = [[user, list(options)] for user, options in node.removed]
+            nodes.append({**_leaf_data(node.leaf), "removed": removed})
+        stack.extend(reversed(node.children))
     return nodes
 
 
@@ -93,11 +236,14 @@ def _leaf_data(leaf: Leaf) -> dict[str, Any]:
     data: dict[str, Any] = {"prices": dict(zip(RESOURCES, leaf.prices[:3], strict=True))}
     if len(leaf.prices) > 3:
         data["multipliers"] = list(leaf.prices[3:])
+    if leaf.counts:
+        data["counts"] = list(leaf.counts)
     return data
 
 
 def _leaf_of(data: dict[str, Any], listed: bool) -> Leaf:
     given = data["prices"]
+    prices: tuple[float, ...]
     if listed:
         uplink, edge, downlink, *rest = (float(p) for p in given)
         prices = (downlink, uplink, edge, *rest)
@@ -105,9 +251,26 @@ def _leaf_of(data: dict[str, Any], listed: bool) -> Leaf:
         if set(given) != set(RESOURCES):
             raise ValueError(f"prices of {', '.join(RESOURCES)}")
         prices = (*(float(given[name]) for name in RESOURCES), *(float(p) for p in data.get("multipliers", ())))
-    if not all(np.isfinite(p) and p >= 0 for p in prices):
+    counts = tuple(float(m) for m in data.get("counts", ()))
+    if not all(np.isfinite(p) and p >= 0 for p in (*prices, *counts)):
         raise ValueError("prices")
-    return Leaf(prices)
+    return Leaf(prices, counts)
+
+
+def _node_of(data: dict[str, Any], listed: bool) -> tuple[Node, int]:
+    """A node, and how many children follow it."""
+    if "removed" in data:
+        removed = tuple((int(user), tuple(int(o) for o in options)) for user, options in data["removed"])
+        return Prune(_leaf_of(data, listed), removed), 1
+    if "prices" in data:
+        return _leaf_of(data, listed), 0
+    if "at_most" in data:
+        users, options = (tuple(int(i) for i in data[name]) for name in ("users", "options"))
+        return Count(users, options, int(data["at_most"])), 2
+    groups = tuple(tuple(int(o) for o in group) for group in data["groups"])
+    if not groups:
+        raise ValueError("a branch without groups")
+    return Branch(int(data["user"]), groups), len(groups)
 
 
 def whole(nodes: list[dict[str, Any]], *, listed: bool = False) -> Node:
@@ -124,28 +287,21 @@ def whole(nodes: list[dict[str, Any]], *, listed: bool = False) -> Node:
     ValueError, KeyError, TypeError
         Where they make no tree.
     """
-    waiting: list[Branch] = []
+    waiting: list[tuple[list[Node], int]] = []
     top: Node | None = None
     for data in nodes:
-        node: Node
-        if "prices" in data:
-            node = _leaf_of(data, listed)
-        else:
-            groups = tuple(tuple(int(o) for o in group) for group in data["groups"])
-            if not groups:
-                raise ValueError("a branch without groups")
-            node = Branch(int(data["user"]), groups)
+        node, children = _node_of(data, listed)
         if top is None:
             top = node
         elif not waiting:
             raise ValueError("a node too many")
         else:
-            parent = waiting[-1]
-            parent.children.append(node)
-            if len(parent.children) == len(parent.groups):
+            siblings, wanted = waiting[-1]
+            siblings.append(node)
+            if len(siblings) == wanted:
                 waiting.pop()
-        if isinstance(node, Branch):
-            waiting.append(node)
+        if not isinstance(node, Leaf):
+            waiting.append((node.children, children))
     if top is None or waiting:
         raise ValueError("a node too few")
     return top

@@ -24,6 +24,9 @@ so what holds for "sum" with the weights (1 + nu) w bounds "mixed"; for fixed op
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import reduce
+from math import gcd, lcm
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,6 +126,13 @@ def priced_missed(problem: AllocationProblem, resources: Resources, prices: Arra
         mu=np.column_stack([on_time.mu, none]),
         doubt=np.column_stack([on_time.doubt, none]),
     )
+
+
+def grain(weight: Array) -> Fraction:
+    """Greatest number of which every weight is a whole multiple, exactly; sums of weights are multiples of it too."""
+    parts = [Fraction(float(w)) for w in weight]
+    below = reduce(lcm, (p.denominator for p in parts), 1)
+    return Fraction(reduce(gcd, (int(p * below) for p in parts), 0), below)
 
 
 def least_uplink(resources: Resources) -> Array:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from megdt_opt.errors import Conflict, Infeasible
+from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.checks import NO_AIRTIME_LIMIT_S
 from megdt_opt.si import show
-
-if TYPE_CHECKING:
-    from megdt_opt.pricing.scaled import Resources
+from megdt_opt.solving.closing import close, kept
+from megdt_opt.solving.lateness import can_start, lateness_problem
 
 
 def no_option(problem: AllocationProblem, resources: Resources) -> Infeasible:
@@ -56,11 +55,11 @@ def _airtime_s(problem: AllocationProblem, k: int, allowed: np.ndarray) -> float
     return float(limits.max()) if limits.size else None
 
 
-def not_together(problem: AllocationProblem, resources: Resources, deadline: float = np.inf) -> Infeasible:
+def not_together(problem: AllocationProblem, deadline: float = np.inf) -> Infeasible:
     """The error for hard limits that cannot be kept together; names a smallest conflicting set of users.
 
-    The set conflicts, and with any one user fewer it does not; after `time.monotonic()` has reached the deadline [s],
-    users stay in it of whom that is not known.
+    The set is proven to conflict, and with any one user fewer it does not; after `time.monotonic()` has reached the
+    deadline [s], users stay in it of whom that is not known.
     """
     limited = [int(k) for k in np.flatnonzero(np.isfinite(problem.hard_deadline_s))]
     if problem.uplink_airtime_max_s is not None:
@@ -88,42 +87,6 @@ def not_together(problem: AllocationProblem, resources: Resources, deadline: flo
     return Infeasible(f"these limits cannot be kept together on {budgets}", conflicts, core, hint=hint)
 
 
-def lateness_problem(problem: AllocationProblem, users: list[int] | None = None) -> AllocationProblem:
-    """The problem of the least max of L / deadline, for all or for some of the users."""
-    users = list(range(problem.users)) if users is None else users
-
-    def cut(value: np.ndarray | None) -> np.ndarray | None:
-        return None if value is None else value[users]
-
-    return AllocationProblem(
-        fixed_s=problem.fixed_s[users],
-        downlink_bit=problem.downlink_bit[users],
-        uplink_bit=problem.uplink_bit[users],
-        edge_work_s=problem.edge_work_s[users],
-        downlink_hz=problem.downlink_hz,
-        uplink_hz=problem.uplink_hz,
-        edge_capacity=problem.edge_capacity,
-        device_branch_s=cut(problem.device_branch_s),
-        allowed=problem.allowed_mask[users],
-        edge_share_max=cut(problem.edge_share_max),
-        downlink_efficiency=cut(problem.downlink_efficiency),
-        uplink_efficiency=cut(problem.uplink_efficiency),
-        downlink_snr_hz=cut(problem.downlink_snr_hz),
-        uplink_snr_hz=cut(problem.uplink_snr_hz),
-        uplink_airtime_max_s=cut(problem.uplink_airtime_max_s),
-        weight=_urgency(problem)[users],
-        objective="max",
-    )
-
-
-def _urgency(problem: AllocationProblem) -> np.ndarray:
-    """1 / deadline; next to nothing for users without one, (K,) [1/s]."""
-    limits = problem.hard_deadline_s
-    finite = limits[np.isfinite(limits)]
-    far = 1e9 * (float(finite.max()) if finite.size else 1.0)
-    return 1.0 / np.where(np.isfinite(limits), limits, far)
-
-
 def _smallest_conflict(problem: AllocationProblem, users: list[int], deadline: float) -> list[int]:
     """A conflicting set that no longer conflicts when any of its users goes (QuickXplain, Junker 2004).
 
@@ -131,7 +94,7 @@ def _smallest_conflict(problem: AllocationProblem, users: list[int], deadline: f
     """
 
     def search(given: list[int], new: bool, candidates: list[int]) -> list[int]:
-        if new and given and not _keeps(problem, given, deadline):
+        if new and given and _conflict(problem, given, deadline):
             return []
         if len(candidates) <= 1:
             return candidates
@@ -143,36 +106,28 @@ def _smallest_conflict(problem: AllocationProblem, users: list[int], deadline: f
     return sorted(search([], False, users))
 
 
-def lateness(problem: AllocationProblem, users: list[int]) -> float:
-    """Least max of L / deadline over these users alone; infinite where airtime limits clash."""
-    from megdt_opt.pricing.scaled import Resources
-    from megdt_opt.solving.search.branching import close
-
+def lateness(problem: AllocationProblem, users: list[int], deadline: float = np.inf) -> tuple[float, float]:
+    """Least max of L / deadline over these users alone, and a proven lower bound of it; infinite where airtime limits
+    clash. At the deadline, `time.monotonic()` [s], it ends with what is known by then.
+    """
     part = lateness_problem(problem, users)
     resources = Resources.of(part)
     if not can_start(resources):
-        return float("inf")
-    try:
-        return close(part, resources, gap=1e-6, time_limit_s=20.0, named=False).incumbent.objective
-    except Infeasible:
-        return float("inf")
+        return np.inf, np.inf
+    left = deadline - time.monotonic()
+    if left <= 0:
+        return np.inf, 0.0
+    closed = close(part, resources, gap=1e-6, time_limit_s=left if np.isfinite(left) else None)
+    return closed.objective, closed.bound
 
 
-def can_start(resources: Resources) -> bool:
-    """Whether every user has an open option and the least uplink shares fit together: no deadline is looked at."""
-    if not resources.open.any(axis=1).all():
-        return False
-    least = np.where(resources.open, resources.lo[1], np.inf).min(axis=1)
-    return bool(least.sum() <= 1.0 + 1e-12)
-
-
-def _keeps(problem: AllocationProblem, users: list[int], deadline: float) -> bool:
-    """Whether users can keep their limits together, as far as is known in time."""
-    return time.monotonic() > deadline or lateness(problem, users) <= 1.0
+def _conflict(problem: AllocationProblem, users: list[int], deadline: float) -> bool:
+    """Whether it is proven in time that users cannot keep their limits together."""
+    return time.monotonic() <= deadline and kept(problem, deadline, users=users).ruled_out
 
 
 def _least_stretch(problem: AllocationProblem, users: list[int], deadline: float) -> float | None:
     if not users or time.monotonic() > deadline:
         return None
-    late = lateness(problem, users)
-    return late if np.isfinite(late) and late > 1 else None
+    late, proven = lateness(problem, users, deadline)
+    return late if np.isfinite(late) and proven > 1 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import time
 from typing import Any, overload
 
@@ -10,18 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.certificate.certificate import Certificate
+from megdt_opt.certificate.tree import prices_in
 from megdt_opt.errors import Infeasible, InvalidInput, SolverFailure
 from megdt_opt.pricing.scaled import Array, Resources, in_units
-from megdt_opt.problem.allocation_problem import AllocationProblem, Evaluation, evaluate
+from megdt_opt.problem.allocation_problem import AllocationProblem, Evaluation, evaluate, evaluate_shares
 from megdt_opt.problem.fairness import AlphaFairProblem, LexicographicProblem
 from megdt_opt.problem.generation_split import GenerationSplit, GenerationSplitProblem
 from megdt_opt.problem.outcome import BoundSource, Method, Status, status_of
 from megdt_opt.shares.best import best_shares
 from megdt_opt.solving.allocation import Allocation, RawSolution, relative_gap
 from megdt_opt.solving.asked import check_asked
+from megdt_opt.solving.closing import Before, Closed, close
 from megdt_opt.solving.conflict import no_option, not_together
 from megdt_opt.solving.enumeration import enumerate_options
-from megdt_opt.solving.search.branching import close
 from megdt_opt.solving.search.on_time import OnTime
 from megdt_opt.tolerances import SOLVER
 
@@ -35,6 +37,10 @@ _ROUTES = {
 
 _RESULTS = (Method.BATCH, Method.CLOSED_FORM)
 """What an answer may name but `solve` does not take."""
+
+
+_PRICES = 8
+"""Price vectors of an earlier solution that are tried at most [1]."""
 
 
 def methods(problem_class: str | None = None) -> tuple[Method, ...]:
@@ -121,17 +127,11 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
             raise InvalidInput("method", method, f"a method for {kind}; this one solves {other}", 'Use "auto".')
     if method == "auto":
         method = "prices"
+    if method == "prices":
+        return _by_prices(problem, gap, time_limit_s, None)[0]
     begin = time.perf_counter()
     scaled = Resources.of(problem)
     built = time.perf_counter()
-    if method == "prices":
-        closed = close(problem, scaled, gap=gap, time_limit_s=time_limit_s)
-        best = closed.incumbent
-        message = f"{closed.nodes} nodes, {closed.passes} price vectors"
-        return _allocation(
-            problem, best.option, best.x, closed.bound, BoundSource.CERTIFICATE, gap, Method.PRICES, built - begin,
-            time.perf_counter() - built, closed.certificate, message, closed.shares, closed.evaluation,
-        )  # fmt: skip
     if method == "enumerate":
         best = enumerate_options(problem, scaled)
         # every set was tried, each down to its own bound; no certificate stands behind it
@@ -156,7 +156,65 @@ def _by_route(route: str, problem: Any, core: AllocationProblem | None, gap: flo
             raise
         scaled = Resources.of(core)
         everyone = bool(scaled.open.any(axis=1).all())
-        raise (not_together(core, scaled) if everyone else no_option(core, scaled)) from None
+        raise (not_together(core) if everyone else no_option(core, scaled)) from None
+
+
+def solve_again(
+    problem: AllocationProblem, previous: Allocation, gap: float = 1e-6, time_limit_s: float | None = None
+) -> tuple[Allocation, bool]:
+    """Solve a problem that resembles another, whose solution is known; raises as `solve` does.
+
+    Prices prove a bound for every problem (weak duality), so those of the other are tried first.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+        With as many users and options as the other.
+    previous : Allocation
+        Solution of the other.
+    gap, time_limit_s
+        As for `solve` [1, s].
+
+    Returns
+    -------
+    tuple of Allocation and bool
+        The solution, and whether the prices of the other proved it.
+    """
+    check_asked(gap, time_limit_s)
+    prices = None
+    if previous.certificate is not None and previous.certificate.objective == problem.objective:
+        known = dict.fromkeys(prices_in(previous.certificate.tree, _PRICES))
+        prices = np.array(list(known)) if known else None
+    return _by_prices(problem, gap, time_limit_s, Before(np.asarray(previous.option), prices))
+
+
+def _by_prices(
+    problem: AllocationProblem, gap: float, time_limit_s: float | None, before: Before | None
+) -> tuple[Allocation, bool]:
+    """The price method, and whether the prices from before proved it."""
+    begin = time.perf_counter()
+    scaled = Resources.of(problem)
+    built = time.perf_counter()
+    closed = _named(problem, scaled, gap, time_limit_s, before)
+    message = f"{closed.nodes} nodes, {closed.passes} price vectors"
+    found = _allocation(
+        problem, closed.option, closed.x, closed.bound, BoundSource.CERTIFICATE, gap, Method.PRICES, built - begin,
+        time.perf_counter() - built, closed.certificate, message, closed.evaluated,
+    )  # fmt: skip
+    return found, closed.warm
+
+
+def _named(
+    problem: AllocationProblem, scaled: Resources, gap: float, time_limit_s: float | None, before: Before | None
+) -> Closed:
+    """The search; where there is no allocation, whose limits are in conflict is looked for in the time that is left."""
+    until = math.inf if time_limit_s is None else time.monotonic() + time_limit_s
+    try:
+        return close(problem, scaled, gap=gap, time_limit_s=time_limit_s, before=before)
+    except Infeasible:
+        if not scaled.open.any(axis=1).all():
+            raise no_option(problem, scaled) from None
+        raise not_together(problem, until) from None
 
 
 def _solve_richer(problem: Any, kind: str, method: str, gap: float, time_limit_s: float | None) -> Any:
@@ -239,13 +297,13 @@ def _allocation(
     solve_s: float,
     certificate: Certificate | None,
     message: str,
-    shares: Array | None = None,
-    found: Evaluation | None = None,
+    evaluated: tuple[Array, Evaluation] | None = None,
 ) -> Allocation:
-    """The allocation of scaled shares, evaluated, unless its shares and what they yield are given too."""
-    if shares is None or found is None:
+    """The allocation of scaled shares, evaluated."""
+    if evaluated is None:
         shares, _ = in_units(problem, x)
-        found = evaluate(problem, option, *shares)
+        evaluated = shares, evaluate_shares(problem, option, shares)
+    shares, found = evaluated
     down, up, edge = shares
     if found.violation > SOLVER:
         raise SolverFailure(f"{method} returned shares that break a limit by {found.violation:.2e} relatively")

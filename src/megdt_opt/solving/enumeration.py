@@ -11,14 +11,13 @@ from megdt_opt.errors import InvalidInput
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.solving.conflict import no_option, not_together
-from megdt_opt.solving.search.incumbent import Incumbent
-from megdt_opt.solving.search.on_time import BestChoice
+from megdt_opt.solving.tried import Tried
 
 MOST_SETS = 200_000
 """Option sets that are tried at most."""
 
 
-def enumerate_options(problem: AllocationProblem, resources: Resources) -> Incumbent:
+def enumerate_options(problem: AllocationProblem, resources: Resources) -> Tried:
     """The best of all option sets.
 
     For "missed" the choices of a user are the options to be on time with and being late, and sets are tried from the
@@ -46,10 +45,8 @@ def enumerate_options(problem: AllocationProblem, resources: Resources) -> Incum
             "Use method 'prices'.",
         )
     sets = np.array(list(itertools.product(*choices)), dtype=np.int64)
-    best: Incumbent = BestChoice(problem, resources) if missed else Incumbent(problem, resources)
+    best = Tried(problem, resources)
     best.offer(sets)
-    if isinstance(best, BestChoice) and np.isfinite(best.objective):
-        best.option, best.x = best.on_time.settle(best.option, best.x)
     if not np.isfinite(best.objective):
-        raise not_together(problem, resources)
+        raise not_together(problem)
     return best

@@ -9,18 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.errors import Infeasible
 from megdt_opt.pricing.scaled import UPLINK, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.shares.best import best_shares
-from megdt_opt.solving.conflict import can_start, lateness_problem
-from megdt_opt.solving.search.branching import close
+from megdt_opt.solving.closing import kept
+from megdt_opt.solving.lateness import can_start, lateness_problem
 
 PRECISION = 1e-3
 """Relative precision of a smallest change."""
-
-_GAPS = (0.03, 1e-3, 1e-5)
-"""Gaps to which the lateness is closed in turn, until it is known whether it is above 1."""
 
 _ON_TIME = 1.0 - 1e-6
 """Lateness that counts as on time: strictly below 1, so that solvers find room inside the limits."""
@@ -49,9 +45,6 @@ class Answer:
 def answer(problem: AllocationProblem, until: float) -> Answer:
     """Options that keep all hard limits of a problem, or that there are none.
 
-    The least max over users of L / deadline is closed, first roughly and then more tightly, until its value or its
-    bound is on one side of 1.
-
     Parameters
     ----------
     problem : AllocationProblem
@@ -66,21 +59,10 @@ def answer(problem: AllocationProblem, until: float) -> Answer:
             return Answer(resources.open.argmax(axis=1))
         least = np.where(resources.open, resources.lo[UPLINK], np.inf)
         return Answer(least.argmin(axis=1))
-    part = lateness_problem(problem)
-    scaled = Resources.of(part)
-    for gap in _GAPS:
-        left = until - time.monotonic()
-        if left <= 0:
-            raise OutOfTime
-        try:
-            closed = close(part, scaled, gap=gap, time_limit_s=left, named=False)
-        except Infeasible:
-            return Answer(None)
-        if closed.incumbent.objective <= _ON_TIME:
-            return Answer(closed.incumbent.option)
-        if closed.bound > _ON_TIME:
-            return Answer(None)
-    return Answer(None, proven=False)
+    found = kept(problem, until, _ON_TIME)
+    if found.option is None and not found.ruled_out and time.monotonic() > until:
+        raise OutOfTime
+    return Answer(found.option, found.ruled_out)
 
 
 def keeps(problem: AllocationProblem, option: NDArray[np.int64]) -> bool:

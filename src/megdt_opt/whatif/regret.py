@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import Infeasible, InvalidInput
 from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
-from megdt_opt.solving import solve
 from megdt_opt.solving.allocation import Allocation
 from megdt_opt.solving.asked import check_asked
+from megdt_opt.solving.door import solve, solve_again
 from megdt_opt.tolerances import SOLVER
 from megdt_opt.whatif.shares_at import checked_options, require_time, value_of
-from megdt_opt.whatif.warm import resolve
 
 TIMINGS = ("fixed_s", "device_branch_s", "edge_work_s")
 """Fields that a calibration fills and that may be off."""
@@ -195,7 +194,7 @@ def regret(
     worst_gap = 0.0
     for i, true in enumerate(_perturbed(problem, perturb, percent / 100, samples, seed, spread)):
         try:
-            best = resolve(true, allocation, gap, time_limit_s)
+            best = solve_again(true, allocation, gap, time_limit_s)[0]
         except Infeasible:
             infeasible += 1
             continue

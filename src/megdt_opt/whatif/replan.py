@@ -7,17 +7,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from megdt_opt.pricing.scaled import Resources
+from megdt_opt.pricing.scaled import Resources, in_units
 from megdt_opt.problem import checks
-from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
 from megdt_opt.problem.outcome import Status
 from megdt_opt.shares.best import best_shares
-from megdt_opt.solving import solve
-from megdt_opt.solving.allocation import Allocation
+from megdt_opt.solving.allocation import Allocation, relative_gap
 from megdt_opt.solving.asked import check_asked
+from megdt_opt.solving.door import solve, solve_again
 from megdt_opt.tolerances import EXACT
 from megdt_opt.whatif.shares_at import checked_options, require_time, value_of
-from megdt_opt.whatif.warm import allocated, proved_again
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -98,9 +97,8 @@ def replan(
     decision ahead, not at what later problems will ask. To weigh a cost that is paid once against a gain that lasts n
     pictures, pass the cost divided by n (exact for "sum": the mean over the n pictures). Shares change freely.
 
-    The previous certificate's tree, which is a valid partition for any problem of the same shape, is evaluated on the
-    new problem first. Where its bound is within the gap of the best of the options that it proposes, no new search
-    is made.
+    The search begins with the previous options and prices. Where one of these prices proves the gap for the best of
+    the options that they propose, that is all.
 
     Parameters
     ----------
@@ -147,12 +145,12 @@ def replan(
     option = checked_options(problem, previous.option if isinstance(previous, Allocation) else previous)
     charged = _charged(problem, option, switch_cost_s)
     kept_s = value_of(charged, option).objective_s
-    allocation = None if plan is None else proved_again(charged, plan, gap)
-    warm = allocation is not None
-    if allocation is None:
-        allocation = solve(charged, gap=gap, time_limit_s=time_limit_s)
-        if kept_s <= allocation.objective_s * (1 + EXACT):
-            allocation = _keep(charged, allocation, option, gap)  # a switch that gains nothing is not made
+    if plan is None:
+        allocation, warm = solve(charged, gap=gap, time_limit_s=time_limit_s), False
+    else:
+        allocation, warm = solve_again(charged, plan, gap, time_limit_s)
+    if not warm and kept_s <= allocation.objective_s * (1 + EXACT):
+        allocation = _keep(charged, allocation, option, gap)  # a switch that gains nothing is not made
     settled = allocation.evaluate(problem)
     return Replan(
         allocation=allocation,
@@ -179,16 +177,18 @@ def _keep(charged: AllocationProblem, found: Allocation, option: NDArray[np.int6
     x = best_shares(charged, resources, option[None]).x[0]
     if (found.option == option).all() or not x.any():
         return found
-    kept = allocated(charged, option, x, found.lower_bound_s, gap)
+    shares, _ = in_units(charged, x)
+    seen = evaluate(charged, option, *shares)
+    reached = relative_gap(seen.objective_s, min(found.lower_bound_s, seen.objective_s))
     return replace(
         found,
-        option=kept.option,
-        downlink_hz=kept.downlink_hz,
-        uplink_hz=kept.uplink_hz,
-        edge_share=kept.edge_share,
-        latency_s=kept.latency_s,
-        objective_s=kept.objective_s,
-        lower_bound_s=kept.lower_bound_s,
-        gap=kept.gap,
-        status=found.status if kept.gap <= max(gap, found.gap) + 1e-12 else Status.FEASIBLE,
+        option=option,
+        downlink_hz=shares[0],
+        uplink_hz=shares[1],
+        edge_share=shares[2],
+        latency_s=seen.latency_s,
+        objective_s=seen.objective_s,
+        lower_bound_s=min(found.lower_bound_s, seen.objective_s),
+        gap=reached,
+        status=found.status if reached <= max(gap, found.gap) + 1e-12 else Status.FEASIBLE,
     )

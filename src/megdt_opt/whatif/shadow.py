@@ -31,13 +31,12 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import Infeasible, InvalidInput
 from megdt_opt.problem.allocation_problem import AllocationProblem
-from megdt_opt.solving import solve
 from megdt_opt.solving.allocation import Allocation
 from megdt_opt.solving.asked import check_asked
+from megdt_opt.solving.door import solve, solve_again
 from megdt_opt.tolerances import SOLVER
 from megdt_opt.units import show
 from megdt_opt.whatif.shares_at import BUDGETS, Valued, checked_options, require_time, value_of, with_field
-from megdt_opt.whatif.warm import resolve
 
 _NEAR = 1e-4
 """Relative distance at which slopes are looked at for kinks: values carry 12 digits, so a slope keeps 7."""
@@ -281,7 +280,7 @@ def _price(
     for side in (1, -1):
         there = with_field(problem, field, budget * (1 + side * step))
         try:
-            moved = resolve(there, allocation, gap, time_limit_s)
+            moved = solve_again(there, allocation, gap, time_limit_s)[0]
         except Infeasible:
             ends[side] = (math.inf, ())
             continue

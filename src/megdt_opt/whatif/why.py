@@ -199,13 +199,13 @@ def explain(problem: AllocationProblem, *, time_limit_s: float = 60.0) -> Explan
     if not resources.open.any(axis=1).all():
         error = no_option(problem, resources)
     else:
-        late = lateness(problem, users) if limited else None
+        late = lateness(problem, users)[0] if limited else None
         if late is not None and late <= 1.0:
             reason = f"It is feasible: the deadlines can be kept, even if all were {_up(late):g} times as long."
             return Explanation(feasible=True, reason=reason, stretch=late)
         if late is None and answer(problem, math.inf).option is not None:
             return Explanation(feasible=True, reason="It is feasible: every user has an option within its limits.")
-        error = not_together(problem, resources)
+        error = not_together(problem)
     changes, untried = [], []
     for name, found in _attempts(problem, error, until):
         try:

@@ -21,8 +21,8 @@ from megdt_opt.problem.evaluation import evaluate_all, in_units
 from megdt_opt.problem.outcome import Status
 from megdt_opt.solving.asked import check_asked
 from megdt_opt.solving.batch.allocation import BatchAllocation
+from megdt_opt.solving.closing import close
 from megdt_opt.solving.compiled.folder import compiled_before, mark_compiled
-from megdt_opt.solving.search.branching import close
 from megdt_opt.tolerances import EXACT, SOLVER
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def _hand_on(result: _Result, s: int, time_limit_s: float | None) -> None:
         result.how[s] = _EMPTY if isinstance(error, Infeasible) else _FAILED
         return
     result.how[s] = _CLOSED
-    result.option[s], result.x[s] = closed.incumbent.option, closed.incumbent.x
-    result.found[s], result.bound[s] = closed.incumbent.objective, closed.bound
+    result.option[s], result.x[s] = closed.option, closed.x
+    result.found[s], result.bound[s] = closed.objective, closed.bound
     result.passes[s] += closed.passes
     result.nodes[s] += closed.nodes

@@ -35,8 +35,8 @@ from megdt_opt.solving.batch.small import (
 from megdt_opt.solving.batch.small import newton_direction as newton
 from megdt_opt.solving.batch.sums import CLOSED, HARD, Path
 from megdt_opt.solving.compiled.jit import inner
+from megdt_opt.solving.compiled.kernels import MAX_EXCESS
 from megdt_opt.solving.compiled.laws import HUGE
-from megdt_opt.solving.compiled.tree import MAX_EXCESS
 
 IMPROVED = -1
 

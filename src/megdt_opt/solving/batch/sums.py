@@ -36,8 +36,8 @@ from megdt_opt.solving.batch.small import (
     pick,
 )
 from megdt_opt.solving.compiled.jit import inner
+from megdt_opt.solving.compiled.kernels import goal_of
 from megdt_opt.solving.compiled.laws import HUGE
-from megdt_opt.solving.compiled.tree import goal_of
 
 CLOSED, HARD = 0, 1
 """How a scenario ends: every leaf is proven; or it is left to the search for large problems."""

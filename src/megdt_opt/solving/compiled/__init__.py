@@ -13,10 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from megdt_opt.pricing.scaled import Resources
     from megdt_opt.problem.allocation_problem import AllocationProblem
-    from megdt_opt.solving.search.closed import Closed
-    from megdt_opt.solving.search.incumbent import Incumbent
 
 SMALL = 64
 """Users times options up to which NumPy is not slower than loading the compiled code [1]."""
@@ -63,23 +60,6 @@ def _plain(problem: AllocationProblem) -> bool:
         and problem.uplink_airtime_max_s is None
         and (problem.deadline_s is None or problem.objective == "missed")
     )
-
-
-def close(
-    problem: AllocationProblem,
-    resources: Resources,
-    *,
-    gap: float,
-    deadline: float,
-    incumbent: Incumbent | None = None,
-) -> Closed | None:
-    """As `branching.close`, in compiled code; None where that found nothing that stands.
-
-    An `incumbent` that is given keeps what was tried, so that the caller need not try it again.
-    """
-    from megdt_opt.solving.compiled.closing import close_compiled
-
-    return close_compiled(problem, resources, gap=gap, deadline=deadline, incumbent=incumbent)
 
 
 def note_use() -> None:

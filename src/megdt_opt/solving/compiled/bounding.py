@@ -11,7 +11,7 @@ from megdt_opt.solving.compiled.jit import inner, stay_whole
 from megdt_opt.solving.compiled.kernels import F, I, Terms, master, value_at
 from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
 from megdt_opt.solving.compiled.plain import max_shares, root_of, sum_shares, value_of_set
-from megdt_opt.solving.compiled.settling import TOO_HIGH, set_at, settle, worst_of
+from megdt_opt.solving.compiled.settling import TOO_HIGH, settle, worst_of
 
 PROVEN, SHORT, STALLED, SPENT = 0, 1, 2, 3
 """How `raise_bound` ends: the goal is reached; no prices reach it; no more progress; no passes left."""
@@ -121,104 +121,6 @@ def raise_bound(
 
 
 @inner
-def raise_level(
-    kind: int,
-    terms: Terms,
-    begin: I,
-    end: I,
-    level: float,
-    ceiling: float,
-    precision: float,
-    passes: float,
-    start: F,
-    best_price: F,
-    cuts: Cuts,
-) -> tuple[float, int, int]:
-    """Largest level that prices rule out, for "max" (`kind`); it only rises, so that cuts of lower levels stay valid.
-
-    `level` must be a lower bound already. Stops early above `ceiling`. Returns as `raise_bound` does.
-    """
-    stay_whole()
-    usage, y, price = np.zeros(3), np.zeros(4), start.copy()
-    best_price[:] = start
-    cuts.basis[:] = -99
-    cuts.offsets[:] = 0.0
-    turns = min(int(passes), MOST_CUTS)
-    proved = level
-    for n in range(turns):
-        value, slope = value_at(kind, terms, begin, end, level, price, usage, cuts.chosen[n])
-        if value > 1.0:
-            # rise while the prices still rule the level out
-            best_price[:] = price
-            low, high = level, np.inf
-            first = min(value - 1.0, 1.0)
-            for _ in range(60):
-                if value >= HUGE:
-                    step = low * 1.0 if np.isinf(high) else 0.5 * (high - low)
-                else:
-                    step = (value - 1.0) / slope if slope > 0.0 else low
-                if np.isinf(high) and value < HUGE:
-                    # far below, the value falls like one over the level: Newton's method on its inverse goes further
-                    step = min(0.95 * value * step, 8.0 * low)
-                trial = low + step
-                if trial >= high:
-                    trial = 0.5 * (low + high)
-                if trial <= low * (1.0 + precision) or low > ceiling:
-                    break
-                tried, slope_there = value_at(kind, terms, begin, end, trial, price, usage, cuts.chosen[n])
-                if tried >= 1.0:
-                    low, value, slope = trial, tried, slope_there
-                    if value - 1.0 < 0.05 * first:
-                        break  # the rest is left to the next prices
-                else:
-                    high = trial
-                    if high <= low * (1.0 + precision):
-                        break
-            level = proved = low
-            if level > ceiling:
-                return proved, PROVEN, n + 1
-            value, slope = value_at(kind, terms, begin, end, level, price, usage, cuts.chosen[n])
-            jump = high <= low * (1.0 + precision) and value > 1.0 + precision
-            if high < np.inf and (value >= HUGE or jump):
-                # some user cannot be faster even alone, or an option opens here: planes are found just above
-                level = high
-                value, slope = value_at(kind, terms, begin, end, level, price, usage, cuts.chosen[n])
-            if value >= HUGE:
-                return proved, STALLED, n + 1
-        cuts.slopes[n] = usage
-        cuts.prices[n] = price
-        cuts.levels[n] = level
-        if not ask_master(kind, cuts, n + 1, 1.0, y):
-            return proved, STALLED, n + 1
-        if y[0] <= 1.0 + precision:
-            return proved, SHORT, n + 1
-        pull = 0.5 if n % 3 != 2 else 1.0
-        for i in range(3):
-            price[i] = pull * max(y[i + 1], 0.0) + (1.0 - pull) * best_price[i]
-        total = price[0] + price[1] + price[2]
-        price /= total
-    return proved, SPENT, turns
-
-
-@inner
-def average(kind: int, terms: Terms, option: NDArray[np.int32], cuts: Cuts, shares: F) -> None:
-    """Shares (3, K) of chosen options: those at the basic planes' prices, weighted as the master weights them.
-
-    Times are convex in the shares, so the average is as good as the master's value says: nothing is lost where the
-    shares jump with the prices.
-    """
-    stay_whole()
-    usage, drift, slopes, one = np.zeros(3), np.zeros(3), np.zeros((3, 3)), np.zeros_like(shares)
-    guess = np.ones(option.shape[0])
-    shares[:] = 0.0
-    for c in range(4):
-        j = cuts.basis[c]
-        if j >= 0 and cuts.share[c] > 0.0:
-            set_at(kind, terms, option, cuts.levels[j], cuts.prices[j], guess, usage, slopes, drift, one)
-            shares += cuts.share[c] * one
-
-
-@inner
 def objective_of(kind: int, terms: Terms, option: NDArray[np.int32], shares: F) -> float:
     """Objective of chosen options on shares (3, K), which are first brought within the budgets and then fill them."""
     stay_whole()
@@ -277,32 +179,27 @@ def alone_of(kind: int, terms: Terms, option: NDArray[np.int32]) -> float:
 
 @inner
 def best_of_set(
-    kind: int,
-    terms: Terms,
-    option: NDArray[np.int32],
-    ceiling: float,
-    price: F,
-    shares: F,
-    cuts: Cuts,
-) -> float:
-    """Least objective of chosen options; `price` (3,) starts and ends as prices, `shares` (3, K) gets the shares.
+    kind: int, terms: Terms, option: NDArray[np.int32], ceiling: float, price: F, shares: F
+) -> tuple[float, bool]:
+    """Least objective of chosen options, and whether it is known; `price` (3,) starts and ends as prices, `shares`
+    (3, K) gets the shares.
 
-    HUGE where the options cannot keep the limits, or where the objective is proven to be above `ceiling`.
+    HUGE where the options cannot keep the limits, or where the objective is proven to be above `ceiling`. It is not
+    known where Newton's method does not settle, as at prices at which shares jump.
     """
     stay_whole()
     users = option.shape[0]
     if kind == SUM and terms.plain:
-        return sum_shares(terms, option, price, shares)
+        return sum_shares(terms, option, price, shares), True
     alone = alone_of(kind, terms, option)
     if alone >= HUGE or (kind == MAX and alone >= ceiling):
-        return HUGE
+        return HUGE, True
     demand = 0.0
     for k in range(users):
-        demand += terms.up[k, option[k]] + terms.edge[k, option[k]] + terms.down[k, option[k]]
+        demand += terms.down[k, option[k]] + terms.up[k, option[k]] + terms.edge[k, option[k]]
     if demand == 0.0:
         shares[:] = 0.0
-        return alone
-    found = np.zeros(3)
+        return alone, True
     if kind == MAX:
         total = price[0] + price[1] + price[2]
         if 0.0 < total < np.inf:
@@ -315,75 +212,17 @@ def best_of_set(
         # where deadlines decide for everybody, the level says nothing
         hint = np.sqrt(worst * alone)
     hint = max(hint, alone * (1.0 + 1e-9))
-    found[:] = price
+    found = price.copy()
     if terms.plain:
         if ceiling < HUGE / 2 and value_of_set(terms, option, ceiling, price) > MARGIN:
-            return HUGE
+            return HUGE, True
         if max_shares(terms, option, hint, found, shares):
             price[:] = found
-            return objective_of(kind, terms, option, shares)
-    else:
-        how, level, value = settle(kind, terms, option, ceiling, hint, found, shares)
-        if how == TOO_HIGH:
-            price[:] = found
-            return HUGE
-        result = objective_of(kind, terms, option, shares)
-        if result <= max(alone, level if kind == MAX else value) * (1.0 + CLOSED):
-            price[:] = found
-            return result
-    return planes_of_set(kind, terms, option, ceiling, alone, hint, price, shares, cuts)
-
-
-@inner
-def planes_of_set(
-    kind: int,
-    terms: Terms,
-    option: NDArray[np.int32],
-    ceiling: float,
-    alone: float,
-    hint: float,
-    price: F,
-    shares: F,
-    cuts: Cuts,
-) -> float:
-    """`best_of_set` by cutting planes, where Newton's method does not settle: prices at which shares jump."""
-    stay_whole()
-    begin, end = option.astype(np.int64), option.astype(np.int64) + 1
-    found = price.copy()
-    bound = alone if kind == MAX else 0.0
-    if kind == MAX:
-        bound, how, _ = raise_level(kind, terms, begin, end, alone, ceiling, 1e-12, 60.0, price, found, cuts)
-        if how == PROVEN:
-            price[:] = found
-            return HUGE
-    else:
-        guess = 0.0
-        for k in range(option.shape[0]):
-            j = option[k]
-            guess += np.sqrt(terms.weight[k]) * (terms.up[k, j] + terms.edge[k, j] + terms.down[k, j])
-        box = 64.0 * (guess * guess + alone)
-        for _ in range(8):
-            for i in range(3):
-                price[i] = min(price[i], box)
-            bound, how, _ = raise_bound(kind, terms, begin, end, 0.0, HUGE, box, 80.0, price, found, cuts)
-            price[:] = found
-            if how == PROVEN or bound >= HUGE:
-                return HUGE
-            if max(found[0], found[1], found[2]) < 0.5 * box:
-                break
-            box *= 64.0
+            return objective_of(kind, terms, option, shares), True
+        return HUGE, False
+    how, level, value = settle(kind, terms, option, ceiling, hint, found, shares)
     price[:] = found
-    average(kind, terms, option, cuts, shares)
+    if how == TOO_HIGH:
+        return HUGE, True
     result = objective_of(kind, terms, option, shares)
-    if result <= max(bound, alone) * (1.0 + CLOSED):
-        return result
-    # the planes ended before they met: Newton's method finds the rest from here
-    other = np.zeros_like(shares)
-    how, _, _ = settle(kind, terms, option, HUGE, max(hint, bound), found, other)
-    if how != TOO_HIGH:
-        second = objective_of(kind, terms, option, other)
-        if second < result:
-            result = second
-            shares[:] = other
-            price[:] = found
-    return result
+    return result, result <= max(alone, level if kind == MAX else value) * (1.0 + CLOSED)

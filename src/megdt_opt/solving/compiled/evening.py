@@ -7,6 +7,7 @@ set that is cheapest there are off by about the square of it. The set's own pric
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -300,8 +301,7 @@ def settle(kept: Kept, option: Option, place: Place) -> F | None:
 
 def stepped(slopes: F, off: F, most: float) -> F:
     """The step that should even out what is off, each part of it `most` at most."""
-    try:
-        step: F = np.linalg.solve(slopes - _DAMPING * np.eye(off.size), -off)
-    except np.linalg.LinAlgError:
-        step = np.zeros(off.size)
+    step: F = np.zeros(off.size)
+    with contextlib.suppress(np.linalg.LinAlgError):
+        step = np.asarray(np.linalg.solve(slopes - _DAMPING * np.eye(off.size), -off), dtype=np.float64)
     return np.maximum(np.minimum(step, most), -most)

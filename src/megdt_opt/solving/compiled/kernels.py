@@ -25,6 +25,10 @@ ROUGHLY, CLOSE = 1e-8, 1e-13
 """How near times are brought to the wanted ones, relatively: for costs, whose error is its square, and for shares."""
 
 
+SUM_EXCESS, MAX_EXCESS = 4e-12, 1e-10
+"""What a value exceeds its goal by, so that rounding cannot spoil the proof: of the target, or of the budgets."""
+
+
 class Terms(NamedTuple):
     """Options of all users; user k has those at positions begin[k] to end[k] - 1 of row k.
 
@@ -366,3 +370,9 @@ def master(kind: int, slopes: F, offsets: F, cuts: int, box: float, basis: I, y:
             return False
         basis[leave] = enter
     return False
+
+
+@inner
+def goal_of(kind: int, target: float) -> float:
+    """Value that proves that nothing is below a target."""
+    return target + SUM_EXCESS * abs(target) if kind == SUM else 1.0 + MAX_EXCESS

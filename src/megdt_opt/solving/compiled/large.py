@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from megdt_opt.pricing.scaled import EDGE, Resources, in_units
 from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate_shares
-from megdt_opt.solving.compiled.bounding import new_cuts
 from megdt_opt.solving.compiled.curve import brink, curve
-from megdt_opt.solving.compiled.driver import Searched, given, laws_of, one_leaf, terms_of
+from megdt_opt.solving.compiled.driver import given, laws_of
+from megdt_opt.solving.compiled.engine import CompiledEngine
 from megdt_opt.solving.compiled.evening import Kept, Option, Place, Threads, best_place, settle, sum_of
-from megdt_opt.solving.compiled.kernels import F, Terms
+from megdt_opt.solving.compiled.kernels import MAX_EXCESS, SUM_EXCESS, F, Terms
 from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
-from megdt_opt.solving.compiled.rooting import first_sets, root
 from megdt_opt.solving.compiled.scanning import Raw, least_alone, look
-from megdt_opt.solving.compiled.tree import MAX_EXCESS, SUM_EXCESS
+from megdt_opt.solving.search.incumbent import Incumbent
+from megdt_opt.solving.search.objectives import Objective
+from megdt_opt.solving.search.root import root
+from megdt_opt.solving.search.tree import Tree
 
 LARGE = 200_000
 """Users times options from which the sample pays [1]."""
@@ -48,8 +50,34 @@ _ABOVE = 0.25
 _ROUNDING = 5e-10
 
 
+@dataclass(frozen=True)
+class Searched:
+    """What the passes found.
+
+    Parameters
+    ----------
+    option : array of int, (K,)
+    x : array, (3, K)
+        Scaled shares [1].
+    objective, target : float
+        Best objective, and what the prices prove to be out of reach [s].
+    price : array, (3,)
+    whole : bool
+        Whether they do prove it.
+    passes : int
+    """
+
+    option: Option
+    x: F
+    objective: float
+    target: float
+    price: F
+    whole: bool
+    passes: int
+
+
 def search_large(problem: AllocationProblem, *, gap: float, deadline: float) -> Searched | None:
-    """As `driver.search`; None where there are few users, limits on air time, or this way does not close it."""
+    """The best allocation and what is proven of it; None for few users, limits on air time, or if it is not closed."""
     users, options = problem.fixed_s.shape
     if users * options < LARGE or users < _LEAST_USERS:
         return None
@@ -57,7 +85,7 @@ def search_large(problem: AllocationProblem, *, gap: float, deadline: float) -> 
     if raw is None:
         return None
     kind = SUM if problem.objective == "sum" else MAX
-    first = _sampled(problem, kind)
+    first = _sampled(problem, kind, deadline)
     if first is None:
         return None
     threads = Threads(users, os.cpu_count() or 1)
@@ -116,9 +144,7 @@ class _Search:
     def _found(self, target: float, price: F, *, whole: bool) -> Searched | None:
         if not self.objective < np.inf:
             return None
-        users, options = self.raw.fixed.shape
-        head = np.broadcast_to(np.arange(options, dtype=np.int32), (users, options))
-        return Searched(self.option, self.x, self.objective, target, head, one_leaf(price), whole, 1, self.passes)
+        return Searched(self.option, self.x, self.objective, target, price, whole, self.passes)
 
     def offer(self, option: Option, place: Place) -> None:
         """Give the options of a set, by their places among those kept, their best shares; keep the best set."""
@@ -191,7 +217,7 @@ def _room(raw: Raw) -> Terms:
     )  # fmt: skip
 
 
-def _sampled(problem: AllocationProblem, kind: int) -> tuple[F, float] | None:
+def _sampled(problem: AllocationProblem, kind: int, deadline: float) -> tuple[F, float] | None:
     """Prices (3,) and objective of a sample with its part of the budgets, as those of all users; None if it has none.
 
     The prices belong to the budgets of all, scaled to 1.
@@ -215,18 +241,15 @@ def _sampled(problem: AllocationProblem, kind: int) -> tuple[F, float] | None:
         deadline_s=of(problem.deadline_s), downlink_hz=problem.downlink_hz * part, uplink_hz=problem.uplink_hz * part,
         edge_capacity=problem.edge_capacity * part,
     )  # fmt: skip
-    terms, _, end = terms_of(sample, Resources.of(sample))
-    begin, pool = np.zeros(_SAMPLE, np.int64), np.zeros((1, 3))
-    best, best_ids, best_price = np.array([HUGE]), np.zeros(_SAMPLE, np.int32), np.ones(3)
-    best_shares, shares = np.zeros((3, _SAMPLE)), np.zeros((3, _SAMPLE))
-    cuts, scratch = new_cuts(_SAMPLE), new_cuts(_SAMPLE)
-    if not end.all() or not first_sets(
-        kind, terms, begin, end, _ROUGH, best, best_ids, best_price, best_shares, shares, scratch
-    ):
+    engine = CompiledEngine(sample, Resources.of(sample))
+    if not engine.heads.any(axis=1).all():
         return None
-    if best[0] > 0.0:
-        root(
-            kind, terms, begin, end, _ROUGH, pool, best, best_ids, best_price, best_shares, shares, cuts, scratch
-        )  # fmt: skip
-    price = pool[0] / part if kind == SUM else pool[0] / max(pool[0].sum(), 1e-300)
-    return np.array(price), float(best[0])
+    best = Incumbent(engine, _ROUGH)
+    for choice in engine.first_sets():
+        best.offer(choice)
+    if not best.objective < np.inf:
+        return None
+    price = best.prices
+    if best.objective > 0.0:
+        price = root(Tree(engine, Objective.of(sample), best, _ROUGH, deadline, sample.weights))
+    return (price / part if kind == SUM else price / max(float(price.sum()), 1e-300)), best.objective

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.solving.compiled.jit import inner, stay_whole
-from megdt_opt.solving.compiled.kernels import F, Terms, solve_four
+from megdt_opt.solving.compiled.kernels import F, I, Terms, solve_four
 
 Option = NDArray[np.int32]
 
@@ -88,12 +88,14 @@ def sum_shares(terms: Terms, option: Option, price: F, shares: F) -> float:
 
 @inner
 def usage_at(
-    terms: Terms, option: Option, level: float, root: F, ample: bool, usage: F, slopes: F, drift: F, shares: F
-) -> bool:
+    terms: Terms, option: Option, level: float, root: F, group: I, ample: bool, usage: F, slopes: F, drift: F,
+    shares: F,
+) -> bool:  # fmt: skip
     """Shares that reach a level at prices root^2, their sums, and the sums' slopes; False where none reach it.
 
     `slopes` (3, 3) are those of the sums in the logarithms of the prices, `drift` (3,) in the level. A user that
-    demands nothing but the edge, at its cap, counts as in time: its least latency is looked at elsewhere.
+    demands nothing but the edge, at its cap, counts as in time: its least latency is looked at elsewhere. Users that
+    demand nothing of the resources in the `group` (3,) are left alone.
     """
     stay_whole()
     usage[:] = 0.0
@@ -103,9 +105,9 @@ def usage_at(
     for k in range(option.shape[0]):
         j = option[k]
         s[0], s[1], s[2] = terms.down[k, j], terms.up[k, j], terms.edge[k, j]
-        shares[0, k] = shares[1, k] = shares[2, k] = 0.0
-        if s[0] == 0.0 and s[1] == 0.0 and s[2] == 0.0:
+        if not ((s[0] > 0.0 and group[0]) or (s[1] > 0.0 and group[1]) or (s[2] > 0.0 and group[2])):
             continue
+        shares[0, k] = shares[1, k] = shares[2, k] = 0.0
         tau = level / terms.weight[k] - terms.fixed[k, j]
         if tau <= 0.0:
             return False
@@ -175,40 +177,75 @@ def value_of_set(terms: Terms, option: Option, level: float, price: F) -> float:
 def max_shares(terms: Terms, option: Option, start: float, price: F, shares: F) -> bool:
     """Shares (3, K) at which the largest weighted latency of given options is least, and prices (3,) that sum to 1.
 
-    `start` is a level to begin with, and `price` prices. False where Newton's method does not settle.
+    `start` is a level to begin with, and `price` prices. False where Newton's method does not settle. Resources that
+    no user joins are separate problems, of which the slowest alone is worth anything.
+    """
+    ample = caps_of(terms, option) <= 1.0
+    label, needed = np.arange(3), np.zeros(3, np.bool_)
+    for k in range(option.shape[0]):
+        first = -1
+        for i in range(3):
+            shares[i, k] = 0.0
+            if root_of(terms, i, k, option[k]) <= 0.0:
+                continue
+            if i == 2 and ample:
+                shares[2, k] = terms.cap[k]
+                continue
+            needed[i] = True
+            if first >= 0 and label[i] != label[first]:
+                old = label[i]
+                for c in range(3):
+                    if label[c] == old:
+                        label[c] = label[first]
+            first = i
+    guess, slowest = price.copy(), 0.0
+    price[:] = 1.0 / 3.0
+    group, root = np.zeros(3, np.int64), np.zeros(3)
+    for one in range(3):
+        count = 0
+        for i in range(3):
+            group[i] = 1 if needed[i] and label[i] == one else 0
+            count += group[i]
+        if count == 0:
+            continue
+        level = level_of(terms, option, start, group, ample, guess, root, shares)
+        if level <= 0.0:
+            return False
+        if level > slowest:
+            slowest = level
+            total = root[0] * root[0] + root[1] * root[1] + root[2] * root[2]
+            for i in range(3):
+                price[i] = root[i] * root[i] / total
+    return True
+
+
+@inner
+def level_of(terms: Terms, option: Option, start: float, group: I, ample: bool, price: F, root: F, shares: F) -> float:
+    """Least largest weighted latency of the users of a `group` of resources, its roots of prices, and the shares.
+
+    0 where Newton's method does not settle.
     """
     stay_whole()
-    ample = caps_of(terms, option) <= 1.0
     active = np.zeros(3, np.int64)
     count = 0
-    demand = np.zeros(3)
-    for k in range(option.shape[0]):
-        for i in range(3):
-            demand[i] += root_of(terms, i, k, option[k])
     top = max(price[0], price[1], price[2])
-    root = np.zeros(3)
     for i in range(3):
-        if demand[i] > 0.0 and not (i == 2 and ample):
+        root[i] = 0.0
+        if group[i]:
             active[count] = i
             count += 1
             root[i] = np.sqrt(max(price[i], 1e-8 * top)) if 0.0 < top < np.inf else 1.0
     usage, drift, slopes = np.zeros(3), np.zeros(3), np.zeros((3, 3))
-    if count == 0:
-        for k in range(option.shape[0]):
-            shares[0, k] = shares[1, k] = 0.0
-            shares[2, k] = terms.cap[k] if terms.edge[k, option[k]] > 0.0 else 0.0
-        price[:] = 1.0 / 3.0
-        return True
     matrix, right, trial = np.zeros((4, 4)), np.zeros(4), np.zeros(3)
     level = start
-    valid = usage_at(terms, option, level, root, ample, usage, slopes, drift, shares)
+    valid = usage_at(terms, option, level, root, group, ample, usage, slopes, drift, shares)
     for _ in range(60):
         if valid:
             break
         level *= 2.0
-        valid = usage_at(terms, option, level, root, ample, usage, slopes, drift, shares)
+        valid = usage_at(terms, option, level, root, group, ample, usage, slopes, drift, shares)
     if not valid:
-        return False
+        return 0.0
     far = distance(usage, active, count)
     for _ in range(_STEPS):
         if far <= _CLOSE:
@@ -225,14 +262,14 @@ def max_shares(terms: Terms, option: Option, start: float, price: F, shares: F) 
             for c in range(1, count):
                 matrix[r, c] = slopes[i, active[c]] / usage[i]
         if not solve_four(matrix, right):
-            return False
+            return 0.0
         length, better = 1.0, False
         for _turn in range(30):
             trial[:] = root
             moved = level * np.exp(min(max(length * right[0], -2.0), 2.0))
             for c in range(1, count):
                 trial[active[c]] *= np.exp(0.5 * min(max(length * right[c], -4.0), 4.0))
-            if usage_at(terms, option, moved, trial, ample, usage, slopes, drift, shares):
+            if usage_at(terms, option, moved, trial, group, ample, usage, slopes, drift, shares):
                 after = distance(usage, active, count)
                 if after < far:
                     root[:] = trial
@@ -243,11 +280,8 @@ def max_shares(terms: Terms, option: Option, start: float, price: F, shares: F) 
             break
     # the sums' own rounding grows with the users
     if not far <= 1e-10:
-        return False
+        return 0.0
     # a user without a demand, or at its cap, may be the last: the level is then its own, and nobody needs more
-    if not usage_at(terms, option, level, root, ample, usage, slopes, drift, shares):
-        return False
-    total = root[0] * root[0] + root[1] * root[1] + root[2] * root[2]
-    for i in range(3):
-        price[i] = root[i] * root[i] / total
-    return True
+    if not usage_at(terms, option, level, root, group, ample, usage, slopes, drift, shares):
+        return 0.0
+    return level

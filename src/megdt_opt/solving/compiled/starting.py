@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.solving.compiled.bounding import Cuts, best_of_set
 from megdt_opt.solving.compiled.jit import inner, kernel, stay_whole
 from megdt_opt.solving.compiled.kernels import ROUGHLY, F, I, Terms, law_of, plain_cost
-from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM, Three, guess_of, option_at
+from megdt_opt.solving.compiled.laws import HUGE, MAX, Three, guess_of, option_at
 
 Option = NDArray[np.int32]
 
@@ -176,47 +175,6 @@ def simple_sets(terms: Terms, begin: I, end: I, sets: Option, least_s: F) -> Non
     )  # fmt: skip
 
 
-# numbers that kernels hand to each other are floats: numba compiles anew for each whole number or truth value
-@kernel
-def offer(
-    kind: int,
-    terms: Terms,
-    option: Option,
-    price: F,
-    best: F,
-    best_ids: Option,
-    best_price: F,
-    best_shares: F,
-    shares: F,
-    scratch: Cuts,
-    gap: float,
-) -> bool:
-    """Evaluate an option set by positions; True where it becomes the best. `best` (1,) holds the objective."""
-    stay_whole()
-    found = best_of_set(kind, terms, option, best[0] * (1.0 - 0.01 * gap), price, shares, scratch)
-    if not found < best[0]:
-        return False
-    best[0] = found
-    for k in range(option.shape[0]):
-        best_ids[k] = terms.ids[k, option[k]]
-    best_price[:] = price
-    best_shares[:] = shares
-    return True
-
-
-@kernel
-def positions(terms: Terms, begin: I, end: I, ids: Option, option: Option) -> bool:
-    """Positions of options by number; False where one is not among the ranges."""
-    for k in range(ids.shape[0]):
-        option[k] = -1
-        for j in range(begin[k], end[k]):
-            if terms.ids[k, j] == ids[k]:
-                option[k] = j
-        if option[k] < 0:
-            return False
-    return True
-
-
 @inner
 def row_costs(
     kind: int, terms: Terms, k: int, begin: int, end: int, level: float, price: F, stop: float, out: F
@@ -247,61 +205,3 @@ def row_costs(
         out[j] = cost
         least = min(least, cost)
     return least
-
-
-@inner
-def switch_users(
-    kind: int,
-    terms: Terms,
-    begin: I,
-    end: I,
-    gap: float,
-    tries: int,
-    best: F,
-    best_ids: Option,
-    best_price: F,
-    best_shares: F,
-    shares: F,
-    scratch: Cuts,
-) -> bool:
-    """Switch one user of the best set to an option that its prices leave hope for; True where it helped."""
-    stay_whole()
-    users = begin.shape[0]
-    option, trial = np.empty(users, np.int32), np.empty(users, np.int32)
-    price, costs = np.zeros(3), np.empty(terms.fixed.shape[1])
-    if not positions(terms, begin, end, best_ids, option):
-        return False
-    level = best[0] * (1.0 - gap)
-    price[:] = best_price
-    total = 0.0
-    own = np.empty(users)
-    for k in range(users):
-        row_costs(kind, terms, k, option[k], option[k] + 1, best[0], price, HUGE, costs)
-        own[k] = costs[option[k]]
-        total += own[k]
-    slack = best[0] * (1.0 - gap) + price[0] + price[1] + price[2] if kind == SUM else 1.0
-    # the switches with the least lower bound, found anew after each trial: there are few
-    hope = np.full(tries, np.inf)
-    who, what = np.zeros(tries, np.int64), np.zeros(tries, np.int64)
-    for k in range(users):
-        # what costs more than this leaves no hope
-        row_costs(kind, terms, k, begin[k], end[k], level, price, slack - total + own[k], costs)
-        for j in range(begin[k], end[k]):
-            if j == option[k]:
-                continue
-            estimate = total - own[k] + costs[j]
-            if estimate < slack and estimate < hope[tries - 1]:
-                p = tries - 1
-                while p > 0 and hope[p - 1] > estimate:
-                    hope[p], who[p], what[p] = hope[p - 1], who[p - 1], what[p - 1]
-                    p -= 1
-                hope[p], who[p], what[p] = estimate, k, j
-    for p in range(tries):
-        if hope[p] == np.inf:
-            break
-        trial[:] = option
-        trial[who[p]] = what[p]
-        price[:] = best_price
-        if offer(kind, terms, trial, price, best, best_ids, best_price, best_shares, shares, scratch, gap):
-            return True
-    return False

@@ -6,28 +6,16 @@ uplink share with which one of its options keeps its limit on air time; that par
 
 from __future__ import annotations
 
-from fractions import Fraction
-from functools import reduce
-from math import gcd, lcm
-
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.pricing.priced import least_uplink, priced
+from megdt_opt.pricing.priced import least_uplink
 from megdt_opt.pricing.scaled import UPLINK, Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.shares.interior import Goal, Shares, interior, latencies
-from megdt_opt.solving.search.incumbent import Incumbent
 
 _MOST_LATE = 1.0 - 1e-14
 """Largest L / deadline that counts as on time: scaling shares to the budgets may cost the last digit."""
-
-
-def grain(weight: Array) -> Fraction:
-    """Greatest number of which every weight is a whole multiple, exactly; sums of weights are multiples of it too."""
-    parts = [Fraction(float(w)) for w in weight]
-    below = reduce(lcm, (p.denominator for p in parts), 1)
-    return Fraction(reduce(gcd, (int(p * below) for p in parts), 0), below)
 
 
 class OnTime:
@@ -131,56 +119,3 @@ class OnTime:
         # without late users that could use it, the others keep their shares
         kept = np.where((sums > 0)[:, None], kept, np.where(late, kept, x))
         return option, np.minimum(kept + given, np.where(late, hi, np.inf))
-
-
-class BestChoice(Incumbent):
-    """The choice with the least weight of late users found so far; see `Incumbent`."""
-
-    def __init__(self, problem: AllocationProblem, resources: Resources, deadline: float = np.inf) -> None:
-        super().__init__(problem, resources, deadline)
-        self.on_time = OnTime(problem, resources)
-
-    def offer(self, sets: NDArray[np.int64]) -> bool:
-        """Try choices, (S, K), that are better than the best so far; True where one can be kept."""
-        sets = np.atleast_2d(sets).astype(np.int64)
-        weight = self.on_time.weight(sets)
-        order = [i for i in np.argsort(weight, kind="stable") if weight[i] < self.objective]
-        for begin in range(0, len(order), 16):
-            part = order[begin : begin + 16]
-            found = self.on_time.fit(sets[part], self.deadline)
-            kept = np.flatnonzero(self.on_time.together(found.objective))
-            if kept.size:
-                best = int(kept[0])
-                self.objective = float(weight[part[best]])
-                self.option, self.x = sets[part[best]], found.x[best]
-                return True
-            if self.out_of_time:
-                break
-        return False
-
-    def prices_of(self, option: NDArray[np.int64]) -> Array | None:
-        """Prices that prove what a choice is worth: those of the users that cannot be on time together."""
-        found = self.on_time.fit(option[None], self.deadline)
-        if not np.isfinite(found.objective[0]):
-            return None
-        return self.steep(option, found.prices[0])
-
-    def steep(self, option: NDArray[np.int64], prices: Array) -> Array:
-        """Prices scaled so far up that a choice, which they prove to be out of reach, costs more than all weights."""
-        total = prices.sum()
-        if total <= 0:
-            return np.zeros(3)
-        prices = prices / total
-        cost = priced(self.problem, self.resources, prices).cost[np.arange(len(option)), option]
-        need = float(np.where(option == self.on_time.late, prices[UPLINK] * self.on_time.least, cost).sum()) - 1.0
-        all_late = float(self.problem.weights.sum())
-        return prices * all_late * (min(2.0 / need, 1e9) if need > 0 else 1.0)
-
-    def seed_prices(self) -> list[Array]:
-        """Price vectors to begin with."""
-        busy = np.any(self.resources.a > 0, axis=(1, 2)).astype(float)
-        return [np.zeros(3), busy * float(self.problem.weights.sum()) / 3]
-
-    def start(self) -> None:
-        """Begin with everybody late, which needs no search."""
-        self.offer(np.full((1, self.problem.users), self.on_time.late))

@@ -1,0 +1,306 @@
+"""The price method: an engine, a first allocation, the tree, and its seal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from megdt_opt.certificate.certificate import Certificate
+from megdt_opt.certificate.check import FloatValuer, choices
+from megdt_opt.certificate.tree import Leaf, Node
+from megdt_opt.errors import Infeasible, SolverFailure
+from megdt_opt.pricing.scaled import EDGE, Array, Resources, in_units
+from megdt_opt.problem.allocation_problem import AllocationProblem, Evaluation, evaluate_shares
+from megdt_opt.solving import compiled
+from megdt_opt.solving.engines.arrays import ArraysEngine
+from megdt_opt.solving.engines.engine import Choice, Engine
+from megdt_opt.solving.engines.missed import MissedEngine
+from megdt_opt.solving.engines.mixed import MixedEngine
+from megdt_opt.solving.lateness import can_start, lateness_problem
+from megdt_opt.solving.search.incumbent import Incumbent
+from megdt_opt.solving.search.objectives import Objective
+from megdt_opt.solving.search.root import root
+from megdt_opt.solving.search.tree import Tree
+from megdt_opt.tolerances import LEAST_GAP
+
+_LATENESS_GAPS = (0.1, 1e-2, 1e-3, 1e-6, 1e-9)
+"""To which the lateness is closed in turn, until it is known whether the deadlines can be kept [1]."""
+
+_CLOSE = 2e-9
+"""Relative distance from a deadline that the last of them leaves open [1]."""
+
+_ROUNDING = 5e-10
+"""Relative: what a search's own figures may be off by, half of what an `Evaluation` may be violated by."""
+
+_ROOM = 1e-6
+"""Part of a deadline that is left where rounding is no matter [1]."""
+
+
+@dataclass(frozen=True)
+class Closed:
+    """What the search found and proved.
+
+    Parameters
+    ----------
+    objective : float
+        [s]
+    option : array of int, (K,)
+    x : array, (3, K)
+        Scaled shares [1].
+    prices : array
+        That prove what the options are worth.
+    bound : float
+        Certified lower bound of the objective [s].
+    certificate : Certificate
+    nodes, passes : int
+        Nodes of the tree and price vectors tried [1].
+    evaluated : tuple of array, (3, K), and Evaluation, optional
+        Shares in the budgets' units and what they yield, where that has been worked out.
+    warm : bool
+        Whether prices from before proved it without a search.
+    """
+
+    objective: float
+    option: Choice
+    x: Array
+    prices: Array
+    bound: float
+    certificate: Certificate
+    nodes: int
+    passes: int
+    evaluated: tuple[Array, Evaluation] | None = None
+    warm: bool = False
+
+
+@dataclass(frozen=True)
+class Before:
+    """The solution of a problem that resembles this one.
+
+    Parameters
+    ----------
+    option : array of int, (K,)
+    prices : array, (N, M)
+        That proved much.
+    """
+
+    option: Choice
+    prices: Array | None = None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Whether hard limits can be kept together.
+
+    Parameters
+    ----------
+    option : array of int, (K,), or None
+        Options with which they are; None where none were found.
+    ruled_out : bool
+        Whether it is proven that there are none.
+    """
+
+    option: Choice | None
+    ruled_out: bool = False
+
+
+def close(
+    problem: AllocationProblem,
+    resources: Resources,
+    *,
+    gap: float,
+    time_limit_s: float | None,
+    before: Before | None = None,
+) -> Closed:
+    """Minimise any of the objectives and prove it.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    resources : Resources
+        The problem, scaled.
+    gap : float
+        Relative gap to prove [1].
+    time_limit_s : float, optional
+        After this the tree is cut short; its bound then proves a larger gap [s].
+    before : Before, optional
+        What to begin with.
+
+    Raises
+    ------
+    Infeasible
+        Where a user has no open option, or the hard limits cannot be met together: `conflict.named` says who is to
+        blame.
+    SolverFailure
+        Where the time is over before it is known whether the hard limits can be met.
+    """
+    deadline = np.inf if time_limit_s is None else time.monotonic() + time_limit_s
+    if not problem.all_open and not resources.open.any(axis=1).all():
+        raise Infeasible("a user has no option", users=np.flatnonzero(~resources.open.any(axis=1)).tolist())
+    # a little less than asked, so that rounding cannot push the reported gap over it
+    asked = max(0.95 * gap, LEAST_GAP)
+    if compiled.usable(problem):
+        from megdt_opt.solving.compiled.engine import CompiledEngine
+
+        if problem.objective in ("sum", "max") and (many := _many_users(problem, resources, asked, deadline)):
+            return many
+        engine = _engine(problem, resources, CompiledEngine, deadline)
+        closed = _checked(problem, _searched(engine, problem, resources, asked, deadline, before))
+        compiled.note_use()
+        if closed is not None:
+            return closed
+        # numbers that span too many magnitudes for the kernels' tolerances
+    compiled.solved_in_numpy(problem)
+    engine = _engine(problem, resources, lambda p, r: ArraysEngine(p, r, deadline), deadline)
+    return _searched(engine, problem, resources, asked, deadline, before)
+
+
+def _many_users(problem: AllocationProblem, resources: Resources, gap: float, deadline: float) -> Closed | None:
+    """By a sample of very many users and passes over all of them; None where that does not close it."""
+    from megdt_opt.solving.compiled.large import search_large
+
+    found = search_large(problem, gap=gap, deadline=deadline)
+    if found is None:
+        return None
+    leaf = Leaf(tuple(found.price.tolist()))
+    valuer = FloatValuer(problem, resources)
+    bound = found.target
+    if not found.whole:
+        bound = Certificate.seal(problem, leaf, choices(problem, resources.open), found.target, valuer).bound_s
+    return _checked(
+        problem,
+        Closed(
+            found.objective, found.option.astype(np.int64), found.x, found.price, min(bound, found.objective),
+            Certificate(problem.objective, bound, leaf), 1, found.passes,
+        ),
+    )  # fmt: skip
+
+
+def _engine(
+    problem: AllocationProblem,
+    resources: Resources,
+    make: Callable[[AllocationProblem, Resources], Engine],
+    deadline: float,
+) -> Engine:
+    if problem.objective == "missed":
+        return MissedEngine(problem, resources, make, deadline)
+    if problem.objective == "mixed":
+        return MixedEngine(problem, resources, make, deadline)
+    return make(problem, resources)
+
+
+def kept(problem: AllocationProblem, deadline: float, most: float = 1.0, users: list[int] | None = None) -> Kept:
+    """Options that keep all hard limits of a problem, or that there are none.
+
+    The least max over users of L / deadline is closed, first roughly and then more tightly, until its value or its
+    bound is on one side of `most`.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    deadline : float
+        `time.monotonic()` at which to give up [s].
+    most : float
+        Largest L / deadline that counts as kept [1].
+    users : list of int, optional
+        Those whose limits are to be kept; default all.
+    """
+    part = lateness_problem(problem, users)
+    scaled = Resources.of(part)
+    if not can_start(scaled):
+        return Kept(None, ruled_out=True)
+    option: Choice | None = None
+    begin: Before | None = None
+    bound = 0.0
+    for gap in _LATENESS_GAPS:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            break
+        closed = close(part, scaled, gap=gap, time_limit_s=left if np.isfinite(left) else None, before=begin)
+        option, bound, begin = closed.option, closed.bound, Before(closed.option)
+        if closed.objective <= most:
+            return Kept(option)
+        if bound > most:
+            return Kept(None, ruled_out=True)
+    # within the last gap of the limit
+    return Kept(option if bound >= most - _CLOSE else None, ruled_out=bound >= most - _CLOSE)
+
+
+def _searched(
+    engine: Engine,
+    problem: AllocationProblem,
+    resources: Resources,
+    gap: float,
+    deadline: float,
+    before: Before | None,
+) -> Closed:
+    objective = Objective.of(problem)
+    incumbent = Incumbent(engine, gap, 3 + problem.users * (problem.objective == "mixed"))
+    _begin(engine, problem, incumbent, deadline, None if before is None else before.option)
+    tree = Tree(engine, objective, incumbent, gap, deadline, problem.weights)
+    if incumbent.objective <= 0.0:
+        # nothing is better than no time at all
+        grown: Node = Leaf((0.0,) * len(incumbent.prices))
+        bound, warm = 0.0, False
+    else:
+        known = None if before is None else tree.leaf_of(before.prices)
+        warm = known is not None
+        grown = known or tree.grow(root(tree))
+        valuer = FloatValuer(problem, resources) if _strained(problem, incumbent) else engine.valuer()
+        bound = Certificate.seal(problem, grown, choices(problem, resources.open), tree.target, valuer).bound_s
+    certificate = Certificate(problem.objective, bound, grown)
+    option, x = incumbent.choice, incumbent.x
+    if isinstance(engine, MissedEngine):
+        option, x = engine.on_time.settle(option, x)
+    return Closed(
+        incumbent.objective, option, x, incumbent.prices, min(bound, incumbent.objective),
+        certificate, max(tree.nodes, 1), tree.passes, warm=warm,
+    )  # fmt: skip
+
+
+def _begin(
+    engine: Engine, problem: AllocationProblem, incumbent: Incumbent, deadline: float, first: Choice | None
+) -> None:
+    """Find some allocation that keeps the limits, if what is given, a simple rule or the least lateness yields one."""
+    if first is not None:
+        rows = np.arange(len(first))
+        incumbent.offer(engine.head[rows, first])
+    for choice in engine.first_sets():
+        incumbent.offer(choice)
+    if np.isfinite(incumbent.objective):
+        return
+    found = kept(problem, deadline)
+    if found.option is not None:
+        incumbent.offer(engine.head[np.arange(problem.users), found.option])
+        if np.isfinite(incumbent.objective):
+            return
+    if not found.ruled_out:
+        raise SolverFailure(
+            "no allocation that keeps the deadlines was found within the time limit, nor that there is none; raise "
+            "time_limit_s or leave it out"
+        )
+    raise Infeasible("the hard limits cannot be kept together", users=range(problem.users))
+
+
+def _checked(problem: AllocationProblem, closed: Closed) -> Closed | None:
+    """What the search found, worked out apart from it; None where shares, limits or objective are not what it says."""
+    shares, most = in_units(problem, closed.x)
+    yields = evaluate_shares(problem, closed.option, shares)
+    off = abs(yields.objective_s - closed.objective)
+    # scaling to the budgets would hide shares that exceed them
+    if most > 1 + _ROUNDING or not (yields.violation <= _ROUNDING and off <= _ROUNDING * yields.objective_s):
+        return None
+    return replace(closed, evaluated=(shares, yields))
+
+
+def _strained(problem: AllocationProblem, incumbent: Incumbent) -> bool:
+    """Whether a deadline is kept with next to no room even by a user who has everything: the multiplier of its time is
+    then very large, and so is its rounding."""
+    if problem.deadline_s is None or problem.objective == "missed":
+        return False
+    everything = np.broadcast_to(problem.budgets, (3, problem.users)).copy()
+    everything[EDGE] = np.minimum(everything[EDGE], problem.share_caps)
+    alone = evaluate_shares(problem, incumbent.choice, everything).latency_s
+    return bool((alone > problem.deadline_s * (1.0 - _ROOM)).any())

@@ -1,0 +1,203 @@
+"""The compiled engine: "sum" and "max"; it prices options for "mixed" too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.certificate.check import MARGIN, Valuer, total_of
+from megdt_opt.certificate.tree import Mask, Part
+from megdt_opt.pricing.scaled import Array, Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.shares.best import best_shares
+from megdt_opt.solving.compiled import passes
+from megdt_opt.solving.compiled.bounding import CLOSED, new_cuts
+from megdt_opt.solving.compiled.driver import terms_of
+from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
+from megdt_opt.solving.compiled.passes import Here, Out
+from megdt_opt.solving.engines.engine import Choice, Peak, Priced, Settled
+
+_NONE = np.zeros(0, np.int64)
+_BOXES, _PASSES = 8, 80
+
+
+class CompiledEngine:
+    """As `Engine` has it.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+        With objective "sum" or "max".
+    resources : Resources
+        The problem, scaled.
+    """
+
+    def __init__(self, problem: AllocationProblem, resources: Resources) -> None:
+        self.problem, self.resources = problem, resources
+        self.kind = MAX if problem.objective == "max" else SUM
+        users = problem.users
+        self._terms, head, left = terms_of(problem, resources)
+        self.head: Choice = head
+        self.heads: Mask = head == np.arange(problem.options, dtype=head.dtype)
+        self._here = Here(np.zeros(users, np.int64), left.copy(), left)
+        self._cuts = new_cuts(users)
+        self._out = Out(np.zeros(3), np.zeros(3), np.zeros((4, users), np.int32), np.zeros(4), np.zeros((3, users)))
+        self._entered: Mask | None = self.heads
+
+    def _enter(self, mask: Mask) -> None:
+        if mask is not self._entered:
+            passes.enter(self._terms, mask, self._here)
+            self._entered = mask
+
+    def terms(self, party: int) -> Array:
+        """As `Engine` has it."""
+        return np.vstack([self.resources.a[:, party], self.problem.fixed_s[party], self.problem.branch_s[party]])
+
+    def summary(self) -> Array:
+        """As `Engine` has it."""
+        terms = [*self.resources.a, self.problem.fixed_s, self.problem.branch_s]
+        return np.stack([np.where(self.heads, one, 0.0).sum(axis=1) for one in terms], axis=1)
+
+    def price(self, mask: Mask, prices: Array, level_s: float | None, extra: Array | None = None) -> Priced:
+        """As `Engine` has it."""
+        level = level_s or 0.0
+        if extra is None:
+            self._enter(mask)
+            value, _ = passes.value(self.kind, self._terms, self._here, level, HUGE, prices[None], self._out)
+            if value >= HUGE:
+                return Priced(np.inf, self._out.usage, _NONE)
+            total = value + float(prices.sum()) if self.kind == SUM else value
+            return Priced(total, self._out.usage.copy(), self._out.chosen[0].copy())
+        costs = self.costs(mask, prices, level_s) + extra
+        choice = costs.argmin(axis=1)
+        total = float(costs[np.arange(len(choice)), choice].sum())
+        if not np.isfinite(total):
+            return Priced(np.inf, self._out.usage, choice)
+        return Priced(total, self.shares(choice, prices, level_s).sum(axis=1), choice)
+
+    def _tilted(self, prices: Array) -> Array:
+        """The prices of the budgets; multipliers behind them change the weights."""
+        if len(prices) > 3:
+            np.multiply(self.problem.weights, 1.0 + prices[3:], out=self._terms.weight)
+        return prices[:3]
+
+    def shares(self, choice: Choice, prices: Array, level_s: float | None) -> Array:
+        """As `Engine` has it."""
+        prices = self._tilted(prices)
+        level, picked = level_s or 0.0, np.asarray(choice, dtype=np.int32)
+        passes.given(self.kind, self._terms, self._here, picked, level, prices, self._out)
+        return self._out.shares.copy()
+
+    def costs(self, mask: Mask, prices: Array, level_s: float | None) -> Array:
+        """As `Engine` has it."""
+        self._enter(mask)
+        prices = self._tilted(prices)
+        costs = np.empty(mask.shape)
+        passes.table(self.kind, self._terms, self._here, level_s or 0.0, prices, costs)
+        return costs
+
+    def proving(self, mask: Mask, prices: Array, level_s: float | None, goal: float) -> int | None:
+        """As `Engine` has it."""
+        self._enter(mask)
+        goal += self.kind == MAX
+        value, at = passes.value(self.kind, self._terms, self._here, level_s or 0.0, goal, prices, self._out)
+        return at if value >= goal else None
+
+    def climb(self, mask: Mask, level_s: float | None, goal: float, box: float, most: int, start: Array) -> Peak:
+        """As `Engine` has it."""
+        self._enter(mask)
+        one = float(self.kind == MAX)
+        value, _, count = passes.climb(
+            self.kind, self._terms, self._here, level_s or 0.0, goal + one, box, float(most), start, self._cuts,
+            self._out,
+        )  # fmt: skip
+        return self._peak(value - one, count)
+
+    def peak(self, mask: Mask, ceiling_s: float, box: float, gap: float, start: Array) -> Peak:
+        """As `Engine` has it."""
+        self._enter(mask)
+        count = passes.peak(
+            self.kind, self._terms, self._here, ceiling_s, box, gap, start.copy(), self._cuts, self._out
+        )
+        return self._peak(np.nan, count)
+
+    def _peak(self, value: float, count: int) -> Peak:
+        out = self._out
+        kept = out.weight > 0.0
+        return Peak(out.price.copy(), value, count, out.chosen[kept], out.weight[kept])
+
+    def settle(self, choice: Choice, ceiling_s: float, prices: Array) -> Settled:
+        """As `Engine` has it."""
+        out, picked = self._out, np.asarray(choice, dtype=np.int32)
+        out.price[:] = prices
+        value, known = passes.settle(self.kind, self._terms, self._here, picked, min(ceiling_s, HUGE), out)
+        if known:
+            return Settled(value if value < HUGE else np.inf, out.price.copy(), out.shares.copy(), choice)
+        best = Settled(value, out.price.copy(), out.shares.copy(), choice)
+        if self.kind == SUM:
+            planes = self._by_planes(choice, picked, best.prices)
+            if planes is not None:
+                return planes
+        found = best_shares(self.problem, self.resources, np.asarray(choice, dtype=np.int64)[None])
+        if value < found.objective[0]:
+            return replace(best, prices=found.prices[0])
+        return Settled(float(found.objective[0]), found.prices[0], found.x[0], choice)
+
+    def _by_planes(self, choice: Choice, picked: NDArray[np.int32], start: Array) -> Settled | None:
+        """Shares where they jump with the prices: those at the highest planes' prices, weighted as the planes are.
+
+        Times are convex in the shares, so the average is as good as the planes say. None where they end too early.
+        """
+        only = np.zeros_like(self.heads)
+        only[np.arange(len(choice)), choice] = True
+        alone = float(self.costs(only, np.zeros(3), None).min(axis=1).sum())
+        if not np.isfinite(alone):
+            return None
+        box = 64.0 * max(float(start.max()), alone)
+        prices, value = np.minimum(start, box), 0.0
+        for _ in range(_BOXES):
+            peak = self.climb(only, None, HUGE, box, _PASSES, prices)
+            prices, value = peak.prices, peak.value
+            if value >= HUGE:
+                return Settled(np.inf, prices, np.zeros((3, len(choice))), choice)
+            if prices.max() < 0.5 * box:
+                break
+            box *= 64.0
+        cuts, x = self._cuts, np.zeros((3, len(choice)))
+        for j, weight in zip(cuts.basis.tolist(), cuts.share.tolist(), strict=True):
+            if j >= 0 and weight > 0.0:
+                x += weight * self.shares(choice, cuts.prices[j].copy(), None)
+        self._out.shares[:] = x
+        result = passes.objective(self.kind, self._terms, self._here, picked, self._out)
+        if result > max(value, alone) * (1.0 + CLOSED):
+            return None
+        return Settled(result, prices, self._out.shares.copy(), choice)
+
+    def first_sets(self) -> Choice:
+        """As `Engine` has it."""
+        sets = np.zeros((4, self.problem.users), np.int32)
+        passes.first_sets(self._terms, self._here, sets)
+        return sets
+
+    def valuer(self) -> Valuer:
+        """As `Engine` has it."""
+        return _CompiledValuer(self)
+
+
+@dataclass
+class _CompiledValuer:
+    engine: CompiledEngine
+
+    def value(self, part: Part, level_s: float | None) -> float:
+        """As `Valuer` has it."""
+        engine, prices = self.engine, np.array(part.leaf.prices)
+        mask = part.mask & engine.heads  # what is dominated costs no less
+        if part.rows or part.removed is not None:
+            return total_of(part._replace(mask=mask), engine.costs(mask, prices, level_s))
+        total = engine.price(mask, prices, level_s).total
+        if not np.isfinite(total):
+            return np.inf
+        charged = sum(part.leaf.prices)
+        return total - charged - MARGIN * (abs(total) + charged)

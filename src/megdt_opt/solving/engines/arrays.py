@@ -1,0 +1,176 @@
+"""The engine in NumPy: any objective, without anything to compile."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from megdt_opt.certificate.check import FloatValuer, Valuer
+from megdt_opt.certificate.tree import Mask
+from megdt_opt.pricing import priced as pricing
+from megdt_opt.pricing.scaled import UPLINK, Array, Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.shares.best import best_shares
+from megdt_opt.solving.engines.engine import Choice, Peak, Priced, Settled
+from megdt_opt.solving.search import planes
+from megdt_opt.tolerances import LEVEL_EXCESS
+
+_KEPT = 2_000_000
+"""Numbers in the tables that are kept [1]."""
+
+_LEVELS, _PASSES = 30, 60
+
+
+class ArraysEngine:
+    """As `Engine` has it, for "sum" and "max"; it prices options for "mixed" too.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    resources : Resources
+        The problem, scaled.
+    deadline : float
+        `time.monotonic()` after which no more prices are looked for [s].
+    """
+
+    def __init__(self, problem: AllocationProblem, resources: Resources, deadline: float = np.inf) -> None:
+        self.problem, self.resources, self.deadline = problem, resources, deadline
+        self.leveled = problem.objective == "max"
+        self.head: Choice = dominance(problem, resources, deadline)
+        self.heads: Mask = (self.head == np.arange(problem.options)) & resources.open
+        self._known: dict[tuple[bytes, float | None], pricing.Priced] = {}
+
+    def _table(self, prices: Array, level_s: float | None) -> pricing.Priced:
+        key = (prices.tobytes(), level_s)
+        if key not in self._known:
+            if len(self._known) * self.heads.size * 6 > _KEPT:
+                self._known.clear()
+            self._known[key] = pricing.priced(self.problem, self.resources, prices, level_s)
+        return self._known[key]
+
+    def terms(self, party: int) -> Array:
+        """As `Engine` has it."""
+        return np.vstack([self.resources.a[:, party], self.problem.fixed_s[party], self.problem.branch_s[party]])
+
+    def summary(self) -> Array:
+        """As `Engine` has it."""
+        terms = [*self.resources.a, self.problem.fixed_s, self.problem.branch_s]
+        return np.stack([np.where(self.heads, one, 0.0).sum(axis=1) for one in terms], axis=1)
+
+    def price(self, mask: Mask, prices: Array, level_s: float | None, extra: Array | None = None) -> Priced:
+        """As `Engine` has it."""
+        table = self._table(prices, level_s)
+        cost = np.where(mask, table.cost if extra is None else table.cost + extra, np.inf)
+        choice = cost.argmin(axis=1)
+        rows = np.arange(len(choice))
+        return Priced(float(cost[rows, choice].sum()), table.x[:, rows, choice].sum(axis=1), choice)
+
+    def costs(self, mask: Mask, prices: Array, level_s: float | None) -> Array:
+        """As `Engine` has it."""
+        return np.where(mask, self._table(prices, level_s).cost, np.inf)
+
+    def shares(self, choice: Choice, prices: Array, level_s: float | None) -> Array:
+        """As `Engine` has it."""
+        x = self._table(prices, level_s).x[:, np.arange(len(choice)), choice]
+        return np.where(choice >= 0, x, 0.0)
+
+    def proving(self, mask: Mask, prices: Array, level_s: float | None, goal: float) -> int | None:
+        """As `Engine` has it."""
+        for n, one in enumerate(prices):
+            cost = np.where(mask, self._table(one, level_s).cost, np.inf)
+            if float(cost.min(axis=1).sum()) - float(one[:3].sum()) >= goal:
+                return n
+        return None
+
+    def climb(self, mask: Mask, level_s: float | None, goal: float, box: float, most: int, start: Array) -> Peak:
+        """As `Engine` has it."""
+        return self._climb(mask, level_s, goal, box, most, start, 1e-13)
+
+    def _climb(
+        self, mask: Mask, level_s: float | None, goal: float, box: float, most: int, start: Array, precision: float
+    ) -> Peak:
+        def value_at(prices: Array) -> tuple[float, Array, Choice]:
+            found = self.price(mask, prices, level_s)
+            return found.total - float(prices.sum()), found.slope - 1.0, found.choice
+
+        used = (self.resources.a > 0).any(axis=(1, 2))
+        room = planes.Room(np.where(used, box, 0.0), self.leveled)
+        return planes.climb(value_at, start, goal, room, most, precision, lambda: time.monotonic() <= self.deadline)
+
+    def peak(self, mask: Mask, ceiling_s: float, box: float, gap: float, start: Array) -> Peak:
+        """As `Engine` has it."""
+        last = min(max(0.01 * gap, 1e-12), 1e-7)
+        if not self.leveled:
+            return self._climb(mask, None, np.inf, box, _PASSES, start, last)
+        # the level at which the best prices cost as much as the budgets, by Newton's method in the logarithms
+        low, high, level, peak = 0.0, np.inf, ceiling_s * (1.0 - gap), None
+        passes = 0
+        for _ in range(_LEVELS):
+            peak = self._climb(mask, level, np.inf, 1.0, _PASSES, start, max(last, 1e-9))
+            passes += peak.passes
+            value = peak.value + 1.0
+            if not np.isfinite(value):
+                low = level
+                level = 0.5 * (low + high) if np.isfinite(high) else 2.0 * level
+                continue
+            start = peak.prices
+            if (level >= ceiling_s * (1.0 - gap) and value >= 1.0 + LEVEL_EXCESS) or abs(value - 1.0) <= last:
+                break
+            low, high = (level, high) if value >= 1.0 else (low, level)
+            if high <= low * (1.0 + last) or time.monotonic() > self.deadline:
+                break
+            ahead = level * max(value, 1e-3)
+            level = ahead if low < ahead < high else 0.5 * (low + high) if np.isfinite(high) else 2.0 * low
+        assert peak is not None
+        return Peak(peak.prices, peak.value, passes, peak.choices, peak.weights)
+
+    def settle(self, choice: Choice, ceiling_s: float, prices: Array) -> Settled:
+        """As `Engine` has it."""
+        choice = np.asarray(choice, dtype=np.int64)
+        found = best_shares(self.problem, self.resources, choice[None], self.deadline)
+        return Settled(float(found.objective[0]), found.prices[0], found.x[0], choice)
+
+    def first_sets(self) -> Choice:
+        """As `Engine` has it: least time alone, least sum at an equal split, least demand, and least airtime."""
+        p, r = self.problem, self.resources
+        closed = np.where(self.heads, 0.0, np.inf)
+        with np.errstate(over="ignore"):  # what is infinite is not the least
+            total = r.a.sum(axis=0)
+            alone = p.fixed_s + np.maximum(p.branch_s, total)
+            split = p.fixed_s + np.maximum(p.branch_s, p.users * total)
+            light = p.fixed_s + p.branch_s + 1e6 * total
+        # if the least airtimes of all do not fit together, none do
+        least = (r.lo[UPLINK] + closed).min(axis=1, keepdims=True)
+        lowest = np.where(r.lo[UPLINK] <= least, split, np.inf)
+        return np.array([(score + closed).argmin(axis=1) for score in (alone, split, light, lowest)])
+
+    def valuer(self) -> Valuer:
+        """As `Engine` has it."""
+        return FloatValuer(self.problem, self.resources)
+
+
+def dominance(problem: AllocationProblem, resources: Resources, deadline: float = np.inf) -> Choice:
+    """For each user and option the option that is at least as good in every term, (K, O); itself if there is none, -1
+    where it is closed.
+
+    After the deadline, `time.monotonic()` [s], none is looked for.
+    """
+    users, options = problem.users, problem.options
+    head = np.where(resources.open, np.arange(options), -1)
+    for k in range(users):
+        if time.monotonic() > deadline:
+            break
+        terms = np.vstack([problem.fixed_s[k], problem.branch_s[k], resources.a[:, k], resources.lo[UPLINK, k][None]])
+        index = np.flatnonzero(resources.open[k])
+        # sorted so that an option comes after every other that dominates it
+        order = index[np.lexsort(terms[:, index])]
+        kept: list[int] = []
+        for o in order:
+            for other in kept:
+                if (terms[:, other] <= terms[:, o]).all():
+                    head[k, o] = other
+                    break
+            else:
+                kept.append(int(o))
+    return head

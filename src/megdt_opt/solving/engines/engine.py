@@ -1,0 +1,143 @@
+"""What the search asks of whoever prices a problem.
+
+The search knows parties, of which each takes one of its choices, and what a choice costs at prices of the budgets. A
+user is a party of one, and its choices are its options; for "missed" being late is one more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.certificate.check import Valuer
+from megdt_opt.certificate.tree import Mask
+from megdt_opt.pricing.scaled import Array
+
+Choice = NDArray[np.signedinteger[Any]]
+
+
+@dataclass(frozen=True)
+class Priced:
+    """Least costs at prices.
+
+    Parameters
+    ----------
+    total : float
+        Sum of the parties' least costs; infinite where a party has none.
+    slope : array, (M,)
+        Slope of the total in the prices: the budgets used, (3,), and for "mixed" the weighted latencies.
+    choice : array of int, (K,)
+        What costs least.
+    """
+
+    total: float
+    slope: Array
+    choice: Choice
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Best prices that were found.
+
+    Parameters
+    ----------
+    prices : array, (M,)
+    value : float
+        Sum of the least costs there, less what the prices charge for the budgets.
+    passes : int
+        Price vectors tried.
+    choices : array of int, (W, K)
+        Choices of the convexified optimum.
+    weights : array, (W,) or (W, K)
+        Their weights, which sum to 1, or to 1 for each party.
+    """
+
+    prices: Array
+    value: float
+    passes: int
+    choices: Choice
+    weights: Array
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What given choices are worth.
+
+    Parameters
+    ----------
+    objective : float
+        Infinite where they cannot keep the limits, or are no better than what was asked for.
+    prices : array, (M,)
+        That prove it.
+    x : array, (3, K)
+        Scaled shares [1].
+    choice : array of int, (K,)
+        The choices, or what an engine that can has mended them to.
+    """
+
+    objective: float
+    prices: Array
+    x: Array
+    choice: Choice
+
+
+class Engine(Protocol):
+    """One problem, scaled once.
+
+    Attributes
+    ----------
+    heads : array of bool, (K, C)
+        Choices that are worth a look: no other choice of the party is at least as good in every term.
+    head : array of int, (K, C)
+        The choice that is as good as each; -1 where a choice is closed.
+    """
+
+    heads: Mask
+    head: Choice
+
+    def terms(self, party: int) -> Array:
+        """What the choices of a party differ in, (F, C)."""
+        ...
+
+    def summary(self) -> Array:
+        """Sums of these terms over the choices of each party, (K, F): where parties are alike, they are alike in it."""
+        ...
+
+    def price(self, mask: Mask, prices: Array, level_s: float | None, extra: Array | None = None) -> Priced:
+        """Least costs within a mask (K, C), with what `extra` (K, C) adds to them."""
+        ...
+
+    def costs(self, mask: Mask, prices: Array, level_s: float | None) -> Array:
+        """Costs of all choices within a mask, (K, C); infinite elsewhere."""
+        ...
+
+    def shares(self, choice: Choice, prices: Array, level_s: float | None) -> Array:
+        """Shares at which given choices cost least, (3, K); 0 for -1."""
+        ...
+
+    def proving(self, mask: Mask, prices: Array, level_s: float | None, goal: float) -> int | None:
+        """Number of the first of some prices, (N, M), whose value reaches the goal."""
+        ...
+
+    def climb(self, mask: Mask, level_s: float | None, goal: float, box: float, passes: int, start: Array) -> Peak:
+        """Look for prices whose value reaches a goal, from `start`."""
+        ...
+
+    def peak(self, mask: Mask, ceiling_s: float, box: float, gap: float, start: Array) -> Peak:
+        """The best prices, for "max" at the level that is best without whole choices."""
+        ...
+
+    def settle(self, choice: Choice, ceiling_s: float, prices: Array) -> Settled:
+        """The best shares of given choices (K,); they matter below `ceiling_s` only. `prices` are a guess."""
+        ...
+
+    def first_sets(self) -> Choice:
+        """Simple choices to begin with, (S, K)."""
+        ...
+
+    def valuer(self) -> Valuer:
+        """What recomputes the bound of a finished tree."""
+        ...

@@ -1,0 +1,239 @@
+"""The engine for "mixed": prices of the budgets, and with them one multiplier for each user.
+
+The bound of (l, nu) is sum_k min_o c_ko(l; (1 + nu_k) w_k) - sum l, with sum nu <= max_weight (`pricing.priced`). User
+k's part depends on l and on nu_k alone, so each gets cutting planes of its own: with one plane for the sum Kelley's
+method would crawl in 3 + K dimensions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.certificate.check import FloatValuer, Valuer
+from megdt_opt.certificate.tree import Mask
+from megdt_opt.pricing.scaled import Array, Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.shares.best import best_shares
+from megdt_opt.solving.engines.engine import Choice, Engine, Peak, Priced, Settled
+
+_MOST_CUTS = 60
+"""Price vectors whose planes enter a linear program [1]."""
+
+_KNOWN = 24
+"""Price vectors from before that a search for better ones begins with [1]."""
+
+_ROOT_PASSES = 60
+_ROOM = 1e-14
+"""Relative distance of sum nu from max_weight, so that rounding never carries it over."""
+
+
+class MixedEngine:
+    """As `Engine` has it; prices are (3 + K,), the multipliers last.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+        With objective "mixed".
+    resources : Resources
+        The problem, scaled.
+    make : callable
+        The engine that prices options with these prices and multipliers.
+    deadline : float
+        `time.monotonic()` after which no more is looked for [s].
+    """
+
+    def __init__(
+        self,
+        problem: AllocationProblem,
+        resources: Resources,
+        make: Callable[[AllocationProblem, Resources], Engine],
+        deadline: float = np.inf,
+    ) -> None:
+        self.problem, self.resources, self.deadline = problem, resources, deadline
+        self._inner = make(problem, resources)
+        self.head, self.heads = self._inner.head, self._inner.heads
+        self.used: NDArray[np.bool_] = np.any(resources.a > 0, axis=(1, 2))
+        self.most = float(problem.max_weight or 0.0)
+        self._tried: list[Array] = []
+
+    def terms(self, party: int) -> Array:
+        """As `Engine` has it."""
+        return self._inner.terms(party)
+
+    def summary(self) -> Array:
+        """As `Engine` has it."""
+        return self._inner.summary()
+
+    def kept(self, prices: Array) -> Array:
+        """Prices and multipliers within their limits."""
+        tilts = np.maximum(prices[3:], 0.0)
+        total = float(tilts.sum())
+        if total > self.most * (1.0 - _ROOM):
+            tilts = tilts * (self.most * (1.0 - _ROOM) / total)
+        return np.asarray(np.r_[np.where(self.used, np.maximum(prices[:3], 0.0), 0.0), tilts])
+
+    def costs(self, mask: Mask, prices: Array, level_s: float | None) -> Array:
+        """As `Engine` has it."""
+        return self._inner.costs(mask, prices, None)
+
+    def shares(self, choice: Choice, prices: Array, level_s: float | None) -> Array:
+        """As `Engine` has it."""
+        return self._inner.shares(choice, prices, None)
+
+    def price(self, mask: Mask, prices: Array, level_s: float | None, extra: Array | None = None) -> Priced:
+        """As `Engine` has it."""
+        choice, least, x, late = self._parts(mask, prices, extra)
+        rows = np.arange(len(choice))
+        total = float(least.sum()) + (0.0 if extra is None else float(extra[rows, choice].sum()))
+        return Priced(total, np.r_[x.sum(axis=1), late], choice)
+
+    def _parts(self, mask: Mask, prices: Array, extra: Array | None = None) -> tuple[Choice, Array, Array, Array]:
+        """Each user's choice, its cost, shares (3, K) and w L there."""
+        cost = self._inner.costs(mask, prices, None)
+        choice = (cost if extra is None else cost + extra).argmin(axis=1)
+        least = cost[np.arange(len(choice)), choice]
+        x = self._inner.shares(choice, prices, None)
+        with np.errstate(invalid="ignore"):
+            late = (least - prices[:3] @ x) / (1.0 + prices[3:])
+        return choice, least, x, late
+
+    def proving(self, mask: Mask, prices: Array, level_s: float | None, goal: float) -> int | None:
+        """As `Engine` has it."""
+        for n, one in enumerate(prices):
+            if float(self.costs(mask, one, None).min(axis=1).sum()) - float(one[:3].sum()) >= goal:
+                return n
+        return None
+
+    def climb(self, mask: Mask, level_s: float | None, goal: float, box: float, most: int, start: Array) -> Peak:
+        """As `Engine` has it."""
+        cuts = _Cuts(self, mask, box)
+        for prices in [self.kept(start), *self._tried[:_KNOWN]]:
+            cuts.add(prices)
+            if cuts.best >= goal:
+                break
+        for _ in range(most):
+            if cuts.best >= goal or time.monotonic() > self.deadline or not np.isfinite(cuts.best):
+                break
+            place = cuts.highest()
+            if place is None or (np.isfinite(goal) and cuts.ceiling < goal):
+                break
+            if cuts.ceiling <= cuts.best + 1e-12 * abs(cuts.best):
+                break
+            place = self.kept(place)
+            self._tried.insert(0, place)
+            cuts.add(place)
+        if cuts.weights is None:
+            cuts.highest()
+        return cuts.peak()
+
+    def peak(self, mask: Mask, ceiling_s: float, box: float, gap: float, start: Array) -> Peak:
+        """As `Engine` has it."""
+        # no better than the gap asks for: the planes of each user never end exactly
+        return self.climb(mask, None, ceiling_s * (1.0 - 0.01 * gap), box, _ROOT_PASSES, start)
+
+    def settle(self, choice: Choice, ceiling_s: float, prices: Array) -> Settled:
+        """As `Engine` has it."""
+        choice = np.asarray(choice, dtype=np.int64)
+        found = best_shares(self.problem, self.resources, choice[None], self.deadline)
+        return Settled(float(found.objective[0]), self.kept(np.r_[found.prices[0], found.tilts[0]]), found.x[0], choice)
+
+    def first_sets(self) -> Choice:
+        """As `Engine` has it."""
+        return self._inner.first_sets()
+
+    def valuer(self) -> Valuer:
+        """As `Engine` has it."""
+        return FloatValuer(self.problem, self.resources)
+
+
+class _Cuts:
+    """Planes of every user, at the prices tried so far."""
+
+    def __init__(self, engine: MixedEngine, mask: Mask, box: float) -> None:
+        self.engine, self.mask, self.box = engine, mask, box
+        self.best, self.ceiling = -np.inf, np.inf
+        self.prices: list[Array] = []
+        self.values: list[float] = []
+        self.choices: list[Choice] = []
+        self.least: list[Array] = []
+        self.x: list[Array] = []
+        self.late: list[Array] = []
+        self.weights: Array | None = None
+
+    def add(self, prices: Array) -> None:
+        """Price the mask and lay planes there."""
+        choice, least, x, late = self.engine._parts(self.mask, prices)
+        value = float(least.sum()) - float(prices[:3].sum())
+        self.best = max(self.best, value)
+        for kept, one in zip(
+            (self.prices, self.values, self.choices, self.least, self.x, self.late),
+            (prices, value, choice, least, x, late), strict=True,
+        ):  # fmt: skip
+            kept.append(one)  # type: ignore[attr-defined]
+        self.weights = None
+
+    def highest(self) -> Array | None:
+        """argmax over (l, nu) of sum_k (least of user k's planes) - sum l."""
+        from scipy.optimize import linprog
+        from scipy.sparse import coo_array
+
+        values = np.array(self.values)
+        users = self.mask.shape[0]
+        kept = np.argsort(-values)[:_MOST_CUTS]
+        kept = kept[np.isfinite(values[kept])]
+        if kept.size == 0:
+            return None
+        least, x, late = (np.array(v)[kept] for v in (self.least, self.x, self.late))
+        prices = np.array(self.prices)[kept]
+        scale = max(float(np.abs(values[kept]).max()), 1e-30)
+        most, box = self.engine.most, self.box
+        unit = max(most, 1e-30)
+        count = kept.size
+        # variables l / box (3), nu / max_weight (K), user k's part / scale (K); one row for each plane
+        row = np.arange(count * users)
+        user = np.tile(np.arange(users), count)
+        columns = [np.full(row.size, i) for i in range(3)] + [3 + user, 3 + users + user]
+        entries = [-x[:, i].ravel() * box / scale for i in range(3)]
+        entries += [-late.ravel() * unit / scale, np.ones(row.size)]
+        right = least - (prices[:, :3, None] * x).sum(axis=1) - late * prices[:, 3:]
+        rows = np.r_[np.tile(row, 5), np.full(users, row.size)]
+        table = coo_array(
+            (
+                np.r_[np.concatenate(entries), np.ones(users)],
+                (rows, np.r_[np.concatenate(columns), 3 + np.arange(users)]),
+            ),
+            shape=(row.size + 1, 3 + 2 * users),
+        )
+        room = 1.0 if most > 0 else 0.0
+        found = linprog(
+            np.r_[np.full(3, box / scale), np.zeros(users), -np.ones(users)],
+            A_ub=table.tocsr(),
+            b_ub=np.r_[right.ravel() / scale, room],
+            bounds=[(0.0, 1.0 if used else 0.0) for used in self.engine.used.tolist()]
+            + [(0.0, room)] * users
+            + [(None, None)] * users,
+            method="highs",
+        )
+        if found.status != 0:
+            return None
+        self.weights = np.zeros((len(values), users))
+        self.weights[kept] = np.maximum(-found.ineqlin.marginals[:-1], 0.0).reshape(count, users)
+        self.ceiling = float(-found.fun * scale)
+        return np.asarray(np.r_[found.x[:3] * box, found.x[3 : 3 + users] * unit])
+
+    def peak(self) -> Peak:
+        """The best prices, and what the planes' weights waver between."""
+        best = int(np.argmax(self.values))
+        users = self.mask.shape[0]
+        none = Peak(self.prices[best], self.values[best], len(self.values), np.zeros((0, users), np.int64), np.zeros(0))
+        if self.weights is None:
+            return none
+        total = self.weights.sum(axis=0)
+        weights = np.where(total > 0, self.weights / np.where(total > 0, total, 1.0), 0.0)
+        weights[best, total <= 0] = 1.0
+        kept = np.flatnonzero(weights.any(axis=1))
+        return Peak(self.prices[best], self.values[best], len(self.values), np.array(self.choices)[kept], weights[kept])

@@ -1,0 +1,330 @@
+"""The branch tree of the price method, depth first, whoever prices the parties.
+
+A node is what choices the parties have left, and limits on how many users of one kind take which. Where cutting planes
+prove that nothing in it beats the target, it becomes a leaf with its prices. Else choices whose reduced cost alone
+exceeds the gap are removed, and what the best prices waver between is divided: how many users of a kind take some of
+their options, where that is no integer, or the options of the party that is the least decided.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from megdt_opt.certificate.tree import Branch, Count, Leaf, Mask, Node, Prune, Row
+from megdt_opt.pricing.scaled import Array
+from megdt_opt.solving.engines.engine import Choice, Engine, Peak
+from megdt_opt.solving.search import counts, planes
+from megdt_opt.solving.search.classes import classes
+from megdt_opt.solving.search.counts import Limits
+from megdt_opt.solving.search.incumbent import Incumbent
+from megdt_opt.solving.search.objectives import Objective
+from megdt_opt.solving.search.wavering import shares_of, undecided
+
+_PASSES, _LEAF_PASSES = 24, 96
+_ROUNDS = 4
+_POOL = 5
+_MOST_NODES = 1_000_000
+_PATIENCE = 2
+"""Nodes after which users of one kind are looked for: most trees end before [1]."""
+
+_FRACTION = 1e-3
+"""Distance of a count from an integer from which on it is divided there [1]."""
+
+
+@dataclass(frozen=True)
+class _Node:
+    mask: Mask
+    limits: Limits
+    start: Array
+    attach: Callable[[Node], None]
+
+
+@dataclass
+class Tree:
+    """A search that goes on until every leaf proves the goal, or the time is over.
+
+    Parameters
+    ----------
+    engine : Engine
+    objective : Objective
+    incumbent : Incumbent
+        With a first allocation.
+    gap : float
+        Relative gap to prove [1].
+    deadline : float
+        `time.monotonic()` after which the tree is cut short [s].
+    weight : array, (K,)
+        Of the parties [1].
+    """
+
+    engine: Engine
+    objective: Objective
+    incumbent: Incumbent
+    gap: float
+    deadline: float
+    weight: Array
+    nodes: int = 0
+    passes: int = 0
+    kinds: list[Choice] | None = None
+
+    def __post_init__(self) -> None:
+        head = self.engine.head
+        self._open = head >= 0
+        self._places = np.maximum(head, 0) + np.arange(len(head))[:, None] * head.shape[1]
+
+    @property
+    def in_time(self) -> bool:
+        """Whether to go on."""
+        return time.monotonic() <= self.deadline
+
+    @property
+    def target(self) -> float:
+        """Objective that is to be proven out of reach [s]."""
+        return self.incumbent.objective * (1.0 - self.gap)
+
+    def goal(self) -> tuple[float | None, float]:
+        """The level of the costs and the value that prove it."""
+        return self.objective.goal(self.incumbent.objective, self.gap)
+
+    def grow(self, start: Array) -> Node:
+        """The whole tree, from prices to begin with."""
+        top: list[Node] = []
+        pool = [start, *[self.objective.start(self.incumbent.prices)] * _POOL]
+        mask = self.engine.heads
+        stack = [_Node(mask, counts.none(mask), start, top.append)]
+        while stack:
+            node = stack.pop()
+            self.nodes += 1
+            if not self.in_time or self.nodes > _MOST_NODES:
+                node.attach(self._leaf(node, node.start))
+                continue
+            proof, peak = self._bound(node, pool)
+            if proof is not None:
+                if not node.limits:
+                    pool.insert(1, proof)
+                    del pool[_POOL + 1 :]
+                node.attach(self._leaf(node, proof))
+                continue
+            pruned = self._prune(node, peak.prices)
+            if pruned is not None:
+                node = pruned
+                peak = self._climb(node, peak.prices)
+                if peak.value >= self.goal()[1]:
+                    node.attach(self._leaf(node, peak.prices))
+                    continue
+            node = replace(node, start=peak.prices)
+            if (node.mask.sum(axis=1) <= 1).all():
+                node.attach(self._leaf(node, self._settle(node)))
+            else:
+                stack.extend(reversed(self._divide(node, peak)))
+        return top[0]
+
+    def leaf_of(self, prices: Array | None) -> Leaf | None:
+        """The whole tree, where the first of some prices, (N, M), that prove it do so for all parties; else None.
+
+        They propose choices too, each of which is tried until one does not help.
+        """
+        if prices is None or prices.shape[1:] != self.incumbent.prices.shape:
+            return None
+        tried = np.array([self.objective.start(one) for one in [self.incumbent.prices, *prices]])
+        for one in tried:
+            found = self.engine.price(self.engine.heads, one, self.goal()[0])
+            if not (np.isfinite(found.total) and self.in_time and self.incumbent.offer(found.choice, one)):
+                break
+        level, goal = self.goal()
+        self.passes += len(tried)
+        at = self.engine.proving(self.engine.heads, tried, level, goal)
+        return None if at is None else Leaf(tuple(tried[at].tolist()))
+
+    def _leaf(self, node: _Node, prices: Array) -> Leaf:
+        size = len(prices) - len(node.limits)
+        return Leaf(tuple(prices[:size].tolist()), node.limits.of_leaf(prices[size:]))
+
+    def _climb(self, node: _Node, start: Array, most: int = _PASSES, wide: float = 1.0) -> Peak:
+        """Prices of a node whose value reaches the goal, if there are any; its multipliers follow the prices."""
+        level, goal = self.goal()
+        box = self.objective.box(self.incumbent.objective) * (1.0 if self.objective.leveled else wide)
+        if not node.limits:
+            peak = self.engine.climb(node.mask, level, goal, box, most, start)
+            self.passes += peak.passes
+            return peak
+        size = len(start) - len(node.limits)
+        one = np.zeros(size)
+        one[:3] = 1.0
+
+        def value_at(prices: Array) -> tuple[float, Array, Choice]:
+            multipliers = prices[size:]
+            found = self.engine.price(node.mask, prices[:size], level, node.limits.extra(multipliers))
+            if not np.isfinite(found.total):
+                return np.inf, np.zeros(len(prices)), found.choice
+            value = found.total - float(prices[:3].sum()) - node.limits.offset(multipliers)
+            return value, np.r_[found.slope - one, node.limits.slope(found.choice)], found.choice
+
+        high = np.full(len(start), 4.0 if self.objective.leveled else box)
+        room = planes.Room(high, self.objective.leveled)
+        peak = planes.climb(value_at, start, goal, room, 4 * most, in_time=lambda: self.in_time)
+        self.passes += peak.passes
+        return peak
+
+    def _bound(self, node: _Node, pool: list[Array]) -> tuple[Array | None, Peak]:
+        """Prices that prove a node out of reach, or None, and the best ones found."""
+        level, goal = self.goal()
+        if not node.limits:
+            tried = np.array([node.start, *pool])
+            self.passes += 1
+            at = self.engine.proving(node.mask, tried, level, goal)
+            if at is not None:
+                return tried[at], Peak(tried[at], goal, 0, np.zeros((0, 0), np.int64), np.zeros(0))
+        start = node.start
+        for _ in range(_ROUNDS):
+            peak = self._climb(node, start)
+            if peak.value >= self.goal()[1]:
+                return peak.prices, peak
+            better = False
+            for choice in self._proposed(node, peak):
+                better |= self.in_time and self.incumbent.offer(choice, peak.prices[: len(self.incumbent.prices)])
+            if not better:
+                break
+            start = peak.prices
+        return None, peak
+
+    def _proposed(self, node: _Node, peak: Peak) -> list[Choice]:
+        """Choices worth trying where the best prices waver."""
+        if self.kinds and len(peak.weights):
+            return shares_of(peak, node.mask, self.kinds)
+        size = len(peak.prices) - len(node.limits)
+        extra = node.limits.extra(peak.prices[size:]) if node.limits else None
+        found = self.engine.price(node.mask, peak.prices[:size], self.goal()[0], extra)
+        return [found.choice] if np.isfinite(found.total) else []
+
+    def _prune(self, node: _Node, prices: Array) -> _Node | None:
+        """The node without the choices whose reduced cost alone proves the goal; None where there are none."""
+        level, goal = self.goal()
+        size = len(prices) - len(node.limits)
+        cost = self.engine.costs(node.mask, prices[:size], level)
+        value = -float(prices[:3].sum())
+        if node.limits:
+            cost = cost + node.limits.extra(prices[size:])
+            value -= node.limits.offset(prices[size:])
+        least = cost.min(axis=1)
+        value += float(least.sum())
+        gone = node.mask & (cost - least[:, None] >= goal - value)
+        if not gone.any() or value >= goal:
+            return None
+        removed = _by_party(self._with_followers(gone))
+        made = Prune(self._leaf(node, prices), removed)
+        node.attach(made)
+        return replace(node, mask=node.mask & ~gone, attach=made.children.append)
+
+    def _with_followers(self, heads: Mask) -> Mask:
+        """Choices, (K, C), that these heads stand for."""
+        return np.asarray(heads.ravel().take(self._places) & self._open)
+
+    def _settle(self, node: _Node) -> Array:
+        """Prices of the one set that is left: its own prove its value, or that it cannot keep the limits."""
+        choice, size = node.mask.argmax(axis=1), len(self.incumbent.prices)
+        found = self.engine.settle(choice, self.incumbent.objective, node.start[:size])
+        self.incumbent.take(found)
+        own = self.objective.start(found.prices)
+        starts = [np.r_[own, node.start[size:]], node.start]
+        for start, wide in ((starts[0], 1.0), (starts[1], 1.0), (starts[1], 64.0)):
+            peak = self._climb(node, start, _LEAF_PASSES, wide)
+            if peak.value >= self.goal()[1] or not self.in_time:
+                break
+        return peak.prices
+
+    def _divide(self, node: _Node, peak: Peak) -> list[_Node]:
+        """The two parts of a node, first that in which the better set is expected."""
+        if self.kinds is None and self.nodes >= _PATIENCE:
+            self.kinds = classes(self.engine, self.weight)
+        counted = self._by_count(node, peak) if self.kinds else []
+        return counted or self._by_party(node, peak)
+
+    def _by_count(self, node: _Node, peak: Peak) -> list[_Node]:
+        """By the number of users of a kind that take some options, where the best prices leave that furthest from an
+        integer; empty where they leave none so."""
+        best, found = _FRACTION, None
+        for members in self.kinds or []:
+            free = members[node.mask[members].sum(axis=1) > 1]
+            if len(free) < 2 or not len(peak.weights):
+                continue
+            taken = np.zeros(node.mask.shape[1])
+            for choice, weight in zip(peak.choices[:, members], peak.weights, strict=True):
+                np.add.at(taken, choice, weight)
+            for o in np.flatnonzero(taken):
+                apart = abs(taken[o] - round(taken[o]))
+                if apart > best:
+                    best, found = apart, (members, int(o), float(taken[o]))
+        if found is None:
+            return []
+        members, option, number = found
+        # the options that it stands for are the same for users of one kind
+        options = np.flatnonzero(self.engine.head[members[0]] == option)
+        most = int(np.floor(number))
+        made = Count(tuple(members.tolist()), tuple(options.tolist()), most)
+        node.attach(made)
+        start = np.r_[node.start, 0.0]
+        below = []
+        for row in (Row(members, options, most, 1), Row(members, options, most + 1, -1)):
+            limits = node.limits.with_row(row)
+            kept = [node.limits.alive.index(a) for a in limits.alive[:-1]]
+            size = len(node.start) - len(node.limits)
+            start = np.r_[node.start[:size], node.start[size:][kept], 0.0]
+            below.append(replace(node, limits=limits, start=start))
+        self._hang(below, made.children)
+        order = [0, 1] if number - most < 0.5 else [1, 0]
+        return [replace(below[i], attach=_into(made.children, i)) for i in order]
+
+    def _hang(self, below: list[_Node], children: list[Node]) -> None:
+        """Room for the children, which come in any order."""
+        children.extend([Leaf(())] * len(below))
+
+    def _by_party(self, node: _Node, peak: Peak) -> list[_Node]:
+        """By the options of the party that is the least decided."""
+        party, first, second = undecided(peak, node.mask)
+        near = self._nearer(party, first, second, node.mask[party])
+        sides = [node.mask[party] & near, node.mask[party] & ~near]
+        groups = []
+        for side in sides:
+            heads = np.zeros_like(node.mask)
+            heads[party] = side
+            groups.append(tuple(np.flatnonzero(self._with_followers(heads)[party]).tolist()))
+        made = Branch(party, tuple(groups))
+        node.attach(made)
+        below = []
+        for side in sides:
+            mask = node.mask.copy()
+            mask[party] = side
+            below.append(replace(node, mask=mask))
+        self._hang(below, made.children)
+        return [replace(one, attach=_into(made.children, i)) for i, one in enumerate(below)]
+
+    def _nearer(self, party: int, first: int, second: int, mask: np.ndarray) -> np.ndarray:
+        """Choices of a party that are nearer to one than to another."""
+        terms = self.engine.terms(party)
+        spread = np.ptp(terms[:, mask], axis=1)
+        unit = terms / np.where(spread > 0, spread, 1.0)[:, None]
+        along = (unit[:, second] - unit[:, first]) @ unit
+        near = along <= 0.5 * (along[first] + along[second])
+        near[first], near[second] = True, False
+        return np.asarray(near)
+
+
+def _by_party(mask: Mask) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """The choices of a mask, for each party that has any."""
+    party, choice = np.nonzero(mask)
+    found: dict[int, list[int]] = {}
+    for k, o in zip(party.tolist(), choice.tolist(), strict=True):
+        found.setdefault(k, []).append(o)
+    return tuple((k, tuple(one)) for k, one in found.items())
+
+
+def _into(children: list[Node], place: int) -> Callable[[Node], None]:
+    def attach(node: Node) -> None:
+        children[place] = node
+
+    return attach
