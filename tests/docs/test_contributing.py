@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -87,3 +88,17 @@ def test_commands_that_it_names_exist() -> None:
     known = {word for line in targets for word in line.split()}
     assert {"check", "test", "full"} <= known
     assert set(re.findall(r"^    make (\w+)", TEXT, re.MULTILINE)) <= known
+
+
+def test_hooks_are_the_checks_of_make_check() -> None:
+    """Nothing is downloaded, every push runs `make check`, and what a commit runs is part of that."""
+    repos = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert [repo["repo"] for repo in repos] == ["local"]
+    hooks = {hook["stages"][0]: hook["entry"] for hook in repos[0]["hooks"]}
+    assert hooks["pre-push"] == "make check"
+    make = (ROOT / "Makefile").read_text(encoding="utf-8").replace("$(TEST_ENV)", ".env-test")
+    recipe = re.search(r"^check:.*\n((?:\t.*\n)+)", make, re.MULTILINE)
+    assert recipe is not None
+    for hook in repos[0]["hooks"]:
+        assert hook["language"] == "system"
+        assert hook["entry"] in ("make check", *(line.strip() for line in recipe[1].splitlines()))
