@@ -136,8 +136,8 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
         best = enumerate_options(problem, scaled)
         # every set was tried, each down to its own bound; no certificate stands behind it
         return _allocation(
-            problem, best.option, best.x, best.least_bound, BoundSource.ENUMERATION, gap, Method.ENUMERATE,
-            built - begin, time.perf_counter() - built, None, "every option set was tried",
+            problem, best.option, best.x, (best.least_bound, BoundSource.ENUMERATION, None), gap, Method.ENUMERATE,
+            (built - begin, time.perf_counter() - built), "every option set was tried",
         )  # fmt: skip
     if method not in methods(kind):
         raise InvalidInput("method", method, f"one of {methods(kind)}", "Choose one of them.")
@@ -198,8 +198,8 @@ def _by_prices(
     closed = _named(problem, scaled, gap, time_limit_s, before)
     message = f"{closed.nodes} nodes, {closed.passes} price vectors"
     found = _allocation(
-        problem, closed.option, closed.x, closed.bound, BoundSource.CERTIFICATE, gap, Method.PRICES, built - begin,
-        time.perf_counter() - built, closed.certificate, message, closed.evaluated,
+        problem, closed.option, closed.x, (closed.bound, BoundSource.CERTIFICATE, closed.certificate), gap,
+        Method.PRICES, (built - begin, time.perf_counter() - built), message, closed.evaluated,
     )  # fmt: skip
     return found, closed.warm
 
@@ -271,8 +271,8 @@ def _from_raw(
             raise SolverFailure(f"{method} claims that users {users} can be on time together, but they cannot")
         settled, x = on_time.settle(choice, fitted.x[0])
         return _allocation(
-            problem, settled, x, -np.inf if raw.bound is None else raw.bound, _source(raw),
-            gap, method, raw.build_s, raw.solve_s, None, raw.message,
+            problem, settled, x, (-np.inf if raw.bound is None else raw.bound, _source(raw), None), gap, method,
+            (raw.build_s, raw.solve_s), raw.message,
         )  # fmt: skip
     # the shares for the found options are optimal in closed form or by a convex program: solvers keep cones only
     # within their tolerance, so their shares can violate a limit or waste a little
@@ -281,7 +281,7 @@ def _from_raw(
         raise SolverFailure(f"{method} returned options that cannot keep the limits: {option.tolist()}")
     bound = -np.inf if raw.bound is None else raw.bound
     return _allocation(
-        problem, option, found.x[0], bound, _source(raw), gap, method, raw.build_s, raw.solve_s, None, raw.message
+        problem, option, found.x[0], (bound, _source(raw), None), gap, method, (raw.build_s, raw.solve_s), raw.message
     )
 
 
@@ -289,17 +289,15 @@ def _allocation(
     problem: AllocationProblem,
     option: NDArray[np.int64],
     x: Array,
-    bound: float,
-    source: BoundSource,
+    proof: tuple[float, BoundSource, Certificate | None],
     gap: float,
     method: Method,
-    build_s: float,
-    solve_s: float,
-    certificate: Certificate | None,
+    times_s: tuple[float, float],
     message: str,
     evaluated: tuple[Array, Evaluation] | None = None,
 ) -> Allocation:
-    """The allocation of scaled shares, evaluated."""
+    """The allocation of scaled shares, evaluated; `proof` is its bound and what stands behind it."""
+    (bound, source, certificate), (build_s, solve_s) = proof, times_s
     if evaluated is None:
         shares, _ = in_units(problem, x)
         evaluated = shares, evaluate_shares(problem, option, shares)

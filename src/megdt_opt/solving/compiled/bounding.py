@@ -1,4 +1,8 @@
-"""Compiled: best prices of a part of the problem, and best shares of given options."""
+"""Compiled: best prices of a part of the problem, and best shares of given options.
+
+Long and wide functions: arrays and numbers are handed over one by one, as numba copies all arrays of a tuple at every
+call, and each part of a loop is compiled on its own.
+"""
 
 from __future__ import annotations
 

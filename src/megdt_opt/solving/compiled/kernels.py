@@ -6,6 +6,9 @@ Notation, as in `megdt_opt.pricing.priced`: scaled budgets are 1; resource 0 is 
 demands a_i seconds at the whole budget; x_i is its share; prices l_i >= 0. R(x) = x, or x log1p(g / x) for the Shannon
 law. For a multiplier mu of the time, 1/sqrt(mu) is called q: with R(x) = x the time of a resource is q sqrt(l a)
 between the times at its largest and smallest share, so the total is piecewise linear in q.
+
+Long and wide functions: arrays and numbers are handed over one by one, as numba copies all arrays of a tuple at every
+call, and each part of a loop is compiled on its own.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ largest share. For the Shannon law a table gives both (`megdt_opt.solving.compil
 decides, m is the one at which the time is the wanted one: Newton's method in 1 / m, which is exact for R(x) = x unless
 a share reaches a bound.
 
-Functions take scalars, or tuples of them: numba copies all arrays of a tuple at every call.
+Long and wide functions: they take scalars, or tuples of them; numba copies all arrays of a tuple at every call.
 """
 
 from __future__ import annotations

@@ -101,6 +101,7 @@ def best_level(
     return level
 
 
+# long: one loop of passes and planes on arrays that all of its steps change
 @inner
 def narrow_prices(
     kind: int,

@@ -155,6 +155,7 @@ def off_by(usage: F, price: F, worth: float, active: I, count: int) -> float:
     return most
 
 
+# long: one Newton loop whose sums over users are taken in a single pass
 @inner
 def settle(
     kind: int, terms: Terms, option: Option, ceiling: float, hint: float, price: F, shares: F

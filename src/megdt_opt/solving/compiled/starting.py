@@ -1,4 +1,8 @@
-"""Compiled: which options are worth a look, and good option sets to begin with."""
+"""Compiled: which options are worth a look, and good option sets to begin with.
+
+Long and wide functions: arrays and numbers are handed over one by one, as numba copies all arrays of a tuple at every
+call, and each part of a loop is compiled on its own.
+"""
 
 from __future__ import annotations
 
