@@ -67,17 +67,17 @@ def highest(slopes: Array, offsets: Array, room: Room, basis: list[int] | None) 
     costs[-1] = 1.0 if room.shared else np.inf
     active = np.array([j if j >= 0 else count - 1 - j for j in basis])
     size = 1.0 if room.shared else max(float(np.abs(offsets).max()), 1e-300)
-    first = np.zeros(m + 1)
-    first[0] = 1.0
+    magnitudes = np.abs(columns)
     for _ in range(_TURNS):
         try:
             inverse = np.linalg.inv(columns[:, active])
         except np.linalg.LinAlgError:
             return None
         y, share = costs[active] @ inverse, inverse[:, 0]
-        reduced = costs - y @ columns
+        # multipliers of many users' counts make products far larger than the heights: rounding grows with them
+        reduced = costs - y @ columns + _ZERO * (size + np.abs(y) @ magnitudes)
         enter = int(reduced.argmin())
-        if not reduced[enter] < -_ZERO * size:
+        if not reduced[enter] < 0.0:
             weights = np.zeros(count)
             for j, part in zip(active.tolist(), share.tolist(), strict=True):
                 if j < count:

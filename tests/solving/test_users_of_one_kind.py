@@ -1,0 +1,84 @@
+"""Users of one kind are counted, not branched one by one: cells of identical or nearly identical phones close."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from megdt_opt import AllocationProblem, solve
+from megdt_opt.problem.outcome import BoundSource
+from megdt_opt.solving.search.planes import Room, highest
+
+
+def torn_between_edge_and_downlink(users: int, spread: float) -> AllocationProblem:
+    """Half of them should take the edge, half the downlink, and their number is odd; the optimum is (users + 1) / 2."""
+    rng = np.random.default_rng(users)
+    near = 1.0 + spread * rng.random((4, users, 2))
+    none, one = np.zeros((users, 2)), np.ones((users, 1))
+    return AllocationProblem(
+        fixed_s=none * near[0],
+        edge_work_s=np.hstack([one, 0 * one]) * near[1],
+        downlink_bit=np.hstack([0 * one, one]) * near[2],
+        uplink_bit=none,
+        downlink_hz=1.0,
+        uplink_hz=1.0,
+        downlink_efficiency=np.ones(users),
+        objective="max",
+    )
+
+
+def half_integer_crowd(users: int, spread: float, down: float, up: float) -> AllocationProblem:
+    """Local or edge for the sum, where the best crowd at the edge is half an integer."""
+    rng = np.random.default_rng(users)
+    near = 1.0 + spread * rng.random((4, users, 2))
+    local_s = 2.0 * (users // 2 + 0.5) * (1.0 + down + up)
+    one = np.ones((users, 1))
+    return AllocationProblem(
+        fixed_s=np.hstack([local_s * one, 0 * one]) * near[0],
+        edge_work_s=np.hstack([0 * one, one]) * near[1],
+        downlink_bit=np.hstack([0 * one, down * one]) * near[2],
+        uplink_bit=np.hstack([0 * one, up * one]) * near[3],
+        downlink_hz=1.0,
+        uplink_hz=1.0,
+        downlink_efficiency=np.ones(users),
+        uplink_efficiency=np.ones(users),
+        objective="sum",
+    )
+
+
+@pytest.mark.parametrize("users", [21, 41, 201, 1001])
+@pytest.mark.parametrize("spread", [0.0, 1e-4])
+def test_the_worst_latency_of_one_kind_closes(users: int, spread: float) -> None:
+    problem = torn_between_edge_and_downlink(users, spread)
+    found = solve(problem, time_limit_s=60)
+    assert found.is_optimal()
+    assert found.bound_source is BoundSource.CERTIFICATE
+    assert found.certificate is not None
+    assert found.certificate.verify(problem).holds
+    if not spread:
+        assert found.objective_s == pytest.approx((users + 1) // 2, rel=2e-6)
+
+
+@pytest.mark.parametrize("users", [21, 41, 200, 1000])
+@pytest.mark.parametrize("spread", [0.0, 1e-4])
+@pytest.mark.parametrize(("down", "up"), [(0.7, 0.3), (0.0, 0.0), (0.2, 1.5)])
+def test_the_sum_of_one_kind_closes(users: int, spread: float, down: float, up: float) -> None:
+    problem = half_integer_crowd(users, spread, down, up)
+    found = solve(problem, time_limit_s=60)
+    assert found.is_optimal()
+    assert found.certificate is not None
+    assert found.certificate.verify(problem).holds
+    if not spread:
+        # identical users: the best crowd by trying every number of them at the edge
+        local_s, crowd = problem.fixed_s[0, 0], np.arange(users + 1)
+        work = crowd**2 * (1.0 + down + up)
+        best = float(np.min((users - crowd) * local_s + work))
+        assert found.objective_s == pytest.approx(best, rel=2e-6)
+
+
+def test_planes_of_many_users_counts_have_a_highest_point() -> None:
+    """A multiplier at its limit makes heights of thousands; rounding there is no direction to go."""
+    slopes = np.array([[0.0, 0.0, 1.9980058901215974, 501.0]])
+    top = highest(slopes, np.zeros(1), Room(np.full(4, 4.0), True), None)
+    assert top is not None
+    assert top.height == pytest.approx(1.9980058901215974 + 4 * 501)
