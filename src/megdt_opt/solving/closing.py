@@ -152,9 +152,11 @@ def close(
         if closed is not None:
             return closed
         # numbers that span too many magnitudes for the kernels' tolerances
-    compiled.solved_in_numpy(problem)
+    began = time.monotonic()
     engine = _engine(problem, resources, lambda p, r: ArraysEngine(p, r, deadline), deadline)
-    return _searched(engine, problem, resources, asked, deadline, before)
+    closed = _searched(engine, problem, resources, asked, deadline, before)
+    compiled.solved_in_numpy(problem, time.monotonic() - began)
+    return closed
 
 
 def _many_users(problem: AllocationProblem, resources: Resources, gap: float, deadline: float) -> Closed | None:
@@ -267,8 +269,7 @@ def _begin(
     if first is not None:
         rows = np.arange(len(first))
         incumbent.offer(engine.head[rows, first])
-    for choice in engine.first_sets():
-        incumbent.offer(choice)
+    incumbent.offer_all(list(engine.first_sets()))
     if np.isfinite(incumbent.objective):
         return
     found = kept(problem, deadline)

@@ -1,11 +1,10 @@
-"""The price method in compiled code.
-
-Nothing here loads numba before it is used.
+"""The price method in compiled code. Nothing here loads numba before it is used.
 
 Compiling takes about a minute once; the code is then kept on disk and loads in about a second. So that no small call
-ever waits, small problems are solved in NumPy (`solving.search.branching`) until the compiled code is there: kept on
-disk, or, for the smallest, already run in this process. A process that solves one plain problem and ends does without
-loading it. That the module was imported says nothing, for numba compiles at the first call.
+ever waits, small problems are solved in NumPy (`solving.engines.arrays`) until the compiled code is there: kept on
+disk, or, for the smallest, already run in this process or outweighed by the time that NumPy has taken here. A process
+that solves one plain problem and ends does without loading it. That the module was imported says nothing, for numba
+compiles at the first call.
 """
 
 from __future__ import annotations
@@ -31,6 +30,12 @@ the compiled code is loaded [1]."""
 _in_numpy: list[int] = [0]
 """Users times options of the problems that this process has solved in NumPy [1]."""
 
+LOADING_S, COMPILING_S = 1.0, 60.0
+"""Seconds that loading the kept code and compiling it take: as many spent in NumPy make either worth it [s]."""
+
+_seconds: list[float] = [0.0]
+"""Time that this process has spent on solving in NumPy [s]."""
+
 _here: list[bool] = []
 """Not empty once the compiled code has solved a problem in this process."""
 
@@ -38,18 +43,20 @@ _here: list[bool] = []
 def usable(problem: AllocationProblem) -> bool:
     """Whether to solve a problem in compiled code."""
     size = problem.users * problem.options
-    if _here or size > WAITS or (size > SMALL and _in_numpy[0] > PATIENCE):
+    if _here or size > WAITS or (size > SMALL and _in_numpy[0] > PATIENCE) or _seconds[0] > COMPILING_S:
         return True
-    if size <= SMALL or (size + _in_numpy[0] <= FIRST and _plain(problem)):
+    small = size <= SMALL or (size + _in_numpy[0] <= FIRST and _plain(problem))
+    if small and _seconds[0] <= LOADING_S:
         return False
     from megdt_opt.solving.compiled.folder import compiled_before
 
     return compiled_before()
 
 
-def solved_in_numpy(problem: AllocationProblem) -> None:
-    """Note that a problem is solved in NumPy: from some on, loading the compiled code is worth it."""
+def solved_in_numpy(problem: AllocationProblem, seconds: float) -> None:
+    """Note that a problem was solved in NumPy: from some on, loading the compiled code is worth it."""
     _in_numpy[0] += problem.users * problem.options
+    _seconds[0] += seconds
 
 
 def _plain(problem: AllocationProblem) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -174,6 +175,10 @@ class CompiledEngine:
         if result > max(value, alone) * (1.0 + CLOSED):
             return None
         return Settled(result, prices, self._out.shares.copy(), choice)
+
+    def settle_all(self, choices: list[Choice], ceiling_s: float, prices: Array) -> Iterator[Settled]:
+        """As `Engine` has it."""
+        return (self.settle(choice, ceiling_s, prices) for choice in choices)
 
     def first_sets(self) -> Choice:
         """As `Engine` has it."""

@@ -6,6 +6,7 @@ user is a party of one, and its choices are its options; for "missed" being late
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -132,6 +133,10 @@ class Engine(Protocol):
 
     def settle(self, choice: Choice, ceiling_s: float, prices: Array) -> Settled:
         """The best shares of given choices (K,); they matter below `ceiling_s` only. `prices` are a guess."""
+        ...
+
+    def settle_all(self, choices: list[Choice], ceiling_s: float, prices: Array) -> Iterator[Settled]:
+        """The same for several choices, one after another or all at once."""
         ...
 
     def first_sets(self) -> Choice:

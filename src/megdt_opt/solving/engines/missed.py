@@ -7,7 +7,7 @@ choices cannot be kept together, users are made late until the others can be on 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -135,10 +135,13 @@ class MissedEngine:
         """As `Engine` has it; users are made late, those first that cost most for their weight, until the others can
         be on time."""
         on_time, weights = self.on_time, self.problem.weights
-        choice = np.array(choice, dtype=np.int64)
+        asked = np.array(choice, dtype=np.int64)
+        choice = asked.copy()
         found_prices = prices
-        for _ in range(_DROPS):
-            self._drop(choice)
+        for turn in range(_DROPS):
+            why = self._drop(choice)
+            if turn == 0 and why is not None:
+                found_prices = self._steep(asked, why, float(weights.sum()))
             weight = float(on_time.weight(choice[None])[0])
             if weight >= ceiling_s:
                 break
@@ -147,14 +150,17 @@ class MissedEngine:
                 return Settled(weight, np.zeros(3), found.x[0], choice)
             if not np.isfinite(found.objective[0]) or time.monotonic() > self.deadline:
                 break
-            found_prices = self._steep(choice, found.prices[0], float(weights.sum()))
-            if not found_prices.any():
+            steep = self._steep(choice, found.prices[0], float(weights.sum()))
+            if (choice == asked).all():
+                found_prices = steep
+            if not steep.any():
                 break
-            self._remember(found_prices)
+            self._remember(steep)
         return Settled(np.inf, found_prices, np.zeros((3, len(choice))), choice)
 
-    def _drop(self, choice: Choice) -> None:
-        """Make users late until no known prices prove that the others cannot be on time."""
+    def _drop(self, choice: Choice) -> Array | None:
+        """Make users late until no known prices prove that the others cannot be on time; the first that did."""
+        why: Array | None = None
         rows, late = np.arange(len(choice)), self.on_time.late
         for prices in self._tried:
             charged = float(prices.sum())
@@ -172,6 +178,8 @@ class MissedEngine:
                     break
                 choice[k] = late
                 each[k] = prices[UPLINK] * self.on_time.least[k]
+                why = prices if why is None else why
+        return why
 
     def _steep(self, choice: Choice, prices: Array, all_late: float) -> Array:
         """Prices scaled so far up that choices, which they prove to be out of reach, cost more than all weights."""
@@ -185,6 +193,10 @@ class MissedEngine:
         cost = self.costs(only, prices, None)[rows, choice]
         need = float(np.where(choice == self.on_time.late, prices[UPLINK] * self.on_time.least, cost).sum()) - 1.0
         return np.asarray(prices * all_late * (min(2.0 / need, 1e9) if need > 0 else 1.0))
+
+    def settle_all(self, choices: list[Choice], ceiling_s: float, prices: Array) -> Iterator[Settled]:
+        """As `Engine` has it."""
+        return (self.settle(choice, ceiling_s, prices) for choice in choices)
 
     def first_sets(self) -> Choice:
         """As `Engine` has it: everybody late, and what the inner engine has."""

@@ -8,7 +8,7 @@ method would crawl in 3 + K dimensions.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,9 +137,15 @@ class MixedEngine:
 
     def settle(self, choice: Choice, ceiling_s: float, prices: Array) -> Settled:
         """As `Engine` has it."""
-        choice = np.asarray(choice, dtype=np.int64)
-        found = best_shares(self.problem, self.resources, choice[None], self.deadline)
-        return Settled(float(found.objective[0]), self.kept(np.r_[found.prices[0], found.tilts[0]]), found.x[0], choice)
+        return next(self.settle_all([choice], ceiling_s, prices))
+
+    def settle_all(self, choices: list[Choice], ceiling_s: float, prices: Array) -> Iterator[Settled]:
+        """As `Engine` has it: all at once, which takes little longer than one."""
+        sets = np.array(choices, dtype=np.int64)
+        found = best_shares(self.problem, self.resources, sets, self.deadline)
+        multipliers = np.hstack([found.prices, found.tilts])
+        for choice, objective, own, x in zip(sets, found.objective.tolist(), multipliers, found.x, strict=True):
+            yield Settled(objective, self.kept(own), x, choice)
 
     def first_sets(self) -> Choice:
         """As `Engine` has it."""

@@ -30,12 +30,25 @@ class Incumbent:
 
     def offer(self, choice: Choice, prices: Array | None = None) -> bool:
         """Settle choices (K,) that are new; True where they are the best. `prices` are a guess of theirs."""
-        key = np.asarray(choice, dtype=np.int32).tobytes()
-        if key in self._seen:
+        return self.offer_all([choice], prices)
+
+    def offer_all(self, choices: list[Choice], prices: Array | None = None, *, first: bool = False) -> bool:
+        """The same for several; with `first`, none is looked at after one that is the best."""
+        fresh = []
+        for choice in choices:
+            key = np.asarray(choice, dtype=np.int32).tobytes()
+            if key not in self._seen:
+                self._seen.add(key)
+                fresh.append(choice)
+        if not fresh:
             return False
-        self._seen.add(key)
+        better = False
         ceiling = self.objective * (1.0 - 0.01 * self.gap)
-        return self.take(self.engine.settle(choice, ceiling, self.prices if prices is None else prices))
+        for found in self.engine.settle_all(fresh, ceiling, self.prices if prices is None else prices):
+            better |= self.take(found)
+            if better and first:
+                break
+        return better
 
     def take(self, found: Settled) -> bool:
         """Keep what was settled, where it is the best; True if so."""

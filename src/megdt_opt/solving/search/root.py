@@ -24,9 +24,8 @@ def root(tree: Tree) -> Array:
         peak = engine.peak(mask, best.objective, box, tree.gap, objective.start(best.prices))
         tree.passes += peak.passes
         start = peak.prices
-        for choice in _rounded(tree, peak):
-            if tree.in_time:
-                best.offer(choice, peak.prices)
+        if tree.in_time:
+            best.offer_all(_rounded(tree, peak), peak.prices)
         for _turn in range(_SWITCHES):
             level, goal = tree.goal()
             tree.passes += 1
@@ -62,12 +61,9 @@ def _switch(tree: Tree) -> bool:
     rise[rows, best.choice] = np.inf
     user, option = np.nonzero(rise < room)
     order = np.argsort(rise[user, option], kind="stable")
+    trials = []
     for i in order[:_TRIES].tolist():
-        if not tree.in_time:
-            break
-        k, o = int(user[i]), int(option[i])
         trial = best.choice.copy()
-        trial[k] = o
-        if best.offer(trial, prices):
-            return True
-    return False
+        trial[user[i]] = option[i]
+        trials.append(trial)
+    return bool(trials) and best.offer_all(trials, prices, first=True)

@@ -1,0 +1,168 @@
+"""The one search: the same tree by both engines, users of one kind, seals, and what is said of limits in conflict."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+from megdt_opt import AllocationProblem, Infeasible, solve
+from megdt_opt.certificate.certificate import Certificate
+from megdt_opt.certificate.tree import Count, Leaf, Node, Prune
+from megdt_opt.pricing.scaled import Resources
+from megdt_opt.solving import closing, compiled
+from megdt_opt.solving.conflict import not_together
+from megdt_opt.solving.engines.arrays import ArraysEngine
+from megdt_opt.tolerances import BOUND, SOLVER
+
+SEEDS = 12
+
+
+def table(users: int, seed: int, objective: str) -> AllocationProblem:
+    """Dyadic numbers, which both engines add without rounding."""
+    rng = np.random.default_rng([seed, users])
+
+    def numbers(low: int, high: int) -> np.ndarray:
+        return rng.integers(low, high, (users, 6)) / 64.0
+
+    return AllocationProblem(
+        fixed_s=numbers(0, 128), downlink_bit=numbers(1, 64), uplink_bit=numbers(1, 64), edge_work_s=numbers(1, 64),
+        downlink_hz=1.0, uplink_hz=1.0, downlink_efficiency=np.ones(users), uplink_efficiency=np.ones(users),
+        objective=objective,
+    )  # fmt: skip
+
+
+def shape(node: Node) -> Any:
+    """What a tree divides, without its prices."""
+    if isinstance(node, Leaf):
+        return "leaf"
+    named = {name: value for name, value in vars(node).items() if name not in ("leaf", "children", "removed")}
+    return type(node).__name__, named, [shape(child) for child in node.children]
+
+
+def by_engine(problem: AllocationProblem, name: str) -> closing.Closed:
+    resources = Resources.of(problem)
+    if name == "compiled":
+        from megdt_opt.solving.compiled.engine import CompiledEngine
+
+        return closing._searched(CompiledEngine(problem, resources), problem, resources, 1e-6, np.inf, None)
+    return closing._searched(ArraysEngine(problem, resources), problem, resources, 1e-6, np.inf, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["sum", "max"])
+def test_both_engines_find_the_same(objective: str) -> None:
+    nodes = [0, 0]
+    for seed in range(SEEDS):
+        problem = table(5, seed, objective)
+        one, other = by_engine(problem, "compiled"), by_engine(problem, "numpy")
+        assert one.objective == pytest.approx(other.objective, rel=1e-9)
+        for closed in (one, other):
+            assert closed.objective - closed.bound <= 1.001e-6 * closed.objective
+            assert closed.certificate.verify(problem).holds
+        nodes[0] += one.nodes
+        nodes[1] += other.nodes
+    assert max(nodes) <= 1.25 * min(nodes)
+
+
+def crowd(users: int, noise: float, objective: str) -> AllocationProblem:
+    """Option A takes 1 s of the edge, option B 1 s of the downlink; the numbers times 1 + noise * uniform."""
+    rng = np.random.default_rng(users)
+    factor = 1.0 + noise * rng.random((2, users))
+    nothing = np.zeros(users)
+    return AllocationProblem(
+        fixed_s=np.zeros((users, 2)), downlink_bit=np.column_stack([nothing, factor[0]]),
+        uplink_bit=np.zeros((users, 2)), edge_work_s=np.column_stack([factor[1], nothing]), downlink_hz=1.0,
+        uplink_hz=1.0, downlink_efficiency=np.ones(users), objective=objective,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("users", [5, 9, 15])
+def test_identical_users_are_counted(users: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Symmetric users at a half-integer: the optimum of "max" is (K + 1) / 2, that of "sum" follows from the counts."""
+    monkeypatch.setattr(compiled, "usable", lambda _: False)
+    few = users // 2
+    for objective, best in (("max", (users + 1) / 2), ("sum", float(few**2 + (users - few) ** 2))):
+        found = solve(crowd(users, 0.0, objective), "prices", time_limit_s=60.0)
+        assert found.objective_s == pytest.approx(best, rel=SOLVER)
+        assert found.status == "optimal"
+        assert found.certificate is not None
+        assert found.certificate.verify(crowd(users, 0.0, objective)).holds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [0.0, 1e-4])
+@pytest.mark.parametrize("users", [21, 41])
+def test_users_of_one_kind_close(users: int, noise: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "usable", lambda _: True)
+    problem = crowd(users, noise, "sum")
+    found = solve(problem, "prices", time_limit_s=60.0)
+    assert found.status == "optimal"
+    assert found.certificate is not None
+    assert found.certificate.verify(problem).holds
+
+
+def test_counts_and_removed_options_are_checked() -> None:
+    """Three users share an edge: with at most one at it and with two or more, and what prices rule out."""
+    problem = AllocationProblem(
+        fixed_s=[[3.0, 0.0]] * 3, downlink_bit=np.zeros((3, 2)), uplink_bit=np.zeros((3, 2)),
+        edge_work_s=[[0.0, 1.0]] * 3, downlink_hz=1.0, uplink_hz=1.0, objective="sum",
+    )  # fmt: skip
+    best = solve(problem, "enumerate").objective_s  # one at the edge: 3 + 3 + 1
+    assert best == pytest.approx(7.0)
+    few, many = Leaf((0.0, 0.0, 1.0), (1.0,)), Leaf((0.0, 0.0, 4.0), (0.0,))
+    tree = Count((0, 1, 2), (1,), 1, [few, many])
+    data = Certificate("sum", 4.999, tree).to_dict()
+    assert Certificate.from_dict(data).to_dict() == data
+    for exact in (True, False):
+        assert Certificate("sum", 4.999, tree).verify(problem, exact=exact).holds
+        assert not Certificate("sum", best * (1 + 1e-6), tree).verify(problem, exact=exact).holds
+    for spoiled in (
+        Count((0, 1, 1), (1,), 1, [few, many]),
+        Count((0, 1, 3), (1,), 1, [few, many]),
+        Count((0, 1, 2), (1,), 1, [Leaf((0.0, 0.0, 1.0)), many]),
+        Count((0, 1, 2), (1,), 1, [few]),
+    ):
+        assert not Certificate("sum", 4.999, spoiled).verify(problem).holds
+    # at the price 9 an edge option costs 6 and the device 3: no user at the edge is in anything below 3 + 3 + 6 - 9
+    one = Leaf((0.0, 0.0, 9.0))
+    kept = Prune(one, ((0, (1,)),), [Leaf((0.0, 0.0, 1.0))])
+    assert Certificate("sum", 2.999, kept).verify(problem).holds
+    assert not Certificate("sum", 3.1, kept).verify(problem).holds
+
+
+def test_an_allocation_of_the_compiled_search_is_pickled(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = table(3, 1, "sum")
+    again = pickle.loads(pickle.dumps(solve(problem)))
+    assert again.certificate.verify(problem).holds
+    assert again.lower_bound_s <= again.objective_s * (1 + BOUND)
+
+
+def test_only_a_proven_conflict_is_named() -> None:
+    """Two of three users cannot be at the edge in time; when there is no time to prove who, all are named."""
+    problem = AllocationProblem(
+        fixed_s=np.zeros((3, 1)), downlink_bit=np.zeros((3, 1)), uplink_bit=np.zeros((3, 1)),
+        edge_work_s=np.ones((3, 1)), downlink_hz=1.0, uplink_hz=1.0, deadline_s=[1.5, 1.5, 100.0],
+    )  # fmt: skip
+    with pytest.raises(Infeasible) as caught:
+        solve(problem)
+    assert caught.value.users == (0, 1)
+    assert not_together(problem, deadline=0.0).users == (0, 1, 2)
+
+
+def test_a_loop_of_small_problems_reaches_the_compiled_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once NumPy has taken as long as loading takes, what is kept is loaded; never before."""
+    monkeypatch.setattr(compiled, "_here", [])
+    monkeypatch.setattr(compiled, "_in_numpy", [0])
+    monkeypatch.setattr(compiled, "_seconds", [0.0])
+    monkeypatch.setattr("megdt_opt.solving.compiled.folder.compiled_before", lambda: True)
+    problem = table(3, 2, "sum")
+    assert not compiled.usable(problem)
+    solve(problem)
+    assert compiled._seconds[0] > 0
+    monkeypatch.setattr(compiled, "_seconds", [compiled.LOADING_S + 1.0])
+    assert compiled.usable(problem)
+    monkeypatch.setattr("megdt_opt.solving.compiled.folder.compiled_before", lambda: False)
+    assert not compiled.usable(problem)
