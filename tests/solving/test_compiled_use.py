@@ -44,7 +44,8 @@ def test_an_import_alone_makes_no_small_call_wait(tmp_path: Path) -> None:
     assert run.stdout.split() == ["False", "False", "True", "0"]
 
 
-def test_small_calls_use_what_has_run_here() -> None:
+def test_small_calls_use_what_has_run_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "_seconds", [0.0])
     small = draw(0, seed=1).problem
     before = list(compiled._here)
     try:
@@ -60,6 +61,7 @@ def test_a_process_loads_the_compiled_code_once_it_is_worth_it(monkeypatch: pyte
     """One plain problem of a process is solved sooner in NumPy; not so a second one, nor one with deadlines."""
     monkeypatch.setattr(compiled, "_here", [])
     monkeypatch.setattr(compiled, "_in_numpy", [0])
+    monkeypatch.setattr(compiled, "_seconds", [0.0])
     monkeypatch.setattr("megdt_opt.solving.compiled.folder.compiled_before", lambda: True)
     row = np.ones((10, 32))
     plain = AllocationProblem(

@@ -16,7 +16,7 @@ from megdt_opt.pricing.scaled import EDGE, Array, Resources, in_units
 from megdt_opt.problem.allocation_problem import AllocationProblem, Evaluation, evaluate_shares
 from megdt_opt.solving import compiled
 from megdt_opt.solving.engines.arrays import ArraysEngine
-from megdt_opt.solving.engines.engine import Choice, Engine
+from megdt_opt.solving.engines.engine import Choice, Engine, Settled
 from megdt_opt.solving.engines.missed import MissedEngine
 from megdt_opt.solving.engines.mixed import MixedEngine
 from megdt_opt.solving.lateness import can_start, lateness_problem
@@ -31,6 +31,9 @@ _LATENESS_GAPS = (0.1, 1e-2, 1e-3, 1e-6, 1e-9)
 
 _CLOSE = 2e-9
 """Relative distance from a deadline that the last of them leaves open [1]."""
+
+_KEPT = 1e-11
+"""Relative: by what a hard limit may be exceeded and counts as kept; shares are loosened by as much [1]."""
 
 _ROUNDING = 5e-10
 """Relative: what a search's own figures may be off by, half of what an `Evaluation` may be violated by."""
@@ -100,10 +103,13 @@ class Kept:
         Options with which they are; None where none were found.
     ruled_out : bool
         Whether it is proven that there are none.
+    x : array, (3, K), optional
+        Scaled shares with which the options keep them, where all users have been looked at [1].
     """
 
     option: Choice | None
     ruled_out: bool = False
+    x: Array | None = None
 
 
 def close(
@@ -215,19 +221,20 @@ def kept(problem: AllocationProblem, deadline: float, most: float = 1.0, users: 
         return Kept(None, ruled_out=True)
     option: Choice | None = None
     begin: Before | None = None
-    bound = 0.0
+    bound, x = 0.0, None
     for gap in _LATENESS_GAPS:
         left = deadline - time.monotonic()
         if left <= 0:
             break
         closed = close(part, scaled, gap=gap, time_limit_s=left if np.isfinite(left) else None, before=begin)
-        option, bound, begin = closed.option, closed.bound, Before(closed.option)
+        option, bound, x, begin = closed.option, closed.bound, closed.x, Before(closed.option)
         if closed.objective <= most:
-            return Kept(option)
+            return Kept(option, x=closed.x)
         if bound > most:
             return Kept(None, ruled_out=True)
     # within the last gap of the limit
-    return Kept(option if bound >= most - _CLOSE else None, ruled_out=bound >= most - _CLOSE)
+    near = bound >= most - _CLOSE
+    return Kept(option if near else None, ruled_out=near, x=x if near else None)
 
 
 def _searched(
@@ -275,6 +282,11 @@ def _begin(
     found = kept(problem, deadline)
     if found.option is not None:
         incumbent.offer(engine.head[np.arange(problem.users), found.option])
+        if not np.isfinite(incumbent.objective) and found.x is not None:
+            # within rounding of a deadline: the shares as they are
+            seen = evaluate_shares(problem, found.option, in_units(problem, found.x)[0])
+            if seen.violation <= _KEPT:
+                incumbent.take(Settled(seen.objective_s, incumbent.prices, found.x, found.option))
         if np.isfinite(incumbent.objective):
             return
     if not found.ruled_out:

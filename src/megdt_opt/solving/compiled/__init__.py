@@ -1,4 +1,4 @@
-"""The price method in compiled code. Nothing here loads numba before it is used.
+"""The price method in compiled code; nothing here loads numba before it is used.
 
 Compiling takes about a minute once; the code is then kept on disk and loads in about a second. So that no small call
 ever waits, small problems are solved in NumPy (`solving.engines.arrays`) until the compiled code is there: kept on
