@@ -11,7 +11,7 @@ from megdt_opt.solving.search.planes import Room, highest
 
 
 def torn_between_edge_and_downlink(users: int, spread: float) -> AllocationProblem:
-    """Half of them should take the edge, half the downlink, and their number is odd; the optimum is (users + 1) / 2."""
+    """Half of them should take the edge, half the downlink: the optimum is half their number, rounded up."""
     rng = np.random.default_rng(users)
     near = 1.0 + spread * rng.random((4, users, 2))
     none, one = np.zeros((users, 2)), np.ones((users, 1))
@@ -46,7 +46,7 @@ def half_integer_crowd(users: int, spread: float, down: float, up: float) -> All
     )
 
 
-@pytest.mark.parametrize("users", [21, 41, 201, 1001])
+@pytest.mark.parametrize("users", [21, 41, 42, 200, 400, 1001])
 @pytest.mark.parametrize("spread", [0.0, 1e-4])
 def test_the_worst_latency_of_one_kind_closes(users: int, spread: float) -> None:
     problem = torn_between_edge_and_downlink(users, spread)

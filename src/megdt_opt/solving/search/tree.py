@@ -20,6 +20,7 @@ from megdt_opt.solving.engines.engine import Choice, Engine, Peak
 from megdt_opt.solving.search import counts, planes
 from megdt_opt.solving.search.classes import classes
 from megdt_opt.solving.search.counts import Limits
+from megdt_opt.solving.search.exchange import evened
 from megdt_opt.solving.search.incumbent import Incumbent
 from megdt_opt.solving.search.objectives import Objective
 from megdt_opt.solving.search.wavering import shares_of, undecided
@@ -241,6 +242,9 @@ class Tree:
         """The two parts of a node, first that in which the better set is expected."""
         if self.kinds is None and self.nodes >= _PATIENCE:
             self.kinds = classes(self.engine, self.weight)
+            if self.kinds and self.objective.leveled:
+                best = self.incumbent
+                best.offer(evened(self.engine, best.choice, self.kinds, peak.prices, best.objective), peak.prices)
         counted = self._by_count(node, peak) if self.kinds else []
         return counted or self._by_party(node, peak)
 
