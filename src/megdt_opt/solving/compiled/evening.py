@@ -146,15 +146,12 @@ class Place:
         What is left over of a budget matters as far as it has a price. Where the level is fixed the budgets are to be
         used as much as the first, until all suffice.
         """
-        used, price = usage[self.active], self.price[self.active] / self.price.sum()
+        used, part = usage[self.active], self.price[self.active] / self.price.sum()
         off: F = np.log(np.maximum(used, 1e-300))
-        mean = float(price @ used) if self.pinned else 1.0
-        far = np.log(np.maximum(used, 1e-300) / mean)
-        idle = _IDLE_COUNTS * price * (mean - used)
-        most = float(np.where(used < mean, np.minimum(-far, idle), far).max(initial=0.0))
         if self.pinned and off.size:
-            return off - off[0], 0.0 if used.max() <= 1.0 else most
-        return off, most
+            return off - off[0], max(float(off.max()), 0.0)
+        idle = _IDLE_COUNTS * part * (1.0 - used)
+        return off, float(np.where(used < 1.0, np.minimum(-off, idle), off).max(initial=0.0))
 
     def moved(self, step: F) -> Place:
         """The place a step away, in the logarithms of prices and distance."""

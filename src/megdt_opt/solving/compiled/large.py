@@ -34,7 +34,7 @@ _SAMPLE, _LEAST_USERS = 1024, 4096
 _ROUGH = 1e-3
 """Gap of the sample [1]."""
 
-_WIDTH = 0.08
+_WIDTH = 0.05
 """Part by which the sample's prices may be off [1]: what could be cheapest within it is kept at once."""
 
 _ROOM = 8

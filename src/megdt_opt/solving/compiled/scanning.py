@@ -27,7 +27,6 @@ Int = NDArray[np.int32]
 _BLOCK = 512
 """Users whose costs are summed up on their own, so that rounding does not grow with the users."""
 
-
 _SHORT = 1e-100
 """Time that is too short to square what it asks for [s]."""
 
@@ -58,6 +57,23 @@ class Raw(NamedTuple):
     curve: int
     plain: bool
     has_branch: bool
+
+
+class Row(NamedTuple):
+    """What a pass works out for one user's options, (O,) each: roots of the demands, costs, and latencies alone."""
+
+    down: F
+    up: F
+    edge: F
+    cost: F
+    alone: F
+
+
+@inner
+def roots_of(row: Row, j: int) -> Three:
+    """Roots of the demands of an option."""
+    melt()
+    return Three(row.down[j], row.up[j], row.edge[j])
 
 
 @inner
@@ -92,9 +108,10 @@ def put(raw: Raw, terms: Terms, k: int, at: int, option: int, s: Three) -> None:
 
 
 @inner
-def plain_costs(kind: int, raw: Raw, k: int, level: float, r: Three, s0: F, s1: F, s2: F, cost: F) -> None:
+def plain_costs(kind: int, raw: Raw, k: int, level: float, r: Three, row: Row) -> None:
     """Costs of a user's options as `kernels.plain_cost` has them, in loops that the processor does four at a time."""
     melt()
+    s0, s1, s2, cost = row.down, row.up, row.edge, row.cost
     weight, cap = raw.weight[k], raw.cap[k]
     w, icap, held = np.sqrt(weight), 1.0 / cap, cap * r.edge
     if kind == SUM:
@@ -157,8 +174,8 @@ def bound_at(
 
 @inner
 def any_costs(
-    kind: int, raw: Raw, k: int, level: float, r: Three, guess: float, s0: F, s1: F, s2: F, ids: Int, kept: int, cost: F
-) -> float:  # fmt: skip
+    kind: int, raw: Raw, k: int, level: float, r: Three, guess: float, ids: Int, kept: int, row: Row
+) -> float:
     """Costs of a user's options by any law: exact where they are the least so far, else bounds above that.
 
     The options kept come first, as the cheapest is likely to be among them. Returns the `guess` for the next user.
@@ -166,7 +183,7 @@ def any_costs(
     melt()
     law, weight, limit = law_of(raw.cap, raw.gamma, raw.brink, raw.full, k), raw.weight[k], raw.limit[k]
     latest = min(level / weight, limit) if kind == MAX else limit
-    best = HUGE
+    best, cost = HUGE, row.cost
     cost[:] = -1.0
     for i in range(kept + cost.shape[0]):
         j = ids[k, i] if i < kept else i - kept
@@ -175,7 +192,7 @@ def any_costs(
         if raw.limited and not raw.allowed[k, j]:
             cost[j] = HUGE
             continue
-        fixed, branch, s = raw.fixed[k, j], raw.branch[k, j] if raw.has_branch else 0.0, Three(s0[j], s1[j], s2[j])
+        fixed, branch, s = raw.fixed[k, j], raw.branch[k, j] if raw.has_branch else 0.0, roots_of(row, j)
         cost[j] = bound_at(kind, weight, fixed, branch, latest, guess, s, r, law, raw.curve)
         if cost[j] < best:
             cost[j], m = option_at(
@@ -189,15 +206,14 @@ def any_costs(
 
 
 @inner
-def keep_earlier(
-    raw: Raw, k: int, lower: float, place: int, count: int, s0: F, s1: F, s2: F, cost: F, alone: F, terms: Terms
-) -> int:  # fmt: skip
+def keep_earlier(raw: Raw, k: int, lower: float, place: int, count: int, row: Row, terms: Terms) -> int:
     """For "max", keep what becomes cheapest as the level falls to `lower` [s] and dearer options are in time no more.
 
-    The last one is what is fastest alone, which leaves the user something whatever the level will be. `alone` (O,) gets
-    the latencies of the options with all of the resources to themselves. Returns how many are kept then.
+    The last one is what is fastest alone, which leaves the user something whatever the level will be. Returns how many
+    are kept then.
     """
     melt()
+    s0, s1, s2, cost, alone = row.down, row.up, row.edge, row.cost, row.alone
     law = law_of(raw.cap, raw.gamma, raw.brink, raw.full, k)
     f0, f1, f2 = law.f0, law.f1, 1.0 / law.cap
     for j in range(cost.shape[0]):
@@ -221,7 +237,7 @@ def keep_earlier(
         if found == last or n >= terms.fixed.shape[1]:
             break
         if column_of(terms.ids, k, n, found) < 0:
-            put(raw, terms, k, n, found, Three(s0[found], s1[found], s2[found]))
+            put(raw, terms, k, n, found, roots_of(row, found))
             n += 1
         last = found
     return n
@@ -229,8 +245,7 @@ def keep_earlier(
 
 @inner
 def keep_near(
-    kind: int, raw: Raw, k: int, level: float, r: Three, width: float, place: int, count: int, s0: F, s1: F, s2: F,
-    cost: F, terms: Terms,
+    kind: int, raw: Raw, k: int, level: float, r: Three, width: float, place: int, count: int, row: Row, terms: Terms
 ) -> int:  # fmt: skip
     """Keep what could be cheapest at prices and a level within `width`; returns how many are kept then.
 
@@ -239,14 +254,14 @@ def keep_near(
     """
     melt()
     law, weight, limit = law_of(raw.cap, raw.gamma, raw.brink, raw.full, k), raw.weight[k], raw.limit[k]
-    latest = min(level / weight, limit)
-    mine, root, best, n, guess = Three(0.0, 0.0, 0.0), 0.0, cost[place], count, 1.0
+    cost, latest = row.cost, min(level / weight, limit)
+    mine, root, best, n, guess = Three(0.0, 0.0, 0.0), 0.0, row.cost[place], count, 1.0
     most = best * (1.0 + 4.0 * width)
     for turn in range(-1, cost.shape[0]):
         j = place if turn < 0 else turn
         if cost[j] >= most or turn == place or n >= terms.fixed.shape[1] - _EARLIER:
             continue
-        fixed, s = raw.fixed[k, j], Three(s0[j], s1[j], s2[j])
+        fixed, s = raw.fixed[k, j], roots_of(row, j)
         if turn < 0:
             branch = raw.branch[k, j] if raw.has_branch else 0.0
             _, m = option_at(
@@ -283,27 +298,25 @@ def look(
     """
     options, room = raw.fixed.shape[1], terms.fixed.shape[1]
     r = Three(np.sqrt(price[0]), np.sqrt(price[1]), np.sqrt(price[2]))
-    s0, s1, s2, cost, alone = (
-        np.empty(options), np.empty(options), np.empty(options), np.empty(options), np.empty(options)
-    )  # fmt: skip
+    row = Row(np.empty(options), np.empty(options), np.empty(options), np.empty(options), np.empty(options))
     total, block, fresh, guess = 0.0, 0.0, 0.0, 1.0
     for k in range(first, last):
         q0, q1, q2 = raw.scale[k, 0], raw.scale[k, 1], raw.scale[k, 2]
         for j in range(options):
-            s0[j] = np.sqrt(raw.down[k, j] * q0)
+            row.down[j] = np.sqrt(raw.down[k, j] * q0)
         for j in range(options):
-            s1[j] = np.sqrt(raw.up[k, j] * q1)
+            row.up[j] = np.sqrt(raw.up[k, j] * q1)
         for j in range(options):
-            s2[j] = np.sqrt(raw.edge[k, j] * q2)
+            row.edge[j] = np.sqrt(raw.edge[k, j] * q2)
         n = count[k]
         if raw.plain:
-            plain_costs(kind, raw, k, level, r, s0, s1, s2, cost)
+            plain_costs(kind, raw, k, level, r, row)
         else:
-            guess = any_costs(kind, raw, k, level, r, guess, s0, s1, s2, terms.ids, n, cost)
+            guess = any_costs(kind, raw, k, level, r, guess, terms.ids, n, row)
         best, place = HUGE, -1
         for j in range(options):
-            if cost[j] < best:
-                best, place = cost[j], j
+            if row.cost[j] < best:
+                best, place = row.cost[j], j
         if place < 0:
             return False
         block += best
@@ -312,13 +325,13 @@ def look(
             block = 0.0
         if column_of(terms.ids, k, n, place) < 0:
             fresh += 1.0
-            put(raw, terms, k, place_for(terms.ids, k, n, cost), place, Three(s0[place], s1[place], s2[place]))
+            put(raw, terms, k, place_for(terms.ids, k, n, row.cost), place, roots_of(row, place))
             n = min(n + 1, room)
         if width > 0.0:
-            n = keep_near(kind, raw, k, level, r, width, place, n, s0, s1, s2, cost, terms)
+            n = keep_near(kind, raw, k, level, r, width, place, n, row, terms)
             if kind == MAX:
                 lower = level / raw.weight[k] * (1.0 - width)
-                n = keep_earlier(raw, k, lower, place, n, s0, s1, s2, cost, alone, terms)
+                n = keep_earlier(raw, k, lower, place, n, row, terms)
         count[k] = n
     out[0], out[1] = total + block, fresh
     return True
