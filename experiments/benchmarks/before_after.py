@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -116,9 +117,10 @@ def section_compile(run: Run) -> Iterator[Row]:
                 version.close()
                 taken.append(_processor_s() - begin)
             size = sum(path.stat().st_size for path in version.kernels.rglob("*") if path.is_file())
-            version.kernels = usual
-            if not usual.exists():
-                (Path(empty) / "kernels").rename(usual)
+            fresh, version.kernels = version.kernels, usual
+            if fresh.exists() and not usual.exists():
+                usual.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(fresh, usual)
         yield {
             "version": side, "processor_s": taken[0], "kept_processor_s": taken[1],
             "compiling_s": taken[0] - taken[1], "kept_mb": size / 1e6,
