@@ -294,7 +294,7 @@ class _ExactTable:
         return weight * fixed + total + (weight - mu) * limit
 
     def _late(self, k: int) -> Fraction:
-        """The weight, and the price of the least uplink share that the limits on air time leave."""
+        """The weight, and the price of the least uplink share that the limits on airtime leave."""
         least = []
         for o in np.flatnonzero(self.problem.open_options[k]):
             part = self._part(UPLINK, k, int(o))

@@ -1,4 +1,4 @@
-"""One door to all routes: what they return is evaluated anew, and nothing they claim is believed."""
+"""One door to all routes: what they return is evaluated again, and nothing they claim is believed."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def _solve_richer(problem: Any, kind: str, method: str, gap: float, time_limit_s
 
 
 def _fair_allocation(problem: LexicographicProblem | AlphaFairProblem, raw: RawSolution, name: Method) -> Allocation:
-    """Shares and bound from the formulation of the problem's class, evaluated anew.
+    """Shares and bound from the formulation of the problem's class, evaluated again.
 
     The objective of a lexicographic allocation is its largest weighted latency [s].
     """

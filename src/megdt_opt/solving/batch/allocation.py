@@ -32,7 +32,7 @@ class BatchAllocation:
     downlink_hz, uplink_hz, edge_share : array, (S, K)
         Shares [Hz, Hz, 1]; they sum to at most the budget times (1 + 1e-12).
     latency_s : array, (S, K)
-        Latencies [s], computed anew from options and shares.
+        Latencies [s], recomputed from options and shares.
     objective_s : array, (S,)
         Objectives [s], likewise.
     lower_bound_s : array, (S,)

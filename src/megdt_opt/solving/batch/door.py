@@ -136,7 +136,7 @@ class _Result:
         return self.evaluated
 
     def allocation(self, build_s: float, solve_s: float) -> BatchAllocation:
-        """Evaluate everything anew and put it together."""
+        """Evaluate everything again and put it together."""
         begin = time.perf_counter()
         feasible = (self.how != _EMPTY) & (self.how != _FAILED)
         shares, latency, objective, violation = self.evaluate()

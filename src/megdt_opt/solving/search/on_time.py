@@ -1,7 +1,7 @@
 """Which users can be on time together, for the objective "missed".
 
 A choice is an option to be on time with, or the number O: to be late. A late user needs no share, save the least
-uplink share with which one of its options keeps its limit on air time; that part is set aside before the others share.
+uplink share with which one of its options keeps its limit on airtime; that part is set aside before the others share.
 """
 
 from __future__ import annotations
