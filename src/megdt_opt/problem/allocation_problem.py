@@ -45,16 +45,16 @@ class AllocationProblem(ProblemArrays):
     weight : array_like, (K,), optional
         Weights > 0 [1]; default 1.
     edge_share_max : array_like, (K,), optional
-        Most that one user's chain can use [1]; default no cap.
+        Most that one user's chain can use [1]; infinite or left out: no cap.
     downlink_efficiency, uplink_efficiency : array_like, (K,), optional
         Linear rate: r = e b [bit/s/Hz].
     downlink_snr_hz, uplink_snr_hz : array_like, (K,), optional
         Shannon rate: r = b log2(1 + g / b) [Hz]. Exactly one of efficiency and snr for each direction; neither is
         needed for a direction that no option uses.
     deadline_s : array_like, (K,), optional
-        Hard limit on L_k [s]; for the objective "missed" the soft one.
+        Hard limit on L_k [s]; for the objective "missed" the soft one. Infinite: none.
     uplink_airtime_max_s : array_like, (K, O), optional
-        Limit on uplink_bit / rate_u(b_u) [s], from the energy left for transmission.
+        Limit on uplink_bit / rate_u(b_u) [s], from the energy left for transmission. Infinite: none.
     objective : str
         "max": max_k w_k L_k; "sum": sum_k w_k L_k; "mixed": sum + max_weight * max; "missed": sum of w_k over
         the users later than their deadline.
@@ -139,7 +139,9 @@ class AllocationProblem(ProblemArrays):
     @cached_property
     def share_caps(self) -> NDArray[np.float64]:
         """Share caps with their default, (K,) [1]; infinite where there is none."""
-        return np.full(self.users, np.inf) if self.edge_share_max is None else self.edge_share_max
+        if self.edge_share_max is None:
+            return np.full(self.users, np.inf)
+        return np.where(self.edge_share_max >= checks.NO_SHARE_CAP, np.inf, self.edge_share_max)
 
     @cached_property
     def allowed_mask(self) -> NDArray[np.bool_]:

@@ -39,6 +39,12 @@ VECTORS = {
     "uplink_snr_hz": ("Hz", True),
     "deadline_s": ("s", False),
 }
+NO_LIMIT = {
+    "edge_share_max": checks.NO_SHARE_CAP,
+    "deadline_s": checks.NO_DEADLINE_S,
+    "uplink_airtime_max_s": checks.LARGEST,
+}
+"""Limits, which may be infinite for those who have none, and the number that is kept for it."""
 BUDGETS = {"downlink_hz": "Hz", "uplink_hz": "Hz", "edge_capacity": "1"}
 NEEDED = ("fixed_s", "downlink_bit", "uplink_bit", "edge_work_s")
 
@@ -84,6 +90,9 @@ class ProblemArrays:
         of = {**{n: (u, True, lead + 2) for n, u in TABLES.items()}, **{n: (*v, lead + 1) for n, v in VECTORS.items()}}
         for name, (unit, zero, dimensions) in of.items():
             value = getattr(self, name)
+            if value is not None and name in NO_LIMIT:
+                value = checks.plain(name, value, f"numbers [{unit}], shape {shape[:dimensions]}")
+                value = np.where(value == np.inf, np.float64(NO_LIMIT[name]), value)
             if value is not None or name in NEEDED:
                 found = checks.numbers(name, value, shape[:dimensions], unit, zero=zero, axes=axes, copy=copy)
                 self._store(name, checks.read_only(found))
@@ -139,7 +148,7 @@ class ProblemArrays:
         """`deadline_s` with room for rounding: the latest a user is on time, (..., K) [s]; infinite without any."""
         if self.deadline_s is None:
             return np.full(self.fixed_s.shape[:-1], np.inf)
-        return self.deadline_s * (1 + 1e-12)
+        return np.minimum(self.deadline_s * (1 + 1e-12), checks.NO_DEADLINE_S)
 
     @cached_property
     def first_places(self) -> NDArray[np.intp]:

@@ -27,6 +27,9 @@ SMALLEST = 1 / LARGEST
 NO_DEADLINE_S = LARGEST
 """A deadline of this is none, for a user without one among others [s]."""
 
+NO_SHARE_CAP = LARGEST
+"""A cap of this on the share of the edge is none, for a user without one among others [1]."""
+
 NO_AIRTIME_LIMIT_S = 1e9
 """A limit on the uplink airtime of at least this never binds, for an option without one among others [s]."""
 
