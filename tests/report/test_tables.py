@@ -87,6 +87,22 @@ def test_no_cell_is_cut_where_there_is_room_for_its_words(
             assert all(len(line.rstrip()) <= width for line in text.splitlines())
 
 
+@pytest.mark.parametrize("width", [50, 64, 80])
+def test_where_the_columns_do_not_fit_no_word_is_broken(made: Plan, width: int) -> None:
+    grid = replace(plan_grid(made), notes=())
+    text = printed(GridView(grid), width)
+    assert all(word in text for row in grid.rows for cell in row for word in cell.split())
+    assert all(len(line) <= width for line in text.splitlines())
+
+
+def test_what_a_plan_costs_at_a_corner_is_told_without_an_exponent(made: Plan) -> None:
+    assert made.robustness is not None
+    dear = replace(made, robustness=replace(made.robustness, regret=1.414))
+    told = " ".join(plan_grid(dear).notes)
+    assert "costs at most 141 % there" in told
+    assert "Survives: whether " in told
+
+
 def test_the_plan_fits_an_ordinary_terminal(made: Plan) -> None:
     grid = plan_grid(made)
     assert sum(column_widths(grid, 0)) + 2 * (len(grid.headers) - 1) <= 90

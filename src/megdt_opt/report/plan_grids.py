@@ -6,7 +6,7 @@ from megdt_opt.planning.baselines import missing
 from megdt_opt.planning.plan import Plan
 from megdt_opt.report.facts import bound_sentence, objective_name
 from megdt_opt.report.grids import Grid, from_columns
-from megdt_opt.report.numbers import NONE, column
+from megdt_opt.report.numbers import NONE, column, number
 from megdt_opt.scenario.options import OptionTable
 
 
@@ -21,9 +21,9 @@ def plan_grid(plan: Plan) -> Grid:
     if plan.robustness is not None:
         survives = ["yes" if s else "no" for s in plan.robustness.survives]
         notes.append(
-            "Survives: mechanism and cut stay optimal at all "
+            "Survives: whether mechanism and cut stay optimal at all "
             f"{plan.robustness.corners} corners of the calibration's 95 % intervals; "
-            f"keeping this plan costs at most {100 * plan.robustness.regret:.2g} % there"
+            f"keeping this plan costs at most {number(100 * plan.robustness.regret, 2)} % there"
             + (", and at a corner it breaks a limit of a user" if plan.robustness.breaks else "")
             + (f"; at {plan.robustness.without} of them no choice keeps all limits" if plan.robustness.without else "")
             + (f". Exact, for want of an interval: {', '.join(exact)}." if exact else ".")
@@ -100,8 +100,8 @@ def ruled_out_grid(table: OptionTable) -> Grid:
             for reason in table.closed_by(k, o):
                 closed[reason] = closed.get(reason, 0) + 1
         names = (user.name, f"{open_} of {total}")
-        for reason, number in sorted(closed.items(), key=lambda item: -item[1]) or [(NONE, 0)]:
-            rows.append((*names, reason, str(number)))
+        for reason, many in sorted(closed.items(), key=lambda item: -item[1]) or [(NONE, 0)]:
+            rows.append((*names, reason, str(many)))
             names = ("", "")
     return Grid(
         title="Why options were ruled out",

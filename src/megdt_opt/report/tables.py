@@ -35,17 +35,33 @@ class GridView:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         grid = self.grid
+        room = options.max_width - _BETWEEN * (len(grid.headers) - 1)
+        yield Text(visible(grid.title), style="bold")
+        yield self._table(room) if sum(column_widths(grid, 0)) <= room else self._records()
+        for note in grid.notes:
+            yield Text(visible(note), style="dim")
+
+    def _table(self, room: int) -> Table:
+        grid = self.grid
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-        rooms = column_widths(grid, options.max_width - _BETWEEN * (len(grid.headers) - 1))
+        rooms = column_widths(grid, room)
         for index, (header, room) in enumerate(zip(grid.headers, rooms, strict=True)):
             side: JustifyMethod = "left" if index in grid.text else "right"
             table.add_column(Text(visible(header)), justify=side, width=room, overflow="fold", vertical="top")
         for row in grid.rows:
             table.add_row(*(Text(visible(cell)) for cell in row))
-        yield Text(visible(grid.title), style="bold")
-        yield table
-        for note in grid.notes:
-            yield Text(visible(note), style="dim")
+        return table
+
+    def _records(self) -> Table:
+        """Row after row, a line for each column, where the columns do not fit beside each other."""
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(overflow="fold")
+        for row in self.grid.rows:
+            for header, cell in zip(self.grid.headers, row, strict=True):
+                table.add_row(Text(visible(header)), Text(visible(cell)))
+            table.add_row("", "")
+        return table
 
 
 def column_widths(grid: Grid, room: int) -> list[int]:
