@@ -232,6 +232,14 @@ def test_a_mistyped_field_gets_the_nearest_name(tmp_path: Path) -> None:
         assert f"Did you mean {near!r}?" in refused(TEXT.replace("    deadline: 4 s", f"    {wrong}: 4 s"), tmp_path)
 
 
+@pytest.mark.parametrize("name", ["channel", "downlink", "users"])
+def test_a_needed_field_that_is_mistyped_is_named_and_not_called_missing(name: str, tmp_path: Path) -> None:
+    wrong = name[:-3] + name[-2:]
+    message = refused(TEXT.replace(f"{name}:", f"{wrong}:"), tmp_path)
+    assert wrong in message
+    assert f"Did you mean {name!r}?" in message
+
+
 # ---- names
 
 

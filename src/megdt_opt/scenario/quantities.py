@@ -90,7 +90,9 @@ def _refuse_words(name: str, value: Any) -> None:
 
 
 def _clear(error: ValidationError, model: type[Quantities]) -> InvalidInput:
-    first = error.errors()[0]
+    found = error.errors()
+    # a field that is missing is often one that was mistyped: the unknown one says more
+    first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
     where = ".".join(str(part) for part in first["loc"])
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, InvalidInput):
