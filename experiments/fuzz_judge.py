@@ -26,6 +26,7 @@ from megdt_opt import (
     solve,
 )
 from megdt_opt.pricing.scaled import Resources
+from megdt_opt.problem.checks import LARGEST, SMALLEST
 from megdt_opt.shares.interior import latencies
 from megdt_opt.solving import compiled
 from megdt_opt.solving.tried import Tried
@@ -237,4 +238,5 @@ def _with_near_deadlines(problem: AllocationProblem, factor: float) -> Allocatio
     option = best.option[None]
     a, gamma, _, _ = best.resources.pick(option)
     latency = latencies(a, gamma, best.x[None], problem.fixed_s[rows, option], problem.branch_s[rows, option])[0]
-    return replace(problem, deadline_s=latency * factor) if (latency > 0).all() else None
+    within = (latency > 2.0 * SMALLEST) & (latency < 0.5 * LARGEST)  # what a problem takes
+    return replace(problem, deadline_s=latency * factor) if within.all() else None
