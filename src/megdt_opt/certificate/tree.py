@@ -186,11 +186,10 @@ def _counted(node: Count, here: Mask) -> Iterator[tuple[Node, Row]]:
 
 
 def _removed(node: Prune, here: Mask) -> Mask:
-    users = [user for user, options in node.removed for _ in options]
-    flat_options = [o for _, options in node.removed for o in options]
-    if len(node.children) != 1 or not users:
+    columns = np.array([o for _, options in node.removed for o in options])
+    if len(node.children) != 1 or not columns.size:
         raise ValueError("nothing is ruled out, or nothing follows")
-    rows, columns = np.array(users), np.array(flat_options)
+    rows = np.repeat([user for user, _ in node.removed], [len(options) for _, options in node.removed])
     if rows.min() < 0 or rows.max() >= here.shape[0] or columns.min() < 0 or columns.max() >= here.shape[1]:
         raise ValueError("an option is ruled out that is not there")
     removed = np.zeros(here.shape, bool)

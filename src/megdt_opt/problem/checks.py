@@ -169,7 +169,7 @@ def number(
         Names the field, the value, the unit and the remedy.
     """
     expected = f"a {'finite ' if finite else ''}number {'of at least 0' if zero else 'above 0'} [{unit}]"
-    found = plain(name, value, expected)
+    found = np.float64(value) if type(value) is float else plain(name, value, expected)
     if found.shape != ():
         raise InvalidInput(name, value, expected, remedy)
     with np.errstate(over="ignore"):

@@ -131,20 +131,26 @@ class CompiledEngine:
 
     def settle(self, choice: Choice, ceiling_s: float, prices: Array) -> Settled:
         """As `Engine` has it."""
-        out, picked = self._out, np.asarray(choice, dtype=np.int32)
-        out.price[:] = prices
-        value, known = passes.settle(self.kind, self._terms, self._here, picked, min(ceiling_s, HUGE), out)
+        best, known = self._settle(choice, ceiling_s, prices)
         if known:
-            return Settled(value if value < HUGE else np.inf, out.price.copy(), out.shares.copy(), choice)
-        best = Settled(value, out.price.copy(), out.shares.copy(), choice)
+            return best
         if self.kind == SUM:
-            planes = self._by_planes(choice, picked, best.prices)
+            planes = self._by_planes(choice, np.asarray(choice, dtype=np.int32), best.prices)
             if planes is not None:
                 return planes
         found = best_shares(self.problem, self.resources, np.asarray(choice, dtype=np.int64)[None])
-        if value < found.objective[0]:
+        if best.objective < found.objective[0]:
             return replace(best, prices=found.prices[0])
         return Settled(float(found.objective[0]), found.prices[0], found.x[0], choice)
+
+    def _settle(self, choice: Choice, ceiling_s: float, prices: Array) -> tuple[Settled, bool]:
+        """Shares of given choices in compiled code, and whether they are the best."""
+        out = self._out
+        out.price[:] = prices
+        picked = np.asarray(choice, dtype=np.int32)
+        value, known = passes.settle(self.kind, self._terms, self._here, picked, min(ceiling_s, HUGE), out)
+        found = Settled(value if value < HUGE else np.inf, out.price.copy(), out.shares.copy(), choice)
+        return found, bool(known)
 
     def _by_planes(self, choice: Choice, picked: NDArray[np.int32], start: Array) -> Settled | None:
         """Shares where they jump with the prices: those at the highest planes' prices, weighted as the planes are.
@@ -177,8 +183,14 @@ class CompiledEngine:
         return Settled(result, prices, self._out.shares.copy(), choice)
 
     def settle_all(self, choices: list[Choice], ceiling_s: float, prices: Array) -> Iterator[Settled]:
-        """As `Engine` has it."""
-        return (self.settle(choice, ceiling_s, prices) for choice in choices)
+        """As `Engine` has it; where several are begun with, the best shares of those that take long can wait."""
+        found = [self._settle(choice, ceiling_s, prices) for choice in choices]
+        if len(choices) > 1 and any(known and np.isfinite(one.objective) for one, known in found):
+            return iter([one for one, _ in found])
+        return (
+            one if known else self.settle(choice, ceiling_s, prices)
+            for choice, (one, known) in zip(choices, found, strict=True)
+        )
 
     def first_sets(self) -> Choice:
         """As `Engine` has it."""

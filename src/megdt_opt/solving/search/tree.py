@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -292,11 +293,8 @@ class Tree:
         party, first, second = undecided(peak, node.mask)
         near = self._nearer(party, first, second, node.mask[party])
         sides = [node.mask[party] & near, node.mask[party] & ~near]
-        groups = []
-        for side in sides:
-            heads = np.zeros_like(node.mask)
-            heads[party] = side
-            groups.append(tuple(np.flatnonzero(self._with_followers(heads)[party]).tolist()))
+        head = self.engine.head[party]
+        groups = [tuple(np.flatnonzero(side[np.maximum(head, 0)] & (head >= 0)).tolist()) for side in sides]
         made = Branch(party, tuple(groups))
         node.attach(made)
         below = []
@@ -310,8 +308,10 @@ class Tree:
     def _nearer(self, party: int, first: int, second: int, mask: np.ndarray) -> np.ndarray:
         """Choices of a party that are nearer to one than to another."""
         terms = self.engine.terms(party)
-        spread = np.ptp(terms[:, mask], axis=1)
-        unit = terms / np.where(spread > 0, spread, 1.0)[:, None]
+        here = terms[:, mask]
+        spread = here.max(axis=1) - here.min(axis=1)
+        spread[spread == 0.0] = 1.0
+        unit = terms / spread[:, None]
         along = (unit[:, second] - unit[:, first]) @ unit
         near = along <= 0.5 * (along[first] + along[second])
         near[first], near[second] = True, False
@@ -321,10 +321,9 @@ class Tree:
 def _by_party(mask: Mask) -> tuple[tuple[int, tuple[int, ...]], ...]:
     """The choices of a mask, for each party that has any."""
     party, choice = np.nonzero(mask)
-    found: dict[int, list[int]] = {}
-    for k, o in zip(party.tolist(), choice.tolist(), strict=True):
-        found.setdefault(k, []).append(o)
-    return tuple((k, tuple(one)) for k, one in found.items())
+    begin = np.flatnonzero(np.diff(party, prepend=-1))
+    choices, ends = choice.tolist(), [*begin.tolist(), len(choice)]
+    return tuple((k, tuple(choices[a:b])) for k, (a, b) in zip(party[begin].tolist(), pairwise(ends), strict=True))
 
 
 def _into(children: list[Node], place: int) -> Callable[[Node], None]:
