@@ -380,10 +380,13 @@ class _Shannon(_Part):
         self.closed = airtime is not None and a / airtime > fastest
         self.lo = Fraction(0)
         if airtime is not None and float_lo > 0:
-            guess = Fraction(float_lo) * (1 - Fraction(1, 10**12))
-            # a share is at least `guess` if even its rate, rounded up, is too small for the airtime
-            if guess * log_bracket(1 + gamma / guess)[1] <= a / airtime:
-                self.lo = guess
+            # far above gamma the rate hardly grows with the share, and floats place the least share less sharply
+            for digits in (12, 10, 8, 6, 4):
+                guess = Fraction(float_lo) * (1 - Fraction(1, 10**digits))
+                # a share is at least `guess` if even its rate, rounded up, is too small for the airtime
+                if guess * log_bracket(1 + gamma / guess)[1] <= a / airtime:
+                    self.lo = guess
+                    break
 
     def phi(self, mu: Fraction) -> Fraction:
         if self.beta <= 0:
