@@ -21,6 +21,7 @@ _KEPT = 2_000_000
 """Numbers in the tables that are kept [1]."""
 
 _LEVELS, _PASSES = 30, 60
+_COARSE = 1e-3
 
 
 class ArraysEngine:
@@ -104,11 +105,13 @@ class ArraysEngine:
         last = min(max(0.01 * gap, 1e-12), 1e-7)
         if not self.leveled:
             return self._climb(mask, None, np.inf, box, _PASSES, start, last)
-        # the level at which the best prices cost as much as the budgets, by Newton's method in the logarithms
+        # the level at which the best prices cost as much as the budgets, by secants of the logarithms; prices are made
+        # only as good as is needed to say on which side of it a level lies
         low, high, level, peak = 0.0, np.inf, ceiling_s * (1.0 - gap), None
-        passes = 0
+        before: tuple[float, float] | None = None
+        passes, fine, finest = 0, _COARSE, max(last, 1e-9)
         for _ in range(_LEVELS):
-            peak = self._climb(mask, level, np.inf, 1.0, _PASSES, start, max(last, 1e-9))
+            peak = self._climb(mask, level, np.inf, 1.0, _PASSES, start, fine)
             passes += peak.passes
             value = peak.value + 1.0
             if not np.isfinite(value):
@@ -116,12 +119,21 @@ class ArraysEngine:
                 level = 0.5 * (low + high) if np.isfinite(high) else 2.0 * level
                 continue
             start = peak.prices
-            if (level >= ceiling_s * (1.0 - gap) and value >= 1.0 + LEVEL_EXCESS) or abs(value - 1.0) <= last:
+            if (level >= ceiling_s * (1.0 - gap) and value >= 1.0 + LEVEL_EXCESS) or time.monotonic() > self.deadline:
                 break
+            if value < 1.0 <= value * (1.0 + 2.0 * fine) or abs(value - 1.0) <= last:
+                if fine <= finest:
+                    break
+                fine = max(finest, 1e-3 * fine)
+                continue
             low, high = (level, high) if value >= 1.0 else (low, level)
-            if high <= low * (1.0 + last) or time.monotonic() > self.deadline:
+            if high <= low * (1.0 + last):
                 break
             ahead = level * max(value, 1e-3)
+            if before is not None and before[0] != level:
+                steep = (np.log(value) - before[1]) / np.log(level / before[0])
+                ahead = level * float(np.exp(min(max(-np.log(value) / steep, -1.0), 1.0))) if steep < -0.5 else ahead
+            before = level, float(np.log(value))
             level = ahead if low < ahead < high else 0.5 * (low + high) if np.isfinite(high) else 2.0 * low
         assert peak is not None
         return Peak(peak.prices, peak.value, passes, peak.choices, peak.weights)
