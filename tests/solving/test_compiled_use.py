@@ -7,13 +7,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from random_problems import draw
 
 from megdt_opt import AllocationProblem, solve
-from megdt_opt.solving import compiled
+from megdt_opt.solving import closing, compiled, door
 
 SCRIPT = """
 import megdt_opt.solving.compiled.driver
@@ -73,3 +74,31 @@ def test_a_process_loads_the_compiled_code_once_it_is_worth_it(monkeypatch: pyte
     solve(plain)
     assert not compiled._here
     assert compiled.usable(plain)
+
+
+def test_getting_the_compiled_code_ready_is_no_solving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes before the clock of a time limit starts, and the answer says how long it took."""
+    calls: list[str] = []
+    close = door.close
+
+    def prepared(problem: AllocationProblem) -> float:
+        calls.append("prepare")
+        return 30.0
+
+    def closed(*arguments: Any, **settings: Any) -> Any:
+        calls.append("close")
+        return close(*arguments, **settings)
+
+    monkeypatch.setattr(door, "prepare", prepared)
+    monkeypatch.setattr(door, "close", closed)
+    found = solve(draw(0).problem)
+    assert calls == ["prepare", "close"]
+    assert "30.0 s before that" in found.message
+
+
+def test_the_compiled_code_is_at_hand_once_it_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "_here", [])
+    monkeypatch.setattr(compiled, "usable", lambda _: True)
+    assert closing.prepare(draw(0).problem) > 0.0
+    assert compiled.at_hand()
+    assert closing.prepare(draw(0).problem) == 0.0

@@ -29,6 +29,9 @@ from megdt_opt.tolerances import LEAST_GAP
 _LATENESS_GAPS = (0.1, 1e-2, 1e-3, 1e-6, 1e-9)
 """To which the lateness is closed in turn, until it is known whether the deadlines can be kept [1]."""
 
+_PREPARING = 1e-6
+"""Gap of the small problems that get the compiled code ready [1]."""
+
 _CLOSE = 2e-9
 """Relative distance from a deadline that the last of them leaves open [1]."""
 
@@ -110,6 +113,27 @@ class Kept:
     option: Choice | None
     ruled_out: bool = False
     x: Array | None = None
+
+
+def prepare(problem: AllocationProblem) -> float:
+    """Load or compile the code that a problem is to be solved by, which counts as no solving; the time it took [s]."""
+    if not compiled.usable(problem) or compiled.at_hand():
+        return 0.0
+    from megdt_opt.solving.compiled.engine import CompiledEngine
+
+    begin = time.monotonic()
+    one, none = np.ones((3, 1)), np.zeros((3, 1))
+    for objective in ("sum", "max"):
+        # three alike who would share evenly, so that the tree divides
+        small = AllocationProblem(
+            fixed_s=np.hstack([none, none, 9.0 * one]), downlink_bit=np.hstack([none, one, none]),
+            uplink_bit=np.zeros((3, 3)), edge_work_s=np.hstack([one, none, none]), downlink_hz=1.0, uplink_hz=1.0,
+            downlink_efficiency=np.ones(3), objective=objective,
+        )  # fmt: skip
+        scaled = Resources.of(small)
+        _searched(CompiledEngine(small, scaled), small, scaled, _PREPARING, np.inf, None)
+    compiled.note_use()
+    return time.monotonic() - begin
 
 
 def close(

@@ -21,7 +21,7 @@ from megdt_opt.problem.outcome import BoundSource, Method, Status, status_of
 from megdt_opt.shares.best import best_shares
 from megdt_opt.solving.allocation import Allocation, RawSolution, relative_gap
 from megdt_opt.solving.asked import check_asked
-from megdt_opt.solving.closing import Before, Closed, close
+from megdt_opt.solving.closing import Before, Closed, close, prepare
 from megdt_opt.solving.conflict import no_option, not_together
 from megdt_opt.solving.enumeration import enumerate_options
 from megdt_opt.solving.search.on_time import OnTime
@@ -41,6 +41,9 @@ _RESULTS = (Method.BATCH, Method.CLOSED_FORM)
 
 _PRICES = 8
 """Price vectors of an earlier solution that are tried at most [1]."""
+
+_WORTH_SAYING_S = 2.0
+"""Time spent on compiling from which on the message says so [s]."""
 
 
 def methods(problem_class: str | None = None) -> tuple[Method, ...]:
@@ -192,11 +195,14 @@ def _by_prices(
     problem: AllocationProblem, gap: float, time_limit_s: float | None, before: Before | None
 ) -> tuple[Allocation, bool]:
     """The price method, and whether the prices from before proved it."""
+    waited_s = prepare(problem)
     begin = time.perf_counter()
     scaled = Resources.of(problem)
     built = time.perf_counter()
     closed = _named(problem, scaled, gap, time_limit_s, before)
     message = f"{closed.nodes} nodes, {closed.passes} price vectors"
+    if waited_s > _WORTH_SAYING_S:
+        message += f"; {waited_s:.1f} s before that to compile or load the compiled code"
     found = _allocation(
         problem, closed.option, closed.x, (closed.bound, BoundSource.CERTIFICATE, closed.certificate), gap,
         Method.PRICES, (built - begin, time.perf_counter() - built), message, closed.evaluated,

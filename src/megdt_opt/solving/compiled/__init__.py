@@ -53,6 +53,11 @@ def usable(problem: AllocationProblem) -> bool:
     return compiled_before()
 
 
+def at_hand() -> bool:
+    """Whether the compiled code has run in this process, so that it need not be loaded or compiled."""
+    return bool(_here)
+
+
 def solved_in_numpy(problem: AllocationProblem, seconds: float) -> None:
     """Note that a problem was solved in NumPy: from some on, loading the compiled code is worth it."""
     _in_numpy[0] += problem.users * problem.options
