@@ -13,7 +13,9 @@ from scipy.optimize import minimize_scalar
 
 from megdt_opt import AllocationProblem, Infeasible, InvalidInput, solve
 from megdt_opt.certificate.certificate import Certificate
-from megdt_opt.pricing.scaled import Resources
+from megdt_opt.pricing.scaled import Resources, in_units
+from megdt_opt.problem.allocation_problem import evaluate_shares
+from megdt_opt.solving.compiled.engine import CompiledEngine
 from megdt_opt.solving.engines.arrays import ArraysEngine
 from megdt_opt.solving.engines.mixed import MixedEngine, _Cuts
 from megdt_opt.tolerances import BOUND, EXACT, SOLVER
@@ -124,3 +126,33 @@ def test_planes_lie_above_the_bound() -> None:
     for _ in range(20):
         prices = np.r_[rng.uniform(0, 60, 3), rng.uniform(0, 0.5, 3)]
         assert engine.price(engine.heads, prices, None).total - prices[:3].sum() <= cuts.ceiling * (1 + EXACT)
+
+
+@pytest.mark.parametrize("users", [4, 15])
+@pytest.mark.parametrize("kind", ["linear", "shannon", "parallel", "deadline", "airtime", "mixture"])
+@pytest.mark.parametrize("part", [0.0, 0.5, 20.0])
+def test_the_best_cap_yields_what_interior_points_do(users: int, kind: str, part: float) -> None:
+    """The same objective, on shares that keep the limits and are worth what is said."""
+    problem = replace(family("table", users, 6, "sum", 3, kind=kind), objective="mixed", max_weight=part * users)
+    resources = Resources.of(problem)
+    capped, path = CompiledEngine(problem, resources), ArraysEngine(problem, resources)
+    assert capped._capped is not None
+    rows, start = np.arange(users), np.ones(3 + users)
+    draws = np.random.default_rng(users).integers(0, 6, (3, users))
+    sets = [*capped.first_sets(), *path.head[rows, draws]]
+    known = 0
+    for choice, best in zip(sets, path.settle_all(sets, np.inf, start), strict=True):
+        if not np.isfinite(best.objective):
+            assert not np.isfinite(capped.settle(choice, np.inf, start).objective)
+            continue
+        found = capped._capped.settle(choice, np.inf, start)
+        if found is None:  # interior points do it
+            continue
+        known += 1
+        assert found.objective == pytest.approx(best.objective, rel=BOUND)
+        yields = evaluate_shares(problem, choice, in_units(problem, found.x)[0])
+        assert yields.violation <= BOUND
+        assert yields.objective_s == pytest.approx(found.objective, rel=EXACT)
+        above = capped._capped.settle(choice, best.objective * 0.9, start)
+        assert above is None or above.objective >= best.objective * 0.9
+    assert known >= 2

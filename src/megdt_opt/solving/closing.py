@@ -176,7 +176,7 @@ def close(
 
         if problem.objective in ("sum", "max") and (many := _many_users(problem, resources, asked, deadline)):
             return many
-        engine = _engine(problem, resources, CompiledEngine, deadline)
+        engine = _engine(problem, resources, lambda p, r: CompiledEngine(p, r, deadline), deadline)
         closed = _checked(problem, _searched(engine, problem, resources, asked, deadline, before))
         compiled.note_use()
         if closed is not None:

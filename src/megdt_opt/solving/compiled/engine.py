@@ -1,4 +1,4 @@
-"""The compiled engine: "sum" and "max"; it prices options for "mixed" too."""
+"""The compiled engine: "sum" and "max"; it prices options and settles them for "mixed" too."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.shares.best import best_shares
 from megdt_opt.solving.compiled import passes
 from megdt_opt.solving.compiled.bounding import CLOSED, new_cuts
+from megdt_opt.solving.compiled.capped import CappedSum
 from megdt_opt.solving.compiled.driver import terms_of
 from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
 from megdt_opt.solving.compiled.passes import Here, Out
 from megdt_opt.solving.engines.engine import Choice, Peak, Priced, Settled
 
 _NONE = np.zeros(0, np.int64)
+_NO_TILTS = np.zeros(0)
 _BOXES, _PASSES = 8, 80
 
 
@@ -30,13 +32,15 @@ class CompiledEngine:
     Parameters
     ----------
     problem : AllocationProblem
-        With objective "sum" or "max".
+        With objective "sum", "max" or "mixed".
     resources : Resources
         The problem, scaled.
+    deadline : float
+        `time.monotonic()` at which interior points end [s].
     """
 
-    def __init__(self, problem: AllocationProblem, resources: Resources) -> None:
-        self.problem, self.resources = problem, resources
+    def __init__(self, problem: AllocationProblem, resources: Resources, deadline: float = np.inf) -> None:
+        self.problem, self.resources, self.deadline = problem, resources, deadline
         self.kind = MAX if problem.objective == "max" else SUM
         users = problem.users
         self._terms, head, left = terms_of(problem, resources)
@@ -46,6 +50,7 @@ class CompiledEngine:
         self._cuts = new_cuts(users)
         self._out = Out(np.zeros(3), np.zeros(3), np.zeros((4, users), np.int32), np.zeros(4), np.zeros((3, users)))
         self._entered: Mask | None = self.heads
+        self._capped = CappedSum(problem, resources, self._terms, self._here) if problem.objective == "mixed" else None
 
     def _enter(self, mask: Mask) -> None:
         if mask is not self._entered:
@@ -134,17 +139,24 @@ class CompiledEngine:
         best, known = self._settle(choice, ceiling_s, prices)
         if known:
             return best
-        if self.kind == SUM:
+        if self.kind == SUM and self._capped is None:
             planes = self._by_planes(choice, np.asarray(choice, dtype=np.int32), best.prices)
             if planes is not None:
                 return planes
-        found = best_shares(self.problem, self.resources, np.asarray(choice, dtype=np.int64)[None])
-        if best.objective < found.objective[0]:
-            return replace(best, prices=found.prices[0])
-        return Settled(float(found.objective[0]), found.prices[0], found.x[0], choice)
+        found = self._by_path(choice)
+        return replace(best, prices=found.prices) if best.objective < found.objective else found
+
+    def _by_path(self, choice: Choice) -> Settled:
+        """By interior points; for "mixed" with the multipliers behind the prices."""
+        found = best_shares(self.problem, self.resources, np.asarray(choice, dtype=np.int64)[None], self.deadline)
+        tilts = found.tilts[0] if self._capped is not None else _NO_TILTS
+        return Settled(float(found.objective[0]), np.r_[found.prices[0], tilts], found.x[0], choice)
 
     def _settle(self, choice: Choice, ceiling_s: float, prices: Array) -> tuple[Settled, bool]:
         """Shares of given choices in compiled code, and whether they are the best."""
+        if self._capped is not None:
+            capped = self._capped.settle(choice, ceiling_s, prices)
+            return capped or Settled(np.inf, prices, np.zeros((3, len(choice))), choice), capped is not None
         out = self._out
         out.price[:] = prices
         picked = np.asarray(choice, dtype=np.int32)

@@ -25,7 +25,7 @@ _COARSE = 1e-3
 
 
 class ArraysEngine:
-    """As `Engine` has it, for "sum" and "max"; it prices options for "mixed" too.
+    """As `Engine` has it, for "sum" and "max"; it prices options and settles them for "mixed" too.
 
     Parameters
     ----------
@@ -146,7 +146,8 @@ class ArraysEngine:
         """As `Engine` has it: all at once, which takes little longer than one."""
         sets = np.array(choices, dtype=np.int64)
         found = best_shares(self.problem, self.resources, sets, self.deadline)
-        for choice, objective, own, x in zip(sets, found.objective.tolist(), found.prices, found.x, strict=True):
+        prices = np.hstack([found.prices, found.tilts]) if self.problem.objective == "mixed" else found.prices
+        for choice, objective, own, x in zip(sets, found.objective.tolist(), prices, found.x, strict=True):
             yield Settled(objective, own, x, choice)
 
     def first_sets(self) -> Choice:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,6 @@ from megdt_opt.certificate.check import FloatValuer, Valuer
 from megdt_opt.certificate.tree import Mask
 from megdt_opt.pricing.scaled import Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
-from megdt_opt.shares.best import best_shares
 from megdt_opt.solving.engines.engine import Choice, Engine, Peak, Priced, Settled
 
 _MOST_CUTS = 60
@@ -140,12 +140,9 @@ class MixedEngine:
         return next(self.settle_all([choice], ceiling_s, prices))
 
     def settle_all(self, choices: list[Choice], ceiling_s: float, prices: Array) -> Iterator[Settled]:
-        """As `Engine` has it: all at once, which takes little longer than one."""
-        sets = np.array(choices, dtype=np.int64)
-        found = best_shares(self.problem, self.resources, sets, self.deadline)
-        multipliers = np.hstack([found.prices, found.tilts])
-        for choice, objective, own, x in zip(sets, found.objective.tolist(), multipliers, found.x, strict=True):
-            yield Settled(objective, self.kept(own), x, choice)
+        """As `Engine` has it."""
+        for found in self._inner.settle_all(choices, ceiling_s, prices):
+            yield replace(found, prices=self.kept(found.prices))
 
     def first_sets(self) -> Choice:
         """As `Engine` has it."""
