@@ -6,6 +6,7 @@ sum b_d <= downlink_hz, sum b_u <= uplink_hz, sum f <= edge_capacity, f <= edge_
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -128,6 +129,13 @@ class AllocationProblem(ProblemArrays):
                 k, o = (int(i) for i in np.argwhere(self.allowed_mask & self.impossible)[0])
                 expected = "False for an option that is impossible"
                 raise InvalidInput(f"allowed (user {k}, option {o})", True, expected, "Forbid it.")
+
+    def with_fixed_s(self, fixed_s: ArrayLike) -> AllocationProblem:
+        """The same problem with other constant times, (K, O) [s]; nothing else is checked or worked out again."""
+        other = copy.copy(self)
+        found = checks.numbers("fixed_s", fixed_s, self.fixed_s.shape, "s", axes=("user", "option"))
+        other._store("fixed_s", checks.read_only(found))
+        return other
 
     # ---- defaults
 

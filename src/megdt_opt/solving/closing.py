@@ -67,6 +67,8 @@ class Closed:
         Shares in the budgets' units and what they yield, where that has been worked out.
     warm : bool
         Whether prices from before proved it without a search.
+    kept : array, (3, K), optional
+        Best scaled shares of the options from before, where they keep the limits [1].
     """
 
     objective: float
@@ -79,6 +81,7 @@ class Closed:
     passes: int
     evaluated: tuple[Array, Evaluation] | None = None
     warm: bool = False
+    kept: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -271,15 +274,19 @@ def _searched(
 ) -> Closed:
     objective = Objective.of(problem)
     incumbent = Incumbent(engine, gap, 3 + problem.users * (problem.objective == "mixed"))
-    _begin(engine, problem, incumbent, deadline, None if before is None else before.option)
     tree = Tree(engine, objective, incumbent, gap, deadline, problem.weights)
+    kept, known = None, None
+    if before is not None:
+        kept = _offered(incumbent, before.option)
+        if 0.0 < incumbent.objective < np.inf:
+            known = tree.leaf_of(before.prices)
+    if known is None:
+        _begin(engine, problem, incumbent, deadline)
     if incumbent.objective <= 0.0:
         # nothing is better than no time at all
         grown: Node = Leaf((0.0,) * len(incumbent.prices))
-        bound, warm = 0.0, False
+        bound = 0.0
     else:
-        known = None if before is None else tree.leaf_of(before.prices)
-        warm = known is not None
         grown = known or tree.grow(root(tree))
         valuer = FloatValuer(problem, resources) if _strained(problem, incumbent) else engine.valuer()
         bound = Certificate.seal(problem, grown, choices(problem, resources.open), tree.target, valuer).bound_s
@@ -289,17 +296,19 @@ def _searched(
         option, x = engine.on_time.settle(option, x)
     return Closed(
         incumbent.objective, option, x, incumbent.prices, min(bound, incumbent.objective),
-        certificate, max(tree.nodes, 1), tree.passes, warm=warm,
+        certificate, max(tree.nodes, 1), tree.passes, warm=known is not None, kept=kept,
     )  # fmt: skip
 
 
-def _begin(
-    engine: Engine, problem: AllocationProblem, incumbent: Incumbent, deadline: float, first: Choice | None
-) -> None:
-    """Find some allocation that keeps the limits, if what is given, a simple rule or the least lateness yields one."""
-    if first is not None:
-        rows = np.arange(len(first))
-        incumbent.offer(engine.head[rows, first])
+def _offered(incumbent: Incumbent, first: Choice) -> Array | None:
+    """Begin with the options from before; their best shares, unless others dominate them or they break the limits."""
+    heads = incumbent.engine.head[np.arange(len(first)), first]
+    better = incumbent.offer(heads)
+    return incumbent.x if better and (incumbent.choice == first).all() else None
+
+
+def _begin(engine: Engine, problem: AllocationProblem, incumbent: Incumbent, deadline: float) -> None:
+    """Find some allocation that keeps the limits, if there is none yet: by a simple rule or the least lateness."""
     incumbent.offer_all(list(engine.first_sets()))
     if np.isfinite(incumbent.objective):
         return

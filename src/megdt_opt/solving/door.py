@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import time
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,7 +131,7 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
     if method == "auto":
         method = "prices"
     if method == "prices":
-        return _by_prices(problem, gap, time_limit_s, None)[0]
+        return _by_prices(problem, gap, time_limit_s, None).allocation
     begin = time.perf_counter()
     scaled = Resources.of(problem)
     built = time.perf_counter()
@@ -162,9 +162,29 @@ def _by_route(route: str, problem: Any, core: AllocationProblem | None, gap: flo
         raise (not_together(core) if everyone else no_option(core, scaled)) from None
 
 
+class Again(NamedTuple):
+    """A problem that resembles another, solved.
+
+    Parameters
+    ----------
+    allocation : Allocation
+    warm : bool
+        Whether the prices of the other proved it.
+    kept : array, (3, K), optional
+        Best scaled shares for the other's options, where the search has worked them out [1].
+    """
+
+    allocation: Allocation
+    warm: bool
+    kept: Array | None
+
+
 def solve_again(
-    problem: AllocationProblem, previous: Allocation, gap: float = 1e-6, time_limit_s: float | None = None
-) -> tuple[Allocation, bool]:
+    problem: AllocationProblem,
+    previous: Allocation | NDArray[np.int64],
+    gap: float = 1e-6,
+    time_limit_s: float | None = None,
+) -> Again:
     """Solve a problem that resembles another, whose solution is known; raises as `solve` does.
 
     Prices prove a bound for every problem (weak duality), so those of the other are tried first.
@@ -173,17 +193,19 @@ def solve_again(
     ----------
     problem : AllocationProblem
         With as many users and options as the other.
-    previous : Allocation
-        Solution of the other.
+    previous : Allocation or array of int, (K,)
+        Solution of the other, or its options.
     gap, time_limit_s
         As for `solve` [1, s].
 
     Returns
     -------
-    tuple of Allocation and bool
-        The solution, and whether the prices of the other proved it.
+    Again
+        The solution, whether the prices of the other proved it, and what the other's options are worth.
     """
     check_asked(gap, time_limit_s)
+    if not isinstance(previous, Allocation):
+        return _by_prices(problem, gap, time_limit_s, Before(previous))
     prices = None
     if previous.certificate is not None and previous.certificate.objective == problem.objective:
         known = dict.fromkeys(prices_in(previous.certificate.tree, _PRICES))
@@ -191,10 +213,8 @@ def solve_again(
     return _by_prices(problem, gap, time_limit_s, Before(np.asarray(previous.option), prices))
 
 
-def _by_prices(
-    problem: AllocationProblem, gap: float, time_limit_s: float | None, before: Before | None
-) -> tuple[Allocation, bool]:
-    """The price method, and whether the prices from before proved it."""
+def _by_prices(problem: AllocationProblem, gap: float, time_limit_s: float | None, before: Before | None) -> Again:
+    """The price method, beginning with what is known from before."""
     waited_s = prepare(problem)
     begin = time.perf_counter()
     scaled = Resources.of(problem)
@@ -207,7 +227,7 @@ def _by_prices(
         problem, closed.option, closed.x, (closed.bound, BoundSource.CERTIFICATE, closed.certificate), gap,
         Method.PRICES, (built - begin, time.perf_counter() - built), message, closed.evaluated,
     )  # fmt: skip
-    return found, closed.warm
+    return Again(found, closed.warm, closed.kept)
 
 
 def _named(

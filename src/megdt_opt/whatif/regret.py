@@ -194,7 +194,7 @@ def regret(
     worst_gap = 0.0
     for i, true in enumerate(_perturbed(problem, perturb, percent / 100, samples, seed, spread)):
         try:
-            best = solve_again(true, allocation, gap, time_limit_s)[0]
+            best = solve_again(true, allocation, gap, time_limit_s).allocation
         except Infeasible:
             infeasible += 1
             continue

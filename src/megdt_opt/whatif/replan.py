@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from megdt_opt.pricing.scaled import Resources, in_units
+from megdt_opt.pricing.scaled import Array, Resources, in_units
 from megdt_opt.problem import checks
-from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
+from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate_shares
 from megdt_opt.problem.outcome import Status
 from megdt_opt.shares.best import best_shares
 from megdt_opt.solving.allocation import Allocation, relative_gap
 from megdt_opt.solving.asked import check_asked
-from megdt_opt.solving.door import solve, solve_again
+from megdt_opt.solving.door import solve_again
 from megdt_opt.tolerances import EXACT
-from megdt_opt.whatif.shares_at import checked_options, require_time, value_of
+from megdt_opt.whatif.shares_at import checked_options, require_time
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,7 +28,8 @@ class Replan:
     allocation : Allocation
         The new plan. Latencies, objective, bound, gap and certificate are of `charged`: switching costs included.
     charged : AllocationProblem
-        The problem that was solved: `fixed_s` of every option other than the previous one holds the switching cost.
+        The problem that was solved: `fixed_s` of every option other than the previous one holds the switching cost;
+        the problem itself where switching costs nothing.
     settled_s : float
         Objective without switching costs: that of the next pictures, once the switches are paid [s].
     kept_s : float
@@ -141,24 +142,24 @@ def replan(
     """
     require_time(problem, "re-planning")
     check_asked(gap, time_limit_s)
-    plan = previous if isinstance(previous, Allocation) else None
     option = checked_options(problem, previous.option if isinstance(previous, Allocation) else previous)
     charged = _charged(problem, option, switch_cost_s)
-    kept_s = value_of(charged, option).objective_s
-    if plan is None:
-        allocation, warm = solve(charged, gap=gap, time_limit_s=time_limit_s), False
-    else:
-        allocation, warm = solve_again(charged, plan, gap, time_limit_s)
-    if not warm and kept_s <= allocation.objective_s * (1 + EXACT):
-        allocation = _keep(charged, allocation, option, gap)  # a switch that gains nothing is not made
-    settled = allocation.evaluate(problem)
+    again = solve_again(charged, previous if isinstance(previous, Allocation) else option, gap, time_limit_s)
+    allocation, kept_s, settled_s = again.allocation, again.allocation.objective_s, again.allocation.objective_s
+    if (allocation.option != option).any():
+        kept = _kept(charged, option, again.kept)
+        kept_s = kept.objective_s
+        if not again.warm and kept_s <= allocation.objective_s * (1 + EXACT):
+            allocation, settled_s = _keep(allocation, kept, gap), kept_s  # a switch that gains nothing is not made
+        else:
+            settled_s = allocation.evaluate(problem).objective_s
     return Replan(
         allocation=allocation,
         charged=charged,
-        settled_s=settled.objective_s,
+        settled_s=settled_s,
         kept_s=kept_s,
         switched=tuple(int(k) for k in np.flatnonzero(allocation.option != option)),
-        warm=warm,
+        warm=again.warm,
     )
 
 
@@ -167,28 +168,47 @@ def _charged(
 ) -> AllocationProblem:
     shape = checks.plain("switch_cost_s", switch_cost_s, "numbers [s], one for all users or one for each").shape or ()
     cost = checks.numbers("switch_cost_s", switch_cost_s, shape and (problem.users,), "s", axes=("user",))
+    if not cost.any():
+        return problem
     other = np.arange(problem.options)[None, :] != option[:, None]
-    return replace(problem, fixed_s=problem.fixed_s + other * np.broadcast_to(cost, (problem.users,))[:, None])
+    return problem.with_fixed_s(problem.fixed_s + other * np.broadcast_to(cost, (problem.users,))[:, None])
 
 
-def _keep(charged: AllocationProblem, found: Allocation, option: NDArray[np.int64], gap: float) -> Allocation:
-    """The kept options in place of others that are no better, under the same bound."""
-    resources = Resources.of(charged)
-    x = best_shares(charged, resources, option[None]).x[0]
-    if (found.option == option).all() or not x.any():
-        return found
+@dataclass(frozen=True)
+class _Kept:
+    """The previous options with their best shares."""
+
+    option: NDArray[np.int64]
+    shares: Array
+    latency_s: Array
+    objective_s: float
+
+
+def _kept(charged: AllocationProblem, option: NDArray[np.int64], x: Array | None) -> _Kept:
+    """With scaled shares (3, K), worked out here where they are not known; infinite where none keep the limits."""
+    if x is None:
+        found = best_shares(charged, Resources.of(charged), option[None])
+        x = found.x[0]
+        if not np.isfinite(found.objective[0]):
+            return _Kept(option, x, x[0], np.inf)
     shares, _ = in_units(charged, x)
-    seen = evaluate(charged, option, *shares)
-    reached = relative_gap(seen.objective_s, min(found.lower_bound_s, seen.objective_s))
+    seen = evaluate_shares(charged, option, shares)
+    return _Kept(option, shares, seen.latency_s, seen.objective_s)
+
+
+def _keep(found: Allocation, kept: _Kept, gap: float) -> Allocation:
+    """The kept options in place of others that are no better, under the same bound."""
+    lower = min(found.lower_bound_s, kept.objective_s)
+    reached = relative_gap(kept.objective_s, lower)
     return replace(
         found,
-        option=option,
-        downlink_hz=shares[0],
-        uplink_hz=shares[1],
-        edge_share=shares[2],
-        latency_s=seen.latency_s,
-        objective_s=seen.objective_s,
-        lower_bound_s=min(found.lower_bound_s, seen.objective_s),
+        option=kept.option,
+        downlink_hz=kept.shares[0],
+        uplink_hz=kept.shares[1],
+        edge_share=kept.shares[2],
+        latency_s=kept.latency_s,
+        objective_s=kept.objective_s,
+        lower_bound_s=lower,
         gap=reached,
         status=found.status if reached <= max(gap, found.gap) + 1e-12 else Status.FEASIBLE,
     )

@@ -280,7 +280,7 @@ def _price(
     for side in (1, -1):
         there = with_field(problem, field, budget * (1 + side * step))
         try:
-            moved = solve_again(there, allocation, gap, time_limit_s)[0]
+            moved = solve_again(there, allocation, gap, time_limit_s).allocation
         except Infeasible:
             ends[side] = (math.inf, ())
             continue
