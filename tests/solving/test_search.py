@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pickle
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -52,19 +55,33 @@ def by_engine(problem: AllocationProblem, name: str) -> closing.Closed:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("dyadic", [True, False], ids=["dyadic", "random"])
 @pytest.mark.parametrize("objective", ["sum", "max"])
-def test_both_engines_find_the_same(objective: str) -> None:
+def test_both_engines_find_the_same(objective: str, dyadic: bool) -> None:
+    """The same optimum and bound, in as many nodes within 5 % in total; on these dyadic numbers the same trees.
+
+    That trees are the same is no guarantee: the engines reach the best prices by different passes, so where these
+    waver otherwise, they may divide at another user.
+    """
     nodes = [0, 0]
     for seed in range(SEEDS):
         problem = table(5, seed, objective)
+        if not dyadic:
+            factor = np.random.default_rng(seed).uniform(0.9, 1.1, (2, 5, 6))
+            problem = replace(
+                problem, edge_work_s=problem.edge_work_s * factor[0], downlink_bit=problem.downlink_bit * factor[1]
+            )
         one, other = by_engine(problem, "compiled"), by_engine(problem, "numpy")
         assert one.objective == pytest.approx(other.objective, rel=1e-9)
         for closed in (one, other):
             assert closed.objective - closed.bound <= 1.001e-6 * closed.objective
             assert closed.certificate.verify(problem).holds
+        if dyadic:
+            assert shape(one.certificate.tree) == shape(other.certificate.tree)
+        assert one.bound == pytest.approx(other.bound, rel=1e-9)
         nodes[0] += one.nodes
         nodes[1] += other.nodes
-    assert max(nodes) <= 1.25 * min(nodes)
+    assert max(nodes) <= 1.05 * min(nodes)
 
 
 def crowd(users: int, noise: float, objective: str) -> AllocationProblem:
@@ -140,16 +157,36 @@ def test_an_allocation_of_the_compiled_search_is_pickled(monkeypatch: pytest.Mon
     assert again.lower_bound_s <= again.objective_s * (1 + BOUND)
 
 
-def test_only_a_proven_conflict_is_named() -> None:
-    """Two of three users cannot be at the edge in time; when there is no time to prove who, all are named."""
+@pytest.mark.slow
+def test_allocations_come_back_from_other_processes() -> None:
+    """Users with Shannon rates, with a branch on the device, and with deadlines; each certificate holds here."""
+    plain = table(3, 1, "sum")
+    problems = [
+        replace(
+            plain, downlink_efficiency=None, uplink_efficiency=None, downlink_snr_hz=[2.0, 3.0, 5.0],
+            uplink_snr_hz=[4.0, 1.0, 2.0],
+        ),
+        replace(plain, device_branch_s=plain.fixed_s / 2),
+        replace(plain, deadline_s=solve(plain).latency_s * 1.5),
+    ]  # fmt: skip
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        for problem, found in zip(problems, pool.map(solve, problems), strict=True):
+            assert found.objective_s == pytest.approx(solve(problem).objective_s, rel=2e-6)
+            assert found.certificate is not None
+            assert found.certificate.verify(problem).holds
+
+
+@pytest.mark.parametrize("number", [3, 4, 7])
+def test_only_a_proven_conflict_is_named(number: int) -> None:
+    """Two users cannot be at the edge in time, others can; when there is no time to prove who, all are named."""
     problem = AllocationProblem(
-        fixed_s=np.zeros((3, 1)), downlink_bit=np.zeros((3, 1)), uplink_bit=np.zeros((3, 1)),
-        edge_work_s=np.ones((3, 1)), downlink_hz=1.0, uplink_hz=1.0, deadline_s=[1.5, 1.5, 100.0],
+        fixed_s=np.zeros((number, 1)), downlink_bit=np.zeros((number, 1)), uplink_bit=np.zeros((number, 1)),
+        edge_work_s=np.ones((number, 1)), downlink_hz=1.0, uplink_hz=1.0, deadline_s=[1.5, 1.5] + [1e3] * (number - 2),
     )  # fmt: skip
     with pytest.raises(Infeasible) as caught:
         solve(problem)
     assert caught.value.users == (0, 1)
-    assert not_together(problem, deadline=0.0).users == (0, 1, 2)
+    assert not_together(problem, deadline=0.0).users == tuple(range(number))
 
 
 def test_a_loop_of_small_problems_reaches_the_compiled_code(monkeypatch: pytest.MonkeyPatch) -> None:
