@@ -189,13 +189,18 @@ def test_only_a_proven_conflict_is_named(number: int) -> None:
     assert not_together(problem, deadline=0.0).users == tuple(range(number))
 
 
-def test_a_loop_of_small_problems_reaches_the_compiled_code(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["linear", "with a device branch", "with deadlines"])
+def test_a_loop_of_small_problems_reaches_the_compiled_code(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once NumPy has taken as long as loading takes, what is kept is loaded; never before."""
     monkeypatch.setattr(compiled, "_here", [])
     monkeypatch.setattr(compiled, "_in_numpy", [0])
     monkeypatch.setattr(compiled, "_seconds", [0.0])
     monkeypatch.setattr("megdt_opt.solving.compiled.folder.compiled_before", lambda: True)
     problem = table(3, 2, "sum")
+    if kind == "with a device branch":
+        problem = replace(problem, device_branch_s=problem.fixed_s / 2)
+    elif kind == "with deadlines":
+        problem = replace(problem, deadline_s=np.full(3, 1e3))
     assert not compiled.usable(problem)
     solve(problem)
     assert compiled._seconds[0] > 0

@@ -121,9 +121,10 @@ def test_certified_against_enumeration_with_many_options() -> None:
         assert found.is_optimal()
 
 
-def test_time_limit_gives_a_feasible_allocation_with_its_gap() -> None:
-    problem = draw(0, seed=4, users=6, options=30).problem
-    found = solve(problem, time_limit_s=1e-3)
+@pytest.mark.parametrize(("users", "options", "limit_s"), [(6, 30, 1e-3), (4, 12, 1e-9), (9, 20, 5e-3)])
+def test_time_limit_gives_a_feasible_allocation_with_its_gap(users: int, options: int, limit_s: float) -> None:
+    problem = draw(0, seed=4, users=users, options=options).problem
+    found = solve(problem, time_limit_s=limit_s)
     assert found.evaluate(problem).violation <= EXACT
     assert found.lower_bound_s <= found.objective_s
     assert (found.status == "optimal") == (found.gap <= 1e-6)
