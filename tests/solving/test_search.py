@@ -60,8 +60,7 @@ def by_engine(problem: AllocationProblem, name: str) -> closing.Closed:
 def test_both_engines_find_the_same(objective: str, dyadic: bool) -> None:
     """The same optimum and bound, in as many nodes within 5 % in total; on these dyadic numbers the same trees.
 
-    That trees are the same is no guarantee: the engines reach the best prices by different passes, so where these
-    waver otherwise, they may divide at another user.
+    That trees are the same is no guarantee: with other seeds the engines may divide elsewhere, at as many nodes.
     """
     nodes = [0, 0]
     for seed in range(SEEDS):
