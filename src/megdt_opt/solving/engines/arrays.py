@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 
@@ -130,10 +131,11 @@ class ArraysEngine:
             if high <= low * (1.0 + last):
                 break
             ahead = level * max(value, 1e-3)
+            height = math.log(max(value, 1e-12))
             if before is not None and before[0] != level:
-                steep = (np.log(value) - before[1]) / np.log(level / before[0])
-                ahead = level * float(np.exp(min(max(-np.log(value) / steep, -1.0), 1.0))) if steep < -0.5 else ahead
-            before = level, float(np.log(value))
+                steep = (height - before[1]) / math.log(level / before[0])
+                ahead = level * math.exp(min(max(-height / steep, -1.0), 1.0)) if steep < -0.5 else ahead
+            before = level, height
             level = ahead if low < ahead < high else 0.5 * (low + high) if np.isfinite(high) else 2.0 * low
         assert peak is not None
         return Peak(peak.prices, peak.value, passes, peak.choices, peak.weights)
