@@ -30,6 +30,7 @@ def general(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         called.append(True)
         return _SEARCHED(*args)  # type: ignore[arg-type]
 
+    closing.prepare(draw("table", USERS, OPTIONS, "sum", 0))  # which solves small problems
     monkeypatch.setattr(closing, "_searched", search)
     return called
 
