@@ -6,6 +6,8 @@ matters to them. What is left between a set and its bound is how evenly it uses 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from megdt_opt.pricing.scaled import Array
@@ -20,8 +22,8 @@ _MOST = 200
 _LEAST = 1e-9
 """Relative gain below which an exchange is not worth it [1]."""
 
-_PAIRS = 4_000_000
-"""Pairs of users looked at for one exchange [1]."""
+_SIDE = 1000
+"""Users of either option looked at for one exchange: of more, as many at even distances [1]."""
 
 
 def usages(engine: Engine, prices: Array, level_s: float | None) -> Array:
@@ -37,7 +39,14 @@ def usages(engine: Engine, prices: Array, level_s: float | None) -> Array:
     return found
 
 
-def evened(engine: Engine, choice: Choice, kinds: list[Choice], prices: Array, level_s: float | None) -> Choice:
+def evened(
+    engine: Engine,
+    choice: Choice,
+    kinds: list[Choice],
+    prices: Array,
+    level_s: float | None,
+    in_time: Callable[[], bool] = lambda: True,
+) -> Choice:
     """Choices (K,) whose largest use of a budget no exchange of two users makes smaller.
 
     Parameters
@@ -49,6 +58,8 @@ def evened(engine: Engine, choice: Choice, kinds: list[Choice], prices: Array, l
     prices : array, (M,)
     level_s : float, optional
         For "max", the level that the costs are to keep [s].
+    in_time : callable
+        Whether to go on.
     """
     usage = usages(engine, prices, level_s)
     choice, rows = choice.copy(), np.arange(len(choice))
@@ -56,14 +67,15 @@ def evened(engine: Engine, choice: Choice, kinds: list[Choice], prices: Array, l
     if not np.isfinite(total).all():
         return choice
     for _ in range(_MOST):
+        if not in_time():
+            break
         best, pair = float(total.max()) * (1.0 - _LEAST), None
         for members in kinds:
             taken = np.unique(choice[members])
             for at, one in enumerate(taken.tolist()):
                 for other in taken[at + 1 :].tolist():
                     first, second = members[choice[members] == one], members[choice[members] == other]
-                    if len(first) * len(second) > _PAIRS:
-                        continue
+                    first, second = first[:: 1 + len(first) // _SIDE], second[:: 1 + len(second) // _SIDE]
                     gives = usage[:, first, other] - usage[:, first, one]
                     takes = usage[:, second, one] - usage[:, second, other]
                     most = (total[:, None, None] + gives[:, :, None] + takes[:, None, :]).max(axis=0)

@@ -245,7 +245,8 @@ class Tree:
             self.kinds = classes(self.engine, self.weight)
             if self.kinds and self.objective.leveled:
                 best = self.incumbent
-                best.offer(evened(self.engine, best.choice, self.kinds, peak.prices, best.objective), peak.prices)
+                even = evened(self.engine, best.choice, self.kinds, peak.prices, best.objective, lambda: self.in_time)
+                best.offer(even, peak.prices)
         counted = self._by_count(node, peak) if self.kinds else []
         return counted or self._by_party(node, peak)
 
