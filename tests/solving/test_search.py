@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from fractions import Fraction
 from multiprocessing import get_context
 from typing import Any
 
@@ -13,11 +15,14 @@ import pytest
 
 from megdt_opt import AllocationProblem, Infeasible, solve
 from megdt_opt.certificate.certificate import Certificate
-from megdt_opt.certificate.tree import Count, Leaf, Node, Prune
+from megdt_opt.certificate.check import Valuer
+from megdt_opt.certificate.tree import Count, Leaf, Node, Part, Prune
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.solving import closing, compiled
 from megdt_opt.solving.conflict import not_together
 from megdt_opt.solving.engines.arrays import ArraysEngine
+from megdt_opt.solving.engines.engine import Engine
+from megdt_opt.solving.engines.mixed import MixedEngine
 from megdt_opt.tolerances import BOUND, SOLVER
 
 SEEDS = 12
@@ -150,6 +155,7 @@ def test_counts_and_removed_options_are_checked() -> None:
 
 
 def test_an_allocation_of_the_compiled_search_is_pickled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "usable", lambda _: True)
     problem = table(3, 1, "sum")
     again = pickle.loads(pickle.dumps(solve(problem)))
     assert again.certificate.verify(problem).holds
@@ -158,7 +164,10 @@ def test_an_allocation_of_the_compiled_search_is_pickled(monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 def test_allocations_come_back_from_other_processes() -> None:
-    """Users with Shannon rates, with a branch on the device, and with deadlines; each certificate holds here."""
+    """From the compiled engine, which the other process makes ready for a large problem first; all certificates hold.
+
+    Users with Shannon rates, with a branch on the device, and with deadlines.
+    """
     plain = table(3, 1, "sum")
     problems = [
         replace(
@@ -168,11 +177,61 @@ def test_allocations_come_back_from_other_processes() -> None:
         replace(plain, device_branch_s=plain.fixed_s / 2),
         replace(plain, deadline_s=solve(plain).latency_s * 1.5),
     ]  # fmt: skip
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    large = table(compiled.WAITS, 1, "sum")
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=closing.prepare, initargs=(large,)) as pool:
+        assert pool.submit(compiled.at_hand).result()
         for problem, found in zip(problems, pool.map(solve, problems), strict=True):
             assert found.objective_s == pytest.approx(solve(problem).objective_s, rel=2e-6)
             assert found.certificate is not None
             assert found.certificate.verify(problem).holds
+
+
+def thirds(users: int, objective: str) -> AllocationProblem:
+    """Each takes as much of the edge, of the downlink or of the uplink: a partition, which does not close in time."""
+    size = np.random.default_rng(users).uniform(0.5, 1.5, (users, 1)) * np.ones((1, 3))
+    at = np.eye(3)
+    return AllocationProblem(
+        fixed_s=0.0 * size, edge_work_s=size * at[0], downlink_bit=size * at[1], uplink_bit=size * at[2],
+        downlink_hz=1.0, uplink_hz=1.0, downlink_efficiency=np.ones(users), uplink_efficiency=np.ones(users),
+        objective=objective, max_weight=1.0 if objective == "mixed" else None,
+    )  # fmt: skip
+
+
+PART_S = 0.01
+
+
+class SlowlySealed(ArraysEngine):
+    """Takes its time to seal each part of a tree, and says how many parts there were."""
+
+    parts = 0
+
+    def valuer(self) -> Valuer:
+        engine, own = self, super().valuer()
+
+        class Slow:
+            def value(self, part: Part, level_s: float | None) -> Fraction | float:
+                time.sleep(PART_S)
+                engine.parts += 1
+                return own.value(part, level_s)
+
+        return Slow()
+
+
+@pytest.mark.parametrize("objective", ["sum", "max", "mixed"])
+def test_the_time_to_seal_the_tree_is_part_of_the_time_limit(objective: str) -> None:
+    """No more is grown than can be sealed in time, whatever the machine's speed; what is sealed proves its bound."""
+    limit_s = 1.0
+    problem = thirds(41, objective)
+    engine = SlowlySealed(problem, Resources.of(problem))
+    searched: Engine = engine
+    if objective == "mixed":
+        searched = MixedEngine(problem, engine.resources, lambda *_: engine)
+        searched.valuer = engine.valuer  # type: ignore[method-assign]
+    closed = closing._searched(searched, problem, engine.resources, 1e-9, time.monotonic() + limit_s, None)
+    assert 0 < engine.parts <= limit_s / PART_S
+    assert closed.certificate.verify(problem).holds
+    assert closed.objective - closed.bound > 1e-9 * closed.objective  # else nothing was cut short
 
 
 @pytest.mark.parametrize("number", [3, 4, 7])

@@ -8,6 +8,7 @@ import pytest
 from megdt_opt import AllocationProblem, solve
 from megdt_opt.problem.outcome import BoundSource
 from megdt_opt.solving.search.planes import Room, highest
+from megdt_opt.tolerances import BOUND, SOLVER
 
 
 def torn_between_edge_and_downlink(users: int, spread: float) -> AllocationProblem:
@@ -82,3 +83,30 @@ def test_planes_of_many_users_counts_have_a_highest_point() -> None:
     top = highest(slopes, np.zeros(1), Room(np.full(4, 4.0), True), None)
     assert top is not None
     assert top.height == pytest.approx(1.9980058901215974 + 4 * 501)
+
+
+@pytest.mark.parametrize("max_weight", [0.0, 0.3, 1.0, 20.0])
+@pytest.mark.parametrize("kinds", [1, 2])
+def test_the_sum_with_the_worst_of_one_kind_proves_what_it_claims(max_weight: float, kinds: int) -> None:
+    """Its multipliers, one a user, have a limit, so that its users are not counted; what is claimed is proven."""
+    rng = np.random.default_rng(3)
+    size = np.repeat(rng.uniform(0.5, 1.5, (kinds, 1)), 4 // kinds, axis=0)
+    users = len(size)
+    none = np.zeros((users, 1))
+    problem = AllocationProblem(
+        fixed_s=np.zeros((users, 3)),
+        edge_work_s=np.hstack([size, none, none]),
+        downlink_bit=np.hstack([none, size, none]),
+        uplink_bit=np.hstack([none, none, 1.1 * size]),
+        downlink_hz=1.0,
+        uplink_hz=1.0,
+        downlink_efficiency=np.ones(users),
+        uplink_efficiency=np.ones(users),
+        objective="mixed",
+        max_weight=max_weight,
+    )
+    found, best = solve(problem), solve(problem, "enumerate").objective_s
+    assert found.objective_s == pytest.approx(best, rel=SOLVER)
+    assert found.lower_bound_s <= best * (1 + BOUND)
+    assert found.certificate is not None
+    assert found.certificate.verify(problem).holds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import cached_property
-from math import ceil
+from math import ceil, fsum
 from typing import Protocol
 
 import numpy as np
@@ -187,6 +187,8 @@ class FloatValuer:
 
     def value(self, part: Part, level_s: float | None) -> float:
         """As `Valuer` has it."""
+        if fsum(part.leaf.prices[3:]) > (self.problem.max_weight or 0.0):
+            return 0.0  # prove nothing
         if self._last != (part.leaf.prices, level_s):
             found = priced(self.problem, self.resources, np.array(part.leaf.prices), level_s)
             self._last, self._cost = (part.leaf.prices, level_s), found.cost - found.doubt

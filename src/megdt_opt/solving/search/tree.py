@@ -33,6 +33,9 @@ _MOST_NODES = 1_000_000
 _PATIENCE = 2
 """Nodes after which users of one kind are looked for: most trees end before [1]."""
 
+_CUT_TURNS = 6
+"""Turns in which it is found what a leaf proves that was cut short: of "max", about as many; else one [1]."""
+
 _FRACTION = 1e-3
 """Distance of a count from an integer from which on it is divided there [1]."""
 
@@ -61,6 +64,8 @@ class Tree:
         `time.monotonic()` after which the tree is cut short [s].
     weight : array, (K,)
         Of the parties [1].
+    part_s : float
+        Time that sealing one part of the tree takes, which is kept back from the deadline [s].
     """
 
     engine: Engine
@@ -69,8 +74,10 @@ class Tree:
     gap: float
     deadline: float
     weight: Array
+    part_s: float = 0.0
     nodes: int = 0
     passes: int = 0
+    waiting: int = 0
     kinds: list[Choice] | None = None
 
     def __post_init__(self) -> None:
@@ -80,8 +87,12 @@ class Tree:
 
     @property
     def in_time(self) -> bool:
-        """Whether to go on."""
-        return time.monotonic() <= self.deadline
+        """Whether to go on: there is time left beyond that of sealing what has been grown.
+
+        A leaf that was cut short takes several turns, until it is known what it proves.
+        """
+        sealing_s = self.part_s * (self.nodes + _CUT_TURNS * self.waiting)
+        return time.monotonic() + sealing_s <= self.deadline
 
     @property
     def target(self) -> float:
@@ -100,7 +111,7 @@ class Tree:
         stack = [_Node(mask, counts.none(mask), start, top.append)]
         while stack:
             node = stack.pop()
-            self.nodes += 1
+            self.nodes, self.waiting = self.nodes + 1, len(stack) + 1
             if not self.in_time or self.nodes > _MOST_NODES:
                 node.attach(self._leaf(node, node.start))
                 continue
@@ -247,7 +258,8 @@ class Tree:
                 best = self.incumbent
                 even = evened(self.engine, best.choice, self.kinds, peak.prices, best.objective, lambda: self.in_time)
                 best.offer(even, peak.prices)
-        counted = self._by_count(node, peak) if self.kinds else []
+        # weights of each party's own come with multipliers of each, whose limit the planes of a count do not know
+        counted = self._by_count(node, peak) if self.kinds and peak.weights.ndim == 1 else []
         return counted or self._by_party(node, peak)
 
     def _by_count(self, node: _Node, peak: Peak) -> list[_Node]:
