@@ -1,0 +1,67 @@
+"""Seeded random placement problems: every combination of objective, rate law and limits comes up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from megdt_opt.errors import InvalidInput
+from megdt_opt.problem.placement_problem import PlacementProblem
+
+
+def draw_placement(
+    number: int, seed: int = 0, *, users: int | None = None, servers: int | None = None
+) -> PlacementProblem:
+    """Problem `number` of a seed: K <= 3 users, E <= 3 servers, O <= 4 options unless told otherwise.
+
+    Objectives alternate, half of the problems are Shannon, and half place models; efficiencies by server, share caps,
+    device branches, forbidden options, and servers without some resource come and go with the number.
+    """
+    rng = np.random.default_rng([seed, number])
+    k, e = users or int(rng.integers(2, 4)), servers or int(rng.integers(2, 4))
+    o = int(rng.integers(3, 5))
+    server = rng.integers(0, e, (k, o))
+    alone = rng.random(k) < 0.7
+    server[alone, -1] = -1
+    away = server == -1
+    each = (k, e) if number % 3 else (k,)
+    fields: dict[str, Any] = {
+        "fixed_s": rng.uniform(0.0, 2.0, (k, o)) + away * rng.uniform(2.0, 8.0, (k, o)),
+        "downlink_bit": rng.uniform(1e3, 1e5, (k, o)) * (rng.random((k, o)) < 0.8) * ~away,
+        "uplink_bit": rng.uniform(1e3, 5e4, (k, o)) * (rng.random((k, o)) < 0.8) * ~away,
+        "edge_work_s": rng.uniform(0.1, 2.0, (k, o)) * (rng.random((k, o)) < 0.8) * ~away,
+        "option_server": server,
+        "downlink_hz": rng.uniform(3e4, 8e4, e),
+        "uplink_hz": rng.uniform(2e4, 6e4, e),
+        "edge_capacity": rng.uniform(0.5, 3.0, e),
+        "weight": rng.uniform(0.5, 2.0, k),
+        "objective": "max" if number % 2 == 0 else "sum",
+    }
+    if number % 4 >= 2:
+        fields |= {"downlink_snr_hz": rng.uniform(1e5, 1e7, each), "uplink_snr_hz": rng.uniform(1e5, 1e6, each)}
+    else:
+        fields |= {"downlink_efficiency": rng.uniform(1, 5, each), "uplink_efficiency": rng.uniform(0.5, 3, each)}
+    if number % 5 == 0:
+        fields["device_branch_s"] = rng.uniform(0, 4, (k, o)) * (rng.random((k, o)) < 0.5)
+    if number % 7 < 3:
+        fields["edge_share_max"] = rng.uniform(0.2, 1.0, k)
+    if number % 9 == 4:
+        fields["edge_capacity"][int(rng.integers(e))] = 0.0
+    if number % 11 < 3:
+        fields["allowed"] = rng.random((k, o)) < 0.8
+    if number % 8 >= 4:
+        models = int(rng.integers(2, 4))
+        size = rng.integers(1, 5, models).astype(float)
+        memory = rng.integers(1, 7, e).astype(float)
+        memory[int(rng.integers(e))] = max(float(size.max()), float(memory.max()))
+        fields |= {"user_model": rng.integers(0, models, k), "model_byte": 1e9 * size, "memory_byte": 1e9 * memory}
+    try:
+        return PlacementProblem(**fields)
+    except InvalidInput:  # a user is left without any option: all may stay on their devices instead
+        for name in ("downlink_bit", "uplink_bit", "edge_work_s"):
+            fields[name][:, -1] = 0.0
+        fields["fixed_s"][:, -1] += np.where(alone, 0.0, 6.0)
+        fields["option_server"][:, -1] = -1
+        fields["allowed"] = fields.get("allowed", np.ones((k, o), dtype=bool)) | (np.arange(o) == o - 1)
+        return PlacementProblem(**fields)
