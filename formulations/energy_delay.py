@@ -38,7 +38,7 @@ import numpy as np
 from megdt_opt.errors import InvalidInput, SolverFailure
 from megdt_opt.problem.generation_split import GenerationSplit, GenerationSplitProblem
 from megdt_opt.problem.outcome import BoundSource, Method, Status
-from megdt_opt.solving.allocation import relative_gap
+from megdt_opt.solving.answers import relative_gap
 
 _TIGHTEST, _LOOSEST = 1e-9, 1e-6
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from megdt_opt import AllocationProblem, Infeasible, InvalidInput, SolverFailure, explain, solve
+from megdt_opt.certificate.allocation import ExactValuer, FloatValuer
 from megdt_opt.certificate.certificate import Certificate
-from megdt_opt.certificate.check import ExactValuer, FloatValuer
 from megdt_opt.certificate.tree import Leaf, Part
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.shares import interior

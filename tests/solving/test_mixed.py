@@ -12,8 +12,8 @@ from random_problems import draw
 from scipy.optimize import minimize_scalar
 
 from megdt_opt import AllocationProblem, Infeasible, InvalidInput, solve
+from megdt_opt.certificate.allocation import AllocationProof, FloatValuer, choices
 from megdt_opt.certificate.certificate import Certificate
-from megdt_opt.certificate.check import FloatValuer, choices
 from megdt_opt.certificate.tree import Leaf
 from megdt_opt.pricing.scaled import Resources, in_units
 from megdt_opt.problem.allocation_problem import evaluate_shares
@@ -166,6 +166,6 @@ def test_multipliers_above_their_limit_prove_nothing_when_sealed() -> None:
     mask = choices(problem, resources.open)
     for tilts, proves in (([2.0], True), ([2.0 + 1e-12], False), ([1.5, 0.6], False)):
         leaf = Leaf((0.1, 0.1, 0.1, *tilts, *[0.0] * (problem.users - len(tilts))))
-        sealed = Certificate.seal(problem, leaf, mask, 1.0, FloatValuer(problem, resources))
+        sealed = Certificate.seal(AllocationProof(problem), leaf, mask, 1.0, FloatValuer(problem, resources))
         assert (sealed.bound_s > 0.0) == proves
         assert sealed.verify(problem).holds == proves

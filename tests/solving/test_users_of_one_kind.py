@@ -80,7 +80,7 @@ def test_the_sum_of_one_kind_closes(users: int, spread: float, down: float, up: 
 def test_planes_of_many_users_counts_have_a_highest_point() -> None:
     """A multiplier at its limit makes heights of thousands; rounding there is no direction to go."""
     slopes = np.array([[0.0, 0.0, 1.9980058901215974, 501.0]])
-    top = highest(slopes, np.zeros(1), Room(np.full(4, 4.0), True), None)
+    top = highest(slopes, np.zeros(1), Room(np.full(4, 4.0), 3), None)
     assert top is not None
     assert top.height == pytest.approx(1.9980058901215974 + 4 * 501)
 

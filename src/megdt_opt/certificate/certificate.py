@@ -31,8 +31,7 @@ from megdt_opt.errors import InvalidInput
 from megdt_opt.files import read_json, write_text
 
 if TYPE_CHECKING:
-    from megdt_opt.certificate.check import Valuer
-    from megdt_opt.problem.allocation_problem import AllocationProblem
+    from megdt_opt.certificate.check import Proof, Valuer
 
 FORMAT = "megdt-opt certificate 3"
 FORMAT_2 = "megdt-opt certificate 2"
@@ -53,30 +52,34 @@ class Certificate:
         The bound [s] (for "missed" a sum of weights [1]).
     source : Branch or Leaf, or callable
         The tree, or what makes it when it is asked for: writing a large tree down takes longer than finding it.
+    budgets : int
+        Budgets that the leaves price: downlink, uplink and edge, of one server after another for each [1].
     """
 
     objective: str
     bound_s: float
     source: Node | Callable[[], Node]
+    budgets: int = 3
 
     @cached_property
     def tree(self) -> Node:
         """The branch tree."""
         return self.source() if callable(self.source) else self.source
 
-    def __reduce__(self) -> tuple[type[Certificate], tuple[str, float, Node]]:
+    def __reduce__(self) -> tuple[type[Certificate], tuple[str, float, Node, int]]:
         # pickled with its tree, whatever makes it
-        return type(self), (self.objective, self.bound_s, self.tree)
+        return type(self), (self.objective, self.bound_s, self.tree, self.budgets)
 
     @classmethod
-    def seal(cls, problem: AllocationProblem, tree: Node, mask: Mask, target_s: float, valuer: Valuer) -> Certificate:
+    def seal(cls, proof: Proof, tree: Node, mask: Mask, target_s: float, valuer: Valuer) -> Certificate:
         """Recompute the bound that a tree proves, as `verify` does, with a margin for rounding.
 
         Parameters
         ----------
-        problem : AllocationProblem
+        proof : Proof
+            What it is about.
         tree : Node
-        mask : array of bool, (K, choices)
+        mask : array of bool, (rows, choices)
             What the tree partitions.
         target_s : float
             At which it was grown [s]; for "max" no more is looked for.
@@ -85,9 +88,9 @@ class Certificate:
         """
         from megdt_opt.certificate.check import sealed_bound_s
 
-        return cls(problem.objective, sealed_bound_s(problem, tree, mask, target_s, valuer), tree)
+        return cls(proof.objective, sealed_bound_s(proof, tree, mask, target_s, valuer), tree, proof.budgets)
 
-    def verify(self, problem: AllocationProblem, *, exact: bool | None = None) -> Verdict:
+    def verify(self, problem: Any, *, exact: bool | None = None) -> Verdict:
         """Check the partition and recompute every leaf's bound.
 
         Parameters
@@ -98,11 +101,13 @@ class Certificate:
             Rational arithmetic; default up to K * O = 10,000.
         """
         from megdt_opt.certificate.check import check
+        from megdt_opt.certificate.proofs import proof_of
 
-        use = problem.users * problem.options <= EXACT_SIZE if exact is None else exact
-        if self.objective != problem.objective:
-            return Verdict(False, -np.inf, use, 0, "the certificate is about another objective")
-        return check(self.tree, self.bound_s, problem, exact=use)
+        proof = proof_of(problem)
+        use = proof.size <= EXACT_SIZE if exact is None else exact
+        if (self.objective, self.budgets) != (proof.objective, proof.budgets):
+            return Verdict(False, -np.inf, use, 0, "the certificate is about another objective or other budgets")
+        return check(self.tree, self.bound_s, proof, exact=use)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `from_dict` reads back."""
@@ -110,7 +115,7 @@ class Certificate:
             "format": FORMAT,
             "objective": self.objective,
             "bound_s": self.bound_s,
-            "nodes": flat(self.tree),
+            "nodes": flat(self.tree, self.budgets),
         }
 
     @classmethod
@@ -128,7 +133,8 @@ class Certificate:
             bound = float(data["bound_s"])
             if not np.isfinite(bound):
                 raise ValueError("bound_s")
-            return cls(str(data["objective"]), bound, whole(data["nodes"], listed=data["format"] == FORMAT_2))
+            tree, budgets = whole(data["nodes"], listed=data["format"] == FORMAT_2)
+            return cls(str(data["objective"]), bound, tree, budgets)
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput(
                 "certificate",

@@ -21,8 +21,9 @@ class Leaf:
     Parameters
     ----------
     prices : tuple of float
-        Of the scaled downlink, uplink and edge budgets [s for "sum" and "mixed", 1 for "max" and "missed"]; for
-        "mixed" followed by the multipliers nu of the K users [1].
+        Of the scaled downlink, uplink and edge budgets, with several servers of each server's downlink, then uplink,
+        then edge [s for "sum" and "mixed", 1 for "max" and "missed"]; for "mixed" followed by the multipliers nu of
+        the K users [1].
     counts : tuple of float
         Multipliers of the limits on counts above the leaf, in their order from the root; at least 0 [as the prices].
     """
@@ -211,14 +212,14 @@ def prices_in(tree: Node, most: int) -> list[tuple[float, ...]]:
     return found
 
 
-def flat(tree: Node) -> list[dict[str, Any]]:
+def flat(tree: Node, budgets: int = 3) -> list[dict[str, Any]]:
     """Nodes in preorder as plain data; a branch is followed by its children, however deep the tree is."""
     nodes: list[dict[str, Any]] = []
     stack = [tree]
     while stack:
         node = stack.pop()
         if isinstance(node, Leaf):
-            nodes.append(_leaf_data(node))
+            nodes.append(_leaf_data(node, budgets))
             continue
         if isinstance(node, Branch):
             nodes.append({"user": node.user, "groups": [list(group) for group in node.groups]})
@@ -226,22 +227,26 @@ def flat(tree: Node) -> list[dict[str, Any]]:
             nodes.append({"users": list(node.users), "options": list(node.options), "at_most": node.most})
         else:
             removed = [[user, list(options)] for user, options in node.removed]
-            nodes.append({**_leaf_data(node.leaf), "removed": removed})
+            nodes.append({**_leaf_data(node.leaf, budgets), "removed": removed})
         stack.extend(reversed(node.children))
     return nodes
 
 
-def _leaf_data(leaf: Leaf) -> dict[str, Any]:
-    data: dict[str, Any] = {"prices": dict(zip(RESOURCES, leaf.prices[:3], strict=True))}
-    if len(leaf.prices) > 3:
-        data["multipliers"] = list(leaf.prices[3:])
+def _leaf_data(leaf: Leaf, budgets: int) -> dict[str, Any]:
+    """With one server a price for each resource, with several a list of them."""
+    each = budgets // 3
+    lists = [list(leaf.prices[i * each : (i + 1) * each]) for i in range(3)]
+    data: dict[str, Any] = {"prices": dict(zip(RESOURCES, (p[0] if each == 1 else p for p in lists), strict=True))}
+    if len(leaf.prices) > budgets:
+        data["multipliers"] = list(leaf.prices[budgets:])
     if leaf.counts:
         data["counts"] = list(leaf.counts)
     return data
 
 
-def _leaf_of(data: dict[str, Any], listed: bool) -> Leaf:
-    given = data["prices"]
+def _leaf_of(data: dict[str, Any], listed: bool) -> tuple[Leaf, int]:
+    """The leaf, and how many budgets it prices."""
+    given, budgets = data["prices"], 3
     prices: tuple[float, ...]
     if listed:
         uplink, edge, downlink, *rest = (float(p) for p in given)
@@ -249,31 +254,36 @@ def _leaf_of(data: dict[str, Any], listed: bool) -> Leaf:
     else:
         if set(given) != set(RESOURCES):
             raise ValueError(f"prices of {', '.join(RESOURCES)}")
-        prices = (*(float(given[name]) for name in RESOURCES), *(float(p) for p in data.get("multipliers", ())))
+        lists = [given[name] if isinstance(given[name], list) else [given[name]] for name in RESOURCES]
+        budgets = 3 * len(lists[0])
+        if not budgets or any(3 * len(one) != budgets for one in lists):
+            raise ValueError("as many prices for each resource")
+        prices = tuple(float(p) for p in (*lists[0], *lists[1], *lists[2], *data.get("multipliers", ())))
     counts = tuple(float(m) for m in data.get("counts", ()))
     if not all(np.isfinite(p) and p >= 0 for p in (*prices, *counts)):
         raise ValueError("prices")
-    return Leaf(prices, counts)
+    return Leaf(prices, counts), budgets
 
 
-def _node_of(data: dict[str, Any], listed: bool) -> tuple[Node, int]:
-    """A node, and how many children follow it."""
-    if "removed" in data:
-        removed = tuple((int(user), tuple(int(o) for o in options)) for user, options in data["removed"])
-        return Prune(_leaf_of(data, listed), removed), 1
+def _node_of(data: dict[str, Any], listed: bool) -> tuple[Node, int, int | None]:
+    """A node, how many children follow it, and how many budgets its leaf prices, if it has one."""
     if "prices" in data:
-        return _leaf_of(data, listed), 0
+        leaf, budgets = _leaf_of(data, listed)
+        if "removed" not in data:
+            return leaf, 0, budgets
+        removed = tuple((int(user), tuple(int(o) for o in options)) for user, options in data["removed"])
+        return Prune(leaf, removed), 1, budgets
     if "at_most" in data:
         users, options = (tuple(int(i) for i in data[name]) for name in ("users", "options"))
-        return Count(users, options, int(data["at_most"])), 2
+        return Count(users, options, int(data["at_most"])), 2, None
     groups = tuple(tuple(int(o) for o in group) for group in data["groups"])
     if not groups:
         raise ValueError("a branch without groups")
-    return Branch(int(data["user"]), groups), len(groups)
+    return Branch(int(data["user"]), groups), len(groups), None
 
 
-def whole(nodes: list[dict[str, Any]], *, listed: bool = False) -> Node:
-    """Tree of nodes in preorder.
+def whole(nodes: list[dict[str, Any]], *, listed: bool = False) -> tuple[Node, int]:
+    """Tree of nodes in preorder, and how many budgets its leaves price.
 
     Parameters
     ----------
@@ -288,8 +298,11 @@ def whole(nodes: list[dict[str, Any]], *, listed: bool = False) -> Node:
     """
     waiting: list[tuple[list[Node], int]] = []
     top: Node | None = None
+    priced: set[int] = set()
     for data in nodes:
-        node, children = _node_of(data, listed)
+        node, children, budgets = _node_of(data, listed)
+        if budgets is not None:
+            priced.add(budgets)
         if top is None:
             top = node
         elif not waiting:
@@ -303,4 +316,6 @@ def whole(nodes: list[dict[str, Any]], *, listed: bool = False) -> Node:
             waiting.append((node.children, children))
     if top is None or waiting:
         raise ValueError("a node too few")
-    return top
+    if len(priced) != 1:
+        raise ValueError("leaves that price different numbers of budgets")
+    return top, priced.pop()

@@ -40,7 +40,7 @@ from megdt_opt.program.schedule import StageTime, predict
 from megdt_opt.program.stages import Compute, Send, Stage, is_edge, leaves
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.scenario import Scenario
-from megdt_opt.solving.allocation import relative_gap
+from megdt_opt.solving.answers import relative_gap
 from megdt_opt.solving.asked import check_asked
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.tolerances import EXACT

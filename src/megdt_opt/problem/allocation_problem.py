@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -136,6 +137,21 @@ class AllocationProblem(ProblemArrays):
         found = checks.numbers("fixed_s", fixed_s, self.fixed_s.shape, "s", axes=("user", "option"))
         other._store("fixed_s", checks.read_only(found))
         return other
+
+    def evaluate(self, answer: Any) -> Evaluation:
+        """Latency, objective and violation of an answer: of its `option`, `downlink_hz`, `uplink_hz` and `edge_share`.
+
+        Parameters
+        ----------
+        answer : object
+            Has these four, each (K,), as an `Allocation` does; nothing else of it is read.
+
+        Raises
+        ------
+        InvalidInput
+            Where one is missing, has another shape or names an option that does not exist.
+        """
+        return evaluate(self, *checks.decisions(answer, ("option", "downlink_hz", "uplink_hz", "edge_share")))
 
     # ---- defaults
 

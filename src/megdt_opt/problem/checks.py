@@ -275,6 +275,14 @@ def flags(name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return array.copy(order="C")
 
 
+def decisions(answer: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
+    """The attributes of an answer by which it is evaluated; raises InvalidInput where one is missing."""
+    for name in names:
+        if not hasattr(answer, name):
+            raise InvalidInput(name, None, f"an answer with {', '.join(names)}", "Give the answer this attribute.")
+    return tuple(getattr(answer, name) for name in names)
+
+
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
     """A view that cannot be written through."""
     view = array.view()

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from megdt_opt.certificate.allocation import AllocationProof, FloatValuer, choices
 from megdt_opt.certificate.certificate import Certificate
-from megdt_opt.certificate.check import FloatValuer, Valuer, choices
+from megdt_opt.certificate.check import Valuer
 from megdt_opt.certificate.tree import Leaf, Mask, Node, Part
 from megdt_opt.errors import Infeasible, SolverFailure
 from megdt_opt.pricing.scaled import EDGE, Array, Resources, in_units
@@ -206,7 +207,8 @@ def _many_users(problem: AllocationProblem, resources: Resources, gap: float, de
     valuer = FloatValuer(problem, resources)
     bound = found.target
     if not found.whole:
-        bound = Certificate.seal(problem, leaf, choices(problem, resources.open), found.target, valuer).bound_s
+        proof = AllocationProof(problem, resources)
+        bound = Certificate.seal(proof, leaf, choices(problem, resources.open), found.target, valuer).bound_s
     return _checked(
         problem,
         Closed(
@@ -295,7 +297,8 @@ def _searched(
         if np.isfinite(deadline):
             tree.part_s = _part_s(tree, mask, valuer)
         grown = known or tree.grow(root(tree))
-        bound = Certificate.seal(problem, grown, mask, tree.target, valuer).bound_s
+        proof = AllocationProof(problem, resources)
+        bound = Certificate.seal(proof, grown, mask, tree.target, valuer).bound_s
     certificate = Certificate(problem.objective, bound, grown)
     option, x = incumbent.choice, incumbent.x
     if isinstance(engine, MissedEngine):

@@ -19,7 +19,8 @@ from megdt_opt.problem.fairness import AlphaFairProblem, LexicographicProblem
 from megdt_opt.problem.generation_split import GenerationSplit, GenerationSplitProblem
 from megdt_opt.problem.outcome import BoundSource, Method, Status, status_of
 from megdt_opt.shares.best import best_shares
-from megdt_opt.solving.allocation import Allocation, RawSolution, relative_gap
+from megdt_opt.solving.allocation import Allocation, RawSolution
+from megdt_opt.solving.answers import relative_gap
 from megdt_opt.solving.asked import check_asked
 from megdt_opt.solving.closing import Before, Closed, close, prepare
 from megdt_opt.solving.conflict import no_option, not_together
@@ -34,6 +35,9 @@ _ROUTES = {
 }
 """Classes of problems that have their own formulation; "auto" takes a closed form where the class has one."""
 
+
+_CLASSES: dict[str, str] = {}
+"""Classes of problems whose parties decide more than an option: the module in which `solve_class` solves them."""
 
 _RESULTS = (Method.BATCH, Method.CLOSED_FORM)
 """What an answer may name but `solve` does not take."""
@@ -120,10 +124,12 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
     """
     check_asked(gap, time_limit_s)
     kind = type(problem).__name__
+    if kind in _CLASSES:
+        return importlib.import_module(_CLASSES[kind]).solve_class(problem, method, gap, time_limit_s)
     if kind in _ROUTES:
         return _solve_richer(problem, kind, method, gap, time_limit_s)
     if not isinstance(problem, AllocationProblem):
-        known = ("AllocationProblem", *_ROUTES)
+        known = ("AllocationProblem", *_ROUTES, *_CLASSES)
         raise InvalidInput("problem", kind, f"one of {known}", "Build one of them first.")
     for other, own in _ROUTES.items():
         if method == own:

@@ -18,7 +18,7 @@ from megdt_opt.files import read_json, write_text
 from megdt_opt.problem.outcome import Status
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.scenario.scenario import Scenario
-from megdt_opt.solving.allocation import relative_gap
+from megdt_opt.solving.answers import relative_gap
 from megdt_opt.sweeping.cell import COLUMNS, Settings
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.tolerances import EXACT

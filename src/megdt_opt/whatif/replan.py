@@ -12,7 +12,8 @@ from megdt_opt.problem import checks
 from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate_shares
 from megdt_opt.problem.outcome import Status
 from megdt_opt.shares.best import best_shares
-from megdt_opt.solving.allocation import Allocation, relative_gap
+from megdt_opt.solving.allocation import Allocation
+from megdt_opt.solving.answers import relative_gap
 from megdt_opt.solving.asked import check_asked
 from megdt_opt.solving.door import solve_again
 from megdt_opt.tolerances import EXACT

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.problem.outcome import BoundSource, Method, status_of
-from megdt_opt.solving.allocation import Allocation, relative_gap
+from megdt_opt.solving.allocation import Allocation
+from megdt_opt.solving.answers import relative_gap
 
 if TYPE_CHECKING:
     from megdt_opt.problem.batch_problem import BatchProblem

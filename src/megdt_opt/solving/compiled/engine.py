@@ -19,14 +19,14 @@ from megdt_opt.solving.compiled.capped import CappedSum
 from megdt_opt.solving.compiled.driver import terms_of
 from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
 from megdt_opt.solving.compiled.passes import Here, Out
-from megdt_opt.solving.engines.engine import Choice, Peak, Priced, Settled
+from megdt_opt.solving.engines.engine import Choice, Peak, Priced, Separable, Settled
 
 _NONE = np.zeros(0, np.int64)
 _NO_TILTS = np.zeros(0)
 _BOXES, _PASSES = 8, 80
 
 
-class CompiledEngine:
+class CompiledEngine(Separable):
     """As `Engine` has it.
 
     Parameters

@@ -94,10 +94,16 @@ class Engine(Protocol):
         Choices that are worth a look: no other choice of the party is at least as good in every term.
     head : array of int, (K, C)
         The choice that is as good as each; -1 where a choice is closed.
+    budgets : int
+        Prices that are charged for: the first ones, B.
+    countable : bool
+        Whether rows fall apart at prices, so that limits on counts of them can be priced.
     """
 
     heads: Mask
     head: Choice
+    budgets: int
+    countable: bool
 
     def terms(self, party: int) -> Array:
         """What the choices of a party differ in, (F, C)."""
@@ -113,6 +119,19 @@ class Engine(Protocol):
 
     def costs(self, mask: Mask, prices: Array, level_s: float | None) -> Array:
         """Costs of all choices within a mask, (K, C); infinite elsewhere."""
+        ...
+
+    def rises(
+        self, mask: Mask, prices: Array, level_s: float | None, extra: Array | None = None
+    ) -> tuple[float, Array]:
+        """The least total within a mask, and by how much it rises if a row takes a choice, (K, C); infinite outside."""
+        ...
+
+    def switches(
+        self, choice: Choice, prices: Array, own_level_s: float | None, goal: tuple[float | None, float], most: int
+    ) -> list[Choice]:
+        """Whole choices that differ from one in one party alone, and whose cost at prices leaves hope of reaching less
+        than a goal: its level, for "max" beside the level of the choice itself, and its value. The likeliest first."""
         ...
 
     def shares(self, choice: Choice, prices: Array, level_s: float | None) -> Array:
@@ -146,3 +165,45 @@ class Engine(Protocol):
     def valuer(self) -> Valuer:
         """What recomputes the bound of a finished tree."""
         ...
+
+
+class Separable:
+    """What follows for engines whose rows do not meet but in the budgets: the total is the sum over rows."""
+
+    heads: Mask
+    budgets = 3
+    countable = True
+
+    def costs(self, mask: Mask, prices: Array, level_s: float | None) -> Array:
+        """As `Engine` has it."""
+        raise NotImplementedError
+
+    def rises(
+        self, mask: Mask, prices: Array, level_s: float | None, extra: Array | None = None
+    ) -> tuple[float, Array]:
+        """As `Engine` has it."""
+        cost = self.costs(mask, prices, level_s)
+        cost = cost if extra is None else cost + extra
+        least = cost.min(axis=1)
+        if not np.isfinite(least).all():
+            return np.inf, np.full(cost.shape, np.inf)
+        return float(least.sum()), cost - least[:, None]
+
+    def switches(
+        self, choice: Choice, prices: Array, own_level_s: float | None, goal: tuple[float | None, float], most: int
+    ) -> list[Choice]:
+        """As `Engine` has it."""
+        rows = np.arange(len(choice))
+        only = np.zeros_like(self.heads)
+        only[rows, choice] = True
+        own = self.costs(only, prices, own_level_s)[rows, choice]
+        rise = self.costs(self.heads, prices, goal[0]) - own[:, None]
+        rise[rows, choice] = np.inf
+        user, option = np.nonzero(rise < goal[1] + float(prices[: self.budgets].sum()) - float(own.sum()))
+        order = np.argsort(rise[user, option], kind="stable")
+        trials = []
+        for i in order[:most].tolist():
+            trial = choice.copy()
+            trial[user[i]] = option[i]
+            trials.append(trial)
+        return trials

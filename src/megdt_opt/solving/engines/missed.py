@@ -12,11 +12,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from megdt_opt.certificate.check import FloatValuer, Valuer
+from megdt_opt.certificate.allocation import FloatValuer
+from megdt_opt.certificate.check import Valuer
 from megdt_opt.certificate.tree import Mask
 from megdt_opt.pricing.scaled import UPLINK, Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
-from megdt_opt.solving.engines.engine import Choice, Engine, Peak, Priced, Settled
+from megdt_opt.solving.engines.engine import Choice, Engine, Peak, Priced, Separable, Settled
 from megdt_opt.solving.search import planes
 from megdt_opt.solving.search.on_time import OnTime
 
@@ -32,7 +33,7 @@ _NO_LEVEL = 1e250
 """A level that no latency comes near to [s]."""
 
 
-class MissedEngine:
+class MissedEngine(Separable):
     """As `Engine` has it.
 
     Parameters
@@ -122,7 +123,7 @@ class MissedEngine:
             return found.total - float(prices.sum()), found.slope - 1.0, found.choice
 
         used = (self.resources.a > 0).any(axis=(1, 2))
-        room = planes.Room(np.where(used, box, 0.0), False)
+        room = planes.Room(np.where(used, box, 0.0), 0)
         return planes.climb(value_at, start, goal, room, most, precision, lambda: time.monotonic() <= self.deadline)
 
     def peak(self, mask: Mask, ceiling_s: float, box: float, gap: float, start: Array) -> Peak:

@@ -14,11 +14,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.certificate.check import FloatValuer, Valuer
+from megdt_opt.certificate.allocation import FloatValuer
+from megdt_opt.certificate.check import Valuer
 from megdt_opt.certificate.tree import Mask
 from megdt_opt.pricing.scaled import Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
-from megdt_opt.solving.engines.engine import Choice, Engine, Peak, Priced, Settled
+from megdt_opt.solving.engines.engine import Choice, Engine, Peak, Priced, Separable, Settled
 
 _MOST_CUTS = 60
 """Price vectors whose planes enter a linear program [1]."""
@@ -31,7 +32,7 @@ _ROOM = 1e-14
 """Relative distance of sum nu from max_weight, so that rounding never carries it over."""
 
 
-class MixedEngine:
+class MixedEngine(Separable):
     """As `Engine` has it; prices are (3 + K,), the multipliers last.
 
     Parameters

@@ -53,7 +53,7 @@ class Objective:
 
     def start(self, prices: np.ndarray) -> np.ndarray:
         """Prices as they are to begin with: for "max" they sum to 1."""
-        total = float(prices[:3].sum())
         if not self.leveled:
             return prices
-        return prices / total if 0.0 < total < np.inf else np.full(3, 1.0 / 3.0)
+        total = float(prices.sum())
+        return prices / total if 0.0 < total < np.inf else np.full(len(prices), 1.0 / len(prices))

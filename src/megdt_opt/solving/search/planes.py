@@ -25,10 +25,10 @@ _ZERO = 1e-13
 
 @dataclass(frozen=True)
 class Room:
-    """Where prices may be: between 0 and `box` (M,); with `shared`, the first three sum to at most 1 instead."""
+    """Where prices may be: between 0 and `box` (M,); the first `shared` of them, if any, sum to at most 1 instead."""
 
     box: Array
-    shared: bool
+    shared: int
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def highest(slopes: Array, offsets: Array, room: Room, basis: list[int] | None) 
         last = slopes[-1]
         basis = [count - 1, *(-1 - i if last[i] < 0.0 else -1 - m - i for i in range(m))]
         if room.shared:
-            most = int(last[:3].argmax())
-            basis[1:4] = [-1 - 2 * m if i == most else -1 - i for i in range(3)]
+            most = int(last[: room.shared].argmax())
+            basis[1 : 1 + room.shared] = [-1 - 2 * m if i == most else -1 - i for i in range(room.shared)]
     columns = np.zeros((m + 1, count + 2 * m + 1))
     columns[0, :count] = 1.0
     columns[1:, :count] = -slopes.T
@@ -62,8 +62,8 @@ def highest(slopes: Array, offsets: Array, room: Room, basis: list[int] | None) 
     place = np.arange(m)
     columns[1 + place, count + place] = -1.0
     columns[1 + place, count + m + place] = 1.0
-    costs[count + m : count + 2 * m] = np.where(room.shared & (place < 3), np.inf, room.box)
-    columns[1:4, -1] = 1.0
+    costs[count + m : count + 2 * m] = np.where(place < room.shared, np.inf, room.box)
+    columns[1 : 1 + room.shared, -1] = 1.0
     costs[-1] = 1.0 if room.shared else np.inf
     active = np.array([j if j >= 0 else count - 1 - j for j in basis])
     size = 1.0 if room.shared else max(float(np.abs(offsets).max()), 1e-300)
@@ -138,14 +138,14 @@ def climb(
         chosen.append(choice)
         table, heights = np.array(slopes), np.array(offsets)
         if room.shared:
-            table[:, :3] += 1.0  # of the costs, before the budgets are taken off
+            table[:, : room.shared] += 1.0  # of the costs, before the budgets are taken off
         top = highest(table, heights, room, basis) or highest(table, heights, room, None)
         basis = None if top is None else top.basis
         if top is None:
             break
         height = top.height - 1.0 if room.shared else top.height
         if (np.isfinite(goal) and height < goal) or height - best <= precision * max(
-            abs(top.height), abs(best + room.shared)
+            abs(top.height), abs(best + bool(room.shared))
         ):
             break
         price = np.maximum(pull * np.maximum(top.place, 0.0) + (1.0 - pull) * best_price, 0.0)

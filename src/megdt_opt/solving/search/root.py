@@ -33,7 +33,8 @@ def root(tree: Tree) -> Array:
                 return start
             if not tree.in_time or not _switch(tree):
                 break
-        if objective.leveled or best.objective >= before * (1.0 - 1e-3) or peak.prices[:3].max() < 0.5 * box:
+        boxed = peak.prices[: engine.budgets].max() >= 0.5 * box
+        if objective.leveled or best.objective >= before * (1.0 - 1e-3) or not boxed:
             break  # the best prices hang on the incumbent by the box alone
     return start
 
@@ -48,22 +49,8 @@ def _rounded(tree: Tree, peak: Peak) -> list[Choice]:
 
 def _switch(tree: Tree) -> bool:
     """Switch one user of the best set to an option that the set's prices leave hope for; True where it helped."""
-    best, engine = tree.incumbent, tree.engine
+    best = tree.incumbent
     prices = tree.objective.start(best.prices)
-    level, goal = tree.goal()
-    rows = np.arange(len(best.choice))
-    only = np.zeros_like(engine.heads)
-    only[rows, best.choice] = True
-    own = engine.costs(only, prices, best.objective if tree.objective.leveled else None)[rows, best.choice]
-    costs = engine.costs(engine.heads, prices, level)
-    room = goal + float(prices[:3].sum()) - float(own.sum())
-    rise = costs - own[:, None]
-    rise[rows, best.choice] = np.inf
-    user, option = np.nonzero(rise < room)
-    order = np.argsort(rise[user, option], kind="stable")
-    trials = []
-    for i in order[:_TRIES].tolist():
-        trial = best.choice.copy()
-        trial[user[i]] = option[i]
-        trials.append(trial)
+    own_level = best.objective if tree.objective.leveled else None
+    trials = tree.engine.switches(best.choice, prices, own_level, tree.goal(), _TRIES)
     return bool(trials) and best.offer_all(trials, prices, first=True)

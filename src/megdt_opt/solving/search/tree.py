@@ -81,6 +81,7 @@ class Tree:
     kinds: list[Choice] | None = None
 
     def __post_init__(self) -> None:
+        self._budgets = self.engine.budgets
         head = self.engine.head
         self._open = head >= 0
         self._places = np.maximum(head, 0) + np.arange(len(head))[:, None] * head.shape[1]
@@ -167,18 +168,18 @@ class Tree:
             return peak
         size = len(start) - len(node.limits)
         one = np.zeros(size)
-        one[:3] = 1.0
+        one[: self._budgets] = 1.0
 
         def value_at(prices: Array) -> tuple[float, Array, Choice]:
             multipliers = prices[size:]
             found = self.engine.price(node.mask, prices[:size], level, node.limits.extra(multipliers))
             if not np.isfinite(found.total):
                 return np.inf, np.zeros(len(prices)), found.choice
-            value = found.total - float(prices[:3].sum()) - node.limits.offset(multipliers)
+            value = found.total - float(prices[: self._budgets].sum()) - node.limits.offset(multipliers)
             return value, np.r_[found.slope - one, node.limits.slope(found.choice)], found.choice
 
         high = np.full(len(start), 4.0 if self.objective.leveled else box)
-        room = planes.Room(high, self.objective.leveled)
+        room = planes.Room(high, self._budgets * self.objective.leveled)
         peak = planes.climb(value_at, start, goal, room, 4 * most, in_time=lambda: self.in_time)
         self.passes += peak.passes
         return peak
@@ -218,14 +219,12 @@ class Tree:
         """The node without the choices whose reduced cost alone proves the goal; None where there are none."""
         level, goal = self.goal()
         size = len(prices) - len(node.limits)
-        cost = self.engine.costs(node.mask, prices[:size], level)
-        value = -float(prices[:3].sum())
+        extra = node.limits.extra(prices[size:]) if node.limits else None
+        total, rises = self.engine.rises(node.mask, prices[:size], level, extra)
+        value = total - float(prices[: self._budgets].sum())
         if node.limits:
-            cost = cost + node.limits.extra(prices[size:])
             value -= node.limits.offset(prices[size:])
-        least = cost.min(axis=1)
-        value += float(least.sum())
-        gone = node.mask & (cost - least[:, None] >= goal - value)
+        gone = node.mask & (rises >= goal - value)
         if not gone.any() or value >= goal:
             return None
         removed = _by_party(self._with_followers(gone))
@@ -252,7 +251,7 @@ class Tree:
 
     def _divide(self, node: _Node, peak: Peak) -> list[_Node]:
         """The two parts of a node, first that in which the better set is expected."""
-        if self.kinds is None and self.nodes >= _PATIENCE:
+        if self.kinds is None and self.engine.countable and self.nodes >= _PATIENCE:
             self.kinds = classes(self.engine, self.weight)
             if self.kinds and self.objective.leveled:
                 best = self.incumbent

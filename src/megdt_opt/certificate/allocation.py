@@ -1,0 +1,319 @@
+"""What certificates of an `AllocationProblem` prove, recomputed in rational or in floating arithmetic."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import cached_property
+from math import ceil, fsum
+
+import numpy as np
+
+from megdt_opt.certificate.check import Valuer, rounded_down, total_of
+from megdt_opt.certificate.exact import LN2, log_bracket, sqrt_below
+from megdt_opt.certificate.tree import Leaf, Mask, Part
+from megdt_opt.pricing.priced import grain, priced
+from megdt_opt.pricing.scaled import EDGE, RESOURCES, UPLINK, Array, Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem
+
+
+def choices(problem: AllocationProblem, options: Mask) -> Mask:
+    """Options (K, O) that are open; for "missed" with the choice of being late, (K, O + 1)."""
+    if problem.objective != "missed":
+        return options
+    return np.column_stack([options, options.any(axis=1)])
+
+
+class AllocationProof:
+    """As `Proof` has it; a row is a user, a choice an option, and for "mixed" each user has a multiplier.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    resources : Resources, optional
+        The problem, scaled, where that has been done.
+    """
+
+    budgets = 3
+
+    def __init__(self, problem: AllocationProblem, resources: Resources | None = None) -> None:
+        self.problem, self._scaled = problem, resources
+        self.objective = problem.objective
+        self.size = problem.users * problem.options
+        self.tilts = problem.users if problem.objective == "mixed" else 0
+
+    @property
+    def resources(self) -> Resources:
+        """The problem, scaled."""
+        if self._scaled is None:
+            self._scaled = Resources.of(self.problem)
+        return self._scaled
+
+    def to_partition(self, exact: bool) -> Mask:
+        """All open options but those that an airtime limit closes, which is proven anew: nothing is closed because
+        `resources` say so."""
+        problem, resources = self.problem, self.resources
+        mask = problem.open_options.copy()
+        table = _ExactTable(problem, resources, (0.0,) * (3 + self.tilts), None) if exact else None
+        for k, o in np.argwhere(mask & ~resources.open):
+            if table is None or table.cost(int(k), int(o)) == float("inf"):
+                mask[k, o] = False
+        return choices(problem, mask)
+
+    def fault(self, leaf: Leaf) -> str:
+        """As `Proof` has it."""
+        if len(leaf.prices) != 3 + self.tilts or min(leaf.prices) < 0:
+            wanted = f"three numbers{f' and {self.tilts} multipliers' if self.tilts else ''} of at least 0"
+            return f"a leaf's prices are not {wanted}"
+        if sum(map(Fraction, leaf.prices[3:])) > Fraction(self.problem.max_weight or 0.0):
+            return "a leaf's multipliers sum to more than max_weight"
+        return ""
+
+    def valuer(self, exact: bool) -> Valuer:
+        """As `Proof` has it."""
+        return (ExactValuer if exact else FloatValuer)(self.problem, self.resources)
+
+    def whole(self, value: Fraction | float) -> float:
+        """As `Proof` has it; for "missed" a multiple of the weights' grain, of which every sum of weights is one."""
+        if self.problem.objective == "missed" and np.isfinite(float(value)):
+            unit = grain(self.problem.weights)
+            value = ceil(Fraction(value) / unit) * unit
+        return rounded_down(value)
+
+
+class FloatValuer:
+    """By the priced costs in floating arithmetic, with a margin.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    resources : Resources
+    """
+
+    def __init__(self, problem: AllocationProblem, resources: Resources) -> None:
+        self.problem, self.resources = problem, resources
+        self._last: tuple[tuple[float, ...], float | None] | None = None
+        self._cost: Array = np.zeros((0, 0))
+
+    def value(self, part: Part, level_s: float | None) -> float:
+        """As `Valuer` has it."""
+        if fsum(part.leaf.prices[3:]) > (self.problem.max_weight or 0.0):
+            return 0.0  # prove nothing
+        if self._last != (part.leaf.prices, level_s):
+            found = priced(self.problem, self.resources, np.array(part.leaf.prices), level_s)
+            self._last, self._cost = (part.leaf.prices, level_s), found.cost - found.doubt
+        return total_of(part, self._cost)
+
+
+class ExactValuer:
+    """In rational arithmetic, with square roots and logarithms bracketed outward."""
+
+    def __init__(self, problem: AllocationProblem, resources: Resources) -> None:
+        self.problem, self.resources = problem, resources
+        self._tables: dict[tuple[float, ...], _ExactTable] = {}
+
+    def value(self, part: Part, level_s: float | None) -> Fraction | float:
+        """As `Valuer` has it; the level is the same at every call."""
+        prices = part.leaf.prices
+        if prices not in self._tables:
+            self._tables[prices] = _ExactTable(self.problem, self.resources, prices, level_s)
+        table = self._tables[prices]
+        extra = self._extra(part)
+        base: Fraction = -sum(map(Fraction, prices[:3]), Fraction(0))
+        for row, multiplier in zip(part.rows, part.leaf.counts, strict=True):
+            base -= row.sign * row.limit * Fraction(multiplier)
+        rise: Fraction | float = float("inf")
+        for k in range(self.problem.users):
+            costs = {int(o): table.cost(k, int(o)) + extra.get((k, int(o)), 0) for o in np.flatnonzero(part.mask[k])}
+            least = min(costs.values(), default=float("inf"))
+            if least == float("inf"):
+                return float("inf")
+            base += Fraction(least)
+            if part.removed is not None:
+                rise = min([rise, *(costs[int(o)] - least for o in np.flatnonzero(part.removed[k]))])
+        return base if part.removed is None else base + rise
+
+    def _extra(self, part: Part) -> dict[tuple[int, int], Fraction]:
+        extra: dict[tuple[int, int], Fraction] = {}
+        for row, multiplier in zip(part.rows, part.leaf.counts, strict=True):
+            if multiplier:
+                for k in row.users.tolist():
+                    for o in row.options.tolist():
+                        extra[k, o] = extra.get((k, o), Fraction(0)) + row.sign * Fraction(multiplier)
+        return extra
+
+
+class _ExactTable:
+    """Rational lower bounds of the priced costs at given prices."""
+
+    def __init__(
+        self, problem: AllocationProblem, resources: Resources, prices: tuple[float, ...], level: float | None
+    ) -> None:
+        self.problem = problem
+        self.prices = [Fraction(p) for p in prices[:3]]
+        self.tilts = [Fraction(p) for p in prices[3:]]
+        self.level = None if level is None else Fraction(level)
+        # multipliers and shares come from floats: any multiplier yields a bound, any share a tangent
+        self.hint = priced(problem, resources, np.array(prices), level)
+        self.float_lo = resources.lo
+        self._known: dict[tuple[int, int], Fraction | float] = {}
+
+    @cached_property
+    def budgets(self) -> tuple[Fraction, Fraction, Fraction]:
+        p = self.problem
+        return Fraction(p.downlink_hz), Fraction(p.uplink_hz), Fraction(p.edge_capacity)
+
+    def cost(self, k: int, o: int) -> Fraction | float:
+        """Lower bound of the cost of an option; infinite where it is proven closed."""
+        if (k, o) not in self._known:
+            self._known[k, o] = self._cost(k, o)
+        return self._known[k, o]
+
+    def _cost(self, k: int, o: int) -> Fraction | float:
+        p = self.problem
+        if o == p.options:
+            return self._late(k)
+        weight, fixed, branch = (Fraction(float(v)) for v in (p.weights[k], p.fixed_s[k, o], p.branch_s[k, o]))
+        if self.tilts:
+            weight *= 1 + self.tilts[k]
+        hard = float(p.hard_deadline_s[k])
+        limit = None if np.isinf(hard) else Fraction(hard) - fixed
+        parts = [part for i in range(3) if (part := self._part(i, k, o)) is not None]
+        tau = limit
+        in_time = self.level is not None or p.objective == "missed"
+        if p.objective == "missed":
+            tau = Fraction(float(p.on_time_s[k])) - fixed
+        elif self.level is not None:
+            tau = self.level / weight - fixed
+            tau = tau if limit is None else min(tau, limit)
+        if tau is not None and (tau < branch or (parts and tau <= 0)):
+            return float("inf")
+        if any(part.closed for part in parts):
+            return float("inf")
+        if tau is not None and parts and sum(part.least_time for part in parts) > tau:
+            return float("inf")
+        mu = Fraction(float(self.hint.mu[k, o])) if parts else Fraction(0)
+        total = sum((part.phi(mu) for part in parts), Fraction(0))
+        if in_time:
+            return total - mu * tau if parts and tau is not None else Fraction(0)
+        if not parts:
+            return weight * (fixed + branch)
+        if mu <= weight:
+            return weight * fixed + total + (weight - mu) * branch
+        if limit is None:  # no multiplier above the weight is needed without a limit
+            mu = weight
+            return weight * fixed + sum((part.phi(mu) for part in parts), Fraction(0))
+        return weight * fixed + total + (weight - mu) * limit
+
+    def _late(self, k: int) -> Fraction:
+        """The weight, and the price of the least uplink share that the limits on airtime leave."""
+        least = []
+        for o in np.flatnonzero(self.problem.open_options[k]):
+            part = self._part(UPLINK, k, int(o))
+            if part is None or not part.closed:
+                least.append(Fraction(0) if part is None else part.lo)
+        return Fraction(float(self.problem.weights[k])) + self.prices[UPLINK] * min(least, default=Fraction(0))
+
+    def _part(self, i: int, k: int, o: int) -> _Part | None:
+        p = self.problem
+        demand = float((p.downlink_bit, p.uplink_bit, p.edge_work_s)[i][k, o])
+        if demand == 0:
+            return None
+        budget, price = self.budgets[i], self.prices[i]
+        hi = Fraction(1)
+        if i == EDGE and np.isfinite(p.share_caps[k]):
+            hi = min(hi, Fraction(float(p.share_caps[k])) / budget)
+        airtime = None
+        if i == UPLINK and p.uplink_airtime_max_s is not None:
+            airtime = Fraction(float(p.uplink_airtime_max_s[k, o]))
+        if i == EDGE:
+            return _Linear(price, Fraction(demand) / budget, hi, None)
+        side = RESOURCES[i]
+        efficiency = getattr(p, f"{side}_efficiency")
+        if efficiency is not None:
+            return _Linear(price, Fraction(demand) / (Fraction(float(efficiency[k])) * budget), hi, airtime)
+        gamma = Fraction(float(getattr(p, f"{side}_snr_hz")[k])) / budget
+        share = float(self.hint.x[i, k, o])
+        return _Shannon(
+            price,
+            Fraction(demand) / budget * LN2[0],
+            hi,
+            gamma,
+            share,
+            airtime,
+            float(self.float_lo[i, k, o]),
+        )
+
+
+class _Part:
+    """One resource of one option: phi(mu) = min over shares of price * x + mu * time(x), bounded below."""
+
+    closed: bool
+    lo: Fraction
+    least_time: Fraction
+
+    def phi(self, mu: Fraction) -> Fraction:
+        raise NotImplementedError
+
+
+class _Linear(_Part):
+    """time = a / x on [lo, hi]."""
+
+    def __init__(self, price: Fraction, a: Fraction, hi: Fraction, airtime: Fraction | None) -> None:
+        self.price, self.a, self.hi = price, a, hi
+        self.lo = Fraction(0) if airtime is None else a / airtime
+        self.closed = self.lo > hi
+        self.least_time = a / hi
+
+    def phi(self, mu: Fraction) -> Fraction:
+        return _hyperbola(self.price, mu * self.a, self.lo, self.hi)
+
+
+class _Shannon(_Part):
+    """time = a / R(x) with R(x) = x log1p(gamma / x) <= alpha + beta x, the tangent at x0 (R is concave)."""
+
+    def __init__(
+        self,
+        price: Fraction,
+        a: Fraction,
+        hi: Fraction,
+        gamma: Fraction,
+        share: float,
+        airtime: Fraction | None,
+        float_lo: float,
+    ) -> None:
+        self.price, self.a, self.hi = price, a, hi
+        x0 = Fraction(share) if share > 0 else hi
+        u = gamma / x0
+        self.alpha = gamma / (1 + u)
+        self.beta = log_bracket(1 + u)[1] - u / (1 + u)
+        fastest = hi * log_bracket(1 + gamma / hi)[1]
+        self.least_time = a / fastest
+        self.closed = airtime is not None and a / airtime > fastest
+        self.lo = Fraction(0)
+        if airtime is not None and float_lo > 0:
+            # far above gamma the rate hardly grows with the share, and floats place the least share less sharply
+            for digits in (12, 10, 8, 6, 4):
+                guess = Fraction(float_lo) * (1 - Fraction(1, 10**digits))
+                # a share is at least `guess` if even its rate, rounded up, is too small for the airtime
+                if guess * log_bracket(1 + gamma / guess)[1] <= a / airtime:
+                    self.lo = guess
+                    break
+
+    def phi(self, mu: Fraction) -> Fraction:
+        if self.beta <= 0:
+            return mu * self.least_time
+        # y = alpha + beta x: price (y - alpha) / beta + mu a / y
+        slope = self.price / self.beta
+        low, high = self.alpha + self.beta * self.lo, self.alpha + self.beta * self.hi
+        return _hyperbola(slope, mu * self.a, low, high) - slope * self.alpha
+
+
+def _hyperbola(price: Fraction, area: Fraction, low: Fraction, high: Fraction) -> Fraction:
+    """A rational at most the minimum of price * x + area / x on [low, high]."""
+    if area == 0:
+        return price * low
+    if area >= price * high * high:
+        return price * high + area / high
+    if low > 0 and area <= price * low * low:
+        return price * low + area / low
+    return 2 * sqrt_below(price * area)

@@ -1,0 +1,26 @@
+"""Which classes of problems have certificates, and how theirs are recomputed."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from megdt_opt.certificate.allocation import AllocationProof
+from megdt_opt.certificate.check import Proof
+from megdt_opt.errors import InvalidInput
+from megdt_opt.problem.allocation_problem import AllocationProblem
+
+_PROOFS: dict[str, str] = {}
+"""Classes of problems beside AllocationProblem: the module in which `proof` makes theirs."""
+
+
+def proof_of(problem: Any) -> Proof:
+    """How certificates of a problem are recomputed."""
+    if isinstance(problem, AllocationProblem):
+        return AllocationProof(problem)
+    name = type(problem).__name__
+    if name not in _PROOFS:
+        known = ("AllocationProblem", *_PROOFS)
+        raise InvalidInput("problem", name, f"one of {known}", "Give the problem that the certificate is about.")
+    made: Proof = importlib.import_module(_PROOFS[name]).proof(problem)
+    return made
