@@ -13,6 +13,9 @@ from megdt_opt.si import show
 _SHOWN = 120
 """Most characters of a value in a message."""
 
+_NUMBERS = frozenset("biufc")
+"""Kinds of NumPy's types that are numbers or truth values."""
+
 
 class _Brief(reprlib.Repr):
     """`repr` whose cost does not grow with the value."""
@@ -22,6 +25,11 @@ class _Brief(reprlib.Repr):
         self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = 40
         self.maxstring = self.maxother = 10 * _SHOWN
         self.maxlong = _SHOWN
+
+    def repr1(self, x: object, level: int) -> str:
+        # NumPy's scalars as the numbers that they are
+        kind = getattr(getattr(x, "dtype", None), "kind", "")
+        return str(x) if getattr(x, "shape", None) == () and kind in _NUMBERS else super().repr1(x, level)
 
     def repr_int(self, x: int, level: int) -> str:
         # Python refuses to write out numbers of thousands of digits

@@ -233,6 +233,65 @@ def test_plain_numbers_of_any_kind_are_taken(value: Any) -> None:
     assert AllocationProblem(**core(fixed_s=value)).fixed_s.tolist() == [[1.0, 2.0], [3.0, 4.0]]
 
 
+def nullable(*kinds: str) -> pd.DataFrame:
+    return pd.DataFrame(
+        {name: pd.array(column, dtype=kind) for name, column, kind in zip("ab", ([1, 3], [2, 4]), kinds, strict=True)}
+    )
+
+
+@pytest.mark.parametrize("kinds", [("Int64", "Int64"), ("Float64", "Float64"), ("UInt8", "Float32"), ("Int64", float)])
+def test_tables_whose_columns_may_lack_values_are_taken_where_none_is_missing(kinds: Any) -> None:
+    """pandas gives such a table to NumPy as an array of objects."""
+    whole = nullable(*kinds)
+    for given in (whole, [whole.iloc[0], whole.iloc[1]]):
+        assert AllocationProblem(**core(fixed_s=given)).fixed_s.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    problem = AllocationProblem(**core(weight=whole["b"], downlink_efficiency=whole["a"].array))
+    assert problem.weights.tolist() == [2.0, 4.0]
+    assert evaluate(_plain(), pd.Series([0, 1], dtype="Int64"), [1e4, 0.0], [1e4, 0.0], [1.0, 0.0]).violation == 0.0
+
+
+def test_flags_of_such_tables() -> None:
+    for kind in ("boolean", "Int64", "Float64", object):
+        flags = pd.DataFrame({"a": pd.array([True, True], dtype=kind), "b": pd.array([False, True], dtype=kind)})
+        assert AllocationProblem(**core(allowed=flags)).allowed_mask.tolist() == [[True, False], [True, True]]
+    with pytest.raises(InvalidInput, match="truth values"):
+        AllocationProblem(**core(fixed_s=pd.DataFrame({"a": pd.array([True, True], dtype="boolean"), "b": [1, 2]})))
+
+
+@pytest.mark.parametrize("kind", ["Int64", "Float64", "boolean"])
+@pytest.mark.parametrize("field", ["fixed_s", "edge_work_s", "allowed"])
+def test_what_is_missing_in_a_table_is_refused_by_its_place(kind: str, field: str) -> None:
+    other = pd.array([True, True] if kind == "boolean" and field == "allowed" else [1, 1], dtype=kind)
+    table = pd.DataFrame({"a": other, "b": pd.array([1, None], dtype=kind)})
+    if kind == "boolean" and field != "allowed":
+        table["a"] = [1.0, 2.0]
+        table.loc[0, "b"] = pd.NA
+    place = r"\(0, 1\)" if kind == "boolean" and field != "allowed" else r"\(1, 1\)"
+    with pytest.raises(InvalidInput, match=f"^{field}: found 'a missing value at {place}'.*Fill in"):
+        AllocationProblem(**core(**{field: table}))
+    with pytest.raises(InvalidInput, match=rf"^{field}: found 'a missing value at \(1, 0\)'.*Fill in"):
+        AllocationProblem(**core(**{field: [[1, 1], [pd.NA, 1]]}))
+    with pytest.raises(InvalidInput, match=rf"^{field}: found 'a missing value at \(0, 1\)'.*Fill in"):
+        AllocationProblem(**core(**{field: [[1, None], [1, 1]]}))
+
+
+@pytest.mark.parametrize("large", [10**400, -(10**400), Fraction(10**400)], ids=["large", "far below 0", "fraction"])
+def test_integers_that_no_float_holds_are_refused_by_their_size(large: Any) -> None:
+    in_range = "finite number at least 0 .*(range|`allowed`)"
+    for value in ([[1.0, large], [1.0, 1.0]], [[1, large], [1, 1]], [[large, large]] * 2):
+        with pytest.raises(
+            InvalidInput, match=rf"^fixed_s \(user 0, option [01]\): found -?inf; expected a {in_range}"
+        ):
+            AllocationProblem(**core(fixed_s=value))
+    with pytest.raises(InvalidInput, match="^downlink_hz: found -?inf; expected a finite number .*Give a number in"):
+        AllocationProblem(**core(downlink_hz=large))
+    for field, call in (DOORS["gap"], DOORS["alpha"], DOORS["split"]):
+        with pytest.raises(InvalidInput, match=f"^{field}: found .*expected a finite number"):
+            call(large)
+    with pytest.raises(InvalidInput, match="^option: found .*integers from 0 to 1"):
+        evaluate(_plain(), [0, large], [1e4, 0.0], [1e4, 0.0], [1.0, 0.0])
+
+
 def test_an_array_of_another_package_is_taken() -> None:
     torch = pytest.importorskip("torch")
     assert AllocationProblem(**core(fixed_s=torch.ones(2, 2))).fixed_s.tolist() == [[1.0, 1.0], [1.0, 1.0]]

@@ -37,9 +37,8 @@ class Settings:
         try:
             chosen = tuple(dict.fromkeys(Kind(k) for k in self.kinds))
         except ValueError as error:
-            known = [str(k) for k in Kind]
             raise InvalidInput(
-                "kinds", list(self.kinds), f"stages out of {known}", "Name stages that exist."
+                "kinds", list(self.kinds), f"stages out of {list(Kind)}", "Name stages that exist."
             ) from error
         if not chosen:
             raise InvalidInput("kinds", list(self.kinds), "at least one stage", "Leave kinds out to time all.")

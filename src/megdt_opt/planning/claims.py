@@ -9,7 +9,7 @@ from numbers import Real
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from megdt_opt.certificate.certificate import Certificate
-from megdt_opt.errors import InvalidInput
+from megdt_opt.errors import InvalidInput, shown
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.outcome import BoundSource
 from megdt_opt.solving import solve
@@ -93,7 +93,7 @@ def one_of(name: str, value: object, kind: type[Kind]) -> Kind:
     try:
         return kind(str(value))
     except ValueError:
-        raise refused(name, value, f"one of {[member.value for member in kind]}") from None
+        raise refused(name, value, f"one of {list(kind)}") from None
 
 
 def agrees(name: str, stated: object, found: float, scale: float | None = None) -> None:
@@ -110,7 +110,7 @@ def agrees(name: str, stated: object, found: float, scale: float | None = None) 
     scale : float, optional
         What the difference is relative to; default the recomputed figure.
     """
-    expected = f"{found!r}, which the other fields give"
+    expected = f"{shown(found)}, which the other fields give"
     if not math.isfinite(found):
         if stated is not None:
             raise refused(name, stated, "null: no bound was found")
@@ -148,5 +148,5 @@ def proven_bound(
     stated = number("lower_bound_s", data["lower_bound_s"])
     proof = solve(problem, gap=SOLVER / 10, time_limit_s=PATIENCE_S)
     if stated > min(objective_s, proof.lower_bound_s + SOLVER * objective_s):
-        raise refused("lower_bound_s", stated, f"a bound that can be proven, which {proof.lower_bound_s!r} is")
+        raise refused("lower_bound_s", stated, f"a bound that can be proven, which {shown(proof.lower_bound_s)} is")
     return stated, source, None

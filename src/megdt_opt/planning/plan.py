@@ -350,7 +350,7 @@ class Plan:
         agrees("gap", data["gap"], gap, 1.0)
         status = status_of(gap, asked_gap, source)
         if data["status"] != status:
-            raise refused("status", data["status"], f"{status.value!r}, which its gap and the source of its bound give")
+            raise refused("status", data["status"], f"{status!r}, which its gap and the source of its bound give")
         chosen = tuple(user_plan(table, problem, k, int(option[k]), *shares) for k in range(users))
         made = cls(
             table=table,

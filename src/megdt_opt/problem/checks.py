@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.values import integer, real
 
 Array = NDArray[np.float64]
 
@@ -32,6 +33,12 @@ NO_SHARE_CAP = LARGEST
 
 NO_AIRTIME_LIMIT_S = 1e9
 """A limit on the uplink airtime of at least this never binds, for an option without one among others [s]."""
+
+_MISSING = ("NoneType", "NAType", "NaTType")
+"""Types of what stands for a missing value: of Python, and of packages for tables."""
+
+_FILL = "Fill in what was not measured, or forbid its option by `allowed`."
+_NO_TRUTH = "Give numbers, not truth values."
 
 _UNITS_OF_ITS_OWN = ("unit", "units", "magnitude", "dimensionality")
 """Attributes of values that carry a unit, as the packages for quantities name them."""
@@ -62,19 +69,23 @@ def plain(name: str, value: Any, expected: str) -> NDArray[Any]:
     if type(value) is np.ndarray or isinstance(value, np.memmap):
         return _numeric(name, value, expected)
     _refuse_hidden(name, value, expected)
-    listed = _is_sequence(value)
+    listed, table = _is_sequence(value), hasattr(type(value), "to_numpy")
     if listed:
-        for part in value:
-            _refuse_part(name, part, expected)
-    if listed or isinstance(value, Real) or hasattr(type(value), "to_numpy") or hasattr(type(value), "__dlpack__"):
-        try:
-            return _numeric(name, np.asarray(value), expected, listed=listed or isinstance(value, Real))
-        except InvalidInput:
-            raise
-        except (ValueError, TypeError, OverflowError, RuntimeError):  # ragged rows, numbers that no float holds
-            remedy = "Give every row the same length, and numbers that a float holds."
-            raise InvalidInput(name, value, expected, remedy) from None
-    raise InvalidInput(name, value, expected, "Give plain numbers in this unit.")
+        _refuse_parts(name, value, expected)
+    elif not (isinstance(value, Real) or table or hasattr(type(value), "__dlpack__")):
+        raise InvalidInput(name, value, expected, "Give plain numbers in this unit.")
+    try:
+        array = np.asarray(value)
+    except OverflowError:  # an integer that no float holds, beside floats
+        array = np.asarray(value, dtype=object)
+    except (ValueError, TypeError, RuntimeError):
+        remedy = "Give every row the same length." if listed else "Convert it to an array of floats first."
+        raise InvalidInput(name, value, expected, remedy) from None
+    if array.dtype.kind == "O" and (listed or table or isinstance(value, Real)):
+        array = _of_objects(name, array, expected)
+    elif array.size == 0 and listed:
+        array = array.astype(np.float64)
+    return _numeric(name, array, expected)
 
 
 def numbers(
@@ -181,9 +192,10 @@ def number(
 
 def count(name: str, value: Any, least: int, remedy: str) -> int:
     """An integer of at least `least`; raises InvalidInput that names the field."""
-    if isinstance(value, bool | np.timedelta64) or not isinstance(value, Integral) or value < least:
+    found = integer(value)
+    if found is None or found < least:
         raise InvalidInput(name, value, f"an integer of at least {least} [1]", remedy)
-    return int(value)
+    return found
 
 
 def options(
@@ -258,14 +270,15 @@ def flags(name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     expected = f"shape {shape}, true or false"
     _refuse_hidden(name, value, expected)
     if _is_sequence(value):
-        for part in value:
-            _refuse_part(name, part, expected, truth=True)
+        _refuse_parts(name, value, expected, truth=True)
     try:
         array = np.asarray(value)
     except ValueError:  # rows of different lengths
         raise InvalidInput(name, value, expected, "Give every row the same length.") from None
     if array.shape != shape:
         raise InvalidInput(name, array.shape, expected, "Give the array this shape.")
+    if array.dtype.kind == "O" and hasattr(type(value), "to_numpy"):
+        array = _of_objects(name, array, expected, truth=True)
     if array.dtype != np.bool_:
         if array.dtype.kind not in "iuf" or not np.isin(array, (0, 1)).all():
             raise InvalidInput(
@@ -297,21 +310,37 @@ def _is_sequence(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
 
 
-def _numeric(name: str, array: NDArray[Any], expected: str, *, listed: bool = False) -> NDArray[Any]:
+def _numeric(name: str, array: NDArray[Any], expected: str) -> NDArray[Any]:
     kind = array.dtype.kind
     if kind in "iuf":
         return array
-    if kind == "O" and listed:  # integers beyond 64 bit, fractions: each part was looked at
-        return array.astype(np.float64)
-    if array.size == 0 and listed:
-        return array.astype(np.float64)
     remedy = {
         "m": "Divide by the unit, as in `value / np.timedelta64(1, 's')`.",
         "M": "Give a duration in seconds, not a date.",
         "c": "Give real numbers.",
-        "b": "Give numbers, not truth values.",
+        "b": _NO_TRUTH,
     }.get(kind, "Convert it to an array of floats first.")
     raise InvalidInput(name, f"an array of {array.dtype}", expected, remedy)
+
+
+def _of_objects(name: str, array: NDArray[Any], expected: str, *, truth: bool = False) -> NDArray[Any]:
+    """Integers beyond 64 bit, fractions, and the columns of a table that may lack values, as floats or integers."""
+    found = [float(x) if truth and isinstance(x, bool | np.bool_) else real(x) for x in array.flat]
+    if None in found:
+        where = np.unravel_index(found.index(None), array.shape)
+        raise _no_number(name, array[where], tuple(int(i) for i in where), expected)
+    whole = [integer(x) for x in array.flat]
+    if whole and all(n is not None and abs(n) < 2**63 for n in whole):
+        return np.array(whole, dtype=np.int64).reshape(array.shape)
+    return np.array(found, dtype=np.float64).reshape(array.shape)
+
+
+def _no_number(name: str, part: Any, where: tuple[int, ...], expected: str) -> InvalidInput:
+    """The error about one entry of an array, by the place where it stands."""
+    if type(part).__name__ in _MISSING:
+        return InvalidInput(name, f"a missing value at {where}", expected, _FILL)
+    truth = isinstance(part, bool | np.bool_)
+    return InvalidInput(name, part, expected, _NO_TRUTH if truth else "Give plain numbers in this unit.")
 
 
 def _refuse_hidden(name: str, value: Any, expected: str) -> None:
@@ -319,10 +348,7 @@ def _refuse_hidden(name: str, value: Any, expected: str) -> None:
     if isinstance(value, np.ma.MaskedArray):
         if np.ma.getmaskarray(value).any():
             where = tuple(int(i) for i in np.argwhere(np.ma.getmaskarray(value))[0])
-            raise InvalidInput(
-                name, f"a masked entry at {where}", expected,
-                "Fill in what was not measured, or forbid its option by `allowed`.",
-            )  # fmt: skip
+            raise InvalidInput(name, f"a masked entry at {where}", expected, _FILL)
         return
     if isinstance(value, Mapping | set | frozenset):
         raise InvalidInput(name, type(value).__name__, expected, "Give an array or a list in the order of the users.")
@@ -339,19 +365,21 @@ def _refuse_hidden(name: str, value: Any, expected: str) -> None:
         raise InvalidInput(name, type(value).__name__, expected, "Convert it to a plain array in this unit.")
 
 
-def _refuse_part(name: str, part: Any, expected: str, *, truth: bool = False) -> None:
-    """Refuse a part of a list that is no plain number, at any depth."""
-    if type(part) in (float, int) or (truth and isinstance(part, bool | np.bool_)):
-        return
-    _refuse_hidden(name, part, expected)
-    if _is_sequence(part):
-        for inner in part:
-            _refuse_part(name, inner, expected, truth=truth)
-    elif hasattr(part, "__array__") and not isinstance(part, np.generic):
-        found = np.asarray(part)
-        if not (truth and found.dtype == np.bool_):
-            _numeric(name, found, expected)
-    elif isinstance(part, bool | np.bool_):
-        raise InvalidInput(name, part, expected, "Give numbers, not truth values.")
-    elif not isinstance(part, Real) or isinstance(part, np.timedelta64):
-        raise InvalidInput(name, part, expected, "Give plain numbers in this unit.")
+def _refuse_parts(
+    name: str, parts: Sequence[Any], expected: str, *, truth: bool = False, where: tuple[int, ...] = ()
+) -> None:
+    """Refuse a list with an entry, at any depth, that is no plain number, nor, with `truth`, a truth value."""
+    for i, part in enumerate(parts):
+        if type(part) in (float, int) or (truth and isinstance(part, bool | np.bool_)):
+            continue
+        _refuse_hidden(name, part, expected)
+        if _is_sequence(part):
+            _refuse_parts(name, part, expected, truth=truth, where=(*where, i))
+        elif hasattr(part, "__array__") and not isinstance(part, np.generic):
+            found = np.asarray(part)
+            if found.dtype.kind == "O" and hasattr(type(part), "to_numpy"):
+                found = _of_objects(name, found, expected, truth=truth)
+            if not (truth and found.dtype == np.bool_):
+                _numeric(name, found, expected)
+        elif real(part) is None:
+            raise _no_number(name, part, (*where, i), expected)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from megdt_opt.text_enum import TextEnum
 
 
-class Status(StrEnum):
+class Status(TextEnum):
     """How a solution ended."""
 
     OPTIMAL = "optimal"
@@ -16,7 +16,7 @@ class Status(StrEnum):
     """No search came to an answer that keeps the limits, nor to a proof that there is none."""
 
 
-class BoundSource(StrEnum):
+class BoundSource(TextEnum):
     """What stands behind a lower bound."""
 
     CERTIFICATE = "certificate"
@@ -36,7 +36,7 @@ class BoundSource(StrEnum):
         return self not in (BoundSource.SOLVER, BoundSource.NONE)
 
 
-class Method(StrEnum):
+class Method(TextEnum):
     """Routes: what `solve` takes, and what `Allocation.method` says; a formulation has the name of its file."""
 
     AUTO = "auto"

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.text_enum import TextEnum
 
 
-class Kind(StrEnum):
+class Kind(TextEnum):
     """What a compute stage does."""
 
     ENCODE_PROMPT = "encode_prompt"
@@ -28,7 +28,7 @@ class Kind(StrEnum):
     DECOMPRESS = "decompress"
 
 
-class Payload(StrEnum):
+class Payload(TextEnum):
     """What a send stage carries."""
 
     REQUEST = "request"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from megdt_opt.errors import InvalidInput
+from megdt_opt.errors import InvalidInput, shown
 from megdt_opt.scenario.scenario import Scenario, User
 from megdt_opt.sweeping.paths import FieldPath, parse_path
 
@@ -191,7 +191,7 @@ def _made(base: Mapping[str, Any], values: Mapping[str, Any], fields: Mapping[st
             path.put(data, values[text])
         return Scenario(**data)
     except InvalidInput as error:
-        here = ", ".join(f"{text} = {value!r}" for text, value in values.items())
+        here = ", ".join(f"{text} = {shown(value)}" for text, value in values.items())
         remedy = f"{error.remedy} The cell of the sweep: {here}."
         # the path as it was written says more than the field, if it is clear which value was refused
         root = error.field.partition(".")[0]

@@ -10,7 +10,7 @@ from functools import cached_property
 from megdt_opt.program.stages import CODECS, Kind
 from megdt_opt.timing.fit import median_interval
 from megdt_opt.timing.provenance import refuse
-from megdt_opt.timing.values import entries, integer, real
+from megdt_opt.values import entries, integer, real
 
 MEASURE_AGAIN = "Measure again with `calibrate`, or restore the file."
 
@@ -32,7 +32,7 @@ def stage_kind(kind: Kind | str) -> Kind:
     try:
         return Kind(kind)
     except ValueError:
-        refuse("kind", kind, f"one of {[str(k) for k in Kind]}", "Name a stage that exists.")
+        refuse("kind", kind, f"one of {list(Kind)}", "Name a stage that exists.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from megdt_opt.timing.cells import Cell, HeldOutError, StageKey, cells_of, sizes
 from megdt_opt.timing.fit import AffineFit, affine_fit, expected_byte
 from megdt_opt.timing.profile_file import bundled_path, profile_content, profile_text, read_profile
 from megdt_opt.timing.provenance import Provenance, refuse
-from megdt_opt.timing.values import integer
+from megdt_opt.values import integer
 
 __all__ = ["AffineFit", "Cell", "HeldOutError", "Provenance", "TimingProfile"]
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 from megdt_opt.errors import ProfileError, shown
-from megdt_opt.timing.values import entries, integer, real
+from megdt_opt.values import entries, integer, real
 
 SOURCES = ("measured", "published")
 """Kinds of profile: samples taken by `calibrate`, or figures printed by somebody else."""
