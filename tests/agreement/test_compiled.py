@@ -152,6 +152,7 @@ def test_every_problem_runs_the_same_compiled_code(monkeypatch: pytest.MonkeyPat
         assert solve(variant, "prices").status == "optimal"
     kernels = (gather, passes.enter, passes.value, passes.climb, passes.peak, passes.table, passes.settle)
     assert [len(kernel.signatures) for kernel in kernels] == [1] * 7
+    assert len(passes.removed.signatures) <= 1
 
 
 @pytest.mark.parametrize("objective", ["sum", "max"])

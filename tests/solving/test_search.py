@@ -149,7 +149,7 @@ def test_counts_and_removed_options_are_checked() -> None:
         assert not Certificate("sum", 4.999, spoiled).verify(problem).holds
     # at the price 9 an edge option costs 6 and the device 3: no user at the edge is in anything below 3 + 3 + 6 - 9
     one = Leaf((0.0, 0.0, 9.0))
-    kept = Prune(one, ((0, (1,)),), [Leaf((0.0, 0.0, 1.0))])
+    kept = Prune(one, np.array([[0, 1]]), [Leaf((0.0, 0.0, 1.0))])
     assert Certificate("sum", 2.999, kept).verify(problem).holds
     assert not Certificate("sum", 3.1, kept).verify(problem).holds
 

@@ -75,14 +75,14 @@ class Prune:
     ----------
     leaf : Leaf
         The prices.
-    removed : tuple of (int, tuple of int)
-        User and options.
+    removed : array of int, (N, 2)
+        User and option of each.
     children : list of node
         The one in which they are gone.
     """
 
     leaf: Leaf
-    removed: tuple[tuple[int, tuple[int, ...]], ...]
+    removed: NDArray[np.int64]
     children: list[Node] = field(default_factory=list)
 
 
@@ -187,14 +187,12 @@ def _counted(node: Count, here: Mask) -> Iterator[tuple[Node, Row]]:
 
 
 def _removed(node: Prune, here: Mask) -> Mask:
-    columns = np.array([o for _, options in node.removed for o in options])
-    if len(node.children) != 1 or not columns.size:
+    if len(node.children) != 1 or not node.removed.size:
         raise ValueError("nothing is ruled out, or nothing follows")
-    rows = np.repeat([user for user, _ in node.removed], [len(options) for _, options in node.removed])
-    if rows.min() < 0 or rows.max() >= here.shape[0] or columns.min() < 0 or columns.max() >= here.shape[1]:
+    if node.removed.min() < 0 or (node.removed.max(axis=0) >= here.shape).any():
         raise ValueError("an option is ruled out that is not there")
     removed = np.zeros(here.shape, bool)
-    removed[rows, columns] = True
+    removed[node.removed[:, 0], node.removed[:, 1]] = True
     result: Mask = removed & here
     return result
 
@@ -226,8 +224,11 @@ def flat(tree: Node, budgets: int = 3) -> list[dict[str, Any]]:
         elif isinstance(node, Count):
             nodes.append({"users": list(node.users), "options": list(node.options), "at_most": node.most})
         else:
-            removed = [[user, list(options)] for user, options in node.removed]
-            nodes.append({**_leaf_data(node.leaf, budgets), "removed": removed})
+            removed: dict[int, list[int]] = {}
+            for user, option in node.removed.tolist():
+                removed.setdefault(user, []).append(option)
+            listed = [[user, options] for user, options in removed.items()]
+            nodes.append({**_leaf_data(node.leaf, budgets), "removed": listed})
         stack.extend(reversed(node.children))
     return nodes
 
@@ -271,8 +272,8 @@ def _node_of(data: dict[str, Any], listed: bool) -> tuple[Node, int, int | None]
         leaf, budgets = _leaf_of(data, listed)
         if "removed" not in data:
             return leaf, 0, budgets
-        removed = tuple((int(user), tuple(int(o) for o in options)) for user, options in data["removed"])
-        return Prune(leaf, removed), 1, budgets
+        removed = [(int(user), int(o)) for user, options in data["removed"] for o in options]
+        return Prune(leaf, np.array(removed, dtype=np.int64).reshape(-1, 2)), 1, budgets
     if "at_most" in data:
         users, options = (tuple(int(i) for i in data[name]) for name in ("users", "options"))
         return Count(users, options, int(data["at_most"])), 2, None

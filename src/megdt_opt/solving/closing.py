@@ -295,7 +295,7 @@ def _searched(
         valuer = FloatValuer(problem, resources) if _strained(problem, incumbent) else engine.valuer()
         mask = choices(problem, resources.open)
         if np.isfinite(deadline):
-            tree.part_s = _part_s(tree, mask, valuer)
+            tree.part_s = lambda: _part_s(tree, mask, valuer)
         grown = known or tree.grow(root(tree))
         proof = AllocationProof(problem, resources)
         bound = Certificate.seal(proof, grown, mask, tree.target, valuer).bound_s

@@ -46,11 +46,11 @@ class Cuts(NamedTuple):
 def new_cuts(users: int) -> Cuts:
     """Room for `MOST_CUTS` planes."""
     return Cuts(
-        slopes=np.zeros((MOST_CUTS, 3)),
-        offsets=np.zeros(MOST_CUTS),
-        prices=np.zeros((MOST_CUTS, 3)),
-        levels=np.zeros(MOST_CUTS),
-        chosen=np.zeros((MOST_CUTS, users), np.int32),
+        slopes=np.empty((MOST_CUTS, 3)),
+        offsets=np.empty(MOST_CUTS),
+        prices=np.empty((MOST_CUTS, 3)),
+        levels=np.empty(MOST_CUTS),
+        chosen=np.empty((MOST_CUTS, users), np.int32),
         basis=np.zeros(4, np.int64),
         share=np.zeros(4),
     )
@@ -83,7 +83,7 @@ def raise_bound(
     start: F,
     best_price: F,
     cuts: Cuts,
-    precision: float = 1e-13,
+    precision: float,
 ) -> tuple[float, int, int]:
     """Look for prices whose value reaches the goal: cutting planes, tried between the best and the master's prices.
 

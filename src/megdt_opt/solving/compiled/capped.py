@@ -18,7 +18,7 @@ from megdt_opt.shares.interior import latencies
 from megdt_opt.solving.compiled import passes
 from megdt_opt.solving.compiled.kernels import Terms
 from megdt_opt.solving.compiled.laws import HUGE, SUM
-from megdt_opt.solving.compiled.passes import Here, Option, Out
+from megdt_opt.solving.compiled.passes import Here, Option, new_sets
 from megdt_opt.solving.engines.engine import Choice, Settled
 
 _TURNS = 40
@@ -73,8 +73,7 @@ class CappedSum:
         self.most = float(problem.max_weight or 0.0)
         self._terms = terms._replace(plain=False, weight=np.array(problem.weights), limit=terms.limit.copy())
         self._known = True
-        users = problem.users
-        self._out = Out(np.zeros(3), np.zeros(3), np.zeros((4, users), np.int32), np.zeros(4), np.zeros((3, users)))
+        self._sets = new_sets(1, problem.users)
 
     def settle(self, choice: Choice, ceiling_s: float, prices: Array) -> Settled | None:
         """As `Engine` has it; None where it is not known."""
@@ -136,25 +135,26 @@ class CappedSum:
 
     def _at(self, given: _Given, cap: float, start: Array) -> _At | None:
         """F at a cap; None where it cannot be kept or is not known."""
-        p, terms, out, a, lo = self.problem, self._terms, self._out, given.a, given.lo
+        p, terms, sets, a, lo = self.problem, self._terms, self._sets, given.a, given.lo
         np.minimum(p.hard_deadline_s, cap / p.weights, out=terms.limit)
-        out.price[:] = start
-        value, self._known = passes.settle(SUM, terms, self.here, given.option, HUGE, out)
+        sets.prices[:] = start
+        passes.settle(SUM, terms, self.here, given.option[None], HUGE, False, sets)
+        value, self._known = float(sets.worth[0]), bool(sets.known[0])
         if not self._known or value >= HUGE:
             return None
-        out.price[~(a > 0).any(axis=1)] = 0.0
-        x = out.shares.copy()
+        price = np.where((a > 0).any(axis=1), sets.prices[0], 0.0)
+        x = sets.shares[0].copy()
         late = self._late(given, x)
         peak = float(late.max())
         _, slope, _ = time_and_slopes(np.where(a > 0, x, 1.0), a, given.gamma)
         with np.errstate(divide="ignore", invalid="ignore"):
-            mu = np.where((a > 0) & (x > lo * (1.0 + 1e-9)), out.price[:, None] / -slope, 0.0).max(axis=0)
+            mu = np.where((a > 0) & (x > lo * (1.0 + 1e-9)), price[:, None] / -slope, 0.0).max(axis=0)
         held = (late >= cap * (1.0 - _AT_CAP)) & (p.weights * p.hard_deadline_s > cap)
         tilts = np.where(held, np.maximum(mu / p.weights - 1.0, 0.0), 0.0)
         self._known = bool(np.isfinite(tilts).all())
         if not self._known:
             return None
-        return _At(min(cap, peak), value + self.most * peak, self.most - float(tilts.sum()), np.r_[out.price, tilts], x)
+        return _At(min(cap, peak), value + self.most * peak, self.most - float(tilts.sum()), np.r_[price, tilts], x)
 
 
 def _lowest(low: _At | None, high: _At, floor: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,13 @@ from megdt_opt.pricing.scaled import Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.shares.best import best_shares
 from megdt_opt.solving.compiled import passes
-from megdt_opt.solving.compiled.bounding import CLOSED, new_cuts
+from megdt_opt.solving.compiled.bounding import CLOSED, PROVEN, new_cuts
 from megdt_opt.solving.compiled.capped import CappedSum
 from megdt_opt.solving.compiled.driver import terms_of
 from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
-from megdt_opt.solving.compiled.passes import Here, Out
-from megdt_opt.solving.engines.engine import Choice, Peak, Priced, Separable, Settled
+from megdt_opt.solving.compiled.passes import Here, Out, new_sets
+from megdt_opt.solving.engines.engine import NO_CHOICE, Choice, Peak, Priced, Separable, Settled
 
-_NONE = np.zeros(0, np.int64)
 _NO_TILTS = np.zeros(0)
 _BOXES, _PASSES = 8, 80
 
@@ -48,7 +47,10 @@ class CompiledEngine(Separable):
         self.heads: Mask = head == np.arange(problem.options, dtype=head.dtype)
         self._here = Here(np.zeros(users, np.int64), left.copy(), left)
         self._cuts = new_cuts(users)
-        self._out = Out(np.zeros(3), np.zeros(3), np.zeros((4, users), np.int32), np.zeros(4), np.zeros((3, users)))
+        self._out = Out(
+            np.zeros(3), np.zeros(3), np.zeros(users, np.int32), np.zeros((4, users), np.int32), np.zeros(4),
+            np.zeros((3, users)),
+        )  # fmt: skip
         self._entered: Mask | None = self.heads
         self._capped = CappedSum(problem, resources, self._terms, self._here) if problem.objective == "mixed" else None
 
@@ -59,7 +61,8 @@ class CompiledEngine(Separable):
 
     def terms(self, party: int) -> Array:
         """As `Engine` has it."""
-        return np.vstack([self.resources.a[:, party], self.problem.fixed_s[party], self.problem.branch_s[party]])
+        p = self.problem
+        return np.array([one[party] for one in (p.downlink_bit, p.uplink_bit, p.edge_work_s, p.fixed_s, p.branch_s)])
 
     def summary(self) -> Array:
         """As `Engine` has it."""
@@ -73,15 +76,23 @@ class CompiledEngine(Separable):
             self._enter(mask)
             value, _ = passes.value(self.kind, self._terms, self._here, level, HUGE, prices[None], self._out)
             if value >= HUGE:
-                return Priced(np.inf, self._out.usage, _NONE)
+                return Priced(np.inf, self._out.usage, NO_CHOICE)
             total = value + float(prices.sum()) if self.kind == SUM else value
-            return Priced(total, self._out.usage.copy(), self._out.chosen[0].copy())
+            return Priced(total, self._out.usage.copy(), self._out.picked.copy())
         costs = self.costs(mask, prices, level_s) + extra
         choice = costs.argmin(axis=1)
         total = float(costs[np.arange(len(choice)), choice].sum())
         if not np.isfinite(total):
             return Priced(np.inf, self._out.usage, choice)
         return Priced(total, self.shares(choice, prices, level_s).sum(axis=1), choice)
+
+    def total(self, mask: Mask, gone: Mask | None, prices: Array, level_s: float | None) -> float:
+        """Sum of the least costs within a mask (K, O), where it is given with one at least that is `gone` (K, O)."""
+        if gone is None:
+            return self.price(mask, prices, level_s).total
+        self._entered = None
+        total = passes.removed(self.kind, self._terms, self._here, mask, gone, level_s or 0.0, prices)
+        return total if total < HUGE else np.inf
 
     def _tilted(self, prices: Array) -> Array:
         """The prices of the budgets; multipliers behind them change the weights."""
@@ -115,11 +126,11 @@ class CompiledEngine(Separable):
         """As `Engine` has it."""
         self._enter(mask)
         one = float(self.kind == MAX)
-        value, _, count = passes.climb(
+        value, how, count = passes.climb(
             self.kind, self._terms, self._here, level_s or 0.0, goal + one, box, float(most), start, self._cuts,
             self._out,
         )  # fmt: skip
-        return self._peak(value - one, count)
+        return self._peak(value - one, count, NO_CHOICE if how == PROVEN else self._out.picked.copy())
 
     def peak(self, mask: Mask, ceiling_s: float, box: float, gap: float, start: Array) -> Peak:
         """As `Engine` has it."""
@@ -127,24 +138,26 @@ class CompiledEngine(Separable):
         count = passes.peak(
             self.kind, self._terms, self._here, ceiling_s, box, gap, start.copy(), self._cuts, self._out
         )
-        return self._peak(np.nan, count)
+        return self._peak(np.nan, count, NO_CHOICE)
 
-    def _peak(self, value: float, count: int) -> Peak:
+    def _peak(self, value: float, count: int, least: Choice) -> Peak:
         out = self._out
         kept = out.weight > 0.0
-        return Peak(out.price.copy(), value, count, out.chosen[kept], out.weight[kept])
+        return Peak(out.price.copy(), value, count, out.chosen[kept], out.weight[kept], least)
 
     def settle(self, choice: Choice, ceiling_s: float, prices: Array) -> Settled:
         """As `Engine` has it."""
-        best, known = self._settle(choice, ceiling_s, prices)
-        if known:
-            return best
+        ((best, known),) = self._settle([choice], ceiling_s, prices)
+        return best if known else self._finer(choice, best)
+
+    def _finer(self, choice: Choice, best: Settled) -> Settled:
+        """Shares of given choices where Newton's method has not settled, but at `best`."""
         if self.kind == SUM and self._capped is None:
             planes = self._by_planes(choice, np.asarray(choice, dtype=np.int32), best.prices)
             if planes is not None:
                 return planes
         found = self._by_path(choice)
-        return replace(best, prices=found.prices) if best.objective < found.objective else found
+        return best._replace(prices=found.prices) if best.objective < found.objective else found
 
     def _by_path(self, choice: Choice) -> Settled:
         """By interior points; for "mixed" with the multipliers behind the prices."""
@@ -152,17 +165,24 @@ class CompiledEngine(Separable):
         tilts = found.tilts[0] if self._capped is not None else _NO_TILTS
         return Settled(float(found.objective[0]), np.r_[found.prices[0], tilts], found.x[0], choice)
 
-    def _settle(self, choice: Choice, ceiling_s: float, prices: Array) -> tuple[Settled, bool]:
+    def _settle(
+        self, choices: list[Choice], ceiling_s: float, prices: Array, first: bool = False
+    ) -> list[tuple[Settled, bool]]:
         """Shares of given choices in compiled code, and whether they are the best."""
         if self._capped is not None:
-            capped = self._capped.settle(choice, ceiling_s, prices)
-            return capped or Settled(np.inf, prices, np.zeros((3, len(choice))), choice), capped is not None
-        out = self._out
-        out.price[:] = prices
-        picked = np.asarray(choice, dtype=np.int32)
-        value, known = passes.settle(self.kind, self._terms, self._here, picked, min(ceiling_s, HUGE), out)
-        found = Settled(value if value < HUGE else np.inf, out.price.copy(), out.shares.copy(), choice)
-        return found, bool(known)
+            capped = [(choice, self._capped.settle(choice, ceiling_s, prices)) for choice in choices]
+            nothing = np.zeros((3, self.problem.users))
+            return [(one or Settled(np.inf, prices, nothing, choice), one is not None) for choice, one in capped]
+        sets = new_sets(len(choices), self.problem.users)
+        sets.prices[:] = prices
+        options = np.array(choices, dtype=np.int32)
+        count = passes.settle(self.kind, self._terms, self._here, options, min(ceiling_s, HUGE), first, sets)
+        return [
+            (Settled(worth if worth < HUGE else np.inf, own, x, choice), known)
+            for worth, known, own, x, choice in zip(
+                sets.worth[:count].tolist(), sets.known.tolist(), sets.prices, sets.shares, choices, strict=False
+            )
+        ]
 
     def _by_planes(self, choice: Choice, picked: NDArray[np.int32], start: Array) -> Settled | None:
         """Shares where they jump with the prices: those at the highest planes' prices, weighted as the planes are.
@@ -194,15 +214,14 @@ class CompiledEngine(Separable):
             return None
         return Settled(result, prices, self._out.shares.copy(), choice)
 
-    def settle_all(self, choices: list[Choice], ceiling_s: float, prices: Array) -> Iterator[Settled]:
+    def settle_all(
+        self, choices: list[Choice], ceiling_s: float, prices: Array, first: bool = False
+    ) -> Iterator[Settled]:
         """As `Engine` has it; where several are begun with, the best shares of those that take long can wait."""
-        found = [self._settle(choice, ceiling_s, prices) for choice in choices]
+        found = self._settle(choices, ceiling_s, prices, first)
         if len(choices) > 1 and any(known and np.isfinite(one.objective) for one, known in found):
             return iter([one for one, _ in found])
-        return (
-            one if known else self.settle(choice, ceiling_s, prices)
-            for choice, (one, known) in zip(choices, found, strict=True)
-        )
+        return (one if known else self._finer(one.choice, one) for one, known in found)
 
     def first_sets(self) -> Choice:
         """As `Engine` has it."""
@@ -223,9 +242,9 @@ class _CompiledValuer:
         """As `Valuer` has it."""
         engine, prices = self.engine, np.array(part.leaf.prices)
         mask = part.mask & engine.heads  # what is dominated costs no less
-        if part.rows or part.removed is not None:
+        if part.rows:
             return total_of(part._replace(mask=mask), engine.costs(mask, prices, level_s))
-        total = engine.price(mask, prices, level_s).total
+        total = engine.total(mask, part.removed, prices, level_s)
         if not np.isfinite(total):
             return np.inf
         charged = sum(part.leaf.prices)

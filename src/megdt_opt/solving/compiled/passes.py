@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.solving.compiled.bounding import Cuts, best_of_set, objective_of, raise_bound
-from megdt_opt.solving.compiled.jit import inner, kernel
+from megdt_opt.solving.compiled.bounding import PROVEN, Cuts, best_of_set, objective_of, raise_bound
+from megdt_opt.solving.compiled.jit import inner, kernel, stay_whole
 from megdt_opt.solving.compiled.kernels import CLOSE, F, I, Terms, law_of, swap, value_at
 from megdt_opt.solving.compiled.laws import HUGE, Three, option_at, shares_at
 from megdt_opt.solving.compiled.narrowing import narrow_prices
@@ -26,18 +26,40 @@ class Here(NamedTuple):
 
 
 class Out(NamedTuple):
-    """Where answers go: best prices (3,), used budgets (3,), options (4, K) with their weights (4,), shares (3, K)."""
+    """Where answers go: best prices (3,), used budgets (3,), the options that cost least there (K,), options (4, K)
+    with their weights (4,), shares (3, K)."""
 
     price: F
     usage: F
+    picked: Option
     chosen: Option
     weight: F
     shares: F
 
 
-@kernel
-def enter(terms: Terms, mask: NDArray[np.bool_], here: Here) -> None:
+class Sets(NamedTuple):
+    """What given options are worth, of each of S: objectives and whether they are known (S,), prices (S, 3), shares
+    (S, 3, K)."""
+
+    worth: F
+    known: NDArray[np.bool_]
+    prices: F
+    shares: F
+
+
+def new_sets(count: int, users: int) -> Sets:
+    """Room for the worth of so many sets."""
+    return Sets(np.empty(count), np.empty(count, np.bool_), np.empty((count, 3)), np.empty((count, 3, users)))
+
+
+_EXACT = 1e-13
+"""How near the best value is to come to the highest point of the planes, relatively [1]."""
+
+
+@inner
+def bring(terms: Terms, mask: NDArray[np.bool_], here: Here) -> None:
     """Bring the options of a mask, (K, O), to the front of their rows."""
+    stay_whole()
     for k in range(mask.shape[0]):
         n = 0
         for j in range(here.left[k]):
@@ -46,6 +68,12 @@ def enter(terms: Terms, mask: NDArray[np.bool_], here: Here) -> None:
                     swap(terms, k, j, n)
                 n += 1
         here.end[k] = n
+
+
+@kernel
+def enter(terms: Terms, mask: NDArray[np.bool_], here: Here) -> None:
+    """`bring`."""
+    bring(terms, mask, here)
 
 
 @inner
@@ -86,13 +114,13 @@ def value(kind: int, terms: Terms, here: Here, level: float, goal: float, prices
     best, at = -HUGE, 0
     last = 0.0
     for n in range(prices.shape[0]):
-        last, _ = value_at(kind, terms, here.begin, here.end, level, prices[n], out.usage, out.chosen[0])
+        last, _ = value_at(kind, terms, here.begin, here.end, level, prices[n], out.usage, out.picked)
         if last > best:
             best, at = last, n
         if best >= goal:
             break
     if last < HUGE:
-        numbers_of(terms, out.chosen[0].copy(), out.chosen[0])
+        numbers_of(terms, out.picked.copy(), out.picked)
     return best, at
 
 
@@ -101,9 +129,14 @@ def climb(
     kind: int, terms: Terms, here: Here, level: float, goal: float, box: float, passes: float, start: F, cuts: Cuts,
     out: Out,
 ) -> tuple[float, int, int]:  # fmt: skip
-    """`raise_bound`, and the options that the best prices waver between."""
-    found, how, count = raise_bound(kind, terms, here.begin, here.end, level, goal, box, passes, start, out.price, cuts)
+    """`raise_bound`, the options that the best prices waver between, and those that cost least there, in `picked`."""
+    found, how, count = raise_bound(
+        kind, terms, here.begin, here.end, level, goal, box, passes, start, out.price, cuts, _EXACT
+    )
     tell(terms, cuts, out)
+    if how != PROVEN:
+        value_at(kind, terms, here.begin, here.end, level, out.price, out.usage, out.picked)
+        numbers_of(terms, out.picked.copy(), out.picked)
     return found, how, count
 
 
@@ -130,12 +163,36 @@ def table(kind: int, terms: Terms, here: Here, level: float, price: F, costs: F)
 
 
 @kernel
-def settle(kind: int, terms: Terms, here: Here, option: Option, ceiling: float, out: Out) -> tuple[float, bool]:
-    """`best_of_set` of options by their numbers; prices start and end in `out`."""
-    places = np.empty(option.shape[0], np.int32)
-    if not places_of(terms, here, option, places):
-        return HUGE, True
-    return best_of_set(kind, terms, places, ceiling, out.price, out.shares)
+def removed(
+    kind: int, terms: Terms, here: Here, mask: NDArray[np.bool_], gone: NDArray[np.bool_], level: float, price: F
+) -> float:
+    """Least sum of costs in a mask, (K, O), where a user takes one of the options that are `gone`, (K, O); HUGE where
+    none can."""
+    bring(terms, mask, here)
+    row, total, rise = np.empty(mask.shape[1]), 0.0, HUGE
+    for k in range(mask.shape[0]):
+        least = row_costs(kind, terms, k, here.begin[k], here.end[k], level, price, HUGE, row)
+        if least >= HUGE:
+            return HUGE
+        total += least
+        for j in range(here.begin[k], here.end[k]):
+            if gone[k, terms.ids[k, j]]:
+                rise = min(rise, row[j] - least)
+    return total + rise
+
+
+@kernel
+def settle(kind: int, terms: Terms, here: Here, options: Option, ceiling: float, first: bool, sets: Sets) -> int:
+    """`best_of_set` of options by their numbers, (S, K), whose prices start and end in `sets`; how many were looked at:
+    with `first` none after one that is below the ceiling."""
+    places = np.empty(options.shape[1], np.int32)
+    for n in range(options.shape[0]):
+        sets.worth[n], sets.known[n] = HUGE, True
+        if places_of(terms, here, options[n], places):
+            sets.worth[n], sets.known[n] = best_of_set(kind, terms, places, ceiling, sets.prices[n], sets.shares[n])
+        if first and sets.known[n] and sets.worth[n] < ceiling:
+            return n + 1
+    return options.shape[0]
 
 
 @kernel

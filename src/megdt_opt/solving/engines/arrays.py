@@ -52,7 +52,8 @@ class ArraysEngine(Separable, ByPlanes):
 
     def terms(self, party: int) -> Array:
         """As `Engine` has it."""
-        return np.vstack([self.resources.a[:, party], self.problem.fixed_s[party], self.problem.branch_s[party]])
+        p = self.problem
+        return np.array([one[party] for one in (p.downlink_bit, p.uplink_bit, p.edge_work_s, p.fixed_s, p.branch_s)])
 
     def summary(self) -> Array:
         """As `Engine` has it."""
@@ -80,7 +81,9 @@ class ArraysEngine(Separable, ByPlanes):
         """As `Engine` has it."""
         return next(self.settle_all([choice], ceiling_s, prices))
 
-    def settle_all(self, choices: list[Choice], ceiling_s: float, prices: Array) -> Iterator[Settled]:
+    def settle_all(
+        self, choices: list[Choice], ceiling_s: float, prices: Array, first: bool = False
+    ) -> Iterator[Settled]:
         """As `Engine` has it: all at once, which takes little longer than one."""
         sets = np.array(choices, dtype=np.int64)
         found = best_shares(self.problem, self.resources, sets, self.deadline)

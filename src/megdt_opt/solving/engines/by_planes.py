@@ -100,4 +100,4 @@ class ByPlanes:
             before = level, height
             level = ahead if low < ahead < high else 0.5 * (low + high) if np.isfinite(high) else 2.0 * low
         assert peak is not None
-        return Peak(peak.prices, peak.value, passes, peak.choices, peak.weights)
+        return peak._replace(passes=passes)

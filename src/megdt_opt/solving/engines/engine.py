@@ -7,8 +7,7 @@ user is a party of one, and its choices are its options; for "missed" being late
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +18,10 @@ from megdt_opt.pricing.scaled import Array
 
 Choice = NDArray[np.signedinteger[Any]]
 
+NO_CHOICE: Choice = np.zeros(0, np.int64)
 
-@dataclass(frozen=True)
-class Priced:
+
+class Priced(NamedTuple):
     """Least costs at prices.
 
     Parameters
@@ -39,8 +39,7 @@ class Priced:
     choice: Choice
 
 
-@dataclass(frozen=True)
-class Peak:
+class Peak(NamedTuple):
     """Best prices that were found.
 
     Parameters
@@ -54,6 +53,8 @@ class Peak:
         Choices of the convexified optimum.
     weights : array, (W,) or (W, K)
         Their weights, which sum to 1, or to 1 for each party.
+    least : array of int, (K,)
+        What costs least at the best prices; empty where that is not known, as where their value reaches the goal.
     """
 
     prices: Array
@@ -61,10 +62,10 @@ class Peak:
     passes: int
     choices: Choice
     weights: Array
+    least: Choice = NO_CHOICE
 
 
-@dataclass(frozen=True)
-class Settled:
+class Settled(NamedTuple):
     """What given choices are worth.
 
     Parameters
@@ -106,11 +107,11 @@ class Engine(Protocol):
     countable: bool
 
     def terms(self, party: int) -> Array:
-        """What the choices of a party differ in, (F, C)."""
+        """What the choices of a party differ in, (F, C), each in the problem's own unit."""
         ...
 
     def summary(self) -> Array:
-        """Sums of these terms over the choices of each party, (K, F): where parties are alike, they are alike in it."""
+        """Sums of these terms [s] over the choices of each party, (K, F): alike in it are those of one kind."""
         ...
 
     def price(self, mask: Mask, prices: Array, level_s: float | None, extra: Array | None = None) -> Priced:
@@ -154,8 +155,11 @@ class Engine(Protocol):
         """The best shares of given choices (K,); they matter below `ceiling_s` only. `prices` are a guess."""
         ...
 
-    def settle_all(self, choices: list[Choice], ceiling_s: float, prices: Array) -> Iterator[Settled]:
-        """The same for several choices, one after another or all at once."""
+    def settle_all(
+        self, choices: list[Choice], ceiling_s: float, prices: Array, first: bool = False
+    ) -> Iterator[Settled]:
+        """The same for several choices, one after another or all at once; with `first` those after one that is below
+        the ceiling can be left out."""
         ...
 
     def first_sets(self) -> Choice:
@@ -194,16 +198,12 @@ class Separable:
     ) -> list[Choice]:
         """As `Engine` has it."""
         rows = np.arange(len(choice))
-        only = np.zeros_like(self.heads)
-        only[rows, choice] = True
-        own = self.costs(only, prices, own_level_s)[rows, choice]
-        rise = self.costs(self.heads, prices, goal[0]) - own[:, None]
+        costs = self.costs(self.heads, prices, goal[0])
+        own = (costs if own_level_s is None else self.costs(self.heads, prices, own_level_s))[rows, choice]
+        rise = costs - own[:, None]
         rise[rows, choice] = np.inf
         user, option = np.nonzero(rise < goal[1] + float(prices[: self.budgets].sum()) - float(own.sum()))
-        order = np.argsort(rise[user, option], kind="stable")
-        trials = []
-        for i in order[:most].tolist():
-            trial = choice.copy()
-            trial[user[i]] = option[i]
-            trials.append(trial)
-        return trials
+        order = np.argsort(rise[user, option], kind="stable")[:most]
+        trials = np.repeat(np.asarray(choice)[None], len(order), axis=0)
+        trials[np.arange(len(order)), user[order]] = option[order]
+        return list(trials)

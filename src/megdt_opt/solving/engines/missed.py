@@ -195,7 +195,9 @@ class MissedEngine(Separable):
         need = float(np.where(choice == self.on_time.late, prices[UPLINK] * self.on_time.least, cost).sum()) - 1.0
         return np.asarray(prices * all_late * (min(2.0 / need, 1e9) if need > 0 else 1.0))
 
-    def settle_all(self, choices: list[Choice], ceiling_s: float, prices: Array) -> Iterator[Settled]:
+    def settle_all(
+        self, choices: list[Choice], ceiling_s: float, prices: Array, first: bool = False
+    ) -> Iterator[Settled]:
         """As `Engine` has it."""
         return (self.settle(choice, ceiling_s, prices) for choice in choices)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,10 +139,12 @@ class MixedEngine(Separable):
         """As `Engine` has it."""
         return next(self.settle_all([choice], ceiling_s, prices))
 
-    def settle_all(self, choices: list[Choice], ceiling_s: float, prices: Array) -> Iterator[Settled]:
+    def settle_all(
+        self, choices: list[Choice], ceiling_s: float, prices: Array, first: bool = False
+    ) -> Iterator[Settled]:
         """As `Engine` has it."""
-        for found in self._inner.settle_all(choices, ceiling_s, prices):
-            yield replace(found, prices=self.kept(found.prices))
+        for found in self._inner.settle_all(choices, ceiling_s, prices, first):
+            yield found._replace(prices=self.kept(found.prices))
 
     def first_sets(self) -> Choice:
         """As `Engine` has it."""
@@ -233,11 +234,11 @@ class _Cuts:
         """The best prices, and what the planes' weights waver between."""
         best = int(np.argmax(self.values))
         users = self.mask.shape[0]
-        none = Peak(self.prices[best], self.values[best], len(self.values), np.zeros((0, users), np.int64), np.zeros(0))
+        price, value, least = self.prices[best], self.values[best], self.choices[best]
         if self.weights is None:
-            return none
+            return Peak(price, value, len(self.values), np.zeros((0, users), np.int64), np.zeros(0), least)
         total = self.weights.sum(axis=0)
         weights = np.where(total > 0, self.weights / np.where(total > 0, total, 1.0), 0.0)
         weights[best, total <= 0] = 1.0
         kept = np.flatnonzero(weights.any(axis=1))
-        return Peak(self.prices[best], self.values[best], len(self.values), np.array(self.choices)[kept], weights[kept])
+        return Peak(price, value, len(self.values), np.array(self.choices)[kept], weights[kept], least)

@@ -126,7 +126,9 @@ class PartiesEngine(ByPlanes):
         """As `Engine` has it."""
         return self.pricing.settle(choice, ceiling_s, prices)
 
-    def settle_all(self, choices: list[Choice], ceiling_s: float, prices: Array) -> Iterator[Settled]:
+    def settle_all(
+        self, choices: list[Choice], ceiling_s: float, prices: Array, first: bool = False
+    ) -> Iterator[Settled]:
         """As `Engine` has it."""
         return (self.pricing.settle(choice, ceiling_s, prices) for choice in choices)
 

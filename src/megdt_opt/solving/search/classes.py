@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from megdt_opt.pricing.scaled import Array
@@ -9,6 +11,9 @@ from megdt_opt.solving.engines.engine import Choice, Engine
 
 ALIKE = 0.11
 """Relative difference of any two terms up to which users are of one kind [1]."""
+
+_AT_ONCE = 100_000
+"""Numbers that are compared in one step [1]."""
 
 
 def classes(engine: Engine, weight: Array) -> list[Choice]:
@@ -19,18 +24,15 @@ def classes(engine: Engine, weight: Array) -> list[Choice]:
     engine : Engine
     weight : array, (K,)
     """
-    parties = len(engine.heads)
-    rough = engine.summary()  # (K, F): users of one kind are alike in it too
-    rough = np.column_stack([rough, weight])
+    rough = np.column_stack([engine.summary(), weight])  # (K, F): users of one kind are alike in it too
     order = np.argsort(rough.sum(axis=1), kind="stable")
-    left = np.ones(parties, bool)
+    left = np.ones(len(order), bool)
     found: list[Choice] = []
-    for k in order.tolist():
+    for k, near in _near(rough, order):
         if not left[k]:
             continue
         left[k] = False
-        near = left & (np.abs(rough - rough[k]) <= ALIKE * np.abs(rough[k])).all(axis=1)
-        who = np.flatnonzero(near)
+        who = near[left[near]]
         if who.size == 0:
             continue
         terms, heads = engine.terms(k), engine.heads[k]
@@ -43,3 +45,15 @@ def classes(engine: Engine, weight: Array) -> list[Choice]:
             left[same] = False
             found.append(np.array(sorted([k, *same])))
     return found
+
+
+def _near(rough: Array, order: Choice) -> Iterator[tuple[int, Choice]]:
+    """In this order the parties that others are near to, and these others."""
+    step = max(_AT_ONCE // rough.size, 1)
+    for at in range(0, len(order), step):
+        rows = order[at : at + step]
+        apart = np.abs(rough - rough[rows, None])
+        near = np.asarray((apart <= ALIKE * np.abs(rough[rows, None])).all(axis=2))
+        near[np.arange(len(rows)), rows] = False
+        for i in np.flatnonzero(near.any(axis=1)).tolist():
+            yield int(rows[i]), np.flatnonzero(near[i])

@@ -44,7 +44,7 @@ class Incumbent:
             return False
         better = False
         ceiling = self.objective * (1.0 - 0.01 * self.gap)
-        for found in self.engine.settle_all(fresh, ceiling, self.prices if prices is None else prices):
+        for found in self.engine.settle_all(fresh, ceiling, self.prices if prices is None else prices, first):
             better |= self.take(found)
             if better and first:
                 break

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.pricing.scaled import Array
-from megdt_opt.solving.engines.engine import Choice, Peak
+from megdt_opt.solving.engines.engine import NO_CHOICE, Choice, Peak
 
 MOST = 96
 """Planes of one search [1]."""
@@ -120,14 +120,14 @@ def climb(
     slopes: list[Array] = []
     offsets: list[float] = []
     chosen: list[Choice] = []
-    price, best, best_price = start.copy(), -np.inf, start
+    price, best, best_price, least = start.copy(), -np.inf, start, NO_CHOICE
     basis: list[int] | None = None
     top: Highest | None = None
     pull = 0.5
     for _ in range(min(most, MOST)):
         value, slope, choice = value_at(price)
         if value > best:
-            best, best_price = value, price
+            best, best_price, least = value, price, choice
         else:
             pull = 1.0 - pull if pull != 1.0 else 0.5
         if best >= goal or not in_time():
@@ -154,5 +154,5 @@ def climb(
     none = np.zeros((0, len(chosen[0]) if chosen else 0), np.int64)
     return Peak(
         best_price, float(best), len(chosen) + 1, np.array([chosen[j] for j in kept]) if kept.size else none,
-        weights[kept],
+        weights[kept], least,
     )  # fmt: skip

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from megdt_opt.certificate.tree import Branch, Count, Leaf, Mask, Node, Prune, Row
 from megdt_opt.pricing.scaled import Array
-from megdt_opt.solving.engines.engine import Choice, Engine, Peak
+from megdt_opt.solving.engines.engine import NO_CHOICE, Choice, Engine, Peak
 from megdt_opt.solving.search import counts, planes
 from megdt_opt.solving.search.classes import classes
 from megdt_opt.solving.search.counts import Limits
@@ -36,12 +37,16 @@ _PATIENCE = 2
 _CUT_TURNS = 6
 """Turns in which it is found what a leaf proves that was cut short: of "max", about as many; else one [1]."""
 
+_AT_ONCE = 100_000
+"""Choices, of all parts together, that are sealed in no time worth keeping back [1]."""
+
+_NO_WEIGHTS = np.zeros(0)
+
 _FRACTION = 1e-3
 """Distance of a count from an integer from which on it is divided there [1]."""
 
 
-@dataclass(frozen=True)
-class _Node:
+class _Node(NamedTuple):
     mask: Mask
     limits: Limits
     start: Array
@@ -64,8 +69,8 @@ class Tree:
         `time.monotonic()` after which the tree is cut short [s].
     weight : array, (K,)
         Of the parties [1].
-    part_s : float
-        Time that sealing one part of the tree takes, which is kept back from the deadline [s].
+    part_s : callable
+        Tells the time that sealing one part of the tree takes, which is kept back from the deadline [s].
     """
 
     engine: Engine
@@ -74,7 +79,7 @@ class Tree:
     gap: float
     deadline: float
     weight: Array
-    part_s: float = 0.0
+    part_s: Callable[[], float] = lambda: 0.0
     nodes: int = 0
     passes: int = 0
     waiting: int = 0
@@ -82,9 +87,12 @@ class Tree:
 
     def __post_init__(self) -> None:
         self._budgets = self.engine.budgets
+
+    @cached_property
+    def _followed(self) -> tuple[Mask, Choice]:
+        """Which choices are open, (K, C), and the places of those that they follow, in a table seen as one row."""
         head = self.engine.head
-        self._open = head >= 0
-        self._places = np.maximum(head, 0) + np.arange(len(head))[:, None] * head.shape[1]
+        return head >= 0, np.maximum(head, 0) + np.arange(len(head))[:, None] * head.shape[1]
 
     @property
     def in_time(self) -> bool:
@@ -92,8 +100,13 @@ class Tree:
 
         A leaf that was cut short takes several turns, until it is known what it proves.
         """
-        sealing_s = self.part_s * (self.nodes + _CUT_TURNS * self.waiting)
+        parts = self.nodes + _CUT_TURNS * self.waiting
+        sealing_s = parts * self._part_s if parts * self.engine.heads.size > _AT_ONCE else 0.0
         return time.monotonic() + sealing_s <= self.deadline
+
+    @cached_property
+    def _part_s(self) -> float:
+        return self.part_s()
 
     @property
     def target(self) -> float:
@@ -130,7 +143,7 @@ class Tree:
                 if peak.value >= self.goal()[1]:
                     node.attach(self._leaf(node, peak.prices))
                     continue
-            node = replace(node, start=peak.prices)
+            node = node._replace(start=peak.prices)
             if (node.mask.sum(axis=1) <= 1).all():
                 node.attach(self._leaf(node, self._settle(node)))
             else:
@@ -192,7 +205,7 @@ class Tree:
             self.passes += 1
             at = self.engine.proving(node.mask, tried, level, goal)
             if at is not None:
-                return tried[at], Peak(tried[at], goal, 0, np.zeros((0, 0), np.int64), np.zeros(0))
+                return tried[at], Peak(tried[at], goal, 0, NO_CHOICE, _NO_WEIGHTS)
         start = node.start
         for _ in range(_ROUNDS):
             peak = self._climb(node, start)
@@ -210,10 +223,7 @@ class Tree:
         """Choices worth trying where the best prices waver."""
         if self.kinds and len(peak.weights):
             return shares_of(peak, node.mask, self.kinds)
-        size = len(peak.prices) - len(node.limits)
-        extra = node.limits.extra(peak.prices[size:]) if node.limits else None
-        found = self.engine.price(node.mask, peak.prices[:size], self.goal()[0], extra)
-        return [found.choice] if np.isfinite(found.total) else []
+        return [peak.least] if len(peak.least) else []
 
     def _prune(self, node: _Node, prices: Array) -> _Node | None:
         """The node without the choices whose reduced cost alone proves the goal; None where there are none."""
@@ -227,14 +237,14 @@ class Tree:
         gone = node.mask & (rises >= goal - value)
         if not gone.any() or value >= goal:
             return None
-        removed = _by_party(self._with_followers(gone))
-        made = Prune(self._leaf(node, prices), removed)
+        made = Prune(self._leaf(node, prices), np.argwhere(self._with_followers(gone)))
         node.attach(made)
-        return replace(node, mask=node.mask & ~gone, attach=made.children.append)
+        return node._replace(mask=node.mask & ~gone, attach=made.children.append)
 
     def _with_followers(self, heads: Mask) -> Mask:
         """Choices, (K, C), that these heads stand for."""
-        return np.asarray(heads.ravel().take(self._places) & self._open)
+        is_open, places = self._followed
+        return np.asarray(heads.ravel().take(places) & is_open)
 
     def _settle(self, node: _Node) -> Array:
         """Prices of the one set that is left: its own prove its value, or that it cannot keep the limits."""
@@ -291,10 +301,10 @@ class Tree:
             kept = [node.limits.alive.index(a) for a in limits.alive[:-1]]
             size = len(node.start) - len(node.limits)
             start = np.r_[node.start[:size], node.start[size:][kept], 0.0]
-            below.append(replace(node, limits=limits, start=start))
+            below.append(node._replace(limits=limits, start=start))
         self._hang(below, made.children)
         order = [0, 1] if number - most < 0.5 else [1, 0]
-        return [replace(below[i], attach=_into(made.children, i)) for i in order]
+        return [below[i]._replace(attach=_into(made.children, i)) for i in order]
 
     def _hang(self, below: list[_Node], children: list[Node]) -> None:
         """Room for the children, which come in any order."""
@@ -304,18 +314,20 @@ class Tree:
         """By the options of the party that is the least decided."""
         party, first, second = undecided(peak, node.mask)
         near = self._nearer(party, first, second, node.mask[party])
-        sides = [node.mask[party] & near, node.mask[party] & ~near]
+        row = node.mask[party]
+        sides = [row & near, row & ~near]
         head = self.engine.head[party]
-        groups = [tuple(np.flatnonzero(side[np.maximum(head, 0)] & (head >= 0)).tolist()) for side in sides]
+        is_open = head >= 0
+        groups = [tuple(np.flatnonzero(side[head] & is_open).tolist()) for side in sides]
         made = Branch(party, tuple(groups))
         node.attach(made)
         below = []
         for side in sides:
             mask = node.mask.copy()
             mask[party] = side
-            below.append(replace(node, mask=mask))
+            below.append(node._replace(mask=mask))
         self._hang(below, made.children)
-        return [replace(one, attach=_into(made.children, i)) for i, one in enumerate(below)]
+        return [one._replace(attach=_into(made.children, i)) for i, one in enumerate(below)]
 
     def _nearer(self, party: int, first: int, second: int, mask: np.ndarray) -> np.ndarray:
         """Choices of a party that are nearer to one than to another."""
@@ -328,14 +340,6 @@ class Tree:
         near = along <= 0.5 * (along[first] + along[second])
         near[first], near[second] = True, False
         return np.asarray(near)
-
-
-def _by_party(mask: Mask) -> tuple[tuple[int, tuple[int, ...]], ...]:
-    """The choices of a mask, for each party that has any."""
-    party, choice = np.nonzero(mask)
-    begin = np.flatnonzero(np.diff(party, prepend=-1))
-    choices, ends = choice.tolist(), [*begin.tolist(), len(choice)]
-    return tuple((k, tuple(choices[a:b])) for k, (a, b) in zip(party[begin].tolist(), pairwise(ends), strict=True))
 
 
 def _into(children: list[Node], place: int) -> Callable[[Node], None]:
