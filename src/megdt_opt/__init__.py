@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from megdt_opt.problem.batch_problem import BatchProblem
     from megdt_opt.problem.fairness import AlphaFairProblem, LexicographicProblem
     from megdt_opt.problem.generation_split import GenerationSplit, GenerationSplitProblem
+    from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
     from megdt_opt.scenario.scenario import Scenario
     from megdt_opt.solving import solve
     from megdt_opt.solving.allocation import Allocation
@@ -70,6 +71,7 @@ _HOME = {
     "Scenario": "scenario.scenario",
     "ShadowPrice": "whatif.shadow",
     "ShadowPrices": "whatif.shadow",
+    "SharedPrefixProblem": "problem.shared_prefix_problem",
     "SolverFailure": "errors",
     "TimingProfile": "timing.profile",
     "WeightsError": "errors",
@@ -113,6 +115,7 @@ __all__ = [
     "Scenario",
     "ShadowPrice",
     "ShadowPrices",
+    "SharedPrefixProblem",
     "SolverFailure",
     "TimingProfile",
     "WeightsError",

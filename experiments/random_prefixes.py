@@ -1,0 +1,118 @@
+"""Random problems of shared prefixes: groups of devices, trunks of common denoising steps, and cooperating hosts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from megdt_opt import SharedPrefixProblem
+
+STEPS = 20
+
+
+def random_prefixes(
+    seed: int,
+    sizes: tuple[int, ...],
+    *,
+    objective: str = "sum",
+    reserve: str = "phased",
+    alone: int = 0,
+    cuts: tuple[int, ...] = (8, 16),
+    law: str = "linear",
+    limits: bool = False,
+    hosts: bool = False,
+) -> SharedPrefixProblem:
+    """Groups of given sizes and some users in none.
+
+    Each user can run all steps on its device or at the edge; after x common steps, for each x of `cuts`, the rest on
+    its device, after the multicast of the latent, or at the edge. A group has a trunk for each x, for two multicast
+    rates of which the better leaves its weakest member out, and with `hosts` one more that a member's device runs.
+
+    Parameters
+    ----------
+    seed : int
+    sizes : tuple of int
+        Users of each group.
+    objective, reserve : str
+        As for `SharedPrefixProblem`.
+    alone : int
+        Users in no group.
+    cuts : tuple of int
+        Numbers of common steps.
+    law : str
+        "linear" or "shannon".
+    limits : bool
+        Whether there are caps of edge shares and limits on the airtime of trunks.
+    hosts : bool
+        Whether members' devices may host the trunk.
+    """
+    draw = np.random.default_rng(seed)
+    users = sum(sizes) + alone
+    group = np.repeat(np.r_[np.arange(len(sizes)), -1], [*sizes, alone])
+    device_step_s = draw.lognormal(np.log(0.35), 0.5, users)
+    edge_step_s = 0.05 * draw.uniform(0.7, 1.3)
+    request, latent, image = 2e4, 5e5 * draw.uniform(0.5, 2.0), 2e6 * draw.uniform(0.5, 2.0)
+    options = 2 + 2 * len(cuts)
+    tables: dict[str, Any] = {
+        name: np.zeros((users, options)) for name in ("fixed_s", "uplink_bit", "edge_work_s", "downlink_bit")
+    }
+    rides = np.zeros((users, options), np.int64)
+    tables["fixed_s"][:, 0] = STEPS * device_step_s
+    tables["fixed_s"][:, 1] = 0.2 * draw.uniform(0.5, 1.5, users)
+    tables["uplink_bit"][:, 1], tables["edge_work_s"][:, 1], tables["downlink_bit"][:, 1] = (
+        request, STEPS * edge_step_s, image,
+    )  # fmt: skip
+    for i, x in enumerate(cuts):
+        device, edge = 2 + 2 * i, 3 + 2 * i
+        rides[:, device], rides[:, edge] = 2, 1
+        tables["fixed_s"][:, device] = (STEPS - x) * device_step_s
+        tables["fixed_s"][:, edge] = 0.1
+        tables["edge_work_s"][:, edge], tables["downlink_bit"][:, edge] = (STEPS - x) * edge_step_s, image
+    efficiency = draw.uniform(0.5, 6.0, (2, users))
+    trunks: list[tuple[int, int, float, float, float, float, float, int]] = []
+    admitted: list[np.ndarray] = []
+    for g in range(len(sizes)):
+        members = np.flatnonzero(group == g)
+        ranked = members[np.argsort(efficiency[0, members])]
+        for i, x in enumerate(cuts):
+            for weakest in ranked[: min(2, len(ranked) - 1)]:
+                trunks.append((g, i, 0.0, request, x * edge_step_s, latent, efficiency[0, weakest], -1))
+                admitted.append(efficiency[0] >= efficiency[0, weakest])
+        if hosts:
+            host = members[np.argmin(device_step_s[members])]
+            trunks.append((g, 0, cuts[0] * device_step_s[host], 0.0, 0.0, latent, efficiency[0, ranked[0]], int(host)))
+            admitted.append(np.ones(users, bool))
+    compatible = np.zeros((users, options, len(trunks)), bool)
+    for q, (g, i, *_, host) in enumerate(trunks):
+        of = group == g
+        compatible[of, :2, q] = True
+        compatible[of & admitted[q], 2 + 2 * i, q] = True
+        compatible[of, 3 + 2 * i, q] = host < 0
+        if host >= 0:  # the host takes part whatever it does then
+            compatible[host, :, q] = False
+            compatible[host, 2 + 2 * i, q] = True
+    columns = np.array([row[:-1] for row in trunks]).reshape(len(trunks), 7)
+    found = SharedPrefixProblem(
+        **tables, rides=rides, group=group, trunk_group=columns[:, 0].astype(np.int64), trunk_fixed_s=columns[:, 2],
+        trunk_uplink_bit=columns[:, 3], trunk_edge_work_s=columns[:, 4], multicast_bit=columns[:, 5],
+        multicast_efficiency=columns[:, 6], trunk_uplink_efficiency=draw.uniform(0.5, 3.0, len(trunks)),
+        compatible=compatible, downlink_hz=2e6 * users ** draw.uniform(0.3, 1.0), uplink_hz=1e6,
+        edge_capacity=draw.uniform(0.5, 1.0) * max(1.0, users / 4), downlink_efficiency=efficiency[0],
+        uplink_efficiency=efficiency[1], weight=draw.uniform(0.5, 2.0, users), objective=objective, reserve=reserve,
+    )  # fmt: skip
+    if law == "shannon":
+        found = replace(
+            found, downlink_efficiency=None, uplink_efficiency=None, multicast_efficiency=None,
+            trunk_uplink_efficiency=None, downlink_snr_hz=1e6 * efficiency[0], uplink_snr_hz=1e6 * efficiency[1],
+            multicast_snr_hz=1e6 * columns[:, 6], trunk_uplink_snr_hz=1e6 * draw.uniform(0.5, 3.0, len(trunks)),
+        )  # fmt: skip
+    if limits:
+        airtime_s = np.where(draw.random(len(trunks)) < 0.3, np.inf, draw.uniform(0.05, 0.5, len(trunks)))
+        found = replace(
+            found, edge_share_max=draw.uniform(0.15, 0.6, users) * found.edge_capacity,
+            trunk_edge_share_max=draw.uniform(0.15, 0.6, len(trunks)) * found.edge_capacity,
+            trunk_uplink_airtime_max_s=airtime_s,
+        )  # fmt: skip
+    return found
