@@ -20,7 +20,7 @@ def real(value: object) -> float | None:
     try:
         return float(value)
     except OverflowError:  # an integer that no float holds
-        return math.inf if value > 0 else -math.inf
+        return math.inf if abs(value) == value else -math.inf
 
 
 def integer(value: object) -> int | None:

@@ -73,3 +73,12 @@ def test_requests_of_other_models_are_not_invented(model: str) -> None:
     for make in (request_of, camera_of):
         with pytest.raises(InvalidInput, match="twin"):
             make(5, model)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("twinn", "'twin'"), ("sdx", "'sdxl'"), ("SD15", "Choose"), ("gone", "Choose"), ("", "Choose")]
+)
+def test_a_mistyped_name_is_refused_at_once(name: str, near: str) -> None:
+    """Nothing is loaded for it, and no hub is asked."""
+    with pytest.raises(InvalidInput, match=f"^model: found .*'twin', 'sd15'.*OWNER/MODEL.*{near}"):
+        load_model(name)

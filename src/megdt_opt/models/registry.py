@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -104,9 +105,15 @@ def load_model(name: str, *, device: str = "cpu", precision: str = "fp32") -> Sp
 
     Raises
     ------
+    InvalidInput
+        Where it is no such name, and neither a folder nor the form of a hub id.
     MegdtError
         Where the packages of the extra `diffusion` are missing, or the model cannot be loaded.
     """
+    if name not in MODELS and "/" not in name and not (name and Path(name).is_dir()):
+        near = get_close_matches(name, MODELS, n=1)
+        expected = f"one of {tuple(MODELS)}, a pipeline folder, or a hub id of the form OWNER/MODEL"
+        raise InvalidInput("model", name, expected, f"Did you mean {near[0]!r}?" if near else "Choose one of them.")
     load = MODELS[name].load if name in MODELS else partial(_pretrained, name)
     try:
         return load(device, precision)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import diffusers
 import transformers
+from huggingface_hub import HfApi, constants, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from megdt_opt.errors import InvalidInput, WeightsError
 from megdt_opt.models.diffusers.architecture import KINDS, Architecture, Config, known_schedule
@@ -22,6 +26,9 @@ _TEXT: Mapping[str, tuple[Any, Any]] = {
     "CLIPTextModelWithProjection": (transformers.CLIPTextModelWithProjection, transformers.CLIPTextConfig),
     "T5EncoderModel": (transformers.T5EncoderModel, transformers.T5Config),
 }
+
+HUB_WAIT_S = 10.0
+"""How long to wait for a hub's answer whether it has a model [s]."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +81,11 @@ def load_parts(path: str, options: Mapping[str, Any]) -> Parts:
     WeightsError
         If it cannot be found or loaded, or is of a kind that is not supported.
     """
+    options = _answered(path, options)
     try:
         index = dict(_Pipeline.load_config(path, **_hub_only(options)))
     except Exception as error:  # the loaders raise many unrelated classes for "not there"
-        raise WeightsError(
-            f"pipeline {path!r}: not found ({type(error).__name__}). Pass a folder saved by diffusers, or "
-            "the id of a model that this machine can download or has cached."
-        ) from error
+        raise _not_found(path, type(error).__name__) from error
     part = "transformer" if _present(index.get("transformer")) else "unet"
     kind = _named(index, part)
     names = [n for n in ("text_encoder", "text_encoder_2", "text_encoder_3") if _present(index.get(n))]
@@ -108,6 +113,52 @@ def load_parts(path: str, options: Mapping[str, Any]) -> Parts:
             "complete safetensors weights of denoiser, vae and text encoders; save or download it again."
         ) from error
     return Parts(denoiser, vae, text, known_schedule(dict(schedule), kind), tokenizers)
+
+
+def _answered(path: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options with which to look for a pipeline, without a long wait for a hub that does not have it.
+
+    The loaders would ask for a file again and again. Where the hub does not answer one question, what is cached is
+    taken; where nothing is, that is said.
+    """
+    if path and Path(path).is_dir():
+        return options
+    try:
+        validate_repo_id(path)
+        owned = "/" in path
+    except HFValidationError:
+        owned = False
+    if not owned:
+        raise _not_found(path, "neither a folder nor an id of the form OWNER/MODEL")
+    if options.get("local_files_only") or constants.HF_HUB_OFFLINE:
+        return options
+    try:
+        HfApi().model_info(path, timeout=HUB_WAIT_S, revision=options.get("revision"), token=options.get("token"))
+    except HfHubHTTPError as error:
+        if error.response.status_code < 500:
+            raise _not_found(path, f"the hub says {type(error).__name__}") from error
+        return _cached(path, options, error)
+    except Exception as error:  # what a network can do
+        return _cached(path, options, error)
+    return options
+
+
+def _cached(path: str, options: Mapping[str, Any], error: Exception) -> Mapping[str, Any]:
+    """The options with which to load what is on this machine, for want of the hub."""
+    found = try_to_load_from_cache(
+        path, "model_index.json", cache_dir=options.get("cache_dir"), revision=options.get("revision")
+    )
+    if not isinstance(found, str):
+        reason = f"not cached, and {constants.ENDPOINT} gave no answer within {HUB_WAIT_S:g} s: {type(error).__name__}"
+        raise _not_found(path, reason) from error
+    return {**options, "local_files_only": True}
+
+
+def _not_found(path: str, reason: str) -> WeightsError:
+    return WeightsError(
+        f"pipeline {path!r}: not found ({reason}). Pass a folder saved by diffusers, or the id of a model that this "
+        "machine can download or has cached."
+    )
 
 
 def _tokenizers(

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Event, Thread
+from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import constants
 
 from megdt_opt.errors import InvalidInput, WeightsError
+from megdt_opt.models.diffusers import loading
 from megdt_opt.models.diffusers.architecture import ARCHITECTURES, Architecture
 from megdt_opt.models.diffusers.loading import build
 from megdt_opt.models.diffusers.model import DiffusersModel, _spec, _text
@@ -251,6 +258,74 @@ def test_pipelines_that_cannot_be_loaded_say_why(model: DiffusersModel, tmp_path
     (folder / "model_index.json").write_text(json.dumps(index))
     with pytest.raises(WeightsError, match="text encoder"):
         DiffusersModel.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    "path", ["twinn", "owner/model/part", "own er/model", "own--er/model", "owner/", "~/nowhere", "../gone", ""]
+)
+def test_what_is_no_folder_and_no_id_asks_no_hub(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with hub(None, monkeypatch) as asked, pytest.raises(WeightsError, match="not found.*OWNER/MODEL"):
+        DiffusersModel.from_pretrained(path)
+    assert not asked
+
+
+@pytest.mark.parametrize(("answer", "said"), [(None, "no answer within 0.2 s"), (404, "NotFound"), (503, "no answer")])
+def test_a_hub_is_asked_once_whether_it_has_a_model(
+    answer: int | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is silent, one that does not have it, and one that is out of order."""
+    with hub(answer, monkeypatch) as asked, pytest.raises(WeightsError, match=f"not found.*{said}"):
+        DiffusersModel.from_pretrained("owner/mistyped", cache_dir=tmp_path)
+    assert asked == ["/api/models/owner/mistyped"]
+
+
+def test_what_is_cached_is_loaded_where_the_hub_is_silent(
+    model: DiffusersModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = tmp_path / "models--owner--own"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text("0" * 40)
+    _save(model, cached / "snapshots" / ("0" * 40))
+    with hub(None, monkeypatch) as asked:
+        again = DiffusersModel.from_pretrained("owner/own", cache_dir=tmp_path)
+    assert again.spec == replace(model.spec, name="own")
+    assert len(asked) == 1
+
+
+@contextmanager
+def hub(answer: int | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A hub on this machine that gives an HTTP status as its answer, or none; what it was asked."""
+    asked: list[str] = []
+    over = Event()
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if "/models/" in self.path:  # its library asks about itself too
+                asked.append(self.path)
+            if answer is None:
+                over.wait(20)
+                return
+            self.send_response(answer)
+            if answer == 404:
+                self.send_header("X-Error-Code", "RepoNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(loading, "HUB_WAIT_S", 0.2)
+        try:
+            yield asked
+        finally:
+            over.set()
+            server.shutdown()
 
 
 def test_what_cannot_be_used_is_refused(model: DiffusersModel, tiny: Architecture, tmp_path: Path) -> None:
