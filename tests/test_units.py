@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from megdt_opt import units
 from megdt_opt.errors import InvalidInput
+from megdt_opt.si import percent
 
 
 @pytest.mark.parametrize(
@@ -100,3 +103,34 @@ def test_what_is_too_large_or_too_long_to_be_a_quantity() -> None:
     with pytest.raises(InvalidInput):
         units.parse("1 x" + " " * 10**6 + "\n y", "time")
     assert units.db_to_linear(1e6) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "signed", "text"),
+    [
+        (99.6, None, False, "100 %"),
+        (0.0312, None, False, "0.031 %"),
+        (4.25, None, False, "4.2 %"),
+        (1.2e9, None, False, "1200000000 %"),
+        (0.0, None, False, "0 %"),
+        (-0.001, 2, True, "+0.00 %"),
+        (12.345, 1, True, "+12.3 %"),
+        (12.345, 0, False, "12 %"),
+        (math.inf, None, False, "\N{EN DASH}"),
+        (math.nan, 2, True, "\N{EN DASH}"),
+    ],
+)
+def test_percentages_have_no_exponent(value: float, decimals: int | None, signed: bool, text: str) -> None:
+    assert percent(value, decimals, signed=signed) == text
+
+
+def test_percentages_are_written_by_one_function() -> None:
+    """Neither `{...:%}` nor a number with a percent sign behind it stands in the package."""
+    source = Path(__file__).resolve().parents[1] / "src" / "megdt_opt"
+    found = [
+        f"{path.relative_to(source)}: {line.strip()}"
+        for path in sorted(source.rglob("*.py"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(r"%\}|:[^{}]*[efg]\} ?%", line) and path.name != "si.py"
+    ]
+    assert [line for line in found if "self.percent:g" not in line] == []  # what the caller has asked for

@@ -18,12 +18,13 @@ from megdt_opt.problem.outcome import BoundSource
 from megdt_opt.report.comparison import comparison_figure
 from megdt_opt.report.facts import best_single, bound_sentence, error_summary, headline
 from megdt_opt.report.grids import Grid
-from megdt_opt.report.numbers import NONE, column, number, percent, small, words
+from megdt_opt.report.numbers import NONE, column, number, small, words
 from megdt_opt.report.page import page_text
 from megdt_opt.report.plan_grids import baseline_grid, option_grid, plan_grid, ruled_out_grid
 from megdt_opt.report.profile_grids import profile_grid, provenance_grid, published_grid
 from megdt_opt.report.run_grids import execution_grid, raw_grid, stage_grid, verdict, verification_grid
 from megdt_opt.report.tables import GridView, column_widths, print_execution, print_plan, print_verification
+from megdt_opt.si import percent
 from megdt_opt.timing.published import PublishedTimings
 from megdt_opt.trials.raw_check import RawCheck
 from megdt_opt.trials.verification import Margin, Verification, VerifiedSet, judge

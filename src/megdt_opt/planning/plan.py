@@ -40,6 +40,7 @@ from megdt_opt.program.schedule import StageTime, predict
 from megdt_opt.program.stages import Compute, Send, Stage, is_edge, leaves
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.scenario import Scenario
+from megdt_opt.si import percent
 from megdt_opt.solving.answers import relative_gap
 from megdt_opt.solving.asked import check_asked
 from megdt_opt.timing.profile import TimingProfile
@@ -105,7 +106,7 @@ class UserPlan:
             if isinstance(leaf, Compute) and leaf.kind == "denoise":
                 steps[is_edge(leaf.at)] += leaf.amount
         if self.option.mechanism == "PEU":
-            return f"{self.option.share:.0%} of the content at the edge"
+            return f"{percent(100 * self.option.share, 0, signed=False)} of the content at the edge"
         if steps[True] and steps[False]:
             first, then = ("device", "edge") if self.option.mechanism == "SEU-UE-first" else ("edge", "device")
             count = steps[first == "edge"]

@@ -9,6 +9,7 @@ from megdt_opt.errors import InvalidInput
 from megdt_opt.plot.series import Places, alone, legend_above, need, places, rows_at
 from megdt_opt.program.mechanisms import MECHANISMS
 from megdt_opt.report.canvas import FAINT, new_figure, settings
+from megdt_opt.si import percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,7 +122,7 @@ def _draw(axes: Axes, i: int, j: int, found: Tile) -> None:
     )  # fmt: skip
     if found.mechanism is None:
         return
-    text = f"{found.mechanism}\n{100 * found.share:.0f} %{' (tie)' if found.tie else ''}"
+    text = f"{found.mechanism}\n{percent(100 * found.share, 0, signed=False)}{' (tie)' if found.tie else ''}"
     if found.infeasible:
         text += f"\n{found.infeasible} of {found.rows} infeasible"
     axes.text(

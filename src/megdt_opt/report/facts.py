@@ -10,7 +10,8 @@ from megdt_opt.execution.record import Execution
 from megdt_opt.planning.baselines import Baseline
 from megdt_opt.planning.plan import Plan
 from megdt_opt.problem.outcome import BoundSource
-from megdt_opt.report.numbers import count, number, percent, small, words
+from megdt_opt.report.numbers import count, number, small, words
+from megdt_opt.si import percent
 from megdt_opt.trials.verification import Verification, VerifiedSet, measured_objective_s
 
 
@@ -125,7 +126,7 @@ def headline(plan: Plan, execution: Execution | None, verification: Verification
     elif plan.lower_bound_s > 0:
         above = plan.objective_s / plan.lower_bound_s - 1
         whose = " by the solver's own bound" if plan.bound_source is BoundSource.SOLVER else ""
-        text += f", at most {100 * above:.2g} % above the best possible{whose}"
+        text += f", at most {percent(100 * above, None, signed=False)} above the best possible{whose}"
     else:
         text += ", with no bound that says how near to the best possible"
     better = speed_up_sentence(plan, verification)
@@ -136,6 +137,7 @@ def headline(plan: Plan, execution: Execution | None, verification: Verification
         text += (
             f"; executed in {number(errors.measured_s)} s ({execution.mode}), "
             f"{percent(errors.objective_percent)} from the prediction "
-            f"(users: median {errors.median_percent:.2f} %, largest {errors.largest_percent:.2f} %)"
+            f"(users: median {percent(errors.median_percent, signed=False)}, "
+            f"largest {percent(errors.largest_percent, signed=False)})"
         )
     return text + "."

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-NONE = "\N{EN DASH}"
-"""What stands where there is no figure."""
+from megdt_opt.si import NONE
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 """The sign of a factor."""
@@ -31,13 +30,6 @@ def column(values: Sequence[float | None], digits: int = 4) -> list[str]:
 def number(value: float, digits: int = 4) -> str:
     """One value with this many significant digits, without exponent; a dash if it is not finite."""
     return column([value], digits)[0]
-
-
-def percent(value: float, decimals: int = 2) -> str:
-    """A signed percentage, for example "+0.31 %"; a dash if it is not finite."""
-    if not math.isfinite(value):
-        return NONE
-    return f"{round(value, decimals) + 0.0:+.{decimals}f} %"
 
 
 def small(value: float) -> str:

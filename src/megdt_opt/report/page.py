@@ -13,11 +13,12 @@ from megdt_opt.planning.plan import Plan
 from megdt_opt.report import markup
 from megdt_opt.report.caveats import caveats
 from megdt_opt.report.facts import best_single, error_summary, headline, objective_name, verified
-from megdt_opt.report.numbers import TIMES, number, percent, small
+from megdt_opt.report.numbers import TIMES, number, small
 from megdt_opt.report.pictures import enlarged_png, quality
 from megdt_opt.report.plan_grids import baseline_grid, plan_grid, ruled_out_grid
 from megdt_opt.report.profile_grids import provenance_grid
 from megdt_opt.report.run_grids import execution_grid, raw_grid, stage_grid, verification_grid
+from megdt_opt.si import percent
 from megdt_opt.trials.pictures import Picture
 from megdt_opt.trials.raw_check import RawCheck
 from megdt_opt.trials.verification import Verification
@@ -90,8 +91,8 @@ def _tiles(plan: Plan, execution: Execution | None, verification: Verification |
         found.append(
             markup.tile(
                 percent(errors.objective_percent),
-                f"measured against predicted; over users median {errors.median_percent:.2f} %, "
-                f"largest {errors.largest_percent:.2f} %",
+                f"measured against predicted; over users median {percent(errors.median_percent, signed=False)}, "
+                f"largest {percent(errors.largest_percent, signed=False)}",
             )
         )
     return found

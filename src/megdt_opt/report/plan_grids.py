@@ -6,8 +6,9 @@ from megdt_opt.planning.baselines import missing
 from megdt_opt.planning.plan import Plan
 from megdt_opt.report.facts import bound_sentence, objective_name
 from megdt_opt.report.grids import Grid, from_columns
-from megdt_opt.report.numbers import NONE, column, number
+from megdt_opt.report.numbers import NONE, column
 from megdt_opt.scenario.options import OptionTable
+from megdt_opt.si import percent
 
 
 def plan_grid(plan: Plan) -> Grid:
@@ -23,7 +24,7 @@ def plan_grid(plan: Plan) -> Grid:
         notes.append(
             "Survives: whether mechanism and cut stay optimal at all "
             f"{plan.robustness.corners} corners of the calibration's 95 % intervals; "
-            f"keeping this plan costs at most {number(100 * plan.robustness.regret, 2)} % there"
+            f"keeping this plan costs at most {percent(100 * plan.robustness.regret, None, signed=False)} there"
             + (", and at a corner it breaks a limit of a user" if plan.robustness.breaks else "")
             + (f"; at {plan.robustness.without} of them no choice keeps all limits" if plan.robustness.without else "")
             + (f". Exact, for want of an interval: {', '.join(exact)}." if exact else ".")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from megdt_opt.report.grids import Grid, from_columns
 from megdt_opt.report.numbers import NONE, column
 from megdt_opt.scenario.options import OptionTable
+from megdt_opt.si import percent
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.timing.published import PublishedTimings
 from megdt_opt.timing.trust import doubts
@@ -21,7 +22,8 @@ def profile_grid(profile: TimingProfile) -> Grid:
     if profile.held_out:
         errors = sorted(abs(e.error) for e in profile.held_out_errors())
         notes.append(
-            f"Held-out cells: median error {100 * errors[len(errors) // 2]:.2f} %, largest {100 * errors[-1]:.2f} %."
+            f"Held-out cells: median error {percent(100 * errors[len(errors) // 2], signed=False)}, "
+            f"largest {percent(100 * errors[-1], signed=False)}."
         )
     notes += [f"{codec}: median {profile.image_byte(codec)} byte." for codec in sorted(profile.image_byte_samples)]
     notes += [f"Declared: {text}." for text in profile.provenance.stretches]

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from megdt_opt.execution.record import Execution
 from megdt_opt.report.grids import Grid, from_columns
-from megdt_opt.report.numbers import NONE, column, count, number, percent
+from megdt_opt.report.numbers import NONE, column, count, number
+from megdt_opt.si import percent
 from megdt_opt.trials.raw_check import RawCheck
 from megdt_opt.trials.verification import LEVEL, Margin, Verification, ties
 
@@ -35,7 +36,7 @@ def execution_grid(execution: Execution) -> Grid:
         notes=(
             f"Error: measured less predicted. {count(late, 'stage')} of {len(execution.rows)} ended after "
             f"{'its' if late == 1 else 'their'} slot; real compute kept the processor's cores busy for "
-            f"{100 * execution.busy_fraction:.0f} % of {number(execution.wall_s)} s.",
+            f"{percent(100 * execution.busy_fraction, 0, signed=False)} of {number(execution.wall_s)} s.",
         ),
     )
 
@@ -118,7 +119,8 @@ def _margin_sentence(margin: Margin, tied: bool) -> str:
     if not (math.isfinite(low) and math.isfinite(high)):
         return f"{text}; one repeat gives no interval."
     inside = "a difference of zero lies inside" if margin.within_noise else "zero lies outside"
-    return f"{text}, {100 * LEVEL:.0f} % interval {1e3 * low:+.1f} to {1e3 * high:+.1f} ms: {inside}."
+    level = percent(100 * LEVEL, 0, signed=False)
+    return f"{text}, {level} interval {1e3 * low:+.1f} to {1e3 * high:+.1f} ms: {inside}."
 
 
 def raw_grid(checks: Sequence[RawCheck]) -> Grid:

@@ -9,7 +9,8 @@ from megdt_opt.planning.plan import Plan, UserPlan
 from megdt_opt.program.stages import Compute, Send, leaves
 from megdt_opt.report.canvas import CLEAR, FAINT, GRID, INK, new_figure, settings
 from megdt_opt.report.lanes import COLOURS, RESOURCES, Slice, resource_of, short_text, slices
-from megdt_opt.report.numbers import number, percent, short
+from megdt_opt.report.numbers import number, short
+from megdt_opt.si import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,6 +7,7 @@ import statistics
 
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.stages import Kind
+from megdt_opt.si import percent
 from megdt_opt.timing.cells import Cell
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.timing.provenance import refuse
@@ -91,9 +92,10 @@ def doubts(profile: TimingProfile) -> tuple[str, ...]:
             found.append(f"{cell.label} took {ratio:.2f} times as long as the whole latent")
     left = profile.provenance.idle_share
     if left < 1.0:
+        part = percent(100 * left, 0, signed=False)
         found.append(
-            f"other processes left {left:.0%} of the processors that it needed while it was timed, so its times may be "
-            f"too long, and its intervals reach down to {left:.0%} of them"
+            f"other processes left {part} of the processors that it needed while it was timed, so its times may be "
+            f"too long, and its intervals reach down to {part} of them"
         )
     return tuple(found)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import Infeasible, InvalidInput
 from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
+from megdt_opt.si import percent
 from megdt_opt.solving.allocation import Allocation
 from megdt_opt.solving.asked import check_asked
 from megdt_opt.solving.door import solve, solve_again
@@ -101,9 +102,9 @@ class Regret:
         lines = [
             f"{', '.join(self.perturb)} off by up to {self.percent:g} % ({shared[self.spread]}), "
             f"{self.samples} samples; objective above the best by",
-            f"  options kept, new shares:    median {self.option_median:.3%}, worst {self.option_worst:.3%}",
-            f"  options and shares kept:     median {self.share_median:.3%}, worst {self.share_worst:.3%}",
-            f"  other options are best in {self.switched:.0%} of the samples",
+            f"  options kept, new shares:    median {_part(self.option_median)}, worst {_part(self.option_worst)}",
+            f"  options and shares kept:     median {_part(self.share_median)}, worst {_part(self.share_worst)}",
+            f"  other options are best in {_part(self.switched, 0)} of the samples",
         ]
         if self.option_breaks or self.share_breaks:
             lines.append(
@@ -253,3 +254,7 @@ def _over(values: NDArray[np.float64], rule: object) -> float:
     if kept.size == 0:
         return float("nan")
     return float(rule(kept))  # type: ignore[operator]
+
+
+def _part(part: float, decimals: int = 3) -> str:
+    return percent(100 * part, decimals, signed=False)
