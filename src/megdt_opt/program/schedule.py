@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from megdt_opt.program.stages import Compute, Parallel, Send, Series, Stage
+from megdt_opt.program.stages import Compute, Parallel, Send, Series, Stage, is_edge, leaves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,32 @@ class StageTime:
     duration_s: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """What a chain of stages gets of the shared resources.
+
+    Parameters
+    ----------
+    uplink_bit_per_s, downlink_bit_per_s : float
+        Rates [bit/s]; may be 0 where nothing is sent.
+    edge_share : float
+        Reserved share of an edge server [1]; may be 0 where the edge computes nothing.
+    """
+
+    uplink_bit_per_s: float = 0.0
+    downlink_bit_per_s: float = 0.0
+    edge_share: float = 0.0
+
+    def of(self, leaf: Compute | Send) -> float:
+        """Rate of a send [bit/s], or share that a compute gets of its actor, 1 on a device [1].
+
+        Device-to-device sends use the uplink's rate.
+        """
+        if isinstance(leaf, Send):
+            return self.downlink_bit_per_s if is_edge(leaf.source) else self.uplink_bit_per_s
+        return self.edge_share if is_edge(leaf.at) else 1.0
+
+
 def predict(program: Stage, duration_s: Callable[[Compute | Send], float]) -> tuple[StageTime, ...]:
     """Walk a program: series one after another, parallel branches together.
 
@@ -39,6 +65,14 @@ def predict(program: Stage, duration_s: Callable[[Compute | Send], float]) -> tu
     tuple of StageTime
         One per leaf, in the order of `stages.leaves`, from a start at 0 s.
     """
+    return schedule(program, [duration_s(leaf) for leaf in leaves(program)])
+
+
+def schedule(program: Stage, durations_s: Sequence[float]) -> tuple[StageTime, ...]:
+    """As `predict`, from the duration of each leaf in the order of `stages.leaves` [s].
+
+    In a program of several users the same stage may stand twice, with a share of its own each time.
+    """
     times: list[StageTime] = []
 
     def walk(stage: Stage, start_s: float) -> float:
@@ -50,7 +84,7 @@ def predict(program: Stage, duration_s: Callable[[Compute | Send], float]) -> tu
             case Parallel(branches):
                 return max((walk(branch, start_s) for branch in branches), default=start_s)
             case _:
-                seconds = duration_s(stage)
+                seconds = durations_s[len(times)]
                 times.append(StageTime(start_s=start_s, duration_s=seconds))
                 return start_s + seconds
 
