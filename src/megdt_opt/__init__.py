@@ -31,12 +31,14 @@ if TYPE_CHECKING:
     from megdt_opt.problem.batch_problem import BatchProblem
     from megdt_opt.problem.fairness import AlphaFairProblem, LexicographicProblem
     from megdt_opt.problem.generation_split import GenerationSplit, GenerationSplitProblem
+    from megdt_opt.problem.placement_problem import PlacementProblem
     from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
     from megdt_opt.scenario.scenario import Scenario
     from megdt_opt.solving import solve
     from megdt_opt.solving.allocation import Allocation
     from megdt_opt.solving.batch.allocation import BatchAllocation
     from megdt_opt.solving.batch.door import solve_batch
+    from megdt_opt.solving.placement import Placement
     from megdt_opt.sweeping import sweep, sweep_users
     from megdt_opt.timing.profile import TimingProfile
     from megdt_opt.trials.execute import execute
@@ -64,6 +66,8 @@ _HOME = {
     "LexicographicProblem": "problem.fairness",
     "MegdtError": "errors",
     "NotRepresentable": "errors",
+    "Placement": "solving.placement",
+    "PlacementProblem": "problem.placement_problem",
     "Plan": "planning.plan",
     "ProfileError": "errors",
     "Regret": "whatif.regret",
@@ -108,6 +112,8 @@ __all__ = [
     "LexicographicProblem",
     "MegdtError",
     "NotRepresentable",
+    "Placement",
+    "PlacementProblem",
     "Plan",
     "ProfileError",
     "Regret",

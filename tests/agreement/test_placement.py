@@ -7,6 +7,7 @@ models, the servers are apart, and the shares of each are found by a barrier met
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -14,10 +15,8 @@ import pytest
 from numpy.typing import NDArray
 from random_placements import draw_placement
 
-from megdt_opt.errors import Infeasible
-from megdt_opt.formulations import edge_placement
-from megdt_opt.problem.placement_problem import PlacementProblem
-from megdt_opt.tolerances import EXACT, SOLVER
+from megdt_opt import Infeasible, PlacementProblem, solve
+from megdt_opt.tolerances import BOUND, EXACT, SOLVER
 
 Array = NDArray[np.float64]
 
@@ -203,16 +202,40 @@ def fitting(problem: PlacementProblem, server: int, users: tuple[int, ...]) -> b
 
 
 @pytest.mark.long_list
+@pytest.mark.parametrize("number", range(200))
+def test_the_search_reaches_the_enumerated_optimum_and_proves_it(number: int) -> None:
+    problem = draw_placement(number, seed=3)
+    optimum = enumerated(problem)
+    precision, gap = (1e-9, 5e-10) if problem.objective == "sum" else (1e-7, 5e-8)
+    if not np.isfinite(optimum):
+        with pytest.raises(Infeasible, match="memories"):
+            solve(problem, gap=gap)
+        return
+    found = solve(problem, gap=gap)
+    assert found.status == "optimal"
+    assert found.objective_s == pytest.approx(optimum, rel=precision)
+    assert found.lower_bound_s <= optimum * (1 + BOUND)
+    assert found.is_proven(problem, gap)
+    assert found.certificate is not None
+    verdict = found.certificate.verify(problem, exact=True)
+    assert verdict.holds, verdict.reason
+    assert verdict.exact
+    assert found.certificate.verify(problem, exact=False).holds
+    raised = replace(found.certificate, bound_s=found.objective_s * (1 + 1e-6))
+    assert not raised.verify(problem, exact=True).holds
+
+
+@pytest.mark.long_list
 @pytest.mark.parametrize("number", range(60))
 def test_the_formulation_reaches_the_enumerated_optimum(number: int) -> None:
     problem = draw_placement(number, seed=1)
     optimum = enumerated(problem)
     if not np.isfinite(optimum):
         with pytest.raises(Infeasible):
-            edge_placement.solve(problem, gap=SOLVER / 2, time_limit_s=None)
+            solve(problem, "edge_placement", gap=SOLVER / 2)
         return
-    found = edge_placement.solve(problem, gap=SOLVER / 2, time_limit_s=None)
-    seen = problem.evaluate(found)
-    assert seen.violation <= EXACT
-    assert seen.objective_s == pytest.approx(optimum, rel=SOLVER)
-    assert found.bound <= optimum * (1 + SOLVER)
+    found = solve(problem, "edge_placement", gap=SOLVER / 2)
+    assert problem.evaluate(found).violation <= EXACT
+    assert found.objective_s == pytest.approx(optimum, rel=SOLVER)
+    assert found.lower_bound_s <= optimum * (1 + SOLVER)
+    assert (found.status, found.bound_source, found.certificate) == ("feasible", "solver", None)

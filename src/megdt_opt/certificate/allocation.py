@@ -53,7 +53,7 @@ class AllocationProof:
         `resources` say so."""
         problem, resources = self.problem, self.resources
         mask = problem.open_options.copy()
-        table = _ExactTable(problem, resources, (0.0,) * (3 + self.tilts), None) if exact else None
+        table = ExactTable(problem, resources, (0.0,) * (3 + self.tilts), None) if exact else None
         for k, o in np.argwhere(mask & ~resources.open):
             if table is None or table.cost(int(k), int(o)) == float("inf"):
                 mask[k, o] = False
@@ -109,13 +109,13 @@ class ExactValuer:
 
     def __init__(self, problem: AllocationProblem, resources: Resources) -> None:
         self.problem, self.resources = problem, resources
-        self._tables: dict[tuple[float, ...], _ExactTable] = {}
+        self._tables: dict[tuple[float, ...], ExactTable] = {}
 
     def value(self, part: Part, level_s: float | None) -> Fraction | float:
         """As `Valuer` has it; the level is the same at every call."""
         prices = part.leaf.prices
         if prices not in self._tables:
-            self._tables[prices] = _ExactTable(self.problem, self.resources, prices, level_s)
+            self._tables[prices] = ExactTable(self.problem, self.resources, prices, level_s)
         table = self._tables[prices]
         extra = self._extra(part)
         base: Fraction = -sum(map(Fraction, prices[:3]), Fraction(0))
@@ -142,7 +142,7 @@ class ExactValuer:
         return extra
 
 
-class _ExactTable:
+class ExactTable:
     """Rational lower bounds of the priced costs at given prices."""
 
     def __init__(

@@ -49,6 +49,7 @@ class Method(TextEnum):
     ALPHA_FAIR = "alpha_fair"
     CONVEX_ALLOCATION = "convex_allocation"
     DEADLINE_MILP = "deadline_milp"
+    EDGE_PLACEMENT = "edge_placement"
     ENERGY_DELAY = "energy_delay"
     LEXICOGRAPHIC = "lexicographic"
     OPTION_GDP = "option_gdp"

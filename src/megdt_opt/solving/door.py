@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import time
-from typing import Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,10 @@ from megdt_opt.solving.enumeration import enumerate_options
 from megdt_opt.solving.search.on_time import OnTime
 from megdt_opt.tolerances import SOLVER
 
+if TYPE_CHECKING:
+    from megdt_opt.problem.placement_problem import PlacementProblem
+    from megdt_opt.solving.placement import Placement
+
 _ROUTES = {
     "AlphaFairProblem": Method.ALPHA_FAIR,
     "GenerationSplitProblem": Method.ENERGY_DELAY,
@@ -36,8 +40,11 @@ _ROUTES = {
 """Classes of problems that have their own formulation; "auto" takes a closed form where the class has one."""
 
 
-_CLASSES: dict[str, str] = {}
+_CLASSES: dict[str, str] = {"PlacementProblem": "megdt_opt.solving.placement"}
 """Classes of problems whose parties decide more than an option: the module in which `solve_class` solves them."""
+
+_OWN: dict[str, Method] = {"PlacementProblem": Method.EDGE_PLACEMENT}
+"""Their formulations, which take no other class."""
 
 _RESULTS = (Method.BATCH, Method.CLOSED_FORM)
 """What an answer may name but `solve` does not take."""
@@ -54,7 +61,9 @@ def methods(problem_class: str | None = None) -> tuple[Method, ...]:
     """Names that `solve` takes as its method; with "AllocationProblem" or another class, those that take that class."""
     if problem_class in _ROUTES:
         return (Method.AUTO, _ROUTES[problem_class])
-    left_out = _RESULTS if problem_class is None else (*_RESULTS, *_ROUTES.values())
+    if problem_class in _OWN:
+        return (Method.AUTO, Method.PRICES, _OWN[problem_class])
+    left_out = _RESULTS if problem_class is None else (*_RESULTS, *_ROUTES.values(), *_OWN.values())
     return tuple(method for method in Method if method not in left_out)
 
 
@@ -71,6 +80,12 @@ def solve(
 def solve(
     problem: GenerationSplitProblem, method: str = "auto", gap: float = 1e-6, time_limit_s: float | None = None
 ) -> GenerationSplit: ...
+
+
+@overload
+def solve(
+    problem: PlacementProblem, method: str = "auto", gap: float = 1e-6, time_limit_s: float | None = None
+) -> Placement: ...
 
 
 def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: float | None = None) -> Any:
@@ -125,13 +140,16 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
     check_asked(gap, time_limit_s)
     kind = type(problem).__name__
     if kind in _CLASSES:
-        return importlib.import_module(_CLASSES[kind]).solve_class(problem, method, gap, time_limit_s)
+        module = importlib.import_module(_CLASSES[kind])
+        if method == _OWN.get(kind):
+            return module.answer_of(problem, _by_route(method, problem, None, gap, time_limit_s), Method(method), gap)
+        return module.solve_class(problem, method, gap, time_limit_s)
     if kind in _ROUTES:
         return _solve_richer(problem, kind, method, gap, time_limit_s)
     if not isinstance(problem, AllocationProblem):
         known = ("AllocationProblem", *_ROUTES, *_CLASSES)
         raise InvalidInput("problem", kind, f"one of {known}", "Build one of them first.")
-    for other, own in _ROUTES.items():
+    for other, own in (*_ROUTES.items(), *_OWN.items()):
         if method == own:
             raise InvalidInput("method", method, f"a method for {kind}; this one solves {other}", 'Use "auto".')
     if method == "auto":

@@ -1,0 +1,159 @@
+"""Users, servers and the models that servers hold, as the search sees them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from megdt_opt.certificate.check import Valuer
+from megdt_opt.certificate.placement import FloatValuer
+from megdt_opt.certificate.tree import Mask
+from megdt_opt.pricing.held_models import HeldModels
+from megdt_opt.pricing.placement import ServerCosts
+from megdt_opt.pricing.scaled import Array
+from megdt_opt.shares.placement import server_shares
+from megdt_opt.solving.engines.engine import Choice, Priced, Settled
+
+_ROUNDS = 6
+_STEP = 4.0
+"""By how much a price may change in one round of first prices, at most [1]."""
+
+
+class PlacementPricing:
+    """As `Pricing` has it.
+
+    Parameters
+    ----------
+    costs : ServerCosts
+    held : HeldModels
+    deadline : float
+        `time.monotonic()` at which interior methods end with what was reached [s].
+    """
+
+    def __init__(self, costs: ServerCosts, held: HeldModels, deadline: float = np.inf) -> None:
+        self.costs, self.held, self.deadline = costs, held, deadline
+        self.problem = costs.problem
+        self.leveled = self.problem.objective == "max"
+        self.used, self.open = costs.used, held.open
+        self.users = self.problem.users
+        self.rows = np.arange(self.users)
+
+    def price(self, mask: Mask, prices: Array, level_s: float | None) -> Priced:
+        """As `Pricing` has it."""
+        table = self.costs.at(prices, level_s)
+        found = self.held.least(table.cost, mask)
+        if found.total == np.inf:
+            return Priced(np.inf, np.zeros(len(self.used)), found.choice)
+        return Priced(float(found.total), self._usage(table.x, found.choice[: self.users]), found.choice)
+
+    def _usage(self, x: Array, option: Choice) -> Array:
+        """What options (K,) take of each budget, (3 E,)."""
+        total = np.zeros(len(self.used))
+        away = self.problem.option_server[self.rows, option] >= 0
+        k, o = self.rows[away], option[away]
+        for i in range(3):
+            total += np.bincount(self.costs.budget[i, k, o], weights=x[i, k, o], minlength=len(total))
+        return total
+
+    def rises(self, mask: Mask, prices: Array, level_s: float | None) -> tuple[float, Array]:
+        """As `Pricing` has it."""
+        found = self.held.least(self.costs.at(prices, level_s).cost, mask, rises=True)
+        assert found.rises is not None
+        return float(found.total), found.rises
+
+    def switches(
+        self, choice: Choice, prices: Array, own_level_s: float | None, goal: tuple[float | None, float], most: int
+    ) -> list[Choice]:
+        """As `Engine` has it: single users under the same placement, and single servers whose users choose anew."""
+        level, value = goal
+        own = self.costs.at(prices, own_level_s).cost[self.rows, choice[: self.users]]
+        cost = self.costs.at(prices, level).cost
+        room = value + float(prices.sum()) - float(own.sum())
+        served, placed = cost, self.held.placed(choice)
+        if placed is not None:
+            served = np.where(self.held.served(placed), cost, np.inf)
+        with np.errstate(invalid="ignore"):
+            rise = served - own[:, None]
+        rise[self.rows, choice[: self.users]] = np.inf
+        user, option = np.nonzero(rise < room)
+        trials = []
+        for k, o in zip(user.tolist(), option.tolist(), strict=True):
+            trials.append((float(rise[k, o]), k, o))
+        trials.sort()
+        found = []
+        for _, k, o in trials[:most]:
+            trial = choice.copy()
+            trial[k] = o
+            found.append(trial)
+        return found + self._other_sets(choice, cost, float(own.sum()) + room, most)
+
+    def _other_sets(self, choice: Choice, cost: Array, below: float, most: int) -> list[Choice]:
+        """Choices with other models at one server, whose least total is below a value."""
+        found = []
+        for e, sets in enumerate(self.held.sets):
+            for c in range(len(sets)):
+                if c != choice[self.users + e]:
+                    mask = self.open.copy()
+                    mask[self.users :] = False
+                    mask[np.arange(self.users, len(choice)), choice[self.users :]] = True
+                    mask[self.users + e] = np.arange(mask.shape[1]) == c
+                    least = self.held.least(cost, mask)
+                    if least.total < below:
+                        found.append((float(least.total), e, c, least.choice))
+        return [one for *_, one in sorted(found, key=lambda each: each[:3])[:most]]
+
+    def settle(self, choice: Choice, ceiling_s: float, prices: Array) -> Settled:
+        """As `Pricing` has it."""
+        placed = self.held.placed(choice)
+        if placed is not None and not self.held.served(placed)[self.rows, choice[: self.users]].all():
+            # of a relaxation
+            level = ceiling_s if self.leveled and ceiling_s < np.inf else None
+            fitting = self.held.consistent(self.costs.at(prices, level).cost, self.open)
+            if fitting is None:
+                return Settled(np.inf, prices, np.zeros((3, self.users)), choice)
+            choice = fitting
+        found = server_shares(self.costs, choice[: self.users], self.deadline)
+        return Settled(found.objective, found.prices, found.x, choice)
+
+    def first_sets(self) -> list[Choice]:
+        """As `Pricing` has it: cheapest at prices that rise where much is asked for."""
+        prices = np.where(self.used, 1e-300, 0.0)
+        found = []
+        for n in range(_ROUNDS):
+            table = self.costs.at(prices, None)
+            least = self.held.least(table.cost, self.open)
+            if least.total == np.inf:
+                break
+            found.append(least.choice)
+            usage = self._usage(table.x, least.choice[: self.users])
+            if n == 0:
+                # shares at least that of everybody who comes
+                prices = np.where(self.used, self._even(least.choice[: self.users]), 0.0)
+            else:
+                prices = prices * np.clip(usage**2, 1.0 / _STEP, _STEP)
+        return found
+
+    def _even(self, option: Choice) -> Array:
+        """Prices at which a typical demand gets an even part of its budget, (3 E,)."""
+        shares = self.problem.users / self.problem.servers
+        alone = self.costs.at(np.where(self.used, 1e-300, 0.0), None).cost[self.rows, option]
+        return np.full(len(self.used), max(float(alone.mean()), 1e-300) * shares**2)
+
+    def terms(self, row: int) -> Array:
+        """As `Pricing` has it: what an option asks of each budget, or which models a set has."""
+        width = self.open.shape[1]
+        if row >= self.users:
+            sets = self.held.sets[row - self.users]
+            found = np.zeros((sets.shape[1], width))
+            found[:, : len(sets)] = sets.T
+            return found
+        p = self.problem
+        found = np.zeros((len(self.used) + 1, width))
+        for i, name in enumerate(("downlink_bit", "uplink_bit", "edge_work_s")):
+            asked = getattr(p, name)[row]
+            found[self.costs.budget[i, row], np.arange(p.options)] = asked
+        found[-1, : p.options] = p.fixed_s[row] + p.branch_s[row]
+        return found
+
+    def valuer(self) -> Valuer:
+        """As `Pricing` has it."""
+        return FloatValuer(self.costs, self.held)

@@ -1,0 +1,107 @@
+"""Solving placement problems: methods, limits on time, many models, and what is refused."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from random_placements import draw_placement
+
+from megdt_opt import Infeasible, InvalidInput, PlacementProblem, solve
+from megdt_opt.pricing import held_models
+from megdt_opt.pricing.held_models import HeldModels, maximal_sets
+from megdt_opt.solving.door import methods
+
+TWO: dict[str, Any] = {
+    "fixed_s": [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]], "downlink_bit": np.zeros((3, 2)), "uplink_bit": np.zeros((3, 2)),
+    "edge_work_s": np.ones((3, 2)), "option_server": [[0, 1]] * 3, "downlink_hz": [1e6, 1e6], "uplink_hz": [1e6, 1e6],
+    "user_model": [0, 1, 2], "model_byte": [4e9, 5e9, 6e9],
+}  # fmt: skip
+
+
+def test_methods_of_the_class() -> None:
+    assert methods("PlacementProblem") == ("auto", "prices", "edge_placement")
+    assert "edge_placement" not in methods("AllocationProblem")
+    with pytest.raises(InvalidInput, match="method: found 'enumerate'"):
+        solve(draw_placement(1), "enumerate")
+
+
+def test_models_that_do_not_fit_together_are_infeasible() -> None:
+    crowded = PlacementProblem(**TWO, memory_byte=[6e9, 8e9])
+    with pytest.raises(Infeasible, match="memories cannot hold together") as error:
+        solve(crowded)
+    assert error.value.users == (0, 1, 2)
+    roomy = PlacementProblem(**TWO, memory_byte=[6e9, 9e9])
+    found = solve(roomy)
+    assert found.placed is not None
+    assert found.placed.tolist() == [[False, False, True], [True, True, False]]
+    assert found.objective_s == pytest.approx(2.5)
+
+
+def test_without_models_nothing_is_placed() -> None:
+    found = solve(draw_placement(1))
+    assert found.placed is None
+    assert found.option.shape == found.downlink_hz.shape == (3,)
+
+
+def test_on_the_device_nothing_is_shared() -> None:
+    found = solve(draw_placement(5), gap=1e-9)
+    problem = draw_placement(5)
+    away = problem.option_server[np.arange(problem.users), found.option] >= 0
+    for share in (found.downlink_hz, found.uplink_hz, found.edge_share):
+        assert not share[~away].any()
+
+
+def test_a_time_limit_leaves_an_answer_with_a_true_bound() -> None:
+    problem = draw_placement(0, users=40, servers=3)
+    found = solve(problem, gap=1e-12, time_limit_s=0.2)
+    assert problem.evaluate(found).violation <= 1e-12
+    assert 0 <= found.lower_bound_s <= found.objective_s
+    assert found.certificate is not None
+    assert found.certificate.verify(problem).holds
+
+
+@pytest.mark.parametrize("number", [5, 7, 13, 20, 22, 28, 29])
+def test_too_many_placements_are_relaxed_and_divided(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no room for joint placements the bound is looser, and the tree comes to the same."""
+    problem = draw_placement(number)
+    expected = solve(problem, gap=1e-8)
+    monkeypatch.setattr(held_models, "MOST_JOINT", 1)
+    found = solve(problem, gap=1e-8)
+    assert found.objective_s == pytest.approx(expected.objective_s, rel=1e-7)
+    assert found.is_proven(problem, 1e-8)
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=7), st.integers(0, 25))
+def test_maximal_sets_are_all_and_none_too_many(sizes: list[int], memory: int) -> None:
+    memory = max(memory, max(sizes))
+    users = len(sizes)
+    problem = PlacementProblem(
+        fixed_s=np.ones((users, 1)), downlink_bit=np.zeros((users, 1)), uplink_bit=np.zeros((users, 1)),
+        edge_work_s=np.ones((users, 1)), option_server=np.zeros((users, 1), int), downlink_hz=[1.0], uplink_hz=[1.0],
+        user_model=range(users), model_byte=sizes, memory_byte=[memory],
+    )  # fmt: skip
+    found = {tuple(row) for row in maximal_sets(problem, 0, np.arange(users)).tolist()}
+    every = itertools.product([False, True], repeat=users)
+    fitting = {one for one in every if sum(itertools.compress(sizes, one)) <= memory}
+
+    def inside(one: tuple[bool, ...], other: tuple[bool, ...]) -> bool:
+        return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+
+    expected = {one for one in fitting if not any(inside(one, other) for other in fitting)}
+    assert found == expected
+
+
+def test_too_many_sets_are_refused_by_name() -> None:
+    users = 26
+    problem = PlacementProblem(
+        fixed_s=np.ones((users, 1)), downlink_bit=np.zeros((users, 1)), uplink_bit=np.zeros((users, 1)),
+        edge_work_s=np.ones((users, 1)), option_server=np.zeros((users, 1), int), downlink_hz=[1.0], uplink_hz=[1.0],
+        user_model=range(users), model_byte=np.arange(users) + 100.0, memory_byte=[1460.0],
+    )  # fmt: skip
+    with pytest.raises(InvalidInput, match=r"memory_byte \(server 0\).*maximal sets"):
+        HeldModels(problem)
