@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from megdt_opt.execution import Execution
+    from megdt_opt.models.registry import register_model
     from megdt_opt.planning.plan import Plan
     from megdt_opt.planning.planner import plan
     from megdt_opt.problem.allocation_problem import AllocationProblem, Evaluation, evaluate
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from megdt_opt.problem.generation_split import GenerationSplit, GenerationSplitProblem
     from megdt_opt.problem.placement_problem import PlacementProblem
     from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
+    from megdt_opt.program.kinds import register_stage
+    from megdt_opt.program.mechanisms import register_mechanism
+    from megdt_opt.program.precisions import register_precision
+    from megdt_opt.program.registry import load_plugin
     from megdt_opt.scenario.scenario import Scenario
     from megdt_opt.solving import solve
     from megdt_opt.solving.allocation import Allocation
@@ -83,7 +88,12 @@ _HOME = {
     "evaluate": "problem.allocation_problem",
     "execute": "trials.execute",
     "explain": "whatif.why",
+    "load_plugin": "program.registry",
     "plan": "planning.planner",
+    "register_mechanism": "program.mechanisms",
+    "register_model": "models.registry",
+    "register_precision": "program.precisions",
+    "register_stage": "program.kinds",
     "regret": "whatif.regret",
     "replan": "whatif.replan",
     "shadow_prices": "whatif.shadow",
@@ -130,7 +140,12 @@ __all__ = [
     "evaluate",
     "execute",
     "explain",
+    "load_plugin",
     "plan",
+    "register_mechanism",
+    "register_model",
+    "register_precision",
+    "register_stage",
     "regret",
     "replan",
     "shadow_prices",

@@ -123,3 +123,21 @@ def test_coded_pictures(codec):
         decompress(back[:100], (64, 64, 3))
     with pytest.raises(MalformedMessage, match="was due"):
         decompress(back, (32, 32, 3))
+
+
+def test_int8_and_fp16_have_the_bits_of_their_formulas():
+    """Against the formulas in torch, on values of many magnitudes."""
+    generator = torch.Generator().manual_seed(3)
+    for shape in ((1, 4, 16, 16), (1, 5, 8), (1, 6)):
+        value = torch.randn(shape, generator=generator) * torch.logspace(-6, 4, shape[-1])
+        value[0, 1] = 0.25  # a channel of one value
+        spec = (TensorSpec(name="state.latent", shape=shape),)
+        flat = value.reshape(*shape[:2], -1)
+        low = flat.amin(dim=-1)
+        span = flat.amax(dim=-1) - low
+        scale = torch.where(span > 0, span / 255, torch.ones_like(span))
+        codes = ((flat - low[..., None]) / scale[..., None]).round().clamp(0, 255)
+        expected = (codes * scale[..., None] + low[..., None]).reshape(shape)
+        for precision, wanted in (("int8", expected), ("fp16", value.half().float())):
+            back = unpack(pack({"state": {"latent": value}}, spec, precision), spec, precision)
+            assert torch.equal(back["state"]["latent"], wanted)

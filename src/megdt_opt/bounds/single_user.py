@@ -148,7 +148,7 @@ class Alone:
                     case Kind.DECODE:
                         found[f"{side}_decode_s"] = seconds
                     case kind:
-                        found[f"{kind.value}_s"] = seconds
+                        found[f"{kind}_s"] = seconds
             else:
                 found[_BITS[leaf.payload, leaf.direction]] = table.send_bit(leaf, user)
         for side in ("uplink", "downlink"):

@@ -13,7 +13,7 @@ from megdt_opt.calibration.jobs import Jobs
 from megdt_opt.calibration.timing_loop import Progress, Rounds, take
 from megdt_opt.errors import ProfileError
 from megdt_opt.models.split_model import SplitModel
-from megdt_opt.program.stages import Kind
+from megdt_opt.program.kinds import Kind, stage_kind
 from megdt_opt.timing.cells import CODED
 from megdt_opt.timing.fit import median_interval
 from megdt_opt.timing.profile import Cell, TimingProfile
@@ -44,13 +44,13 @@ class DriftReport:
     created: str
     factor: float
     interval: tuple[float, float]
-    by_kind: Mapping[Kind, float]
+    by_kind: Mapping[str, float]
     cells: tuple[Cell, ...]
     other_cores: float | None = None
 
     def factor_of(self, kind: Kind | str) -> float:
         """Factor of one stage; the overall one where it was not timed again [1]."""
-        return self.by_kind.get(Kind(kind), self.factor)
+        return self.by_kind.get(stage_kind(kind), self.factor)
 
     def corrected(self, profile: TimingProfile) -> TimingProfile:
         """The profile with every stage scaled by its factor, which its provenance states."""
@@ -109,7 +109,7 @@ def recalibrate(
         If an argument cannot be used.
     """
     rounds = Rounds(samples=samples, warmup=warmup, threads=_usable_threads(profile, model), seed=seed)
-    wanted = [k for k in profile.kinds if k not in CODED] if kinds is None else [Kind(k) for k in kinds]
+    wanted = [k for k in profile.kinds if k not in CODED] if kinds is None else [stage_kind(k) for k in kinds]
     before = [c for c in profile.cells if c.kind in wanted and c.batch == 1 and c.rows is None]
     if not before:
         raise ProfileError(
@@ -127,7 +127,7 @@ def recalibrate(
 
 
 def _report(created: str, before: Sequence[Cell], cells: Sequence[Cell]) -> DriftReport:
-    ratios: dict[Kind, list[float]] = {}
+    ratios: dict[str, list[float]] = {}
     for old, new in zip(before, cells, strict=True):
         ratios.setdefault(old.kind, []).extend(sample / old.median_s for sample in new.samples_s)
     pool = ratios.get(Kind.DENOISE) or [r for part in ratios.values() for r in part]

@@ -12,7 +12,9 @@ from megdt_opt.calibration.inputs import Tensors, batched
 from megdt_opt.calibration.timing_loop import Job, Run
 from megdt_opt.models.chain import Chain
 from megdt_opt.models.codec import compress, decompress
+from megdt_opt.models.own_stages import rehearsal
 from megdt_opt.models.split_model import Rows, SplitModel
+from megdt_opt.program.kinds import own_stage
 from megdt_opt.program.mechanisms import split_rows
 from megdt_opt.program.stages import Kind
 from megdt_opt.timing.cells import StageKey
@@ -91,6 +93,10 @@ class Jobs:
                 files = cycle([compress(picture, key.codec) for picture in self._pictures])
                 shape = model.spec.image_shape
                 return lambda units: _repeat(units, lambda: decompress(next(files), shape))
+        own = own_stage(key.kind)
+        assert own is not None  # a key's kind is a stage of the package or of a user
+        once = rehearsal(own, model, self._request(key.batch))
+        return lambda units: _repeat(units, once)
 
     def _request(self, batch: int) -> Tensors:
         return batched([self._requests[n % len(self._requests)] for n in range(batch)], self._device)

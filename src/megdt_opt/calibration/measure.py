@@ -61,8 +61,8 @@ def calibrate(  # wide: each is one setting of a measurement, by keyword
     device : str
         Torch device [name] on which the model already is.
     kinds : sequence of Kind, optional
-        Stages to time; by default all, but the image codecs only for trained weights with real requests
-        (a random picture's file size means nothing).
+        Stages to time; by default all, with those that you registered, but the image codecs only for trained weights
+        with real requests (a random picture's file size means nothing).
     batches : sequence of int, or mapping of Kind to one
         Chains computed together [1]; batch 1 is always timed. Fusing and coding are timed alone.
     rows : sequence of int, optional

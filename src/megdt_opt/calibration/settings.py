@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from megdt_opt.calibration.timing_loop import check_count
 from megdt_opt.errors import InvalidInput
+from megdt_opt.program.kinds import OWN_STAGES, own_stage, stage_kind
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.stages import Kind
 from megdt_opt.timing.cells import CODED, StageKey
@@ -30,16 +31,15 @@ class Settings:
     rows: Sequence[int] | None
     held_out_rows: Sequence[int]
 
-    def stages(self, *, coded: bool) -> tuple[Kind, ...]:
+    def stages(self, *, coded: bool) -> tuple[str, ...]:
         """Stages to time, the image codecs only where pictures are coded."""
         if self.kinds is None:
-            return tuple(k for k in Kind if coded or k not in CODED)
+            return tuple(k for k in map(stage_kind, OWN_STAGES.names) if coded or k not in CODED)
         try:
-            chosen = tuple(dict.fromkeys(Kind(k) for k in self.kinds))
-        except ValueError as error:
-            raise InvalidInput(
-                "kinds", list(self.kinds), f"stages out of {list(Kind)}", "Name stages that exist."
-            ) from error
+            chosen = tuple(dict.fromkeys(stage_kind(k) for k in self.kinds))
+        except InvalidInput as error:
+            known = list(OWN_STAGES.names)
+            raise InvalidInput("kinds", list(self.kinds), f"stages out of {known}", error.remedy) from error
         if not chosen:
             raise InvalidInput("kinds", list(self.kinds), "at least one stage", "Leave kinds out to time all.")
         if not coded and any(k in CODED for k in chosen):
@@ -51,11 +51,11 @@ class Settings:
             )
         return chosen
 
-    def largest_batch(self, stages: Sequence[Kind]) -> int:
+    def largest_batch(self, stages: Sequence[str]) -> int:
         """Chains that are computed together at most [1]."""
         return max(n for kind in stages for listed in (self.batches, self.held_out_batches) for n in _of(listed, kind))
 
-    def cells(self, stages: Sequence[Kind], spec: ModelSpec) -> tuple[list[StageKey], list[StageKey]]:
+    def cells(self, stages: Sequence[str], spec: ModelSpec) -> tuple[list[StageKey], list[StageKey]]:
         """Cells that are fitted, and those held out.
 
         Raises
@@ -78,8 +78,8 @@ class Settings:
                 held_out += [StageKey(kind=kind, rows=n) for n in second]
         return fitted, held_out
 
-    def _batches(self, kind: Kind) -> tuple[list[int], list[int]]:
-        if kind in _ALONE:
+    def _batches(self, kind: str) -> tuple[list[int], list[int]]:
+        if kind in _ALONE or own_stage(kind) is not None:
             return [1], []
         fitted = {1, *_of(self.batches, kind)}
         held_out = {*_of(self.held_out_batches, kind)} - {1}
@@ -106,7 +106,7 @@ def default_rows(spec: ModelSpec) -> tuple[int, ...]:
     return tuple(every)
 
 
-def _of(batches: Batches, kind: Kind) -> tuple[int, ...]:
+def _of(batches: Batches, kind: str) -> tuple[int, ...]:
     """Batches of a stage, at least one."""
     values = tuple(batches.get(kind, (1,)) if isinstance(batches, Mapping) else batches)
     for value in values:

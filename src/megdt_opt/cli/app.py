@@ -83,6 +83,10 @@ Profiles = Annotated[
     list[str] | None,
     typer.Option("--profile", help="NAME=FILE: use this timing profile where the scenario says NAME."),
 ]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", help="Module, or .py file, that registers mechanisms, precisions, stages or models."),
+]
 
 
 @app.command()
@@ -91,11 +95,13 @@ def demo(
     output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo-output"),
     scenario: Annotated[str, typer.Option(help="Scenario file or bundled name.")] = "demo",
     repeats: Annotated[int, typer.Option(min=1, help="Executions of each option set.")] = 3,
+    plugin: Plugins = None,
 ) -> None:
     """Calibrate here, plan, execute, verify the decision, and write the report."""
     from megdt_opt.cli.demo import run_demo
     from megdt_opt.scenario.scenario import Scenario
 
+    _load(plugin)
     try_folder(output)
     run_demo(Scenario.named(scenario), output, repeats=repeats, console=console_of())
 
@@ -110,11 +116,13 @@ def calibrate(
     samples: Annotated[int, typer.Option(min=3, help="Samples of each stage, warm-up excluded.")] = 20,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
     precision: Annotated[str, typer.Option(help="'fp32', 'fp16' or 'bf16'.")] = "fp32",
+    plugin: Plugins = None,
 ) -> None:
     """Time every stage of a model on this machine and store the samples with their provenance."""
     from megdt_opt.cli.calibrate import calibrate_model
     from megdt_opt.report.tables import profile_table
 
+    _load(plugin)
     console, sizes = console_of(), _numbers(batches)
     try_file(output)
     profile = calibrate_model(
@@ -140,11 +148,13 @@ def plan(
     method: Annotated[str, typer.Option(help="'auto', 'prices', 'enumerate' or a formulation's name.")] = "auto",
     gap: Annotated[float, typer.Option(min=0.0, help="Relative gap to prove.")] = 1e-6,
     time_limit: Annotated[float | None, typer.Option(help="Seconds for the solution.")] = None,
+    plugin: Plugins = None,
 ) -> None:
     """Choose mechanism, cut and shares of every user; print the plan beside its baselines."""
     from megdt_opt.planning.planner import plan as make_plan
     from megdt_opt.report.tables import print_plan
 
+    _load(plugin)
     console = console_of()
     asked, profiles = _inputs(scenario, profile, console)
     if output is not None:
@@ -166,11 +176,13 @@ def execute(
     mode: Annotated[Mode, typer.Option(help="'paced', or 'raw' where nothing is stretched.")] = Mode.paced,
     verify: Annotated[bool, typer.Option(help="Execute the plan's rivals too.")] = False,
     repeats: Annotated[int, typer.Option(min=1, help="Executions of each option set with --verify.")] = 3,
+    plugin: Plugins = None,
 ) -> None:
     """Execute a plan by real processes; print predicted and measured side by side."""
     from megdt_opt.cli.demo import run_plan
     from megdt_opt.planning.plan import Plan
 
+    _load(plugin)
     made = Plan.load(plan)
     if output is not None:
         try_folder(output)
@@ -179,7 +191,7 @@ def execute(
 
 @app.command()
 @clear_errors
-def sweep(
+def sweep(  # wide: each is one option of the command
     scenario: ScenarioName,
     over: Annotated[list[str], typer.Option(help="PATH=VALUE,VALUE,...: a field and its values; can be repeated.")],
     out: Annotated[Path, typer.Option(help="Folder for the tables, the figures and the cache.")] = Path("sweep-output"),
@@ -190,10 +202,12 @@ def sweep(
     gap: Annotated[float, typer.Option(min=0.0, help="Relative gap to prove.")] = 1e-6,
     time_limit: Annotated[float | None, typer.Option(help="Seconds for each solution.")] = None,
     baselines: Annotated[bool, typer.Option(help="Work out the single mechanisms and equal shares too.")] = True,
+    plugin: Plugins = None,
 ) -> None:
     """Plan a scenario over a grid of its fields, for example --over "channel.downlink=1 MHz,2 MHz" --over users=2,4."""
     from megdt_opt.cli.sweep import run_command
 
+    _load(plugin)
     console = console_of()
     asked, profiles = _inputs(scenario, profile, console)
     try_folder(out)
@@ -231,10 +245,12 @@ def show(
     what: Annotated[str, typer.Argument(help="A scenario, plan or profile (file or bundled name), or 'published'.")],
     user: Annotated[str | None, typer.Option(help="Only this user's options (scenarios).")] = None,
     profile: Profiles = None,
+    plugin: Plugins = None,
 ) -> None:
     """Show a scenario's options and the limits that rule them out, a plan, a profile, or published timings."""
     from megdt_opt.cli.show import is_scenario, show_anything, show_scenario
 
+    _load(plugin)
     console = console_of()
     if is_scenario(what):
         show_scenario(*_inputs(what, profile, console), user, console)
@@ -243,6 +259,13 @@ def show(
 
 
 _MODES: dict[Mode, Literal["paced", "raw"]] = {Mode.paced: "paced", Mode.raw: "raw"}
+
+
+def _load(plugins: list[str] | None) -> None:
+    if plugins:
+        from megdt_opt.program.registry import load_plugins
+
+        load_plugins(plugins)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ from megdt_opt.execution.rpc import Peer
 from megdt_opt.execution.serial import rehearse
 from megdt_opt.execution.session import Session
 from megdt_opt.models.split_model import SplitModel
-from megdt_opt.program.stages import Kind, Send, leaves
+from megdt_opt.program.stages import Send, leaves
 
 WALKERS = 256
 """Stages that one actor can have under way at once."""
@@ -140,7 +140,7 @@ class Actor:
         """Time a stage by itself."""
         rows = message["rows"]
         probe = Probe(
-            kind=Kind(message["kind"]),
+            kind=str(message["kind"]),
             rows=(int(rows[0]), int(rows[1])) if rows else None,
             scheduler=str(message["scheduler"]),
             steps=int(message["steps"]),

@@ -18,7 +18,7 @@ from megdt_opt.execution.rpc import Peer
 from megdt_opt.machine import cores, environment
 from megdt_opt.models.registry import DEFAULT_MODEL
 from megdt_opt.models.split_model import Rows
-from megdt_opt.program.stages import Compute, Kind, actors, is_edge
+from megdt_opt.program.stages import Compute, actors, is_edge
 
 GRACE_S = 0.3
 """Time given to other reports after a first failure, so that the cause is named and not a consequence [s]."""
@@ -184,7 +184,7 @@ class Cluster:
             raise InvalidInput("samples", samples, "at least 1", "Ask for one or more.")
         self.start()
         message = {
-            "kind": probe.kind.value,
+            "kind": str(probe.kind),
             "rows": probe.rows,
             "scheduler": probe.scheduler,
             "steps": probe.steps,
@@ -197,7 +197,7 @@ class Cluster:
 
     def calibrate(
         self,
-        probes: Iterable[Probe | Kind],
+        probes: Iterable[Probe | str],
         samples: int = 10,
         *,
         actors: Iterable[str] | None = None,
@@ -230,7 +230,7 @@ class Cluster:
             part = samples // rounds + (number < samples % rounds)
             for actor in names:
                 for probe in wanted:
-                    key = (actor, probe.kind.value, probe.rows)
+                    key = (actor, str(probe.kind), probe.rows)
                     found.setdefault(key, []).extend(self.measure(actor, probe, part))
         return found
 
@@ -362,7 +362,7 @@ def _execution(
                     index=node.index,
                     label=node.label,
                     actor=node.actor,
-                    kind=leaf.kind.value if isinstance(leaf, Compute) else f"send {leaf.payload.value}",
+                    kind=str(leaf.kind) if isinstance(leaf, Compute) else f"send {leaf.payload.value}",
                     predicted_start_s=run.predicted[node.index].start_s,
                     predicted_duration_s=run.predicted[node.index].duration_s,
                     **stamps,

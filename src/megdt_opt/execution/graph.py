@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from megdt_opt.program.kinds import own_stage
 from megdt_opt.program.stages import Compute, Kind, Parallel, Send, Series, Stage, leaves
 
 
@@ -75,7 +76,8 @@ def image_holder(program: Stage) -> str | None:
     holder: str | None = None
     for leaf in leaves(program):
         if isinstance(leaf, Compute):
-            if leaf.kind in (Kind.DECODE, Kind.DECOMPRESS):
+            own = own_stage(leaf.kind)
+            if leaf.kind in (Kind.DECODE, Kind.DECOMPRESS) or (own is not None and "image" in own.makes):
                 holder = leaf.at
         elif leaf.precision == "raw" and any(t.name.startswith("image.") for t in leaf.tensors):
             holder = leaf.to[0]

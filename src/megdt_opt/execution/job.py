@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.execution.plain import array_from_plain, array_to_plain, program_from_plain, program_to_plain
+from megdt_opt.program.kinds import stage_kind
 from megdt_opt.program.schedule import StageTime
 from megdt_opt.program.stages import Compute, Kind, Send, Stage, is_edge, leaves
 
@@ -266,7 +267,7 @@ class Probe:
 
     Parameters
     ----------
-    kind : Kind
+    kind : Kind or str
         What is computed; denoising is timed step by step.
     rows : tuple of int, optional
         Region of the latent; None = all.
@@ -281,7 +282,7 @@ class Probe:
         rested computes more slowly at first: samples taken back to back would be too short.
     """
 
-    kind: Kind
+    kind: str
     rows: tuple[int, int] | None = None
     scheduler: str = ""
     steps: int = 1
@@ -289,5 +290,6 @@ class Probe:
     gap_s: float = 0.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", stage_kind(self.kind))
         if not (math.isfinite(self.gap_s) and self.gap_s >= 0):
             raise InvalidInput("gap_s", self.gap_s, "finite and at least 0 s", "Leave it out for no rest.")

@@ -14,7 +14,6 @@ from megdt_opt.errors import InvalidInput
 from megdt_opt.program.stages import (
     Compute,
     EdgeServer,
-    Kind,
     Parallel,
     Payload,
     Send,
@@ -71,7 +70,7 @@ def program_to_plain(stage: Stage) -> dict[str, Any]:
             return {
                 "compute": {
                     "at": _actor_to_plain(stage.at),
-                    "kind": stage.kind.value,
+                    "kind": str(stage.kind),
                     "amount": stage.amount,
                     "first": stage.first,
                     "rows": list(stage.rows) if stage.rows else None,
@@ -125,7 +124,7 @@ def _stage(data: Mapping[str, Any]) -> Stage:
         c = data["compute"]
         return Compute(
             at=_actor(c["at"]),
-            kind=Kind(c["kind"]),
+            kind=str(c["kind"]),
             amount=int(c["amount"]),
             first=int(c["first"]),
             rows=(int(c["rows"][0]), int(c["rows"][1])) if c["rows"] else None,

@@ -11,7 +11,9 @@ from torch import Tensor
 from megdt_opt.execution.job import Probe
 from megdt_opt.models.chain import Chain
 from megdt_opt.models.codec import compress, decompress
+from megdt_opt.models.own_stages import rehearsal
 from megdt_opt.models.split_model import Rows, SplitModel
+from megdt_opt.program.kinds import own_stage
 from megdt_opt.program.stages import Kind
 
 WARM_UP = 2
@@ -85,6 +87,9 @@ def _task(model: SplitModel, probe: Probe) -> Callable[[], object]:
         case Kind.DECOMPRESS:
             data = compress(model.decode(_latent(model)), probe.codec)
             return lambda: decompress(data, spec.image_shape)
+    own = own_stage(probe.kind)
+    assert own is not None  # `Probe` takes stages of the package and of users alone
+    return rehearsal(own, model, _request(model))
 
 
 def _request(model: SplitModel) -> dict[str, Tensor]:

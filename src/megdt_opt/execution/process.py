@@ -14,6 +14,7 @@ from typing import Any
 
 from megdt_opt.errors import ExecutionTimeout, PeerLost
 from megdt_opt.execution.rpc import Peer, error_from_plain
+from megdt_opt.program.registry import loaded_plugins
 
 
 class ActorProcess:
@@ -34,7 +35,7 @@ class ActorProcess:
         self._token = token
         single = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "megdt_opt.execution.worker"],
+            [sys.executable, "-P", "-m", "megdt_opt.execution.worker", *loaded_plugins()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
 from megdt_opt.errors import MalformedMessage
-from megdt_opt.program.stages import PRECISIONS, Send, TensorSpec
-from megdt_opt.program.wire import payload_byte, stored_tensors
+from megdt_opt.program.precisions import PRECISION_REGISTRY, Precision, layout
+from megdt_opt.program.stages import CODECS, Send, TensorSpec
+from megdt_opt.program.wire import part_name, payload_byte, stored_tensors
 
 Store = dict[str, dict[str, Tensor]]
 """Items of an actor: item name to its tensors."""
@@ -31,7 +32,7 @@ def pack(store: Mapping[str, Mapping[str, Tensor]], tensors: Sequence[TensorSpec
     tensors : sequence of TensorSpec
         What the stage declares to send, named "item.tensor".
     precision : str
-        "fp32", "fp16" or "int8" for float tensors, or an image codec.
+        "fp32", "fp16", "int8" or a registered one for float tensors, or an image codec.
 
     Raises
     ------
@@ -39,7 +40,7 @@ def pack(store: Mapping[str, Mapping[str, Tensor]], tensors: Sequence[TensorSpec
         If the sender's items are not the declared ones, with names and shapes.
     """
     _check_items(store, tensors)
-    numeric = precision if precision in PRECISIONS else "fp32"
+    numeric = _numeric(precision)
     stored: dict[str, Tensor] = {}
     for spec in tensors:
         item, _, name = spec.name.partition(".")
@@ -59,15 +60,15 @@ def unpack(data: bytes, tensors: Sequence[TensorSpec], precision: str) -> Store:
     MalformedMessage
         If the bytes are not exactly the declared payload.
     """
-    numeric = precision if precision in PRECISIONS else "fp32"
-    expected = payload_byte(tensors, numeric)
+    numeric = _numeric(precision)
+    expected = payload_byte(tensors, numeric.name)
     if precision not in _ENCODED and len(data) != expected:
         raise MalformedMessage(f"a payload of {expected} byte was due, {len(data)} byte came")
     try:
         found = safetensors.torch.load(data)
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
         raise MalformedMessage(f"not a safetensors payload: {error}") from error
-    declared = {name: (_TYPE[dtype], shape) for name, dtype, shape, _ in stored_tensors(tensors, numeric)}
+    declared = {name: (_TYPE[dtype], shape) for name, dtype, shape, _ in stored_tensors(tensors, numeric.name)}
     if set(found) != set(declared):
         raise MalformedMessage(f"tensors {sorted(declared)} were due, {sorted(found)} came")
     for name, (dtype, shape) in declared.items():
@@ -75,8 +76,7 @@ def unpack(data: bytes, tensors: Sequence[TensorSpec], precision: str) -> Store:
     items: Store = {}
     for spec in tensors:
         item, _, name = spec.name.partition(".")
-        value = found[spec.name]
-        items.setdefault(item, {})[name] = _decode(spec.name, found, numeric) if spec.floating else value
+        items.setdefault(item, {})[name] = _decode(spec, found, numeric) if spec.floating else found[spec.name]
     return items
 
 
@@ -117,25 +117,24 @@ def _expect(name: str, value: Tensor, shape: tuple[int, ...], dtype: torch.dtype
     return value
 
 
-def _encode(name: str, value: Tensor, precision: str) -> dict[str, Tensor]:
-    if precision == "fp32":
-        return {name: value}
-    if not bool(torch.isfinite(value).all()):
-        raise MalformedMessage(f"tensor {name!r} holds NaN or infinity, which {precision} cannot carry")
-    if precision == "fp16":
-        return {name: value.to(torch.float16)}
-    flat = value.reshape(*value.shape[:2], math.prod(value.shape[2:]))
-    low = flat.amin(dim=-1)
-    span = flat.amax(dim=-1) - low
-    scale = torch.where(span > 0, span / 255, torch.ones_like(span))
-    codes = ((flat - low[..., None]) / scale[..., None]).round().clamp(0, 255).to(torch.uint8)
-    return {name: codes.reshape(value.shape), f"{name}.offset": low, f"{name}.scale": scale}
+def _numeric(precision: str) -> Precision:
+    """The precision of float tensors; beside a coded picture there are none."""
+    return PRECISION_REGISTRY.require("fp32" if precision in CODECS else precision)
 
 
-def _decode(name: str, found: Mapping[str, Tensor], precision: str) -> Tensor:
-    value = found[name]
-    if precision != "int8":
-        return value.to(torch.float32)
-    tail = (1,) * (value.dim() - 2)
-    offset, scale = found[f"{name}.offset"], found[f"{name}.scale"]
-    return value.to(torch.float32) * scale.reshape(*scale.shape, *tail) + offset.reshape(*offset.shape, *tail)
+def _encode(name: str, value: Tensor, precision: Precision) -> dict[str, Tensor]:
+    if not precision.exact and not bool(torch.isfinite(value).all()):
+        raise MalformedMessage(f"tensor {name!r} holds NaN or infinity, which {precision.name} cannot carry")
+    parts = {key: np.asarray(part) for key, part in precision.encode(value.contiguous().numpy()).items()}
+    if layout(parts) != precision.stored(tuple(value.shape)):
+        raise MalformedMessage(f"tensor {name!r}: precision {precision.name} made other arrays than for zeros")
+    return {part_name(name, key): torch.from_numpy(np.ascontiguousarray(part)) for key, part in parts.items()}
+
+
+def _decode(spec: TensorSpec, found: Mapping[str, Tensor], precision: Precision) -> Tensor:
+    stored = precision.stored(spec.shape)
+    parts = {key: found[part_name(spec.name, key)].numpy() for key, *_ in stored}
+    values = np.asarray(precision.decode(parts, spec.shape))
+    if values.dtype != np.float32 or values.shape != spec.shape:
+        raise MalformedMessage(f"tensor {spec.name!r}: precision {precision.name} gave {values.dtype} {values.shape}")
+    return torch.from_numpy(np.ascontiguousarray(values))

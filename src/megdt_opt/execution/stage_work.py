@@ -13,7 +13,9 @@ from megdt_opt.execution.graph import regions
 from megdt_opt.execution.job import UserRun
 from megdt_opt.execution.serial import Store
 from megdt_opt.models.codec import compress, decompress
+from megdt_opt.models.own_stages import run_own_stage
 from megdt_opt.models.split_model import SplitModel
+from megdt_opt.program.kinds import own_stage
 from megdt_opt.program.stages import Compute, Kind
 
 Piece = Callable[[], None]
@@ -56,6 +58,7 @@ class StageWork:
                 return [lambda: self._compress(leaf)]
             case Kind.DECOMPRESS:
                 return [lambda: self._decompress(leaf)]
+        return [lambda: self._own(leaf)]
 
     def _encode_prompt(self) -> None:
         self._store["conditioning"] = self._model.encode_prompt(self._item("request"))
@@ -110,6 +113,11 @@ class StageWork:
         (data,) = self._item(item).values()
         name = "image" if item == "camera" else "pixels"
         self._store[item] = {name: decompress(data, self._model.spec.image_shape)}
+
+    def _own(self, leaf: Compute) -> None:
+        stage = own_stage(leaf.kind)
+        assert stage is not None  # a leaf's kind is a stage of the package or of a user
+        self._store.update(run_own_stage(stage, self._model, self._store))
 
     @staticmethod
     def _image_item(leaf: Compute) -> str:

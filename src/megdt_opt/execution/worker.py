@@ -1,4 +1,4 @@
-"""Entry of an actor's process: `python -m megdt_opt.execution.worker`, set up by a line on standard input.
+"""Entry of an actor's process: `python -m megdt_opt.execution.worker PLUGIN...`, set up by a line on standard input.
 
 A fresh interpreter, never a fork of the caller's: torch and gRPC survive no fork, and a fresh one
 imports nothing of the caller's main module. The standard input stays open; when it ends, the
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.execution.job import THREADS
+from megdt_opt.program.registry import load_plugins
 
 if TYPE_CHECKING:
     from megdt_opt.execution.server import Server
@@ -61,6 +62,7 @@ def main() -> None:
 def _serve(config: dict[str, Any]) -> Server:
     import torch
 
+    load_plugins(sys.argv[1:])
     torch.set_num_threads(THREADS)
     sys.setswitchinterval(0.0005)  # a thread that wakes for the link must not wait 5 ms for the interpreter
     from megdt_opt.execution.actor import Actor

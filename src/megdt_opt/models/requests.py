@@ -56,12 +56,13 @@ def reference_byte(model: str, request: Mapping[str, NDArray[Any]], codec: str) 
 
 
 def _known(model: str) -> Requests | None:
-    return MODELS[model].requests if model in MODELS else None
+    known = MODELS.find(model)
+    return None if known is None else known.requests
 
 
 def _requests(model: str) -> Requests:
     found = _known(model)
     if found is None:
-        able = ", ".join(repr(name) for name in MODELS if makes_requests(name))
+        able = ", ".join(repr(name) for name in MODELS.names if makes_requests(name))
         raise InvalidInput("model", model, f"{able}, the bundled model", "Plan for any model, execute with the twin.")
     return found

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from megdt_opt.execution.job import THREADS
 from megdt_opt.models.requests import makes_requests
-from megdt_opt.program.mechanisms import Option
+from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, Option
+from megdt_opt.program.precisions import PRECISION_REGISTRY
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.timing.trust import doubts
@@ -24,6 +25,7 @@ def notes_on(table: OptionTable, chosen: Sequence[Option]) -> tuple[str, ...]:
             "size there is an optimum without interior cuts (bang-bang theorem), unless a user's own limit "
             "asks for one."
         )
+    found += _registered(chosen)
     found += _closed(table)
     # as they were given: the scenario's own stretches stand in the scenario
     actors = {"the edge": table.profiles[table.scenario.edge.profile]}
@@ -37,6 +39,18 @@ def notes_on(table: OptionTable, chosen: Sequence[Option]) -> tuple[str, ...]:
             sentences.setdefault(sentence, []).append(actor)
     found += [f"Timing of {', '.join(who)}: {sentence}." for sentence, who in sentences.items()]
     return tuple(found)
+
+
+def _registered(chosen: Sequence[Option]) -> Iterator[str]:
+    """What the chosen mechanisms and precisions that users registered say of themselves."""
+    names = dict.fromkeys(option.mechanism for option in chosen)
+    for mechanism in (MECHANISM_REGISTRY.require(name) for name in names):
+        if mechanism.quality:
+            yield f"Mechanism {mechanism.name}, registered by the user: {mechanism.quality.rstrip('.')}."
+    sent = dict.fromkeys(option.precision for option in chosen if option.precision)
+    for precision in (PRECISION_REGISTRY.require(name) for name in sent):
+        if precision.quality:
+            yield f"Precision {precision.name}, registered by the user: {precision.quality.rstrip('.')}."
 
 
 def _closed(table: OptionTable) -> Iterator[str]:

@@ -102,13 +102,15 @@ class UserPlan:
         """Where the denoising steps run, in words."""
         where = {"edge": "at the edge", "device": "on the device"}
         steps = {True: 0, False: 0}
+        first_at_edge: bool | None = None
         for leaf in leaves(self.program):
             if isinstance(leaf, Compute) and leaf.kind == "denoise":
                 steps[is_edge(leaf.at)] += leaf.amount
-        if self.option.mechanism == "PEU":
+                first_at_edge = is_edge(leaf.at) if first_at_edge is None else first_at_edge
+        if self.option.share:
             return f"{percent(100 * self.option.share, 0, signed=False)} of the content at the edge"
         if steps[True] and steps[False]:
-            first, then = ("device", "edge") if self.option.mechanism == "SEU-UE-first" else ("edge", "device")
+            first, then = ("edge", "device") if first_at_edge else ("device", "edge")
             count = steps[first == "edge"]
             noun = "step" if count == 1 else "steps"
             return f"{count} {noun} {where[first]}, then {steps[then == 'edge']} {where[then]}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from megdt_opt.errors import InvalidInput
@@ -26,6 +28,9 @@ COLOURS = {
     "PEU": "#CC79A7",
 }
 """Colours that readers with any colour vision tell apart (Okabe and Ito, 2008)."""
+
+_OWN_COLOURS = ("#999999", "#000000", "#882255", "#44AA99", "#DDCC77", "#332288")
+"""Colours of mechanisms that users registered, in turn (the last four: Tol, 2021)."""
 
 _LIGHT_TEXT = ("centralised", "local", "SEU-UE-first")
 """Mechanisms whose colour is dark enough for white text."""
@@ -54,9 +59,20 @@ class Tile:
     rows: int
 
 
+def mechanisms_in(frame: pd.DataFrame) -> tuple[str, ...]:
+    """Mechanisms whose users a sweep counts: the package's, and those that users registered."""
+    return tuple(name.removeprefix("users_") for name in map(str, frame.columns) if name.startswith("users_"))
+
+
+def colours_of(mechanisms: Sequence[str]) -> dict[str, str]:
+    """Colour of each mechanism."""
+    own = (name for name in mechanisms if name not in COLOURS)
+    return {**COLOURS, **dict(zip(own, cycle(_OWN_COLOURS), strict=False))}
+
+
 def tile(rows: pd.DataFrame) -> Tile:
-    """The dominant mechanism of some rows of a sweep; of equals, the first in the order of `MECHANISMS`."""
-    counts = {m: int(rows[f"users_{m}"].sum()) for m in MECHANISMS}
+    """The dominant mechanism of some rows of a sweep; of equals, the first in the order of `mechanisms_in`."""
+    counts = {m: int(rows[f"users_{m}"].sum()) for m in mechanisms_in(rows)}
     total = sum(counts.values())
     missing = int(rows[f"users_{MECHANISMS[0]}"].isna().sum())
     if total == 0:
@@ -92,6 +108,7 @@ def mechanism_map_figure(frame: pd.DataFrame, x: str, y: str) -> Figure:
         raise InvalidInput("y", y, "another parameter than x", "Choose two parameters.")
     alone(frame, [x, y])
     across, up = places(frame, x), places(frame, y)
+    colours = colours_of(mechanisms_in(frame))
     with settings():
         columns, lines = len(across.values), len(up.values)
         figure = new_figure(max(5.4, 1.3 + 0.98 * columns), 1.35 + 0.6 * lines)
@@ -103,17 +120,17 @@ def mechanism_map_figure(frame: pd.DataFrame, x: str, y: str) -> Figure:
                 if len(rows):
                     found = tile(rows)
                     present.add(found.mechanism)
-                    _draw(axes, i, j, found)
+                    _draw(axes, i, j, found, colours)
         _axes(axes, across, up)
-        _legend(figure, present)
+        _legend(figure, present, colours)
     return figure
 
 
-def _draw(axes: Axes, i: int, j: int, found: Tile) -> None:
+def _draw(axes: Axes, i: int, j: int, found: Tile, colours: Mapping[str, str]) -> None:
     from matplotlib.patches import Rectangle
 
     none = found.mechanism is None
-    colour = "white" if found.mechanism is None else COLOURS[found.mechanism]
+    colour = "white" if found.mechanism is None else colours[found.mechanism]
     axes.add_patch(
         Rectangle(
             (i - 0.5, j - 0.5), 1, 1, facecolor=colour, edgecolor=FAINT if none else "white",
@@ -127,7 +144,7 @@ def _draw(axes: Axes, i: int, j: int, found: Tile) -> None:
         text += f"\n{found.infeasible} of {found.rows} infeasible"
     axes.text(
         i, j, text, ha="center", va="center", size=7.5, linespacing=1.25,
-        color="white" if found.mechanism in _LIGHT_TEXT else "black",
+        color="white" if found.mechanism in _LIGHT_TEXT or colour == "#000000" else "black",
     )  # fmt: skip
 
 
@@ -142,10 +159,10 @@ def _axes(axes: Axes, across: Places, up: Places) -> None:
     axes.spines[["top", "right", "left", "bottom"]].set_visible(False)
 
 
-def _legend(figure: Figure, present: set[str | None]) -> None:
+def _legend(figure: Figure, present: set[str | None], colours: Mapping[str, str]) -> None:
     from matplotlib.patches import Patch
 
-    handles: list[Any] = [Patch(facecolor=COLOURS[m], label=m) for m in MECHANISMS if m in present]
+    handles: list[Any] = [Patch(facecolor=colour, label=m) for m, colour in colours.items() if m in present]
     if None in present:
         handles.append(Patch(facecolor="white", edgecolor=FAINT, hatch="////", label="infeasible"))
     legend_above(figure, handles, [str(h.get_label()) for h in handles], title="mechanism that most users run")

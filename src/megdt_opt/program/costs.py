@@ -7,17 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.program.kinds import own_stage
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.stages import Compute, Kind, Send, Stage, is_edge, leaves
 
 _BITS = re.compile(r"(?:fp|bf|tf|int|w)(\d+)(?:a\d+)?|(\d+(?:\.\d+)?)-bit")
 
-_PART = {
+_PART: dict[str, str] = {
     Kind.ENCODE_PROMPT: "encode_prompt",
     Kind.SENSE: "sense",
     Kind.DENOISE: "denoise",
     Kind.DECODE: "decode",
 }
+"""Parts of a model that stages need; what a user's stage brings along goes by its own name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +92,7 @@ def program_costs(
             messages += 1
             continue
         seconds = compute_s(leaf)
-        part = _PART.get(leaf.kind)
+        part = _PART.get(leaf.kind, leaf.kind if own_stage(leaf.kind) else None)
         if is_edge(leaf.at):
             edge_s += seconds
             edge_parts |= {part} if part else set()
@@ -110,11 +112,12 @@ def program_costs(
 def _weights(spec: ModelSpec, parts: set[str], precision: str | None) -> int:
     """Bytes of some parts' weights in a precision."""
     counted = sum(spec.weight_byte.get(part, 0) for part in parts)
+    own = sum(stage.weight_byte for part in parts if (stage := own_stage(part)) is not None)
     if precision is None or precision == spec.weight_precision:
-        return counted
+        return counted + own
     bits, base = weight_bits(precision), weight_bits(spec.weight_precision)
     if bits is None or base is None:
         unknown = precision if bits is None else spec.weight_precision
         expected = "a precision such as 'fp32', 'fp16', 'w8a16' or '4-bit'"
         raise InvalidInput("precision of the weights", unknown, expected, "Name it so in profile and spec.")
-    return round(counted * bits / base)
+    return round(counted * bits / base) + own

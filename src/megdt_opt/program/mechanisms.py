@@ -1,164 +1,46 @@
-"""Single-user generation mechanisms as stage programs (Xu et al., arXiv 2407.02804).
+"""Generation mechanisms as stage programs (Xu et al., arXiv 2407.02804), and how users add their own.
 
-Each mechanism is one function from a `Setting` (who, which model, which sampler) and an `Option` (the
-cut, the precision) to the stages that really run. `catalogue` lists the options of a setting.
+Each mechanism is one function from a `Setting` (who, which model, which sampler) and an `Option` (the cut, the
+precision) to the stages that really run, registered with what its options differ in. `catalogue` lists the options of a
+setting.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from megdt_opt.errors import InvalidInput
+from megdt_opt.errors import InvalidInput, MegdtError, NotRepresentable
+from megdt_opt.program.blocks import (
+    conditioning_tensors,
+    decode,
+    denoise,
+    encode_prompt,
+    latent_tensors,
+    send_latent,
+    send_picture,
+    send_request,
+)
+from megdt_opt.program.dataflow import check_dataflow
+from megdt_opt.program.latency import latency_terms
 from megdt_opt.program.model_spec import ModelSpec
+from megdt_opt.program.option import CHOICES, Mechanism
+from megdt_opt.program.option import MECHANISM_REGISTRY as MECHANISM_REGISTRY
+from megdt_opt.program.option import Option as Option
+from megdt_opt.program.option import Setting as Setting
+from megdt_opt.program.option import split_rows as split_rows
+from megdt_opt.program.precisions import PRECISION_REGISTRY, check_quality
 from megdt_opt.program.stages import (
     CODECS,
-    EDGE,
     PRECISIONS,
     Compute,
-    EdgeServer,
     Kind,
     Parallel,
     Payload,
     Send,
     Series,
     Stage,
-    TensorSpec,
-    is_edge,
     series,
 )
-
-MECHANISMS = ("centralised", "local", "E2U", "U2E", "SEU", "SEU-UE-first", "PEU")
-"""Names of the mechanisms. SEU hands over from the edge to the device, SEU-UE-first the other way."""
-
-MULTISTEP = frozenset({"dpmpp"})
-"""Samplers whose history (one more tensor of the latent's shape) travels with an interior hand-over."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Option:
-    """Mechanism, protocol and cut: one stage program.
-
-    Parameters
-    ----------
-    mechanism : str
-        One of `MECHANISMS`.
-    cut : int
-        Denoising steps before the hand-over (SEU), or at the edge (the others) [1].
-    share : float
-        Share of the content made at the edge (PEU) [1].
-    precision : str
-        Precision of the features sent, "" where none are.
-    codec : str
-        Codec of the image sent, "" where none is.
-    """
-
-    mechanism: str
-    cut: int = 0
-    share: float = 0.0
-    precision: str = ""
-    codec: str = ""
-
-    @property
-    def protocol(self) -> str:
-        """'seed' where latent features travel, 'image' for a download, 'none' for the local baseline."""
-        return "seed" if self.precision else ("image" if self.codec else "none")
-
-    @property
-    def name(self) -> str:
-        """Short, unique text, for example "SEU 12 fp16" or "PEU 0.50 int8"."""
-        parts = [self.mechanism]
-        if self.mechanism in ("SEU", "SEU-UE-first"):
-            parts.append(str(self.cut))
-        if self.mechanism == "PEU":
-            parts.append(f"{self.share:.2f}")
-        return " ".join([*parts, *(p for p in (self.precision, self.codec) if p)])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """What a program is built for.
-
-    Parameters
-    ----------
-    spec : ModelSpec
-        The model.
-    scheduler : str
-        Sampler, one of the model's.
-    steps : int
-        Denoising steps N [1].
-    device : str
-        Actor name of the user's device.
-    edge : EdgeServer
-        The edge server.
-    shown_at : str
-        "device" or "edge": where the picture is wanted.
-    overlap : int
-        Latent rows that both sides of a parallel generation make, and blend [1].
-    sense_strength : float
-        Share of the denoising steps that follow a sensed latent (U2E), in (0, 1] [1].
-    """
-
-    spec: ModelSpec
-    scheduler: str
-    steps: int
-    device: str
-    edge: EdgeServer = EDGE
-    shown_at: str = "device"
-    overlap: int = 4
-    sense_strength: float = 0.6
-
-    def __post_init__(self) -> None:
-        if self.scheduler not in self.spec.schedulers:
-            raise InvalidInput("scheduler", self.scheduler, f"one of {self.spec.schedulers}", "Choose one of them.")
-        if self.steps < 1:
-            raise InvalidInput("steps", self.steps, "at least 1 denoising step", "Raise it.")
-        if self.shown_at not in ("device", "edge"):
-            raise InvalidInput("shown_at", self.shown_at, "'device' or 'edge'", "Choose one of them.")
-        if not 0 < self.sense_strength <= 1:
-            raise InvalidInput(
-                "sense_strength",
-                self.sense_strength,
-                "a share in (0, 1] [1]",
-                "Give the share of the steps that follow the sensed latent.",
-            )
-        if not is_edge(self.edge) or is_edge(self.device) or self.device == self.edge:
-            expected = f"a device called otherwise than the edge server, {self.edge!r}"
-            raise InvalidInput("device", self.device, expected, "Give the user another name.")
-
-
-def split_rows(spec: ModelSpec, share: float, overlap: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Latent rows of the edge (top) and of the device (bottom) in a parallel generation.
-
-    Parameters
-    ----------
-    spec : ModelSpec
-        The model; regions are multiples of its `region_multiple`.
-    share : float
-        Share of the rows made at the edge, before the overlap [1].
-    overlap : int
-        Rows that both sides make [1].
-
-    Raises
-    ------
-    InvalidInput
-        Where a side would be left without rows of its own.
-    """
-    rows, unit = spec.latent_shape[1], spec.region_multiple
-    border = round(share * rows / unit) * unit
-    units = max(1, round(overlap / unit))
-    # an odd unit of overlap is made by the side that has less to do
-    above = (units // 2 if border <= rows / 2 else (units + 1) // 2) * unit
-    below = units * unit - above
-    top, bottom = (0, border + below), (border - above, rows)
-    if bottom[0] <= 0 or top[1] >= rows:
-        raise InvalidInput(
-            "share",
-            share,
-            f"a share that leaves both sides rows of their own ({rows} rows, overlap {units * unit})",
-            "Take a share nearer to 0.5, or a smaller overlap.",
-        )
-    return top, bottom
 
 
 def program(option: Option, setting: Setting) -> Series:
@@ -169,15 +51,13 @@ def program(option: Option, setting: Setting) -> Series:
     InvalidInput
         For an unknown mechanism, or a cut or share outside its range.
     """
-    builder = _BUILDERS.get(option.mechanism)
-    if builder is None:
-        raise InvalidInput("mechanism", option.mechanism, f"one of {MECHANISMS}", "Choose one of them.")
-    return series(*builder(option, setting))
+    return series(*MECHANISM_REGISTRY.require(option.mechanism).stages(option, setting))
 
 
 def catalogue(
     setting: Setting,
     *,
+    own: Sequence[str] = (),
     precisions: Sequence[str] = PRECISIONS,
     codecs: Sequence[str] = CODECS,
     cuts: Sequence[int] | None = None,
@@ -189,10 +69,12 @@ def catalogue(
     ----------
     setting : Setting
         The model and sampler.
+    own : sequence of str
+        Mechanisms that users registered, to be offered behind the package's.
     precisions, codecs : sequence of str
         Those to offer for features and for images.
     cuts : sequence of int, optional
-        Steps before the hand-over of SEU, each in 1..N-1; default all.
+        Steps before the hand-over of mechanisms with a cut, each in 1..N-1; default all.
     shares : sequence of float
         Shares of the content made at the edge in a parallel generation; those that leave a side
         without rows of its own are left out.
@@ -202,17 +84,39 @@ def catalogue(
     for cut in inner:
         if not 0 < cut < steps:
             raise InvalidInput("cuts", cut, f"1..{steps - 1} denoising steps before the hand-over", "Leave it out.")
+    offered = [MECHANISM_REGISTRY.require(name) for name in (*MECHANISM_REGISTRY.built_in, *own)]
+    all_precisions = dict.fromkeys([*precisions, *(p for m in offered for p in m.precisions or ())])
+    return tuple(
+        option
+        for precision in ("", *all_precisions)
+        for mechanism in offered
+        if precision in _precisions(mechanism, precisions)
+        for option in _options(mechanism, setting, precision, codecs, inner, shares)
+    )
+
+
+def _precisions(mechanism: Mechanism, accepted: Sequence[str]) -> Sequence[str]:
+    if "precision" not in mechanism.choices:
+        return ("",)
+    return accepted if mechanism.precisions is None else mechanism.precisions
+
+
+def _options(
+    mechanism: Mechanism,
+    setting: Setting,
+    precision: str,
+    codecs: Sequence[str],
+    inner: Sequence[int],
+    shares: Sequence[float],
+) -> Iterator[Option]:
+    choices = mechanism.choices
     # a picture goes down as an image only where the device shows it
-    downloads = tuple(codecs) if setting.shown_at == "device" else ("",)
-    found = [Option(mechanism="local", cut=0)]
-    found += [Option(mechanism="centralised", cut=steps, codec=c) for c in downloads]
-    for precision in precisions:
-        found.append(Option(mechanism="E2U", cut=steps, precision=precision))
-        found += [Option(mechanism="SEU", cut=n, precision=precision) for n in inner]
-        found += [Option(mechanism="SEU-UE-first", cut=n, precision=precision) for n in inner]
-        found += [Option(mechanism="PEU", share=s, precision=precision) for s in _valid_shares(setting, shares)]
-        found += [Option(mechanism="U2E", cut=steps, precision=precision, codec=c) for c in downloads]
-    return tuple(found)
+    downloads = codecs if "codec" in choices and setting.shown_at == "device" else ("",)
+    whole = 0 if "share" in choices or mechanism.runs_at == "device" else setting.steps
+    for cut in inner if "cut" in choices else (whole,):
+        for share in _valid_shares(setting, shares) if "share" in choices else (0.0,):
+            for codec in downloads:
+                yield Option(mechanism=mechanism.name, cut=cut, share=share, precision=precision, codec=codec)
 
 
 def _valid_shares(setting: Setting, shares: Sequence[float]) -> Iterator[float]:
@@ -227,94 +131,30 @@ def _valid_shares(setting: Setting, shares: Sequence[float]) -> Iterator[float]:
             yield share
 
 
-# --- payloads ------------------------------------------------------------
-
-
-def _item(item: str, tensors: Mapping[str, tuple[int, ...]]) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(name=f"{item}.{name}", shape=(1, *shape)) for name, shape in tensors.items())
-
-
-def _latent(
-    setting: Setting, *, item: str = "state", rows: tuple[int, int] | None = None, history: bool = False
-) -> tuple[TensorSpec, ...]:
-    channels, height, width = setting.spec.latent_shape
-    shape = (channels, height if rows is None else rows[1] - rows[0], width)
-    tensors = {"latent": shape}
-    if history and setting.scheduler in MULTISTEP:
-        tensors["previous_x0"] = shape
-    return _item(item, tensors)
-
-
-def _conditioning(setting: Setting) -> tuple[TensorSpec, ...]:
-    return _item("conditioning", setting.spec.conditioning)
-
-
-def _request_up(setting: Setting) -> Send:
-    return Send(
-        source=setting.device, to=(setting.edge,), payload=Payload.REQUEST,
-        tensors=_item("request", setting.spec.request), precision="fp32",
-    )  # fmt: skip
-
-
-def _image_down(setting: Setting, codec: str) -> tuple[Stage, ...]:
-    rows, columns, colours = setting.spec.image_shape
-    coded = codec != "raw"
-    picture = TensorSpec(name="image.pixels", shape=(1, rows, columns, colours), floating=False)
-    if coded:  # the length of a coded picture is known only at run time; shape (0,) says so
-        picture = TensorSpec(name="image.bytes", shape=(0,), floating=False)
-    send = Send(source=setting.edge, to=(setting.device,), payload=Payload.IMAGE, tensors=(picture,), precision=codec)
-    if not coded:
-        return (send,)
-    return (
-        Compute(at=setting.edge, kind=Kind.COMPRESS, codec=codec, item="image"),
-        send,
-        Compute(at=setting.device, kind=Kind.DECOMPRESS, codec=codec, item="image"),
-    )
-
-
-def _denoise(at: str, first: int, amount: int, rows: tuple[int, int] | None = None, item: str = "state") -> Compute:
-    return Compute(at=at, kind=Kind.DENOISE, first=first, amount=amount, rows=rows, item=item)
-
-
-def _encode(at: str) -> Compute:
-    return Compute(at=at, kind=Kind.ENCODE_PROMPT, item="conditioning")
-
-
-def _decode(at: str) -> Compute:
-    return Compute(at=at, kind=Kind.DECODE, item="image")
-
-
 # --- mechanisms ------------------------------------------------------------
 
 
 def _centralised(option: Option, s: Setting) -> tuple[Stage, ...]:
     return (
-        _request_up(s),
-        _encode(s.edge),
-        _denoise(s.edge, 0, s.steps),
-        _decode(s.edge),
-        *(_image_down(s, option.codec) if s.shown_at == "device" else ()),
+        send_request(s),
+        encode_prompt(s.edge),
+        denoise(s.edge, 0, s.steps),
+        decode(s.edge),
+        *(send_picture(s, option.codec) if s.shown_at == "device" else ()),
     )
 
 
 def _local(option: Option, s: Setting) -> tuple[Stage, ...]:
-    return (_encode(s.device), _denoise(s.device, 0, s.steps), _decode(s.device))
-
-
-def _seed_down(s: Setting, precision: str, *, history: bool) -> Send:
-    return Send(
-        source=s.edge, to=(s.device,), payload=Payload.LATENT if history else Payload.SEED,
-        tensors=_latent(s, history=history), precision=precision,
-    )  # fmt: skip
+    return (encode_prompt(s.device), denoise(s.device, 0, s.steps), decode(s.device))
 
 
 def _e2u(option: Option, s: Setting) -> tuple[Stage, ...]:
     return (
-        _request_up(s),
-        _encode(s.edge),
-        _denoise(s.edge, 0, s.steps),
-        _seed_down(s, option.precision, history=False),
-        _decode(s.device),
+        send_request(s),
+        encode_prompt(s.edge),
+        denoise(s.edge, 0, s.steps),
+        send_latent(s, option.precision, history=False),
+        decode(s.device),
     )
 
 
@@ -332,13 +172,13 @@ def _seu(option: Option, s: Setting) -> tuple[Stage, ...]:
     _check_cut(option, s)
     return (
         # the device has the request and makes its own conditioning: cheaper than sending it
-        _encode(s.device),
-        _request_up(s),
-        _encode(s.edge),
-        _denoise(s.edge, 0, option.cut),
-        _seed_down(s, option.precision, history=True),
-        _denoise(s.device, option.cut, s.steps - option.cut),
-        _decode(s.device),
+        encode_prompt(s.device),
+        send_request(s),
+        encode_prompt(s.edge),
+        denoise(s.edge, 0, option.cut),
+        send_latent(s, option.precision, history=True),
+        denoise(s.device, option.cut, s.steps - option.cut),
+        decode(s.device),
     )
 
 
@@ -347,18 +187,18 @@ def _seu_ue_first(option: Option, s: Setting) -> tuple[Stage, ...]:
     # the request itself never leaves the device: the edge gets the latent and the encoded conditioning
     up = Send(
         source=s.device, to=(s.edge,), payload=Payload.LATENT,
-        tensors=(*_latent(s, history=True), *_conditioning(s)), precision=option.precision,
+        tensors=(*latent_tensors(s, history=True), *conditioning_tensors(s)), precision=option.precision,
     )  # fmt: skip
     ends: tuple[Stage, ...] = (
-        (_seed_down(s, option.precision, history=False), _decode(s.device))
+        (send_latent(s, option.precision, history=False), decode(s.device))
         if s.shown_at == "device"
-        else (_decode(s.edge),)
+        else (decode(s.edge),)
     )
     return (
-        _encode(s.device),
-        _denoise(s.device, 0, option.cut),
+        encode_prompt(s.device),
+        denoise(s.device, 0, option.cut),
         up,
-        _denoise(s.edge, option.cut, s.steps - option.cut),
+        denoise(s.edge, option.cut, s.steps - option.cut),
         *ends,
     )
 
@@ -367,15 +207,15 @@ def _u2e(option: Option, s: Setting) -> tuple[Stage, ...]:
     first = s.steps - max(1, round(s.sense_strength * s.steps))
     up = Send(
         source=s.device, to=(s.edge,), payload=Payload.FEATURE,
-        tensors=(*_latent(s, item="sensed"), *_conditioning(s)), precision=option.precision,
+        tensors=(*latent_tensors(s, item="sensed"), *conditioning_tensors(s)), precision=option.precision,
     )  # fmt: skip
     return (
-        _encode(s.device),
+        encode_prompt(s.device),
         Compute(at=s.device, kind=Kind.SENSE, item="sensed"),
         up,
-        _denoise(s.edge, first, s.steps - first),
-        _decode(s.edge),
-        *(_image_down(s, option.codec) if s.shown_at == "device" else ()),
+        denoise(s.edge, first, s.steps - first),
+        decode(s.edge),
+        *(send_picture(s, option.codec) if s.shown_at == "device" else ()),
     )
 
 
@@ -383,23 +223,187 @@ def _peu(option: Option, s: Setting) -> tuple[Stage, ...]:
     top, bottom = split_rows(s.spec, option.share, s.overlap)
     part = Send(
         source=s.edge, to=(s.device,), payload=Payload.FEATURE,
-        tensors=_latent(s, item="part_a", rows=top), precision=option.precision,
+        tensors=latent_tensors(s, item="part_a", rows=top), precision=option.precision,
     )  # fmt: skip
-    at_edge = series(_request_up(s), _encode(s.edge), _denoise(s.edge, 0, s.steps, rows=top, item="part_a"), part)
-    at_device = series(_encode(s.device), _denoise(s.device, 0, s.steps, rows=bottom, item="part_b"))
+    at_edge = series(send_request(s), encode_prompt(s.edge), denoise(s.edge, 0, s.steps, rows=top, item="part_a"), part)
+    at_device = series(encode_prompt(s.device), denoise(s.device, 0, s.steps, rows=bottom, item="part_b"))
     return (
         Parallel((at_edge, at_device)),
         Compute(at=s.device, kind=Kind.FUSE, item="state"),
-        _decode(s.device),
+        decode(s.device),
     )
 
 
-_BUILDERS = {
-    "centralised": _centralised,
-    "local": _local,
-    "E2U": _e2u,
-    "U2E": _u2e,
-    "SEU": _seu,
-    "SEU-UE-first": _seu_ue_first,
-    "PEU": _peu,
-}
+for _made in (
+    Mechanism(name="local", stages=_local),
+    Mechanism(name="centralised", stages=_centralised, choices=("codec",), runs_at="edge", shown_at=("device", "edge")),
+    Mechanism(name="E2U", stages=_e2u, choices=("precision",), runs_at="edge"),
+    Mechanism(name="SEU", stages=_seu, choices=("cut", "precision")),
+    Mechanism(name="SEU-UE-first", stages=_seu_ue_first, choices=("cut", "precision"), shown_at=("device", "edge")),
+    Mechanism(name="PEU", stages=_peu, choices=("share", "precision")),
+    Mechanism(
+        name="U2E",
+        stages=_u2e,
+        choices=("precision", "codec"),
+        runs_at="edge",
+        shown_at=("device", "edge"),
+        senses=True,
+    ),
+):
+    MECHANISM_REGISTRY.add(_made.name, _made, built_in=True)
+
+MECHANISMS = MECHANISM_REGISTRY.built_in
+"""Names of the package's own mechanisms. SEU hands over from the edge to the device, SEU-UE-first the other way."""
+
+
+# --- those of users ------------------------------------------------------------
+
+
+def register_mechanism(  # wide: each is one declaration of the mechanism, by keyword
+    name: str,
+    stages: Callable[[Option, Setting], Iterable[Stage]],
+    *,
+    quality: str,
+    choices: Sequence[str] = (),
+    runs_at: str = "device",
+    shown_at: Sequence[str] = ("device",),
+    senses: bool = False,
+    precisions: Sequence[str] | None = None,
+    replace: bool = False,
+) -> None:
+    """Make a mechanism of your own known, for scenarios, plans, sweeps, executions and reports.
+
+    It is offered to the users who list it among their `mechanisms`. The stages of `megdt_opt.program.blocks` are those
+    of the package's own mechanisms.
+
+    Parameters
+    ----------
+    name : str
+        What scenarios and plans call it.
+    stages : callable
+        From an option (its `cut`, `share`, `precision` and `codec`) and a `Setting` (model, sampler, `device` and
+        `edge`) to the stages that really run, one after another. Latency, costs, payloads and execution follow from
+        them.
+    quality : str
+        What it does to the pictures, in a few words that plans and reports repeat; "exact" if nothing.
+    choices : sequence of str
+        What its options differ in: "cut" (step of the hand-over), "share" (of the content made at the edge),
+        "precision" (of the features sent) and "codec" (of the picture sent to the device).
+    runs_at : str
+        "device" or "edge": where the denoising steps run, if "cut" is not among the choices.
+    shown_at : sequence of str
+        Where the picture may end: "device", "edge" or both.
+    senses : bool
+        Whether it needs a camera on the device.
+    precisions : sequence of str, optional
+        Precisions that it offers; default those that the users accept.
+    replace : bool
+        Take the place of a mechanism of yours of the same name, as one does in a notebook.
+
+    Returns
+    -------
+    None
+
+    Raises
+    ------
+    InvalidInput
+        Where the name is taken, or the stages cannot run or be planned with; names the option and the stage.
+
+    Examples
+    --------
+    >>> from megdt_opt import register_mechanism
+    >>> from megdt_opt.program import blocks
+    >>> def stages(option, s):  # the request is encoded on the device
+    ...     return (
+    ...         blocks.encode_prompt(s.device),
+    ...         blocks.send_request(s),
+    ...         blocks.encode_prompt(s.edge),
+    ...         blocks.denoise(s.edge, 0, s.steps),
+    ...         blocks.send_latent(s, option.precision, history=False),
+    ...         blocks.decode(s.device),
+    ...     )
+    >>> register_mechanism("E2U-twice", stages, choices=("precision",), runs_at="edge", quality="as E2U")
+    """
+
+    def bad(field: str, value: object, expected: str) -> InvalidInput:
+        return InvalidInput(f"{field} of the mechanism {name}", value, expected, "Correct the registration.")
+
+    check_quality(f"the mechanism {name}", quality)
+    for field, values, known in (("choices", choices, CHOICES), ("shown_at", shown_at, ("device", "edge"))):
+        if isinstance(values, str) or not set(values) <= set(known):
+            raise bad(field, values, f"some of {known}")
+    if not shown_at:
+        raise bad("shown_at", shown_at, "'device', 'edge' or both")
+    if runs_at not in ("device", "edge"):
+        raise bad("runs_at", runs_at, "'device' or 'edge'")
+    if precisions is not None:
+        if "precision" not in choices or isinstance(precisions, str) or not precisions:
+            raise bad("precisions", precisions, "names of precisions, with 'precision' among the choices")
+        for precision in precisions:
+            PRECISION_REGISTRY.require(precision, f"precisions of the mechanism {name}")
+    made = Mechanism(
+        name=name,
+        stages=stages,
+        choices=tuple(choices),
+        runs_at=runs_at,
+        shown_at=tuple(shown_at),
+        senses=senses,
+        precisions=None if precisions is None else tuple(precisions),
+        quality=quality,
+    )
+    _try(made)
+    MECHANISM_REGISTRY.add(name, made, replace=replace)
+
+
+_MODEL = ModelSpec(
+    name="a model",
+    latent_shape=(4, 16, 16),
+    image_shape=(64, 64, 3),
+    conditioning={"tokens": (5, 8)},
+    request={"state": (7,)},
+    passes_per_step=1,
+    steps_default=4,
+    schedulers=("ddim", "dpmpp"),
+    region_multiple=2,
+)
+"""What mechanisms are tried with when they are registered, with a sampler of one step and one that has a history."""
+
+
+def _try(made: Mechanism) -> None:
+    """Build every option of a small setting, and refuse what could not be planned or run."""
+    precisions = _precisions(made, PRECISIONS)
+    for scheduler in _MODEL.schedulers:
+        for shown_at in made.shown_at:
+            setting = Setting(spec=_MODEL, scheduler=scheduler, steps=4, device="phone", shown_at=shown_at)
+            programs: dict[Series, Option] = {}
+            for precision in precisions:
+                for option in _options(made, setting, precision, CODECS, range(1, 4), (0.5,)):
+                    _try_option(made, option, setting, programs)
+
+
+def _try_option(made: Mechanism, option: Option, setting: Setting, programs: dict[Series, Option]) -> None:
+    chosen = {"cut": option.cut, "share": option.share, "precision": option.precision, "codec": option.codec}
+    where = ", ".join(f"{name} {chosen[name]}" for name in made.choices)
+    field = f"mechanism {made.name}" + (f" ({where})" if where else "")
+    remedy = "Correct its function of stages."
+    try:
+        found = tuple(made.stages(option, setting))
+        strange = [stage for stage in found if not isinstance(stage, Compute | Send | Series | Parallel)]
+        if not found or strange:
+            raise InvalidInput(field, strange or found, "stages: Compute, Send, Series or Parallel", remedy)
+        program = series(*found)
+        check_dataflow(program, setting, senses=made.senses, shown_at=setting.shown_at)
+        latency_terms(program, compute_s=lambda leaf: 1.0, send_bit=lambda leaf: 1.0)
+    except NotRepresentable as error:
+        raise InvalidInput(field, str(error), "stages that the latency model has a form for", remedy) from error
+    except InvalidInput as error:
+        raise error if error.field == field else error.within(field) from None
+    except MegdtError:
+        raise
+    except Exception as error:
+        expected = "a function from an option and a setting to stages"
+        raise InvalidInput(field, f"{type(error).__name__}: {error}", expected, remedy) from error
+    if program in programs:
+        expected = "stages that differ between its options: each of its choices is used"
+        raise InvalidInput(field, "the stages of another option", expected, "Use the choice, or leave it out.")
+    programs[program] = option

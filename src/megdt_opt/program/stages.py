@@ -13,19 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.program.kinds import Kind as Kind
+from megdt_opt.program.kinds import stage_kind
+from megdt_opt.program.precisions import CODECS as CODECS
+from megdt_opt.program.precisions import PRECISION_REGISTRY
+from megdt_opt.program.precisions import PRECISIONS as PRECISIONS
 from megdt_opt.text_enum import TextEnum
-
-
-class Kind(TextEnum):
-    """What a compute stage does."""
-
-    ENCODE_PROMPT = "encode_prompt"
-    SENSE = "sense"
-    DENOISE = "denoise"
-    DECODE = "decode"
-    FUSE = "fuse"
-    COMPRESS = "compress"
-    DECOMPRESS = "decompress"
 
 
 class Payload(TextEnum):
@@ -36,13 +29,6 @@ class Payload(TextEnum):
     FEATURE = "feature"
     LATENT = "latent"
     IMAGE = "image"
-
-
-PRECISIONS = ("fp32", "fp16", "int8")
-"""Precisions of a float payload; int8 adds one scale and one offset per channel."""
-
-CODECS = ("raw", "png", "jpeg")
-"""Codecs of an image payload."""
 
 
 class EdgeServer(str):
@@ -90,8 +76,8 @@ class Compute:
     ----------
     at : str
         The actor.
-    kind : Kind
-        What is computed.
+    kind : Kind or str
+        What is computed; also the name of a stage that a user registered.
     amount : int
         Denoising steps for `Kind.DENOISE`, else 1.
     first : int
@@ -105,7 +91,7 @@ class Compute:
     """
 
     at: str
-    kind: Kind
+    kind: str
     amount: int = 1
     first: int = 0
     rows: tuple[int, int] | None = None
@@ -113,6 +99,7 @@ class Compute:
     codec: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", stage_kind(self.kind))
         if self.amount < 1:
             raise InvalidInput("amount", self.amount, "at least 1 step", "Leave an empty stage out.")
 
@@ -140,7 +127,7 @@ class Send:
     tensors : tuple of TensorSpec
         The tensors on the air; their names and shapes fix the size (`megdt_opt.program.wire`).
     precision : str
-        One of `PRECISIONS`, or one of `CODECS` for an image.
+        One of `PRECISIONS` or a registered one, or one of `CODECS` for an image.
     """
 
     source: str
@@ -150,11 +137,11 @@ class Send:
     precision: str = "fp32"
 
     def __post_init__(self) -> None:
-        allowed = CODECS if self.payload is Payload.IMAGE else PRECISIONS
-        if self.precision not in allowed:
-            raise InvalidInput(
-                f"precision of {self.payload}", self.precision, f"one of {allowed}", "Choose one of them."
-            )
+        field = f"precision of {self.payload}"
+        if self.payload is not Payload.IMAGE:
+            PRECISION_REGISTRY.require(self.precision, field)
+        elif self.precision not in CODECS:
+            raise InvalidInput(field, self.precision, f"one of {CODECS}", "Choose one of them.")
         if not self.to or self.source in self.to:
             raise InvalidInput("to", self.to, "at least one actor other than the source", "Name the receivers.")
 

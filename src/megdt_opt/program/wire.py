@@ -11,30 +11,31 @@ import json
 import math
 from collections.abc import Sequence
 
+from megdt_opt.program.precisions import PRECISION_REGISTRY, STORED
 from megdt_opt.program.stages import TensorSpec
-
-_DTYPE = {"fp32": ("F32", 4), "fp16": ("F16", 2), "int8": ("U8", 1)}
 
 
 def stored_tensors(tensors: Sequence[TensorSpec], precision: str) -> list[tuple[str, str, tuple[int, ...], int]]:
     """Tensors as they are stored: (name, safetensors type, shape, bytes).
 
-    With int8, a float tensor (B, C, ...) is stored as 8-bit codes with a scale and an offset per
+    With int8, for example, a float tensor (B, C, ...) is stored as 8-bit codes with a scale and an offset per
     channel C, both fp32.
     """
+    coded = PRECISION_REGISTRY.require(precision)
     stored: list[tuple[str, str, tuple[int, ...], int]] = []
     for tensor in tensors:
         count = math.prod(tensor.shape)
         if not tensor.floating:
             stored.append((tensor.name, "U8", tensor.shape, count))
             continue
-        dtype, width = _DTYPE[precision]
-        stored.append((tensor.name, dtype, tensor.shape, count * width))
-        if precision == "int8":
-            affine = tensor.shape[:2]
-            stored.append((f"{tensor.name}.offset", "F32", affine, math.prod(affine) * 4))
-            stored.append((f"{tensor.name}.scale", "F32", affine, math.prod(affine) * 4))
+        for part, dtype, shape, size in coded.stored(tensor.shape):
+            stored.append((part_name(tensor.name, part), STORED[dtype][0], shape, size))
     return stored
+
+
+def part_name(tensor: str, part: str) -> str:
+    """Name in the payload of one of the arrays that a precision makes of a tensor."""
+    return f"{tensor}.{part}" if part else tensor
 
 
 def payload_byte(tensors: Sequence[TensorSpec], precision: str) -> int:
@@ -45,7 +46,7 @@ def payload_byte(tensors: Sequence[TensorSpec], precision: str) -> int:
     tensors : sequence of TensorSpec
         What is sent.
     precision : str
-        "fp32", "fp16" or "int8", applied to the float tensors.
+        "fp32", "fp16", "int8" or a registered one, applied to the float tensors.
     """
     # safetensors sorts by alignment (widest type first), then by name
     order = sorted(stored_tensors(tensors, precision), key=lambda t: (-_align(t[1]), t[0]))
@@ -59,4 +60,4 @@ def payload_byte(tensors: Sequence[TensorSpec], precision: str) -> int:
 
 
 def _align(dtype: str) -> int:
-    return {"F32": 4, "F16": 2, "U8": 1}[dtype]
+    return next(width for name, width in STORED.values() if name == dtype)

@@ -22,8 +22,9 @@ from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.checks import NO_AIRTIME_LIMIT_S, NO_DEADLINE_S
 from megdt_opt.program.costs import Costs, program_costs
 from megdt_opt.program.latency import LatencyTerms, latency_terms
-from megdt_opt.program.mechanisms import Option, Setting, catalogue, program
+from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, MECHANISMS, Option, Setting, catalogue, program
 from megdt_opt.program.model_spec import ModelSpec
+from megdt_opt.program.precisions import PRECISION_REGISTRY
 from megdt_opt.program.stages import CODECS, PRECISIONS, Compute, Kind, Payload, Send, Stage, is_edge, leaves
 from megdt_opt.program.wire import payload_byte
 from megdt_opt.scenario.scenario import Scenario, User
@@ -96,6 +97,19 @@ def _rows(leaf: Compute) -> int | None:
     return None if leaf.rows is None else leaf.rows[1] - leaf.rows[0]
 
 
+def setting_of(scenario: Scenario, spec: ModelSpec, user: int) -> Setting:
+    """What the programs of a user of a scenario are built for."""
+    return Setting(
+        spec=spec,
+        scheduler=scenario.scheduler,
+        steps=scenario.steps,
+        device=scenario.users[user].name,
+        shown_at=scenario.users[user].shown_at,
+        overlap=scenario.overlap_rows,
+        sense_strength=scenario.sense_strength,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class OptionTable:
     """All options of all users, with what closes them.
@@ -160,14 +174,16 @@ class OptionTable:
             options=(),
             profiles=found,
         )
-        precisions = _used(PRECISIONS, [u.precisions for u in scenario.users])
-        codecs = _used(CODECS, [u.codecs for u in scenario.users])
+        precisions = _used(PRECISION_REGISTRY.names, PRECISIONS, [u.precisions for u in scenario.users])
+        codecs = _used(CODECS, CODECS, [u.codecs for u in scenario.users])
+        mechanisms = _used(MECHANISM_REGISTRY.own, (), [u.mechanisms for u in scenario.users])
         names: dict[Option, None] = {}
         for shown_at in ("device", "edge"):
             users = [k for k, user in enumerate(scenario.users) if user.shown_at == shown_at]
             if users:
                 offered = catalogue(
                     draft.setting(users[0]),
+                    own=mechanisms,
                     precisions=precisions,
                     codecs=codecs,
                     cuts=scenario.cuts,
@@ -178,16 +194,7 @@ class OptionTable:
 
     def setting(self, user: int) -> Setting:
         """What the programs of a user are built for."""
-        s = self.scenario
-        return Setting(
-            spec=self.spec,
-            scheduler=s.scheduler,
-            steps=s.steps,
-            device=s.users[user].name,
-            shown_at=s.users[user].shown_at,
-            overlap=s.overlap_rows,
-            sense_strength=s.sense_strength,
-        )
+        return setting_of(self.scenario, self.spec, user)
 
     def program(self, user: int, option: int) -> Stage:
         """Stage program of a user's option."""
@@ -403,8 +410,9 @@ class _Cell:
     untimed: bool = False
 
 
-def _used(known: tuple[str, ...], wishes: list[tuple[str, ...] | None]) -> tuple[str, ...]:
-    return tuple(name for name in known if any(w is None or name in w for w in wishes))
+def _used(known: tuple[str, ...], default: tuple[str, ...], wishes: list[tuple[str, ...] | None]) -> tuple[str, ...]:
+    """Names that some user accepts; a user without wishes accepts the default ones."""
+    return tuple(name for name in known if any(name in (default if w is None else w) for w in wishes))
 
 
 def _never_timed(error: ProfileError) -> str:
@@ -415,29 +423,32 @@ def _never_timed(error: ProfileError) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-_ENDS_AT_EDGE = ("centralised", "U2E", "SEU-UE-first")
-
-
 def _ruled_out_by_wish(k: int, user: User, option: Option) -> tuple[list[Conflict], bool]:
     closed: list[Conflict] = []
     possible = True
+    mechanism = MECHANISM_REGISTRY.require(option.mechanism)
+    # without a wish, the package's own are accepted, and what a mechanism that is accepted brings along
+    mechanisms = MECHANISMS if user.mechanisms is None else user.mechanisms
+    precisions = (*PRECISIONS, *(mechanism.precisions or ())) if user.precisions is None else user.precisions
 
     def add(limit: str, wishes: tuple[str, ...] | None, words: str) -> None:
         closed.append(Conflict(k, limit, float(len(wishes or ())), "", words))
 
-    if user.mechanisms is not None and option.mechanism not in user.mechanisms:
+    if option.mechanism not in mechanisms:
         add("mechanisms", user.mechanisms, "mechanism not among the user's")
-    if user.precisions is not None and option.precision and option.precision not in user.precisions:
+    if option.precision and option.precision not in precisions:
         add("precisions", user.precisions, "precision not among the user's")
     if user.codecs is not None and option.codec and option.codec not in user.codecs:
         add("codecs", user.codecs, "image codec not among the user's")
-    if user.shown_at == "edge" and option.mechanism not in _ENDS_AT_EDGE:
-        add("shown_at", ("edge",), "picture is kept at the edge: the mechanism ends on the device")
+    if user.shown_at not in mechanism.shown_at:
+        where = {"edge": "is kept at the edge", "device": "is shown on the device"}[user.shown_at]
+        ends = "at the edge" if user.shown_at == "device" else "on the device"
+        add("shown_at", (user.shown_at,), f"picture {where}: the mechanism ends {ends}")
         possible = False
-    if option.mechanism == "U2E" and not user.senses:
-        add("sensors", None, "no sensor: U2E starts from a camera frame")
+    if mechanism.senses and not user.senses:
+        add("sensors", None, f"no sensor: {mechanism.name} starts from a camera frame")
         possible = False
-    if option.mechanism in ("centralised", "U2E") and (option.codec == "") != (user.shown_at == "edge"):
+    if "codec" in mechanism.choices and (option.codec == "") != (user.shown_at == "edge"):
         add("shown_at", (user.shown_at,), f"the picture is shown at the {user.shown_at}")
         possible = False
     return closed, possible
@@ -452,10 +463,12 @@ def _ruled_out_by_privacy(k: int, user: User, stages: Stage) -> list[Conflict]:
         return [Conflict(k, "private steps", float(user.private_steps), "", words)]
 
     for leaf in leaves(stages):
-        if isinstance(leaf, Send) and leaf.payload is Payload.REQUEST:
+        if isinstance(leaf, Send) and any(tensor.name.startswith("request.") for tensor in leaf.tensors):
             return kept("privacy: the request would leave the device")
         if isinstance(leaf, Compute) and leaf.kind is Kind.SENSE:
             return kept("privacy: the camera's features would leave the device")
+        if isinstance(leaf, Send) and any(tensor.name.startswith("camera.") for tensor in leaf.tensors):
+            return kept("privacy: the camera's picture would leave the device")
         if not isinstance(leaf, Compute) or leaf.kind is not Kind.DENOISE:
             continue
         if is_edge(leaf.at) and leaf.first < user.private_steps:

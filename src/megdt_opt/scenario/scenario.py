@@ -12,8 +12,9 @@ from pydantic import Field, field_validator, model_validator
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.files import read_text
-from megdt_opt.program.mechanisms import MECHANISMS
-from megdt_opt.program.stages import CODECS, EDGE, PRECISIONS
+from megdt_opt.program.mechanisms import MECHANISM_REGISTRY
+from megdt_opt.program.precisions import PRECISION_REGISTRY
+from megdt_opt.program.stages import CODECS, EDGE
 from megdt_opt.radio.path_loss import PathLoss, snr_hz
 from megdt_opt.scenario.quantities import Quantities
 from megdt_opt.scenario.yaml_text import parse_yaml
@@ -167,7 +168,8 @@ class User(Quantities):
     senses : bool
         Whether the device has a camera whose frame can be the start of a generation (U2E).
     mechanisms, precisions, codecs : tuple of str, optional
-        Those the user accepts; default all.
+        Those the user accepts; default all of the package's own. Those that were registered are offered to the users
+        who list them.
     scene : int or mapping, optional
         Seed of a random scene, or the scene itself, that the twin shows.
     seed : int
@@ -207,10 +209,13 @@ class User(Quantities):
     @field_validator("mechanisms", "precisions", "codecs")
     @classmethod
     def _known(cls, names: tuple[str, ...] | None, info: Any) -> tuple[str, ...] | None:
-        known = {"mechanisms": MECHANISMS, "precisions": PRECISIONS, "codecs": CODECS}[info.field_name]
         for name in names or ():
-            if name not in known:
-                raise InvalidInput("", name, f"one of {known}", "Choose some of them.")
+            if info.field_name == "mechanisms":
+                MECHANISM_REGISTRY.require(name, "")
+            elif info.field_name == "precisions":
+                PRECISION_REGISTRY.require(name, "")
+            elif name not in CODECS:
+                raise InvalidInput("", name, f"one of {CODECS}", "Choose some of them.")
         return names
 
     @model_validator(mode="after")

@@ -16,15 +16,21 @@ from megdt_opt import formulations
 from megdt_opt.errors import InvalidInput
 from megdt_opt.files import read_json, write_text
 from megdt_opt.problem.outcome import Status
+from megdt_opt.program.kinds import own_stage
+from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, catalogue, program
 from megdt_opt.program.model_spec import ModelSpec
+from megdt_opt.program.precisions import PRECISION_REGISTRY, PRECISIONS
+from megdt_opt.program.stages import Compute, Payload, Send, leaves
+from megdt_opt.program.wire import payload_byte
+from megdt_opt.scenario.options import setting_of
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.solving.answers import relative_gap
-from megdt_opt.sweeping.cell import COLUMNS, Settings
+from megdt_opt.sweeping.cell import Settings, all_columns, mechanisms_of
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.tolerances import EXACT
 from megdt_opt.version import __version__
 
-FORMAT = "megdt-opt sweep cell 2"
+FORMAT = "megdt-opt sweep cell 3"
 
 LIBRARIES = ("numpy", "scipy", "numba", "highspy", "clarabel", "pyscipopt")
 """Libraries whose version may change a result."""
@@ -52,6 +58,34 @@ def profile_digest(profile: TimingProfile) -> str:
     return digest(profile.to_dict())
 
 
+def registered_digest(scenario: Scenario, spec: ModelSpec) -> str:
+    """Digest of what users registered and this scenario uses: the stages and sizes of every option with it.
+
+    The sources of a plugin may be anywhere; what they amount to for a plan is this.
+    """
+    found: list[Any] = []
+    for k, user in enumerate(scenario.users):
+        own = [name for name in user.mechanisms or () if name in MECHANISM_REGISTRY.own]
+        precisions = [name for name in user.precisions or () if name in PRECISION_REGISTRY.own]
+        if not own and not precisions:
+            continue
+        setting = setting_of(scenario, spec, k)
+        for option in catalogue(setting, own=own, precisions=[*PRECISIONS, *precisions], cuts=scenario.cuts):
+            declared = MECHANISM_REGISTRY.require(option.mechanism)
+            registered = option.mechanism in own or option.precision in PRECISION_REGISTRY.own
+            if registered and user.shown_at in declared.shown_at:
+                found.append([option.name, declared.senses, [_leaf(x) for x in leaves(program(option, setting))]])
+    return digest(found)
+
+
+def _leaf(leaf: Compute | Send) -> list[Any]:
+    """A stage, and what it weighs on the air or in memory [byte]."""
+    if isinstance(leaf, Send):
+        return [repr(leaf), None if leaf.payload is Payload.IMAGE else payload_byte(leaf.tensors, leaf.precision)]
+    own = own_stage(leaf.kind)
+    return [repr(leaf), None if own is None else own.weight_byte]
+
+
 def inputs_of(scenario: Scenario, digests: Mapping[str, str], spec: ModelSpec, settings: Settings) -> dict[str, Any]:
     """All that a cell's result depends on, as plain data.
 
@@ -67,6 +101,8 @@ def inputs_of(scenario: Scenario, digests: Mapping[str, str], spec: ModelSpec, s
         "version": __version__,
         "code": code_digest(),
         "scenario": scenario.model_dump(mode="json"),
+        "mechanisms": list(mechanisms_of([scenario])),
+        "registered": registered_digest(scenario, spec),
         "profiles": dict(digests),
         "spec": json.loads(json.dumps(spec.to_dict())),
         "settings": asdict(settings),
@@ -77,7 +113,7 @@ def fits(result: Any, inputs: Any) -> bool:
     """Whether a result can be that of its inputs: its figures agree with each other and with users and settings."""
     try:
         cell, users, scenario = result["cell"], result["users"], inputs["scenario"]
-        if set(cell) != set(COLUMNS) or cell["objective"] != scenario["objective"]:
+        if set(cell) != set(all_columns(inputs["mechanisms"])) or cell["objective"] != scenario["objective"]:
             return False
         if cell["status"] == Status.INFEASIBLE:
             return not users and cell["objective_s"] is None and bool(cell["reason"])

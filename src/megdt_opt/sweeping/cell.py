@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -23,7 +23,6 @@ TEXTS = ("objective", "status", "reason", "method", "best_single")
 
 COUNTS = (
     "options",
-    *(f"users_{mechanism}" for mechanism in MECHANISMS),
     "messages",
     "all_centralised_breaks",
     "all_local_breaks",
@@ -42,7 +41,6 @@ COLUMNS = (
     "build_s",
     "solve_s",
     "options",
-    *(f"users_{mechanism}" for mechanism in MECHANISMS),
     "edge_s",
     "device_compute_j",
     "messages",
@@ -55,7 +53,24 @@ COLUMNS = (
     "best_single_breaks",
     "equal_shares_s",
 )
-"""All columns of a cell, in their order."""
+"""All columns of a cell but those of `users_columns`, which stand behind "options"."""
+
+
+def mechanisms_of(scenarios: Iterable[Scenario]) -> tuple[str, ...]:
+    """The package's mechanisms, and those that the users of some scenarios name beside them."""
+    named = (user.mechanisms or () for scenario in scenarios for user in scenario.users)
+    return tuple(dict.fromkeys([*MECHANISMS, *(name for names in named for name in names)]))
+
+
+def users_columns(mechanisms: Iterable[str]) -> tuple[str, ...]:
+    """Columns that count the users of each mechanism [1]."""
+    return tuple(f"users_{mechanism}" for mechanism in mechanisms)
+
+
+def all_columns(mechanisms: Iterable[str]) -> tuple[str, ...]:
+    """All columns of a cell, in their order."""
+    behind = COLUMNS.index("options") + 1
+    return (*COLUMNS[:behind], *users_columns(mechanisms), *COLUMNS[behind:])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +112,13 @@ def compute(
     Returns
     -------
     dict
-        "cell": a value for each of `COLUMNS`, None where there is none; "users": one dict per user, empty where the
-        cell has no plan. A cell whose limits conflict has the status "infeasible", one whose solver failed "failed",
-        and the reason.
+        "cell": a value for each of `all_columns` of the scenario, None where there is none; "users": one dict per user,
+        empty where the cell has no plan. A cell whose limits conflict has the status "infeasible", one whose solver
+        failed "failed", and the reason.
     """
     begin = time.perf_counter()
-    row: dict[str, Any] = dict.fromkeys(COLUMNS)
+    mechanisms = mechanisms_of([scenario])
+    row: dict[str, Any] = dict.fromkeys(all_columns(mechanisms))
     row["objective"] = scenario.objective
     table = OptionTable.build(scenario, profiles, spec=spec)
     row["options"] = len(table.options)
@@ -113,7 +129,7 @@ def compute(
     except (Infeasible, SolverFailure) as error:
         row |= {"status": "infeasible" if isinstance(error, Infeasible) else "failed", "reason": str(error)}
         return {"cell": row, "users": []}
-    row |= _of_plan(made)
+    row |= _of_plan(made, mechanisms)
     if settings.compare:
         try:
             row |= _of_rivals(baselines(table, made.options, gap=settings.gap, time_limit_s=settings.time_limit_s))
@@ -123,7 +139,7 @@ def compute(
     return {"cell": row, "users": [{str(name): _plain(value) for name, value in user.items()} for user in users]}
 
 
-def _of_plan(made: Plan) -> dict[str, Any]:
+def _of_plan(made: Plan, mechanisms: Iterable[str]) -> dict[str, Any]:
     chosen = [user.option.mechanism for user in made.users]
     energy_j = [user.costs.device_compute_j for user in made.users]
     return {
@@ -133,7 +149,7 @@ def _of_plan(made: Plan) -> dict[str, Any]:
         "gap": _plain(made.gap),
         "method": made.method,
         "solve_s": made.solve_s,
-        **{f"users_{mechanism}": chosen.count(mechanism) for mechanism in MECHANISMS},
+        **{f"users_{mechanism}": chosen.count(mechanism) for mechanism in mechanisms},
         "edge_s": sum(user.costs.edge_s for user in made.users),
         "device_compute_j": None if None in energy_j else sum(j for j in energy_j if j is not None),
         "messages": sum(user.costs.messages for user in made.users),

@@ -11,9 +11,19 @@ from megdt_opt.errors import InvalidInput, MegdtError
 from megdt_opt.files import try_folder
 from megdt_opt.models.registry import find_spec
 from megdt_opt.program.model_spec import ModelSpec
+from megdt_opt.program.registry import load_plugins, loaded_plugins
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.sweeping.cache import Cache, digest, inputs_of, profile_digest
-from megdt_opt.sweeping.cell import COLUMNS, COUNTS, TEXTS, Settings, Solving, compute
+from megdt_opt.sweeping.cell import (
+    COUNTS,
+    TEXTS,
+    Settings,
+    Solving,
+    all_columns,
+    compute,
+    mechanisms_of,
+    users_columns,
+)
 from megdt_opt.sweeping.grid import Cell, Over, cells_of
 from megdt_opt.timing.finding import Profiles, check_used, find_profile
 
@@ -106,10 +116,10 @@ def sweep(
         One row per cell and seed, in the order of the grid. Columns: the swept fields with their unit in the name, in
         SI units, then "seed"; "users", "objective"; "status" ("optimal", "feasible", "infeasible" or "failed") and the
         "reason" of the latter two; "objective_s", "lower_bound_s", "gap", "build_s" (options and arrays),
-        "solve_s"; "users_MECHANISM", how many users run it; totals of "edge_s", "device_compute_j" and "messages"; the
-        baselines' objectives "all_centralised_s", "all_local_s", "best_single_s" (of the mechanism "best_single") and
-        "equal_shares_s". The baselines waive users' own limits, so they may be below the objective; "..._breaks"
-        counts the users whose limits they break.
+        "solve_s"; "users_MECHANISM", how many users run it (of those that you registered, the ones that users name);
+        totals of "edge_s", "device_compute_j" and "messages"; the baselines' objectives "all_centralised_s",
+        "all_local_s", "best_single_s" (of the mechanism "best_single") and "equal_shares_s". The baselines waive users'
+        own limits, so they may be below the objective; "..._breaks" counts the users whose limits they break.
 
     Raises
     ------
@@ -267,7 +277,10 @@ def _run(tasks: list[_Task], jobs: int) -> Iterator[tuple[str, dict[str, Any]]]:
         return
     from joblib import Parallel, delayed
 
-    yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(_one)(task) for task in tasks)
+    workers = Parallel(
+        n_jobs=jobs, return_as="generator_unordered", initializer=load_plugins, initargs=(loaded_plugins(),)
+    )
+    yield from workers(delayed(_one)(task) for task in tasks)
 
 
 def _one(task: _Task) -> tuple[str, dict[str, Any]]:
@@ -296,10 +309,12 @@ def _cell_frame(cells: tuple[Cell, ...], results: list[dict[str, Any]]) -> pd.Da
         for cell, result in zip(cells, results, strict=True)
     ]
     swept = [*cells[0].parameters, "seed"]
-    order = [*swept, *(name for name in ("users", *COLUMNS) if name not in swept)]
+    mechanisms = mechanisms_of(cell.scenario for cell in cells)
+    columns, counts = all_columns(mechanisms), {*COUNTS, *users_columns(mechanisms)}
+    order = [*swept, *(name for name in ("users", *columns) if name not in swept)]
     frame = pd.DataFrame(rows, columns=order)
     types: dict[str, Any] = {"seed": "Int64", "users": "int64"}
-    types |= {name: "Int64" if name in COUNTS else object if name in TEXTS else "float64" for name in COLUMNS}
+    types |= {name: "Int64" if name in counts else object if name in TEXTS else "float64" for name in columns}
     return frame.astype(types)
 
 

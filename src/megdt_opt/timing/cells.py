@@ -7,6 +7,8 @@ import statistics
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from megdt_opt.errors import InvalidInput
+from megdt_opt.program import kinds
 from megdt_opt.program.stages import CODECS, Kind
 from megdt_opt.timing.fit import median_interval
 from megdt_opt.timing.provenance import refuse
@@ -21,8 +23,8 @@ CODED = (Kind.COMPRESS, Kind.DECOMPRESS)
 """Stages that have an image codec."""
 
 
-def stage_kind(kind: Kind | str) -> Kind:
-    """A stage by its name.
+def stage_kind(kind: Kind | str) -> str:
+    """A stage by its name, also one that a user registered.
 
     Raises
     ------
@@ -30,9 +32,9 @@ def stage_kind(kind: Kind | str) -> Kind:
         If there is none of that name.
     """
     try:
-        return Kind(kind)
-    except ValueError:
-        refuse("kind", kind, f"one of {list(Kind)}", "Name a stage that exists.")
+        return kinds.stage_kind(kind)
+    except InvalidInput as error:
+        refuse(error.field, error.value, error.expected, error.remedy)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,7 @@ class StageKey:
         Image codec of a compress or decompress stage.
     """
 
-    kind: Kind
+    kind: str
     batch: int = 1
     rows: int | None = None
     codec: str = ""
@@ -108,7 +110,7 @@ class Cell:
     0.04
     """
 
-    kind: Kind
+    kind: str
     batch: int
     samples_s: tuple[float, ...]
     rows: int | None = None
@@ -118,7 +120,7 @@ class Cell:
     at_s: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        kept = {
+        kept: dict[str, str | int | None] = {
             "kind": stage_kind(self.kind),
             "batch": _count(f"batch of {self.kind}", self.batch, "chains"),
             **self._region(),
@@ -217,7 +219,7 @@ class HeldOutError:
         `TimingProfile.stage_s`, and the median of the samples [s].
     """
 
-    kind: Kind
+    kind: str
     batch: int
     rows: int | None
     predicted_s: float

@@ -166,7 +166,7 @@ class TimingProfile:
     # ---- what was measured
 
     @property
-    def kinds(self) -> frozenset[Kind]:
+    def kinds(self) -> frozenset[str]:
         """Stages that were timed."""
         return frozenset(cell.kind for cell in self.cells)
 
@@ -401,7 +401,7 @@ class TimingProfile:
         return {cell.key: cell for cell in self.cells}
 
     @cached_property
-    def _fits(self) -> dict[tuple[Kind, str, str], AffineFit]:
+    def _fits(self) -> dict[tuple[str, str, str], AffineFit]:
         return {}
 
     def _fitted(self, sized: list[tuple[int, Cell]]) -> AffineFit:
@@ -437,10 +437,10 @@ class TimingProfile:
         value, (below, above) = self._seconds(key.whole.alone), self._interval_s(key.whole.alone)
         return low * value / above, high * value / below
 
-    def _cells_of(self, kind: Kind, codec: str | None = None) -> list[Cell]:
-        return [c for c in self.cells if c.kind is kind and codec in (None, c.codec)]
+    def _cells_of(self, kind: str, codec: str | None = None) -> list[Cell]:
+        return [c for c in self.cells if c.kind == kind and codec in (None, c.codec)]
 
-    def _require(self, kind: Kind, codec: str) -> list[Cell]:
+    def _require(self, kind: str, codec: str) -> list[Cell]:
         cells = self._cells_of(kind, codec)
         if not cells:
             what = f"{kind} ({codec})" if codec else str(kind)

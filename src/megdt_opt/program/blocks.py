@@ -1,0 +1,80 @@
+"""The stages that mechanisms are made of: what is sent with which tensors, and what is computed where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from megdt_opt.program.option import Setting
+from megdt_opt.program.stages import Compute, Kind, Payload, Send, Stage, TensorSpec
+
+MULTISTEP = frozenset({"dpmpp"})
+"""Samplers whose history (one more tensor of the latent's shape) travels with an interior hand-over."""
+
+
+def _item(item: str, tensors: Mapping[str, tuple[int, ...]]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(name=f"{item}.{name}", shape=(1, *shape)) for name, shape in tensors.items())
+
+
+def latent_tensors(
+    setting: Setting, *, item: str = "state", rows: tuple[int, int] | None = None, history: bool = False
+) -> tuple[TensorSpec, ...]:
+    """Tensors of a latent, or of some rows of it; with the sampler's history where the chain goes on elsewhere."""
+    channels, height, width = setting.spec.latent_shape
+    shape = (channels, height if rows is None else rows[1] - rows[0], width)
+    tensors = {"latent": shape}
+    if history and setting.scheduler in MULTISTEP:
+        tensors["previous_x0"] = shape
+    return _item(item, tensors)
+
+
+def conditioning_tensors(setting: Setting) -> tuple[TensorSpec, ...]:
+    """Tensors of an encoded prompt."""
+    return _item("conditioning", setting.spec.conditioning)
+
+
+def send_request(setting: Setting) -> Send:
+    """The request, from the device to the edge."""
+    return Send(
+        source=setting.device, to=(setting.edge,), payload=Payload.REQUEST,
+        tensors=_item("request", setting.spec.request), precision="fp32",
+    )  # fmt: skip
+
+
+def send_latent(setting: Setting, precision: str, *, history: bool) -> Send:
+    """The latent, from the edge to the device; `history` where denoising goes on there."""
+    return Send(
+        source=setting.edge, to=(setting.device,), payload=Payload.LATENT if history else Payload.SEED,
+        tensors=latent_tensors(setting, history=history), precision=precision,
+    )  # fmt: skip
+
+
+def send_picture(setting: Setting, codec: str) -> tuple[Stage, ...]:
+    """The picture, from the edge to the device, coded and decoded again unless the codec is "raw"."""
+    rows, columns, colours = setting.spec.image_shape
+    coded = codec != "raw"
+    picture = TensorSpec(name="image.pixels", shape=(1, rows, columns, colours), floating=False)
+    if coded:  # the length of a coded picture is known only at run time; shape (0,) says so
+        picture = TensorSpec(name="image.bytes", shape=(0,), floating=False)
+    send = Send(source=setting.edge, to=(setting.device,), payload=Payload.IMAGE, tensors=(picture,), precision=codec)
+    if not coded:
+        return (send,)
+    return (
+        Compute(at=setting.edge, kind=Kind.COMPRESS, codec=codec, item="image"),
+        send,
+        Compute(at=setting.device, kind=Kind.DECOMPRESS, codec=codec, item="image"),
+    )
+
+
+def denoise(at: str, first: int, amount: int, rows: tuple[int, int] | None = None, item: str = "state") -> Compute:
+    """Steps first..first + amount - 1 of the chain, on the whole latent or on some rows of it."""
+    return Compute(at=at, kind=Kind.DENOISE, first=first, amount=amount, rows=rows, item=item)
+
+
+def encode_prompt(at: str) -> Compute:
+    """Conditioning from the request."""
+    return Compute(at=at, kind=Kind.ENCODE_PROMPT, item="conditioning")
+
+
+def decode(at: str) -> Compute:
+    """Picture from the latent."""
+    return Compute(at=at, kind=Kind.DECODE, item="image")

@@ -1,0 +1,92 @@
+"""The pages of docs/howto: files and commands run as they stand there, in their order and in one folder a page."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted((ROOT / "docs" / "howto").glob("*.md"))
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of a page: a file to be saved, a Python program, or a command."""
+
+    kind: str
+    file: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.file}".strip() if self.kind != "command" else self.text
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    pattern = r"^```(\w+)(?: (\S+))?\n(.*?)^```$|^    (megdt-opt [^\n]*)$"
+    found = re.findall(pattern, text, re.DOTALL | re.MULTILINE)
+    return [
+        Block("command", "", command) if command else Block(kind, file, code) for kind, file, code, command in found
+    ]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """An empty folder for each page, with the command of the package under test beside it."""
+    entry = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]["megdt-opt"]
+    module, _, function = entry.partition(":")
+    made = {}
+    for page in PAGES:
+        path = tmp_path_factory.mktemp(page.stem)
+        command = path / "bin" / "megdt-opt"
+        command.parent.mkdir()
+        command.write_text(f"#!{sys.executable} -P\nfrom {module} import {function}\n\n{function}()\n")
+        command.chmod(0o755)
+        made[page.stem] = path
+    return made
+
+
+def run(words: list[str] | str, folder: Path) -> str:
+    environment = {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+    path = [str(Path(part).resolve()) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    environment["PYTHONPATH"] = os.pathsep.join(path)
+    done = subprocess.run(
+        words, shell=isinstance(words, str), cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# one after the other: each uses the files of those before
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("page", "block"),
+    [pytest.param(page.stem, block, id=f"{page.stem}: {block}") for page in PAGES for block in blocks(page)],
+)
+def test_the_block_runs_as_written(page: str, block: Block, folders: dict[str, Path]) -> None:
+    folder = folders[page]
+    if block.file:
+        (folder / block.file).write_text(block.text, encoding="utf-8")
+    elif block.kind == "python":
+        printed = run([sys.executable, "-P", "-c", block.text], folder)
+        assert printed.splitlines() == re.findall(r"^# (.*)$", block.text, re.MULTILINE)
+    elif block.kind == "command":
+        run(block.text, folder)
+    else:
+        assert block.kind == "toml"
+        assert tomllib.loads(block.text)
+
+
+def test_a_registration_of_the_page_is_about_ten_lines() -> None:
+    """Each function that it registers, without blank lines."""
+    code = next(block.text for block in blocks(ROOT / "docs" / "howto" / "own_mechanism.md") if block.file)
+    parts = re.split(r"^(?=def )", code, flags=re.MULTILINE)[1:]
+    assert len(parts) == 4
+    assert max(sum(bool(line.strip()) for line in part.splitlines()) for part in parts) <= 15
