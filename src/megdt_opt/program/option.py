@@ -46,7 +46,8 @@ class Option:
     @property
     def name(self) -> str:
         """Short, unique text, for example "SEU 12 fp16" or "PEU 0.50 int8"."""
-        choices = MECHANISM_REGISTRY.require(self.mechanism).choices
+        known = MECHANISM_REGISTRY.find(self.mechanism)
+        choices = () if known is None else known.choices
         parts = [self.mechanism]
         if "cut" in choices:
             parts.append(str(self.cut))
