@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 from rich.console import Console
@@ -19,8 +20,9 @@ from megdt_opt.report.tables import (
 )
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.scenario import Scenario
-from megdt_opt.timing.finding import find_profile
+from megdt_opt.timing.finding import PUBLISHED, find_profile
 from megdt_opt.timing.profile import TimingProfile
+from megdt_opt.timing.profile_file import bundled_names
 from megdt_opt.timing.published import PublishedTimings
 
 
@@ -35,17 +37,27 @@ def show_anything(what: str, profiles: Mapping[str, TimingProfile] | None, conso
     Raises
     ------
     InvalidInput, ProfileError
-        Where `what` names none of them.
+        Where `what` names none of them; lists what can be shown.
     """
     path = Path(what)
+    named = sorted({*(profiles or ()), *bundled_names()})
     if what == "published":
         console.print(published_table(PublishedTimings.load()))
     elif path.suffix.lower() == ".json" and read_json(path, "file").get("format") == FORMAT:
         print_plan(Plan.load(path), console)
     elif path.suffix.lower() == ".json":
         console.print(profile_table(TimingProfile.load(path)))
-    else:
+    elif what in named or "/" in what or what.startswith(PUBLISHED):
         console.print(profile_table(find_profile(what, profiles)))
+    else:
+        scenarios = Scenario.bundled_names()
+        near = get_close_matches(what, ["published", *scenarios, *named])
+        expected = (
+            f"a scenario (a YAML file or one of {scenarios}), a plan's JSON file, a timing profile (a JSON file or one "
+            f"of {named}), 'published' or '{PUBLISHED} DEVICE / MODEL'"
+        )
+        remedy = f"Did you mean {' or '.join(map(repr, near))}?" if near else "Name one of them."
+        raise InvalidInput("what to show", what, expected, remedy)
 
 
 def show_scenario(

@@ -11,6 +11,8 @@ from megdt_opt.timing.profile import TimingProfile
 HERE = "here"
 """Name that scenarios use for the machine at hand: `calibrate` measures it, and whoever plans gives its profile."""
 
+PUBLISHED = "published:"
+"""With what a name begins that asks for the published timings of a device and a model."""
 
 Profiles = Mapping[str, TimingProfile | str | Path]
 """Profiles at hand by the name that a scenario uses: themselves, or the paths of their files."""
@@ -60,10 +62,10 @@ def find_profile(name: str, known: Profiles | None = None) -> TimingProfile:
         if not isinstance(found, TimingProfile):
             raise InvalidInput(f"profiles[{name!r}]", found, "a TimingProfile or the path of its file", _EXAMPLE)
         return found
-    if name.startswith("published:"):
+    if name.startswith(PUBLISHED):
         from megdt_opt.timing.published import published_profile
 
-        device, _, model = (part.strip() for part in name.removeprefix("published:").partition("/"))
+        device, _, model = (part.strip() for part in name.removeprefix(PUBLISHED).partition("/"))
         if not device or not model:
             raise InvalidInput(
                 "profile", name, '"published: DEVICE / MODEL"', "See `megdt-opt show published` for the pairs."

@@ -16,6 +16,8 @@ from megdt_opt.timing.provenance import Provenance, refuse
 SCHEMA = "megdt-opt/timing-profile"
 VERSION = 1
 
+_FOLDER = resources.files("megdt_opt.data").joinpath("profiles")
+
 _CELL = ("kind", "batch", "rows", "rows_total", "codec", "first_s", "samples_s", "at_s")
 _SIZES = ("image_byte_samples", "image_reference_byte_samples")
 
@@ -28,8 +30,7 @@ def bundled_path(name: str) -> Path:
     ProfileError
         If there is none of that name.
     """
-    folder = resources.files("megdt_opt.data").joinpath("profiles")
-    there = sorted(p.name.removesuffix(".json") for p in folder.iterdir() if p.name.endswith(".json"))
+    there = bundled_names()
     if name not in there:
         refuse(
             "bundled profile",
@@ -37,7 +38,12 @@ def bundled_path(name: str) -> Path:
             f"one of {there}",
             "Measure one with `megdt-opt calibrate FILE` and pass it on as --profile NAME=FILE.",
         )
-    return Path(str(folder.joinpath(f"{name}.json")))
+    return Path(str(_FOLDER.joinpath(f"{name}.json")))
+
+
+def bundled_names() -> list[str]:
+    """Names of the profiles that ship with the package."""
+    return sorted(p.name.removesuffix(".json") for p in _FOLDER.iterdir() if p.name.endswith(".json"))
 
 
 def read_profile(path: str | Path) -> dict[str, Any]:

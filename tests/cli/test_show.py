@@ -1,0 +1,72 @@
+"""`megdt-opt show`: what it takes, and what it says of a name that it does not know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from megdt_opt import Scenario, TimingProfile, plan
+from megdt_opt.cli.app import app
+from megdt_opt.timing.profile_file import bundled_names
+
+
+def show(*words: str | Path) -> Result:
+    return CliRunner().invoke(app, ["show", *map(str, words)])
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A scenario, its plan and a profile."""
+    folder = tmp_path_factory.mktemp("files")
+    named = {
+        kind: folder / f"{kind}{end}" for kind, end in [("cell", ".yaml"), ("plan", ".json"), ("profile", ".json")]
+    }
+    named["cell"].write_text(
+        "channel: {downlink: 1 MHz, uplink: 1 MHz}\n"
+        "users: [{name: a, distance: 20 m, mechanisms: [local], device: {stretch: 2}}]\n"
+    )
+    plan(Scenario.load(named["cell"])).save(named["plan"])
+    TimingProfile.bundled("twin-cpu").save(named["profile"])
+    return named
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("cell", "Options"),
+        ("plan", "Shares"),
+        ("profile", "Timing of twin"),
+        ("demo", "demo"),
+        ("twin-cpu", "Timing of twin"),
+        ("published", "published: DEVICE / MODEL"),
+    ],
+)
+def test_whatever_has_a_name_or_a_file_is_shown(what: str, said: str, files: dict[str, Path]) -> None:
+    done = show(files.get(what, what))
+    assert done.exit_code == 0, done.output
+    assert said.lower() in done.output.lower()
+
+
+@pytest.mark.parametrize(
+    ("what", "near"),
+    [
+        ("dmo", "Did you mean 'demo'?"),
+        ("twin-gpu", "Did you mean 'twin-cpu'"),
+        ("publishd", "Did you mean 'published'?"),
+        ("quite different", "Name one of them."),
+    ],
+)
+def test_an_unknown_name_is_told_all_that_can_be_shown(what: str, near: str) -> None:
+    done = show(what)
+    assert done.exit_code == 2
+    for known in (*Scenario.bundled_names(), *bundled_names(), "published", "YAML file", "JSON file"):
+        assert known in done.stderr
+    assert f"found {what!r}" in done.stderr
+    assert near in done.stderr
+
+
+def test_names_of_profiles_at_hand_are_known_too(files: dict[str, Path]) -> None:
+    assert show("here", "--profile", f"here={files['profile']}").exit_code == 0
+    assert "Did you mean 'here'?" in show("her", "--profile", f"here={files['profile']}").stderr
