@@ -38,7 +38,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ("cell", "Options"),
         ("plan", "Shares"),
         ("profile", "Timing of twin"),
-        ("demo", "demo"),
+        ("demo", "closed by"),
         ("twin-cpu", "Timing of twin"),
         ("published", "published: DEVICE / MODEL"),
     ],

@@ -216,7 +216,7 @@ def test_a_busy_calibration_is_said_and_has_wider_intervals(left: float) -> None
     busy = twin_with(idle_share=left)
     low, high = twin.stage_interval_s(Kind.DECODE) or (0.0, 0.0)
     assert busy.stage_interval_s(Kind.DECODE) == pytest.approx((low * left, high))
-    assert f"{left:.0%}" in notes(busy)
+    assert f"{100 * left:.0f} %" in notes(busy)
     assert TimingProfile.from_dict(busy.to_dict()) == busy
 
 

@@ -76,6 +76,52 @@ def test_what_is_no_scenario(text: str) -> None:
         Scenario.from_yaml(text)
 
 
+NEAR = """
+channel: {downlink: 60 kHz, uplink: 40 kHz}
+users:
+  - {name: a, downlink_efficiency: 4 bit/s/Hz, uplink_efficiency: 2 bit/s/Hz}
+"""
+UNUSED = {
+    "carrier without a distance": ("channel.carrier", "uplink: 40 kHz", "carrier: 28 GHz"),
+    "exponent without a distance": ("channel.path_loss_exponent", "uplink: 40 kHz", "path_loss_exponent: 2.5"),
+    "shadowing without a distance": ("channel.shadowing_std", "uplink: 40 kHz", "shadowing_std: 8 dB"),
+    "draw of shadowing without a distance": ("channel.shadowing_seed", "uplink: 40 kHz", "shadowing_seed: 3"),
+    "power of the edge without a distance": ("channel.edge_transmit", "uplink: 40 kHz", "edge_transmit: 30 mW"),
+    "noise without a distance": ("channel.noise_figure", "uplink: 40 kHz", "noise_figure: 5 dB"),
+    "antennas without a distance": ("channel.antenna_gain", "uplink: 40 kHz", "antenna_gain: 6 dB"),
+    "power of a radio without a distance": (
+        "users.a.device.transmit_power", "uplink_efficiency: 2 bit/s/Hz", "device: {transmit_power: 20 dBm}",
+    ),
+    "strength without a sensor": ("sense_strength", "{name: a", "sense_strength: 0.4"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", UNUSED)
+def test_a_field_that_nothing_uses_is_refused_by_name(case: str) -> None:
+    field, after, added = UNUSED[case]
+    text = f"{added}\n{NEAR}" if after == "{name: a" else NEAR.replace(after, f"{after}, {added}")
+    with pytest.raises(InvalidInput, match=rf"scenario.*: {field}: found .*expected nothing without .*Leave it out"):
+        Scenario.from_yaml(text)
+    far = text.replace("downlink_efficiency: 4 bit/s/Hz, uplink_efficiency: 2 bit/s/Hz", "distance: 20 m, senses: true")
+    if case.startswith("draw"):
+        with pytest.raises(InvalidInput, match=f"{field}: .*standard deviation"):
+            Scenario.from_yaml(far)
+        far = far.replace("shadowing_seed", "shadowing_std: 0 dB, shadowing_seed")  # a level of a sweep
+    used = Scenario.from_yaml(far)
+    assert Scenario(**used.model_dump(mode="json", exclude_none=True)) == used
+
+
+def test_what_is_stated_at_its_default_or_used_by_one_user_is_taken() -> None:
+    """A scenario that was written out with every field reads back."""
+    plain = Scenario.from_yaml(NEAR)
+    assert Scenario(**plain.model_dump(mode="json")) == plain
+    assert Scenario.from_yaml(TEXT.replace("5 ms", "5 ms, carrier: 28 GHz")).channel.carrier_hz == 28e9
+    limited = "device: {transmit_power: 20 dBm, compute_power: 2 W}, energy_max: 3 J, deadline: 4 s"
+    assert Scenario.from_yaml(TEXT.replace("deadline: 4 s", limited)).users[0].device.transmit_power_w == 0.1
+    dull = "sense_strength: 0.4\n" + NEAR.replace("{name: a", "{name: a, senses: false")  # a level of a sweep
+    assert Scenario.from_yaml(dull).sense_strength == 0.4
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"scenario file.*nothing\.yaml"):
         Scenario.load(tmp_path / "nothing.yaml")

@@ -208,7 +208,7 @@ def test_seeds_redraw_only_what_is_random() -> None:
     assert one.model_copy(update={"users": calm.users}) == calm
     assert grid.redrawn(small(*users[:1]), 1).users == one.users[:1]
     channel = {"downlink": "1 MHz", "uplink": "1 MHz", "shadowing_std": "8 dB", "shadowing_seed": -5}
-    faded = small(*users, channel=channel)
+    faded = small(*users, {"name": "far", "distance": "80 m"}, channel=channel)
     assert grid.redrawn(faded, 1).channel.shadowing_seed != grid.redrawn(faded, 2).channel.shadowing_seed
 
 

@@ -46,6 +46,25 @@ def _user_name(text: str) -> str:
     return name
 
 
+_OF_DISTANCES = (
+    "carrier_hz",
+    "path_loss_exponent",
+    "shadowing_std_db",
+    "shadowing_seed",
+    "edge_transmit_w",
+    "noise_figure_db",
+    "antenna_gain_db",
+)
+"""Fields of the channel that matter to users with a distance alone."""
+
+
+def _refuse_unused(model: Quantities, where: str, name: str, needed: str, remedy: str) -> None:
+    """Refuse a field that nothing uses, unless it has its default."""
+    value = getattr(model, name)
+    if value != type(model).model_fields[name].default:
+        raise InvalidInput(f"{where}{model.short_name(name)}", value, f"nothing without {needed}", remedy)
+
+
 class Edge(Quantities):
     """The edge server.
 
@@ -339,7 +358,27 @@ class Scenario(Quantities):
                     "a distance in m",
                     "The Shannon law needs the user's distance.",
                 )
+        self._use_everything()
         return self
+
+    def _use_everything(self) -> None:
+        """Refuse what would change nothing: a figure that differs from its default, where nothing asks for it."""
+        channel, far = self.channel, any(user.distance_m is not None for user in self.users)
+        for name in _OF_DISTANCES:
+            if not far:
+                needed = "a user with a distance, from which alone it follows what is lost on the way"
+                _refuse_unused(channel, "channel.", name, needed, "Leave it out, or give a user's distance.")
+        if "shadowing_std_db" not in channel.model_fields_set:
+            remedy = 'Leave it out, or give for example "shadowing_std: 8 dB".'
+            _refuse_unused(channel, "channel.", "shadowing_seed", "a standard deviation of the shadowing", remedy)
+        for user in self.users:
+            if user.distance_m is None and user.energy_max_j is None:
+                needed = "the user's distance, or a limit on its energy"
+                remedy = "Leave it out, or give one of them."
+                _refuse_unused(user.device, f"users.{user.name}.device.", "transmit_power_w", needed, remedy)
+        if not any("senses" in user.model_fields_set for user in self.users):
+            remedy = 'Leave it out, or give a user "senses: true".'
+            _refuse_unused(self, "", "sense_strength", "a user that senses", remedy)
 
     @classmethod
     def load(cls, path: str | Path) -> Scenario:
