@@ -129,6 +129,8 @@ def _proven_level(part: Part, high: float, valuer: Valuer, budgets: int) -> floa
 
 def rounded_down(value: Fraction | float) -> float:
     """The largest float that is at most `value`."""
+    if isinstance(value, float):
+        return value
     rounded = float(value)
     return float(np.nextafter(rounded, -np.inf)) if np.isfinite(rounded) and Fraction(rounded) > value else rounded
 

@@ -138,7 +138,9 @@ def prepare(problem: AllocationProblem) -> float:
             downlink_efficiency=np.ones(3), objective=objective,
         )  # fmt: skip
         scaled = Resources.of(small)
-        _searched(CompiledEngine(small, scaled), small, scaled, _PREPARING, np.inf, None)
+        engine = CompiledEngine(small, scaled)
+        closed = _searched(engine, small, scaled, _PREPARING, np.inf, None)
+        engine.run_rest(closed.option, closed.prices)
     compiled.note_use()
     return time.monotonic() - begin
 

@@ -59,16 +59,6 @@ class CompiledEngine(Separable):
             passes.enter(self._terms, mask, self._here)
             self._entered = mask
 
-    def terms(self, party: int) -> Array:
-        """As `Engine` has it."""
-        p = self.problem
-        return np.array([one[party] for one in (p.downlink_bit, p.uplink_bit, p.edge_work_s, p.fixed_s, p.branch_s)])
-
-    def summary(self) -> Array:
-        """As `Engine` has it."""
-        terms = [*self.resources.a, self.problem.fixed_s, self.problem.branch_s]
-        return np.stack([np.where(self.heads, one, 0.0).sum(axis=1) for one in terms], axis=1)
-
     def price(self, mask: Mask, prices: Array, level_s: float | None, extra: Array | None = None) -> Priced:
         """As `Engine` has it."""
         level = level_s or 0.0
@@ -222,6 +212,11 @@ class CompiledEngine(Separable):
         if len(choices) > 1 and any(known and np.isfinite(one.objective) for one, known in found):
             return iter([one for one, _ in found])
         return (one if known else self._finer(one.choice, one) for one, known in found)
+
+    def run_rest(self, choice: Choice, prices: Array) -> None:
+        """Run what few problems need, so that no later one waits for it to be compiled."""
+        self._by_planes(choice, np.asarray(choice, dtype=np.int32), prices)
+        self.total(self.heads, self.heads, prices, None)
 
     def first_sets(self) -> Choice:
         """As `Engine` has it."""

@@ -22,7 +22,7 @@ def _kept(**options: bool) -> Callable[[Function], Function]:
         before = config.CACHE_DIR
         config.CACHE_DIR = str(folder(Path(function.__code__.co_filename).parent))
         try:
-            return cast(Function, compile_with(cache=True, error_model="numpy", **options)(function))
+            return cast(Function, compile_with(**{"cache": True, "error_model": "numpy", **options})(function))
         finally:
             config.CACHE_DIR = before
 
@@ -88,5 +88,8 @@ def threaded(function: Function) -> Function:
 
 
 def inner(function: Function) -> Function:
-    """The same for a function that only kernels call: without what Python would need to call it, half the work."""
-    return _kept(no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    """The same for a function that only kernels call: without what Python would need to call it, half the work.
+
+    It is kept with each kernel that calls it, and not on its own, which would take twice the room.
+    """
+    return _kept(no_cpython_wrapper=True, no_cfunc_wrapper=True, cache=False)(function)

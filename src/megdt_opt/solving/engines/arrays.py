@@ -50,16 +50,6 @@ class ArraysEngine(Separable, ByPlanes):
             self._known[key] = pricing.priced(self.problem, self.resources, prices, level_s)
         return self._known[key]
 
-    def terms(self, party: int) -> Array:
-        """As `Engine` has it."""
-        p = self.problem
-        return np.array([one[party] for one in (p.downlink_bit, p.uplink_bit, p.edge_work_s, p.fixed_s, p.branch_s)])
-
-    def summary(self) -> Array:
-        """As `Engine` has it."""
-        terms = [*self.resources.a, self.problem.fixed_s, self.problem.branch_s]
-        return np.stack([np.where(self.heads, one, 0.0).sum(axis=1) for one in terms], axis=1)
-
     def price(self, mask: Mask, prices: Array, level_s: float | None, extra: Array | None = None) -> Priced:
         """As `Engine` has it."""
         table = self._table(prices, level_s)

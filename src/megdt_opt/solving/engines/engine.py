@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from megdt_opt.certificate.check import Valuer
 from megdt_opt.certificate.tree import Mask
 from megdt_opt.pricing.scaled import Array
+from megdt_opt.problem.allocation_problem import AllocationProblem
 
 Choice = NDArray[np.signedinteger[Any]]
 
@@ -111,7 +112,7 @@ class Engine(Protocol):
         ...
 
     def summary(self) -> Array:
-        """Sums of these terms [s] over the choices of each party, (K, F): alike in it are those of one kind."""
+        """Sums of these terms over the choices of each party, and what else it differs in, (K, F)."""
         ...
 
     def price(self, mask: Mask, prices: Array, level_s: float | None, extra: Array | None = None) -> Priced:
@@ -174,9 +175,27 @@ class Engine(Protocol):
 class Separable:
     """What follows for engines whose rows do not meet but in the budgets: the total is the sum over rows."""
 
+    problem: AllocationProblem
     heads: Mask
     budgets = 3
     countable = True
+
+    def terms(self, party: int) -> Array:
+        """As `Engine` has it."""
+        return np.array([table[party] for table in self._tables])
+
+    def summary(self) -> Array:
+        """As `Engine` has it: users may differ in their rates and caps too."""
+        p = self.problem
+        sums = [np.where(self.heads, table, 0.0).sum(axis=1) for table in self._tables]
+        own = (p.downlink_efficiency, p.uplink_efficiency, p.downlink_snr_hz, p.uplink_snr_hz, p.edge_share_max)
+        return np.stack([*sums, *(one for one in own if one is not None)], axis=1)
+
+    @property
+    def _tables(self) -> tuple[Array, ...]:
+        p = self.problem
+        tables = (p.downlink_bit, p.uplink_bit, p.edge_work_s, p.fixed_s)
+        return tables if p.device_branch_s is None else (*tables, p.device_branch_s)
 
     def costs(self, mask: Mask, prices: Array, level_s: float | None) -> Array:
         """As `Engine` has it."""

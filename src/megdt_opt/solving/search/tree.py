@@ -120,7 +120,7 @@ class Tree:
     def grow(self, start: Array) -> Node:
         """The whole tree, from prices to begin with."""
         top: list[Node] = []
-        pool = [start, *[self.objective.start(self.incumbent.prices)] * _POOL]
+        pool = [start, self.objective.start(self.incumbent.prices)]
         mask = self.engine.heads
         stack = [_Node(mask, counts.none(mask), start, top.append)]
         while stack:
