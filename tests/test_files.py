@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from megdt_opt import Execution, InvalidInput, Plan, ProfileError, TimingProfile
+from megdt_opt import Execution, InvalidInput, Plan, ProfileError, TimingProfile, files
 from megdt_opt.certificate.certificate import Certificate
 from megdt_opt.errors import MegdtError, shown, visible
 from megdt_opt.files import parse_json, read_json, read_text, try_file, try_folder, write_bytes, write_text
@@ -229,3 +229,20 @@ def test_errors_say_where(tmp_path: Path) -> None:
     path.write_text(json.dumps({"name": "x", "latent_shape": [1, 2]}))
     with pytest.raises(InvalidInput, match=r"spec\.json: model spec, field 'latent_shape'"):
         find_spec(str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "ends", "folders", "right"),
+    [
+        ("demo", files.SCENARIO, True, False),
+        ("cell.yaml", files.SCENARIO, True, True),
+        ("CELL.YML", files.SCENARIO, False, True),
+        ("cells/demo", files.SCENARIO, True, True),
+        ("cells/demo", files.SCENARIO, False, False),
+        (Path("here.json"), files.JSON, True, True),
+        ("twin-cpu.json.gz", files.JSON, True, False),
+        ("json", files.JSON, True, False),
+    ],
+)
+def test_names_that_are_paths(name: str | Path, ends: tuple[str, ...], folders: bool, right: bool) -> None:
+    assert files.is_path(name, ends, folders=folders) == right

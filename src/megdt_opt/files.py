@@ -27,6 +27,21 @@ _TRIAL = bytes(2**16)
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
+# ---- names
+
+SCENARIO = (".yaml", ".yml")
+"""How the names of scenario files end."""
+
+JSON = (".json",)
+"""How the names of plans and timing profiles end."""
+
+
+def is_path(name: str | Path, ends: tuple[str, ...], *, folders: bool = True) -> bool:
+    """Whether a name is the path of a file, not a name that the package knows: by its end or, where asked, a folder."""
+    path = Path(name)
+    return path.suffix.lower() in ends or (folders and len(path.parts) > 1)
+
+
 # ---- reading
 
 

@@ -83,3 +83,9 @@ def test_a_mistyped_name_is_refused_at_once(name: str, near: str) -> None:
     """Nothing is loaded for it, and no hub is asked."""
     with pytest.raises(InvalidInput, match=f"^model: found .*'twin', 'sd15'.*OWNER/MODEL.*{near}"):
         load_model(name)
+
+
+def test_nothing_but_the_registry_names_the_bundled_model() -> None:
+    source = Path(__file__).resolve().parents[2] / "src" / "megdt_opt"
+    naming = {p.relative_to(source) for p in source.rglob("*.py") if "TwinModel" in p.read_text(encoding="utf-8")}
+    assert {path for path in naming if path.parts[:2] != ("models", "twin")} == {Path("models", "registry.py")}

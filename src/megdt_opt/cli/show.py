@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from pathlib import Path
 
 from rich.console import Console
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.files import read_json
+from megdt_opt.files import JSON, SCENARIO, is_path, read_json
 from megdt_opt.planning.plan import FORMAT, Plan
 from megdt_opt.report.tables import (
     option_table,
@@ -28,7 +27,7 @@ from megdt_opt.timing.published import PublishedTimings
 
 def is_scenario(what: str) -> bool:
     """Whether this names a scenario: a bundled one, or a YAML file."""
-    return what in Scenario.bundled_names() or Path(what).suffix.lower() in (".yaml", ".yml")
+    return what in Scenario.bundled_names() or is_path(what, SCENARIO, folders=False)
 
 
 def show_anything(what: str, profiles: Mapping[str, TimingProfile] | None, console: Console) -> None:
@@ -39,15 +38,12 @@ def show_anything(what: str, profiles: Mapping[str, TimingProfile] | None, conso
     InvalidInput, ProfileError
         Where `what` names none of them; lists what can be shown.
     """
-    path = Path(what)
     named = sorted({*(profiles or ()), *bundled_names()})
     if what == "published":
         console.print(published_table(PublishedTimings.load()))
-    elif path.suffix.lower() == ".json" and read_json(path, "file").get("format") == FORMAT:
-        print_plan(Plan.load(path), console)
-    elif path.suffix.lower() == ".json":
-        console.print(profile_table(TimingProfile.load(path)))
-    elif what in named or "/" in what or what.startswith(PUBLISHED):
+    elif is_path(what, JSON, folders=False) and read_json(what, "file").get("format") == FORMAT:
+        print_plan(Plan.load(what), console)
+    elif what in named or what.startswith(PUBLISHED) or is_path(what, JSON):
         console.print(profile_table(find_profile(what, profiles)))
     else:
         scenarios = Scenario.bundled_names()

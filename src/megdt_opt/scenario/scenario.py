@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.files import read_text
+from megdt_opt.files import SCENARIO, is_path, read_text
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY
 from megdt_opt.program.precisions import PRECISION_REGISTRY
 from megdt_opt.program.stages import CODECS, EDGE
@@ -420,9 +420,8 @@ class Scenario(Quantities):
         if not isinstance(name, str | Path):
             remedy = 'Write for example "cell.yaml", "demo" or Scenario(**fields).'
             raise InvalidInput("scenario", name, "a Scenario, the path of its file or a bundled name", remedy)
-        path = Path(name)
-        if path.suffix.lower() in (".yaml", ".yml") or len(path.parts) > 1:
-            return cls.load(path)
+        if is_path(name, SCENARIO):
+            return cls.load(name)
         return cls.bundled(str(name))
 
     @classmethod

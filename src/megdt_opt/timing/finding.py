@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.files import JSON, is_path
 from megdt_opt.timing.profile import TimingProfile
 
 HERE = "here"
@@ -71,6 +72,6 @@ def find_profile(name: str, known: Profiles | None = None) -> TimingProfile:
                 "profile", name, '"published: DEVICE / MODEL"', "See `megdt-opt show published` for the pairs."
             )
         return published_profile(device, model)
-    if name.lower().endswith(".json") or "/" in name:
+    if is_path(name, JSON):
         return TimingProfile.load(Path(name))
     return TimingProfile.bundled(name)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from megdt_opt.models.registry import load_model
 from megdt_opt.models.requests import camera_of, request_of
 from megdt_opt.models.twin.scene_requests import scene_of
-from megdt_opt.models.twin.scenes import render
 from megdt_opt.planning.plan import UserPlan
 from megdt_opt.program.stages import Compute, Kind, leaves
 from megdt_opt.scenario.options import OptionTable
@@ -66,13 +66,11 @@ def unsplit(table: OptionTable, user: int, program: UserPlan) -> NDArray[np.uint
     """
     import torch
 
-    from megdt_opt.models.twin.model import TwinModel
-
     # one thread, as in every process of the execution: sums in another order differ in the last bits
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        model = TwinModel.load()
+        model = load_model(table.spec.name)
         scenario = table.scenario
         who = scenario.users[user]
         scheduler, steps = scenario.scheduler, scenario.steps
@@ -101,17 +99,17 @@ def judge_pictures(
 
     pictures = []
     for k, chosen in enumerate(users):
-        scene = scene_of(table.scenario.users[k].scene)
+        asked = table.scenario.users[k].scene
         executed = images[chosen.name][0]
         reference = unsplit(table, k, chosen)
-        found, objects = score(executed, scene)
+        found, objects = score(executed, scene_of(asked))
         pictures.append(
             Picture(
                 user=chosen.name,
                 option=chosen.option.name,
                 executed=executed,
                 unsplit=reference,
-                truth=render(scene),
+                truth=camera_of(asked, table.spec.name)[0],
                 psnr_db=psnr_db(executed, reference),
                 found=found,
                 objects=objects,
