@@ -13,7 +13,6 @@ Rng = np.random.Generator
 Fields = dict[str, Any]
 
 _TABLES = ("fixed_s", "downlink_bit", "uplink_bit", "edge_work_s")
-_ARRAYS = (*_TABLES, "device_branch_s", "uplink_airtime_max_s", "weight", "edge_share_max", "deadline_s")
 
 
 @dataclass(frozen=True)

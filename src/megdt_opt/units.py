@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any
-
-from pydantic import BeforeValidator
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.si import UNDIVIDED
@@ -146,22 +143,3 @@ def db_to_linear(value_db: float) -> float:
 def linear_to_db(ratio: float) -> float:
     """dB of a power ratio, which must be positive."""
     return 10.0 * math.log10(ratio)
-
-
-def _field(dimension: str) -> BeforeValidator:
-    def read(value: Any) -> float:
-        return parse(value, dimension)
-
-    return BeforeValidator(read)
-
-
-TimeS = Annotated[float, _field("time")]
-FrequencyHz = Annotated[float, _field("frequency")]
-DataBit = Annotated[float, _field("data")]
-RateBitPerS = Annotated[float, _field("rate")]
-PowerW = Annotated[float, _field("power")]
-EnergyJ = Annotated[float, _field("energy")]
-MemoryByte = Annotated[float, _field("memory")]
-LengthM = Annotated[float, _field("length")]
-RatioDb = Annotated[float, BeforeValidator(lambda v: parse_db(v))]
-EfficiencyBitPerSHz = Annotated[float, BeforeValidator(lambda v: parse_efficiency(v))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from megdt_opt.si import NONE
+from megdt_opt.si import NONE as NONE
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 """The sign of a factor."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -15,12 +14,11 @@ from megdt_opt.execution.record import Execution
 from megdt_opt.planning.plan import Plan
 from megdt_opt.report.grids import Grid
 from megdt_opt.report.plan_grids import baseline_grid, option_grid, plan_grid, ruled_out_grid
-from megdt_opt.report.profile_grids import profile_grid, provenance_grid, published_grid
-from megdt_opt.report.run_grids import execution_grid, raw_grid, stage_grid, verification_grid
+from megdt_opt.report.profile_grids import profile_grid, published_grid
+from megdt_opt.report.run_grids import execution_grid, stage_grid, verification_grid
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.timing.published import PublishedTimings
-from megdt_opt.trials.raw_check import RawCheck
 from megdt_opt.trials.verification import Verification
 
 _BETWEEN = 2
@@ -119,19 +117,9 @@ def verification_table(verification: Verification) -> GridView:
     return GridView(verification_grid(verification))
 
 
-def raw_table(checks: Sequence[RawCheck]) -> GridView:
-    """Raw runs."""
-    return GridView(raw_grid(checks))
-
-
 def profile_table(profile: TimingProfile) -> GridView:
     """A timing profile."""
     return GridView(profile_grid(profile))
-
-
-def provenance_table(table: OptionTable) -> GridView:
-    """Where the timings of all actors come from."""
-    return GridView(provenance_grid(table))
 
 
 def published_table(timings: PublishedTimings) -> GridView:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,17 +29,12 @@ class Pool:
     resources : Resources
     level_s : float or None
         The level of "max" [s]; None for "sum" and "missed".
-    deadline : float
-        `time.monotonic()` after which no prices are looked for [s].
     """
 
-    def __init__(
-        self, problem: AllocationProblem, resources: Resources, level_s: float | None, deadline: float = np.inf
-    ) -> None:
+    def __init__(self, problem: AllocationProblem, resources: Resources, level_s: float | None) -> None:
         self.problem = problem
         self.resources = resources
         self.level_s = level_s
-        self.deadline = deadline
         self.used: NDArray[np.bool_] = np.any(resources.a > 0, axis=(1, 2))
         self.prices: list[Array] = []
         self._cost: list[Array] = []
@@ -51,11 +44,6 @@ class Pool:
     def summed(self) -> bool:
         """Whether values are bounds of the objective, as for "sum" and "missed"."""
         return self.level_s is None
-
-    @property
-    def costs(self) -> Array:
-        """Cost of every choice at every price vector, (P, K, choices)."""
-        return np.array(self._cost)
 
     def add(self, prices: Array) -> int:
         """Add prices, (3,), and return their number; for "max" they are scaled to sum 1."""
@@ -76,15 +64,6 @@ class Pool:
         """Priced cost of every option under one price vector, (K, O); at least 1e29 where the option is closed."""
         return self._cost[index]
 
-    def relevel(self, level_s: float) -> Pool:
-        """The same prices at another level; after the deadline only as many as there is no doing without."""
-        fresh = Pool(self.problem, self.resources, level_s, self.deadline)
-        for prices in self.prices:
-            fresh.add(prices)
-            if time.monotonic() > self.deadline:
-                break
-        return fresh
-
     def values(self, mask: Mask) -> tuple[Array, Array, NDArray[np.int64]]:
         """Value of a mask under every price vector, (P,), its slope in the prices, (P, 3), and the options, (P, K)."""
         cost = np.where(mask, np.array(self._cost), np.inf)
@@ -104,7 +83,7 @@ class Pool:
         return result
 
     def improve(self, mask: Mask, target: float, box: float, passes: int) -> tuple[float, int, Array, Array]:
-        """Raise the bound of a mask by cutting planes until it reaches the target or cannot, or the time is over.
+        """Raise the bound of a mask by cutting planes until it reaches the target or cannot.
 
         Kelley's method: the largest value that the slopes seen so far leave possible says where to look next.
 
@@ -128,7 +107,7 @@ class Pool:
         for count in range(passes + 1):
             value, slope, _ = self.values(mask)
             best = int(value.argmax())
-            if value[best] >= target or count == passes or time.monotonic() > self.deadline:
+            if value[best] >= target or count == passes:
                 break
             place, ceiling, weights = self._highest(mask, value, slope, box)
             if place is None or ceiling <= value[best] + 1e-12 * abs(value[best]):
