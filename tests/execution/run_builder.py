@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from standin_model import SPEC
 
-from megdt_opt.execution import UserRun
+from megdt_opt.execution import Chain, Pace, Run
 from megdt_opt.program.mechanisms import Option, Setting, program
 from megdt_opt.program.schedule import predict
 from megdt_opt.program.stages import Compute, Kind, is_edge, leaves
@@ -46,7 +46,7 @@ def make_run(
     spec=SPEC,
     seed=3,
     **more,
-) -> UserRun:
+) -> Run:
     """A user's run of an option, or of the given stages."""
     setting = Setting(spec=spec, scheduler=scheduler, steps=steps, device=device, shown_at=shown_at)
     stages = stages or program(option, setting)
@@ -57,20 +57,25 @@ def make_run(
             return slot(leaf, step_s) / (edge_share if is_edge(leaf.at) else 1)
         return size_bit(leaf) / rate + propagation_s
 
-    fields = {
+    user = {
         "name": name,
-        "program": stages,
         "device": device,
         "request": {k: draw.standard_normal((1, *s)).astype(np.float32) for k, s in spec.request.items()},
         "camera": draw.integers(0, 256, (1, *spec.image_shape), dtype=np.uint8),
         "seed": seed,
+    }
+    pace = {"uplink_bit_per_s": rate, "downlink_bit_per_s": rate, "edge_share": edge_share}
+    fields = {
         "scheduler": scheduler,
         "steps": steps,
-        "uplink_bit_per_s": rate,
-        "downlink_bit_per_s": rate,
-        "edge_share": edge_share,
         "propagation_s": propagation_s,
         "predicted": predict(stages, seconds),
         "slot_s": tuple(slot(leaf, step_s) for leaf in leaves(stages)),
     }
-    return UserRun(**{**fields, **more})
+    given = {**user, **pace, **fields, **more}
+    return Run.of_user(
+        Chain(**{key: given[key] for key in user}),
+        stages,
+        Pace(**{key: given[key] for key in pace}),
+        **{key: given[key] for key in fields},
+    )

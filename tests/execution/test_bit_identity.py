@@ -63,8 +63,8 @@ def tensors(arrays):
 def unsplit(model, run):
     """The whole chain in this process."""
     how = {"scheduler": run.scheduler, "steps": run.steps}
-    conditioning = model.encode_prompt(tensors(run.request))
-    state = model.start(run.seed, **how)
+    conditioning = model.encode_prompt(tensors(run.chains[0].request))
+    state = model.start(run.chains[0].seed, **how)
     latent = model.denoise(state, conditioning, first=0, count=run.steps, **how)["latent"]
     return model.decode(latent).numpy(), latent.numpy()
 
@@ -105,10 +105,10 @@ def test_parallel_regions_equal_their_chains_in_one_process(cluster):
     regions = {
         leaf.item: leaf.rows for leaf in leaves(run.program) if isinstance(leaf, Compute) and leaf.kind is Kind.DENOISE
     }
-    conditioning = model.encode_prompt(tensors(run.request))
+    conditioning = model.encode_prompt(tensors(run.chains[0].request))
     parts = {
         item: model.denoise(
-            model.start(run.seed, rows=rows, **how), conditioning, first=0, count=STEPS, rows=rows, **how
+            model.start(run.chains[0].seed, rows=rows, **how), conditioning, first=0, count=STEPS, rows=rows, **how
         )["latent"]
         for item, rows in regions.items()
     }
@@ -128,8 +128,10 @@ def test_sensed_chain_equals_one_process(cluster):
     first = next(leaf.first for leaf in leaves(run.program) if isinstance(leaf, Compute) and leaf.amount > 1)
     model, how = StandIn.load(), {"scheduler": "dpmpp", "steps": STEPS}
     assert first > 0
-    state = model.start_from(model.sense(torch.from_numpy(run.camera)), run.seed, first=first, **how)
-    conditioning = model.encode_prompt(tensors(run.request))
+    state = model.start_from(
+        model.sense(torch.from_numpy(run.chains[0].camera)), run.chains[0].seed, first=first, **how
+    )
+    conditioning = model.encode_prompt(tensors(run.chains[0].request))
     latent = model.denoise(state, conditioning, first=first, count=STEPS - first, **how)["latent"]
     assert np.array_equal(cluster.run([run], FAST).images["user"], model.decode(latent).numpy())
 

@@ -9,7 +9,7 @@ from run_builder import make_run
 
 from megdt_opt.execution import Execution, ExecutionOptions, Probe
 from megdt_opt.program.mechanisms import Option
-from megdt_opt.program.stages import EDGE, Compute, Kind, Parallel, Series, is_edge
+from megdt_opt.program.stages import EDGE, Compute, Kind, Parallel, Series
 from megdt_opt.program.wire import payload_byte
 
 MIX = (
@@ -80,7 +80,7 @@ def test_paced_slots_last_as_long_as_predicted_within_a_loose_bound(mixed):
     for run in runs:
         for row in execution.rows:
             if row.user == run.name and not row.kind.startswith("send"):
-                slot_s = run.slot_s[row.index] / (run.edge_share if is_edge(row.actor) else 1)
+                slot_s = run.slot_s[row.index] / run.pace[row.index]
                 assert row.end_s - row.start_s > 0.5 * slot_s
 
 

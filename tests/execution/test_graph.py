@@ -10,7 +10,7 @@ from standin_model import SPEC
 from megdt_opt.execution.graph import graph, image_holder, latent_holder, regions
 from megdt_opt.program.mechanisms import Option, Setting, program
 from megdt_opt.program.schedule import predict
-from megdt_opt.program.stages import Compute, Kind, Parallel, Series, series
+from megdt_opt.program.stages import Compute, Kind, Parallel, Series, leaves, series
 
 SETTING = Setting(spec=SPEC, scheduler="ddim", steps=6, device="phone")
 
@@ -76,15 +76,15 @@ def test_parallel_mechanism_joins_before_fusion():
 )
 def test_holders(option, image, latent):
     stages = program(option, SETTING)
-    assert (image_holder(stages), latent_holder(stages)) == (image, latent)
+    assert (image_holder(leaves(stages)), latent_holder(leaves(stages))) == (image, latent)
 
 
 def test_no_picture_no_holder():
     stages = series(Compute(at="a", kind=Kind.ENCODE_PROMPT))
-    assert image_holder(stages) is None
-    assert latent_holder(stages) is None
+    assert image_holder(leaves(stages)) is None
+    assert latent_holder(leaves(stages)) is None
 
 
 def test_regions():
-    found = regions(program(Option(mechanism="PEU", share=0.5, precision="fp16"), SETTING))
+    found = regions(leaves(program(Option(mechanism="PEU", share=0.5, precision="fp16"), SETTING)))
     assert found == {"part_a": (0, 10), "part_b": (6, 16)}

@@ -10,9 +10,9 @@ import pytest
 from run_builder import make_run
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.execution import ExecutionOptions, StageTime, UserRun
+from megdt_opt.execution import Chain, ExecutionOptions, Pace, Run, StageTime
 from megdt_opt.program.mechanisms import Option
-from megdt_opt.program.stages import Compute, Kind, Series
+from megdt_opt.program.stages import Compute, Kind, Series, leaves
 
 SEU = Option(mechanism="SEU", cut=3, precision="fp16")
 
@@ -20,12 +20,16 @@ SEU = Option(mechanism="SEU", cut=3, precision="fp16")
 @pytest.mark.parametrize("mechanism", ["SEU", "PEU", "U2E"])
 def test_a_run_reads_back_from_json(mechanism):
     run = make_run(Option(mechanism=mechanism, cut=3, share=0.5, precision="int8", codec="png"))
-    back = UserRun.from_dict(json.loads(json.dumps(run.to_dict())))
-    for field in dataclasses.fields(UserRun):
-        if field.name not in ("request", "camera"):
+    back = Run.from_dict(json.loads(json.dumps(run.to_dict())))
+    for field in dataclasses.fields(Run):
+        if field.name != "chains":
             assert getattr(back, field.name) == getattr(run, field.name)
-    assert np.array_equal(back.camera, run.camera)
-    assert all(np.array_equal(back.request[k], v) for k, v in run.request.items())
+    (mine,), (its,) = run.chains, back.chains
+    for field in dataclasses.fields(Chain):
+        if field.name not in ("request", "camera"):
+            assert getattr(its, field.name) == getattr(mine, field.name)
+    assert np.array_equal(its.camera, mine.camera)
+    assert all(np.array_equal(its.request[k], v) for k, v in mine.request.items())
 
 
 @pytest.mark.parametrize(
@@ -35,19 +39,48 @@ def test_a_run_reads_back_from_json(mechanism):
         ("slot_s", (float("nan"),) * 7, "slot_s of user user"),
         ("predicted", (StageTime(start_s=-1.0, duration_s=0.1),) * 7, "predicted.start_s"),
         ("propagation_s", float("inf"), "propagation_s of user user"),
-        ("edge_share", 0.0, r"edge_share of user user: found 0.0; expected in \(0, 1\]"),
-        ("edge_share", 1.5, "edge_share"),
-        ("uplink_bit_per_s", 0.0, "uplink_bit_per_s of user user"),
-        ("downlink_bit_per_s", float("nan"), "downlink_bit_per_s of user user"),
         ("steps", 5, "steps below 5"),
-        ("seed", -1, "seed"),
         ("program", Series(()), "at least one stage"),
+        ("pace", (1.0,) * 6, "pace of user user: found 6; expected one entry for each of 7 leaves"),
+        ("pace", (0.5, 4e6, 0.5, 0.5, 4e6, 1.0, 1.0), "pace of user user: found 0.5; expected 1 for 'encode_prompt at"),
+        ("chain", ("user",) * 6 + ("other",), "chains of user user"),
+        ("chains", (), r"chains of user user: found \[\]; expected different names"),
     ],
 )
 def test_bad_runs_are_refused_by_field(field, value, message):
     run = make_run(SEU)
     with pytest.raises(InvalidInput, match=message):
         dataclasses.replace(run, **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ({"edge_share": 0.0}, r"edge_share of user user: found 0.0; expected in \(0, 1\]"),
+        ({"edge_share": 1.5}, "edge_share"),
+        ({"uplink_bit_per_s": 0.0}, "uplink_bit_per_s of user user"),
+        ({"downlink_bit_per_s": float("nan")}, "downlink_bit_per_s of user user"),
+    ],
+)
+def test_bad_shares_are_refused_by_name(shares, message):
+    user = Pace(**{"uplink_bit_per_s": 4e6, "downlink_bit_per_s": 4e6, "edge_share": 0.5, **shares})
+    run = make_run(SEU)
+    with pytest.raises(InvalidInput, match=message):
+        dataclasses.replace(run, pace=tuple(user.of(leaf) for leaf in leaves(run.program)))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("seed", -1, "seed of user user: found -1"),
+        ("goes_on_from", "user", "goes_on_from of user user: found 'user'; expected another chain"),
+        ("goes_on_from", "nobody", "goes_on_from of user user: found 'nobody'"),
+    ],
+)
+def test_bad_chains_are_refused_by_field(field, value, message):
+    run = make_run(SEU)
+    with pytest.raises(InvalidInput, match=message):
+        dataclasses.replace(run, chains=(dataclasses.replace(run.chains[0], **{field: value}),))
 
 
 def test_a_local_program_needs_no_link_and_no_share():
@@ -81,12 +114,13 @@ def test_options_read_back():
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda d: d.pop("seed"),
+        lambda d: d.pop("chains"),
+        lambda d: d["chains"][0].pop("seed"),
         lambda d: d.update(program={"series": [{"compute": {"at": "x"}}]}),
         lambda d: d.update(program={"series": [{"walk": {}}]}),
-        lambda d: d["request"]["state"].update(base64="%%"),
-        lambda d: d["request"]["state"].update(dtype="object"),
-        lambda d: d["request"]["state"].update(shape=[3]),
+        lambda d: d["chains"][0]["request"]["state"].update(base64="%%"),
+        lambda d: d["chains"][0]["request"]["state"].update(dtype="object"),
+        lambda d: d["chains"][0]["request"]["state"].update(shape=[3]),
         lambda d: d.update(predicted=[[0]]),
     ],
 )
@@ -94,7 +128,7 @@ def test_damaged_plain_data_are_refused(damage):
     data = make_run(SEU).to_dict()
     damage(data)
     with pytest.raises(InvalidInput):
-        UserRun.from_dict(data)
+        Run.from_dict(data)
 
 
 def test_a_denoise_stage_beyond_the_chain_is_refused():

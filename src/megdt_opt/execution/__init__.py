@@ -8,11 +8,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from megdt_opt.execution.job import ExecutionOptions, Probe, UserRun
+from megdt_opt.execution.job import Chain, ExecutionOptions, Probe, Run
 from megdt_opt.execution.record import Execution, StageRow
 from megdt_opt.models.registry import DEFAULT_MODEL
 from megdt_opt.models.split_model import SplitModel
-from megdt_opt.program.schedule import StageTime
+from megdt_opt.program.schedule import Pace, StageTime
 
 if TYPE_CHECKING:
     from megdt_opt.execution.cluster import Cluster
@@ -22,15 +22,17 @@ _NEEDS_GRPC = {"Cluster": "cluster", "LinkCheck": "link_check", "check_link": "l
 
 __all__ = [
     "DEFAULT_MODEL",
+    "Chain",
     "Cluster",
     "Execution",
     "ExecutionOptions",
     "LinkCheck",
+    "Pace",
     "Probe",
+    "Run",
     "SplitModel",
     "StageRow",
     "StageTime",
-    "UserRun",
     "check_link",
 ]
 

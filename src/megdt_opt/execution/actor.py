@@ -16,7 +16,7 @@ import torch
 from megdt_opt.errors import ExecutionError
 from megdt_opt.execution.clock import Turns
 from megdt_opt.execution.graph import image_holder, latent_holder
-from megdt_opt.execution.job import ExecutionOptions, Probe, UserRun
+from megdt_opt.execution.job import ExecutionOptions, Probe, Run
 from megdt_opt.execution.plain import array_to_plain
 from megdt_opt.execution.probe import measure
 from megdt_opt.execution.rpc import Peer
@@ -77,7 +77,7 @@ class Actor:
 
     def prepare(self, message: dict[str, Any]) -> dict[str, Any]:
         """Take a run, connect to the peers and warm up what it needs."""
-        runs = [UserRun.from_dict(r) for r in message["runs"]]
+        runs = [Run.from_dict(r) for r in message["runs"]]
         options = ExecutionOptions.from_dict(message["options"])
         self._connect({str(k): str(v) for k, v in message["peers"].items() if k != self.name})
         for run in runs:
@@ -109,13 +109,15 @@ class Actor:
         """Pictures and final latents that are at this actor; the run's data are dropped."""
         session = self.session(message["run"])
         images, latents = {}, {}
-        for name, walk in session.walks.items():
-            pixels = walk.store.get("image", {}).get("pixels")
-            if image_holder(walk.run.program) == self.name and pixels is not None:
-                images[name] = array_to_plain(pixels.numpy())
-            latent = walk.store.get("state", {}).get("latent")
-            if latent_holder(walk.run.program) == self.name and latent is not None:
-                latents[name] = array_to_plain(latent.numpy())
+        for walk in session.walks.values():
+            for name in walk.stores.keys() - walk.run.shared:
+                stages = walk.run.stages_of(name)
+                pixels = walk.stores[name].get("image", {}).get("pixels")
+                if image_holder(stages) == self.name and pixels is not None:
+                    images[name] = array_to_plain(pixels.numpy())
+                latent = walk.stores[name].get("state", {}).get("latent")
+                if latent_holder(stages) == self.name and latent is not None:
+                    latents[name] = array_to_plain(latent.numpy())
         self._session = None
         return {"images": images, "latents": latents}
 
@@ -159,7 +161,7 @@ class Actor:
                 self._peers[name] = Peer(name, address, self._token)
             self._peers[name].warm_up()
 
-    def _warm_up(self, run: UserRun) -> None:
+    def _warm_up(self, run: Run) -> None:
         for leaf in leaves(run.program):
             if isinstance(leaf, Send):
                 if self.name == leaf.source or self.name in leaf.to:

@@ -11,14 +11,14 @@ from typing import Any, Self
 
 from megdt_opt.errors import ExecutionError, ExecutionTimeout, InvalidInput, PeerLost
 from megdt_opt.execution.graph import graph
-from megdt_opt.execution.job import ExecutionOptions, Probe, UserRun
+from megdt_opt.execution.job import ExecutionOptions, Probe, Run
 from megdt_opt.execution.process import ActorProcess
 from megdt_opt.execution.record import Execution, StageRow
 from megdt_opt.execution.rpc import Peer
 from megdt_opt.machine import cores, environment
 from megdt_opt.models.registry import DEFAULT_MODEL
 from megdt_opt.models.split_model import Rows
-from megdt_opt.program.stages import Compute, actors, is_edge
+from megdt_opt.program.stages import Compute, actors
 
 GRACE_S = 0.3
 """Time given to other reports after a first failure, so that the cause is named and not a consequence [s]."""
@@ -45,7 +45,7 @@ class Cluster:
     Examples
     --------
     >>> with Cluster(["edge", "phone"]) as cluster:            # doctest: +SKIP
-    ...     execution = cluster.run([user_run])
+    ...     execution = cluster.run([run])
     """
 
     def __init__(
@@ -120,13 +120,13 @@ class Cluster:
         """ "host:port" of an actor's server."""
         return self._peers[actor].address
 
-    def run(self, runs: Sequence[UserRun], options: ExecutionOptions | None = None) -> Execution:
-        """Execute the programs of all users, with one common start.
+    def run(self, runs: Sequence[Run], options: ExecutionOptions | None = None) -> Execution:
+        """Execute the programs of all users and groups, with one common start.
 
         Parameters
         ----------
-        runs : sequence of UserRun
-            The users.
+        runs : sequence of Run
+            The users, and the groups that share stages.
         options : ExecutionOptions, optional
             How to run.
 
@@ -234,7 +234,7 @@ class Cluster:
                     found.setdefault(key, []).extend(self.measure(actor, probe, part))
         return found
 
-    def _run(self, runs: Sequence[UserRun], options: ExecutionOptions, identity: str) -> Execution:
+    def _run(self, runs: Sequence[Run], options: ExecutionOptions, identity: str) -> Execution:
         addresses = {actor: peer.address for actor, peer in self._peers.items()}
         used = sorted(frozenset().union(*(actors(r.program) for r in runs)))
         prepare = {
@@ -305,15 +305,15 @@ class Cluster:
                 self._processes[actor].kill()
         return active
 
-    def _check(self, runs: Sequence[UserRun]) -> None:
+    def _check(self, runs: Sequence[Run]) -> None:
         if not runs:
             raise InvalidInput("runs", runs, "at least one user", "Name the users.")
-        names = [r.name for r in runs]
-        if len(set(names)) != len(names):
-            raise InvalidInput("runs", names, "users with different names", "Rename them.")
+        for names in ([r.name for r in runs], [chain.name for r in runs for chain in r.chains]):
+            if len(set(names)) != len(names):
+                raise InvalidInput("runs", names, "users with different names", "Rename them.")
         shares: dict[str, float] = {}
         for run in runs:
-            unknown = sorted((actors(run.program) | {run.device}) - set(self.actors))
+            unknown = sorted((actors(run.program) | {chain.device for chain in run.chains}) - set(self.actors))
             if unknown:
                 raise InvalidInput(
                     f"program of user {run.name}",
@@ -321,8 +321,8 @@ class Cluster:
                     f"actors of this cluster: {self.actors}",
                     "Start the cluster with all actors.",
                 )
-            for edge in {n.actor for n in graph(run.program) if isinstance(n.leaf, Compute) and is_edge(n.actor)}:
-                shares[edge] = shares.get(edge, 0.0) + run.edge_share
+            for edge, share in run.edge_shares().items():
+                shares[edge] = shares.get(edge, 0.0) + share
         for edge, total in shares.items():
             if total > 1 + 1e-9:
                 raise InvalidInput(f"edge_share at {edge}", total, "a sum of at most 1", "Reserve less.")
@@ -342,7 +342,7 @@ def _rank(error: ExecutionError) -> int:
 
 
 def _execution(
-    runs: Sequence[UserRun],
+    runs: Sequence[Run],
     options: ExecutionOptions,
     replies: Mapping[str, Mapping[str, Any]],
     final: Mapping[str, Mapping[str, Any]],
@@ -358,8 +358,9 @@ def _execution(
             leaf = node.leaf
             rows.append(
                 StageRow(
-                    user=run.name,
+                    user=run.chain[node.index],
                     index=node.index,
+                    shared=run.chain[node.index] in run.shared,
                     label=node.label,
                     actor=node.actor,
                     kind=str(leaf.kind) if isinstance(leaf, Compute) else f"send {leaf.payload.value}",

@@ -1,11 +1,12 @@
-"""The leaves of a stage program with what each must wait for, and who holds the result at the end."""
+"""The leaves of a stage program with what each must wait for, and who holds a chain's result at the end."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from megdt_opt.program.kinds import own_stage
-from megdt_opt.program.stages import Compute, Kind, Parallel, Send, Series, Stage, leaves
+from megdt_opt.program.stages import Compute, Kind, Parallel, Send, Series, Stage
 
 
 @dataclass(frozen=True)
@@ -62,19 +63,19 @@ def graph(program: Stage) -> tuple[Node, ...]:
     return tuple(nodes)
 
 
-def regions(program: Stage) -> dict[str, tuple[int, int]]:
+def regions(stages: Iterable[Compute | Send]) -> dict[str, tuple[int, int]]:
     """Rows [begin, end) of each item that is denoised by region."""
     return {
         leaf.item: leaf.rows
-        for leaf in leaves(program)
+        for leaf in stages
         if isinstance(leaf, Compute) and leaf.kind is Kind.DENOISE and leaf.rows is not None
     }
 
 
-def image_holder(program: Stage) -> str | None:
+def image_holder(stages: Iterable[Compute | Send]) -> str | None:
     """Actor with the pixels of the picture at the end, or None."""
     holder: str | None = None
-    for leaf in leaves(program):
+    for leaf in stages:
         if isinstance(leaf, Compute):
             own = own_stage(leaf.kind)
             if leaf.kind in (Kind.DECODE, Kind.DECOMPRESS) or (own is not None and "image" in own.makes):
@@ -84,10 +85,10 @@ def image_holder(program: Stage) -> str | None:
     return holder
 
 
-def latent_holder(program: Stage) -> str | None:
+def latent_holder(stages: Iterable[Compute | Send]) -> str | None:
     """Actor that ends the denoising (or the fusion) of the whole latent, or None."""
     holder: str | None = None
-    for leaf in leaves(program):
+    for leaf in stages:
         if isinstance(leaf, Compute) and (
             leaf.kind is Kind.FUSE or (leaf.kind is Kind.DENOISE and leaf.item == "state")
         ):

@@ -1,10 +1,10 @@
-"""What is executed: one user's program with its resources, and the options of a run."""
+"""What is executed: the program of a user or of a group with its resources, and the options of a run."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.execution.plain import array_from_plain, array_to_plain, program_from_plain, program_to_plain
+from megdt_opt.program.groups import GroupProgram, shared_name
 from megdt_opt.program.kinds import stage_kind
-from megdt_opt.program.schedule import StageTime
-from megdt_opt.program.stages import Compute, Kind, Send, Stage, is_edge, leaves
+from megdt_opt.program.schedule import Pace, StageTime
+from megdt_opt.program.stages import Compute, Kind, Parallel, Send, Series, Stage, is_edge, leaves
 
 Mode = Literal["paced", "raw"]
 
@@ -23,31 +24,87 @@ THREADS = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class UserRun:
-    """One user's program, ready to be executed.
+class Chain:
+    """A generation: whose request it is, with which seed, and where it begins.
 
     Parameters
     ----------
     name : str
-        Name of the user.
-    program : Stage
-        The stages.
+        Name of the user, or `program.groups.shared_name` of those who share the steps.
     device : str
-        Actor that owns the user: it holds the request (and the camera picture) at the start.
+        Actor that holds the request (and the camera picture) at the start.
     request : mapping of str to array
         The request's tensors, with batch dimension.
-    camera : array, optional
-        Picture of the device's camera, uint8 (1, rows, columns, 3), for programs that sense.
     seed : int
         Seed of the generation.
+    camera : array, optional
+        Picture of the device's camera, uint8 (1, rows, columns, 3), for programs that sense.
+    goes_on_from : str
+        Chain whose latent it goes on with, "" for none. What that chain has made of the same device's request, it need
+        not make again either.
+
+    Raises
+    ------
+    InvalidInput
+        If a value cannot be used; the message names the user and the field.
+    """
+
+    name: str
+    device: str
+    request: Mapping[str, NDArray[Any]]
+    seed: int
+    camera: NDArray[np.uint8] | None = None
+    goes_on_from: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise InvalidInput(f"seed of user {self.name}", self.seed, "0 to 2**63 - 1", "Choose another seed.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that `from_dict` reads back."""
+        return {
+            "name": self.name,
+            "device": self.device,
+            "request": {k: array_to_plain(v) for k, v in self.request.items()},
+            "seed": self.seed,
+            "camera": None if self.camera is None else array_to_plain(self.camera),
+            "goes_on_from": self.goes_on_from,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Chain:
+        """Build from plain data; errors as the data raise them."""
+        return cls(
+            name=str(data["name"]),
+            device=str(data["device"]),
+            request={str(k): array_from_plain(v) for k, v in data["request"].items()},
+            seed=int(data["seed"]),
+            camera=None if data["camera"] is None else array_from_plain(data["camera"]),
+            goes_on_from=str(data["goes_on_from"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A program, ready to be executed: of one user, or of a group whose members share stages.
+
+    Parameters
+    ----------
+    name : str
+        Name of the user or of the group.
+    program : Stage
+        The stages.
+    chains : tuple of Chain
+        The users, and the common steps that they go on from.
+    chain : tuple of str
+        Name of the chain of each leaf. Each chain has items of its own at every actor.
+    pace : tuple of float
+        Allocated rate of each send [bit/s], and reserved share of each compute [1]: in (0, 1] at an edge server, 1 on a
+        device.
     scheduler : str
         Sampler.
     steps : int
-        Denoising steps of the whole chain [1].
-    uplink_bit_per_s, downlink_bit_per_s : float
-        Allocated rates [bit/s]; may be 0 where nothing is sent.
-    edge_share : float
-        Reserved share of an edge server [1], in (0, 1] where the edge computes.
+        Denoising steps of a whole chain [1].
     propagation_s : float
         One-way delay of every send [s].
     predicted : tuple of StageTime
@@ -64,26 +121,57 @@ class UserRun:
 
     name: str
     program: Stage
-    device: str
-    request: Mapping[str, NDArray[Any]]
-    seed: int
+    chains: tuple[Chain, ...]
+    chain: tuple[str, ...]
+    pace: tuple[float, ...]
     scheduler: str
     steps: int
     predicted: tuple[StageTime, ...]
     slot_s: tuple[float, ...]
-    uplink_bit_per_s: float = 0.0
-    downlink_bit_per_s: float = 0.0
-    edge_share: float = 0.0
     propagation_s: float = 0.0
-    camera: NDArray[np.uint8] | None = None
+
+    @classmethod
+    def of_user(cls, user: Chain, program: Stage, pace: Pace, **more: Any) -> Run:
+        """The run of one user, with its shares; `more` are the other fields of a run."""
+        stages = tuple(leaves(program))
+        return cls(
+            name=user.name,
+            program=program,
+            chains=(user,),
+            chain=(user.name,) * len(stages),
+            pace=tuple(pace.of(leaf) for leaf in stages),
+            **more,
+        )
+
+    @classmethod
+    def of_group(cls, group: GroupProgram, members: Sequence[Chain], pace: tuple[float, ...], **more: Any) -> Run:
+        """The run of a group's program; `members` by their devices, `pace` of each leaf, `more` as for `of_user`."""
+        names = {user.device: user.name for user in members}
+        shared = shared_name(names[device] for device in group.riders)
+        names[group.shared] = shared
+        lead = next(user for user in members if user.device == group.lead)
+        common = (replace(lead, name=shared),) if group.shared in group.chain else ()
+        users = [
+            replace(user, goes_on_from=shared) if common and user.device in group.riders else user for user in members
+        ]
+        return cls(
+            name=shared,
+            program=group.program,
+            chains=(*users, *common),
+            chain=tuple(names[name] for name in group.chain),
+            pace=pace,
+            **more,
+        )
 
     def __post_init__(self) -> None:
         found = tuple(leaves(self.program))
         if not found:
             raise self._bad("program", self.program, "at least one stage", "Name the stages.")
-        for name, value in (("predicted", self.predicted), ("slot_s", self.slot_s)):
-            if len(value) != len(found):
-                raise self._bad(name, len(value), f"one entry for each of {len(found)} leaves", "Add them.")
+        for name in ("predicted", "slot_s", "chain", "pace"):
+            count = len(getattr(self, name))
+            if count != len(found):
+                raise self._bad(name, count, f"one entry for each of {len(found)} leaves", "Add them.")
+        self._check_chains()
         for slot in self.slot_s:
             self._check("slot_s", slot, "s")
         for time in self.predicted:
@@ -92,24 +180,35 @@ class UserRun:
         self._check("propagation_s", self.propagation_s, "s")
         if self.steps < 1:
             raise self._bad("steps", self.steps, "at least 1", "Set the number of denoising steps.")
-        if not 0 <= self.seed < 2**63:
-            raise self._bad("seed", self.seed, "0 to 2**63 - 1", "Choose another seed.")
-        for leaf in found:
+        for leaf, pace, user in zip(found, self.pace, self.chain, strict=True):
             if isinstance(leaf, Compute):
-                self._check_compute(leaf)
-            else:
-                rate = self.rate_bit_per_s(leaf)
-                if not (math.isfinite(rate) and rate > 0):
-                    raise self._bad(
-                        f"{leaf.direction}_bit_per_s",
-                        rate,
-                        f"a rate above 0 bit/s for '{leaf.label}'",
-                        "Allocate a rate or leave the send out.",
-                    )
+                self._check_compute(leaf, pace, user)
+            elif not (math.isfinite(pace) and pace > 0):
+                raise InvalidInput(
+                    f"{leaf.direction}_bit_per_s of user {user}",
+                    pace,
+                    f"a rate above 0 bit/s for '{leaf.label}'",
+                    "Allocate a rate or leave the send out.",
+                )
 
-    def _check_compute(self, leaf: Compute) -> None:
-        if is_edge(leaf.at) and not 0 < self.edge_share <= 1:
-            raise self._bad("edge_share", self.edge_share, f"in (0, 1] for '{leaf.label}'", "Reserve a share.")
+    def _check_chains(self) -> None:
+        names = [chain.name for chain in self.chains]
+        if len(set(names)) != len(names) or set(self.chain) != set(names):
+            expected = f"different names, each with stages among those of {sorted(set(self.chain))}"
+            raise self._bad("chains", names, expected, "Name each chain once and give it its stages.")
+        for chain in self.chains:
+            if chain.goes_on_from not in ("", *names) or chain.goes_on_from == chain.name:
+                expected = f"another chain out of {names}, or none"
+                raise InvalidInput(
+                    f"goes_on_from of user {chain.name}", chain.goes_on_from, expected, "Name the common steps."
+                )
+
+    def _check_compute(self, leaf: Compute, pace: float, user: str) -> None:
+        whole = not is_edge(leaf.at)
+        if not 0 < pace <= 1 or (whole and pace != 1):
+            expected = f"{'1' if whole else 'in (0, 1]'} for '{leaf.label}'"
+            name = "pace" if whole else "edge_share"
+            raise InvalidInput(f"{name} of user {user}", pace, expected, "Reserve a share.")
         if leaf.kind is Kind.DENOISE and leaf.first + leaf.amount > self.steps:
             raise self._bad("program", leaf.label, f"steps below {self.steps}", "Move the cut inside the chain.")
 
@@ -120,35 +219,53 @@ class UserRun:
     def _bad(self, name: str, value: object, expected: str, remedy: str) -> InvalidInput:
         return InvalidInput(f"{name} of user {self.name}", value, expected, remedy)
 
-    def rate_bit_per_s(self, leaf: Send) -> float:
-        """Allocated rate of a send [bit/s]; device-to-device sends use the uplink's."""
-        return self.downlink_bit_per_s if is_edge(leaf.source) else self.uplink_bit_per_s
+    @property
+    def shared(self) -> frozenset[str]:
+        """Names of the chains that others go on from: they bring no user a picture."""
+        return frozenset(chain.goes_on_from for chain in self.chains) - {""}
 
-    def share(self, actor: str) -> float:
-        """Share of an actor that this user's compute gets [1]: 1 on a device."""
-        return self.edge_share if is_edge(actor) else 1.0
+    def who(self, index: int) -> str:
+        """Whose a leaf is, in words."""
+        name = self.chain[index]
+        return name if name in self.shared else f"user {name}"
+
+    def stages_of(self, name: str) -> tuple[Compute | Send, ...]:
+        """Leaves of a chain, in program order."""
+        return tuple(leaf for leaf, of in zip(leaves(self.program), self.chain, strict=True) if of == name)
+
+    def edge_shares(self) -> dict[str, float]:
+        """Most of each edge server that is reserved at a time [1]: stages one after another reserve it in turn."""
+        pace = iter(self.pace)
+
+        def most(stage: Stage) -> dict[str, float]:
+            match stage:
+                case Series(stages):
+                    return _merged([most(part) for part in stages], max)
+                case Parallel(branches):
+                    return _merged([most(branch) for branch in branches], sum)
+                case _:
+                    share = next(pace)
+                    return {stage.at: share} if isinstance(stage, Compute) and is_edge(stage.at) else {}
+
+        return most(self.program)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `from_dict` reads back."""
         return {
             "name": self.name,
             "program": program_to_plain(self.program),
-            "device": self.device,
-            "request": {k: array_to_plain(v) for k, v in self.request.items()},
-            "camera": None if self.camera is None else array_to_plain(self.camera),
-            "seed": self.seed,
+            "chains": [chain.to_dict() for chain in self.chains],
+            "chain": list(self.chain),
+            "pace": list(self.pace),
             "scheduler": self.scheduler,
             "steps": self.steps,
-            "uplink_bit_per_s": self.uplink_bit_per_s,
-            "downlink_bit_per_s": self.downlink_bit_per_s,
-            "edge_share": self.edge_share,
             "propagation_s": self.propagation_s,
             "predicted": [[t.start_s, t.duration_s] for t in self.predicted],
             "slot_s": list(self.slot_s),
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> UserRun:
+    def from_dict(cls, data: Mapping[str, Any]) -> Run:
         """Build from plain data.
 
         Raises
@@ -160,15 +277,11 @@ class UserRun:
             return cls(
                 name=str(data["name"]),
                 program=program_from_plain(data["program"]),
-                device=str(data["device"]),
-                request={str(k): array_from_plain(v) for k, v in data["request"].items()},
-                camera=None if data["camera"] is None else array_from_plain(data["camera"]),
-                seed=int(data["seed"]),
+                chains=tuple(Chain.from_dict(chain) for chain in data["chains"]),
+                chain=tuple(str(name) for name in data["chain"]),
+                pace=tuple(float(value) for value in data["pace"]),
                 scheduler=str(data["scheduler"]),
                 steps=int(data["steps"]),
-                uplink_bit_per_s=float(data["uplink_bit_per_s"]),
-                downlink_bit_per_s=float(data["downlink_bit_per_s"]),
-                edge_share=float(data["edge_share"]),
                 propagation_s=float(data["propagation_s"]),
                 predicted=tuple(StageTime(start_s=float(a), duration_s=float(b)) for a, b in data["predicted"]),
                 slot_s=tuple(float(s) for s in data["slot_s"]),
@@ -177,8 +290,13 @@ class UserRun:
             if isinstance(error, InvalidInput):
                 raise
             raise InvalidInput(
-                "user run", data, "the fields of UserRun", f"Write this field as to_dict does: {error}."
+                "run", data, "the fields of Run", f"Write this field as to_dict does: {error}."
             ) from error
+
+
+def _merged(parts: Sequence[Mapping[str, float]], by: Callable[[list[float]], float]) -> dict[str, float]:
+    """What several stages reserve of each edge server, together."""
+    return {edge: by([part.get(edge, 0.0) for part in parts]) for edge in frozenset().union(*parts)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +312,7 @@ class ExecutionOptions:
         Deadline of the whole run after its common start [s].
     stretch : mapping of str to float
         Declared stretch factor of each actor's compute [1]; it is already contained in
-        `UserRun.slot_s` and is stated in the record. Must be 1 in raw mode.
+        `Run.slot_s` and is stated in the record. Must be 1 in raw mode.
     chunk_s : float
         Link time of the pieces in which a payload is handed over [s].
     slack_s : float

@@ -9,8 +9,8 @@ import numpy as np
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.execution.cluster import Cluster
-from megdt_opt.execution.job import ExecutionOptions, UserRun
-from megdt_opt.program.schedule import StageTime
+from megdt_opt.execution.job import Chain, ExecutionOptions, Run
+from megdt_opt.program.schedule import Pace, StageTime
 from megdt_opt.program.stages import Payload, Send, TensorSpec
 from megdt_opt.program.wire import payload_byte
 
@@ -81,18 +81,14 @@ def _check(
     stage = Send(source=source, to=(to,), payload=Payload.REQUEST, tensors=(blob,))
     true_size = payload_byte((blob,), "fp32")
     expected_s = 8 * true_size / rate + propagation_s
-    run = UserRun(
-        name="link",
-        program=stage,
-        device=source,
-        request={"blob": np.zeros(blob.shape, np.uint8)},
-        seed=0,
+    run = Run.of_user(
+        Chain(name="link", device=source, request={"blob": np.zeros(blob.shape, np.uint8)}, seed=0),
+        stage,
+        Pace(uplink_bit_per_s=rate, downlink_bit_per_s=rate),
         scheduler="",
         steps=1,
         predicted=(StageTime(start_s=0.0, duration_s=expected_s),),
         slot_s=(0.0,),
-        uplink_bit_per_s=rate,
-        downlink_bit_per_s=rate,
         propagation_s=propagation_s,
     )
     options = ExecutionOptions(mode="raw", timeout_s=2 * expected_s + 30)

@@ -28,9 +28,9 @@ class StageRow:
     Parameters
     ----------
     user : str
-        User.
+        User; of common steps, "common steps: " and all users who share them.
     index : int
-        Position of the leaf in the user's program.
+        Position of the leaf in the user's program, or in that of its group.
     label, actor, kind : str
         What was done, by whom; the kind of a send is "send <payload>".
     predicted_start_s, predicted_duration_s : float
@@ -45,12 +45,16 @@ class StageRow:
     serialise_s : float
         Serialisation and its inverse [s]; they happen inside the link's time.
     payload_byte : int
-        Bytes on the air [byte].
+        Bytes on the air [byte]; a multicast's once.
     overrun_s : float
         By how much a paced slot, or a link in either mode, ended too late [s]; 0 within the declared
         slack.
     late_steps : int
         Steps that ended after their own slot [1].
+    copies : int
+        Copies of the payload that the transport carried [1]: it has no multicast, so one for each receiver.
+    shared : bool
+        Whether several users wait for the stage; it counts among no user's own.
     """
 
     user: str
@@ -68,6 +72,8 @@ class StageRow:
     payload_byte: int = 0
     overrun_s: float = 0.0
     late_steps: int = 0
+    copies: int = 1
+    shared: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +118,7 @@ class Execution:
     @property
     def users(self) -> tuple[str, ...]:
         """Users in the order of the run."""
-        return tuple(dict.fromkeys(row.user for row in self.rows))
+        return tuple(dict.fromkeys(row.user for row in self.rows if not row.shared))
 
     @property
     def predicted_s(self) -> dict[str, float]:

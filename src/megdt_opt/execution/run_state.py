@@ -8,7 +8,7 @@ from typing import Protocol
 
 from megdt_opt.execution.clock import Ended, Turns
 from megdt_opt.execution.graph import Node
-from megdt_opt.execution.job import ExecutionOptions, UserRun
+from megdt_opt.execution.job import ExecutionOptions, Run
 from megdt_opt.execution.rpc import PayloadCall
 from megdt_opt.execution.serial import Store
 from megdt_opt.execution.stage_work import StageWork
@@ -17,14 +17,28 @@ from megdt_opt.program.stages import Send
 
 @dataclass
 class Walk:
-    """Progress of one user's program at one actor."""
+    """Progress of one program at one actor."""
 
-    run: UserRun
+    run: Run
     nodes: tuple[Node, ...]
-    store: Store
-    work: StageWork
+    stores: dict[str, Store]
+    """Items of each chain."""
+    works: dict[str, StageWork]
+    """Stages of each chain."""
     ended: dict[int, Ended] = field(default_factory=dict)
     """Leaves that have ended."""
+
+    def store(self, index: int) -> Store:
+        """Items for a leaf. A chain that goes on from another begins with the latent that this one has made here, and
+        with all that it has made of the same device's request."""
+        name = self.run.chain[index]
+        chain = next(c for c in self.run.chains if c.name == name)
+        before = next((c for c in self.run.chains if c.name == chain.goes_on_from), None)
+        if before is not None:
+            for item, tensors in self.stores[before.name].items():
+                if item == "state" or before.device == chain.device:
+                    self.stores[name].setdefault(item, tensors)
+        return self.stores[name]
 
 
 class RunState(Protocol):

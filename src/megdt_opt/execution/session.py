@@ -1,4 +1,4 @@
-"""One run at one actor: every user's program is walked for the leaves that this actor executes."""
+"""One run at one actor: every program is walked for the leaves that this actor executes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from megdt_opt.errors import ExecutionError, InvalidInput, MegdtError, PeerLost
 from megdt_opt.execution.clock import Ended, Stopped, Turns
 from megdt_opt.execution.graph import Node, graph
-from megdt_opt.execution.job import ExecutionOptions, UserRun
+from megdt_opt.execution.job import ExecutionOptions, Run
 from megdt_opt.execution.rpc import PayloadCall, Peer
 from megdt_opt.execution.run_state import Walk
 from megdt_opt.execution.serial import Store
@@ -29,8 +29,8 @@ class Session:
     ----------
     actor : str
         This actor.
-    runs : list of UserRun
-        All users of the run.
+    runs : list of Run
+        All programs of the run.
     options : ExecutionOptions
         How to run.
     model : SplitModel
@@ -49,7 +49,7 @@ class Session:
         self,
         *,
         actor: str,
-        runs: list[UserRun],
+        runs: list[Run],
         options: ExecutionOptions,
         model: SplitModel,
         peers: Mapping[str, Peer],
@@ -74,8 +74,9 @@ class Session:
         self._active: dict[tuple[str, int], float] = {}
         self.walks: dict[str, Walk] = {}
         for run in runs:
-            store = first_items(run, actor)
-            self.walks[run.name] = Walk(run, graph(run.program), store, StageWork(model, run, store))
+            stores = {chain.name: first_items(chain, actor) for chain in run.chains}
+            works = {chain.name: StageWork(model, run, chain, stores[chain.name]) for chain in run.chains}
+            self.walks[run.name] = Walk(run, graph(run.program), stores, works)
         self._open = sum(n.actor == actor for w in self.walks.values() for n in w.nodes)
         if self._open == 0:
             self._ended.set()
@@ -127,8 +128,8 @@ class Session:
         now = time.monotonic()
         with self._lock:
             return [
-                f"user {user}: {self.walks[user].nodes[index].label} for {now - since:.2f} s"
-                for (user, index), since in self._active.items()
+                f"{self.walks[name].run.who(index)}: {self.walks[name].nodes[index].label} for {now - since:.2f} s"
+                for (name, index), since in self._active.items()
             ]
 
     def incoming(self, user: object, index: object) -> tuple[Walk, Send]:
@@ -152,7 +153,7 @@ class Session:
 
     def deliver(self, walk: Walk, index: int, items: Store, due_s: float) -> None:
         """Take in a payload that has arrived, due at `due_s` (monotonic clock)."""
-        walk.store.update(items)
+        walk.stores[walk.run.chain[index]].update(items)
         self._go_on(walk, index, Ended(due_s, due_s))
 
     def signal(self, user: str, index: int, due_s: float) -> None:
@@ -224,10 +225,12 @@ class Session:
         with self._lock:
             self._active[key] = time.monotonic()
         try:
+            store = walk.store(node.index)
             if isinstance(node.leaf, Compute):
-                row, ended = run_compute(self, walk.run, walk.work, node.leaf, node.index, ready_s)
+                work = walk.works[walk.run.chain[node.index]]
+                row, ended = run_compute(self, walk.run, work, node.leaf, node.index, ready_s)
             else:
-                row, ended = run_send(self, walk.run, walk.store, node.leaf, node.index, ready_s, self._pool)
+                row, ended = run_send(self, walk.run, store, node.leaf, node.index, ready_s, self._pool)
         finally:
             with self._lock:
                 del self._active[key]
@@ -254,7 +257,7 @@ class Session:
                 self.give_up(error)
 
     def _explain(self, walk: Walk, node: Node, error: Exception) -> BaseException:
-        where = f"user {walk.run.name}, {node.label}"
+        where = f"{walk.run.who(node.index)}, {node.label}"
         if isinstance(error, PeerLost) and self.stop.is_set():
             return error
         if isinstance(error, InvalidInput) or not isinstance(error, MegdtError):

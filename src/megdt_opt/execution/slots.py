@@ -8,14 +8,14 @@ from typing import Any
 import torch
 
 from megdt_opt.execution.clock import Ended, wait_until
-from megdt_opt.execution.job import UserRun
+from megdt_opt.execution.job import Run
 from megdt_opt.execution.run_state import RunState
 from megdt_opt.execution.stage_work import StageWork
 from megdt_opt.program.stages import Compute
 
 
 def run_compute(
-    session: RunState, run: UserRun, work: StageWork, leaf: Compute, index: int, ready_s: float
+    session: RunState, run: Run, work: StageWork, leaf: Compute, index: int, ready_s: float
 ) -> tuple[dict[str, Any], Ended]:
     """Execute a compute stage.
 
@@ -36,7 +36,7 @@ def run_compute(
         When what follows may begin.
     """
     pieces = work.pieces(leaf)
-    share = run.share(leaf.at)
+    share = run.pace[index]
     slot_s = run.slot_s[index] / share / len(pieces)
     paced = session.options.mode == "paced"
     wait_until(ready_s, session.stop)

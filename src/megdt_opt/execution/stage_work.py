@@ -10,7 +10,7 @@ from torch import Tensor
 
 from megdt_opt.errors import ExecutionError, MalformedMessage
 from megdt_opt.execution.graph import regions
-from megdt_opt.execution.job import UserRun
+from megdt_opt.execution.job import Chain, Run
 from megdt_opt.execution.serial import Store
 from megdt_opt.models.codec import compress, decompress
 from megdt_opt.models.own_stages import run_own_stage
@@ -23,23 +23,26 @@ Piece = Callable[[], None]
 
 
 class StageWork:
-    """One user's stages on one actor.
+    """The stages of one chain on one actor.
 
     Parameters
     ----------
     model : SplitModel
         The model.
-    run : UserRun
-        The user.
+    run : Run
+        What is executed.
+    chain : Chain
+        Whose stages.
     store : dict
-        Items of the user at this actor; the stages read and write them.
+        Items of the chain at this actor; the stages read and write them.
     """
 
-    def __init__(self, model: SplitModel, run: UserRun, store: Store) -> None:
+    def __init__(self, model: SplitModel, run: Run, chain: Chain, store: Store) -> None:
         self._model = model
         self._run = run
+        self._seed = chain.seed
         self._store = store
-        self._regions = regions(run.program)
+        self._regions = regions(run.stages_of(chain.name))
 
     def pieces(self, leaf: Compute) -> list[Piece]:
         """Parts of a stage, to be called in order."""
@@ -82,7 +85,7 @@ class StageWork:
         )
 
     def _begin(self, leaf: Compute) -> dict[str, Tensor]:
-        scheduler, steps, seed = self._run.scheduler, self._run.steps, self._run.seed
+        scheduler, steps, seed = self._run.scheduler, self._run.steps, self._seed
         if leaf.first == 0:
             return self._model.start(seed, scheduler=scheduler, steps=steps, rows=leaf.rows)
         if "sensed" not in self._store or leaf.rows is not None:
@@ -129,11 +132,11 @@ class StageWork:
         return self._store[name]
 
 
-def first_items(run: UserRun, actor: str) -> Store:
+def first_items(chain: Chain, actor: str) -> Store:
     """Items that an actor has before the run: the request and the camera picture of its user."""
-    if actor != run.device:
+    if actor != chain.device:
         return {}
-    items: Store = {"request": {k: torch.from_numpy(v.copy()) for k, v in run.request.items()}}
-    if run.camera is not None:
-        items["camera"] = {"image": torch.from_numpy(run.camera.copy())}
+    items: Store = {"request": {k: torch.from_numpy(v.copy()) for k, v in chain.request.items()}}
+    if chain.camera is not None:
+        items["camera"] = {"image": torch.from_numpy(chain.camera.copy())}
     return items

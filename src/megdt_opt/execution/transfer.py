@@ -9,7 +9,7 @@ from typing import Any
 
 from megdt_opt.errors import ExecutionError, ExecutionTimeout, MalformedMessage, PeerLost
 from megdt_opt.execution.clock import Ended, wait_until
-from megdt_opt.execution.job import UserRun
+from megdt_opt.execution.job import Run
 from megdt_opt.execution.link import Link
 from megdt_opt.execution.rpc import decode
 from megdt_opt.execution.run_state import RunState
@@ -19,7 +19,7 @@ from megdt_opt.program.stages import Send
 
 def run_send(
     session: RunState,
-    run: UserRun,
+    run: Run,
     store: Store,
     leaf: Send,
     index: int,
@@ -27,6 +27,8 @@ def run_send(
     pool: ThreadPoolExecutor,
 ) -> tuple[dict[str, Any], Ended]:
     """Execute a send stage at its source.
+
+    The transport has no multicast: each receiver gets a copy, all in the time of one on the air.
 
     Serialisation happens inside the link's time: the schedule begins at `ready_s` in paced mode, at
     the real start in raw mode.
@@ -43,7 +45,7 @@ def run_send(
     data = pack(store, leaf.tensors, leaf.precision)
     serialise_s = time.monotonic() - start_s
     link = Link(
-        rate_bit_per_s=run.rate_bit_per_s(leaf),
+        rate_bit_per_s=run.pace[index],
         propagation_s=run.propagation_s,
         chunk_s=session.options.chunk_s,
     )
@@ -72,6 +74,7 @@ def run_send(
         "waiting_s": start_s - ready_s,
         "serialise_s": serialise_s + max(float(s["unpack_s"]) for s in stamps),
         "payload_byte": len(data),
+        "copies": len(leaf.to),
         "overrun_s": overrun_s,
     }
     free_s = due_s if paced and overrun_s == 0 else end_s
@@ -90,7 +93,7 @@ def receive(session: RunState, envelope: dict[str, Any], stream: Iterator[bytes]
     """
     walk, leaf = session.incoming(envelope.get("user"), envelope.get("index"))
     index = int(envelope["index"])
-    label = f"user {walk.run.name}, {leaf.label}"
+    label = f"{walk.run.who(index)}, {leaf.label}"
     try:
         due_s, data = _collect(stream)
         begin = time.monotonic()

@@ -13,7 +13,7 @@ of the single-user mechanisms, cut at the common step (Du et al., arXiv 2304.034
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
@@ -125,6 +125,11 @@ class TrunkTerms:
     multicast_bit: float
 
 
+def shared_name(names: Iterable[str]) -> str:
+    """What the stages that these members share go by; no user is called so."""
+    return f"common steps: {', '.join(names)}"
+
+
 def rides(option: Option, *, leads: bool = False) -> int:
     """How an option uses the trunk; `leads` for the lead of the group, who hosts a cooperative trunk."""
     if option.mechanism == SHARED_EDGE or (option.mechanism == COOPERATIVE and leads):
@@ -200,7 +205,7 @@ class GroupProgram:
     chain : tuple of str
         For each leaf, in the order of `stages.leaves`, whose it is: a member's device, or `shared`.
     shared : str
-        Name of the trunk's and the multicast's leaves: the devices of the members who ride.
+        Name of the trunk's and the multicast's leaves, `shared_name` of the devices of the members who ride.
     lead : str
         Device of the member whose request the common steps follow.
     riders : tuple of str
@@ -259,14 +264,15 @@ def group_program(trunk: Trunk, members: Mapping[str, tuple[Option, Setting]]) -
             expected = f"an option of {trunk.steps} common steps made {where}"
             raise InvalidInput(f"option of {device}", option.name, expected, "Choose one, or another trunk.")
         parts[how].append((device, tail(option, setting, leads=leads)))
-    riders = tuple(device for how in (WAITS, RECEIVES) for device, _ in parts[how])
+    alone = [device for device, _ in parts[ALONE]]
+    riders = tuple(device for device in members if device not in alone)
     if not riders:
         raise InvalidInput("members", tuple(members), "at least one who rides", "Leave the trunk out.")
     sends = trunk.multicast(tuple(device for device, _ in parts[RECEIVES]))
     received = _side_by_side([stages for _, stages in parts[RECEIVES]])
     behind = [*(stages for _, stages in parts[WAITS]), *([Series((*sends, received))] if parts[RECEIVES] else [])]
     whole = Series((*trunk.stages, _side_by_side(behind)))
-    shared = ", ".join(riders)
+    shared = shared_name(riders)
     order = [
         *parts[ALONE], *((shared, s) for s in trunk.stages), *parts[WAITS], *((shared, s) for s in sends),
         *parts[RECEIVES],

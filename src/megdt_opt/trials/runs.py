@@ -6,32 +6,37 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from megdt_opt.execution.job import UserRun
+from megdt_opt.execution.job import Chain, Run
 from megdt_opt.models.requests import camera_of, request_of
 from megdt_opt.planning.baselines import Baseline
 from megdt_opt.planning.plan import UserPlan, user_plan
+from megdt_opt.program.schedule import Pace
 from megdt_opt.program.stages import Compute, leaves
 from megdt_opt.scenario.options import OptionTable
 
 
-def user_runs(table: OptionTable, users: Sequence[UserPlan]) -> list[UserRun]:
+def user_runs(table: OptionTable, users: Sequence[UserPlan]) -> list[Run]:
     """Runs of these users' programs at their shares."""
     scenario = table.scenario
     runs = []
     for k, (user, chosen) in enumerate(zip(scenario.users, users, strict=True)):
         runs.append(
-            UserRun(
-                name=user.name,
-                program=chosen.program,
-                device=user.name,
-                request=request_of(user.scene, table.spec.name),
-                camera=camera_of(user.scene, table.spec.name) if user.senses else None,
-                seed=user.seed,
+            Run.of_user(
+                Chain(
+                    name=user.name,
+                    device=user.name,
+                    request=request_of(user.scene, table.spec.name),
+                    camera=camera_of(user.scene, table.spec.name) if user.senses else None,
+                    seed=user.seed,
+                ),
+                chosen.program,
+                Pace(
+                    uplink_bit_per_s=chosen.uplink_bit_per_s,
+                    downlink_bit_per_s=chosen.downlink_bit_per_s,
+                    edge_share=chosen.edge_share,
+                ),
                 scheduler=scenario.scheduler,
                 steps=scenario.steps,
-                uplink_bit_per_s=chosen.uplink_bit_per_s,
-                downlink_bit_per_s=chosen.downlink_bit_per_s,
-                edge_share=chosen.edge_share,
                 propagation_s=scenario.channel.propagation_s,
                 predicted=chosen.stages,
                 slot_s=tuple(
