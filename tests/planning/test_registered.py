@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from megdt_opt import InvalidInput, Plan, Scenario, plan, register_mechanism, register_precision, sweep
 from megdt_opt.cli.app import app
-from megdt_opt.execution.job import UserRun
+from megdt_opt.execution.job import Run
 from megdt_opt.plot import mechanism_map_figure
 from megdt_opt.program import blocks
 from megdt_opt.program.mechanisms import Option, Setting
@@ -117,12 +117,12 @@ def test_unknown_names_are_refused_and_nothing_is_imported(
         Plan.load(tmp_path / "plan.json")
     (run,) = user_runs(made.table, made.users)
     message = json.dumps(run.to_dict())
-    assert UserRun.from_dict(json.loads(message)).program == run.program
+    assert Run.from_dict(json.loads(message)).program == run.program
     for known in ('"precision": "byte"', '"kind": "decode"'):
         assert known in message
         altered = json.loads(message.replace(known, f"{known.split(':')[0]}: {json.dumps(name)}"))
         with pytest.raises(InvalidInput, match="--plugin MODULE"):
-            UserRun.from_dict(altered)
+            Run.from_dict(altered)
     assert "evil" not in sys.modules
 
 
