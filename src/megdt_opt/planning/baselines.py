@@ -42,7 +42,7 @@ class Baseline:
     latency_s : tuple of float
         Predicted latency of each user [s].
     objective_s : float
-        Objective of the scenario [s].
+        Objective of the scenario [s], for "missed" a weight [1].
     proven : bool
         Whether it is a proven optimum of its kind.
     breaks : tuple of str
@@ -254,7 +254,8 @@ def _baseline(table: OptionTable, name: str, found: Allocation) -> Baseline:
 
 def _broken(table: OptionTable, found: Allocation) -> Iterator[str]:
     for k, user in enumerate(table.scenario.users):
-        late = user.deadline_s is not None and found.latency_s[k] > user.deadline_s * (1 + 1e-9)
+        limit_s = user.deadline_s if table.scenario.objective_is_time else None
+        late = limit_s is not None and found.latency_s[k] > limit_s * (1 + 1e-9)
         if late or table.closed_by(k, int(found.option[k])):
             yield user.name
 

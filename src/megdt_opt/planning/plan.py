@@ -130,7 +130,7 @@ class Plan:
     users : tuple of UserPlan
         One per user.
     objective_s : float
-        Objective, evaluated in closed form [s].
+        Objective, evaluated in closed form [s]; for "missed" a weight [1], as is the bound.
     lower_bound_s : float
         No allocation is better than this [s]; minus infinity where the route found no bound.
     gap : float
@@ -216,7 +216,8 @@ class Plan:
         chosen = ", ".join(f"{mechanism} {number}" for mechanism, number in counts.most_common())
         return (
             f"{self.scenario.name}, {len(self.users)} user{'s' if len(self.users) != 1 else ''} ({chosen}), "
-            f"{self.scenario.objective} {self.objective_s:.6g} s, {self.status}, gap {self.gap:.1e}"
+            f"{self.scenario.objective} {self.objective_s:.6g}{' s' if self.scenario.objective_is_time else ''}, "
+            f"{self.status}, gap {self.gap:.1e}"
         )
 
     def to_frame(self) -> pd.DataFrame:

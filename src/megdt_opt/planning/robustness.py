@@ -29,8 +29,8 @@ class Robustness:
     survives : tuple of bool
         For each user, whether its mechanism and cut stay optimal at every corner.
     regret : float
-        Most that keeping the plan's options costs at a corner, against the optimum there, shares being
-        optimal in both [1].
+        Most that keeping the plan's options costs at a corner, against the optimum there (for "missed", against the
+        weight of all users), shares being optimal in both [1].
     breaks : bool
         Whether a limit that the plan keeps at the median is broken at a corner; the regret leaves those out.
     corners : int
@@ -112,7 +112,9 @@ def robustness(
         except Infeasible:
             broken = True
             continue
-        regret = max(regret, kept / best.objective_s - 1.0)
+        # a weight may be 0, so it is related to that of all users
+        scale = best.objective_s if table.scenario.objective_is_time else float(problem.weights.sum())
+        regret = max(regret, (kept - best.objective_s) / scale)
     return Robustness(
         survives=tuple(bool(s) for s in survives),
         regret=float(regret),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.plot.quantity import quantity
+from megdt_opt.plot.quantity import objective_quantity, quantity
 from megdt_opt.plot.series import (
     STYLES,
     Places,
@@ -86,10 +86,7 @@ def latency_figure(
     drawn = _drawn(frame, by, value, baselines)
     main = numbers(frame, value)
     # one unit for all lines, chosen by the plan's values, because a baseline may be out of all proportion
-    named = quantity(value, main)
-    objectives = set(frame["objective"].tolist()) if value == "objective_s" and "objective" in frame else set()
-    label = {frozenset({"max"}): "worst weighted latency", frozenset({"sum"}): "sum of weighted latencies"}
-    text = label.get(frozenset(objectives), named.name)
+    named = objective_quantity(frame, value, main)
     with settings():
         figure = new_figure(6.4, 3.9)
         axes = figure.add_subplot()
@@ -108,7 +105,7 @@ def latency_figure(
                 colour = INK if by is None else style["color"]
                 infeasible += _crosses(axes, rows, where, value, height=0.03 + 0.04 * infeasible, colour=colour)
         lay_out(axes, where)
-        axes.set_ylabel(f"{text} [{named.unit}]" if named.unit else text)
+        axes.set_ylabel(named.label)
         _vertical(axes, main[np.isfinite(main)] / named.factor)
         _legend(figure, axes, frame, band if banded else None, infeasible)
     return figure
@@ -139,7 +136,7 @@ def _vertical(axes: Axes, values: NDArray[np.float64]) -> None:
         return
     drawn = [np.asarray(ln.get_ydata(), dtype=np.float64) for ln in axes.lines if ln.get_label() != "_none"]
     shown = [float(np.nanmax(y)) for y in drawn if np.isfinite(y).any()]
-    axes.set_ylim(0, min(1.08 * max(shown), CUT * high))
+    axes.set_ylim(0, min(1.08 * max(shown), CUT * high) or 1.0)
 
 
 def _crosses(axes: Axes, rows: pd.DataFrame, where: Places, value: str, *, height: float, colour: str) -> bool:

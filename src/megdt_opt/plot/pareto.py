@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.plot.quantity import quantity
+from megdt_opt.plot.quantity import objective_quantity
 from megdt_opt.plot.series import STYLES, legend_above, need, numbers, places, plain, rows_at
 from megdt_opt.report.canvas import new_figure, settings
 
@@ -70,7 +70,7 @@ def pareto_figure(frame: pd.DataFrame, x: str, y: str, *, by: str | None = None,
         Where a column is missing.
     """
     need(frame, [x, y, *([by] if by else [])])
-    across, up = quantity(x, numbers(frame, x)), quantity(y, numbers(frame, y))
+    across, up = (objective_quantity(frame, name, numbers(frame, name)) for name in (x, y))
     groups = [("front", frame)]
     if by is not None:
         lines = places(frame, by)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _UNITS = (
     ("_bit_per_s_per_hz", "bit/s/Hz", ""),
@@ -45,6 +49,14 @@ _LABELS = {
 }
 
 
+_OBJECTIVES = {
+    "max": "worst weighted latency",
+    "sum": "sum of weighted latencies",
+    "mixed": "sum and worst of weighted latencies",
+    "missed": "weight of users later than their deadline",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Quantity:
     """How a column is drawn.
@@ -71,6 +83,17 @@ class Quantity:
     def text(self, value: float) -> str:
         """A value in the drawn unit, without the unit."""
         return f"{value / self.factor:.4g}"
+
+
+def objective_quantity(frame: pd.DataFrame, column: str, values: Iterable[float] = ()) -> Quantity:
+    """As `quantity`; the column "objective_s" goes by the objective of the rows, which for "missed" has no unit."""
+    kinds = set(frame["objective"].tolist()) if column == "objective_s" and "objective" in frame else set()
+    if not kinds:
+        return quantity(column, values)
+    name = _OBJECTIVES.get(next(iter(kinds)), "objective") if len(kinds) == 1 else "objective"
+    if "missed" in kinds:
+        return Quantity(name=name, unit="", factor=1.0)
+    return replace(quantity(column, values), name=name if len(kinds) == 1 else _LABELS["objective"])
 
 
 def quantity(column: str, values: Iterable[float] = (), *, prefix: bool = True) -> Quantity:

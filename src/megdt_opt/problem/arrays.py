@@ -148,7 +148,7 @@ class ProblemArrays:
         """`deadline_s` with room for rounding: the latest a user is on time, (..., K) [s]; infinite without any."""
         if self.deadline_s is None:
             return np.full(self.fixed_s.shape[:-1], np.inf)
-        return np.minimum(self.deadline_s * (1 + 1e-12), checks.NO_DEADLINE_S)
+        return checks.on_time(self.deadline_s)
 
     @cached_property
     def first_places(self) -> NDArray[np.intp]:

@@ -28,6 +28,12 @@ SMALLEST = 1 / LARGEST
 NO_DEADLINE_S = LARGEST
 """A deadline of this is none, for a user without one among others [s]."""
 
+
+def on_time(deadline_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Deadlines with room for rounding: the latest a user is on time [s]."""
+    return np.minimum(deadline_s * (1 + 1e-12), NO_DEADLINE_S)
+
+
 NO_SHARE_CAP = LARGEST
 """A cap of this on the share of the edge is none, for a user without one among others [1]."""
 

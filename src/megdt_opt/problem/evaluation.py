@@ -91,15 +91,29 @@ def evaluate_shares(problem: ProblemArrays, option: NDArray[np.integer], shares:
 
 def objective_s(problem: ProblemArrays, latency_s: Array) -> Array:
     """The objectives (...) of latencies (..., K) [s]."""
-    weighted = problem.weights * latency_s
-    if problem.objective == "max":
+    max_weight = getattr(problem, "max_weight", None) or 0.0
+    return objective_of(problem.objective, latency_s, problem.weights, problem.on_time_s, max_weight)
+
+
+def objective_of(objective: str, latency_s: Array, weights: Array, on_time_s: Array, max_weight: float = 0.0) -> Array:
+    """An objective (...) of latencies (..., K) [s]; the weight of the late users for "missed" [1].
+
+    Parameters
+    ----------
+    objective : str
+        "max", "sum", "mixed" or "missed".
+    latency_s, weights, on_time_s : array, (..., K)
+        Latencies [s], weights [1], and the latest at which a user is on time [s].
+    max_weight : float
+        Weight of the worst latency in "mixed" [1].
+    """
+    weighted = weights * latency_s
+    if objective == "max":
         return np.asarray(weighted.max(axis=-1))
-    if problem.objective == "missed":
-        return np.asarray(np.where(latency_s > problem.on_time_s, problem.weights, 0.0).sum(axis=-1))
+    if objective == "missed":
+        return np.asarray(np.where(latency_s > on_time_s, weights, 0.0).sum(axis=-1))
     total = np.asarray(weighted.sum(axis=-1))
-    if problem.objective == "sum":
-        return total
-    return np.asarray(total + getattr(problem, "max_weight", 0.0) * weighted.max(axis=-1))
+    return total if objective == "sum" else np.asarray(total + max_weight * weighted.max(axis=-1))
 
 
 def in_units(problem: ProblemArrays, x: Array) -> tuple[Array, float]:

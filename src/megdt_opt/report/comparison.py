@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from megdt_opt.planning.plan import Plan
 from megdt_opt.report.canvas import CLEAR, FAINT, GRID, INK, new_figure, settings
-from megdt_opt.report.facts import objective_name
-from megdt_opt.report.numbers import TIMES, number, short, words
+from megdt_opt.report.facts import objective_label, objective_text, times_the_plan
+from megdt_opt.report.numbers import TIMES, short, words
 from megdt_opt.trials.verification import Verification
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Rival:
     ----------
     name : str
     predicted_s : float
-        Objective [s].
+        Objective [s]; for "missed" a weight [1], as are the others.
     measured_s : tuple of float
         Objective of every repeat [s]; empty where it was not executed.
     median_s : float or None
@@ -86,17 +86,18 @@ def comparison_figure(plan: Plan, verification: Verification | None = None) -> F
         figure = new_figure(9.0, 1.25 + 0.46 * len(lines))
         axes = figure.add_subplot()
         longest_s = max(max(line.predicted_s, *line.measured_s, 0.0) for line in lines)
-        shown_s = min(longest_s, CUT * plan.objective_s)
+        timed = plan.scenario.objective_is_time
+        shown_s = min(longest_s, CUT * plan.objective_s) if timed else max(longest_s, 1.0)
         if math.isfinite(plan.lower_bound_s):
             axes.axvline(plan.lower_bound_s, color=INK, lw=1.0, ls="--")
         for y, line in enumerate(lines):
-            _line(axes, y, line, plan.objective_s, shown_s)
+            _line(axes, y, line, plan, shown_s)
         axes.set_xlim(0, shown_s * (1.42 if verification is not None else 1.22))
         axes.set_ylim(len(lines) - 0.4, -0.6)
         axes.set_yticks(range(len(lines)), [_label(line) for line in lines])
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.get_yticklabels()[0].set_fontweight("bold")
-        axes.set_xlabel(f"{objective_name(plan)} [s]")
+        axes.set_xlabel(objective_label(plan))
         axes.xaxis.grid(True, color=GRID, lw=0.6)
         axes.set_axisbelow(True)
         axes.spines[["top", "right", "left"]].set_visible(False)
@@ -104,9 +105,9 @@ def comparison_figure(plan: Plan, verification: Verification | None = None) -> F
     return figure
 
 
-def _line(axes: Axes, y: int, line: Rival, plan_s: float, shown_s: float) -> None:
+def _line(axes: Axes, y: int, line: Rival, plan: Plan, shown_s: float) -> None:
     hatch = "////" if line.breaks else None
-    text = f"{number(line.predicted_s)} s"
+    text = objective_text(plan, line.predicted_s)
     end_s = line.predicted_s
     at = y if line.median_s is None else y - _HEIGHT / 2
     axes.barh(at, min(end_s, shown_s), _HEIGHT, color=PREDICTED, hatch=hatch, edgecolor="white", lw=0)
@@ -119,9 +120,10 @@ def _line(axes: Axes, y: int, line: Rival, plan_s: float, shown_s: float) -> Non
             axes.plot([low, high], [at, at], "|-", ms=6, lw=1.0, color=INK)
             axes.plot(line.measured_s, [at] * len(line.measured_s), ".", ms=3, color=INK)
         end_s = max(end_s, high)
-        text += f", measured {number(line.median_s)} s"
-    if line.name != "plan":
-        text += f"  ({TIMES} {line.predicted_s / plan_s:.2f})"
+        text += f", measured {objective_text(plan, line.median_s)}"
+    ratio = times_the_plan(plan, line.predicted_s)
+    if line.name != "plan" and ratio is not None:
+        text += f"  ({TIMES} {ratio:.2f})"
     arrow = "→ " if end_s > shown_s else ""
     x = min(end_s, shown_s) + 0.015 * shown_s
     axes.text(x, y, arrow + text, va="center_baseline", size=8, bbox=CLEAR)

@@ -17,8 +17,34 @@ from megdt_opt.trials.verification import Verification, VerifiedSet, measured_ob
 
 def objective_name(plan: Plan) -> str:
     """What is minimised, in words."""
-    weighted = "weighted " if any(user.weight != 1.0 for user in plan.scenario.users) else ""
-    return f"worst {weighted}latency" if plan.scenario.objective == "max" else f"{weighted}sum of latencies"
+    scenario = plan.scenario
+    weighted = "weighted " if any(user.weight != 1.0 for user in scenario.users) else ""
+    match scenario.objective:
+        case "max":
+            return f"worst {weighted}latency"
+        case "sum":
+            return f"{weighted}sum of latencies"
+        case "mixed":
+            return f"{weighted}sum of latencies and {scenario.max_weight:g} times the worst"
+        case "missed":
+            return f"{'weight' if weighted else 'number'} of users later than their deadline"
+
+
+def objective_label(plan: Plan) -> str:
+    """What is minimised, with its unit, for axes and headers."""
+    return f"{objective_name(plan)} [s]" if plan.scenario.objective_is_time else objective_name(plan)
+
+
+def objective_text(plan: Plan, value: float) -> str:
+    """A value of the objective with its unit; of "missed", as a part of all users' weight."""
+    if plan.scenario.objective_is_time:
+        return f"{number(value)} s"
+    return f"{value:.4g} of {plan.scenario.weights.sum():.4g}"
+
+
+def times_the_plan(plan: Plan, value: float) -> float | None:
+    """A rival's objective as a multiple of the plan's [1]; None for "missed", which counts and may be 0."""
+    return value / plan.objective_s if plan.scenario.objective_is_time else None
 
 
 def mechanisms(plan: Plan) -> tuple[str, ...]:
@@ -55,7 +81,7 @@ class ErrorSummary:
     median_percent, largest_percent : float
         Of the absolute errors [%].
     predicted_s, measured_s : float
-        Objective, predicted and measured [s].
+        Objective, predicted and measured [s]; for "missed" a weight [1].
     """
 
     median_percent: float
@@ -65,8 +91,8 @@ class ErrorSummary:
 
     @property
     def objective_percent(self) -> float:
-        """Measured objective against the predicted one [%]."""
-        return 100 * (self.measured_s / self.predicted_s - 1)
+        """Measured objective against the predicted one [%]; not a number where 0 was predicted."""
+        return 100 * (self.measured_s / self.predicted_s - 1) if self.predicted_s else math.nan
 
 
 def error_summary(plan: Plan, execution: Execution) -> ErrorSummary:
@@ -86,9 +112,9 @@ def bound_sentence(plan: Plan) -> str:
     bound = "no lower bound was found"
     if math.isfinite(plan.lower_bound_s):
         whose = " by the solver's own account" if plan.bound_source is BoundSource.SOLVER else ""
-        bound = f"lower bound {number(plan.lower_bound_s)} s{whose}; relative gap {small(plan.gap)}"
+        bound = f"lower bound {objective_text(plan, plan.lower_bound_s)}{whose}; relative gap {small(plan.gap)}"
     return (
-        f"{objective_name(plan).capitalize()} {number(plan.objective_s)} s; {bound}; {proof} "
+        f"{objective_name(plan).capitalize()} {objective_text(plan, plan.objective_s)}; {bound}; {proof} "
         f"(method {plan.method}, {number(plan.solve_s, 2)} s)."
     )
 
@@ -101,15 +127,16 @@ def speed_up_sentence(plan: Plan, verification: Verification | None) -> str:
     kind = "best single mechanism"
     if any(b.objective_s < plan.objective_s for b in plan.baselines):
         kind += " that keeps every limit"
-    text = f"{rival.objective_s / plan.objective_s:.2f} times as fast as the {kind} ({rival.name}"
-    text += f", {number(rival.objective_s)} s"
+    ratio = times_the_plan(plan, rival.objective_s)
+    text = f"against the {kind}" if ratio is None else f"{ratio:.2f} times as fast as the {kind}"
+    text += f" ({rival.name}, {objective_text(plan, rival.objective_s)}"
     if rival.breaks:
         text += f", which breaks the limits of {words(rival.breaks)}"
     if rival.instead:
         text += f"; {words(rival.instead)} cannot run it"
     text += ")"
     mine, theirs = verified(verification, "plan"), verified(verification, rival.name)
-    if mine is not None and theirs is not None:
+    if mine is not None and theirs is not None and ratio is not None:
         text += f", {theirs.median_s / mine.median_s:.2f} times when both were executed"
     return text
 
@@ -119,7 +146,7 @@ def headline(plan: Plan, execution: Execution | None, verification: Verification
     used = mechanisms(plan)
     text = (
         f"{count(len(plan.users), 'user')} with {count(len(used), 'mechanism')} ({words(used)}): "
-        f"{objective_name(plan)} {number(plan.objective_s)} s"
+        f"{objective_name(plan)} {objective_text(plan, plan.objective_s)}"
     )
     if plan.status == "optimal":
         text += f", proven to be within {small(plan.gap)} of the best possible"
@@ -134,9 +161,10 @@ def headline(plan: Plan, execution: Execution | None, verification: Verification
         text += f", {better}"
     if execution is not None:
         errors = error_summary(plan, execution)
+        measured = objective_text(plan, errors.measured_s)
+        off = f", {percent(errors.objective_percent)} from the prediction" if plan.scenario.objective_is_time else ""
         text += (
-            f"; executed in {number(errors.measured_s)} s ({execution.mode}), "
-            f"{percent(errors.objective_percent)} from the prediction "
+            f"; executed in {measured} ({execution.mode}){off} "
             f"(users: median {percent(errors.median_percent, signed=False)}, "
             f"largest {percent(errors.largest_percent, signed=False)})"
         )

@@ -12,8 +12,16 @@ from megdt_opt.execution.record import Execution
 from megdt_opt.planning.plan import Plan
 from megdt_opt.report import markup
 from megdt_opt.report.caveats import caveats
-from megdt_opt.report.facts import best_single, error_summary, headline, objective_name, verified
-from megdt_opt.report.numbers import TIMES, number, small
+from megdt_opt.report.facts import (
+    best_single,
+    error_summary,
+    headline,
+    objective_name,
+    objective_text,
+    times_the_plan,
+    verified,
+)
+from megdt_opt.report.numbers import TIMES, small
 from megdt_opt.report.pictures import enlarged_png, quality
 from megdt_opt.report.plan_grids import baseline_grid, plan_grid, ruled_out_grid
 from megdt_opt.report.profile_grids import provenance_grid
@@ -76,21 +84,23 @@ def _tiles(plan: Plan, execution: Execution | None, verification: Verification |
     if not math.isfinite(plan.gap):
         proof = "no lower bound was found"
     found = [
-        markup.tile(f"{number(plan.objective_s)} s", objective_name(plan)),
+        markup.tile(objective_text(plan, plan.objective_s), objective_name(plan)),
         markup.tile(small(plan.gap), proof),
     ]
     single = best_single(plan)
     if single is not None:
         text = f"against the best single mechanism ({single.name}), predicted"
         mine, theirs = verified(verification, "plan"), verified(verification, single.name)
-        if mine is not None and theirs is not None:
+        ratio = times_the_plan(plan, single.objective_s)
+        if mine is not None and theirs is not None and ratio is not None:
             text += f"; {theirs.median_s / mine.median_s:.2f} {TIMES} measured"
-        found.append(markup.tile(f"{single.objective_s / plan.objective_s:.2f} {TIMES}", text))
+        shown = objective_text(plan, single.objective_s) if ratio is None else f"{ratio:.2f} {TIMES}"
+        found.append(markup.tile(shown, text))
     if execution is not None:
-        errors = error_summary(plan, execution)
+        errors, timed = error_summary(plan, execution), plan.scenario.objective_is_time
         found.append(
             markup.tile(
-                percent(errors.objective_percent),
+                percent(errors.objective_percent) if timed else objective_text(plan, errors.measured_s),
                 f"measured against predicted; over users median {percent(errors.median_percent, signed=False)}, "
                 f"largest {percent(errors.largest_percent, signed=False)}",
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from megdt_opt.planning.baselines import missing
 from megdt_opt.planning.plan import Plan
-from megdt_opt.report.facts import bound_sentence, objective_name
+from megdt_opt.report.facts import bound_sentence, objective_label, times_the_plan
 from megdt_opt.report.grids import Grid, from_columns
 from megdt_opt.report.numbers import NONE, column
 from megdt_opt.scenario.options import OptionTable
@@ -24,7 +24,8 @@ def plan_grid(plan: Plan) -> Grid:
         notes.append(
             "Survives: whether mechanism and cut stay optimal at all "
             f"{plan.robustness.corners} corners of the calibration's 95 % intervals; "
-            f"keeping this plan costs at most {percent(100 * plan.robustness.regret, None, signed=False)} there"
+            f"keeping this plan costs at most {percent(100 * plan.robustness.regret, None, signed=False)}"
+            f"{'' if plan.scenario.objective_is_time else ' of the weight of all'} there"
             + (", and at a corner it breaks a limit of a user" if plan.robustness.breaks else "")
             + (f"; at {plan.robustness.without} of them no choice keeps all limits" if plan.robustness.without else "")
             + (f". Exact, for want of an interval: {', '.join(exact)}." if exact else ".")
@@ -66,13 +67,14 @@ def baseline_grid(plan: Plan) -> Grid:
     rivals = plan.baselines
     lacking = missing(plan.table)
     objectives = [plan.objective_s, *(b.objective_s for b in rivals)]
+    ratios = [times_the_plan(plan, value) for value in objectives]
     gone = [NONE] * len(lacking)
     return from_columns(
         "Baselines",
         {
             "choice": ["plan", *(b.name for b in rivals), *lacking],
-            f"{objective_name(plan)} [s]": [*column(objectives, 5), *gone],
-            "times the plan's": [*(f"{o / plan.objective_s:.2f}" for o in objectives), *gone],
+            objective_label(plan): [*column(objectives, 5), *gone],
+            "times the plan's": [*(NONE if t is None else f"{t:.2f}" for t in ratios), *gone],
             "proven best of its kind": [
                 "yes" if plan.status == "optimal" else "no",
                 *("yes" if b.proven else NONE for b in rivals),

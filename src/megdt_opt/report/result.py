@@ -15,7 +15,7 @@ from megdt_opt.execution.record import Execution
 from megdt_opt.planning.baselines import missing
 from megdt_opt.planning.plan import Plan, UserPlan
 from megdt_opt.program.stages import leaves
-from megdt_opt.report.facts import best_single, error_summary, headline, mechanisms
+from megdt_opt.report.facts import best_single, error_summary, headline, mechanisms, times_the_plan
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.trials.pictures import Picture
 from megdt_opt.trials.raw_check import RawCheck
@@ -86,6 +86,7 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "scenario": plan.scenario.name,
         "scenario_data": plan.scenario.model_dump(mode="json", exclude_none=True),
         "objective": plan.scenario.objective,
+        "objective_unit": "s" if plan.scenario.objective_is_time else "1",
         "objective_s": plan.objective_s,
         "lower_bound_s": plan.lower_bound_s,
         "gap": plan.gap,
@@ -95,10 +96,10 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "solve_s": plan.solve_s,
         "mechanisms": mechanisms(plan),
         "users": [_user(plan, k, user) for k, user in enumerate(plan.users)],
-        "baselines": [b.to_dict() | {"times_the_plan": b.objective_s / plan.objective_s} for b in plan.baselines],
+        "baselines": [b.to_dict() | {"times_the_plan": times_the_plan(plan, b.objective_s)} for b in plan.baselines],
         "missing_baselines": missing(plan.table) if plan.baselines else {},
         "best_single_mechanism": None if single is None else single.name,
-        "speed_up": None if single is None else single.objective_s / plan.objective_s,
+        "speed_up": None if single is None else times_the_plan(plan, single.objective_s),
         "robustness": None if plan.robustness is None else plan.robustness.to_dict(),
         "notes": plan.notes,
     }

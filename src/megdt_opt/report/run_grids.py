@@ -74,17 +74,20 @@ def stage_grid(execution: Execution) -> Grid:
 
 def verification_grid(verification: Verification) -> Grid:
     """One row per executed option set, the plan first."""
-    sets = verification.sets
+    sets, unit = verification.sets, f" [{verification.unit}]" if verification.unit else ""
     repeats = max(len(s.measured_s) for s in sets)
     return from_columns(
         f"Verification: the plan and its rivals, each executed {count(repeats, 'time')}",
         {
             "option set": [s.name for s in sets],
-            "predicted [s]": column([s.predicted_s for s in sets], 5),
-            "measured median [s]": column([s.median_s for s in sets], 5),
-            "smallest [s]": column([min(s.measured_s) for s in sets], 5),
-            "largest [s]": column([max(s.measured_s) for s in sets], 5),
-            "error [%]": [percent(100 * (s.median_s / s.predicted_s - 1)).removesuffix(" %") for s in sets],
+            f"predicted{unit}": column([s.predicted_s for s in sets], 5),
+            f"measured median{unit}": column([s.median_s for s in sets], 5),
+            f"smallest{unit}": column([min(s.measured_s) for s in sets], 5),
+            f"largest{unit}": column([max(s.measured_s) for s in sets], 5),
+            "error [%]": [
+                percent(100 * (s.median_s / s.predicted_s - 1) if s.predicted_s else math.nan).removesuffix(" %")
+                for s in sets
+            ],
             "overruns": [str(s.overruns) for s in sets],
             "breaks limits of": [", ".join(s.breaks) or NONE for s in sets],
         },
@@ -109,18 +112,20 @@ def verdict(verification: Verification) -> tuple[str, ...]:
         if math.isfinite(rank)
         else "The order of the sets says nothing: their predictions are equal."
     )
-    return (first, *(_margin_sentence(m, m.rival in tied) for m in verification.misses), order)
+    factor, unit = (1e3, " ms") if verification.unit == "s" else (1.0, "")
+    said = [_margin_sentence(m, m.rival in tied, factor, unit) for m in verification.misses]
+    return (first, *said, order)
 
 
-def _margin_sentence(margin: Margin, tied: bool) -> str:
-    low, high = margin.interval_s
-    text = f"The plan took {1e3 * margin.mean_s:+.1f} ms against {margin.rival}"
+def _margin_sentence(margin: Margin, tied: bool, factor: float, unit: str) -> str:
+    low, high = (factor * end for end in margin.interval_s)
+    text = f"The plan took {factor * margin.mean_s:+.1f}{unit} against {margin.rival}"
     text += " (a tie in the prediction)" if tied else ""
     if not (math.isfinite(low) and math.isfinite(high)):
         return f"{text}; one repeat gives no interval."
     inside = "a difference of zero lies inside" if margin.within_noise else "zero lies outside"
     level = percent(100 * LEVEL, 0, signed=False)
-    return f"{text}, {level} interval {1e3 * low:+.1f} to {1e3 * high:+.1f} ms: {inside}."
+    return f"{text}, {level} interval {low:+.1f} to {high:+.1f}{unit}: {inside}."
 
 
 def raw_grid(checks: Sequence[RawCheck]) -> Grid:

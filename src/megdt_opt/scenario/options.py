@@ -19,7 +19,7 @@ from megdt_opt.errors import Conflict, Infeasible, InvalidInput, ProfileError
 from megdt_opt.models.registry import find_spec
 from megdt_opt.models.requests import makes_requests, reference_byte, request_of
 from megdt_opt.problem.allocation_problem import AllocationProblem
-from megdt_opt.problem.checks import NO_AIRTIME_LIMIT_S, NO_DEADLINE_S
+from megdt_opt.problem.checks import NO_AIRTIME_LIMIT_S
 from megdt_opt.program.costs import Costs, program_costs
 from megdt_opt.program.latency import LatencyTerms, latency_terms
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, MECHANISMS, Option, Setting, catalogue, program
@@ -282,12 +282,13 @@ class OptionTable:
 
     @cached_property
     def _limited(self) -> AllocationProblem:
-        deadlines_s = [user.deadline_s for user in self.scenario.users]
+        s = self.scenario
+        limited = any(user.deadline_s for user in s.users)
         airtime_s = np.array([[cell.airtime_s for cell in row] for row in self._cells])
         return replace(
             self._waived,
             allowed=self.allowed,
-            deadline_s=np.array([NO_DEADLINE_S if d is None else d for d in deadlines_s]) if any(deadlines_s) else None,
+            deadline_s=s.deadlines_s if limited else None,
             uplink_airtime_max_s=np.minimum(airtime_s, NO_AIRTIME_LIMIT_S) if np.isfinite(airtime_s).any() else None,
         )
 
@@ -317,12 +318,15 @@ class OptionTable:
             edge_work_s=array(lambda t: t.edge_work_s),
             allowed=self._possible,
             impossible=~self._possible,
-            weight=np.array([u.weight for u in s.users]),
+            weight=s.weights,
             downlink_hz=c.downlink_hz,
             uplink_hz=c.uplink_hz,
             edge_capacity=s.edge.servers,
             edge_share_max=np.ones(users),
             objective=s.objective,
+            max_weight=s.max_weight,
+            # what "missed" counts is no limit that a baseline could waive
+            deadline_s=None if s.objective_is_time else s.deadlines_s,
             downlink_efficiency=down if linear else None,
             uplink_efficiency=up if linear else None,
             downlink_snr_hz=None if linear else down,
@@ -374,7 +378,8 @@ class OptionTable:
         )
         closed += self._ruled_out_by_costs(k, costs, terms)
         closed += _ruled_out_by_privacy(k, user, stages)
-        if user.deadline_s is not None and terms.fixed_s + terms.device_branch_s > user.deadline_s:
+        late = user.deadline_s is not None and terms.fixed_s + terms.device_branch_s > user.deadline_s
+        if user.deadline_s is not None and late and self.scenario.objective_is_time:
             words = "{limit} {value}: the device alone takes longer, whatever the bandwidth and edge share"
             closed.append(Conflict(k, "deadline", user.deadline_s, "s", words))
         airtime_s = np.inf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -12,6 +13,8 @@ from pydantic import Field, field_validator, model_validator
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.files import SCENARIO, is_path, read_text
+from megdt_opt.problem.checks import NO_DEADLINE_S, on_time
+from megdt_opt.problem.evaluation import objective_of
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY
 from megdt_opt.program.precisions import PRECISION_REGISTRY
 from megdt_opt.program.stages import CODECS, EDGE
@@ -273,7 +276,10 @@ class Scenario(Quantities):
     scheduler : str
         Sampler, one of the model's.
     objective : str
-        "max" (worst weighted latency) or "sum" (weighted sum).
+        "max" (worst weighted latency), "sum" (weighted sum), "mixed" (the sum and `max_weight` times the worst) or
+        "missed" (the weight of the users later than their deadline, which is then no limit).
+    max_weight : float, optional
+        Weight of the worst latency beside the sum, for "mixed" alone [1].
     edge : Edge
     channel : Channel
     users : tuple of User
@@ -306,7 +312,8 @@ class Scenario(Quantities):
     model: str = "twin"
     steps: int = Field(default=20, ge=1, le=1000)
     scheduler: str = "ddim"
-    objective: Literal["max", "sum"] = "max"
+    objective: Literal["max", "sum", "mixed", "missed"] = "max"
+    max_weight: float | None = Field(default=None, gt=0.0)
     edge: Edge = Edge()
     channel: Channel
     users: tuple[User, ...]
@@ -334,6 +341,14 @@ class Scenario(Quantities):
                 raise InvalidInput("", name, "unique user names", "Rename one of the users.")
         return users
 
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _provable(cls, objective: object) -> object:
+        if objective in ("mean_cvar", "alpha_fair"):
+            expected = "one of 'max', 'sum', 'mixed' and 'missed': of a plan for any other no bound is proven"
+            raise InvalidInput("", objective, expected, 'For fairness and tails take "mixed" or "max".')
+        return objective
+
     @model_validator(mode="after")
     def _fits(self) -> Scenario:
         machines: dict[str, Edge | Device] = {"edge": self.edge}
@@ -343,6 +358,12 @@ class Scenario(Quantities):
             if self.model != type(self).model_fields["model"].default and "profile" not in machine.model_fields_set:
                 remedy = 'Name a file of `megdt-opt calibrate`, a bundled profile or "published: DEVICE / MODEL".'
                 raise InvalidInput(f"{where}.profile", None, f"a timing profile of the model {self.model!r}", remedy)
+        if (self.objective == "mixed") != (self.max_weight is not None):
+            expected = 'a number above 0 with the objective "mixed", and none with others'
+            raise InvalidInput("max_weight", self.max_weight, expected, "State both or neither.")
+        if self.objective == "missed" and not any(user.deadline_s for user in self.users):
+            expected = 'another objective, or a deadline of some user: "missed" counts who is later'
+            raise InvalidInput("objective", self.objective, expected, "Give users a deadline.")
         for user in self.users:
             if user.private_steps > self.steps:
                 raise InvalidInput(
@@ -443,6 +464,26 @@ class Scenario(Quantities):
     def profile_names(self) -> tuple[str, ...]:
         """Profiles that edge and devices name, each once, in alphabetical order."""
         return tuple(sorted({self.edge.profile, *(user.device.profile for user in self.users)}))
+
+    @property
+    def deadlines_s(self) -> np.ndarray:
+        """Deadlines of the users, (K,) [s]; NO_DEADLINE_S for users without one."""
+        return np.array([NO_DEADLINE_S if user.deadline_s is None else user.deadline_s for user in self.users])
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Weights of the users in the objective, (K,) [1]."""
+        return np.array([user.weight for user in self.users])
+
+    @property
+    def objective_is_time(self) -> bool:
+        """Whether the objective is in seconds; "missed" is a weight [1]."""
+        return self.objective != "missed"
+
+    def objective_of(self, latency_s: Sequence[float]) -> float:
+        """The objective of the users' latencies, (K,) [s]: in seconds, or for "missed" a weight [1]."""
+        times, limits = np.array(latency_s, dtype=np.float64), on_time(self.deadlines_s)
+        return float(objective_of(self.objective, times, self.weights, limits, self.max_weight or 0.0))
 
     def snr_products_hz(self) -> tuple[np.ndarray, np.ndarray]:
         """SNR-bandwidth products of downlink and uplink, each (K,) [Hz]; NaN for users without a distance."""

@@ -117,8 +117,7 @@ def fits(result: Any, inputs: Any) -> bool:
             return False
         if cell["status"] == Status.INFEASIBLE:
             return not users and cell["objective_s"] is None and bool(cell["reason"])
-        weighted = [own["weight"] * user["latency_s"] for own, user in zip(scenario["users"], users, strict=True)]
-        objective_s = max(weighted) if scenario["objective"] == "max" else sum(weighted)
+        objective_s = Scenario(**scenario).objective_of([user["latency_s"] for user in users])
         bound_s = -math.inf if cell["lower_bound_s"] is None else cell["lower_bound_s"]
         gap = relative_gap(cell["objective_s"], bound_s)
         return (

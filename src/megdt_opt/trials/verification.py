@@ -102,12 +102,15 @@ class Verification:
         Whether no set that keeps every limit, and is not tied with the plan, has a smaller measured median.
     misses : tuple of Margin
         The rivals that were measured faster, with intervals; ties are among them.
+    unit : str
+        Unit of all objectives: "s", or "" for the weight of late users.
     """
 
     sets: tuple[VerifiedSet, ...]
     rank_correlation: float
     plan_is_fastest: bool
     misses: tuple[Margin, ...]
+    unit: str = "s"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -115,10 +118,8 @@ class Verification:
 
 
 def measured_objective_s(plan: Plan, execution: Execution) -> float:
-    """The scenario's objective of measured latencies [s]."""
-    measured = execution.measured_s
-    weighted = [user.weight * measured[user.name] for user in plan.scenario.users]
-    return max(weighted) if plan.scenario.objective == "max" else sum(weighted)
+    """The scenario's objective of measured latencies [s]; for "missed" a weight [1]."""
+    return plan.scenario.objective_of([execution.measured_s[user.name] for user in plan.scenario.users])
 
 
 def rivals_of(plan: Plan, *, runners_up: int = 2) -> tuple[Baseline, ...]:
@@ -185,16 +186,17 @@ def verify(
         )
         for i, (name, options, predicted_s, breaks) in enumerate(rows)
     )
-    return judge(sets)
+    return judge(sets, "s" if plan.scenario.objective_is_time else "")
 
 
 def ties(sets: tuple[VerifiedSet, ...]) -> frozenset[str]:
     """Names of the rivals that are predicted within `TIE` of the plan, which is the first of the sets."""
-    return frozenset(s.name for s in sets[1:] if abs(s.predicted_s / sets[0].predicted_s - 1) <= TIE)
+    mine_s = sets[0].predicted_s
+    return frozenset(s.name for s in sets[1:] if abs(s.predicted_s - mine_s) <= TIE * mine_s)
 
 
-def judge(sets: tuple[VerifiedSet, ...]) -> Verification:
-    """Compare measured sets, the plan first."""
+def judge(sets: tuple[VerifiedSet, ...], unit: str = "s") -> Verification:
+    """Compare measured sets, the plan first; `unit` is that of their objectives."""
     mine = sets[0]
     keeping = [s for s in sets[1:] if not s.breaks]
     misses = tuple(_margin(mine, rival) for rival in keeping if rival.median_s < mine.median_s)
@@ -208,6 +210,7 @@ def judge(sets: tuple[VerifiedSet, ...]) -> Verification:
         rank_correlation=correlation,
         plan_is_fastest=all(m.rival in tied for m in misses),
         misses=misses,
+        unit=unit,
     )
 
 
