@@ -1,0 +1,105 @@
+"""What a scenario's users share and hold: edge server, channel and devices."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from megdt_opt.scenario.quantities import Quantities
+
+
+class Edge(Quantities):
+    """The edge server.
+
+    Parameters
+    ----------
+    profile : str
+        Timing profile: the name of a bundled one, a path, or "published: DEVICE / MODEL".
+    stretch : float
+        Declared slowdown of the profile's machine, at least 1 [1]; 1 = as measured.
+    servers : float
+        Edge servers to share [1].
+    memory_byte : float, optional
+        Memory for weights [byte].
+    """
+
+    dimensions: ClassVar[dict[str, str]] = {"memory_byte": "memory"}
+
+    profile: str = "twin-cpu"
+    stretch: float = Field(default=1.0, ge=1.0)
+    servers: float = Field(default=1.0, gt=0.0)
+    memory_byte: float | None = Field(default=None, gt=0.0)
+
+
+class Device(Quantities):
+    """A user's device.
+
+    Parameters
+    ----------
+    profile : str
+        Timing profile, as for the edge.
+    stretch : float
+        Declared slowdown of the profile's machine, at least 1 [1].
+    memory_byte : float, optional
+        Memory for weights [byte].
+    compute_power_w : float, optional
+        Power drawn while computing [W]; needed where an energy limit is set.
+    transmit_power_w : float
+        Radio power while sending [W]; default 23 dBm, the class 3 maximum of 3GPP TS 38.101-1.
+    """
+
+    dimensions: ClassVar[dict[str, str]] = {
+        "memory_byte": "memory",
+        "compute_power_w": "power",
+        "transmit_power_w": "power",
+    }
+
+    profile: str = "twin-cpu"
+    stretch: float = Field(default=1.0, ge=1.0)
+    memory_byte: float | None = Field(default=None, gt=0.0)
+    compute_power_w: float | None = Field(default=None, gt=0.0)
+    transmit_power_w: float = Field(default=0.19952623149688797, gt=0.0)
+
+
+class Channel(Quantities):
+    """Bands and the law from band to rate.
+
+    Parameters
+    ----------
+    law : str
+        "linear" (rate = efficiency * band) or "shannon" (rate = band * log2(1 + g / band)).
+    downlink_hz, uplink_hz : float
+        Bands to share [Hz]; in YAML "downlink" and "uplink".
+    propagation_s : float
+        One-way delay of each message [s].
+    carrier_hz, path_loss_exponent, shadowing_std_db, shadowing_seed
+        Log-distance path loss [Hz, 1, dB, 1], used for users that give a distance.
+    edge_transmit_w : float
+        Power of the edge's radio for each user's signal [W].
+    noise_figure_db, antenna_gain_db : float
+        Of every receiver, and of both antennas together [dB].
+    """
+
+    dimensions: ClassVar[dict[str, str]] = {
+        "downlink_hz": "frequency",
+        "uplink_hz": "frequency",
+        "propagation_s": "time",
+        "carrier_hz": "frequency",
+        "shadowing_std_db": "ratio",
+        "edge_transmit_w": "power",
+        "noise_figure_db": "ratio",
+        "antenna_gain_db": "ratio",
+    }
+
+    law: Literal["linear", "shannon"] = "linear"
+    downlink_hz: float = Field(ge=0.0)
+    uplink_hz: float = Field(ge=0.0)
+    propagation_s: float = Field(default=0.0, ge=0.0)
+    carrier_hz: float = Field(default=3.5e9, gt=0.0)
+    path_loss_exponent: float = Field(default=3.0, gt=0.0)
+    shadowing_std_db: float = Field(default=0.0, ge=0.0)
+    shadowing_seed: int = 0
+    edge_transmit_w: float = Field(default=1.0, gt=0.0)
+    noise_figure_db: float = Field(default=7.0, ge=0.0)
+    antenna_gain_db: float = 0.0
