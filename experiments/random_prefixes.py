@@ -116,3 +116,23 @@ def random_prefixes(
             trunk_uplink_airtime_max_s=airtime_s,
         )  # fmt: skip
     return found
+
+
+def draw_prefix(number: int, seed: int = 0) -> SharedPrefixProblem:
+    """Small problem `number` of a list: objectives, reservations, rate laws and limits come and go with the number."""
+    draw = np.random.default_rng([seed, number])
+    sizes, alone = [((2,), 1), ((3,), 0), ((2, 2), 0), ((2,), 0)][int(draw.integers(4))]
+    found = random_prefixes(
+        int(draw.integers(1 << 30)), sizes, alone=alone, objective=("sum", "max")[number % 2],
+        reserve=("phased", "separate")[number // 2 % 2], cuts=(int(draw.integers(4, 17)),),
+        law=("linear", "shannon")[number // 4 % 2], limits=bool(number // 8 % 2), hosts=bool(draw.random() < 0.5),
+    )  # fmt: skip
+    allowed = draw.random(found.fixed_s.shape) < 0.9
+    allowed[:, 0] |= ~allowed.any(axis=1)
+    allowed[:, 0] |= draw.random(found.users) < 0.9
+    without = draw.random()
+    return replace(
+        found, allowed=allowed, downlink_hz=found.downlink_hz * (without > 0.03),
+        edge_capacity=found.edge_capacity * (without < 0.97),
+        trunk_edge_work_s=found.trunk_edge_work_s * (draw.random(found.trunks) < 0.9),
+    )  # fmt: skip

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from megdt_opt.solving.batch.allocation import BatchAllocation
     from megdt_opt.solving.batch.door import solve_batch
     from megdt_opt.solving.placement import Placement
+    from megdt_opt.solving.shared_prefix import SharedPrefix
     from megdt_opt.sweeping import sweep, sweep_users
     from megdt_opt.timing.profile import TimingProfile
     from megdt_opt.trials.execute import execute
@@ -80,6 +81,7 @@ _HOME = {
     "Scenario": "scenario.scenario",
     "ShadowPrice": "whatif.shadow",
     "ShadowPrices": "whatif.shadow",
+    "SharedPrefix": "solving.shared_prefix",
     "SharedPrefixProblem": "problem.shared_prefix_problem",
     "SolverFailure": "errors",
     "TimingProfile": "timing.profile",
@@ -131,6 +133,7 @@ __all__ = [
     "Scenario",
     "ShadowPrice",
     "ShadowPrices",
+    "SharedPrefix",
     "SharedPrefixProblem",
     "SolverFailure",
     "TimingProfile",

@@ -213,7 +213,7 @@ class ExactTable:
                 least.append(Fraction(0) if part is None else part.lo)
         return Fraction(float(self.problem.weights[k])) + self.prices[UPLINK] * min(least, default=Fraction(0))
 
-    def _part(self, i: int, k: int, o: int) -> _Part | None:
+    def _part(self, i: int, k: int, o: int) -> Stage | None:
         p = self.problem
         demand = float((p.downlink_bit, p.uplink_bit, p.edge_work_s)[i][k, o])
         if demand == 0:
@@ -226,14 +226,14 @@ class ExactTable:
         if i == UPLINK and p.uplink_airtime_max_s is not None:
             airtime = Fraction(float(p.uplink_airtime_max_s[k, o]))
         if i == EDGE:
-            return _Linear(price, Fraction(demand) / budget, hi, None)
+            return Linear(price, Fraction(demand) / budget, hi, None)
         side = RESOURCES[i]
         efficiency = getattr(p, f"{side}_efficiency")
         if efficiency is not None:
-            return _Linear(price, Fraction(demand) / (Fraction(float(efficiency[k])) * budget), hi, airtime)
+            return Linear(price, Fraction(demand) / (Fraction(float(efficiency[k])) * budget), hi, airtime)
         gamma = Fraction(float(getattr(p, f"{side}_snr_hz")[k])) / budget
         share = float(self.hint.x[i, k, o])
-        return _Shannon(
+        return Shannon(
             price,
             Fraction(demand) / budget * LN2[0],
             hi,
@@ -244,9 +244,10 @@ class ExactTable:
         )
 
 
-class _Part:
+class Stage:
     """One resource of one option: phi(mu) = min over shares of price * x + mu * time(x), bounded below."""
 
+    a: Fraction
     closed: bool
     lo: Fraction
     least_time: Fraction
@@ -255,7 +256,7 @@ class _Part:
         raise NotImplementedError
 
 
-class _Linear(_Part):
+class Linear(Stage):
     """time = a / x on [lo, hi]."""
 
     def __init__(self, price: Fraction, a: Fraction, hi: Fraction, airtime: Fraction | None) -> None:
@@ -268,7 +269,7 @@ class _Linear(_Part):
         return _hyperbola(self.price, mu * self.a, self.lo, self.hi)
 
 
-class _Shannon(_Part):
+class Shannon(Stage):
     """time = a / R(x) with R(x) = x log1p(gamma / x) <= alpha + beta x, the tangent at x0 (R is concave)."""
 
     def __init__(

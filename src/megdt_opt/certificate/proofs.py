@@ -10,7 +10,10 @@ from megdt_opt.certificate.check import Proof
 from megdt_opt.errors import InvalidInput
 from megdt_opt.problem.allocation_problem import AllocationProblem
 
-_PROOFS: dict[str, str] = {"PlacementProblem": "megdt_opt.certificate.placement"}
+_PROOFS: dict[str, str] = {
+    "PlacementProblem": "megdt_opt.certificate.placement",
+    "SharedPrefixProblem": "megdt_opt.certificate.shared_prefix",
+}
 """Classes of problems beside AllocationProblem: the module in which `proof` makes theirs."""
 
 

@@ -299,7 +299,7 @@ class PrefixArrays:
             mask &= (self.trunk_uplink_bit == 0) | (self.trunk_uplink_airtime_max_s > 0)
         if not self.edge_capacity > 0:
             mask &= self.trunk_edge_work_s == 0
-        return mask
+        return np.asarray(mask, dtype=np.bool_)
 
     @cached_property
     def open_multicasts(self) -> NDArray[np.bool_]:
@@ -310,7 +310,8 @@ class PrefixArrays:
         law = getattr(self, f"{link}_efficiency")
         law = getattr(self, f"{link}_snr_hz") if law is None else law
         budget = self.uplink_hz if "uplink" in link else self.downlink_hz
-        return np.zeros(count, bool) if law is None else np.asarray((law > 0) & (budget > 0), dtype=np.bool_)
+        reached: NDArray[np.bool_] = np.zeros(count, bool) if law is None else (law > 0) & (budget > 0)
+        return reached
 
 
 def _integers(name: str, value: Any, shape: tuple[int, ...], remedy: str) -> NDArray[np.int64]:

@@ -30,7 +30,9 @@ from megdt_opt.tolerances import SOLVER
 
 if TYPE_CHECKING:
     from megdt_opt.problem.placement_problem import PlacementProblem
+    from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
     from megdt_opt.solving.placement import Placement
+    from megdt_opt.solving.shared_prefix import SharedPrefix
 
 _ROUTES = {
     "AlphaFairProblem": Method.ALPHA_FAIR,
@@ -40,7 +42,10 @@ _ROUTES = {
 """Classes of problems that have their own formulation; "auto" takes a closed form where the class has one."""
 
 
-_CLASSES: dict[str, str] = {"PlacementProblem": "megdt_opt.solving.placement"}
+_CLASSES: dict[str, str] = {
+    "PlacementProblem": "megdt_opt.solving.placement",
+    "SharedPrefixProblem": "megdt_opt.solving.shared_prefix",
+}
 """Classes of problems whose parties decide more than an option: the module in which `solve_class` solves them."""
 
 _OWN: dict[str, Method] = {"PlacementProblem": Method.EDGE_PLACEMENT}
@@ -86,6 +91,12 @@ def solve(
 def solve(
     problem: PlacementProblem, method: str = "auto", gap: float = 1e-6, time_limit_s: float | None = None
 ) -> Placement: ...
+
+
+@overload
+def solve(
+    problem: SharedPrefixProblem, method: str = "auto", gap: float = 1e-6, time_limit_s: float | None = None
+) -> SharedPrefix: ...
 
 
 def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: float | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""The optimum of small problems of shared prefixes by trying everything, sharing no function with the package.
+"""Shared prefixes against an enumeration that shares nothing with the package.
 
 Every way to run trunks and to choose options is tried, with a convex program for its shares: a barrier method on
 minimise c.L(x) or D, where L = constant + A t(x), t_j = a_j / R_j(x_j), and the shares x keep B x <= b.
@@ -6,11 +6,17 @@ minimise c.L(x) or D, where L = constant + A t(x), t_j = a_j / R_j(x_j), and the
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
+import pytest
+from random_prefixes import draw_prefix
+from scipy.optimize import brentq, linprog
+
+from megdt_opt import InvalidInput, solve
+from megdt_opt.tolerances import BOUND
 
 
 class Task(NamedTuple):
@@ -70,6 +76,9 @@ def tasks(problem: Any, option: tuple[int, ...], trunk: tuple[int, ...]) -> dict
         if efficiency is not None:
             a = amount / (efficiency[row] * budget) if efficiency[row] > 0 and budget > 0 else np.inf
             found[where].append(Task(a, np.inf, a / limit, users))
+            return
+        if not budget * snr[row] > 0:
+            found[where].append(Task(np.inf, np.inf, 0.0, users))
             return
         a, gamma = amount * np.log(2) / budget, snr[row] / budget
         least = 0.0
@@ -253,11 +262,33 @@ def _barrier(
 
 def _inside(rows: np.ndarray, limits: np.ndarray) -> np.ndarray | None:
     """The point with the largest least slack, relative to the size of each row's limit."""
-    from scipy.optimize import linprog
-
     scale = np.where(limits != 0, np.abs(limits), 1e-3)
     table = np.column_stack([rows, scale])
     found = linprog(
         np.r_[np.zeros(rows.shape[1]), -1.0], table, limits, bounds=[(0, None)] * rows.shape[1] + [(None, 1)]
     )
     return found.x[:-1] if found.status == 0 and found.x[-1] > 1e-12 else None
+
+
+@pytest.mark.long_list
+@pytest.mark.parametrize("number", range(200))
+def test_the_search_reaches_the_enumerated_optimum_and_proves_it(number: int) -> None:
+    problem = draw_prefix(number)
+    best, option, trunk = optimum(problem)
+    precision, gap = (1e-9, 5e-10) if problem.objective == "sum" else (1e-7, 5e-8)
+    if not np.isfinite(best):
+        with pytest.raises(InvalidInput):
+            solve(problem, gap=gap)
+        return
+    found = solve(problem, gap=gap)
+    assert found.objective_s == pytest.approx(best, rel=precision), (option, trunk)
+    assert found.lower_bound_s <= best * (1 + BOUND)
+    assert found.status == "optimal"
+    assert found.is_proven(problem, gap)
+    assert found.certificate is not None
+    verdict = found.certificate.verify(problem)
+    assert verdict.holds, verdict.reason
+    assert verdict.exact
+    assert found.certificate.verify(problem, exact=False).holds
+    raised = replace(found.certificate, bound_s=found.objective_s * (1 + 1e-6))
+    assert not raised.verify(problem).holds

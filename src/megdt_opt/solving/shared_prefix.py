@@ -1,0 +1,164 @@
+"""Solving a `SharedPrefixProblem`: which trunks run, who rides them, and how bands and edge are shared."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.certificate.certificate import Certificate
+from megdt_opt.certificate.shared_prefix import PrefixProof
+from megdt_opt.errors import Infeasible, InvalidInput, SolverFailure
+from megdt_opt.pricing.scaled import DOWNLINK, EDGE, UPLINK, Array
+from megdt_opt.pricing.shared_prefix import PrefixCosts
+from megdt_opt.problem.outcome import BoundSource, Method, status_of
+from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
+from megdt_opt.solving.answers import Answer, relative_gap
+from megdt_opt.solving.engines.engine import Choice
+from megdt_opt.solving.engines.shared_prefix import PrefixPricing
+from megdt_opt.solving.parties import close_parties
+from megdt_opt.tolerances import SOLVER
+
+METHODS = (Method.AUTO, Method.PRICES)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SharedPrefix(Answer):
+    """Options, trunks and shares with what is proven about them; the fields of `Answer` beside these.
+
+    Parameters
+    ----------
+    option : array of int, (K,)
+        Chosen option of each user.
+    trunk : array of int, (G,)
+        Trunk that each group runs; -1 = none.
+    uplink_hz, edge_share, downlink_hz : array, (K,)
+        Shares of the members' own stages [Hz, 1, Hz]; the edge shares of riders are within their group's share where
+        the reservation is phased.
+    trunk_uplink_hz, trunk_edge_share, multicast_hz : array, (G,)
+        Shares of the groups [Hz, 1, Hz]; 0 without a trunk.
+
+    Examples
+    --------
+    >>> from megdt_opt import SharedPrefixProblem, solve
+    >>> problem = SharedPrefixProblem(  # two users of one group: on the device, or the last steps after a common trunk
+    ...     fixed_s=[[6.0, 1.0], [6.0, 1.0]], edge_work_s=[[0.0, 0.0], [0.0, 0.0]], uplink_bit=[[0.0, 0.0], [0.0, 0.0]],
+    ...     downlink_bit=[[0.0, 0.0], [0.0, 0.0]], rides=[[0, 2], [0, 2]], group=[0, 0], trunk_group=[0],
+    ...     trunk_fixed_s=[0.0], trunk_uplink_bit=[0.0], trunk_edge_work_s=[1.0], multicast_bit=[1e6],
+    ...     compatible=[[[True], [True]], [[True], [True]]], downlink_hz=1e6, uplink_hz=0.0,
+    ...     downlink_efficiency=[1.0, 1.0], multicast_efficiency=[1.0], objective="max",
+    ... )
+    >>> best = solve(problem)
+    >>> best.option.tolist(), best.trunk.tolist(), round(best.objective_s, 6), best.is_proven(problem)
+    ([1, 1], [0], 3.0, True)
+    """
+
+    option: NDArray[np.int64]
+    trunk: NDArray[np.int64]
+    uplink_hz: Array
+    edge_share: Array
+    downlink_hz: Array
+    trunk_uplink_hz: Array
+    trunk_edge_share: Array
+    multicast_hz: Array
+
+
+def solve_class(problem: SharedPrefixProblem, method: str, gap: float, time_limit_s: float | None) -> SharedPrefix:
+    """As `solve` has it, for this class of problem.
+
+    Raises
+    ------
+    InvalidInput
+        For a method that does not take it, groups that are to be formed, or groups with more patterns than are listed.
+    Infeasible
+        Where the limits on airtime of the trunks that must run take more than the uplink.
+    """
+    if method not in METHODS:
+        raise InvalidInput("method", method, f"one of {METHODS} for SharedPrefixProblem", 'Use "auto".')
+    if problem.group is None:
+        raise InvalidInput("group", None, "the group of each user: groups are not formed yet", "Give group.")
+    begin = time.perf_counter()
+    deadline = math.inf if time_limit_s is None else time.monotonic() + time_limit_s
+    model = PrefixCosts(problem)
+    pricing = PrefixPricing(model, deadline)
+    _refuse_airtime(model)
+    built = time.perf_counter()
+    closed = close_parties(pricing, PrefixProof(problem, model), gap=gap, time_limit_s=time_limit_s)
+    return _answer(
+        problem, decided(problem, closed.choice, closed.x), gap, Method.PRICES,
+        (closed.bound, BoundSource.CERTIFICATE, closed.certificate), (built - begin, time.perf_counter() - built),
+        f"{closed.nodes} nodes, {closed.passes} price vectors",
+    )  # fmt: skip
+
+
+def _refuse_airtime(model: PrefixCosts) -> None:
+    """Groups that must run a trunk, with limits on airtime that the uplink cannot keep together."""
+    patterns = model.patterns
+    least = np.where(patterns.trunk >= 0, model.shared.lo[UPLINK, patterns.trunk, 0], 0.0)
+    least = np.where(model.allowed(patterns.open), least, np.inf)
+    needed = np.minimum.reduceat(least, patterns.starts)
+    if needed.sum() > 1.0 + 1e-9:
+        groups = np.flatnonzero(needed > 0)
+        users = patterns.member[groups]
+        raise Infeasible(
+            "the trunks that groups must run cannot keep their limits on airtime together",
+            users=users[users >= 0].tolist(),
+            hint="Raise uplink_hz or trunk_uplink_airtime_max_s, or allow options that do not ride.",
+        )
+
+
+def decided(problem: SharedPrefixProblem, choice: Choice, x: Array) -> dict[str, Any]:
+    """The decisions of choices (R,) and scaled shares (3, R), whose sums are within the budgets."""
+    users, groups = problem.users, problem.groups
+    option = np.asarray(choice[:users], dtype=np.int64)
+    trunk = np.full(groups, -1)
+    for g in range(groups):
+        if choice[users + g] > 0:
+            trunk[g] = np.flatnonzero(problem.trunk_group == g)[choice[users + g] - 1]
+    own, shared = np.fmax(x[:, :users], 0.0), np.fmax(x[:, users:], 0.0) * (trunk >= 0)
+    assert problem.group is not None
+    inside = (problem.rides[np.arange(users), option] > 0) & (problem.reserve == "phased")
+    drawn = own.copy()
+    drawn[EDGE, inside] = 0.0
+    total = np.maximum(drawn.sum(axis=1) + shared.sum(axis=1), 1.0)[:, None]
+    own, shared = own / total, shared / total
+    if inside.any():
+        within = np.bincount(problem.group[inside], own[EDGE, inside], groups)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            fit = np.where(within > shared[EDGE], shared[EDGE] / within, 1.0)
+        own[EDGE, inside] *= fit[problem.group[inside]]
+    return {
+        "option": option, "trunk": trunk, "uplink_hz": own[UPLINK] * problem.uplink_hz,
+        "edge_share": np.minimum(own[EDGE] * problem.edge_capacity, problem.share_caps),
+        "downlink_hz": own[DOWNLINK] * problem.downlink_hz, "trunk_uplink_hz": shared[UPLINK] * problem.uplink_hz,
+        "trunk_edge_share": shared[EDGE] * problem.edge_capacity,
+        "multicast_hz": shared[DOWNLINK] * problem.downlink_hz,
+    }  # fmt: skip
+
+
+def _answer(
+    problem: SharedPrefixProblem,
+    decisions: dict[str, Any],
+    gap: float,
+    method: Method,
+    proof: tuple[float, BoundSource, Certificate | None],
+    times_s: tuple[float, float],
+    message: str,
+) -> SharedPrefix:
+    """What was decided, evaluated; nothing that a search or a solver says of it is believed."""
+    found = problem.evaluate(SimpleNamespace(**decisions))
+    if not found.violation <= SOLVER:
+        raise SolverFailure(f"{method} returned an answer that breaks a limit by {found.violation:.2e} relatively")
+    (bound, source, certificate), (build_s, solve_s) = proof, times_s
+    lower = min(bound, found.objective_s)
+    reached = relative_gap(found.objective_s, lower)
+    return SharedPrefix(
+        **decisions, latency_s=found.latency_s, objective_s=found.objective_s, lower_bound_s=lower, gap=reached,
+        status=status_of(reached, gap, source), method=method, bound_source=source, build_s=build_s, solve_s=solve_s,
+        certificate=certificate, message=message,
+    )  # fmt: skip

@@ -1,0 +1,154 @@
+"""Certificates and answers of shared prefixes: saved, read back, and refused where a number was altered."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from random_prefixes import random_prefixes
+
+from megdt_opt import InvalidInput, SharedPrefix, SharedPrefixProblem, solve
+from megdt_opt.certificate.certificate import Certificate
+from megdt_opt.certificate.tree import Count, Leaf
+
+CASES: dict[str, dict[str, Any]] = {
+    "sum, phased": {"objective": "sum"},
+    "sum, separate": {"objective": "sum", "reserve": "separate"},
+    "sum, limits": {"objective": "sum", "limits": True, "hosts": True},
+    "max, phased": {"objective": "max"},
+    "max, separate, Shannon": {"objective": "max", "reserve": "separate", "law": "shannon"},
+}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request: pytest.FixtureRequest) -> tuple[SharedPrefixProblem, SharedPrefix]:
+    problem = random_prefixes(4, (3,), cuts=(10,), **CASES[request.param])
+    return problem, solve(problem, gap=1e-7)
+
+
+def places(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where the numbers of plain data are."""
+    if isinstance(data, dict | list):
+        for key, value in data.items() if isinstance(data, dict) else enumerate(data):
+            yield from places(value, (*path, key))
+    elif isinstance(data, int | float):
+        yield path
+
+
+def altered(data: dict[str, Any], path: tuple[Any, ...], value: float) -> dict[str, Any]:
+    changed = copy.deepcopy(data)
+    inner = changed
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return changed
+
+
+def at(data: Any, path: tuple[Any, ...]) -> float:
+    for key in path:
+        data = data[key]
+    return float(data)
+
+
+def holds(data: dict[str, Any], problem: SharedPrefixProblem) -> bool:
+    try:
+        return Certificate.from_dict(data).verify(problem, exact=True).holds
+    except InvalidInput:
+        return False
+
+
+def test_comes_back_from_a_file(case: tuple[SharedPrefixProblem, SharedPrefix], tmp_path: Path) -> None:
+    problem, found = case
+    assert found.certificate is not None
+    found.certificate.save(tmp_path / "proof.json")
+    again = Certificate.load(tmp_path / "proof.json")
+    assert again.to_dict() == found.certificate.to_dict()
+    assert again.verify(problem).holds
+
+
+def test_a_raised_bound_is_refused(case: tuple[SharedPrefixProblem, SharedPrefix]) -> None:
+    problem, found = case
+    assert found.certificate is not None
+    for factor in (1 + 1e-6, 1.5, 100.0):
+        assert not replace(found.certificate, bound_s=found.objective_s * factor).verify(problem, exact=True).holds
+    for value in (math.nan, math.inf):
+        assert not replace(found.certificate, bound_s=value).verify(problem).holds
+
+
+def test_no_altered_number_proves_more_than_the_truth(case: tuple[SharedPrefixProblem, SharedPrefix]) -> None:
+    problem, found = case
+    assert found.certificate is not None
+    data = json.loads(json.dumps(found.certificate.to_dict()))
+    refused = 0
+    for path in places(data):
+        value = at(data, path)
+        for other in (value * 0.5, value * 1.5, value + 1.0, -value - 1e-9, math.nan):
+            changed = altered(data, path, other)
+            if other == value or path == ("bound_s",):
+                continue
+            if holds(changed, problem):
+                assert changed["bound_s"] <= found.objective_s * (1 + 1e-9)
+            else:
+                refused += 1
+    assert refused > 0
+
+
+def test_it_is_about_this_problem_alone(case: tuple[SharedPrefixProblem, SharedPrefix]) -> None:
+    problem, found = case
+    assert found.certificate is not None
+    better = replace(problem, downlink_hz=problem.downlink_hz * 4, uplink_hz=problem.uplink_hz * 4,
+                     edge_capacity=problem.edge_capacity * 4, fixed_s=problem.fixed_s / 2)  # fmt: skip
+    assert not found.certificate.verify(better, exact=True).holds
+    other = replace(problem, objective="max" if problem.objective == "sum" else "sum")
+    assert "another objective" in found.certificate.verify(other).reason
+
+
+REPORTED = (
+    "downlink_hz", "uplink_hz", "edge_share", "multicast_hz", "trunk_uplink_hz", "trunk_edge_share", "objective_s",
+    "latency_s", "gap", "lower_bound_s",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REPORTED)
+def test_an_altered_answer_is_not_proven(case: tuple[SharedPrefixProblem, SharedPrefix], name: str) -> None:
+    problem, found = case
+    assert found.is_proven(problem, 1e-7)
+    value = np.asarray(getattr(found, name), dtype=float)
+    if name in ("gap", "lower_bound_s"):
+        worse = value + 1e-3
+    elif name == "objective_s":
+        worse = value * (1 - 1e-6)
+    else:
+        if not value.any():
+            pytest.skip("nothing is shared here")
+        worse = value * 0.3
+    changed = replace(found, **{name: worse if value.ndim else float(worse)})
+    assert not changed.is_proven(problem, 1.0)
+
+
+def test_another_option_or_trunk_is_not_proven(case: tuple[SharedPrefixProblem, SharedPrefix]) -> None:
+    problem, found = case
+    option = found.option.copy()
+    option[0] = (option[0] + 1) % problem.options
+    assert not replace(found, option=option).is_proven(problem, 1e-7)
+    if problem.trunks > 1 and (problem.rides[np.arange(problem.users), found.option] > 0).any():
+        other = np.where(found.trunk >= 0, (found.trunk + 1) % problem.trunks, -1)
+        assert not replace(found, trunk=other).is_proven(problem, 1e-7)
+        assert not replace(found, trunk=np.full_like(found.trunk, -1)).is_proven(problem, 1e-7)
+
+
+def test_limits_on_counts_prove_nothing_here() -> None:
+    problem = random_prefixes(4, (2,), alone=1, cuts=(10,))
+    found = solve(problem)
+    assert found.certificate is not None
+    prices = found.certificate.to_dict()["nodes"][0]["prices"]
+    counted = Count((0, 1), (0,), 0, [Leaf(tuple(prices.values()), (1e6,)), Leaf(tuple(prices.values()), (1e6,))])
+    verdict = Certificate("sum", found.objective_s * 2, counted).verify(problem)
+    assert "counts" in verdict.reason
