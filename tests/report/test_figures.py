@@ -25,7 +25,7 @@ from megdt_opt.report.comparison import CUT, comparison_figure, rivals
 from megdt_opt.report.lanes import COLOURS, RESOURCES, resource_of, slices
 from megdt_opt.report.pictures import enlarged_png, pictures_figure
 from megdt_opt.report.timeline import timeline_figure
-from megdt_opt.scenario.scenario import NAME_LENGTH
+from megdt_opt.scenario.edges import NAME_LENGTH
 from megdt_opt.trials.pictures import Picture
 from megdt_opt.trials.verification import Verification
 

@@ -66,7 +66,7 @@ def test_a_profile_of_the_model_is_taken() -> None:
     assert terms.fixed_s == pytest.approx(sum(sd15.stage_s(kind) for kind in kinds))
     assert plan(table, compare=False).objective_s > 100
     published = "published: A100 (compiled) / SD1.5"
-    assert OptionTable.build(scenario("sd15", published, "sd15-cpu")).machines.edge.published
+    assert OptionTable.build(scenario("sd15", published, "sd15-cpu")).machines.edges["edge"].published
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 
 from megdt_opt.bounds._region import number
 from megdt_opt.errors import InvalidInput
+from megdt_opt.problem.placement_problem import PlacementProblem
 from megdt_opt.program.stages import Compute, Kind, Payload, is_edge, leaves
 from megdt_opt.scenario.options import OptionTable
 
@@ -130,9 +131,13 @@ class Alone:
         ------
         Infeasible
             Where a user of the scenario has no option at all.
+        InvalidInput
+            Where the scenario has several edge servers.
         """
         scenario = table.scenario
         problem = table.waived_problem()
+        if isinstance(problem, PlacementProblem):
+            raise InvalidInput("edges", len(table.sites), "one edge server [1]", "State edge in place of edges.")
         found: dict[str, float] = {}
         for leaf in leaves(table.program(user, option)):
             if isinstance(leaf, Compute):

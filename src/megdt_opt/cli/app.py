@@ -299,8 +299,7 @@ def _inputs(scenario: str, pairs: list[str] | None, console: Console) -> tuple[S
     from megdt_opt.timing.profile import TimingProfile
 
     asked, profiles = Scenario.named(scenario), _profiles(pairs)
-    named = {asked.edge.profile, *(user.device.profile for user in asked.users)}
-    if scenario in Scenario.bundled_names() and HERE in named - set(profiles):
+    if scenario in Scenario.bundled_names() and HERE in set(asked.profile_names) - set(profiles):
         profiles[HERE] = TimingProfile.bundled(STANDS_IN)
         console.print(
             f"No profile {HERE!r} was given, so the bundled {STANDS_IN!r} stands in. For this machine: "

@@ -1,15 +1,16 @@
-"""What a plan is compared with: single mechanisms, equal shares, and the next-best choices.
+"""What a plan is compared with: single mechanisms, single edges, equal shares, and the next-best choices.
 
 A baseline of one mechanism gives every user who can run it that mechanism, with its best cut and precision and optimal
-shares,
-and waives the users' own limits (so it is a stronger rival than one that keeps them); the users whose limits
-it breaks are named. The limits of a shared resource always hold.
+shares, and waives the users' own limits (so it is a stronger rival than one that keeps them); the users whose limits
+it breaks are named. The limits of a shared resource always hold. Where there are several edge servers, a baseline of
+one leaves that alone to the users, beside their own devices: what the other edges add shows against it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,14 @@ from numpy.typing import NDArray
 from megdt_opt.errors import Conflict, Infeasible
 from megdt_opt.planning.claims import read_fields, refused
 from megdt_opt.pricing.scaled import Resources
-from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
 from megdt_opt.problem.outcome import Status
+from megdt_opt.problem.placement_problem import NO_SERVER, PlacementProblem
 from megdt_opt.scenario.options import OptionTable
+from megdt_opt.scenario.problems import Problem
 from megdt_opt.solving import solve
 from megdt_opt.solving.allocation import Allocation
 from megdt_opt.solving.conflict import no_option
+from megdt_opt.solving.placement import Placement
 from megdt_opt.tolerances import SOLVER
 
 
@@ -48,9 +51,9 @@ class Baseline:
     breaks : tuple of str
         Users whose limits it breaks.
     instead : tuple of str
-        Users who cannot run the mechanism at all and take their best other option.
+        Users who cannot run the mechanism, or be served by the edge, at all and take their best other option.
     mechanism : str
-        The mechanism of a single one; "" for a rule.
+        The mechanism of a single one; "" for a single edge or a rule.
     """
 
     name: str
@@ -78,7 +81,7 @@ class Baseline:
 def baselines(
     table: OptionTable, option: NDArray[np.int64], *, gap: float = 1e-6, time_limit_s: float | None = None
 ) -> tuple[Baseline, ...]:
-    """All single mechanisms, best first, then the plan's options with equal shares.
+    """All single mechanisms and edges, best first, then the plan's options with equal shares.
 
     Parameters
     ----------
@@ -90,13 +93,12 @@ def baselines(
     """
     singles = []
     names = [user.name for user in table.scenario.users]
-    for mechanism, single, able in _singles(table):
+    for title, mechanism, single, able in _singles(table):
         if _missing(single) is not None:
             continue
         found = solve(single, gap=gap, time_limit_s=time_limit_s)
         instead = tuple(name for name, can in zip(names, able, strict=True) if not can)
-        made = _baseline(table, f"all {mechanism}", found)
-        singles.append(replace(made, instead=instead, mechanism=mechanism))
+        singles.append(replace(_baseline(table, title, found), instead=instead, mechanism=mechanism))
     singles.sort(key=lambda b: b.objective_s)
     return (*singles, equal_shares(table, option))
 
@@ -110,35 +112,46 @@ def missing(table: OptionTable) -> dict[str, str]:
         The reason names the users and what they lack.
     """
     names = [user.name for user in table.scenario.users]
-    found = {f"all {mechanism}": _missing(single) for mechanism, single, _ in _singles(table)}
+    found = {title: _missing(single) for title, _, single, _ in _singles(table)}
     return {name: str(error.with_names(names)) for name, error in found.items() if error is not None}
 
 
-def _singles(table: OptionTable) -> Iterator[tuple[str, AllocationProblem, NDArray[np.bool_]]]:
-    """Each single mechanism, the problem that leaves it alone to those who can run it, and who can, (K,)."""
+def _singles(table: OptionTable) -> Iterator[tuple[str, str, Problem, NDArray[np.bool_]]]:
+    """Each single mechanism and, where there are several, each single edge: what the baseline is called, its mechanism,
+    the problem that leaves it alone to those who can have it, and who can, (K,).
+    """
     waived = table.waived_problem()
-    for mechanism in dict.fromkeys(option.mechanism for option in table.options):
-        mask = waived.allowed_mask & np.array([option.mechanism == mechanism for option in table.options])
+    offered: list[tuple[str, str, list[bool]]] = [
+        (f"all {mechanism}", mechanism, [option.mechanism == mechanism for option in table.options])
+        for mechanism in dict.fromkeys(option.mechanism for option in table.options)
+    ]
+    if len(table.sites) > 1:
+        names = [str(site.name) for site in table.sites]
+        offered += [(f"only {name}", "", [option.edge in ("", name) for option in table.options]) for name in names]
+    for title, mechanism, among in offered:
+        mask = waived.allowed_mask & np.array(among)
         able = mask.any(axis=1)
         if 2 * able.sum() > len(able):  # a set in which most users run something else is no single mechanism
             # who cannot run it at all (no sensor, the picture is wanted elsewhere) keeps every option
             mask[~able] = waived.allowed_mask[~able]
-            yield mechanism, replace(waived, allowed=mask), able
+            yield title, mechanism, replace(waived, allowed=mask), able
 
 
-def _missing(problem: AllocationProblem) -> Infeasible | None:
-    """Why a user has no option, if one has none."""
+def _missing(problem: Problem) -> Infeasible | None:
+    """Why a user has no option, if one has none; at several edges options in no reach are not allowed to begin with."""
+    if isinstance(problem, PlacementProblem):
+        return None
     resources = Resources.of(problem)
     return None if resources.open.any(axis=1).all() else no_option(problem, resources)
 
 
 def solve_restricted(
-    problem: AllocationProblem,
+    problem: Problem,
     allowed: NDArray[np.bool_],
     *,
     gap: float = 1e-6,
     time_limit_s: float | None = None,
-) -> Allocation:
+) -> Allocation | Placement:
     """Solve with fewer allowed options, (K, O); raises Infeasible where a user has none left."""
     if not allowed.any(axis=1).all():
         users = [int(k) for k in np.flatnonzero(~allowed.any(axis=1))]
@@ -146,7 +159,7 @@ def solve_restricted(
     return solve(replace(problem, allowed=allowed), gap=gap, time_limit_s=time_limit_s)
 
 
-def fixed(problem: AllocationProblem, option: NDArray[np.int64]) -> Allocation:
+def fixed(problem: Problem, option: NDArray[np.int64]) -> Allocation | Placement:
     """Best shares for given options, (K,)."""
     allowed = np.zeros((problem.users, problem.options), dtype=bool)
     allowed[np.arange(problem.users), option] = True
@@ -157,15 +170,21 @@ def equal_shares(table: OptionTable, option: NDArray[np.int64]) -> Baseline:
     """The given options, each resource split equally among the users that demand it."""
     problem = table.waived_problem()
     rows = np.arange(problem.users)
+    server = np.zeros(problem.users, dtype=np.int64)
+    if isinstance(problem, PlacementProblem):
+        server = problem.option_server[rows, option]
 
-    def split(demand: NDArray[np.float64], budget: float, most: float = np.inf) -> NDArray[np.float64]:
-        needs = demand[rows, option] > 0
-        return np.where(needs, min(budget / max(int(needs.sum()), 1), most), 0.0)
+    def split(demand: NDArray[np.float64], budget: Any, most: float = np.inf) -> NDArray[np.float64]:
+        needs = (demand[rows, option] > 0) & (server != NO_SERVER)
+        sharing = np.bincount(server[needs], minlength=np.size(budget))
+        each = np.minimum(np.atleast_1d(budget) / np.maximum(sharing, 1), most)
+        return np.where(needs, each[server], 0.0)
 
     down = split(problem.downlink_bit, problem.downlink_hz)
     up = split(problem.uplink_bit, problem.uplink_hz)
     edge = split(problem.edge_work_s, problem.edge_capacity, 1.0)
-    found = evaluate(problem, option, down, up, edge)
+    shares = {"downlink_hz": down, "uplink_hz": up, "edge_share": edge}
+    found = problem.evaluate(SimpleNamespace(option=option, **shares))
     return Baseline(
         name="plan's options, equal shares",
         options=tuple(table.options[int(o)].name for o in option),
@@ -182,18 +201,16 @@ def equal_shares(table: OptionTable, option: NDArray[np.int64]) -> Baseline:
 def next_best(
     table: OptionTable, option: NDArray[np.int64], *, count: int = 2, gap: float = 1e-6
 ) -> tuple[Baseline, ...]:
-    """The best option sets that differ from the plan's in at least one user's mechanism or cut.
+    """The best option sets that differ from the plan's in at least one user's mechanism, cut or edge server.
 
-    Each user in turn is forbidden its chosen mechanism and cut (in any precision), then all is solved again;
+    Each user in turn is forbidden its chosen mechanism and cut there (in any precision), then all is solved again;
     the best results of these K solutions are the runners-up.
     """
     problem = table.problem()
-    rivals: dict[tuple[int, ...], Allocation] = {}
+    rivals: dict[tuple[int, ...], Allocation | Placement] = {}
     for k in range(problem.users):
         own = table.options[int(option[k])]
-        alike = np.array(
-            [o.mechanism == own.mechanism and o.cut == own.cut and o.share == own.share for o in table.options]
-        )
+        alike = np.array([own.alike(other) for other in table.options])
         allowed = problem.allowed_mask.copy()
         allowed[k] &= ~alike
         try:
@@ -238,7 +255,7 @@ def _alike(one: Baseline, other: Baseline) -> bool:
     return same and all(np.allclose(getattr(one, n), getattr(other, n), rtol=SOLVER, atol=0.0) for n in figures)
 
 
-def _baseline(table: OptionTable, name: str, found: Allocation) -> Baseline:
+def _baseline(table: OptionTable, name: str, found: Allocation | Placement) -> Baseline:
     return Baseline(
         name=name,
         options=tuple(table.options[int(o)].name for o in found.option),
@@ -252,7 +269,7 @@ def _baseline(table: OptionTable, name: str, found: Allocation) -> Baseline:
     )
 
 
-def _broken(table: OptionTable, found: Allocation) -> Iterator[str]:
+def _broken(table: OptionTable, found: Allocation | Placement) -> Iterator[str]:
     for k, user in enumerate(table.scenario.users):
         limit_s = user.deadline_s if table.scenario.objective_is_time else None
         late = limit_s is not None and found.latency_s[k] > limit_s * (1 + 1e-9)

@@ -10,8 +10,8 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 from megdt_opt.certificate.certificate import Certificate
 from megdt_opt.errors import InvalidInput, shown
-from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.outcome import BoundSource
+from megdt_opt.scenario.problems import Problem
 from megdt_opt.solving import solve
 from megdt_opt.tolerances import EXACT, SOLVER
 
@@ -125,7 +125,7 @@ def finite(value: float) -> float | None:
 
 
 def proven_bound(
-    data: Mapping[str, Any], problem: AllocationProblem, objective_s: float
+    data: Mapping[str, Any], problem: Problem, objective_s: float
 ) -> tuple[float, BoundSource, Certificate | None]:
     """The bound that a plan file states, with its source and certificate, after both were checked.
 

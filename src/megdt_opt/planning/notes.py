@@ -28,7 +28,8 @@ def notes_on(table: OptionTable, chosen: Sequence[Option]) -> tuple[str, ...]:
     found += _registered(chosen)
     found += _closed(table)
     # as they were given: the scenario's own stretches stand in the scenario
-    actors = {"the edge": table.profiles[table.scenario.edge.profile]}
+    sites = table.sites
+    actors = {"the edge" if len(sites) == 1 else f"edge {s.name}": table.profiles[s.edge.profile] for s in sites}
     actors |= {user.name: table.profiles[user.device.profile] for user in table.scenario.users}
     sentences: dict[str, list[str]] = {}  # each once, with all actors that it is about
     for actor, profile in actors.items():

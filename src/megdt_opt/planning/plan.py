@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,14 +32,14 @@ from megdt_opt.planning.claims import (
 )
 from megdt_opt.planning.notes import notes_on
 from megdt_opt.planning.robustness import Robustness, restated_robustness
-from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
 from megdt_opt.problem.outcome import BoundSource, Method, Status, status_of
 from megdt_opt.program.costs import Costs
 from megdt_opt.program.mechanisms import Option
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.schedule import StageTime, predict
-from megdt_opt.program.stages import Compute, Send, Stage, is_edge, leaves
+from megdt_opt.program.stages import Compute, Send, Stage, actors, is_edge, leaves
 from megdt_opt.scenario.options import OptionTable
+from megdt_opt.scenario.problems import Problem, rate_of
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.si import percent
 from megdt_opt.solving.answers import relative_gap
@@ -98,9 +99,14 @@ class UserPlan:
     bottleneck: str
 
     @property
+    def edge(self) -> str:
+        """Edge server that takes part, "" where none does."""
+        return str(next(filter(is_edge, actors(self.program)), ""))
+
+    @property
     def hand_over(self) -> str:
         """Where the denoising steps run, in words."""
-        where = {"edge": "at the edge", "device": "on the device"}
+        where = {"edge": f"at {self.option.edge or 'the edge'}", "device": "on the device"}
         steps = {True: 0, False: 0}
         first_at_edge: bool | None = None
         for leaf in leaves(self.program):
@@ -108,7 +114,7 @@ class UserPlan:
                 steps[is_edge(leaf.at)] += leaf.amount
                 first_at_edge = is_edge(leaf.at) if first_at_edge is None else first_at_edge
         if self.option.share:
-            return f"{percent(100 * self.option.share, 0, signed=False)} of the content at the edge"
+            return f"{percent(100 * self.option.share, 0, signed=False)} of the content {where['edge']}"
         if steps[True] and steps[False]:
             first, then = ("edge", "device") if first_at_edge else ("device", "edge")
             count = steps[first == "edge"]
@@ -125,8 +131,9 @@ class Plan:
     ----------
     table : OptionTable
         The scenario, its machines and its options.
-    problem : AllocationProblem
-        The problem that was solved; `certificate.verify(plan.problem)` checks the proof.
+    problem : AllocationProblem or PlacementProblem
+        The problem that was solved, the latter where there are several edges; `certificate.verify(plan.problem)` checks
+        the proof.
     users : tuple of UserPlan
         One per user.
     objective_s : float
@@ -175,7 +182,7 @@ class Plan:
     """
 
     table: OptionTable
-    problem: AllocationProblem
+    problem: Problem
     users: tuple[UserPlan, ...]
     objective_s: float
     lower_bound_s: float
@@ -226,14 +233,14 @@ class Plan:
         Returns
         -------
         pandas.DataFrame
-            One row per user, in the order of the scenario. Columns: "user"; "mechanism", "protocol" ("seed", "image"
-            or "none"), "cut" [denoising steps at the edge, or before the hand-over], "share_at_edge" of the content
-            (PEU) [1], "precision" and "codec" of what is sent, "" where nothing is; "downlink_hz", "uplink_hz" [Hz]
-            and "edge_share" [edge servers]; "latency_s" [s]; "refresh_hz", the pictures that can be made one after
-            another [Hz]; "bottleneck", the resource that limits it; "survives_calibration", whether the choice stays
-            over the calibration's interval (None where that was not asked for); "edge_s", time on one whole edge
-            server [s]; "edge_byte" and "device_byte" of weights [byte]; "device_compute_j" [J], None where the
-            device's power is not known; "messages" sent [1].
+            One row per user, in the order of the scenario. Columns: "user"; "edge", the edge server that takes part, ""
+            where none does; "mechanism", "protocol" ("seed", "image" or "none"), "cut" [denoising steps at the edge, or
+            before the hand-over], "share_at_edge" of the content (PEU) [1], "precision" and "codec" of what is sent, ""
+            where nothing is; "downlink_hz", "uplink_hz" [Hz] and "edge_share" [edge servers]; "latency_s" [s];
+            "refresh_hz", the pictures that can be made one after another [Hz]; "bottleneck", the resource that limits
+            it; "survives_calibration", whether the choice stays over the calibration's interval (None where that was
+            not asked for); "edge_s", time on one whole edge server [s]; "edge_byte" and "device_byte" of weights
+            [byte]; "device_compute_j" [J], None where the device's power is not known; "messages" sent [1].
         """
         import pandas as pd
 
@@ -242,6 +249,7 @@ class Plan:
             rows.append(
                 {
                     "user": u.name,
+                    "edge": u.edge,
                     "mechanism": u.option.mechanism,
                     "protocol": u.option.protocol,
                     "cut": u.option.cut,
@@ -339,8 +347,9 @@ class Plan:
         table, users = _table(data), len(data["options"])
         problem = table.problem()
         option = np.array([table.index(str(name)) for name in data["options"]])
-        shares = [np.array(numbers(name, data[name], users)) for name in ("downlink_hz", "uplink_hz", "edge_share")]
-        found = evaluate(problem, option, *shares)
+        names = ("downlink_hz", "uplink_hz", "edge_share")
+        shares = {name: np.array(numbers(name, data[name], users)) for name in names}
+        found = problem.evaluate(SimpleNamespace(option=option, **shares))
         if not found.violation <= EXACT:
             raise refused("shares", found.violation, "shares that keep every budget and limit")
         for k, latency_s in enumerate(numbers("latency_s", data["latency_s"], users)):
@@ -355,7 +364,7 @@ class Plan:
         status = status_of(gap, asked_gap, source)
         if data["status"] != status:
             raise refused("status", data["status"], f"{status!r}, which its gap and the source of its bound give")
-        chosen = tuple(user_plan(table, problem, k, int(option[k]), *shares) for k in range(users))
+        chosen = tuple(user_plan(table, problem, k, int(option[k]), **shares) for k in range(users))
         made = cls(
             table=table,
             problem=problem,
@@ -400,7 +409,7 @@ def _table(data: Mapping[str, Any]) -> OptionTable:
 
 def user_plan(
     table: OptionTable,
-    problem: AllocationProblem,
+    problem: Problem,
     k: int,
     o: int,
     downlink_hz: NDArray[np.float64],
@@ -409,8 +418,8 @@ def user_plan(
 ) -> UserPlan:
     """Figures of user k with option o on the given shares, each (K,) [Hz, Hz, 1]."""
     stages = table.program(k, o)
-    down = float(problem.rate("downlink", downlink_hz)[k])
-    up = float(problem.rate("uplink", uplink_hz)[k])
+    down = rate_of(problem, "downlink", k, o, downlink_hz)
+    up = rate_of(problem, "uplink", k, o, uplink_hz)
     share = float(edge_share[k])
     propagation_s = table.scenario.channel.propagation_s
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from megdt_opt.errors import Infeasible
 from megdt_opt.planning.baselines import fixed
 from megdt_opt.planning.claims import read_fields
-from megdt_opt.scenario.options import Machines, OptionTable
+from megdt_opt.scenario.machines import Machines
+from megdt_opt.scenario.options import OptionTable
 from megdt_opt.solving import solve
 from megdt_opt.tolerances import SOLVER
 
@@ -27,14 +28,14 @@ class Robustness:
     Parameters
     ----------
     survives : tuple of bool
-        For each user, whether its mechanism and cut stay optimal at every corner.
+        For each user, whether its mechanism, cut and edge server stay optimal at every corner.
     regret : float
         Most that keeping the plan's options costs at a corner, against the optimum there (for "missed", against the
         weight of all users), shares being optimal in both [1].
     breaks : bool
         Whether a limit that the plan keeps at the median is broken at a corner; the regret leaves those out.
     corners : int
-        Corners tried: edge and devices, each at either end where it has intervals.
+        Corners tried: edges and devices, each at either end where it has intervals.
     without : int
         Corners at which no choice keeps all limits; no user's choice survives them.
     """
@@ -99,11 +100,7 @@ def robustness(
             continue
         for k, o in enumerate(option):
             mine, theirs = table.options[int(o)], table.options[int(best.option[k])]
-            survives[k] &= (mine.mechanism, mine.cut, mine.share) == (
-                theirs.mechanism,
-                theirs.cut,
-                theirs.share,
-            )
+            survives[k] &= mine.alike(theirs)
         if not problem.allowed_mask[np.arange(len(option)), option].all():
             broken = True
             continue
@@ -125,7 +122,7 @@ def robustness(
 
 
 def corners_of(machines: Machines) -> tuple[tuple[str, str], ...]:
-    """Ends of the intervals for (edge, devices), "middle" for those without; empty where none has any."""
-    measured = not machines.edge.published, not all(profile.published for profile in machines.devices)
+    """Ends of the intervals for (edges, devices), "middle" for those without; empty where none has any."""
+    measured = [not all(p.published for p in those) for those in (machines.edges.values(), machines.devices)]
     edge, devices = (_ENDS if has else ("middle",) for has in measured)
     return tuple(product(edge, devices)) if any(measured) else ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.program.model_spec import ModelSpec
@@ -30,6 +30,8 @@ class Option:
         Precision of the features sent, "" where none are.
     codec : str
         Codec of the image sent, "" where none is.
+    edge : str
+        Edge server that takes part, "" where there is one alone, or none takes part.
     """
 
     mechanism: str
@@ -37,6 +39,7 @@ class Option:
     share: float = 0.0
     precision: str = ""
     codec: str = ""
+    edge: str = ""
 
     @property
     def protocol(self) -> str:
@@ -45,7 +48,7 @@ class Option:
 
     @property
     def name(self) -> str:
-        """Short, unique text, for example "SEU 12 fp16" or "PEU 0.50 int8"."""
+        """Short, unique text, for example "SEU 12 fp16", "PEU 0.50 int8" or "SEU 12 fp16 @hall-2"."""
         known = MECHANISM_REGISTRY.find(self.mechanism)
         choices = () if known is None else known.choices
         parts = [self.mechanism]
@@ -53,7 +56,13 @@ class Option:
             parts.append(str(self.cut))
         if "share" in choices:
             parts.append(f"{self.share:.2f}")
-        return " ".join([*parts, *(p for p in (self.precision, self.codec) if p)])
+        at = f"@{self.edge}" if self.edge else ""
+        return " ".join([*parts, *(p for p in (self.precision, self.codec, at) if p)])
+
+    def alike(self, other: Option) -> bool:
+        """Whether the same steps run at the same places, in whatever precision the features are sent."""
+        mine, theirs = (replace(option, precision="", codec="") for option in (self, other))
+        return mine == theirs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ def caveats(plan: Plan, execution: Execution | None = None) -> tuple[str, ...]:
     """Sentences on stretches, pacing, energy, weights and the reach of the bound."""
     users = plan.scenario.users
     machines = plan.table.machines
-    actors = {"edge": machines.edge} | {u.name: p for u, p in zip(users, machines.devices, strict=True)}
+    actors = dict(machines.edges) | {u.name: p for u, p in zip(users, machines.devices, strict=True)}
     found = [
         "The lower bound holds for the model: these options, static shares, and the calibrated stage times. It says "
         "nothing about other ways to share, such as queueing or batching."
@@ -43,7 +43,8 @@ def caveats(plan: Plan, execution: Execution | None = None) -> tuple[str, ...]:
             "Device energy is declared power times predicted seconds of computing, and limits count transmit power "
             "times airtime on top; no energy was metered."
         )
-    if any(u.device.memory_byte is not None for u in users) or plan.scenario.edge.memory_byte is not None:
+    held = [*(u.device.memory_byte for u in users), *(site.edge.memory_byte for site in plan.table.sites)]
+    if any(memory is not None for memory in held):
         found.append("Memory counts the weights that an actor holds; activations are not counted.")
     found += _sources(actors)
     return tuple(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from megdt_opt.program.stages import Compute, Kind, Parallel, Send, Series, Stage, is_edge
@@ -29,11 +29,25 @@ class Slice:
     bottom: float
 
 
-def resource_of(leaf: Compute | Send) -> str:
-    """One of `RESOURCES`; device-to-device sends count as uplink, multicasts as downlink."""
+_EDGES = ("#0072B2", "#56B4E9", "#003F6B", "#7F9FB8")
+"""Colours of several edge servers, in turn; the first two are of the same palette."""
+
+
+def colours_of(edges: Sequence[str]) -> dict[str, str]:
+    """Colour of each resource, edge servers by their names where there are several."""
+    if len(edges) == 1:
+        return COLOURS
+    each = {f"compute at {name}": _EDGES[i % len(_EDGES)] for i, name in enumerate(edges)}
+    return {"uplink": COLOURS["uplink"], **each, "downlink": COLOURS["downlink"], "device compute": "#009E73"}
+
+
+def resource_of(leaf: Compute | Send, colours: Mapping[str, str] = COLOURS) -> str:
+    """One of the resources of `colours_of`; device-to-device sends count as uplink, multicasts as downlink."""
     if isinstance(leaf, Send):
         return "downlink" if is_edge(leaf.source) else "uplink"
-    return "edge compute" if is_edge(leaf.at) else "device compute"
+    if not is_edge(leaf.at):
+        return "device compute"
+    return "edge compute" if "edge compute" in colours else f"compute at {leaf.at}"
 
 
 def short_text(leaf: Compute | Send) -> str:

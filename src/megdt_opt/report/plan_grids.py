@@ -17,7 +17,8 @@ def plan_grid(plan: Plan) -> Grid:
     survives = [NONE] * len(users)
     notes = [bound_sentence(plan)]
     machines = plan.table.machines
-    exact = ["the edge"] * machines.edge.published
+    several = len(machines.edges) > 1
+    exact = [name if several else "the edge" for name, profile in machines.edges.items() if profile.published]
     exact += [u.name for u, profile in zip(users, machines.devices, strict=True) if profile.published]
     if plan.robustness is not None:
         survives = ["yes" if s else "no" for s in plan.robustness.survives]
@@ -40,6 +41,7 @@ def plan_grid(plan: Plan) -> Grid:
         "Plan",
         {
             "user": [u.name for u in users],
+            **({"edge server": [u.edge or NONE for u in users]} if several else {}),
             "mechanism": [u.option.mechanism for u in users],
             "where the steps run": [u.hand_over for u in users],
             "sent as": [u.option.precision or u.option.codec or NONE for u in users],
@@ -50,7 +52,7 @@ def plan_grid(plan: Plan) -> Grid:
             "refresh [1/s]": column([u.refresh_hz for u in users], 3),
             "survives": survives,
         },
-        text=("user", "mechanism", "where the steps run", "sent as", "survives"),
+        text=("user", *(["edge server"] if several else []), "mechanism", "where the steps run", "sent as", "survives"),
         notes=tuple(notes),
     )
 

@@ -66,9 +66,9 @@ def published_grid(timings: PublishedTimings) -> Grid:
 
 
 def provenance_grid(table: OptionTable) -> Grid:
-    """Whose timing each actor has: one row for the edge and one per device."""
+    """Whose timing each actor has: one row for each edge server and one per device."""
     machines = table.machines
-    actors = {"edge": machines.edge} | {
+    actors = dict(machines.edges) | {
         user.name: profile for user, profile in zip(table.scenario.users, machines.devices, strict=True)
     }
     sources = [profile.provenance for profile in actors.values()]

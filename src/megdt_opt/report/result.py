@@ -109,6 +109,7 @@ def _user(plan: Plan, k: int, user: UserPlan) -> dict[str, Any]:
     table = plan.table
     return {
         "name": user.name,
+        "edge": user.edge,
         "option": user.option.name,
         "mechanism": user.option.mechanism,
         "protocol": user.option.protocol,
@@ -198,8 +199,9 @@ def _provenance(plan: Plan) -> dict[str, Any]:
     def one(profile: TimingProfile) -> dict[str, Any]:
         return {"device": profile.device, "model": profile.model, **profile.provenance.to_dict()}
 
+    edges = [{"name": str(name), **one(profile)} for name, profile in machines.edges.items()]
     return {
-        "edge": one(machines.edge),
+        **({"edge": edges[0]} if len(edges) == 1 else {"edges": edges}),
         "devices": [
             {"user": user.name, **one(profile)}
             for user, profile in zip(plan.scenario.users, machines.devices, strict=True)

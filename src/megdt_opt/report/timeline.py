@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from megdt_opt.execution.record import Execution, StageRow
 from megdt_opt.planning.plan import Plan, UserPlan
 from megdt_opt.program.stages import Compute, Send, leaves
 from megdt_opt.report.canvas import CLEAR, FAINT, GRID, INK, new_figure, settings
-from megdt_opt.report.lanes import COLOURS, RESOURCES, Slice, resource_of, short_text, slices
+from megdt_opt.report.lanes import Slice, colours_of, resource_of, short_text, slices
 from megdt_opt.report.numbers import number, short
 from megdt_opt.si import percent
 
@@ -46,6 +47,7 @@ def timeline_figure(plan: Plan, execution: Execution | None = None) -> Figure:
     """
     lanes = 1 if execution is None else 2
     block = _HEADER + lanes * _LANE + _SPACE
+    colours = colours_of([str(site.name) for site in plan.table.sites])
     shared = any(place.bottom - place.top < 1 for user in plan.users for place in slices(user.program))
     with settings():
         figure = new_figure(WIDTH_IN, 0.95 + (_TALL_UNIT_IN if shared else _UNIT_IN) * block * len(plan.users))
@@ -57,12 +59,12 @@ def timeline_figure(plan: Plan, execution: Execution | None = None) -> Figure:
             top = k * block
             _title(axes, top + _HEADER - 0.12, user)
             middle = top + _HEADER + _LANE / 2
-            labels += _predicted(axes, user, middle)
+            labels += _predicted(axes, user, middle, colours)
             _end_label(axes, user.latency_s, middle, f"{number(user.latency_s)} s", end_s)
             ticks.append((middle, "predicted"))
             if execution is not None:
                 middle += _LANE
-                labels += _measured(axes, user, [r for r in execution.rows if r.user == user.name], middle)
+                labels += _measured(axes, user, [r for r in execution.rows if r.user == user.name], middle, colours)
                 measured_s = execution.measured_s[user.name]
                 error = percent(execution.error_percent[user.name])
                 _end_label(axes, measured_s, middle, f"{number(measured_s)} s ({error})", end_s)
@@ -79,7 +81,7 @@ def timeline_figure(plan: Plan, execution: Execution | None = None) -> Figure:
         axes.set_axisbelow(True)
         axes.spines[["top", "right", "left"]].set_visible(False)
         late = execution is not None and bool(execution.overruns)
-        _legend(figure, late, any(_shown(u.deadline_s, end_s) for u in plan.scenario.users))
+        _legend(figure, colours, late, any(_shown(u.deadline_s, end_s) for u in plan.scenario.users))
         _drop_wide(figure, axes, labels)
     return figure
 
@@ -104,18 +106,22 @@ def _title(axes: Axes, y: float, user: UserPlan) -> None:
     axes.annotate(text, (1, 0), xycoords=head, va="bottom", color=FAINT, size=8.5, bbox=CLEAR)
 
 
-def _predicted(axes: Axes, user: UserPlan, middle: float) -> list[_Label]:
+def _predicted(axes: Axes, user: UserPlan, middle: float, colours: Mapping[str, str]) -> list[_Label]:
     program = user.program
     return [
-        _bar(axes, leaf, place, time.start_s, time.duration_s, middle)
+        _bar(axes, leaf, place, time.start_s, time.duration_s, middle, colours)
         for leaf, place, time in zip(leaves(program), slices(program), user.stages, strict=True)
     ]
 
 
-def _measured(axes: Axes, user: UserPlan, rows: list[StageRow], middle: float) -> list[_Label]:
+def _measured(
+    axes: Axes, user: UserPlan, rows: list[StageRow], middle: float, colours: Mapping[str, str]
+) -> list[_Label]:
     found, places = tuple(leaves(user.program)), tuple(slices(user.program))
     return [
-        _bar(axes, found[r.index], places[r.index], r.start_s, r.end_s - r.start_s, middle, late=r.overrun_s > 0)
+        _bar(
+            axes, found[r.index], places[r.index], r.start_s, r.end_s - r.start_s, middle, colours, late=r.overrun_s > 0
+        )
         for r in rows
     ]
 
@@ -127,21 +133,22 @@ def _bar(
     start_s: float,
     length_s: float,
     middle: float,
+    colours: Mapping[str, str],
     *,
     late: bool = False,
 ) -> _Label:
-    resource = resource_of(leaf)
+    resource = resource_of(leaf, colours)
     height = 0.88 * _LANE
     y, tall = middle + height * (place.top - 0.5), height * (place.bottom - place.top)
     axes.broken_barh(
         [(start_s, length_s)],
         (y, tall),
-        facecolor=COLOURS[resource],
+        facecolor=colours[resource],
         edgecolor="black" if late else "white",
         hatch="////" if late else None,
         linewidth=0.5,
     )
-    dark = resource in ("edge compute", "device compute") and not late
+    dark = isinstance(leaf, Compute) and colours[resource] != "#56B4E9" and not late
     label = axes.text(
         start_s + length_s / 2,
         y + tall / 2,
@@ -160,12 +167,12 @@ def _end_label(axes: Axes, at_s: float, y: float, text: str, end_s: float) -> No
     axes.text(at_s + 0.006 * end_s, y, text, va="center_baseline", size=7.5, bbox=CLEAR)
 
 
-def _legend(figure: Figure, late: bool, deadlines: bool) -> None:
+def _legend(figure: Figure, colours: Mapping[str, str], late: bool, deadlines: bool) -> None:
     from matplotlib.artist import Artist
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles: list[Artist] = [Patch(facecolor=COLOURS[name], label=name) for name in RESOURCES]
+    handles: list[Artist] = [Patch(facecolor=colour, label=name) for name, colour in colours.items()]
     if late:
         handles.append(Patch(facecolor="white", edgecolor="black", hatch="////", label="ended after its slot"))
     if deadlines:

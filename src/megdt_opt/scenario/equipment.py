@@ -69,8 +69,9 @@ class Channel(Quantities):
     ----------
     law : str
         "linear" (rate = efficiency * band) or "shannon" (rate = band * log2(1 + g / band)).
-    downlink_hz, uplink_hz : float
-        Bands to share [Hz]; in YAML "downlink" and "uplink".
+    downlink_hz, uplink_hz : float, optional
+        Bands to share [Hz]; in YAML "downlink" and "uplink". With several edges each has these bands of its own,
+        unless it states others.
     propagation_s : float
         One-way delay of each message [s].
     carrier_hz, path_loss_exponent, shadowing_std_db, shadowing_seed
@@ -93,8 +94,8 @@ class Channel(Quantities):
     }
 
     law: Literal["linear", "shannon"] = "linear"
-    downlink_hz: float = Field(ge=0.0)
-    uplink_hz: float = Field(ge=0.0)
+    downlink_hz: float | None = Field(default=None, ge=0.0)
+    uplink_hz: float | None = Field(default=None, ge=0.0)
     propagation_s: float = Field(default=0.0, ge=0.0)
     carrier_hz: float = Field(default=3.5e9, gt=0.0)
     path_loss_exponent: float = Field(default=3.0, gt=0.0)

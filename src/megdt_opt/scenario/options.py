@@ -7,7 +7,7 @@ terms, the costs and later the execution all come from the option's stage progra
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,92 +18,42 @@ from numpy.typing import NDArray
 from megdt_opt.errors import Conflict, Infeasible, InvalidInput, ProfileError
 from megdt_opt.models.registry import find_spec
 from megdt_opt.models.requests import makes_requests, reference_byte, request_of
-from megdt_opt.problem.allocation_problem import AllocationProblem
-from megdt_opt.problem.checks import NO_AIRTIME_LIMIT_S
 from megdt_opt.program.costs import Costs, program_costs
 from megdt_opt.program.latency import LatencyTerms, latency_terms
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, MECHANISMS, Option, Setting, catalogue, program
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.precisions import PRECISION_REGISTRY
-from megdt_opt.program.stages import CODECS, PRECISIONS, Compute, Kind, Payload, Send, Stage, is_edge, leaves
-from megdt_opt.program.wire import payload_byte
+from megdt_opt.program.stages import (
+    CODECS,
+    PRECISIONS,
+    Compute,
+    EdgeServer,
+    Kind,
+    Payload,
+    Send,
+    Series,
+    Stage,
+    actors,
+    is_edge,
+    leaves,
+)
+from megdt_opt.scenario.edges import Site
+from megdt_opt.scenario.machines import Machines
+from megdt_opt.scenario.problems import Problem, law_of, limited, unlimited
 from megdt_opt.scenario.scenario import Scenario, User
 from megdt_opt.timing.finding import Profiles, check_used, find_profile
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.timing.trust import check_model
 
 
-@dataclass(frozen=True, kw_only=True)
-class Machines:
-    """The timing of every actor of a scenario.
-
-    Parameters
-    ----------
-    edge : TimingProfile
-        Of the edge server, its declared stretch included.
-    devices : tuple of TimingProfile
-        Of each user's device, likewise.
-    edge_end, device_end : str
-        "middle" takes medians, "low" or "high" an end of their intervals.
-    """
-
-    edge: TimingProfile
-    devices: tuple[TimingProfile, ...]
-    edge_end: str = "middle"
-    device_end: str = "middle"
-
-    @classmethod
-    def of(cls, scenario: Scenario, known: Mapping[str, TimingProfile] | None = None) -> Machines:
-        """Find and stretch the profiles that a scenario names; raises ProfileError where one is missing."""
-
-        def get(name: str, stretch: float, actor: str) -> TimingProfile:
-            found = find_profile(name, known)
-            return found if stretch == 1.0 else found.stretched(stretch, f"{actor} (x{stretch:g})")
-
-        return cls(
-            edge=get(scenario.edge.profile, scenario.edge.stretch, "edge"),
-            devices=tuple(get(u.device.profile, u.device.stretch, u.name) for u in scenario.users),
-        )
-
-    def at(self, edge: str, devices: str) -> Machines:
-        """The same machines at an end of the calibration's intervals: "low" or "high" for each."""
-        return replace(self, edge_end=edge, device_end=devices)
-
-    def compute_s(self, leaf: Compute, user: int) -> float:
-        """Seconds of a compute stage of a user at its actor's full speed [s]."""
-        at_edge = is_edge(leaf.at)
-        profile = self.edge if at_edge else self.devices[user]
-        end = self.edge_end if at_edge else self.device_end
-        rows = _rows(leaf)
-        if end != "middle":
-            # a published figure has no interval and counts as exact
-            found = profile.stage_interval_s(leaf.kind, rows=rows, codec=leaf.codec)
-            if found is not None:
-                return leaf.amount * found[end == "high"]
-        return leaf.amount * profile.stage_s(leaf.kind, rows=rows, codec=leaf.codec)
-
-    def send_bit(self, leaf: Send, reference_byte: int | None = None) -> float:
-        """Payload of a send stage [bit], as the serialiser makes it; a coded picture's by its reference [byte]."""
-        if leaf.payload is not Payload.IMAGE:
-            return 8.0 * payload_byte(leaf.tensors, leaf.precision)
-        (picture,) = leaf.tensors
-        if leaf.precision != "raw":
-            coded = self.edge.image_byte(leaf.precision, reference_byte)
-            picture = type(picture)(name=picture.name, shape=(coded,), floating=False)
-        return 8.0 * payload_byte((picture,), "fp32")
-
-
-def _rows(leaf: Compute) -> int | None:
-    return None if leaf.rows is None else leaf.rows[1] - leaf.rows[0]
-
-
-def setting_of(scenario: Scenario, spec: ModelSpec, user: int) -> Setting:
-    """What the programs of a user of a scenario are built for."""
+def setting_of(scenario: Scenario, spec: ModelSpec, user: int, edge: str = "") -> Setting:
+    """What the programs of a user of a scenario are built for, with an edge server by its name; default the first."""
     return Setting(
         spec=spec,
         scheduler=scenario.scheduler,
         steps=scenario.steps,
         device=scenario.users[user].name,
+        edge=EdgeServer(edge or scenario.sites[0].name),
         shown_at=scenario.users[user].shown_at,
         overlap=scenario.overlap_rows,
         sense_strength=scenario.sense_strength,
@@ -164,7 +114,9 @@ class OptionTable:
         check_used(profiles, scenario.profile_names)
         found = {name: find_profile(name, profiles) for name in scenario.profile_names}
         spec = spec or find_spec(scenario.model)
-        check_model(found[scenario.edge.profile], spec, "the edge")
+        for site in scenario.sites:
+            who = "the edge" if len(scenario.sites) == 1 else f"edge {site.name}"
+            check_model(found[site.edge.profile], spec, who)
         for user in scenario.users:
             check_model(found[user.device.profile], spec, f"user {user.name}")
         draft = cls(
@@ -181,24 +133,38 @@ class OptionTable:
         for shown_at in ("device", "edge"):
             users = [k for k, user in enumerate(scenario.users) if user.shown_at == shown_at]
             if users:
+                setting = draft.setting(users[0])
                 offered = catalogue(
-                    draft.setting(users[0]),
+                    setting,
                     own=mechanisms,
                     precisions=precisions,
                     codecs=codecs,
                     cuts=scenario.cuts,
                     shares=scenario.peu_shares,
                 )
-                names.update(dict.fromkeys(offered))
+                names.update(dict.fromkeys(_at_edges(offered, setting, scenario)))
         return replace(draft, options=tuple(names))
 
-    def setting(self, user: int) -> Setting:
-        """What the programs of a user are built for."""
-        return setting_of(self.scenario, self.spec, user)
+    @cached_property
+    def sites(self) -> tuple[Site, ...]:
+        """The edge servers of the scenario."""
+        return self.scenario.sites
+
+    def site(self, option: int) -> int | None:
+        """Which of `sites` takes part in an option; None where none does."""
+        name = self.options[option].edge
+        if len(self.sites) > 1:
+            return next((e for e, site in enumerate(self.sites) if site.name == name), None)
+        return 0
+
+    def setting(self, user: int, edge: str = "") -> Setting:
+        """What the programs of a user are built for, with an edge server by its name; default the first."""
+        return setting_of(self.scenario, self.spec, user, edge or self.sites[0].name)
 
     def program(self, user: int, option: int) -> Stage:
         """Stage program of a user's option."""
-        return program(self.options[option], self.setting(user))
+        chosen = self.options[option]
+        return program(chosen, self.setting(user, chosen.edge))
 
     def send_bit(self, leaf: Send, user: int) -> float:
         """Payload of a send stage of a user's program [bit]."""
@@ -243,18 +209,22 @@ class OptionTable:
         """Allowed options, (K, O)."""
         return np.array([[not cell.closed for cell in row] for row in self._cells])
 
-    def problem(self) -> AllocationProblem:
-        """The arrays of the core problem, with every limit.
+    def problem(self) -> Problem:
+        """The arrays of the core problem, with every limit; of a placement problem where there are several edges.
 
         Raises
         ------
         Infeasible
             Where a user has no allowed option; the message says which limit closed what.
+        InvalidInput
+            Where a user is in reach of no edge and has no option without one, an edge's memory is too small, or a limit
+            cannot be kept at several edges.
         """
         self._require(self.allowed)
+        self._require_memories()
         return self._limited
 
-    def waived_problem(self) -> AllocationProblem:
+    def waived_problem(self) -> Problem:
         """The problem without the users' own limits (privacy, energy, memory, wishes, deadlines), for baselines.
 
         Raises
@@ -266,8 +236,10 @@ class OptionTable:
         return self._waived
 
     def _require(self, allowed: NDArray[np.bool_]) -> None:
-        if not allowed.any(axis=1).all():
-            stuck = [int(k) for k in np.flatnonzero(~allowed.any(axis=1))]
+        stuck = [int(k) for k in np.flatnonzero(~allowed.any(axis=1))]
+        for k in stuck:
+            self._require_reach(k)
+        if stuck:
             limits = [
                 replace(limit, words=f"{limit.words} ({count} options)")
                 for k in stuck
@@ -275,63 +247,60 @@ class OptionTable:
             ]
             raise Infeasible("no option is allowed", limits, stuck, names=[u.name for u in self.scenario.users])
 
+    def _require_reach(self, k: int) -> None:
+        """Where no edge serves a user who has no option of its own left, that is what is wrong."""
+        if not any(cell.unreached for cell in self._cells[k]):
+            return
+        user = self.scenario.users[k]
+        efficiency = user.downlink_efficiency_bit_per_s_per_hz
+        field, value = ("distance", user.distance_m) if efficiency is None else ("downlink_efficiency", efficiency)
+        raise InvalidInput(
+            f"users.{user.name}.{field}",
+            value,
+            "an edge that reaches the user, who has no option without one",
+            "Let an edge with a band reach it, or allow it to generate on its device (mechanism 'local').",
+        )
+
+    def _require_memories(self) -> None:
+        """Where there are several edges, each with a memory holds the weights of its options, one by one and together.
+
+        The model is one, so what an edge holds is the union of the parts that its users' options run there.
+        """
+        if len(self.sites) == 1:
+            return
+        for e, site in enumerate(self.sites):
+            memory_byte = site.edge.memory_byte
+            costs = [(k, o, cell.costs) for k, row in enumerate(self._cells) for o, cell in enumerate(row)]
+            here = [(k, o, found) for k, o, found in costs if self.site(o) == e and found is not None]
+            if memory_byte is None or not here:
+                continue
+            least = min(found.edge_byte for _, _, found in here)
+            if least > memory_byte:
+                expected = f"at least {least} B, the least weights of an option there"
+                raise InvalidInput(
+                    f"edges.{site.name}.memory", memory_byte, expected, "Raise it, or leave the edge out."
+                )
+            parts = Series(tuple(self.program(k, o) for k, o, _ in here if self.allowed[k, o]))
+            together = self._costs(parts, 0, site).edge_byte
+            if together > memory_byte:
+                expected = f"at least {together} B, the weights of all options that are open there"
+                remedy = "Raise it, or restrict the users' mechanisms to those whose weights fit together."
+                raise InvalidInput(f"edges.{site.name}.memory", memory_byte, expected, remedy)
+
     @cached_property
     def _possible(self) -> NDArray[np.bool_]:
-        """Options that were timed and yield the picture, limits apart, (K, O)."""
+        """Options that were timed, yield the picture and can be reached, limits apart, (K, O)."""
         return np.array([[cell.terms is not None and cell.possible for cell in row] for row in self._cells])
 
     @cached_property
-    def _limited(self) -> AllocationProblem:
-        s = self.scenario
-        limited = any(user.deadline_s for user in s.users)
+    def _limited(self) -> Problem:
         airtime_s = np.array([[cell.airtime_s for cell in row] for row in self._cells])
-        return replace(
-            self._waived,
-            allowed=self.allowed,
-            deadline_s=s.deadlines_s if limited else None,
-            uplink_airtime_max_s=np.minimum(airtime_s, NO_AIRTIME_LIMIT_S) if np.isfinite(airtime_s).any() else None,
-        )
+        return limited(self._waived, self.scenario, self.allowed, airtime_s)
 
     @cached_property
-    def _waived(self) -> AllocationProblem:
-        s = self.scenario
-        users, count = len(s.users), len(self.options)
-        rows = self._cells
-
-        def array(read: Callable[[LatencyTerms], float]) -> NDArray[np.float64]:
-            out = np.zeros((users, count))
-            for k, row in enumerate(rows):
-                for o, cell in enumerate(row):
-                    if cell.terms is not None:
-                        out[k, o] = read(cell.terms)
-            return out
-
-        branch = array(lambda t: t.device_branch_s)
-        c = s.channel
-        linear = c.law == "linear"
-        down, up = s.efficiencies() if linear else s.snr_products_hz()
-        return AllocationProblem(
-            fixed_s=array(lambda t: t.fixed_s),
-            device_branch_s=branch if branch.any() else None,
-            downlink_bit=array(lambda t: t.downlink_bit),
-            uplink_bit=array(lambda t: t.uplink_bit),
-            edge_work_s=array(lambda t: t.edge_work_s),
-            allowed=self._possible,
-            impossible=~self._possible,
-            weight=s.weights,
-            downlink_hz=c.downlink_hz,
-            uplink_hz=c.uplink_hz,
-            edge_capacity=s.edge.servers,
-            edge_share_max=np.ones(users),
-            objective=s.objective,
-            max_weight=s.max_weight,
-            # what "missed" counts is no limit that a baseline could waive
-            deadline_s=None if s.objective_is_time else s.deadlines_s,
-            downlink_efficiency=down if linear else None,
-            uplink_efficiency=up if linear else None,
-            downlink_snr_hz=None if linear else down,
-            uplink_snr_hz=None if linear else up,
-        )
+    def _waived(self) -> Problem:
+        terms = [[cell.terms for cell in row] for row in self._cells]
+        return unlimited(self.scenario, terms, self._possible, [self.site(o) for o in range(len(self.options))])
 
     def closings(self, user: int) -> dict[str, int]:
         """What closed a user's options: each limit in words, with how many options it closed, most first."""
@@ -368,15 +337,14 @@ class OptionTable:
             return _Cell(
                 None, None, (*closed, Conflict(k, "timings", 0.0, "", _never_timed(error))), False, np.inf, untimed=True
             )
-        costs = program_costs(
-            stages,
-            self.spec,
-            compute_s=lambda leaf: self.machines.compute_s(leaf, k),
-            compute_power_w=user.device.compute_power_w,
-            edge_precision=self.machines.edge.provenance.precision,
-            device_precision=self.machines.devices[k].provenance.precision,
-        )
-        closed += self._ruled_out_by_costs(k, costs, terms)
+        site = self.sites[self.site(o) or 0]
+        costs = self._costs(stages, k, site)
+        unreached = self._unreached(k, o, terms)
+        if unreached:
+            possible = False
+            words = "{limit}: a link that the option needs carries nothing"
+            closed.append(Conflict(k, f"reach of {site.name}", 0.0, "bit/s", words))
+        closed += self._ruled_out_by_costs(k, costs, terms, site)
         closed += _ruled_out_by_privacy(k, user, stages)
         late = user.deadline_s is not None and terms.fixed_s + terms.device_branch_s > user.deadline_s
         if user.deadline_s is not None and late and self.scenario.objective_is_time:
@@ -385,16 +353,42 @@ class OptionTable:
         airtime_s = np.inf
         if user.energy_max_j is not None and costs.device_compute_j is not None and terms.uplink_bit > 0:
             airtime_s = (user.energy_max_j - costs.device_compute_j) / user.device.transmit_power_w
-        return _Cell(terms, costs, tuple(closed), possible, max(airtime_s, 0.0))
+        return _Cell(terms, costs, tuple(closed), possible, max(airtime_s, 0.0), unreached and len(closed) == 1)
 
-    def _ruled_out_by_costs(self, k: int, costs: Costs, terms: LatencyTerms) -> list[Conflict]:
+    def _costs(self, stages: Stage, k: int, site: Site) -> Costs:
+        """Costs of stages of user k that run at one edge, or at none."""
+        return program_costs(
+            stages,
+            self.spec,
+            compute_s=lambda leaf: self.machines.compute_s(leaf, k),
+            compute_power_w=self.scenario.users[k].device.compute_power_w,
+            edge_precision=self.machines.edges[site.name].provenance.precision,
+            device_precision=self.machines.devices[k].provenance.precision,
+        )
+
+    def _unreached(self, k: int, o: int, terms: LatencyTerms) -> bool:
+        """Whether an option needs a link that carries nothing; of one edge alone the problem itself says so."""
+        site = self.site(o)
+        if len(self.sites) == 1 or site is None:
+            return False
+        demands = zip((terms.downlink_bit, terms.uplink_bit), self._links[k, :, site], strict=True)
+        return any(bits > 0 and not carries for bits, carries in demands)
+
+    @cached_property
+    def _links(self) -> NDArray[np.bool_]:
+        """Whether downlink and uplink of a user carry anything, (K, 2, E)."""
+        bands = np.array([[site.downlink_hz, site.uplink_hz] for site in self.sites]).T
+        return (np.stack(law_of(self.scenario), axis=1) > 0) & (bands > 0)
+
+    def _ruled_out_by_costs(self, k: int, costs: Costs, terms: LatencyTerms, site: Site) -> list[Conflict]:
         closed = []
-        user, edge = self.scenario.users[k], self.scenario.edge
+        user, edge = self.scenario.users[k], site.edge
+        at = "edge memory" if len(self.sites) == 1 else f"memory of {site.name}"
         device, too_large = user.device, "{limit} {value}: the weights do not fit"
         if device.memory_byte is not None and costs.device_byte > device.memory_byte:
             closed.append(Conflict(k, "device memory", device.memory_byte, "B", too_large))
         if edge.memory_byte is not None and costs.edge_byte > edge.memory_byte:
-            closed.append(Conflict(k, "edge memory", edge.memory_byte, "B", too_large))
+            closed.append(Conflict(k, at, edge.memory_byte, "B", too_large))
         if user.energy_max_j is not None and costs.device_compute_j is not None:
             # an option that sends needs something left for the radio
             left_j = user.energy_max_j - costs.device_compute_j
@@ -412,7 +406,20 @@ class _Cell:
     possible: bool
     """Whether the option yields the picture at all, wishes and limits apart."""
     airtime_s: float
+    unreached: bool = False
+    """Whether the only reason against the option is that its edge does not reach the user."""
     untimed: bool = False
+
+
+def _at_edges(offered: Sequence[Option], setting: Setting, scenario: Scenario) -> Iterator[Option]:
+    """The catalogue where there are several edges: what runs on the device alone once, all else at each of them."""
+    if len(scenario.sites) == 1:
+        yield from offered
+        return
+    served = {option: any(map(is_edge, actors(program(option, setting)))) for option in offered}
+    yield from (option for option in offered if not served[option])
+    for site in scenario.sites:
+        yield from (replace(option, edge=site.name) for option in offered if served[option])
 
 
 def _used(known: tuple[str, ...], default: tuple[str, ...], wishes: list[tuple[str, ...] | None]) -> tuple[str, ...]:

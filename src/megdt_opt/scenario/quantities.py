@@ -54,16 +54,27 @@ class Quantities(BaseModel):
             text = read.pop(short)
             if text is None:
                 continue
-            if dimension == "ratio":
-                read[name] = units.parse_db(text, short)
-            elif dimension == "efficiency":
-                read[name] = units.parse_efficiency(text, short)
+            if isinstance(text, dict) and _takes_one_by_name(cls.model_fields[name].annotation):
+                read[name] = {key: _in_si(each, dimension, f"{short}.{key}") for key, each in text.items()}
             else:
-                read[name] = units.parse(text, dimension, short)
+                read[name] = _in_si(text, dimension, short)
         for name, field in cls.model_fields.items():
             if name in read and _takes_numbers_alone(field.annotation):
-                _refuse_words(name, read[name])
+                value = read[name]
+                if not isinstance(value, dict) or _takes_one_by_name(field.annotation):
+                    _refuse_words(name, value)
         return read
+
+
+def _in_si(text: Any, dimension: str, name: str) -> float:
+    """Text with a unit as a number in SI units."""
+    if dimension == "ratio":
+        return units.parse_db(text, name)
+    return units.parse_efficiency(text, name) if dimension == "efficiency" else units.parse(text, dimension, name)
+
+
+def _takes_one_by_name(annotation: Any) -> bool:
+    return any(get_origin(kind) is dict and get_args(kind)[1] is float for kind in _kinds(annotation))
 
 
 def _takes_numbers_alone(annotation: Any) -> bool:
@@ -82,7 +93,8 @@ def _kinds(annotation: Any) -> Iterator[Any]:
 
 def _refuse_words(name: str, value: Any) -> None:
     """Text and truth values are no numbers, though Python and pydantic would take "020" and True for some."""
-    for number, entry in enumerate(value) if isinstance(value, list | tuple) else ((None, value),):
+    listed = enumerate(value) if isinstance(value, list | tuple) else ((None, value),)
+    for number, entry in value.items() if isinstance(value, dict) else listed:
         if isinstance(entry, str | bool):
             field = name if number is None else f"{name}.{number}"
             remedy = "Write decimal digits without quotes, unit, colon, underscore or leading zero."

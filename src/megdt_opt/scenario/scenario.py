@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -18,7 +17,17 @@ from megdt_opt.problem.evaluation import objective_of
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY
 from megdt_opt.program.precisions import PRECISION_REGISTRY
 from megdt_opt.program.stages import CODECS, EDGE
-from megdt_opt.radio.path_loss import PathLoss, snr_hz
+from megdt_opt.scenario.edges import (
+    DistanceByEdge,
+    EfficiencyByEdge,
+    NamedEdge,
+    Site,
+    actor_name,
+    check_names,
+    efficiency_at,
+    sites_of,
+    snr_products,
+)
 from megdt_opt.scenario.equipment import Channel, Device, Edge
 from megdt_opt.scenario.quantities import Quantities
 from megdt_opt.scenario.yaml_text import parse_yaml
@@ -26,28 +35,8 @@ from megdt_opt.scenario.yaml_text import parse_yaml
 READ_LIMIT_BYTE = 2**26
 """Largest scenario file that is read [byte]."""
 
-NAME_LENGTH = 60
-"""Most characters of a user's name: it becomes part of files' names, and a label in figures."""
-
 TITLE_LENGTH = 120
 """Most characters of a scenario's name."""
-
-
-def _user_name(text: str) -> str:
-    """A user's name in composed form: letters and digits of any script, spaces and `_ . - # + @ & ( ) '`."""
-    name = unicodedata.normalize("NFC", text)
-    first_is_letter = bool(name) and name[0].isalnum()
-    fits = first_is_letter and all(c.isalnum() or c in " _.-#+@&()'" or unicodedata.category(c)[0] == "M" for c in name)
-    if not fits or name != name.strip() or len(name) > NAME_LENGTH:
-        raise InvalidInput(
-            "",
-            text,
-            f"a letter or digit, then letters, digits, spaces and _ . - # + @ & ( ) ', at most {NAME_LENGTH} in all",
-            "Give the user a shorter or plainer name.",
-        )
-    if name == EDGE:
-        raise InvalidInput("", text, f"a name other than that of the edge server, {EDGE!s}", "Rename the user.")
-    return name
 
 
 _OF_DISTANCES = (
@@ -78,10 +67,11 @@ class User(Quantities):
         Unique name.
     device : Device
         What the user holds.
-    downlink_efficiency_bit_per_s_per_hz, uplink_efficiency_bit_per_s_per_hz : float, optional
-        Spectral efficiencies; in YAML "downlink_efficiency: 4 bit/s/Hz". Either these or a distance.
-    distance_m : float, optional
-        Distance to the base station [m].
+    downlink_efficiency_bit_per_s_per_hz, uplink_efficiency_bit_per_s_per_hz : float or dict of str to float, optional
+        Spectral efficiencies; in YAML "downlink_efficiency: 4 bit/s/Hz". Either these or a distance. Where they differ
+        by edge: "{hall-1: 4 bit/s/Hz, hall-2: 1 bit/s/Hz}"; an edge that is left out does not reach the user.
+    distance_m : float or dict of str to float, optional
+        Distance to the base station [m], of each edge where they differ.
     weight : float
         Weight in the objective, > 0 [1].
     deadline_s : float, optional
@@ -113,9 +103,9 @@ class User(Quantities):
 
     name: str
     device: Device = Device()
-    downlink_efficiency_bit_per_s_per_hz: float | None = Field(default=None, ge=0.0)
-    uplink_efficiency_bit_per_s_per_hz: float | None = Field(default=None, ge=0.0)
-    distance_m: float | None = Field(default=None, ge=1.0)
+    downlink_efficiency_bit_per_s_per_hz: EfficiencyByEdge = None
+    uplink_efficiency_bit_per_s_per_hz: EfficiencyByEdge = None
+    distance_m: DistanceByEdge = None
     weight: float = Field(default=1.0, gt=0.0)
     deadline_s: float | None = Field(default=None, gt=0.0)
     energy_max_j: float | None = Field(default=None, gt=0.0)
@@ -131,7 +121,10 @@ class User(Quantities):
     @field_validator("name")
     @classmethod
     def _named(cls, name: str) -> str:
-        return _user_name(name)
+        name = actor_name(name, "user")
+        if name == EDGE:
+            raise InvalidInput("", name, f"a name other than that of the edge server, {EDGE!s}", "Rename the user.")
+        return name
 
     @field_validator("mechanisms", "precisions", "codecs")
     @classmethod
@@ -185,7 +178,10 @@ class Scenario(Quantities):
         "missed" (the weight of the users later than their deadline, which is then no limit).
     max_weight : float, optional
         Weight of the worst latency beside the sum, for "mixed" alone [1].
-    edge : Edge
+    edge : Edge or None
+        The only edge server; None where there are `edges`.
+    edges : tuple of NamedEdge, optional
+        Edge servers with names and bands of their own, in place of `edge`.
     channel : Channel
     users : tuple of User
     cuts : tuple of int, optional
@@ -219,7 +215,8 @@ class Scenario(Quantities):
     scheduler: str = "ddim"
     objective: Literal["max", "sum", "mixed", "missed"] = "max"
     max_weight: float | None = Field(default=None, gt=0.0)
-    edge: Edge = Edge()
+    edge: Edge | None = Edge()
+    edges: tuple[NamedEdge, ...] | None = None
     channel: Channel
     users: tuple[User, ...]
     cuts: tuple[int, ...] | None = None
@@ -234,6 +231,30 @@ class Scenario(Quantities):
             expected = f"at most {TITLE_LENGTH} printable characters"
             raise InvalidInput("", name, expected, "Shorten it, and put notes behind a # instead.")
         return name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_or_several(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        if data.get("edges") is None:
+            if "edge" in data and data["edge"] is None:
+                raise InvalidInput("edge", None, "an edge server", "Leave it out for the default one, or state edges.")
+            return data
+        if data.get("edge") is not None:
+            raise InvalidInput("edges", "given", "either edge or edges", "Remove one of the two.")
+        return {**data, "edge": None}
+
+    @field_validator("edges")
+    @classmethod
+    def _edges(cls, edges: tuple[NamedEdge, ...] | None) -> tuple[NamedEdge, ...] | None:
+        if edges is not None and not edges:
+            raise InvalidInput("", [], "at least one edge server", "Add one, or leave edges out.")
+        names = [edge.name for edge in edges or ()]
+        for name in names:
+            if names.count(name) > 1:
+                raise InvalidInput("", name, "unique names of edges", "Rename one of them.")
+        return edges
 
     @field_validator("users")
     @classmethod
@@ -256,7 +277,8 @@ class Scenario(Quantities):
 
     @model_validator(mode="after")
     def _fits(self) -> Scenario:
-        machines: dict[str, Edge | Device] = {"edge": self.edge}
+        machines: dict[str, Edge | Device] = {} if self.edge is None else {"edge": self.edge}
+        machines |= {f"edges.{number}": edge for number, edge in enumerate(self.edges or ())}
         machines |= {f"users.{number}.device": user.device for number, user in enumerate(self.users)}
         for where, machine in machines.items():
             # the default profile is one of the default model
@@ -285,7 +307,27 @@ class Scenario(Quantities):
                     "The Shannon law needs the user's distance.",
                 )
         self._use_everything()
+        self._know_edges()
         return self
+
+    def _know_edges(self) -> None:
+        """Users are called otherwise than edges, their figures are of edges that there are, and plans can be proven."""
+        sites = self.sites
+        names = [str(site.name) for site in sites]
+        if len(sites) > 1 and self.objective not in ("max", "sum"):
+            expected = "'max' or 'sum' where there are several edge servers"
+            raise InvalidInput("objective", self.objective, expected, "Choose one of them, or state one edge.")
+        for number, user in enumerate(self.users):
+            if user.name in names:
+                expected = f"a name other than those of the edges, {names}"
+                raise InvalidInput(f"users.{number}.name", user.name, expected, "Rename the user.")
+            figures = {
+                "downlink_efficiency": user.downlink_efficiency_bit_per_s_per_hz,
+                "uplink_efficiency": user.uplink_efficiency_bit_per_s_per_hz,
+                "distance": user.distance_m,
+            }
+            by_edge = {name: value for name, value in figures.items() if isinstance(value, dict)}
+            check_names(f"users.{number}", by_edge, sites)
 
     def _use_everything(self) -> None:
         """Refuse what would change nothing: a figure that differs from its default, where nothing asks for it."""
@@ -366,9 +408,15 @@ class Scenario(Quantities):
         return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
 
     @property
+    def sites(self) -> tuple[Site, ...]:
+        """The edge servers, with their bands."""
+        return sites_of(self.edge, self.edges, self.channel)
+
+    @property
     def profile_names(self) -> tuple[str, ...]:
-        """Profiles that edge and devices name, each once, in alphabetical order."""
-        return tuple(sorted({self.edge.profile, *(user.device.profile for user in self.users)}))
+        """Profiles that edges and devices name, each once, in alphabetical order."""
+        edges = {site.edge.profile for site in self.sites}
+        return tuple(sorted(edges | {user.device.profile for user in self.users}))
 
     @property
     def deadlines_s(self) -> np.ndarray:
@@ -391,34 +439,27 @@ class Scenario(Quantities):
         return float(objective_of(self.objective, times, self.weights, limits, self.max_weight or 0.0))
 
     def snr_products_hz(self) -> tuple[np.ndarray, np.ndarray]:
-        """SNR-bandwidth products of downlink and uplink, each (K,) [Hz]; NaN for users without a distance."""
-        c = self.channel
-        loss = PathLoss(carrier_hz=c.carrier_hz, exponent=c.path_loss_exponent, shadowing_std_db=c.shadowing_std_db)
-        shadowing = loss.draw_shadowing_db(c.shadowing_seed, len(self.users))
-        down, up = np.full(len(self.users), np.nan), np.full(len(self.users), np.nan)
-        for k, user in enumerate(self.users):
-            if user.distance_m is None:
-                continue
-            lost_db = loss.loss_db(user.distance_m, float(shadowing[k]))
-            more = {"noise_figure_db": c.noise_figure_db, "antenna_gain_db": c.antenna_gain_db}
-            down[k] = snr_hz(c.edge_transmit_w, lost_db, **more)
-            up[k] = snr_hz(user.device.transmit_power_w, lost_db, **more)
-        return down, up
+        """SNR-bandwidth products of downlink and uplink, each (K,), with `edges` (K, E) [Hz].
+
+        NaN for users without a distance, 0 at an edge that does not reach the user.
+        """
+        down, up = self._snr_products_hz()
+        return (down, up) if self.edges is not None else (down[:, 0], up[:, 0])
+
+    def _snr_products_hz(self) -> tuple[np.ndarray, np.ndarray]:
+        users = self.users
+        transmit_w = [user.device.transmit_power_w for user in users]
+        return snr_products(self.channel, [user.distance_m for user in users], transmit_w, self.sites)
 
     def efficiencies(self) -> tuple[np.ndarray, np.ndarray]:
-        """Spectral efficiencies of downlink and uplink, each (K,) [bit/s/Hz].
+        """Spectral efficiencies of downlink and uplink, each (K,), with `edges` (K, E) [bit/s/Hz].
 
         A user with a distance gets log2(1 + g / B), the efficiency at the whole band B, its lowest,
-        because noise grows with the band.
+        because noise grows with the band. 0 at an edge that does not reach the user.
         """
-        down_g, up_g = self.snr_products_hz()
-
-        def of(given: float | None, product_hz: float, band_hz: float) -> float:
-            if given is not None:
-                return given
-            return float(np.log2(1 + product_hz / band_hz)) if band_hz > 0 else 0.0
-
-        c = self.channel
-        down = [of(u.downlink_efficiency_bit_per_s_per_hz, down_g[k], c.downlink_hz) for k, u in enumerate(self.users)]
-        up = [of(u.uplink_efficiency_bit_per_s_per_hz, up_g[k], c.uplink_hz) for k, u in enumerate(self.users)]
-        return np.array(down), np.array(up)
+        (down_g, up_g), users, sites = self._snr_products_hz(), self.users, self.sites
+        given = [user.downlink_efficiency_bit_per_s_per_hz for user in users]
+        down = efficiency_at(given, down_g, [site.downlink_hz for site in sites], sites)
+        given = [user.uplink_efficiency_bit_per_s_per_hz for user in users]
+        up = efficiency_at(given, up_g, [site.uplink_hz for site in sites], sites)
+        return (down, up) if self.edges is not None else (down[:, 0], up[:, 0])

@@ -157,7 +157,8 @@ def _of_plan(made: Plan, mechanisms: Iterable[str]) -> dict[str, Any]:
 
 
 def _of_rivals(rivals: tuple[Baseline, ...]) -> dict[str, Any]:
-    *singles, equal = rivals
+    *others, equal = rivals
+    singles = [b for b in others if b.mechanism]
     named = {b.name: b for b in singles}
     found: dict[str, Any] = {"equal_shares_s": _plain(equal.objective_s)}
     for name in ("all centralised", "all local"):

@@ -76,7 +76,8 @@ def cells_of(scenario: Scenario, over: Over, seeds: Iterable[int] | None) -> tup
                 USERS, size, "a whole number of users of at least 1", "Give the numbers of users to plan for."
             )
     names = _names(scenario, max([len(scenario.users), *(int(s) for s in sizes)]))
-    fields = {text: parse_path(text, names) for paths, _ in axes for text in paths if text != USERS}
+    edges = [edge.name for edge in scenario.edges or ()]
+    fields = {text: parse_path(text, names, edges) for paths, _ in axes for text in paths if text != USERS}
     _refuse_overlaps(list(fields.values()), [text for paths, _ in axes for text in paths])
     base = scenario.model_dump(mode="json", exclude_none=True)
     order = [text for paths, _ in axes for text in paths]

@@ -6,29 +6,33 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.scenario.edges import NamedEdge
 from megdt_opt.scenario.quantities import Quantities
 from megdt_opt.scenario.scenario import Scenario, User
 
 EVERY = "*"
-"""In the place of a user's name: all users."""
+"""In the place of a name: all users, or all edges."""
+
+_NAMED: dict[str, type[Quantities]] = {"users": User, "edges": NamedEdge}
+"""Lists of a scenario, whose entries go by their names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FieldPath:
-    """One field of a scenario, or the same field of all its users.
+    """One field of a scenario, or the same field of all its users or edges.
 
     Parameters
     ----------
     text : str
         As it was written.
     parts : tuple of str
-        Fields from the outermost to the innermost, each with its unit in the name; behind "users" stands a
-        user's name or "*".
+        Fields from the outermost to the innermost, each with its unit in the name; behind "users" and "edges" stands
+        a name or "*".
     key : str
         Innermost field as it was written: "downlink" takes text with a unit, "downlink_hz" a number.
     """
@@ -54,7 +58,7 @@ class FieldPath:
         Raises
         ------
         InvalidInput
-            Where the user of this path is not in the data.
+            Where the user or edge of this path is not in the data.
         """
         for node in self._holders(data):
             node.pop(self.parts[-1], None)
@@ -67,8 +71,8 @@ class FieldPath:
         """
         value: Any = scenario
         for i, part in enumerate(self.parts):
-            if i == 1 and self.parts[0] == "users":
-                value = next(user for user in value if part in (EVERY, user.name))
+            if i == 1 and self.parts[0] in _NAMED:
+                value = next(entry for entry in value if part in (EVERY, entry.name))
             else:
                 value = getattr(value, part)
         if isinstance(value, BaseModel):
@@ -76,25 +80,26 @@ class FieldPath:
         return json.dumps(value) if isinstance(value, dict | list | tuple) else value
 
     def _holders(self, data: dict[str, Any]) -> Iterable[dict[str, Any]]:
-        if self.parts[0] != "users":
+        kind = self.parts[0]
+        if kind not in _NAMED:
             return [_down(data, self.parts[:-1])]
         selector = self.parts[1]
-        found = [user for user in data["users"] if selector in (EVERY, user["name"])]
+        found = [entry for entry in data[kind] if selector in (EVERY, entry["name"])]
         if not found:
-            names = [user["name"] for user in data["users"]]
-            raise InvalidInput(self.text, selector, f"one of the users {names}", f'Use "{EVERY}" for all users.')
-        return [_down(user, self.parts[2:-1]) for user in found]
+            names = [entry["name"] for entry in data[kind]]
+            raise InvalidInput(self.text, selector, f"one of the {kind} {names}", f'Use "{EVERY}" for all {kind}.')
+        return [_down(entry, self.parts[2:-1]) for entry in found]
 
 
-def parse_path(text: str, users: Sequence[str]) -> FieldPath:
+def parse_path(text: str, users: Sequence[str], edges: Sequence[str] = ()) -> FieldPath:
     """Find the field that a dotted path names.
 
     Parameters
     ----------
     text : str
         For example "steps", "channel.downlink", "users.*.device.stretch" or "users.tablet.deadline".
-    users : sequence of str
-        Names that may stand behind "users".
+    users, edges : sequence of str
+        Names that may stand behind "users" and "edges".
 
     Raises
     ------
@@ -110,15 +115,16 @@ def parse_path(text: str, users: Sequence[str]) -> FieldPath:
         parts.append(name)
         if not dot:
             return FieldPath(text=text, parts=tuple(parts), key=key)
-        if owner is Scenario and name == "users":
-            selector, rest = _user(rest, users, text)
+        if owner is Scenario and name in _NAMED:
+            selector, rest = _entry(name, rest, {"users": users, "edges": edges}[name], text)
             parts.append(selector)
-            owner = User
+            owner = _NAMED[name]
             continue
         inner = owner.model_fields[name].annotation
-        if not (isinstance(inner, type) and issubclass(inner, Quantities)):
+        below = [kind for kind in (inner, *get_args(inner)) if isinstance(kind, type) and issubclass(kind, Quantities)]
+        if not below:
             raise InvalidInput(text, rest, f"nothing below {key!r}, which has no fields", "Shorten the path.")
-        owner = inner
+        owner = below[0]
 
 
 def _down(node: dict[str, Any], parts: Sequence[str]) -> dict[str, Any]:
@@ -138,14 +144,15 @@ def _field(owner: type[Quantities], key: str, text: str) -> str:
     raise InvalidInput(text or "over", key, f"a field of {owner.__name__}: {', '.join(known)}", remedy)
 
 
-def _user(rest: str, users: Sequence[str], text: str) -> tuple[str, str]:
-    """Split what follows "users." into the user and the field; names may contain dots, so the longest wins."""
-    for name in sorted({EVERY, *users}, key=len, reverse=True):
+def _entry(kind: str, rest: str, names: Sequence[str], text: str) -> tuple[str, str]:
+    """Split what follows "users." or "edges." into name and field; names may contain dots, so the longest wins."""
+    for name in sorted({EVERY, *names} if names else (), key=len, reverse=True):
         if rest.startswith(f"{name}.") and len(rest) > len(name) + 1:
             return name, rest[len(name) + 1 :]
+    one, field = {"users": ("a user", "deadline"), "edges": ("an edge", "stretch")}[kind]
     raise InvalidInput(
         text,
         rest,
-        f"a user and a field, for example users.{EVERY}.deadline; users are {list(users)}",
-        "Name a user of the scenario.",
+        f"{one} and a field, for example {kind}.{EVERY}.{field}; {kind} are {list(names)}",
+        f"Name {one} of the scenario.",
     )

@@ -11,7 +11,6 @@ from megdt_opt.errors import MegdtError
 from megdt_opt.execution.job import ExecutionOptions, Mode
 from megdt_opt.execution.record import Execution
 from megdt_opt.planning.plan import Plan
-from megdt_opt.program.stages import EDGE
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.trials.runs import user_runs
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def cluster_of(table: OptionTable, running: Cluster | None = None) -> Iterator[Cluster]:
-    """Processes for the edge and every user's device of a scenario; they live across runs.
+    """Processes for every edge server and every user's device of a scenario; they live across runs.
 
     Parameters
     ----------
@@ -43,14 +42,14 @@ def cluster_of(table: OptionTable, running: Cluster | None = None) -> Iterator[C
         raise MegdtError(
             f"execution needs the package {error.name}: install it with pip install 'megdt-opt[diffusion]'"
         ) from error
-    with Cluster([EDGE, *(user.name for user in table.scenario.users)]) as cluster:
+    with Cluster([*(site.name for site in table.sites), *(user.name for user in table.scenario.users)]) as cluster:
         yield cluster
 
 
 def run_options(table: OptionTable, longest_s: float, mode: Mode = "paced") -> ExecutionOptions:
     """Options of a run: declared stretches, and a deadline of ten times what the slowest user should take."""
     machines = table.machines
-    stretch: dict[str, float] = {EDGE: machines.edge.stretch}
+    stretch: dict[str, float] = {name: profile.stretch for name, profile in machines.edges.items()}
     stretch |= {u.name: p.stretch for u, p in zip(table.scenario.users, machines.devices, strict=True)}
     return ExecutionOptions(mode=mode, stretch=stretch, timeout_s=30.0 + 10.0 * longest_s)
 

@@ -115,8 +115,9 @@ def raw_check(
     machines = table.machines
     if len(table.scenario.users) != 1:
         raise InvalidInput("users", len(table.scenario.users), "one user in a raw check", "Check them one at a time.")
-    if machines.edge.stretch != 1 or machines.devices[0].stretch != 1:
-        raise InvalidInput("stretch", machines.edge.stretch, "1 in a raw check", "A raw run cannot emulate slowness.")
+    stretched = [p.stretch for p in (*machines.edges.values(), *machines.devices) if p.stretch != 1]
+    if stretched:
+        raise InvalidInput("stretch", stretched[0], "1 in a raw check", "A raw run cannot emulate slowness.")
     measured_s = []
     with cluster_of(table, cluster) as processes:
         around_s = [_end_s(table, user, _recalibrate(table, user, processes, samples))]

@@ -123,12 +123,13 @@ def measured_objective_s(plan: Plan, execution: Execution) -> float:
 
 
 def rivals_of(plan: Plan, *, runners_up: int = 2) -> tuple[Baseline, ...]:
-    """The sets that a plan is verified against: all centralised, all local, the best single mechanism, the plan's
-    options with equal shares, and the runners-up.
+    """The sets that a plan is verified against: all centralised, all local, the best single mechanism, the best single
+    edge where there are several, the plan's options with equal shares, and the runners-up.
     """
     named = {b.name: b for b in plan.baselines}
     singles = [b for b in plan.baselines if b.mechanism]
-    names = dict.fromkeys(["all centralised", "all local", *(b.name for b in singles[:1])])
+    edges = [b for b in plan.baselines if b.name in {f"only {site.name}" for site in plan.table.sites}]
+    names = dict.fromkeys(["all centralised", "all local", *(b.name for b in [*singles[:1], *edges[:1]])])
     found = [named[name] for name in names if name in named]
     found.append(equal_shares(plan.table, plan.options))
     return (*found, *next_best(plan.table, plan.options, count=runners_up))
