@@ -35,7 +35,7 @@ MOST_SERVERS = 16
 MOST_SETS = 4096
 """Maximal sets of models of one server, at most [1]."""
 
-NEAR = 64
+NEAR = 16
 """Joint placements for which a user's own rise is worked out; the others are taken to cost as much as the next [1]."""
 
 _MOST_STEPS = 200_000
@@ -103,23 +103,40 @@ class HeldModels:
             return None
         return np.array([one[c] for one, c in zip(self.sets, choice[self.users :], strict=True)])
 
+    def held_in(self, mask: Mask, sets: Choice) -> Mask:
+        """Models that servers hold with these sets (E,); those that any of the sets in a mask (R, C) holds where these
+        are too many to be looked at together, (E, M)."""
+        left = self._left(mask)
+        if not self._too_many(left):
+            return self._held(sets)
+        return np.array([one[c].any(axis=0) for one, c in zip(self.sets, left, strict=True)])
+
+    def _left(self, mask: Mask) -> list[Choice]:
+        return [np.flatnonzero(row[: len(one)]) for row, one in zip(mask[self.users :], self.sets, strict=True)]
+
+    def _too_many(self, left: list[Choice]) -> bool:
+        return self.servers > MOST_SERVERS or float(np.prod([float(len(one)) for one in left])) > MOST_JOINT
+
     def served(self, held: Mask) -> Mask:
         """Options whose server holds the user's model, where `held` (E, M) does, (K, O)."""
         return np.asarray((self.server == NO_SERVER) | held[self.server, self.model[:, None]])
 
-    def least(self, cost: Numbers, mask: Mask, *, rises: bool = False) -> Least:
-        """The least total of costs (K, O), infinite where closed, within a mask (R, C)."""
+    def least(self, cost: Numbers, mask: Mask, *, rises: bool = False, swift: bool = False) -> Least:
+        """The least total of costs (K, O), infinite where closed, within a mask (R, C).
+
+        With `swift`, floats are summed in an order that takes less time and may lose some more of the last digits.
+        """
         here = np.where(mask[: self.users, : cost.shape[1]], cost, np.inf)
         if not self.placing:
             return self._without_models(here, mask.shape, rises)
-        left = [np.flatnonzero(row[: len(one)]) for row, one in zip(mask[self.users :], self.sets, strict=True)]
-        joint = float(np.prod([float(len(one)) for one in left]))
-        if not joint:
+        left = self._left(mask)
+        if not all(len(one) for one in left):
             nothing = np.full(mask.shape, np.inf, dtype=here.dtype) if rises else None
             return Least(np.inf, np.zeros(len(mask), np.int64), nothing)
-        if self.servers > MOST_SERVERS or joint > MOST_JOINT:
+        if self._too_many(left):
             return self._relaxed(here, left, mask.shape, rises)
-        return self._exactly(here, left, mask, rises)
+        tables = (self._swiftly if swift else self._by_servers)(here)
+        return self._exactly(here, tables, left, mask, rises)
 
     def consistent(self, cost: Numbers, mask: Mask) -> Choice | None:
         """Choices (R,) of little total cost in which every option's server holds its model; None if none was found."""
@@ -157,8 +174,7 @@ class HeldModels:
                 table[:, : here.shape[1]] = here - least[:, None]
         return Least(total, choice, table)
 
-    def _exactly(self, here: Numbers, left: list[Choice], mask: Mask, rises: bool) -> Least:
-        tables = self._by_servers(here)
+    def _exactly(self, here: Numbers, tables: list[Numbers], left: list[Choice], mask: Mask, rises: bool) -> Least:
         places, codes = self._placements(left, mask)
         totals = sum((tables[m][codes[m]] for m in range(len(tables))), np.zeros(len(codes[0]), dtype=here.dtype))
         best = int(totals.argmin())
@@ -225,6 +241,37 @@ class HeldModels:
                     least = np.hstack([least, np.minimum(least, part[:, e : e + 1])])
                 table = table + least.sum(axis=0)
             found.append(table)
+        return found
+
+    def _swiftly(self, here: Numbers) -> list[Numbers]:
+        """As `_by_servers`: a user's least cost rises by steps as its nearest servers go, one after another.
+
+        T_m(A) is the sum of all steps of which no server is in A, and each user's least cost of all: sums over the
+        subsets of the servers that are not in A.
+        """
+        nearest = self._nearest(here)
+        order = np.argsort(nearest[:, :-1], axis=1, kind="stable")
+        sorted_ = np.take_along_axis(nearest, order, axis=1)
+        gone = np.bitwise_or.accumulate(np.int64(1) << order, axis=1)
+        finite = np.where(np.isfinite(sorted_), sorted_, -np.inf).max(axis=1)
+        lost = ~np.isfinite(nearest[:, -1])
+        top = np.where(lost, finite, nearest[:, -1])
+        if not np.isfinite(top).all():
+            return [np.full(1 << self.servers, np.inf) for _ in range(self.problem.models)]
+        heights = np.minimum(sorted_, top[:, None])
+        steps = np.diff(np.column_stack([heights, top]), axis=1)
+        needed = (np.isfinite(nearest[:, :-1]) << np.arange(self.servers)).sum(axis=1)
+        full, found = (1 << self.servers) - 1, []
+        for m in range(self.problem.models):
+            own = self.model == m
+            table = np.bincount(gone[own].ravel(), weights=steps[own].ravel(), minlength=full + 1)
+            closed = np.bincount(needed[own & lost], minlength=full + 1).astype(float)
+            both = np.stack([table, closed])
+            for e in range(self.servers):
+                parts = both.reshape(2, -1, 2, 1 << e)
+                parts[:, :, 1] += parts[:, :, 0]
+            table, closed = both[:, ::-1]  # of the servers that are not there
+            found.append(np.where(closed > 0, np.inf, heights[own, 0].sum() + table))
         return found
 
     def _nearest(self, here: Numbers) -> Numbers:

@@ -1,30 +1,33 @@
-"""What options at several servers cost at prices, and which models the servers then hold.
+"""What options at several servers cost at prices.
 
 An option is priced with the prices of its server alone, so that what is said of one server's options is what
-`megdt_opt.pricing.priced` says of an `AllocationProblem`: the users with the options that they have at that server. For
-"sum" with linear rates, sqrt(w a_i) the root of a demand and no other limit than the budgets, a user's option costs
+`megdt_opt.pricing.priced` says of an `AllocationProblem`: the users with the options that they have at that server.
+Where only budgets and caps bind there are closed forms: with linear rates, p = sqrt(w a) the root of a demand and h
+its largest share, a user's option costs
 
-    c(l) = w fixed + 2 sum_i sqrt(l_i) sqrt(w a_i)      with the prices l of its server,
+    "sum": w fixed + sum_i 2 sqrt(l_i) p_i, or l_i h_i + p_i^2 / h_i where the share p_i / sqrt(l_i) is above h_i,
+    "max": (sum_i sqrt(l_i) p_i)^2 / (D - w fixed); stages whose shares p_i / sqrt(l_i) (sum ...) / (D - ...) are above
+           h_i are held there, at l_i h_i each, and p_i^2 / h_i of the time is theirs; the others' shares then grow,
 
-which leaves out that no share is above the whole budget, and so is a lower bound; it is what very many users are priced
-by. Prices stand in one order: downlink of all servers, then uplink, then edge, (3 E,).
+with the prices l of its server. Prices stand in one order: downlink of all servers, then uplink, then edge, (3 E,).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.pricing.priced import priced
-from megdt_opt.pricing.scaled import Array, Resources
+from megdt_opt.pricing.scaled import EDGE, Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.placement_problem import NO_SERVER, PlacementProblem
 
-MANY = 20_000
-"""Options in all from which on shares above a whole budget are not ruled out [1]."""
+_ROUNDING = 1e-13
+"""Part of a level by which a time may be exceeded and counts as kept [1]."""
 
 _KEPT = 4_000_000
 """Numbers in the tables that are kept [1]."""
@@ -89,6 +92,16 @@ class Table:
     doubt: Array | float
 
 
+@dataclass(frozen=True)
+class _Together:
+    server: NDArray[np.int64]
+    user: NDArray[np.int64]
+    option: NDArray[np.int64]
+    place: tuple[NDArray[np.intp], ...]
+    problem: AllocationProblem
+    resources: Resources
+
+
 class ServerCosts:
     """Priced costs of all options.
 
@@ -100,13 +113,18 @@ class ServerCosts:
     def __init__(self, problem: PlacementProblem) -> None:
         self.problem = problem
         self.open = problem.open_options
-        self.plain = (
-            problem.linear
-            and (problem.device_branch_s is None or not problem.device_branch_s.any())
-            and (problem.edge_share_max is None or bool((problem.share_caps[:, None] >= problem.capacities).all()))
-        )
-        self.many = self.plain and self.open.size >= MANY
+        self.flat = problem.linear and (problem.device_branch_s is None or not problem.device_branch_s.any())
+        self.plain = self.flat and bool((self.top >= 1.0).all())
         self._known: dict[tuple[bytes, float | None], Table] = {}
+
+    @cached_property
+    def top(self) -> Array:
+        """Largest shares, (3, K, O)."""
+        p, found = self.problem, np.ones((3, *self.open.shape))
+        if p.edge_share_max is not None:
+            with np.errstate(divide="ignore"):
+                found[EDGE] = np.minimum(p.share_caps[:, None] / p.capacities[p.option_server % p.servers], 1.0)
+        return found
 
     @cached_property
     def parts(self) -> list[Part]:
@@ -132,7 +150,7 @@ class ServerCosts:
 
     @cached_property
     def a(self) -> Array:
-        """Demands, seconds on a whole budget with a linear rate, (3, K, O); 0 where closed. For `plain` problems."""
+        """Demands, seconds on a whole budget with a linear rate, (3, K, O); 0 where closed. For `flat` problems."""
         p = self.problem
         rows, server = np.arange(p.users)[:, None], p.option_server % p.servers
         found = np.zeros((3, *self.open.shape))
@@ -169,34 +187,79 @@ class ServerCosts:
         if key not in self._known:
             if len(self._known) * self.open.size * 4 > _KEPT:
                 self._known.clear()
-            self._known[key] = self._plainly(prices, level_s) if self.many else self._by_server(prices, level_s)
+            self._known[key] = self._flatly(prices, level_s) if self.flat else self._by_server(prices, level_s)
         return self._known[key]
 
     def _by_server(self, prices: Array, level_s: float | None) -> Table:
         cost, doubt = np.full(self.open.shape, np.inf), np.zeros(self.open.shape)
         x = np.zeros((3, *self.open.shape))
-        each = prices.reshape(3, -1)
-        for part in self.parts:
-            own = np.zeros(3) if part.server == NO_SERVER else each[:, part.server]
-            found = priced(part.problem, part.resources, own, level_s)
-            n, c = np.nonzero(part.problem.allowed_mask)
-            k, o = part.user[n], part.option[n, c]
-            cost[k, o], doubt[k, o], x[:, k, o] = found.cost[n, c], found.doubt[n, c], found.x[:, n, c]
+        together = self._together
+        own = prices.reshape(3, -1)[:, np.maximum(together.server, 0)]
+        found = priced(together.problem, together.resources, np.where(together.server >= 0, own, 0.0), level_s)
+        n, c = together.place
+        k, o = together.user[n], together.option[n, c]
+        cost[k, o], doubt[k, o], x[:, k, o] = found.cost[n, c], found.doubt[n, c], found.x[:, n, c]
         return Table(cost, x, doubt)
 
-    def _plainly(self, prices: Array, level_s: float | None) -> Table:
-        root = np.sqrt(prices)
-        s = sum(root[self.budget[i]] * self.roots[i] for i in range(3))
+    @cached_property
+    def _together(self) -> _Together:
+        """All parts as one problem, in which each user counts once for each server."""
+        width = max(part.option.shape[1] for part in self.parts)
+
+        def joined(tables: list[NDArray[Any]]) -> NDArray[Any]:
+            wide = [(0, 0)] * (tables[0].ndim - 1)
+            return np.concatenate([np.pad(t, [*wide, (0, width - t.shape[-1])]) for t in tables], axis=-2)
+
+        inner = [part.problem for part in self.parts]
+        scaled = [part.resources for part in self.parts]
+        allowed = joined([p.allowed_mask for p in inner]) > 0
+        nothing = np.zeros(allowed.shape)
+        problem = AllocationProblem(
+            fixed_s=joined([p.fixed_s for p in inner]), downlink_bit=nothing, uplink_bit=nothing, edge_work_s=nothing,
+            device_branch_s=joined([p.branch_s for p in inner]), downlink_hz=1.0, uplink_hz=1.0, allowed=allowed,
+            weight=np.concatenate([p.weights for p in inner]), objective=self.problem.objective,
+        )  # fmt: skip
+        resources = Resources(
+            a=joined([r.a for r in scaled]), gamma=np.concatenate([r.gamma for r in scaled], axis=1),
+            lo=joined([r.lo for r in scaled]), hi=np.concatenate([r.hi for r in scaled], axis=1),
+            open=joined([r.open for r in scaled]) > 0,
+        )  # fmt: skip
+        return _Together(
+            server=np.concatenate([np.full(part.user.size, part.server) for part in self.parts]),
+            user=np.concatenate([part.user for part in self.parts]),
+            option=joined([part.option for part in self.parts]).astype(np.int64), place=np.nonzero(allowed),
+            problem=problem, resources=resources,
+        )  # fmt: skip
+
+    def _flatly(self, prices: Array, level_s: float | None) -> Table:
+        r = np.sqrt(prices)[self.budget]
+        if level_s is None:
+            held = self.roots > r * self.top
+            with np.errstate(divide="ignore", invalid="ignore"):
+                x = np.where(held, self.top, self.roots / r)
+                cost = np.where(held, r * r * self.top + self.roots**2 / self.top, 2.0 * r * self.roots)
+            x[self.roots == 0] = 0.0
+            return Table(self.fixed + cost.sum(axis=0), x, 0.0)
+        # the roots have the weight in them: D - w fixed is the time that they are for
+        tau = level_s - self.fixed
+        needs = self.roots > 0
+        free, held = needs & (r > 0), needs & (r == 0)
+        asked = r * self.roots
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            inverse = np.where(root > 0, 1.0 / root, 0.0)
-            if level_s is None:
-                cost = self.fixed + 2.0 * s
-                scale = np.ones(1)
+            for _ in range(3):
+                s = np.where(free, asked, 0.0).sum(axis=0)
+                left = tau - np.where(held, self.roots**2 / self.top, 0.0).sum(axis=0)
+                ratio = s / np.maximum(left, 1e-300)
+                over = free & (ratio * self.roots > r * self.top)
+                if not over.any():
+                    break
+                free &= ~over
+                held |= over
             else:
-                # w (D / w - fixed) in place of tau, for the roots have the weight in them
-                tau = level_s - self.fixed
-                busy = (self.roots > 0).any(axis=0)
-                scale = np.where(tau > 0, s / tau, 0.0)
-                cost = np.where(busy, np.where(tau > 0, scale * s, np.inf), np.where(tau >= 0, 0.0, np.inf))
-            x = scale * self.roots * inverse[self.budget]
-        return Table(cost, x, 0.0)
+                s = np.where(free, asked, 0.0).sum(axis=0)
+                left = tau - np.where(held, self.roots**2 / self.top, 0.0).sum(axis=0)
+                ratio = s / np.maximum(left, 1e-300)
+            x = np.where(free, ratio * self.roots / r, np.where(held, self.top, 0.0))
+            cost = np.where(held, r * r * self.top, 0.0).sum(axis=0) + s * ratio
+        kept = np.where(needs.any(axis=0), left >= -_ROUNDING * level_s, left >= 0)
+        return Table(np.where(kept & self.open, cost, np.inf), x, 0.0)

@@ -72,7 +72,8 @@ def priced(problem: AllocationProblem, resources: Resources, prices: Array, leve
     problem : AllocationProblem
     resources : Resources
     prices : array, (3,)
-        Of the scaled budgets, >= 0; for "mixed" (3 + K,) with the multipliers nu after them.
+        Of the scaled budgets, >= 0; for "mixed" (3 + K,) with the multipliers nu after them. For "sum" and "max" each
+        user may have prices of its own, (3, K), as users of several servers have.
     level_s : float, optional
         The deadline D on w L for "max" [s]; None means "sum", "mixed" or "missed", as the problem's objective says.
     """
@@ -99,7 +100,7 @@ def priced(problem: AllocationProblem, resources: Resources, prices: Array, leve
             # worked out from the multiplier, as a certificate does: a time that is not quite the wanted one would
             # weigh as much as the multiplier, which a limit that is just kept makes very large
             waited = np.where(matched, mu * t + (w - mu) * wanted, w * np.maximum(branch, t))
-        cost = w * problem.fixed_s + (prices[:, None, None] * x).sum(axis=0) + waited
+        cost = w * problem.fixed_s + (_of_users(prices) * x).sum(axis=0) + waited
         doubt = np.where(matched & possible, _ROUNDING * mu * wanted, 0.0)
         return Priced(np.where(possible, cost, np.inf), x, mu, doubt)
     return _within(problem, resources, prices, np.minimum(level_s / w - problem.fixed_s, limit))
@@ -150,11 +151,21 @@ def _within(problem: AllocationProblem, resources: Resources, prices: Array, tau
     start = np.ones(busy.shape)
     mu, x, reached = _match(resources, prices, wanted, possible & busy, start, np.zeros_like(resources.a))
     possible &= reached
-    paid = (prices[:, None, None] * x).sum(axis=0)
+    paid = (_of_users(prices) * x).sum(axis=0)
     with np.errstate(invalid="ignore", over="ignore"):
         cost = np.where(busy, np.maximum(paid + mu * (_total(resources, x) - wanted), 0.0), 0.0)
     doubt = np.where(possible & busy, _ROUNDING * mu * wanted, 0.0)
     return Priced(np.where(possible, cost, np.inf), x, mu, doubt)
+
+
+def _of_users(prices: Array) -> Array:
+    """Prices, (3,) of all users or (3, K) of each, beside tables (3, K, O)."""
+    return prices[:, None, None] if prices.ndim == 1 else prices[:, :, None]
+
+
+def _own(prices: Array, users: NDArray[np.bool_] | NDArray[np.intp]) -> Array:
+    """Prices of some users."""
+    return prices if prices.ndim == 1 else prices[:, users]
 
 
 def _total(resources: Resources, x: Array) -> Array:
@@ -168,14 +179,16 @@ def _total(resources: Resources, x: Array) -> Array:
 def _minimisers(resources: Resources, prices: Array, mu: Array) -> tuple[Array, Array]:
     """argmin of l x + mu a / R(x) within [lo, hi], (3, K, O), and the total time there, (K, O)."""
     a, hi = resources.a, resources.hi[:, :, None]
-    price = prices[:, None, None]
+    price = _of_users(prices)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = np.where(price > 0, mu * a / np.where(price > 0, price, 1.0), np.inf)
         x = np.sqrt(ratio)
         for i in range(3):
             curved = np.isfinite(resources.gamma[i])
-            if curved.any() and prices[i] > 0:
-                x[i][curved] = shannon_minimiser(ratio[i][curved], resources.gamma[i][curved][:, None])
+            if curved.any() and prices[i].any():
+                finite = np.where(np.isfinite(ratio[i][curved]), ratio[i][curved], 1.0)
+                found = shannon_minimiser(finite, resources.gamma[i][curved][:, None])
+                x[i][curved] = np.where(np.isfinite(ratio[i][curved]), found, np.inf)
     x = np.where(a > 0, np.clip(x, resources.lo, hi), 0.0)
     return x, _total(resources, x)
 
@@ -196,8 +209,8 @@ def _match(
         hi=resources.hi[:, k],
         open=resources.open[k, o][:, None],
     )
-    goal = wanted[k, o][:, None]
-    root = np.sqrt(prices[:, None, None] * part.a).sum(axis=0)
+    goal, prices = wanted[k, o][:, None], _own(prices, k)
+    root = np.sqrt(_of_users(prices) * part.a).sum(axis=0)
     guess = (root / goal) ** 2
     xs, t = _minimisers(part, prices, guess)
     good = np.abs(t - goal) <= 1e-14 * goal
@@ -208,8 +221,9 @@ def _match(
         rest = ~good[:, 0] & ok
         if rest.any():
             some = Resources(part.a[:, rest], part.gamma[:, rest], part.lo[:, rest], part.hi[:, rest], part.open[rest])
-            guess[rest] = np.minimum(_search(some, prices, goal[rest], guess[rest]), _enough(some, prices))
-            xs[:, rest] = _minimisers(some, prices, guess[rest])[0]
+            their = _own(prices, rest)
+            guess[rest] = np.minimum(_search(some, their, goal[rest], guess[rest]), _enough(some, their))
+            xs[:, rest] = _minimisers(some, their, guess[rest])[0]
     mu[k, o] = guess[:, 0]
     x[:, k, o] = xs[:, :, 0]
     return mu, x, reached
@@ -220,7 +234,7 @@ def _enough(part: Resources, prices: Array) -> Array:
     top = part.hi[:, :, None]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         _, slope, _ = time_and_slopes(np.broadcast_to(top, part.a.shape), part.a, part.gamma[:, :, None])
-        needed = np.where((part.a > 0) & (slope < 0), prices[:, None, None] / -slope, 0.0).max(axis=0)
+        needed = np.where((part.a > 0) & (slope < 0), _of_users(prices) / -slope, 0.0).max(axis=0)
     result: Array = np.where(needed > 0, 2.0 * needed, np.inf)
     return result
 

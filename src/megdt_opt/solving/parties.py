@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +50,14 @@ class ClosedParties:
     passes: int
 
 
-def close_parties(pricing: Pricing, proof: Proof, *, gap: float, time_limit_s: float | None) -> ClosedParties:
+def close_parties(
+    pricing: Pricing,
+    proof: Proof,
+    *,
+    gap: float,
+    time_limit_s: float | None,
+    make: Callable[[Any, float], PartiesEngine] = PartiesEngine,
+) -> ClosedParties:
     """Minimise "sum" or "max" over all parties' choices, and prove it.
 
     Parameters
@@ -61,6 +70,8 @@ def close_parties(pricing: Pricing, proof: Proof, *, gap: float, time_limit_s: f
         Relative gap to prove [1].
     time_limit_s : float, optional
         After this the tree is cut short; its bound then proves a larger gap [s].
+    make : callable
+        Makes the engine of the pricing and the deadline, where a class has one of its own.
 
     Raises
     ------
@@ -70,7 +81,7 @@ def close_parties(pricing: Pricing, proof: Proof, *, gap: float, time_limit_s: f
     deadline = np.inf if time_limit_s is None else time.monotonic() + time_limit_s
     # a little less than asked, so that rounding cannot push the reported gap over it
     asked = max(0.95 * gap, LEAST_GAP)
-    engine = PartiesEngine(pricing, deadline)
+    engine = make(pricing, deadline)
     incumbent = Incumbent(engine, asked, engine.budgets)
     tree = Tree(engine, Objective(pricing.leveled), incumbent, asked, deadline, np.ones(len(engine.heads)))
     incumbent.offer_all(list(engine.first_sets()))

@@ -18,7 +18,7 @@ from megdt_opt.pricing.scaled import Array
 from megdt_opt.problem.outcome import BoundSource, Method, status_of
 from megdt_opt.problem.placement_problem import NO_SERVER, PlacementProblem
 from megdt_opt.solving.answers import Answer, relative_gap
-from megdt_opt.solving.engines.placement import PlacementPricing
+from megdt_opt.solving.engines.placement import PlacementEngine, PlacementPricing
 from megdt_opt.solving.parties import close_parties
 from megdt_opt.tolerances import SOLVER
 
@@ -78,7 +78,9 @@ def solve_class(problem: PlacementProblem, method: str, gap: float, time_limit_s
     if not pricing.first_sets():
         raise _nowhere(problem)
     built = time.perf_counter()
-    closed = close_parties(pricing, PlacementProof(problem, costs, held), gap=gap, time_limit_s=time_limit_s)
+    closed = close_parties(
+        pricing, PlacementProof(problem, costs, held), gap=gap, time_limit_s=time_limit_s, make=PlacementEngine
+    )
     option = closed.choice[: problem.users]
     return _answer(
         problem, option, held.placed(closed.choice), _in_units(problem, option, closed.x), gap, Method.PRICES,

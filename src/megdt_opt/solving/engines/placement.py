@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
 from megdt_opt.certificate.check import Valuer
@@ -11,9 +13,30 @@ from megdt_opt.pricing.held_models import HeldModels
 from megdt_opt.pricing.placement import ServerCosts
 from megdt_opt.pricing.scaled import Array
 from megdt_opt.shares.placement import server_shares
-from megdt_opt.solving.engines.engine import Choice, Priced, Settled
+from megdt_opt.solving.engines.engine import Choice, Peak, Priced, Settled
+from megdt_opt.solving.engines.parties import PartiesEngine
+from megdt_opt.solving.engines.switching import descended
+from megdt_opt.solving.search.smoothing import Parties, smoothed
 
 _ROUNDS = 6
+_FLOOR = 1e-6
+"""Least price to begin with, as a part of the largest: those above 0 alone can be moved [1]."""
+
+_WARM, _WARMER = 0.1, 0.004
+"""First temperature, as a part of a user's part of the objective; and from prices that are nearly the best [1]."""
+
+_PLACEMENTS = 2
+"""Placements for which prices are looked for in turn, at most [1]."""
+
+_LIKELY, _UNLIKELY = 4, 1e-6
+"""Options of a user that may share its weight, at most, and a weight that is none [1]."""
+
+_COARSER = 10.0
+"""How much less precise prices are than cutting planes would have them [1]."""
+
+_CLOSE = 0.01
+"""Choices that are worse than the best by more than this are not switched [1]."""
+
 _STEP = 4.0
 """By how much a price may change in one round of first prices, at most [1]."""
 
@@ -40,7 +63,7 @@ class PlacementPricing:
     def price(self, mask: Mask, prices: Array, level_s: float | None) -> Priced:
         """As `Pricing` has it."""
         table = self.costs.at(prices, level_s)
-        found = self.held.least(table.cost, mask)
+        found = self.held.least(table.cost, mask, swift=True)
         if found.total == np.inf:
             return Priced(np.inf, np.zeros(len(self.used)), found.choice)
         return Priced(float(found.total), self._usage(table.x, found.choice[: self.users]), found.choice)
@@ -53,6 +76,14 @@ class PlacementPricing:
         for i in range(3):
             total += np.bincount(self.costs.budget[i, k, o], weights=x[i, k, o], minlength=len(total))
         return total
+
+    def within(self, mask: Mask, sets: Choice) -> Mask:
+        """Options in a mask whose server holds the model in these sets of the servers (E,), (K, O); where there are too
+        many placements to choose one, in any of those that the mask leaves."""
+        options = mask[: self.users, : self.problem.options]
+        if not self.held.placing:
+            return options
+        return options & self.held.served(self.held.held_in(mask, sets))
 
     def rises(self, mask: Mask, prices: Array, level_s: float | None) -> tuple[float, Array]:
         """As `Pricing` has it."""
@@ -96,7 +127,7 @@ class PlacementPricing:
                     mask[self.users :] = False
                     mask[np.arange(self.users, len(choice)), choice[self.users :]] = True
                     mask[self.users + e] = np.arange(mask.shape[1]) == c
-                    least = self.held.least(cost, mask)
+                    least = self.held.least(cost, mask, swift=True)
                     if least.total < below:
                         found.append((float(least.total), e, c, least.choice))
         return [one for *_, one in sorted(found, key=lambda each: each[:3])[:most]]
@@ -112,6 +143,11 @@ class PlacementPricing:
                 return Settled(np.inf, prices, np.zeros((3, self.users)), choice)
             choice = fitting
         found = server_shares(self.costs, choice[: self.users], self.deadline)
+        if self.costs.plain and not self.leveled and found.objective < ceiling_s * (1.0 + _CLOSE) < np.inf:
+            held = self.held.placed(choice)
+            within = self.costs.open if held is None else self.costs.open & self.held.served(held)
+            choice = np.r_[descended(self.costs, choice[: self.users], within), choice[self.users :]]
+            found = server_shares(self.costs, choice[: self.users], self.deadline)
         return Settled(found.objective, found.prices, found.x, choice)
 
     def first_sets(self) -> list[Choice]:
@@ -120,7 +156,7 @@ class PlacementPricing:
         found = []
         for n in range(_ROUNDS):
             table = self.costs.at(prices, None)
-            least = self.held.least(table.cost, self.open)
+            least = self.held.least(table.cost, self.open, swift=True)
             if least.total == np.inf:
                 break
             found.append(least.choice)
@@ -157,3 +193,72 @@ class PlacementPricing:
     def valuer(self) -> Valuer:
         """As `Pricing` has it."""
         return FloatValuer(self.costs, self.held)
+
+
+class PlacementEngine(PartiesEngine):
+    """The engine of parties, whose best prices are found by smoothing.
+
+    Parameters
+    ----------
+    pricing : PlacementPricing
+    deadline : float
+        `time.monotonic()` after which no more prices are looked for [s].
+    """
+
+    def __init__(self, pricing: PlacementPricing, deadline: float = np.inf) -> None:
+        super().__init__(pricing, deadline)
+        self.placing = pricing
+
+    def _climb(
+        self, mask: Mask, level_s: float | None, goal: float, box: float, most: int, start: Array, precision: float
+    ) -> Peak:
+        pricing = self.placing
+        prices = np.where(self.used, np.maximum(start, _FLOOR * start.max()), 0.0)
+        if not prices.any():
+            prices = self.used * (1.0 if self.leveled else box / len(self.used))
+        if self.leveled and prices.any():
+            prices = prices / prices.sum()
+        first = pricing.price(mask, prices, level_s)
+        scale = 1.0 if self.leveled else max(abs(goal) if np.isfinite(goal) else 0.25 * box, 1e-300)
+        best, value, passes = prices, first.total - float(prices.sum()), 1
+        sets, weight = first.choice[pricing.users :], None
+        layers: list[Choice] = []
+        while np.isfinite(value) and value < goal and len(layers) < _PLACEMENTS:
+            layers.append(sets)
+            served = pricing.within(mask, sets)
+
+            def table_at(at: Array, served: Mask = served) -> tuple[Array, Array]:
+                table = pricing.costs.at(at, level_s)
+                return np.where(served, table.cost, np.inf), table.x
+
+            found = smoothed(
+                Parties(table_at, pricing.costs.budget, self.used, self.leveled), prices,
+                (_WARMER if len(layers) > 1 else _WARM) * scale / pricing.users, _COARSER * precision * scale, goal,
+                lambda: time.monotonic() <= self.deadline,
+            )  # fmt: skip
+            passes += found.passes
+            prices, own = found.prices, pricing.price(mask, found.prices, level_s)
+            weight = found.weight if weight is None or own.total - prices.sum() > value else weight
+            if own.total - float(prices.sum()) > value:
+                best, value = prices, own.total - float(prices.sum())
+            sets = own.choice[pricing.users :]
+            if any((sets == one).all() for one in layers) or not np.isfinite(own.total):
+                break
+        if not np.isfinite(value) or weight is None:
+            return Peak(best, float(value), passes, np.zeros((0, len(mask)), np.int64), np.zeros(0))
+        return Peak(best, float(value), passes, *_torn(weight, layers))
+
+
+def _torn(weight: Array, layers: list[Choice]) -> tuple[Choice, Array]:
+    """Whole choices (W, R) and their weights (W, R): the likeliest options of each user, and the sets tried."""
+    width = min(_LIKELY, weight.shape[1])
+    order = np.argsort(-weight, axis=1, kind="stable")[:, :width]
+    part = np.take_along_axis(weight, order, axis=1)
+    part /= part.sum(axis=1, keepdims=True)
+    option = np.where(part > _UNLIKELY, order, order[:, :1])
+    tried = [layers[min(n, len(layers) - 1)] for n in range(width)]
+    even = np.full(len(layers[0]), 1.0 / width)
+    return (
+        np.array([np.r_[option[:, n], tried[n]] for n in range(width)]),
+        np.array([np.r_[part[:, n], even] for n in range(width)]),
+    )
