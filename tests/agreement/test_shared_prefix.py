@@ -15,8 +15,8 @@ import pytest
 from random_prefixes import draw_prefix
 from scipy.optimize import brentq, linprog
 
-from megdt_opt import InvalidInput, solve
-from megdt_opt.tolerances import BOUND
+from megdt_opt import Infeasible, InvalidInput, solve
+from megdt_opt.tolerances import BOUND, EXACT, SOLVER
 
 
 class Task(NamedTuple):
@@ -292,3 +292,19 @@ def test_the_search_reaches_the_enumerated_optimum_and_proves_it(number: int) ->
     assert found.certificate.verify(problem, exact=False).holds
     raised = replace(found.certificate, bound_s=found.objective_s * (1 + 1e-6))
     assert not raised.verify(problem).holds
+
+
+@pytest.mark.long_list
+@pytest.mark.parametrize("number", range(60))
+def test_the_formulation_reaches_the_enumerated_optimum(number: int) -> None:
+    problem = draw_prefix(number, seed=1)
+    best, *_ = optimum(problem)
+    if not np.isfinite(best):
+        with pytest.raises(Infeasible):
+            solve(problem, "shared_prefix", gap=SOLVER / 2)
+        return
+    found = solve(problem, "shared_prefix", gap=SOLVER / 2)
+    assert problem.evaluate(found).violation <= EXACT
+    assert found.objective_s == pytest.approx(best, rel=SOLVER)
+    assert found.lower_bound_s <= best * (1 + SOLVER)
+    assert (found.status, found.bound_source, found.certificate) == ("feasible", "solver", None)

@@ -48,7 +48,10 @@ _CLASSES: dict[str, str] = {
 }
 """Classes of problems whose parties decide more than an option: the module in which `solve_class` solves them."""
 
-_OWN: dict[str, Method] = {"PlacementProblem": Method.EDGE_PLACEMENT}
+_OWN: dict[str, Method] = {
+    "PlacementProblem": Method.EDGE_PLACEMENT,
+    "SharedPrefixProblem": Method.SHARED_PREFIX,
+}
 """Their formulations, which take no other class."""
 
 _RESULTS = (Method.BATCH, Method.CLOSED_FORM)

@@ -24,7 +24,7 @@ from megdt_opt.solving.engines.shared_prefix import PrefixPricing
 from megdt_opt.solving.parties import close_parties
 from megdt_opt.tolerances import SOLVER
 
-METHODS = (Method.AUTO, Method.PRICES)
+METHODS = (Method.AUTO, Method.PRICES, Method.SHARED_PREFIX)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -139,6 +139,19 @@ def decided(problem: SharedPrefixProblem, choice: Choice, x: Array) -> dict[str,
         "trunk_edge_share": shared[EDGE] * problem.edge_capacity,
         "multicast_hz": shared[DOWNLINK] * problem.downlink_hz,
     }  # fmt: skip
+
+
+def answer_of(problem: SharedPrefixProblem, raw: Any, method: Method, gap: float) -> SharedPrefix:
+    """What a formulation found, evaluated again; its bound is the solver's word."""
+    decisions = {name: getattr(raw, name) for name in _DECISIONS}
+    return _answer(
+        problem, decisions, gap, method, (raw.bound, BoundSource.SOLVER, None), (raw.build_s, raw.solve_s), raw.message
+    )
+
+
+_DECISIONS = (
+    "option", "trunk", "uplink_hz", "edge_share", "downlink_hz", "trunk_uplink_hz", "trunk_edge_share", "multicast_hz",
+)  # fmt: skip
 
 
 def _answer(

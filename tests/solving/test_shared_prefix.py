@@ -1,0 +1,85 @@
+"""Solving shared prefixes: what is refused, corners, and what sharing is worth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from random_prefixes import random_prefixes
+
+from megdt_opt import Infeasible, InvalidInput, SharedPrefixProblem, solve
+from megdt_opt.solving.door import methods
+
+
+def test_methods() -> None:
+    assert methods("SharedPrefixProblem") == ("auto", "prices", "shared_prefix")
+    assert "shared_prefix" not in methods("AllocationProblem")
+    with pytest.raises(InvalidInput, match="method"):
+        solve(random_prefixes(0, (2,)), "enumerate")
+
+
+def test_groups_that_are_to_be_formed_are_refused_by_name() -> None:
+    problem = random_prefixes(0, (2,))
+    open_to_all = replace(problem, group=None, trunk_group=None, similarity=np.ones((2, 2)))
+    for method in ("auto", "shared_prefix"):
+        with pytest.raises(InvalidInput, match=r"group.*Give group"):
+            solve(open_to_all, method)
+
+
+def test_more_patterns_than_can_be_listed_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="patterns"):
+        solve(random_prefixes(0, (12,), cuts=(2, 4, 6, 8)))
+
+
+@pytest.mark.parametrize("objective", ["sum", "max"])
+def test_one_reservation_is_never_worse_than_two(objective: str) -> None:
+    for seed in range(3):
+        phased = random_prefixes(seed, (2, 3), objective=objective)
+        separate = replace(phased, reserve="separate")
+        assert solve(phased).objective_s <= solve(separate).objective_s * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("objective", ["sum", "max"])
+def test_without_trunks_it_is_the_core_problem(objective: str) -> None:
+    problem = random_prefixes(5, (2, 2), alone=1, objective=objective)
+    alone = replace(problem, compatible=np.zeros_like(problem.compatible))
+    found = solve(alone, gap=1e-8)
+    from megdt_opt.pricing.shared_prefix import PrefixCosts
+
+    core = replace(PrefixCosts(problem).alone, allowed=problem.rides == 0)
+    assert found.objective_s == pytest.approx(solve(core, gap=1e-8).objective_s, rel=2e-8)
+    assert found.trunk.tolist() == [-1, -1]
+    assert not found.multicast_hz.any()
+
+
+def must_ride(**others: Any) -> SharedPrefixProblem:
+    """Two groups of two who have no other option than to ride."""
+    problem = random_prefixes(1, (2, 2), cuts=(10,))
+    return replace(problem, allowed=problem.rides > 0, **others)
+
+
+def test_limits_on_airtime_that_do_not_fit_together() -> None:
+    problem = must_ride()
+    whole_s = problem.trunk_uplink_bit / (problem.uplink_hz * problem.trunk_uplink_efficiency)
+    assert solve(replace(problem, trunk_uplink_airtime_max_s=2.5 * whole_s)).status == "optimal"
+    with pytest.raises(Infeasible, match="airtime"):
+        solve(replace(problem, trunk_uplink_airtime_max_s=1.5 * whole_s))
+
+
+def test_what_fits_nobody_is_refused_by_name() -> None:
+    problem = must_ride(downlink_hz=0.0, edge_capacity=0.0)
+    with pytest.raises(InvalidInput, match="compatible"):
+        solve(problem)
+
+
+@pytest.mark.parametrize("objective", ["sum", "max"])
+def test_nothing_to_share(objective: str) -> None:
+    problem = random_prefixes(2, (2,), alone=1, objective=objective)
+    none = np.zeros_like(problem.fixed_s)
+    idle = replace(problem, uplink_bit=none, downlink_bit=none, edge_work_s=none, allowed=problem.rides == 0)
+    found = solve(idle)
+    assert found.is_proven(idle)
+    assert found.objective_s == idle.evaluate(found).objective_s
+    assert solve(replace(idle, fixed_s=none)).objective_s == 0.0
