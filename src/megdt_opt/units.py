@@ -34,6 +34,7 @@ _DIMENSION = {
     "power": ("W", "200 mW or 23 dBm"),
     "energy": ("J", "3 J"),
     "memory": ("B", "2 GB"),
+    "loading": ("B/s", "500 MB/s"),
     "length": ("m", "150 m"),
 }
 _TEXT = re.compile(r"^\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([^\s\d].*?)\s*$")
@@ -51,7 +52,7 @@ def parse(text: object, dimension: str, field: str = "value") -> float:
     text : str
         For example "20 MHz".
     dimension : str
-        "time", "frequency", "data", "rate", "power", "energy", "memory" or "length".
+        "time", "frequency", "data", "rate", "power", "energy", "memory", "loading" or "length".
     field : str
         Name to use in an error.
 
@@ -93,7 +94,7 @@ def _convert(number: float, symbol: str, unit: str, dimension: str) -> float | N
             prefix = symbol[: len(symbol) - len(spelling)]
             if prefix in _PREFIX:
                 return number * _PREFIX[prefix]
-            if dimension == "memory" and prefix in _BINARY:
+            if dimension in ("memory", "loading") and prefix in _BINARY:
                 return number * _BINARY[prefix]
     return None
 

@@ -130,11 +130,11 @@ def test_plan_and_baselines_are_printed_with_the_bound(made: Plan) -> None:
 
 def test_execution_per_user_and_per_stage(made: Plan, execution: Execution, verification: Verification) -> None:
     console = Console(width=150, record=True, file=StringIO())
-    print_execution(execution, console)
+    print_execution(made, execution, console)
     short = console.export_text()
     assert "Stages" not in short
     assert "1 stage of" in short
-    print_execution(execution, console, stages=True)
+    print_execution(made, execution, console, stages=True)
     assert "denoise 0..5 rows 0-12 at edge" in console.export_text()
     print_verification(verification, console)
     assert "Spearman" in console.export_text()

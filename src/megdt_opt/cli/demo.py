@@ -77,7 +77,7 @@ def run_plan(
         with console.status(f"executing: about {longest_s:.0f} s"):
             execution = execute(made, mode=mode, cluster=cluster)
         pictures = judge_pictures(made.table, made.users, execution.images)
-        print_execution(execution, console)
+        print_execution(made, execution, console)
         if repeats:
             # rivals take a few times as long as the plan; a slow machine gets fewer repeats, not a longer demo
             once_s = sum(max(b.latency_s) for b in rivals_of(made)) + longest_s

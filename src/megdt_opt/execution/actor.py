@@ -40,10 +40,13 @@ class Actor:
         The model.
     token : str
         Secret of the cluster.
+    load_s : float
+        Seconds that loading the model took [s].
     """
 
-    def __init__(self, name: str, model: SplitModel, token: str) -> None:
+    def __init__(self, name: str, model: SplitModel, token: str, *, load_s: float = 0.0) -> None:
         self.name = name
+        self._load_s = load_s
         self._model = model
         self._token = token
         self._turns = Turns()
@@ -70,6 +73,7 @@ class Actor:
         return {
             "actor": self.name,
             "pid": os.getpid(),
+            "load_s": self._load_s,
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
             "python": sys.version.split()[0],

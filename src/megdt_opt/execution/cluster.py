@@ -384,6 +384,7 @@ def _execution(
             "torch_threads": first["threads"],
             "processes": len(facts),
             "slack_s": options.slack_s,
+            "load_s": {actor: float(fact["load_s"]) for actor, fact in facts.items()},
         },
         cpu_s={actor: float(reply["cpu_s"]) for actor, reply in replies.items()},
         images=images,

@@ -51,6 +51,10 @@ class StageRow:
         slack.
     late_steps : int
         Steps that ended after their own slot [1].
+    signals : int
+        Other actors who were told that the stage has ended, and got nothing else of it [1].
+    signalling_byte : int
+        Bytes of these signals, and of envelope, header and acknowledgement of a payload, as they are encoded [byte].
     copies : int
         Copies of the payload that the transport carried [1]: it has no multicast, so one for each receiver.
     shared : bool
@@ -72,6 +76,8 @@ class StageRow:
     payload_byte: int = 0
     overrun_s: float = 0.0
     late_steps: int = 0
+    signals: int = 0
+    signalling_byte: int = 0
     copies: int = 1
     shared: bool = False
 

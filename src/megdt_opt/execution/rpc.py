@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import queue
 import threading
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,8 @@ import grpc
 from megdt_opt import errors
 from megdt_opt.errors import ExecutionError, ExecutionTimeout, MalformedMessage, PeerLost
 from megdt_opt.execution.clock import Stopped
+from megdt_opt.execution.messages import decode as decode
+from megdt_opt.execution.messages import encode as encode
 
 SERVICE = "megdt_opt.Actor"
 CONTROL = ("prepare", "start", "wait", "results", "abort", "measure", "ping", "signal")
@@ -25,28 +26,6 @@ OPTIONS: list[tuple[str, Any]] = [
     ("grpc.enable_retries", 0),  # a lost peer is reported, not hidden
     ("grpc.so_reuseport", 0),
 ]
-
-
-def encode(message: Mapping[str, Any]) -> bytes:
-    """A control message as bytes."""
-    return json.dumps(message, allow_nan=False).encode("utf-8")
-
-
-def decode(data: bytes) -> dict[str, Any]:
-    """A control message from bytes.
-
-    Raises
-    ------
-    MalformedMessage
-        If the bytes are not a JSON object.
-    """
-    try:
-        message = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise MalformedMessage(f"not a control message: {error}") from error
-    if not isinstance(message, dict):
-        raise MalformedMessage("not a control message: a JSON object was due")
-    return message
 
 
 def error_to_plain(error: BaseException) -> dict[str, Any]:
@@ -114,6 +93,10 @@ class Peer:
             raise error_from_plain(reply["error"])
         return reply
 
+    def size(self, message: Mapping[str, Any]) -> int:
+        """Bytes of a control message as it is sent, and of an empty reply [byte]."""
+        return len(encode({**message, "token": self._token})) + len(encode({}))
+
     def call(self, method: str, message: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         """A control call and its reply; raises as `finish` does."""
         return self.finish(self.begin(method, message, timeout_s))
@@ -153,7 +136,7 @@ class PayloadCall:
         self._call: Any = stream.future(self._messages(), timeout=timeout_s)
 
     def send(self, header: Mapping[str, Any], pieces: Iterator[bytes], stop: threading.Event) -> dict[str, Any]:
-        """Send the pieces as they come, after a header, and return the receiver's stamps.
+        """Send the pieces as they come, after a header; the receiver's stamps, and the bytes around the payload.
 
         Raises
         ------
@@ -162,9 +145,11 @@ class PayloadCall:
         ExecutionError
             As `Peer.finish`.
         """
-        self._work.put((encode(header), pieces))
+        head = encode(header)
+        self._work.put((head, pieces))
         try:
-            return self._peer.finish(self._call)
+            reply = self._peer.finish(self._call)
+            return {**reply, "around_byte": len(self._envelope) + len(head) + 1 + len(encode(reply))}
         except PeerLost:
             if stop.is_set():
                 raise Stopped from None

@@ -15,6 +15,7 @@ from megdt_opt.execution.job import ExecutionOptions, Run
 from megdt_opt.execution.rpc import PayloadCall, Peer
 from megdt_opt.execution.run_state import Walk
 from megdt_opt.execution.serial import Store
+from megdt_opt.execution.signalling import told_by
 from megdt_opt.execution.slots import run_compute
 from megdt_opt.execution.stage_work import StageWork, first_items
 from megdt_opt.execution.transfer import run_send
@@ -234,20 +235,23 @@ class Session:
         finally:
             with self._lock:
                 del self._active[key]
-        row.update(user=walk.run.name, index=node.index)
+        told = told_by(node, walk.nodes)
+        signal = self._signal_of(walk, node, ended.free_s)
+        told_byte = sum(self.peers[actor].size(signal) for actor in told)
+        row.update(user=walk.run.name, index=node.index, signals=len(told))
+        row["signalling_byte"] = row.get("signalling_byte", 0) + told_byte
         with self._lock:
             self.rows.append(row)
         return ended
 
     def _signal_others(self, walk: Walk, node: Node, due_s: float) -> None:
         """Tell actors that go on after this leaf and do not see its end by themselves."""
-        told = set(node.leaf.to) if isinstance(node.leaf, Send) else set()
-        told.add(self.actor)
-        message = {"run": self.identity, "user": walk.run.name, "index": node.index, "due_s": due_s}
-        for later in walk.nodes:
-            if node.index in later.before and later.actor not in told:
-                told.add(later.actor)
-                self._pool.submit(self._signal, self.peers[later.actor], message)
+        message = self._signal_of(walk, node, due_s)
+        for actor in told_by(node, walk.nodes):
+            self._pool.submit(self._signal, self.peers[actor], message)
+
+    def _signal_of(self, walk: Walk, node: Node, due_s: float) -> dict[str, Any]:
+        return {"run": self.identity, "user": walk.run.name, "index": node.index, "due_s": due_s}
 
     def _signal(self, peer: Peer, message: Mapping[str, Any]) -> None:
         try:

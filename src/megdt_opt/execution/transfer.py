@@ -11,7 +11,7 @@ from megdt_opt.errors import ExecutionError, ExecutionTimeout, MalformedMessage,
 from megdt_opt.execution.clock import Ended, wait_until
 from megdt_opt.execution.job import Run
 from megdt_opt.execution.link import Link
-from megdt_opt.execution.rpc import decode
+from megdt_opt.execution.messages import decode
 from megdt_opt.execution.run_state import RunState
 from megdt_opt.execution.serial import Store, pack, unpack
 from megdt_opt.program.stages import Send
@@ -75,6 +75,7 @@ def run_send(
         "serialise_s": serialise_s + max(float(s["unpack_s"]) for s in stamps),
         "payload_byte": len(data),
         "copies": len(leaf.to),
+        "signalling_byte": sum(int(s["around_byte"]) for s in stamps),
         "overrun_s": overrun_s,
     }
     free_s = due_s if paced and overrun_s == 0 else end_s

@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, Any, TextIO
 
 from megdt_opt.errors import InvalidInput
@@ -68,7 +69,9 @@ def _serve(config: dict[str, Any]) -> Server:
     from megdt_opt.execution.actor import Actor
     from megdt_opt.execution.server import Server
 
-    actor = Actor(config["actor"], load_model(config["model"]), config["token"])
+    begin = time.monotonic()
+    model = load_model(config["model"])
+    actor = Actor(config["actor"], model, config["token"], load_s=time.monotonic() - begin)
     server = Server(actor, config["token"])
     server.start()
     gc.collect()

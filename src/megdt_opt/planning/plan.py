@@ -30,10 +30,10 @@ from megdt_opt.planning.claims import (
     proven_bound,
     refused,
 )
+from megdt_opt.planning.costs import UserCosts, edge_resident, user_costs
 from megdt_opt.planning.notes import notes_on
 from megdt_opt.planning.robustness import Robustness, restated_robustness
 from megdt_opt.problem.outcome import BoundSource, Method, Status, status_of
-from megdt_opt.program.costs import Costs
 from megdt_opt.program.mechanisms import Option
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.schedule import StageTime, predict
@@ -75,8 +75,8 @@ class UserPlan:
         Predicted latency [s].
     stages : tuple of StageTime
         Predicted start and duration of each leaf stage [s].
-    costs : Costs
-        Edge seconds, memory, energy, messages.
+    costs : UserCosts
+        Edge seconds, memory, energy, loading, messages, signalling.
     refresh_hz : float
         Pictures a second that the shares can sustain when pictures follow one another as in a pipeline: one
         over the busiest of device, uplink, edge share and downlink [Hz].
@@ -94,7 +94,7 @@ class UserPlan:
     edge_share: float
     latency_s: float
     stages: tuple[StageTime, ...]
-    costs: Costs
+    costs: UserCosts
     refresh_hz: float
     bottleneck: str
 
@@ -208,6 +208,11 @@ class Plan:
         """Columns of the chosen options in the table, (K,)."""
         return np.array([self.table.index(user.option.name) for user in self.users])
 
+    @property
+    def edge_resident(self) -> dict[str, tuple[int, float | None]]:
+        """Weights that each edge holds for all its users together [byte], and the time to load them [s], if known."""
+        return edge_resident(self.table, [user.program for user in self.users])
+
     def __repr__(self) -> str:
         return f"<Plan: {self._headline}>"
 
@@ -240,7 +245,9 @@ class Plan:
             "refresh_hz", the pictures that can be made one after another [Hz]; "bottleneck", the resource that limits
             it; "survives_calibration", whether the choice stays over the calibration's interval (None where that was
             not asked for); "edge_s", time on one whole edge server [s]; "edge_byte" and "device_byte" of weights
-            [byte]; "device_compute_j" [J], None where the device's power is not known; "messages" sent [1].
+            [byte]; "edge_compute_j", "device_compute_j" and "device_radio_j" [J], None where the power is not declared;
+            "device_load_s", to load the device's weights [s], None where the rate is not declared; "messages" sent [1]
+            and "signalling_byte" around them [byte].
         """
         import pandas as pd
 
@@ -266,8 +273,12 @@ class Plan:
                     "edge_s": u.costs.edge_s,
                     "edge_byte": u.costs.edge_byte,
                     "device_byte": u.costs.device_byte,
+                    "edge_compute_j": u.costs.edge_compute_j,
                     "device_compute_j": u.costs.device_compute_j,
+                    "device_radio_j": u.costs.device_radio_j,
+                    "device_load_s": u.costs.device_load_s,
                     "messages": u.costs.messages,
+                    "signalling_byte": u.costs.signalling_byte,
                 }
             )
         return pd.DataFrame(rows)
@@ -436,9 +447,6 @@ def user_plan(
         else:
             busy["edge share" if is_edge(leaf.at) else "device"] += time.duration_s
     bottleneck = max(busy, key=lambda name: busy[name])
-    costs = table.costs(k, o)
-    if costs is None:  # a chosen option was timed, so this cannot be
-        raise InvalidInput("option", table.options[o].name, "an option whose stages were timed", "Calibrate it.")
     return UserPlan(
         name=table.scenario.users[k].name,
         option=table.options[o],
@@ -450,7 +458,7 @@ def user_plan(
         edge_share=share,
         latency_s=max(t.start_s + t.duration_s for t in times),
         stages=times,
-        costs=costs,
+        costs=user_costs(table, k, o, stages, times),
         refresh_hz=1.0 / busy[bottleneck],
         bottleneck=bottleneck,
     )

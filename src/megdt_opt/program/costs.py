@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from megdt_opt.errors import InvalidInput
@@ -84,29 +84,51 @@ def program_costs(
         For a precision whose name does not tell how many bits a weight has.
     """
     edge_s = device_s = 0.0
-    edge_parts: set[str] = set()
-    device_parts: set[str] = set()
     messages = 0
     for leaf in leaves(program):
         if isinstance(leaf, Send):
-            messages += 1
-            continue
-        seconds = compute_s(leaf)
-        part = _PART.get(leaf.kind, leaf.kind if own_stage(leaf.kind) else None)
-        if is_edge(leaf.at):
-            edge_s += seconds
-            edge_parts |= {part} if part else set()
+            messages += len(leaf.to)
+        elif is_edge(leaf.at):
+            edge_s += compute_s(leaf)
         else:
-            device_s += seconds
-            device_parts |= {part} if part else set()
+            device_s += compute_s(leaf)
     return Costs(
         edge_s=edge_s,
-        edge_byte=_weights(spec, edge_parts, edge_precision),
-        device_byte=_weights(spec, device_parts, device_precision),
+        edge_byte=resident_byte([program], spec, is_edge, edge_precision),
+        device_byte=resident_byte([program], spec, lambda actor: not is_edge(actor), device_precision),
         device_s=device_s,
         device_compute_j=None if compute_power_w is None else compute_power_w * device_s,
         messages=messages,
     )
+
+
+def resident_byte(
+    programs: Iterable[Stage], spec: ModelSpec, among: Callable[[str], bool], precision: str | None = None
+) -> int:
+    """Weights that some actors must hold for some programs, each part of the model once [byte].
+
+    Parameters
+    ----------
+    programs : iterable of Stage
+    spec : ModelSpec
+        The model.
+    among : callable
+        Whether an actor of this name is one of them.
+    precision : str, optional
+        Precision in which they hold the weights; by default that in which the spec counts them.
+
+    Raises
+    ------
+    InvalidInput
+        For a precision whose name does not tell how many bits a weight has.
+    """
+    parts = {
+        _PART.get(leaf.kind, leaf.kind)
+        for program in programs
+        for leaf in leaves(program)
+        if isinstance(leaf, Compute) and among(leaf.at)
+    }
+    return _weights(spec, parts, precision)
 
 
 def _weights(spec: ModelSpec, parts: set[str], precision: str | None) -> int:

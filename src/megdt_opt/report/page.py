@@ -12,6 +12,7 @@ from megdt_opt.execution.record import Execution
 from megdt_opt.planning.plan import Plan
 from megdt_opt.report import markup
 from megdt_opt.report.caveats import caveats
+from megdt_opt.report.cost_grids import cost_grid, measured_cost_grid
 from megdt_opt.report.facts import (
     best_single,
     error_summary,
@@ -54,7 +55,7 @@ def page_text(
     drawn = figures or {}
     sections = [
         _plan(plan, drawn),
-        _execution(execution),
+        _execution(plan, execution),
         _rivals(plan, verification, drawn),
         _raw(raw),
         _pictures(pictures),
@@ -109,19 +110,20 @@ def _tiles(plan: Plan, execution: Execution | None, verification: Verification |
 
 
 def _plan(plan: Plan, drawn: Mapping[str, bytes]) -> str:
-    parts = [markup.table(plan_grid(plan))]
+    parts = [markup.table(plan_grid(plan)), markup.table(cost_grid(plan), titled=True)]
     if "timeline" in drawn:
         text = "Stages of every user; parallel branches share the height of their lane. Predicted above measured."
         parts.append(markup.figure(markup.image(drawn["timeline"], "Timeline of all users", "svg+xml"), text))
     return markup.section("Plan", *parts)
 
 
-def _execution(execution: Execution | None) -> str:
+def _execution(plan: Plan, execution: Execution | None) -> str:
     if execution is None:
         return ""
     return markup.section(
         f"Predicted and measured ({execution.mode})",
         markup.table(execution_grid(execution)),
+        markup.table(measured_cost_grid(plan, execution), titled=True),
         markup.folded("Every stage", markup.table(stage_grid(execution))),
     )
 

@@ -17,6 +17,7 @@ from megdt_opt.planning.plan import Plan, UserPlan
 from megdt_opt.program.stages import leaves
 from megdt_opt.report.facts import best_single, error_summary, headline, mechanisms, times_the_plan
 from megdt_opt.timing.profile import TimingProfile
+from megdt_opt.trials.costs import measured_costs
 from megdt_opt.trials.pictures import Picture
 from megdt_opt.trials.raw_check import RawCheck
 from megdt_opt.trials.verification import Verification
@@ -101,6 +102,8 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "best_single_mechanism": None if single is None else single.name,
         "speed_up": None if single is None else times_the_plan(plan, single.objective_s),
         "robustness": None if plan.robustness is None else plan.robustness.to_dict(),
+        "edge_resident_byte": {name: byte for name, (byte, _) in plan.edge_resident.items()},
+        "edge_load_s": {name: seconds for name, (_, seconds) in plan.edge_resident.items()},
         "notes": plan.notes,
     }
 
@@ -156,6 +159,7 @@ def _execution(plan: Plan, execution: Execution) -> dict[str, Any]:
         "busy_fraction": execution.busy_fraction,
         "wall_s": execution.wall_s,
         "cpu_s": execution.cpu_s,
+        "costs": [asdict(costs) for costs in measured_costs(plan, execution)],
         "environment": execution.environment,
         "stages": [
             {

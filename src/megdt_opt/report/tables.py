@@ -12,6 +12,7 @@ from rich.text import Text
 from megdt_opt.errors import visible
 from megdt_opt.execution.record import Execution
 from megdt_opt.planning.plan import Plan
+from megdt_opt.report.cost_grids import cost_grid, measured_cost_grid
 from megdt_opt.report.grids import Grid
 from megdt_opt.report.plan_grids import baseline_grid, option_grid, plan_grid, ruled_out_grid
 from megdt_opt.report.profile_grids import profile_grid, published_grid
@@ -130,13 +131,15 @@ def published_table(timings: PublishedTimings) -> GridView:
 def print_plan(plan: Plan, console: Console) -> None:
     """Print a plan beside its baselines."""
     console.print(plan_table(plan), "")
+    console.print(GridView(cost_grid(plan)), "")
     if plan.baselines:
         console.print(baseline_table(plan), "")
 
 
-def print_execution(execution: Execution, console: Console, *, stages: bool = False) -> None:
-    """Print predicted and measured per user and, if asked for, per stage."""
+def print_execution(plan: Plan, execution: Execution, console: Console, *, stages: bool = False) -> None:
+    """Print predicted and measured per user, what the run cost and, if asked for, every stage."""
     console.print(execution_table(execution), "")
+    console.print(GridView(measured_cost_grid(plan, execution)), "")
     if stages:
         console.print(stage_table(execution), "")
 

@@ -22,14 +22,24 @@ class Edge(Quantities):
         Edge servers to share [1].
     memory_byte : float, optional
         Memory for weights [byte].
+    compute_power_w : float, optional
+        Power drawn by one whole edge server while computing [W].
+    load_byte_per_s : float, optional
+        Rate at which weights are loaded [byte/s]; in YAML "load: 500 MB/s".
     """
 
-    dimensions: ClassVar[dict[str, str]] = {"memory_byte": "memory"}
+    dimensions: ClassVar[dict[str, str]] = {
+        "memory_byte": "memory",
+        "compute_power_w": "power",
+        "load_byte_per_s": "loading",
+    }
 
     profile: str = "twin-cpu"
     stretch: float = Field(default=1.0, ge=1.0)
     servers: float = Field(default=1.0, gt=0.0)
     memory_byte: float | None = Field(default=None, gt=0.0)
+    compute_power_w: float | None = Field(default=None, gt=0.0)
+    load_byte_per_s: float | None = Field(default=None, gt=0.0)
 
 
 class Device(Quantities):
@@ -47,12 +57,15 @@ class Device(Quantities):
         Power drawn while computing [W]; needed where an energy limit is set.
     transmit_power_w : float
         Radio power while sending [W]; default 23 dBm, the class 3 maximum of 3GPP TS 38.101-1.
+    load_byte_per_s : float, optional
+        Rate at which weights are loaded [byte/s].
     """
 
     dimensions: ClassVar[dict[str, str]] = {
         "memory_byte": "memory",
         "compute_power_w": "power",
         "transmit_power_w": "power",
+        "load_byte_per_s": "loading",
     }
 
     profile: str = "twin-cpu"
@@ -60,6 +73,7 @@ class Device(Quantities):
     memory_byte: float | None = Field(default=None, gt=0.0)
     compute_power_w: float | None = Field(default=None, gt=0.0)
     transmit_power_w: float = Field(default=0.19952623149688797, gt=0.0)
+    load_byte_per_s: float | None = Field(default=None, gt=0.0)
 
 
 class Channel(Quantities):

@@ -340,8 +340,8 @@ class Scenario(Quantities):
             remedy = 'Leave it out, or give for example "shadowing_std: 8 dB".'
             _refuse_unused(channel, "channel.", "shadowing_seed", "a standard deviation of the shadowing", remedy)
         for user in self.users:
-            if user.distance_m is None and user.energy_max_j is None:
-                needed = "the user's distance, or a limit on its energy"
+            if user.distance_m is None and user.device.compute_power_w is None:
+                needed = "the user's distance, or the device's power while computing"
                 remedy = "Leave it out, or give one of them."
                 _refuse_unused(user.device, f"users.{user.name}.device.", "transmit_power_w", needed, remedy)
         if not any("senses" in user.model_fields_set for user in self.users):

@@ -23,12 +23,17 @@ TEXTS = ("objective", "status", "reason", "method", "best_single")
 
 COUNTS = (
     "options",
+    "edge_byte",
     "messages",
+    "signalling_byte",
     "all_centralised_breaks",
     "all_local_breaks",
     "best_single_breaks",
 )
-"""Columns of integers [1]."""
+"""Columns of integers [1, byte]."""
+
+TOTALS = ("edge_s", "edge_compute_j", "device_compute_j", "device_radio_j", "messages", "signalling_byte")
+"""Columns that add up what the users cost."""
 
 COLUMNS = (
     "objective",
@@ -42,8 +47,12 @@ COLUMNS = (
     "solve_s",
     "options",
     "edge_s",
+    "edge_byte",
+    "edge_compute_j",
     "device_compute_j",
+    "device_radio_j",
     "messages",
+    "signalling_byte",
     "all_centralised_s",
     "all_centralised_breaks",
     "all_local_s",
@@ -141,7 +150,11 @@ def compute(
 
 def _of_plan(made: Plan, mechanisms: Iterable[str]) -> dict[str, Any]:
     chosen = [user.option.mechanism for user in made.users]
-    energy_j = [user.costs.device_compute_j for user in made.users]
+
+    def total(name: str) -> float | None:
+        values = [getattr(user.costs, name) for user in made.users]
+        return None if None in values else sum(values)
+
     return {
         "status": made.status,
         "objective_s": made.objective_s,
@@ -150,9 +163,8 @@ def _of_plan(made: Plan, mechanisms: Iterable[str]) -> dict[str, Any]:
         "method": made.method,
         "solve_s": made.solve_s,
         **{f"users_{mechanism}": chosen.count(mechanism) for mechanism in mechanisms},
-        "edge_s": sum(user.costs.edge_s for user in made.users),
-        "device_compute_j": None if None in energy_j else sum(j for j in energy_j if j is not None),
-        "messages": sum(user.costs.messages for user in made.users),
+        "edge_byte": sum(byte for byte, _ in made.edge_resident.values()),
+        **{name: total(name) for name in TOTALS},
     }
 
 
