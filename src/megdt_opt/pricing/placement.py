@@ -93,6 +93,66 @@ class Table:
 
 
 @dataclass(frozen=True)
+class FlatCosts:
+    """Costs in closed form, of users with linear rates and without device branches.
+
+    Parameters
+    ----------
+    roots : array, (3, K, O)
+        sqrt(w a) [sqrt(s)].
+    top : array, (3, K, O)
+        Largest shares [1].
+    fixed : array, (K, O)
+        w fixed [s]; infinite where closed.
+    budget : array of int, (3, K, O)
+        Number of the price of each demand.
+    """
+
+    roots: Array
+    top: Array
+    fixed: Array
+    budget: NDArray[np.int64]
+
+    def of(self, user: NDArray[np.intp]) -> FlatCosts:
+        """Those of some users (n,)."""
+        return FlatCosts(self.roots[:, user], self.top[:, user], self.fixed[user], self.budget[:, user])
+
+    def at(self, prices: Array, level_s: float | None) -> Table:
+        """As `ServerCosts` has it."""
+        r = np.sqrt(prices)[self.budget]
+        if level_s is None:
+            held = self.roots > r * self.top
+            with np.errstate(divide="ignore", invalid="ignore"):
+                x = np.where(held, self.top, self.roots / r)
+                cost = np.where(held, r * r * self.top + self.roots**2 / self.top, 2.0 * r * self.roots)
+            x[self.roots == 0] = 0.0
+            return Table(self.fixed + cost.sum(axis=0), x, 0.0)
+        # the roots have the weight in them: D - w fixed is the time that they are for
+        tau = level_s - self.fixed
+        needs = self.roots > 0
+        free, held = needs & (r > 0), needs & (r == 0)
+        asked = r * self.roots
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            for _ in range(3):
+                s = np.where(free, asked, 0.0).sum(axis=0)
+                left = tau - np.where(held, self.roots**2 / self.top, 0.0).sum(axis=0)
+                ratio = s / np.maximum(left, 1e-300)
+                over = free & (ratio * self.roots > r * self.top)
+                if not over.any():
+                    break
+                free &= ~over
+                held |= over
+            else:
+                s = np.where(free, asked, 0.0).sum(axis=0)
+                left = tau - np.where(held, self.roots**2 / self.top, 0.0).sum(axis=0)
+                ratio = s / np.maximum(left, 1e-300)
+            x = np.where(free, ratio * self.roots / r, np.where(held, self.top, 0.0))
+            cost = np.where(held, r * r * self.top, 0.0).sum(axis=0) + s * ratio
+        kept = np.where(needs.any(axis=0), left >= -_ROUNDING * level_s, left >= 0)
+        return Table(np.where(kept & np.isfinite(self.fixed), cost, np.inf), x, 0.0)
+
+
+@dataclass(frozen=True)
 class _Together:
     server: NDArray[np.int64]
     user: NDArray[np.int64]
@@ -174,6 +234,11 @@ class ServerCosts:
         return np.where(self.open, self.problem.weights[:, None] * self.problem.fixed_s, np.inf)
 
     @cached_property
+    def flat_costs(self) -> FlatCosts:
+        """All costs in closed form. For `flat` problems."""
+        return FlatCosts(self.roots, self.top, self.fixed, self.budget)
+
+    @cached_property
     def used(self) -> NDArray[np.bool_]:
         """Budgets that some open option demands, (3 E,)."""
         found = np.zeros(3 * self.problem.servers, dtype=bool)
@@ -187,7 +252,7 @@ class ServerCosts:
         if key not in self._known:
             if len(self._known) * self.open.size * 4 > _KEPT:
                 self._known.clear()
-            self._known[key] = self._flatly(prices, level_s) if self.flat else self._by_server(prices, level_s)
+            self._known[key] = self.flat_costs.at(prices, level_s) if self.flat else self._by_server(prices, level_s)
         return self._known[key]
 
     def _by_server(self, prices: Array, level_s: float | None) -> Table:
@@ -230,36 +295,3 @@ class ServerCosts:
             option=joined([part.option for part in self.parts]).astype(np.int64), place=np.nonzero(allowed),
             problem=problem, resources=resources,
         )  # fmt: skip
-
-    def _flatly(self, prices: Array, level_s: float | None) -> Table:
-        r = np.sqrt(prices)[self.budget]
-        if level_s is None:
-            held = self.roots > r * self.top
-            with np.errstate(divide="ignore", invalid="ignore"):
-                x = np.where(held, self.top, self.roots / r)
-                cost = np.where(held, r * r * self.top + self.roots**2 / self.top, 2.0 * r * self.roots)
-            x[self.roots == 0] = 0.0
-            return Table(self.fixed + cost.sum(axis=0), x, 0.0)
-        # the roots have the weight in them: D - w fixed is the time that they are for
-        tau = level_s - self.fixed
-        needs = self.roots > 0
-        free, held = needs & (r > 0), needs & (r == 0)
-        asked = r * self.roots
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            for _ in range(3):
-                s = np.where(free, asked, 0.0).sum(axis=0)
-                left = tau - np.where(held, self.roots**2 / self.top, 0.0).sum(axis=0)
-                ratio = s / np.maximum(left, 1e-300)
-                over = free & (ratio * self.roots > r * self.top)
-                if not over.any():
-                    break
-                free &= ~over
-                held |= over
-            else:
-                s = np.where(free, asked, 0.0).sum(axis=0)
-                left = tau - np.where(held, self.roots**2 / self.top, 0.0).sum(axis=0)
-                ratio = s / np.maximum(left, 1e-300)
-            x = np.where(free, ratio * self.roots / r, np.where(held, self.top, 0.0))
-            cost = np.where(held, r * r * self.top, 0.0).sum(axis=0) + s * ratio
-        kept = np.where(needs.any(axis=0), left >= -_ROUNDING * level_s, left >= 0)
-        return Table(np.where(kept & self.open, cost, np.inf), x, 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,26 +14,30 @@ from megdt_opt.pricing.held_models import HeldModels
 from megdt_opt.pricing.placement import ServerCosts
 from megdt_opt.pricing.scaled import Array
 from megdt_opt.shares.placement import server_shares
+from megdt_opt.solving.engines.balancing import balanced
 from megdt_opt.solving.engines.engine import Choice, Peak, Priced, Settled
 from megdt_opt.solving.engines.parties import PartiesEngine
 from megdt_opt.solving.engines.switching import descended
-from megdt_opt.solving.search.smoothing import Parties, smoothed
+from megdt_opt.solving.search.smoothing import Parties, Smoothed, smoothed
+from megdt_opt.solving.search.wavering import mixed
 
 _ROUNDS = 6
 _FLOOR = 1e-6
 """Least price to begin with, as a part of the largest: those above 0 alone can be moved [1]."""
 
-_WARM, _WARMER = 0.1, 0.004
-"""First temperature, as a part of a user's part of the objective; and from prices that are nearly the best [1]."""
+_WARM, _COOL, _COLD = 0.1, 0.02, 0.004
+"""First temperatures, as parts of a user's part of the objective: of all, from known prices, and from the best [1]."""
 
-_PLACEMENTS = 2
-"""Placements for which prices are looked for in turn, at most [1]."""
+_PLACEMENTS, _PLACEMENTS_OF_MANY, _MANY = 4, 2, 20_000
+"""Placements for which prices are looked for in turn, at most; and with so many options in all [1]."""
 
 _LIKELY, _UNLIKELY = 4, 1e-6
 """Options of a user that may share its weight, at most, and a weight that is none [1]."""
 
 _COARSER = 10.0
 """How much less precise prices are than cutting planes would have them [1]."""
+
+_HALVINGS = 20
 
 _CLOSE = 0.01
 """Choices that are worse than the best by more than this are not switched [1]."""
@@ -208,33 +213,62 @@ class PlacementEngine(PartiesEngine):
     def __init__(self, pricing: PlacementPricing, deadline: float = np.inf) -> None:
         super().__init__(pricing, deadline)
         self.placing = pricing
+        self._fresh = True
+
+    def peak(self, mask: Mask, ceiling_s: float, box: float, gap: float, start: Array) -> Peak:
+        """As `Engine` has it; for "max" with choices whose servers are loaded evenly."""
+        found = super().peak(mask, ceiling_s, box, gap, start)
+        pricing = self.placing
+        if not self.leveled or not pricing.costs.flat or not len(found.weights):
+            return found
+        rounded = mixed(found)
+        low = self._proven(mask, found.prices, ceiling_s)
+        within = pricing.within(mask, rounded[pricing.users :])
+        option = balanced(
+            pricing.costs, rounded[: pricing.users], within, low, ceiling_s, gap,
+            lambda: time.monotonic() <= self.deadline,
+        )  # fmt: skip
+        choices = np.vstack([found.choices, np.r_[option, rounded[pricing.users :]]])
+        weights = np.vstack([found.weights, np.zeros(len(rounded))])
+        return Peak(found.prices, found.value, found.passes, choices, weights)
+
+    def _proven(self, mask: Mask, prices: Array, high: float) -> float:
+        """A level that prices prove to be out of reach, nearly the largest [s]."""
+        low = 0.0
+        for _ in range(_HALVINGS):
+            level = 0.5 * (low + high)
+            over = self.price(mask, prices, level).total > float(prices.sum())
+            low, high = (level, high) if over else (low, level)
+        return low
 
     def _climb(
         self, mask: Mask, level_s: float | None, goal: float, box: float, most: int, start: Array, precision: float
     ) -> Peak:
+        if (mask.sum(axis=1) <= 1).all():
+            return super()._climb(mask, level_s, goal, box, most, start, precision)
         pricing = self.placing
         prices = np.where(self.used, np.maximum(start, _FLOOR * start.max()), 0.0)
         if not prices.any():
             prices = self.used * (1.0 if self.leveled else box / len(self.used))
         if self.leveled and prices.any():
             prices = prices / prices.sum()
-        first = pricing.price(mask, prices, level_s)
+        first, best = pricing.price(mask, prices, level_s), prices
+        if (start[self.used] < _FLOOR * start.max()).any():
+            given = pricing.price(mask, start, level_s)
+            if given.total - start.sum() > first.total - prices.sum():
+                first, best = given, start
         scale = 1.0 if self.leveled else max(abs(goal) if np.isfinite(goal) else 0.25 * box, 1e-300)
-        best, value, passes = prices, first.total - float(prices.sum()), 1
+        value, passes = first.total - float(best.sum()), 2
         sets, weight = first.choice[pricing.users :], None
         layers: list[Choice] = []
-        while np.isfinite(value) and value < goal and len(layers) < _PLACEMENTS:
+        most_sets = _PLACEMENTS if mask.size < _MANY else _PLACEMENTS_OF_MANY
+        while np.isfinite(value) and value < goal and len(layers) < most_sets:
             layers.append(sets)
-            served = pricing.within(mask, sets)
-
-            def table_at(at: Array, served: Mask = served) -> tuple[Array, Array]:
-                table = pricing.costs.at(at, level_s)
-                return np.where(served, table.cost, np.inf), table.x
-
-            found = smoothed(
-                Parties(table_at, pricing.costs.budget, self.used, self.leveled), prices,
-                (_WARMER if len(layers) > 1 else _WARM) * scale / pricing.users, _COARSER * precision * scale, goal,
-                lambda: time.monotonic() <= self.deadline,
+            temperature = _WARM if self._fresh else _COLD if len(layers) > 1 else _COOL
+            self._fresh = False
+            found = self._smoothed(
+                pricing.within(mask, sets), level_s, prices, temperature * scale / pricing.users,
+                _COARSER * precision * scale, goal,
             )  # fmt: skip
             passes += found.passes
             prices, own = found.prices, pricing.price(mask, found.prices, level_s)
@@ -247,6 +281,29 @@ class PlacementEngine(PartiesEngine):
         if not np.isfinite(value) or weight is None:
             return Peak(best, float(value), passes, np.zeros((0, len(mask)), np.int64), np.zeros(0))
         return Peak(best, float(value), passes, *_torn(weight, layers))
+
+    def _smoothed(
+        self, within: Mask, level_s: float | None, prices: Array, temperature: float, precision: float, goal: float
+    ) -> Smoothed:
+        """The best prices of the users' options within a mask (K, O); who keeps a level for nothing is left out."""
+        costs = self.placing.costs
+        user = np.arange(len(within))
+        if level_s is not None:
+            user = np.flatnonzero(np.where(within, costs.at(prices, level_s).cost, np.inf).min(axis=1) > 0)
+        some = costs.flat_costs.of(user) if costs.flat else costs
+
+        def table_at(at: Array) -> tuple[Array, Array]:
+            table = some.at(at, level_s)
+            cost, x = (table.cost, table.x) if costs.flat else (table.cost[user], table.x[:, user])
+            return np.where(within[user], cost, np.inf), x
+
+        parties = Parties(table_at, costs.budget[:, user], self.used, self.leveled, costs.flat)
+        found = smoothed(parties, prices, temperature, precision, goal, lambda: time.monotonic() <= self.deadline)
+        weight = np.zeros(within.shape)
+        at_rest = np.where(within, costs.at(found.prices, level_s).cost, np.inf).argmin(axis=1)
+        weight[np.arange(len(within)), at_rest] = 1.0
+        weight[user] = found.weight
+        return replace(found, weight=weight)
 
 
 def _torn(weight: Array, layers: list[Choice]) -> tuple[Choice, Array]:

@@ -29,6 +29,9 @@ _STEPS = 12
 _NEAR = 0.05
 """Newton steps that gain less than this many temperatures are the last at one [1]."""
 
+_INEXACT = 50.0
+"""What is left to gain, in gains of a step, where the curvature is not that of the costs, at most [1]."""
+
 _NOTHING = 1e-15
 """Weights below it do not count [1]."""
 
@@ -77,12 +80,15 @@ class Parties:
         Budgets that matter; the prices of the others are 0.
     leveled : bool
         Whether prices sum to 1.
+    exact : bool
+        Whether the curvature is that of the costs.
     """
 
     table_at: Callable[[Array], tuple[Array, Array]]
     budget: NDArray[np.int64]
     used: NDArray[np.bool_]
     leveled: bool
+    exact: bool
 
 
 @dataclass
@@ -137,7 +143,7 @@ def smoothed(
             best = point if point.value > best.value else best
             if best.value >= goal:
                 break
-        ceiling = min(ceiling, point.ceiling + 2.0 * max(gain, 0.0))
+        ceiling = min(ceiling, point.ceiling + (2.0 if parties.exact else _INEXACT) * max(gain, 0.0))
         done = ceiling - best.value <= precision or (np.isfinite(goal) and ceiling < goal)
         if done or temperature < _COLDEST * precision or not in_time():
             break
