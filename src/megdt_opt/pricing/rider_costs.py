@@ -14,7 +14,7 @@ fixed). G is jointly concave in mu and s (flows into the members' ends; Sion), s
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,17 +134,21 @@ def late(riders: Riders, level_s: float) -> Array:
     return np.where(riders.rides, level_s / riders.weight - riders.fixed, 0.0)
 
 
-def out_of_reach(riders: Riders, level_s: float) -> Mask:
-    """Patterns whose riders miss a level whatever the shares, (S,)."""
+def least_s(riders: Riders) -> Array:
+    """What stages take at the largest shares, the trunk's with them, (S, n) [s]."""
     none = np.zeros(riders.weight.shape)
     free = worth(riders, np.zeros(3), None, none, np.full(len(none), 0.5), True)
     prefix = free.trunk_t[UPLINK] + free.trunk_t[EDGE]
-    least = free.t.sum(axis=0) + prefix[:, None] + np.where(riders.both, free.trunk_t[DOWNLINK][:, None], 0.0)
-    left = late(riders, level_s)
-    gone = riders.rides & ((least > left * (1.0 + 1e-12)) | (left <= 0) & (least > 0) | (left < 0))
-    return np.asarray(gone.any(axis=1))
+    total = free.t.sum(axis=0) + prefix[:, None] + np.where(riders.both, free.trunk_t[DOWNLINK][:, None], 0.0)
+    return np.asarray(np.where(riders.rides, total, 0.0))
 
 
+def out_of_reach(left: Array, least: Array) -> Mask:
+    """Patterns of which some rider misses a level whatever the shares, (S,); both (S, n) [s]."""
+    return np.asarray(((least > left * (1.0 + 1e-12)) | (left <= 0) & (least > 0) | (left < 0)).any(axis=1))
+
+
+# long: the turns of one method, which share a dozen arrays
 def most(
     riders: Riders, prices: Array, level_s: float | None, mu: Array, part: Array, phased: bool
 ) -> tuple[Array, Array, Array]:
@@ -295,3 +299,35 @@ def guess(riders: Riders, prices: Array, level_s: float) -> tuple[Array, Array]:
     total = edge**2 + own**2
     mu = np.where(np.isfinite(mu), mu, 0.0) * riders.rides
     return mu, np.where(total > 0, edge**2 / np.where(total > 0, total, 1.0), 1.0)
+
+
+class Ways(Protocol):
+    """Ways to work out G: in NumPy here, or in compiled code."""
+
+    def worths(
+        self, riders: Riders, prices: Array, level_s: float | None, mu: Array, part: Array, phased: bool
+    ) -> Array:
+        """G at multipliers, (S,)."""
+        ...
+
+    def most(
+        self, riders: Riders, prices: Array, level_s: float | None, mu: Array, part: Array, phased: bool
+    ) -> tuple[Array, Array, Array]:
+        """Multipliers (S, n), parts (S,) and the value (S,) where G is largest, from a start."""
+        ...
+
+
+class NumpyRiders:
+    """As `Ways` has it."""
+
+    def worths(
+        self, riders: Riders, prices: Array, level_s: float | None, mu: Array, part: Array, phased: bool
+    ) -> Array:
+        """As `Ways` has it."""
+        return worth(riders, prices, level_s, mu, part, phased).value
+
+    def most(
+        self, riders: Riders, prices: Array, level_s: float | None, mu: Array, part: Array, phased: bool
+    ) -> tuple[Array, Array, Array]:
+        """As `Ways` has it."""
+        return most(riders, prices, level_s, mu, part, phased)

@@ -13,7 +13,7 @@ and where P_i > sqrt(l_i), l_i + P_i^2, for no party has more than the whole bud
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
@@ -22,7 +22,7 @@ from megdt_opt.pricing import rider_costs
 from megdt_opt.pricing.priced import Priced as Table
 from megdt_opt.pricing.priced import priced
 from megdt_opt.pricing.ride_patterns import Index, Mask, Patterns
-from megdt_opt.pricing.rider_costs import Riders, Worth
+from megdt_opt.pricing.rider_costs import NumpyRiders, Riders, Ways, Worth
 from megdt_opt.pricing.scaled import DOWNLINK, EDGE, Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
@@ -52,6 +52,7 @@ class PrefixCosts:
         self.trunks = _trunks(problem)
         self.shared = Resources.of(self.trunks)
         """Of the trunks: multicast, uplink, edge, as users with one option."""
+        self.ways: Ways = NumpyRiders()
         self._at: OrderedDict[tuple[bytes, float | None], Costs] = OrderedDict()
         self.mu: Array | None = None
         self.part: Array | None = None
@@ -73,7 +74,8 @@ class PrefixCosts:
     @cached_property
     def riders(self) -> Riders:
         """All patterns' riders."""
-        return self.riders_of(self.patterns.who, self.patterns.option, self.patterns.trunk)
+        found = self.riders_of(self.patterns.who, self.patterns.option, self.patterns.trunk)
+        return Riders(*(np.ascontiguousarray(getattr(found, one.name)) for one in fields(found)))
 
     def riders_of(self, who: Index, option: Index, trunk: Index) -> Riders:
         """Riders of patterns: members (S, n), their options, -1 for who does not ride, and trunks (S,)."""
@@ -90,6 +92,11 @@ class PrefixCosts:
             trunk_hi=shared.hi[:, q], weight=p.weights[who],
             fixed=np.where(rides, p.fixed_s[who, o] + ahead[:, None], 0.0), rides=rides, both=both,
         )  # fmt: skip
+
+    @cached_property
+    def least_s(self) -> Array:
+        """What riders' stages take at least, (N, n) [s]."""
+        return rider_costs.least_s(self.riders)
 
     @cached_property
     def _trunk_fixed(self) -> Array:
@@ -178,10 +185,11 @@ class Costs:
                 model.mu, model.part = np.where(riders.rides, riders.weight, 0.0), _even(riders)
             else:
                 model.mu, model.part = rider_costs.guess(riders, prices, level_s)
-        lowest = rider_costs.worth(riders, prices, level_s, model.mu, model.part, model.phased).value
+        lowest = model.ways.worths(riders, prices, level_s, model.mu, model.part, model.phased)
         exact: Mask = np.array(~riders.rides.any(axis=1))
         if level_s is not None:
-            lowest = np.where(rider_costs.out_of_reach(riders, level_s), np.inf, np.maximum(lowest, 0.0))
+            gone = rider_costs.out_of_reach(rider_costs.late(riders, level_s), model.least_s)
+            lowest = np.where(gone, np.inf, np.maximum(lowest, 0.0))
         elif not model.phased:
             exact[:] = True
         return cls(model, prices, level_s, alone, lowest, exact | ~np.isfinite(lowest))
@@ -194,7 +202,7 @@ class Costs:
             return
         assert model.mu is not None
         assert model.part is not None
-        found = rider_costs.most(
+        found = model.ways.most(
             model.riders.take(rows), self.prices, self.level_s, model.mu[rows], model.part[rows], model.phased
         )
         model.mu[rows], model.part[rows], self.riding[rows] = found

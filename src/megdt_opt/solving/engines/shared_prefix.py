@@ -8,7 +8,7 @@ from megdt_opt.certificate.check import Valuer
 from megdt_opt.certificate.shared_prefix import FloatValuer
 from megdt_opt.certificate.tree import Mask
 from megdt_opt.pricing.ride_patterns import Index
-from megdt_opt.pricing.rider_costs import Riders, guess, most
+from megdt_opt.pricing.rider_costs import Riders, guess
 from megdt_opt.pricing.scaled import Array
 from megdt_opt.pricing.shared_prefix import PrefixCosts, closed_cost, rises
 from megdt_opt.shares.shared_prefix import Fixed, closed, interior
@@ -214,7 +214,7 @@ class PrefixPricing:
                 mu, split = np.where(part.rides, part.weight, 0.0), np.full(len(some), 0.5)
             else:
                 mu, split = guess(part, prices, level_s)
-            cost[some] += most(part, prices, level_s, mu, split, model.phased)[2]
+            cost[some] += model.ways.most(part, prices, level_s, mu, split, model.phased)[2]
         return cost
 
     def _worse(self, choice: Choice, ceiling_s: float, prices: Array) -> bool:
