@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,17 @@ import numpy as np
 import pytest
 from small_cell import STEPS, make_profile
 
-from megdt_opt import InvalidInput, PlacementProblem, Plan, Scenario, plan
+from megdt_opt import (
+    InvalidInput,
+    PlacementProblem,
+    Plan,
+    Scenario,
+    explain,
+    plan,
+    regret,
+    replan,
+    shadow_prices,
+)
 from megdt_opt.planning.baselines import baselines, equal_shares, fixed, next_best
 from megdt_opt.planning.planner import solved
 from megdt_opt.program.model_spec import ModelSpec
@@ -211,3 +222,9 @@ def test_who_is_out_of_reach_of_an_edge_keeps_its_options_in_that_edges_baseline
     # the baseline waives wishes, so the user goes local
     assert found["only hall-1"].options[3] == "local"
     assert found["only hall-1"].breaks == ("u3",)
+
+
+@pytest.mark.parametrize("ask", [explain, shadow_prices, regret, lambda problem: replan(problem, [0] * 4)])
+def test_questions_about_one_edge_are_refused_by_name(made: Plan, ask: Callable[[Any], object]) -> None:
+    with pytest.raises(InvalidInput, match=r"problem: found 'PlacementProblem'; expected an AllocationProblem for"):
+        ask(made.problem)

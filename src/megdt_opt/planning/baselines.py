@@ -29,6 +29,9 @@ from megdt_opt.solving.conflict import no_option
 from megdt_opt.solving.placement import Placement
 from megdt_opt.tolerances import SOLVER
 
+ONLY = "only "
+"""What the baseline of a single edge is called, before the edge's name."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
@@ -127,7 +130,7 @@ def _singles(table: OptionTable) -> Iterator[tuple[str, str, Problem, NDArray[np
     ]
     if len(table.sites) > 1:
         names = [str(site.name) for site in table.sites]
-        offered += [(f"only {name}", "", [option.edge in ("", name) for option in table.options]) for name in names]
+        offered += [(f"{ONLY}{name}", "", [option.edge in ("", name) for option in table.options]) for name in names]
     for title, mechanism, among in offered:
         mask = waived.allowed_mask & np.array(among)
         able = mask.any(axis=1)

@@ -48,6 +48,8 @@ def require(
     def refuse(field: str, found: str, expected: str) -> InvalidInput:
         return InvalidInput(field, found, f"{expected} for {what}", remedy)
 
+    if not isinstance(problem, AllocationProblem):
+        raise InvalidInput("problem", type(problem).__name__, f"an AllocationProblem for {what}", remedy)
     if problem.objective not in objectives:
         raise refuse("objective", problem.objective, " or ".join(f'"{name}"' for name in objectives))
     if linear and not problem.linear:

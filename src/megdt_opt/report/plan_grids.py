@@ -90,6 +90,11 @@ def baseline_grid(plan: Plan) -> Grid:
             "'all X' gives mechanism X, with its best cuts, precisions and shares, to every user who can run it; "
             "the others take their best option. It may break users' own limits, so it is a stronger rival than "
             "one that keeps them.",
+            *(
+                ("'only X' leaves edge server X alone to the users, beside their own devices.",)
+                if len(plan.table.sites) > 1
+                else ()
+            ),
             *(f"{name} cannot be had: {why}." for name, why in lacking.items()),
         ),
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from megdt_opt.errors import Infeasible, SolverFailure
-from megdt_opt.planning.baselines import Baseline, baselines
+from megdt_opt.planning.baselines import ONLY, Baseline, baselines
 from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.planner import solved
 from megdt_opt.program.mechanisms import MECHANISMS
@@ -18,7 +18,7 @@ from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.timing.profile import TimingProfile
 
-TEXTS = ("objective", "status", "reason", "method", "best_single")
+TEXTS = ("objective", "status", "reason", "method", "best_single", "best_edge")
 """Columns of text."""
 
 COUNTS = (
@@ -60,6 +60,8 @@ COLUMNS = (
     "best_single",
     "best_single_s",
     "best_single_breaks",
+    "best_edge",
+    "best_edge_s",
     "equal_shares_s",
 )
 """All columns of a cell but those of `users_columns`, which stand behind "options"."""
@@ -177,6 +179,10 @@ def _of_rivals(rivals: tuple[Baseline, ...]) -> dict[str, Any]:
         if name in named:
             column = name.replace(" ", "_")
             found |= {f"{column}_s": named[name].objective_s, f"{column}_breaks": len(named[name].breaks)}
+    edges = [b for b in others if not b.mechanism]
+    if edges:
+        best = min(edges, key=lambda b: b.objective_s)
+        found |= {"best_edge": best.name.removeprefix(ONLY), "best_edge_s": best.objective_s}
     if singles:
         best = min(singles, key=lambda b: b.objective_s)
         found |= {

@@ -118,9 +118,9 @@ def sweep(
         "reason" of the latter two; "objective_s" and "lower_bound_s" (for "missed" weights [1], not seconds), "gap",
         "build_s" (options and arrays), "solve_s"; "users_MECHANISM", how many users run it (of those that you
         registered, the ones that users name); totals of "edge_s", "device_compute_j" and "messages"; the baselines'
-        objectives "all_centralised_s", "all_local_s", "best_single_s" (of the mechanism "best_single") and
-        "equal_shares_s". The baselines waive users' own limits, so they may be below the objective; "..._breaks" counts
-        the users whose limits they break.
+        objectives "all_centralised_s", "all_local_s", "best_single_s" (of the mechanism "best_single"), "best_edge_s"
+        (of the server "best_edge" alone, where there are several) and "equal_shares_s". The baselines waive users' own
+        limits, so they may be below the objective; "..._breaks" counts the users whose limits they break.
 
     Raises
     ------

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 from megdt_opt.execution.record import Execution
-from megdt_opt.planning.baselines import Baseline, equal_shares, next_best
+from megdt_opt.planning.baselines import ONLY, Baseline, equal_shares, next_best
 from megdt_opt.planning.plan import Plan, UserPlan
 from megdt_opt.trials.execute import cluster_of, run_options
 from megdt_opt.trials.runs import baseline_users, user_runs
@@ -128,7 +128,7 @@ def rivals_of(plan: Plan, *, runners_up: int = 2) -> tuple[Baseline, ...]:
     """
     named = {b.name: b for b in plan.baselines}
     singles = [b for b in plan.baselines if b.mechanism]
-    edges = [b for b in plan.baselines if b.name in {f"only {site.name}" for site in plan.table.sites}]
+    edges = [b for b in plan.baselines if b.name in {f"{ONLY}{site.name}" for site in plan.table.sites}]
     names = dict.fromkeys(["all centralised", "all local", *(b.name for b in [*singles[:1], *edges[:1]])])
     found = [named[name] for name in names if name in named]
     found.append(equal_shares(plan.table, plan.options))

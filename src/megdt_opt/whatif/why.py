@@ -14,6 +14,7 @@ from megdt_opt.errors import Infeasible
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.checks import LARGEST, NO_AIRTIME_LIMIT_S, NO_DEADLINE_S
+from megdt_opt.problem.region import require
 from megdt_opt.solving.conflict import lateness, no_option, not_together
 from megdt_opt.units import show
 from megdt_opt.whatif.feasible import PRECISION, OutOfTime, answer, smallest
@@ -192,6 +193,7 @@ def explain(problem: AllocationProblem, *, time_limit_s: float = 60.0) -> Explan
     >>> found.feasible, found.users
     (False, (0,))
     """
+    require(problem, "an explanation", "Give the problem of a scenario with one edge server.")
     until = time.monotonic() + time_limit_s
     resources = Resources.of(problem)
     users = list(range(problem.users))
