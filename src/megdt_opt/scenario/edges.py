@@ -182,14 +182,15 @@ def snr_products(
 
 
 def efficiency_at(
-    given: Sequence[float | Mapping[str, float] | None],
-    product_hz: Array,
-    bands_hz: Sequence[float],
-    sites: Sequence[Site],
+    channel: Channel, side: str, given: Sequence[Figure], product_hz: Array, sites: Sequence[Site]
 ) -> Array:
-    """Spectral efficiencies of one direction, (K, E) [bit/s/Hz]: as given, or log2(1 + g / B) at the whole band B."""
+    """Spectral efficiencies of "downlink" or "uplink", (K, E) [bit/s/Hz].
+
+    As given, or log2(1 + g / B) at the whole band B; 0 at an edge that a user's figures leave out.
+    """
     found = np.zeros(product_hz.shape)
-    for e, (site, band_hz) in enumerate(zip(sites, bands_hz, strict=True)):
+    for e, site in enumerate(sites):
+        band_hz = getattr(site, f"{side}_hz")
         for k, value in enumerate(given):
             if value is not None:
                 found[k, e] = at_edge(value, site.name) or 0.0

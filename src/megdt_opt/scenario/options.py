@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from megdt_opt.errors import Conflict, Infeasible, InvalidInput, ProfileError
 from megdt_opt.models.registry import find_spec
 from megdt_opt.models.requests import makes_requests, reference_byte, request_of
-from megdt_opt.program.costs import Costs, program_costs
+from megdt_opt.program.costs import Costs, program_costs, resident_byte
 from megdt_opt.program.latency import LatencyTerms, latency_terms
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, MECHANISMS, Option, Setting, catalogue, program
 from megdt_opt.program.model_spec import ModelSpec
@@ -31,7 +31,6 @@ from megdt_opt.program.stages import (
     Kind,
     Payload,
     Send,
-    Series,
     Stage,
     actors,
     is_edge,
@@ -280,8 +279,9 @@ class OptionTable:
                 raise InvalidInput(
                     f"edges.{site.name}.memory", memory_byte, expected, "Raise it, or leave the edge out."
                 )
-            parts = Series(tuple(self.program(k, o) for k, o, _ in here if self.allowed[k, o]))
-            together = self._costs(parts, 0, site).edge_byte
+            open_ = [self.program(k, o) for k, o, _ in here if self.allowed[k, o]]
+            precision = self.machines.edges[site.name].provenance.precision
+            together = resident_byte(open_, self.spec, is_edge, precision)
             if together > memory_byte:
                 expected = f"at least {together} B, the weights of all options that are open there"
                 remedy = "Raise it, or restrict the users' mechanisms to those whose weights fit together."

@@ -26,7 +26,7 @@ Rows = Sequence[Sequence[LatencyTerms | None]]
 
 def law_of(scenario: Scenario) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Efficiencies [bit/s/Hz] or SNR-bandwidth products [Hz] of downlink and uplink, each (K, E)."""
-    found = scenario.efficiencies() if scenario.channel.law == "linear" else scenario.snr_products_hz()
+    found = scenario.snr_products_hz() if scenario.channel.law == "shannon" else scenario.efficiencies()
     down, up = (law.reshape(len(scenario.users), -1) for law in found)
     return down, up
 
@@ -63,7 +63,7 @@ def unlimited(
         "edge_share_max": np.ones(users),
         "objective": scenario.objective,
     }
-    kind = "efficiency" if scenario.channel.law == "linear" else "snr_hz"
+    kind = "snr_hz" if scenario.channel.law == "shannon" else "efficiency"
     if len(sites) == 1:
         (site,) = sites
         tables |= {f"downlink_{kind}": down[:, 0], f"uplink_{kind}": up[:, 0]}

@@ -458,8 +458,7 @@ class Scenario(Quantities):
         because noise grows with the band. 0 at an edge that does not reach the user.
         """
         (down_g, up_g), users, sites = self._snr_products_hz(), self.users, self.sites
-        given = [user.downlink_efficiency_bit_per_s_per_hz for user in users]
-        down = efficiency_at(given, down_g, [site.downlink_hz for site in sites], sites)
-        given = [user.uplink_efficiency_bit_per_s_per_hz for user in users]
-        up = efficiency_at(given, up_g, [site.uplink_hz for site in sites], sites)
+        given = [[user.downlink_efficiency_bit_per_s_per_hz, user.uplink_efficiency_bit_per_s_per_hz] for user in users]
+        down = efficiency_at(self.channel, "downlink", [pair[0] for pair in given], down_g, sites)
+        up = efficiency_at(self.channel, "uplink", [pair[1] for pair in given], up_g, sites)
         return (down, up) if self.edges is not None else (down[:, 0], up[:, 0])
