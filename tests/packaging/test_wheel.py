@@ -29,7 +29,13 @@ def test_every_module_is_installed(source: Path, place: Path) -> None:
 
 
 def test_data_files_are_installed() -> None:
-    for pattern in ("data/*.csv", "data/profiles/*.json", "data/scenarios/*.yaml", "models/twin/weights/*.safetensors"):
+    for pattern in (
+        "data/*.csv",
+        "data/profiles/*.json",
+        "data/quality/*.json",
+        "data/scenarios/*.yaml",
+        "models/twin/weights/*.safetensors",
+    ):
         wanted = {p.name for p in (ROOT / "src" / "megdt_opt").glob(pattern)}
         assert wanted, pattern
         assert wanted == {p.name for p in INSTALLED.glob(pattern)}, pattern

@@ -21,16 +21,21 @@ from megdt_opt.planning.claims import read_fields, refused
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.outcome import Status
 from megdt_opt.problem.placement_problem import NO_SERVER, PlacementProblem
+from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.problems import Problem
 from megdt_opt.solving import solve
 from megdt_opt.solving.allocation import Allocation
 from megdt_opt.solving.conflict import no_option
 from megdt_opt.solving.placement import Placement
+from megdt_opt.solving.shared_prefix import SharedPrefix
 from megdt_opt.tolerances import SOLVER
 
 ONLY = "only "
 """What the baseline of a single edge is called, before the edge's name."""
+
+UNSHARED = "nothing shared"
+"""Name of the baseline in which users of groups generate each on its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +89,8 @@ class Baseline:
 def baselines(
     table: OptionTable, option: NDArray[np.int64], *, gap: float = 1e-6, time_limit_s: float | None = None
 ) -> tuple[Baseline, ...]:
-    """All single mechanisms and edges, best first, then the plan's options with equal shares.
+    """All single mechanisms and edges, best first, then the plan's options with equal shares; of groups, what is best
+    where each generates on its own.
 
     Parameters
     ----------
@@ -103,7 +109,19 @@ def baselines(
         instead = tuple(name for name, can in zip(names, able, strict=True) if not can)
         singles.append(replace(_baseline(table, title, found), instead=instead, mechanism=mechanism))
     singles.sort(key=lambda b: b.objective_s)
-    return (*singles, equal_shares(table, option))
+    if table.shared is None:
+        return (*singles, equal_shares(table, option))
+    return (*singles, *unshared(table, gap=gap, time_limit_s=time_limit_s))
+
+
+def unshared(table: OptionTable, *, gap: float = 1e-6, time_limit_s: float | None = None) -> tuple[Baseline, ...]:
+    """The best that users of groups have where each generates on its own; none where that cannot be."""
+    alone = table.unshared()
+    try:
+        found = solve(alone.problem(), gap=gap, time_limit_s=time_limit_s)
+    except Infeasible:
+        return ()
+    return (_baseline(alone, UNSHARED, found),)
 
 
 def missing(table: OptionTable) -> dict[str, str]:
@@ -142,7 +160,7 @@ def _singles(table: OptionTable) -> Iterator[tuple[str, str, Problem, NDArray[np
 
 def _missing(problem: Problem) -> Infeasible | None:
     """Why a user has no option, if one has none; at several edges options in no reach are not allowed to begin with."""
-    if isinstance(problem, PlacementProblem):
+    if isinstance(problem, PlacementProblem | SharedPrefixProblem):
         return None
     resources = Resources.of(problem)
     return None if resources.open.any(axis=1).all() else no_option(problem, resources)
@@ -154,7 +172,7 @@ def solve_restricted(
     *,
     gap: float = 1e-6,
     time_limit_s: float | None = None,
-) -> Allocation | Placement:
+) -> Allocation | Placement | SharedPrefix:
     """Solve with fewer allowed options, (K, O); raises Infeasible where a user has none left."""
     if not allowed.any(axis=1).all():
         users = [int(k) for k in np.flatnonzero(~allowed.any(axis=1))]
@@ -162,7 +180,7 @@ def solve_restricted(
     return solve(replace(problem, allowed=allowed), gap=gap, time_limit_s=time_limit_s)
 
 
-def fixed(problem: Problem, option: NDArray[np.int64]) -> Allocation | Placement:
+def fixed(problem: Problem, option: NDArray[np.int64]) -> Allocation | Placement | SharedPrefix:
     """Best shares for given options, (K,)."""
     allowed = np.zeros((problem.users, problem.options), dtype=bool)
     allowed[np.arange(problem.users), option] = True
@@ -210,7 +228,7 @@ def next_best(
     the best results of these K solutions are the runners-up.
     """
     problem = table.problem()
-    rivals: dict[tuple[int, ...], Allocation | Placement] = {}
+    rivals: dict[tuple[int, ...], Allocation | Placement | SharedPrefix] = {}
     for k in range(problem.users):
         own = table.options[int(option[k])]
         alike = np.array([own.alike(other) for other in table.options])
@@ -258,7 +276,7 @@ def _alike(one: Baseline, other: Baseline) -> bool:
     return same and all(np.allclose(getattr(one, n), getattr(other, n), rtol=SOLVER, atol=0.0) for n in figures)
 
 
-def _baseline(table: OptionTable, name: str, found: Allocation | Placement) -> Baseline:
+def _baseline(table: OptionTable, name: str, found: Allocation | Placement | SharedPrefix) -> Baseline:
     return Baseline(
         name=name,
         options=tuple(table.options[int(o)].name for o in found.option),
@@ -272,7 +290,7 @@ def _baseline(table: OptionTable, name: str, found: Allocation | Placement) -> B
     )
 
 
-def _broken(table: OptionTable, found: Allocation | Placement) -> Iterator[str]:
+def _broken(table: OptionTable, found: Allocation | Placement | SharedPrefix) -> Iterator[str]:
     for k, user in enumerate(table.scenario.users):
         limit_s = user.deadline_s if table.scenario.objective_is_time else None
         late = limit_s is not None and found.latency_s[k] > limit_s * (1 + 1e-9)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from megdt_opt.execution.job import THREADS
 from megdt_opt.models.requests import makes_requests
+from megdt_opt.planning.groups import GroupPlan
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, Option
 from megdt_opt.program.precisions import PRECISION_REGISTRY
 from megdt_opt.scenario.options import OptionTable
@@ -16,8 +17,8 @@ _EXECUTED = "fp32"
 """Precision in which the model computes that executions run."""
 
 
-def notes_on(table: OptionTable, chosen: Sequence[Option]) -> tuple[str, ...]:
-    """Sentences on the plan that gives the users these options."""
+def notes_on(table: OptionTable, chosen: Sequence[Option], groups: Sequence[GroupPlan] = ()) -> tuple[str, ...]:
+    """Sentences on the plan that gives the users these options, and lets these groups share steps."""
     found = []
     if all(option.mechanism in ("local", "E2U", "centralised") for option in chosen):
         found.append(
@@ -25,6 +26,7 @@ def notes_on(table: OptionTable, chosen: Sequence[Option]) -> tuple[str, ...]:
             "size there is an optimum without interior cuts (bang-bang theorem), unless a user's own limit "
             "asks for one."
         )
+    found += [f"{group.words}." for group in groups]
     found += _registered(chosen)
     found += _closed(table)
     # as they were given: the scenario's own stretches stand in the scenario

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,9 +31,12 @@ from megdt_opt.planning.claims import (
     refused,
 )
 from megdt_opt.planning.costs import UserCosts, edge_resident, user_costs
+from megdt_opt.planning.groups import GROUP_SHARES, GroupPlan, group_fields, group_plans, stated_groups
 from megdt_opt.planning.notes import notes_on
 from megdt_opt.planning.robustness import Robustness, restated_robustness
 from megdt_opt.problem.outcome import BoundSource, Method, Status, status_of
+from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
+from megdt_opt.program.groups import GROUP_MECHANISMS
 from megdt_opt.program.mechanisms import Option
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.schedule import StageTime, predict
@@ -105,7 +108,7 @@ class UserPlan:
 
     @property
     def hand_over(self) -> str:
-        """Where the denoising steps run, in words."""
+        """Where the denoising steps run, in words; of a member who shares steps, where it goes on."""
         where = {"edge": f"at {self.option.edge or 'the edge'}", "device": "on the device"}
         steps = {True: 0, False: 0}
         first_at_edge: bool | None = None
@@ -113,6 +116,10 @@ class UserPlan:
             if isinstance(leaf, Compute) and leaf.kind == "denoise":
                 steps[is_edge(leaf.at)] += leaf.amount
                 first_at_edge = is_edge(leaf.at) if first_at_edge is None else first_at_edge
+        if self.option.mechanism in GROUP_MECHANISMS:
+            own = steps[True] or steps[False]
+            common = f"{self.option.cut} common {'step' if self.option.cut == 1 else 'steps'}"
+            return f"{common}, then {own} {where['edge' if steps[True] else 'device']}"
         if self.option.share:
             return f"{percent(100 * self.option.share, 0, signed=False)} of the content {where['edge']}"
         if steps[True] and steps[False]:
@@ -131,9 +138,9 @@ class Plan:
     ----------
     table : OptionTable
         The scenario, its machines and its options.
-    problem : AllocationProblem or PlacementProblem
-        The problem that was solved, the latter where there are several edges; `certificate.verify(plan.problem)` checks
-        the proof.
+    problem : AllocationProblem, PlacementProblem or SharedPrefixProblem
+        The problem that was solved, the second where there are several edges, the third where there are groups;
+        `certificate.verify(plan.problem)` checks the proof.
     users : tuple of UserPlan
         One per user.
     objective_s : float
@@ -162,6 +169,8 @@ class Plan:
         Whether the choice survives the calibration's interval; None where it was not asked for.
     notes : tuple of str
         What a reader should know, for example that the optimum is all on one side by theorem.
+    groups : tuple of GroupPlan
+        What groups share, where somebody rides.
 
     Examples
     --------
@@ -197,6 +206,7 @@ class Plan:
     baselines: tuple[Baseline, ...] = ()
     robustness: Robustness | None = None
     notes: tuple[str, ...] = field(default_factory=tuple)
+    groups: tuple[GroupPlan, ...] = ()
 
     @property
     def scenario(self) -> Scenario:
@@ -211,7 +221,8 @@ class Plan:
     @property
     def edge_resident(self) -> dict[str, tuple[int, float | None]]:
         """Weights that each edge holds for all its users together [byte], and the time to load them [s], if known."""
-        return edge_resident(self.table, [user.program for user in self.users])
+        shared = [group.program.program for group in self.groups]
+        return edge_resident(self.table, [*(user.program for user in self.users), *shared])
 
     def __repr__(self) -> str:
         return f"<Plan: {self._headline}>"
@@ -247,7 +258,9 @@ class Plan:
             not asked for); "edge_s", time on one whole edge server [s]; "edge_byte" and "device_byte" of weights
             [byte]; "edge_compute_j", "device_compute_j" and "device_radio_j" [J], None where the power is not declared;
             "device_load_s", to load the device's weights [s], None where the rate is not declared; "messages" sent [1]
-            and "signalling_byte" around them [byte].
+            and "signalling_byte" around them [byte]. Where the scenario has groups: "group", its number, -1 in none;
+            "common_steps" that the user waits for [1]; "rides", 0 on its own, 1 where it waits for them, 2 where it
+            gets their latent.
         """
         import pandas as pd
 
@@ -281,7 +294,12 @@ class Plan:
                     "signalling_byte": u.costs.signalling_byte,
                 }
             )
-        return pd.DataFrame(rows)
+        frame, shared = pd.DataFrame(rows), self.table.shared
+        if shared is not None:
+            frame["group"] = shared.group
+            frame["rides"] = [shared.rides(k, u.option) for k, u in enumerate(self.users)]
+            frame["common_steps"] = np.where(frame["rides"] > 0, frame["cut"], 0)
+        return frame
 
     def stage_frame(self) -> pd.DataFrame:
         """One row per user and stage: predicted start and duration [s]."""
@@ -301,6 +319,7 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `from_dict` reads back."""
+        shared = self.table.shared
         return {
             "format": FORMAT,
             "scenario": self.scenario.model_dump(mode="json", exclude_none=True),
@@ -310,6 +329,7 @@ class Plan:
             "downlink_hz": [u.downlink_hz for u in self.users],
             "uplink_hz": [u.uplink_hz for u in self.users],
             "edge_share": [u.edge_share for u in self.users],
+            **({} if shared is None else group_fields(self.groups, len(shared.groups))),
             "latency_s": [u.latency_s for u in self.users],
             "objective_s": self.objective_s,
             "lower_bound_s": finite(self.lower_bound_s),
@@ -354,13 +374,16 @@ class Plan:
         ProfileError
             Where an embedded profile is malformed.
         """
-        fields(data, _FIELDS)
+        grouped = "groups" in data["scenario"] if isinstance(data.get("scenario"), Mapping) else False
+        fields(data, (*_FIELDS, "trunk", *GROUP_SHARES) if grouped else _FIELDS)
         table, users = _table(data), len(data["options"])
         problem = table.problem()
         option = np.array([table.index(str(name)) for name in data["options"]])
         names = ("downlink_hz", "uplink_hz", "edge_share")
         shares = {name: np.array(numbers(name, data[name], users)) for name in names}
-        found = problem.evaluate(SimpleNamespace(option=option, **shares))
+        stated = stated_groups(data, problem) if isinstance(problem, SharedPrefixProblem) else {}
+        answer = SimpleNamespace(option=option, **shares, **stated)
+        found = problem.evaluate(answer)
         if not found.violation <= EXACT:
             raise refused("shares", found.violation, "shares that keep every budget and limit")
         for k, latency_s in enumerate(numbers("latency_s", data["latency_s"], users)):
@@ -375,7 +398,8 @@ class Plan:
         status = status_of(gap, asked_gap, source)
         if data["status"] != status:
             raise refused("status", data["status"], f"{status!r}, which its gap and the source of its bound give")
-        chosen = tuple(user_plan(table, problem, k, int(option[k]), **shares) for k in range(users))
+        groups = group_plans(table, problem, answer)
+        chosen = tuple(user_plan(table, problem, k, answer, groups) for k in range(users))
         made = cls(
             table=table,
             problem=problem,
@@ -392,7 +416,8 @@ class Plan:
             certificate=certificate,
             baselines=restated_baselines(data["baselines"], table, option, asked_gap, time_limit_s),
             robustness=restated_robustness(data["robustness"], table, option, asked_gap, time_limit_s),
-            notes=notes_on(table, [user.option for user in chosen]),
+            notes=notes_on(table, [user.option for user in chosen], groups),
+            groups=groups,
         )
         known(data, made.to_dict())
         return made
@@ -418,20 +443,18 @@ def _table(data: Mapping[str, Any]) -> OptionTable:
     return OptionTable.build(scenario, profiles, spec=ModelSpec.from_dict(data["spec"]))
 
 
-def user_plan(
-    table: OptionTable,
-    problem: Problem,
-    k: int,
-    o: int,
-    downlink_hz: NDArray[np.float64],
-    uplink_hz: NDArray[np.float64],
-    edge_share: NDArray[np.float64],
-) -> UserPlan:
-    """Figures of user k with option o on the given shares, each (K,) [Hz, Hz, 1]."""
+def user_plan(table: OptionTable, problem: Problem, k: int, answer: Any, groups: Sequence[GroupPlan] = ()) -> UserPlan:
+    """Figures of user k in an answer with `option`, `downlink_hz`, `uplink_hz` and `edge_share`, each (K,).
+
+    The own stages of a user who shares steps begin when its group says.
+    """
+    o = int(answer.option[k])
     stages = table.program(k, o)
-    down = rate_of(problem, "downlink", k, o, downlink_hz)
-    up = rate_of(problem, "uplink", k, o, uplink_hz)
-    share = float(edge_share[k])
+    down_hz, up_hz = np.asarray(answer.downlink_hz), np.asarray(answer.uplink_hz)
+    down = rate_of(problem, "downlink", k, o, down_hz)
+    up = rate_of(problem, "uplink", k, o, up_hz)
+    share = float(answer.edge_share[k])
+    start_s = max((group.start_s(table.scenario.users[k].name) for group in groups), default=0.0)
     propagation_s = table.scenario.channel.propagation_s
 
     def duration_s(leaf: Compute | Send) -> float:
@@ -439,7 +462,7 @@ def user_plan(
             return table.send_bit(leaf, k) / (down if is_edge(leaf.source) else up) + propagation_s
         return table.machines.compute_s(leaf, k) / (share if is_edge(leaf.at) else 1.0)
 
-    times = predict(stages, duration_s)
+    times = tuple(replace(t, start_s=start_s + t.start_s) for t in predict(stages, duration_s))
     busy = {"device": 0.0, "uplink": 0.0, "edge share": 0.0, "downlink": 0.0}
     for leaf, time in zip(leaves(stages), times, strict=True):
         if isinstance(leaf, Send):
@@ -451,8 +474,8 @@ def user_plan(
         name=table.scenario.users[k].name,
         option=table.options[o],
         program=stages,
-        downlink_hz=float(downlink_hz[k]),
-        uplink_hz=float(uplink_hz[k]),
+        downlink_hz=float(down_hz[k]),
+        uplink_hz=float(up_hz[k]),
         downlink_bit_per_s=down,
         uplink_bit_per_s=up,
         edge_share=share,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from megdt_opt.errors import Infeasible
 from megdt_opt.planning.baselines import baselines
+from megdt_opt.planning.groups import group_plans
 from megdt_opt.planning.notes import notes_on
 from megdt_opt.planning.plan import Plan, user_plan
 from megdt_opt.planning.robustness import robustness
@@ -83,10 +84,8 @@ def solved(table: OptionTable, *, method: str = "auto", gap: float = 1e-6, time_
         found = solve(problem, method=method, gap=gap, time_limit_s=time_limit_s)
     except Infeasible as error:
         raise error.with_names([user.name for user in table.scenario.users]) from None
-    users = tuple(
-        user_plan(table, problem, k, int(found.option[k]), found.downlink_hz, found.uplink_hz, found.edge_share)
-        for k in range(problem.users)
-    )
+    groups = group_plans(table, problem, found)
+    users = tuple(user_plan(table, problem, k, found, groups) for k in range(problem.users))
     return Plan(
         table=table,
         problem=problem,
@@ -101,7 +100,8 @@ def solved(table: OptionTable, *, method: str = "auto", gap: float = 1e-6, time_
         asked_gap=gap,
         time_limit_s=time_limit_s,
         certificate=found.certificate,
-        notes=notes_on(table, [user.option for user in users]),
+        notes=notes_on(table, [user.option for user in users], groups),
+        groups=groups,
     )
 
 

@@ -19,7 +19,8 @@ from itertools import takewhile
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.program.latency import LatencyTerms, latency_terms
-from megdt_opt.program.mechanisms import Option, Setting, program
+from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, Option, Setting, program
+from megdt_opt.program.option import Mechanism
 from megdt_opt.program.schedule import Pace
 from megdt_opt.program.stages import Compute, Kind, Parallel, Send, Series, Stage, is_edge, leaves
 
@@ -28,7 +29,8 @@ SHARED_DEVICE = "shared-device"
 COOPERATIVE = "cooperative"
 
 GROUP_MECHANISMS = (SHARED_EDGE, SHARED_DEVICE, COOPERATIVE)
-"""Mechanisms of groups: after the common steps the edge goes on, or the device; or a device makes the common steps."""
+"""Mechanisms of groups: after the common steps the edge goes on, or the device; or a device makes the common steps.
+The cut of their options is the number of common steps."""
 
 ALONE, WAITS, RECEIVES = 0, 1, 2
 """How an option uses the trunk: not at all, by waiting for it, or by its multicast."""
@@ -284,6 +286,19 @@ def group_program(trunk: Trunk, members: Mapping[str, tuple[Option, Setting]]) -
         lead=trunk.lead.device,
         riders=riders,
     )
+
+
+def _own_stages(option: Option, setting: Setting) -> tuple[Stage, ...]:
+    return tail(option, setting).stages
+
+
+for _name, _choices, _shown_at in (
+    (SHARED_EDGE, ("cut", "codec"), ("device", "edge")),
+    (SHARED_DEVICE, ("cut", "precision"), ("device",)),
+    (COOPERATIVE, ("cut", "precision"), ("device",)),
+):
+    _made = Mechanism(name=_name, stages=_own_stages, choices=_choices, shown_at=_shown_at, grouped=True)
+    MECHANISM_REGISTRY.add(_name, _made, built_in=True)
 
 
 def _at_end(setting: Setting, mechanism: str, codec: str = "raw") -> Option:

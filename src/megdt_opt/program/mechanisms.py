@@ -84,7 +84,7 @@ def catalogue(
     for cut in inner:
         if not 0 < cut < steps:
             raise InvalidInput("cuts", cut, f"1..{steps - 1} denoising steps before the hand-over", "Leave it out.")
-    offered = [MECHANISM_REGISTRY.require(name) for name in (*MECHANISM_REGISTRY.built_in, *own)]
+    offered = [MECHANISM_REGISTRY.require(name) for name in (*MECHANISMS, *own)]
     all_precisions = dict.fromkeys([*precisions, *(p for m in offered for p in m.precisions or ())])
     return tuple(
         option

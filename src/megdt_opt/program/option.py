@@ -49,8 +49,7 @@ class Option:
     @property
     def name(self) -> str:
         """Short, unique text, for example "SEU 12 fp16", "PEU 0.50 int8" or "SEU 12 fp16 @hall-2"."""
-        known = MECHANISM_REGISTRY.find(self.mechanism)
-        choices = () if known is None else known.choices
+        choices = MECHANISM_REGISTRY.require(self.mechanism).choices
         parts = [self.mechanism]
         if "cut" in choices:
             parts.append(str(self.cut))
@@ -173,6 +172,8 @@ class Mechanism:
         Precisions that it offers; None = those that the users accept.
     quality : str
         What it does to the pictures, for plans and reports; "" for the package's own.
+    grouped : bool
+        Whether it needs a group that shares the steps before the cut.
     """
 
     name: str
@@ -183,6 +184,7 @@ class Mechanism:
     senses: bool = False
     precisions: tuple[str, ...] | None = None
     quality: str = ""
+    grouped: bool = False
 
 
 MECHANISM_REGISTRY: Registry[Mechanism] = Registry("mechanism", MECHANISM_PLUGINS)

@@ -59,6 +59,8 @@ class Device(Quantities):
         Radio power while sending [W]; default 23 dBm, the class 3 maximum of 3GPP TS 38.101-1.
     load_byte_per_s : float, optional
         Rate at which weights are loaded [byte/s].
+    powered : str, optional
+        "mains" for a device without a battery; said of hosts of groups that have no energy limit.
     """
 
     dimensions: ClassVar[dict[str, str]] = {
@@ -74,6 +76,7 @@ class Device(Quantities):
     compute_power_w: float | None = Field(default=None, gt=0.0)
     transmit_power_w: float = Field(default=0.19952623149688797, gt=0.0)
     load_byte_per_s: float | None = Field(default=None, gt=0.0)
+    powered: Literal["mains"] | None = None
 
 
 class Channel(Quantities):

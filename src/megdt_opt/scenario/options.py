@@ -7,10 +7,11 @@ terms, the costs and later the execution all come from the option's stage progra
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,12 @@ from numpy.typing import NDArray
 from megdt_opt.errors import Conflict, Infeasible, InvalidInput, ProfileError
 from megdt_opt.models.registry import find_spec
 from megdt_opt.models.requests import makes_requests, reference_byte, request_of
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.problem.placement_problem import PlacementProblem
 from megdt_opt.program.costs import Costs, program_costs, resident_byte
+from megdt_opt.program.groups import GROUP_MECHANISMS, tail_terms
 from megdt_opt.program.latency import LatencyTerms, latency_terms
-from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, MECHANISMS, Option, Setting, catalogue, program
+from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, Option, Setting, catalogue, program
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.precisions import PRECISION_REGISTRY
 from megdt_opt.program.stages import (
@@ -28,18 +32,19 @@ from megdt_opt.program.stages import (
     PRECISIONS,
     Compute,
     EdgeServer,
-    Kind,
     Payload,
     Send,
+    Series,
     Stage,
     actors,
     is_edge,
-    leaves,
 )
 from megdt_opt.scenario.edges import Site
 from megdt_opt.scenario.machines import Machines
 from megdt_opt.scenario.problems import Problem, law_of, limited, unlimited
-from megdt_opt.scenario.scenario import Scenario, User
+from megdt_opt.scenario.rules import never_timed, ruled_out_by_privacy, ruled_out_by_wish
+from megdt_opt.scenario.scenario import Scenario
+from megdt_opt.scenario.shared_steps import SharedSteps, grouped_problem
 from megdt_opt.timing.finding import Profiles, check_used, find_profile
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.timing.trust import check_model
@@ -72,6 +77,8 @@ class OptionTable:
         The catalogue, length O.
     profiles : mapping of str to TimingProfile
         The profiles that the scenario names, before any stretch that it declares.
+    shared : SharedSteps or None
+        What groups of users may share; None where there are none.
     """
 
     scenario: Scenario
@@ -79,6 +86,7 @@ class OptionTable:
     machines: Machines
     options: tuple[Option, ...]
     profiles: Mapping[str, TimingProfile]
+    shared: SharedSteps | None = None
 
     def __repr__(self) -> str:
         return f"<OptionTable: {self.scenario.name}, {len(self.scenario.users)} users, {len(self.options)} options>"
@@ -142,7 +150,18 @@ class OptionTable:
                     shares=scenario.peu_shares,
                 )
                 names.update(dict.fromkeys(_at_edges(offered, setting, scenario)))
+        if scenario.groups is not None:
+            settings = tuple(draft.setting(k) for k in range(len(scenario.users)))
+            shared = SharedSteps(scenario, settings, precisions, codecs, law_of(scenario)[0][:, 0])
+            draft = replace(draft, shared=shared)
+            names.update(dict.fromkeys(shared.options))
         return replace(draft, options=tuple(names))
+
+    def unshared(self) -> OptionTable:
+        """The table of the same scenario without its groups."""
+        alone = tuple(option for option in self.options if option.mechanism not in GROUP_MECHANISMS)
+        scenario = self.scenario.model_copy(update={"groups": None})
+        return replace(self, scenario=scenario, options=alone, shared=None)
 
     @cached_property
     def sites(self) -> tuple[Site, ...]:
@@ -161,9 +180,16 @@ class OptionTable:
         return setting_of(self.scenario, self.spec, user, edge or self.sites[0].name)
 
     def program(self, user: int, option: int) -> Stage:
-        """Stage program of a user's option."""
+        """Stage program of a user's option; of one that rides common steps, the user's own stages."""
         chosen = self.options[option]
+        if self.shared is not None:
+            return self.shared.tail(user, chosen)
         return program(chosen, self.setting(user, chosen.edge))
+
+    def seconds(self, leaf: Compute) -> float:
+        """Seconds of a compute stage at full speed, on whoever's device [s]."""
+        names = [user.name for user in self.scenario.users]
+        return self.machines.compute_s(leaf, 0 if is_edge(leaf.at) else names.index(leaf.at))
 
     def send_bit(self, leaf: Send, user: int) -> float:
         """Payload of a send stage of a user's program [bit]."""
@@ -209,7 +235,8 @@ class OptionTable:
         return np.array([[not cell.closed for cell in row] for row in self._cells])
 
     def problem(self) -> Problem:
-        """The arrays of the core problem, with every limit; of a placement problem where there are several edges.
+        """The arrays of the core problem, with every limit; of a placement problem where there are several edges, of a
+        shared-prefix problem where there are groups.
 
         Raises
         ------
@@ -295,10 +322,15 @@ class OptionTable:
     @cached_property
     def _limited(self) -> Problem:
         airtime_s = np.array([[cell.airtime_s for cell in row] for row in self._cells])
+        if self.shared is not None:
+            rows = [[(cell.terms, cell.costs) for cell in row] for row in self._cells]
+            return grouped_problem(
+                self.shared, self.options, rows, self.allowed, self.seconds, lambda k, leaf: self.send_bit(leaf, k)
+            )
         return limited(self._waived, self.scenario, self.allowed, airtime_s)
 
     @cached_property
-    def _waived(self) -> Problem:
+    def _waived(self) -> AllocationProblem | PlacementProblem:
         terms = [[cell.terms for cell in row] for row in self._cells]
         return unlimited(self.scenario, terms, self._possible, [self.site(o) for o in range(len(self.options))])
 
@@ -322,30 +354,39 @@ class OptionTable:
 
     def _cell(self, k: int, o: int) -> _Cell:
         user, option = self.scenario.users[k], self.options[o]
-        closed, possible = _ruled_out_by_wish(k, user, option)
+        closed, possible = ruled_out_by_wish(k, user, option)
+        trunk = None if self.shared is None else self.shared.trunk_of(k, option)
+        if self.shared is not None and option.mechanism in GROUP_MECHANISMS:
+            closed += self.shared.closed(k, option)
+            possible &= trunk is not None
         if not possible:
             return _Cell(None, None, tuple(closed), False, np.inf)
         stages = self.program(k, o)
+        how: dict[str, Callable[[Any], float]] = {"compute_s": self.seconds, "send_bit": partial(self.send_bit, user=k)}
+        propagation_s = self.scenario.channel.propagation_s
         try:
-            terms = latency_terms(
-                stages,
-                compute_s=lambda leaf: self.machines.compute_s(leaf, k),
-                send_bit=lambda leaf: self.send_bit(leaf, k),
-                propagation_s=self.scenario.channel.propagation_s,
-            )
+            if trunk is not None:
+                terms = tail_terms(option, self.setting(k), trunk, **how, propagation_s=propagation_s)
+            else:
+                terms = latency_terms(stages, **how, propagation_s=propagation_s)
         except ProfileError as error:
             return _Cell(
-                None, None, (*closed, Conflict(k, "timings", 0.0, "", _never_timed(error))), False, np.inf, untimed=True
+                None, None, (*closed, Conflict(k, "timings", 0.0, "", never_timed(error))), False, np.inf, untimed=True
             )
         site = self.sites[self.site(o) or 0]
-        costs = self._costs(stages, k, site)
+        costs = limiting = self._costs(stages, k, site)
+        hosts = trunk is not None and trunk.actor == user.name
+        if trunk is not None and (hosts or not trunk.hosted):  # who makes the common steps holds their weights too
+            limiting = self._costs(Series((*trunk.stages, stages)), k, site)
         unreached = self._unreached(k, o, terms)
         if unreached:
             possible = False
             words = "{limit}: a link that the option needs carries nothing"
             closed.append(Conflict(k, f"reach of {site.name}", 0.0, "bit/s", words))
-        closed += self._ruled_out_by_costs(k, costs, terms, site)
-        closed += _ruled_out_by_privacy(k, user, stages)
+        closed += self._ruled_out_by_costs(k, limiting, terms, site)
+        if self.shared is not None:
+            closed += self.shared.not_planned(k, terms, limiting if hosts else None, option)
+        closed += ruled_out_by_privacy(k, user, stages)
         late = user.deadline_s is not None and terms.fixed_s + terms.device_branch_s > user.deadline_s
         if user.deadline_s is not None and late and self.scenario.objective_is_time:
             words = "{limit} {value}: the device alone takes longer, whatever the bandwidth and edge share"
@@ -353,6 +394,7 @@ class OptionTable:
         airtime_s = np.inf
         if user.energy_max_j is not None and costs.device_compute_j is not None and terms.uplink_bit > 0:
             airtime_s = (user.energy_max_j - costs.device_compute_j) / user.device.transmit_power_w
+        possible &= trunk is None
         return _Cell(terms, costs, tuple(closed), possible, max(airtime_s, 0.0), unreached and len(closed) == 1)
 
     def _costs(self, stages: Stage, k: int, site: Site) -> Costs:
@@ -360,7 +402,7 @@ class OptionTable:
         return program_costs(
             stages,
             self.spec,
-            compute_s=lambda leaf: self.machines.compute_s(leaf, k),
+            compute_s=self.seconds,
             compute_power_w=self.scenario.users[k].device.compute_power_w,
             edge_precision=self.machines.edges[site.name].provenance.precision,
             device_precision=self.machines.devices[k].provenance.precision,
@@ -425,64 +467,3 @@ def _at_edges(offered: Sequence[Option], setting: Setting, scenario: Scenario) -
 def _used(known: tuple[str, ...], default: tuple[str, ...], wishes: list[tuple[str, ...] | None]) -> tuple[str, ...]:
     """Names that some user accepts; a user without wishes accepts the default ones."""
     return tuple(name for name in known if any(name in (default if w is None else w) for w in wishes))
-
-
-def _never_timed(error: ProfileError) -> str:
-    """The reason, without the advice of the error, as the words of a conflict."""
-    what, _, rest = str(error).partition(": found ")
-    found = rest.partition("; expected ")[0]
-    text = f"not timed: {what}" + ("" if found in ("", "()", "None") else f" {found}")
-    return text.replace("{", "{{").replace("}", "}}")
-
-
-def _ruled_out_by_wish(k: int, user: User, option: Option) -> tuple[list[Conflict], bool]:
-    closed: list[Conflict] = []
-    possible = True
-    mechanism = MECHANISM_REGISTRY.require(option.mechanism)
-    # without a wish, the package's own are accepted, and what a mechanism that is accepted brings along
-    mechanisms = MECHANISMS if user.mechanisms is None else user.mechanisms
-    precisions = (*PRECISIONS, *(mechanism.precisions or ())) if user.precisions is None else user.precisions
-
-    def add(limit: str, wishes: tuple[str, ...] | None, words: str) -> None:
-        closed.append(Conflict(k, limit, float(len(wishes or ())), "", words))
-
-    if option.mechanism not in mechanisms:
-        add("mechanisms", user.mechanisms, "mechanism not among the user's")
-    if option.precision and option.precision not in precisions:
-        add("precisions", user.precisions, "precision not among the user's")
-    if user.codecs is not None and option.codec and option.codec not in user.codecs:
-        add("codecs", user.codecs, "image codec not among the user's")
-    if user.shown_at not in mechanism.shown_at:
-        where = {"edge": "is kept at the edge", "device": "is shown on the device"}[user.shown_at]
-        ends = "at the edge" if user.shown_at == "device" else "on the device"
-        add("shown_at", (user.shown_at,), f"picture {where}: the mechanism ends {ends}")
-        possible = False
-    if mechanism.senses and not user.senses:
-        add("sensors", None, f"no sensor: {mechanism.name} starts from a camera frame")
-        possible = False
-    if "codec" in mechanism.choices and (option.codec == "") != (user.shown_at == "edge"):
-        add("shown_at", (user.shown_at,), f"the picture is shown at the {user.shown_at}")
-        possible = False
-    return closed, possible
-
-
-def _ruled_out_by_privacy(k: int, user: User, stages: Stage) -> list[Conflict]:
-    """The request and the first `private_steps` denoising steps must stay on the device."""
-    if user.private_steps == 0:
-        return []
-
-    def kept(words: str) -> list[Conflict]:
-        return [Conflict(k, "private steps", float(user.private_steps), "", words)]
-
-    for leaf in leaves(stages):
-        if isinstance(leaf, Send) and any(tensor.name.startswith("request.") for tensor in leaf.tensors):
-            return kept("privacy: the request would leave the device")
-        if isinstance(leaf, Compute) and leaf.kind is Kind.SENSE:
-            return kept("privacy: the camera's features would leave the device")
-        if isinstance(leaf, Send) and any(tensor.name.startswith("camera.") for tensor in leaf.tensors):
-            return kept("privacy: the camera's picture would leave the device")
-        if not isinstance(leaf, Compute) or leaf.kind is not Kind.DENOISE:
-            continue
-        if is_edge(leaf.at) and leaf.first < user.private_steps:
-            return kept("privacy: the first {value} steps stay on the device")
-    return []

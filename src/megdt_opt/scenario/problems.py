@@ -13,12 +13,13 @@ from megdt_opt.errors import InvalidInput
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.checks import NO_AIRTIME_LIMIT_S
 from megdt_opt.problem.placement_problem import NO_SERVER, PlacementProblem
+from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
 from megdt_opt.program.latency import LatencyTerms
 from megdt_opt.radio.rates import linear_rate, shannon_rate
 from megdt_opt.scenario.scenario import Scenario
 
-Problem = AllocationProblem | PlacementProblem
-"""What a scenario becomes: the latter where it has several edge servers."""
+Problem = AllocationProblem | PlacementProblem | SharedPrefixProblem
+"""What a scenario becomes: the second where it has several edge servers, the third where it has groups."""
 
 Rows = Sequence[Sequence[LatencyTerms | None]]
 """Terms of every user's options, (K, O); None where there are none."""
@@ -133,7 +134,7 @@ def rate_of(problem: Problem, side: str, user: int, option: int, band_hz: NDArra
 
     `side` is "downlink" or "uplink".
     """
-    if isinstance(problem, AllocationProblem):
+    if not isinstance(problem, PlacementProblem):
         return float(problem.rate(side, band_hz)[user])
     server = int(problem.option_server[user, option])
     if server == NO_SERVER:

@@ -36,7 +36,7 @@ class Quantities(BaseModel):
         """A field's name without its unit: "downlink" of "downlink_hz"."""
         if field not in cls.dimensions:
             return field
-        long = {"efficiency": "_bit_per_s_per_hz", "loading": "_byte_per_s"}
+        long = {"efficiency": "_bit_per_s_per_hz", "loading": "_byte_per_s", "rate": "_bit_per_s"}
         unit = long.get(cls.dimensions[field], f"_{field.rpartition('_')[2]}")
         return field.removesuffix(unit)
 

@@ -29,6 +29,7 @@ from megdt_opt.scenario.edges import (
     snr_products,
 )
 from megdt_opt.scenario.equipment import Channel, Device, Edge
+from megdt_opt.scenario.groups import Group, check_groups
 from megdt_opt.scenario.quantities import Quantities
 from megdt_opt.scenario.yaml_text import parse_yaml
 
@@ -184,6 +185,8 @@ class Scenario(Quantities):
         Edge servers with names and bands of their own, in place of `edge`.
     channel : Channel
     users : tuple of User
+    groups : tuple of Group, optional
+        Users who may make their common steps once.
     cuts : tuple of int, optional
         Hand-over steps to offer; default every one.
     peu_shares : tuple of float
@@ -219,6 +222,7 @@ class Scenario(Quantities):
     edges: tuple[NamedEdge, ...] | None = None
     channel: Channel
     users: tuple[User, ...]
+    groups: tuple[Group, ...] | None = None
     cuts: tuple[int, ...] | None = None
     peu_shares: tuple[float, ...] = (0.25, 0.5, 0.75)
     overlap_rows: int = Field(default=4, ge=0)
@@ -306,6 +310,12 @@ class Scenario(Quantities):
                     "a distance in m",
                     "The Shannon law needs the user's distance.",
                 )
+        if self.groups is not None:
+            if len(self.sites) > 1:
+                expected = "one edge server where there are groups"
+                raise InvalidInput("edges", len(self.sites), expected, "State one edge, or leave the groups out.")
+            law, objective = self.channel.law, self.objective
+            check_groups(self.groups, self.users, steps=self.steps, law=law, objective=objective)
         self._use_everything()
         self._know_edges()
         return self
@@ -344,6 +354,11 @@ class Scenario(Quantities):
                 needed = "the user's distance, or the device's power while computing"
                 remedy = "Leave it out, or give one of them."
                 _refuse_unused(user.device, f"users.{user.name}.device.", "transmit_power_w", needed, remedy)
+        hosts = [group.host for group in self.groups or ()]
+        for user in self.users:
+            if user.name not in hosts:
+                remedy = "Leave it out, or name the user as the host of a group."
+                _refuse_unused(user.device, f"users.{user.name}.device.", "powered", "a group that it hosts", remedy)
         if not any("senses" in user.model_fields_set for user in self.users):
             remedy = 'Leave it out, or give a user "senses: true".'
             _refuse_unused(self, "", "sense_strength", "a user that senses", remedy)

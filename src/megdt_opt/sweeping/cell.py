@@ -12,6 +12,7 @@ from megdt_opt.errors import Infeasible, SolverFailure
 from megdt_opt.planning.baselines import ONLY, Baseline, baselines
 from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.planner import solved
+from megdt_opt.program.groups import GROUP_MECHANISMS
 from megdt_opt.program.mechanisms import MECHANISMS
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.scenario.options import OptionTable
@@ -69,8 +70,11 @@ COLUMNS = (
 
 def mechanisms_of(scenarios: Iterable[Scenario]) -> tuple[str, ...]:
     """The package's mechanisms, and those that the users of some scenarios name beside them."""
-    named = (user.mechanisms or () for scenario in scenarios for user in scenario.users)
-    return tuple(dict.fromkeys([*MECHANISMS, *(name for names in named for name in names)]))
+    found = list(MECHANISMS)
+    for scenario in scenarios:
+        found += GROUP_MECHANISMS if scenario.groups is not None else ()
+        found += [name for user in scenario.users for name in user.mechanisms or ()]
+    return tuple(dict.fromkeys(found))
 
 
 def users_columns(mechanisms: Iterable[str]) -> tuple[str, ...]:

@@ -99,4 +99,4 @@ def execute(plan: Plan | str | Path, *, mode: Mode = "paced", cluster: Cluster |
     made = plan if isinstance(plan, Plan) else Plan.load(plan)
     longest_s = max(user.latency_s for user in made.users)
     with cluster_of(made.table, cluster) as processes:
-        return processes.run(user_runs(made.table, made.users), run_options(made.table, longest_s, mode))
+        return processes.run(user_runs(made.table, made.users, made.groups), run_options(made.table, longest_s, mode))

@@ -3,55 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import numpy as np
+from types import SimpleNamespace
+from typing import Any
 
 from megdt_opt.execution.job import Chain, Run
 from megdt_opt.models.requests import camera_of, request_of
 from megdt_opt.planning.baselines import Baseline
+from megdt_opt.planning.groups import GroupPlan
 from megdt_opt.planning.plan import UserPlan, user_plan
 from megdt_opt.program.schedule import Pace
-from megdt_opt.program.stages import Compute, leaves
+from megdt_opt.program.stages import Compute, Stage, leaves
 from megdt_opt.scenario.options import OptionTable
+from megdt_opt.scenario.scenario import User
 
 
-def user_runs(table: OptionTable, users: Sequence[UserPlan]) -> list[Run]:
-    """Runs of these users' programs at their shares."""
+def user_runs(table: OptionTable, users: Sequence[UserPlan], groups: Sequence[GroupPlan] = ()) -> list[Run]:
+    """Runs of these users' programs at their shares; one for each group that shares steps."""
     scenario = table.scenario
+    how: dict[str, Any] = {
+        "scheduler": scenario.scheduler,
+        "steps": scenario.steps,
+        "propagation_s": scenario.channel.propagation_s,
+    }
+    chains = {user.name: _chain(table, user) for user in scenario.users}
     runs = []
-    for k, (user, chosen) in enumerate(zip(scenario.users, users, strict=True)):
-        runs.append(
-            Run.of_user(
-                Chain(
-                    name=user.name,
-                    device=user.name,
-                    request=request_of(user.scene, table.spec.name),
-                    camera=camera_of(user.scene, table.spec.name) if user.senses else None,
-                    seed=user.seed,
-                ),
-                chosen.program,
-                Pace(
-                    uplink_bit_per_s=chosen.uplink_bit_per_s,
-                    downlink_bit_per_s=chosen.downlink_bit_per_s,
-                    edge_share=chosen.edge_share,
-                ),
-                scheduler=scenario.scheduler,
-                steps=scenario.steps,
-                propagation_s=scenario.channel.propagation_s,
-                predicted=chosen.stages,
-                slot_s=tuple(
-                    table.machines.compute_s(leaf, k) if isinstance(leaf, Compute) else 0.0
-                    for leaf in leaves(chosen.program)
-                ),
-            )
+    for group in groups:
+        members = [chains.pop(name) for name in group.riders]
+        more = {**how, "predicted": group.stages, "slot_s": _slots_s(table, group.program.program)}
+        runs.append(Run.of_group(group.program, members, group.pace, **more))
+    for chosen in users:
+        if chosen.name not in chains:
+            continue
+        pace = Pace(
+            uplink_bit_per_s=chosen.uplink_bit_per_s,
+            downlink_bit_per_s=chosen.downlink_bit_per_s,
+            edge_share=chosen.edge_share,
         )
+        more = {**how, "predicted": chosen.stages, "slot_s": _slots_s(table, chosen.program)}
+        runs.append(Run.of_user(chains[chosen.name], chosen.program, pace, **more))
     return runs
+
+
+def _chain(table: OptionTable, user: User) -> Chain:
+    return Chain(
+        name=user.name,
+        device=user.name,
+        request=request_of(user.scene, table.spec.name),
+        camera=camera_of(user.scene, table.spec.name) if user.senses else None,
+        seed=user.seed,
+    )
+
+
+def _slots_s(table: OptionTable, program: Stage) -> tuple[float, ...]:
+    return tuple(table.seconds(leaf) if isinstance(leaf, Compute) else 0.0 for leaf in leaves(program))
 
 
 def baseline_users(table: OptionTable, rival: Baseline) -> tuple[UserPlan, ...]:
     """A baseline's users, in the form of a plan's."""
     problem = table.waived_problem()
-    down, up, share = (np.array(v) for v in (rival.downlink_hz, rival.uplink_hz, rival.edge_share))
-    return tuple(
-        user_plan(table, problem, k, table.index(name), down, up, share) for k, name in enumerate(rival.options)
-    )
+    answer = SimpleNamespace(
+        option=[table.index(name) for name in rival.options], downlink_hz=rival.downlink_hz,
+        uplink_hz=rival.uplink_hz, edge_share=rival.edge_share,
+    )  # fmt: skip
+    return tuple(user_plan(table, problem, k, answer) for k in range(len(rival.options)))

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 from megdt_opt.execution.record import Execution
-from megdt_opt.planning.baselines import ONLY, Baseline, equal_shares, next_best
+from megdt_opt.planning.baselines import ONLY, UNSHARED, Baseline, equal_shares, next_best
 from megdt_opt.planning.plan import Plan, UserPlan
 from megdt_opt.trials.execute import cluster_of, run_options
 from megdt_opt.trials.runs import baseline_users, user_runs
@@ -124,13 +124,16 @@ def measured_objective_s(plan: Plan, execution: Execution) -> float:
 
 def rivals_of(plan: Plan, *, runners_up: int = 2) -> tuple[Baseline, ...]:
     """The sets that a plan is verified against: all centralised, all local, the best single mechanism, the best single
-    edge where there are several, the plan's options with equal shares, and the runners-up.
+    edge where there are several, the plan's options with equal shares, and the runners-up. Where there are groups, in
+    place of the last two the best that is had without sharing.
     """
     named = {b.name: b for b in plan.baselines}
     singles = [b for b in plan.baselines if b.mechanism]
     edges = [b for b in plan.baselines if b.name in {f"{ONLY}{site.name}" for site in plan.table.sites}]
     names = dict.fromkeys(["all centralised", "all local", *(b.name for b in [*singles[:1], *edges[:1]])])
     found = [named[name] for name in names if name in named]
+    if plan.table.shared is not None:
+        return (*found, *(b for b in plan.baselines if b.name == UNSHARED))
     found.append(equal_shares(plan.table, plan.options))
     return (*found, *next_best(plan.table, plan.options, count=runners_up))
 
@@ -168,7 +171,8 @@ def verify(
     with cluster_of(plan.table, cluster) as processes:
         for i in order:
             longest_s = max(user.latency_s for user in users[i])
-            done = processes.run(user_runs(plan.table, users[i]), run_options(plan.table, longest_s))
+            groups = plan.groups if i == 0 else ()
+            done = processes.run(user_runs(plan.table, users[i], groups), run_options(plan.table, longest_s))
             measured[i].append(measured_objective_s(plan, done))
             overruns[i] += len(done.overruns)
             if on_progress is not None:

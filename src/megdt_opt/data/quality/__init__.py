@@ -1,0 +1,1 @@
+"""Measured quality of pictures whose first steps were shared."""

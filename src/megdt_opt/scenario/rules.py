@@ -1,0 +1,70 @@
+"""What closes an option to a user whatever the shares: wishes, sensors, privacy, and stages that were never timed."""
+
+from __future__ import annotations
+
+from megdt_opt.errors import Conflict, ProfileError
+from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, Option
+from megdt_opt.program.stages import PRECISIONS, Compute, Kind, Send, Stage, is_edge, leaves
+from megdt_opt.scenario.scenario import User
+
+
+def never_timed(error: ProfileError) -> str:
+    """The reason, without the advice of the error, as the words of a conflict."""
+    what, _, rest = str(error).partition(": found ")
+    found = rest.partition("; expected ")[0]
+    text = f"not timed: {what}" + ("" if found in ("", "()", "None") else f" {found}")
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def ruled_out_by_wish(k: int, user: User, option: Option) -> tuple[list[Conflict], bool]:
+    """What a user's wishes, sensors and screen close, and whether the option can yield the picture at all."""
+    closed: list[Conflict] = []
+    possible = True
+    mechanism = MECHANISM_REGISTRY.require(option.mechanism)
+    # without a wish, the package's own are accepted, and what a mechanism that is accepted brings along
+    mechanisms = MECHANISM_REGISTRY.built_in if user.mechanisms is None else user.mechanisms
+    precisions = (*PRECISIONS, *(mechanism.precisions or ())) if user.precisions is None else user.precisions
+
+    def add(limit: str, wishes: tuple[str, ...] | None, words: str) -> None:
+        closed.append(Conflict(k, limit, float(len(wishes or ())), "", words))
+
+    if option.mechanism not in mechanisms:
+        add("mechanisms", user.mechanisms, "mechanism not among the user's")
+    if option.precision and option.precision not in precisions:
+        add("precisions", user.precisions, "precision not among the user's")
+    if user.codecs is not None and option.codec and option.codec not in user.codecs:
+        add("codecs", user.codecs, "image codec not among the user's")
+    if user.shown_at not in mechanism.shown_at:
+        where = {"edge": "is kept at the edge", "device": "is shown on the device"}[user.shown_at]
+        ends = "at the edge" if user.shown_at == "device" else "on the device"
+        add("shown_at", (user.shown_at,), f"picture {where}: the mechanism ends {ends}")
+        possible = False
+    if mechanism.senses and not user.senses:
+        add("sensors", None, f"no sensor: {mechanism.name} starts from a camera frame")
+        possible = False
+    if "codec" in mechanism.choices and (option.codec == "") != (user.shown_at == "edge"):
+        add("shown_at", (user.shown_at,), f"the picture is shown at the {user.shown_at}")
+        possible = False
+    return closed, possible
+
+
+def ruled_out_by_privacy(k: int, user: User, stages: Stage) -> list[Conflict]:
+    """The request and the first `private_steps` denoising steps must stay on the device."""
+    if user.private_steps == 0:
+        return []
+
+    def kept(words: str) -> list[Conflict]:
+        return [Conflict(k, "private steps", float(user.private_steps), "", words)]
+
+    for leaf in leaves(stages):
+        if isinstance(leaf, Send) and any(tensor.name.startswith("request.") for tensor in leaf.tensors):
+            return kept("privacy: the request would leave the device")
+        if isinstance(leaf, Compute) and leaf.kind is Kind.SENSE:
+            return kept("privacy: the camera's features would leave the device")
+        if isinstance(leaf, Send) and any(tensor.name.startswith("camera.") for tensor in leaf.tensors):
+            return kept("privacy: the camera's picture would leave the device")
+        if not isinstance(leaf, Compute) or leaf.kind is not Kind.DENOISE:
+            continue
+        if is_edge(leaf.at) and leaf.first < user.private_steps:
+            return kept("privacy: the first {value} steps stay on the device")
+    return []
