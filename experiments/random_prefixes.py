@@ -136,3 +136,32 @@ def draw_prefix(number: int, seed: int = 0) -> SharedPrefixProblem:
         edge_capacity=found.edge_capacity * (without < 0.97),
         trunk_edge_work_s=found.trunk_edge_work_s * (draw.random(found.trunks) < 0.9),
     )  # fmt: skip
+
+
+def foreign_prefixes(seed: int) -> SharedPrefixProblem:
+    """A small problem whose tables follow no pattern: any member may ride any of its group's trunks or none."""
+    draw = np.random.default_rng(seed)
+    users, options, trunks = 4, 3, 3
+    size = (users, options)
+    group = np.array([0, 0, 1, 1] if seed % 2 else [0, 0, 0, -1])
+    trunk_group = draw.integers(0, group.max() + 1, trunks)
+    rides = draw.integers(0, 3, size)
+    rides[group < 0] = 0
+    rides[:, 0] = 0
+    compatible = (draw.random((*size, trunks)) < 0.8) & (group[:, None, None] == trunk_group)
+
+    def some(most: float, part: float, *shape: int) -> np.ndarray:
+        return draw.uniform(0.0, most, shape) * (draw.random(shape) < part)
+
+    return SharedPrefixProblem(
+        fixed_s=draw.uniform(0.2, 3.0, size), uplink_bit=some(1e6, 0.5, *size), edge_work_s=some(2.0, 0.6, *size),
+        downlink_bit=some(2e6, 0.6, *size), group=group, rides=rides, trunk_group=trunk_group,
+        trunk_fixed_s=draw.uniform(0.0, 0.5, trunks), trunk_uplink_bit=some(5e5, 0.5, trunks),
+        trunk_edge_work_s=some(1.5, 0.8, trunks), multicast_bit=draw.uniform(0.0, 1e6, trunks),
+        trunk_uplink_efficiency=draw.uniform(1.0, 4.0, trunks), multicast_efficiency=draw.uniform(1.0, 4.0, trunks),
+        downlink_hz=2e6, uplink_hz=1e6, downlink_efficiency=draw.uniform(1.0, 4.0, users),
+        uplink_efficiency=draw.uniform(1.0, 4.0, users), weight=draw.uniform(0.5, 2.0, users), compatible=compatible,
+        reserve=("phased", "separate")[seed // 2 % 2], objective=("sum", "max")[seed // 4 % 2],
+        edge_share_max=np.full(users, (1.0, 0.35)[seed // 8 % 2]),
+        trunk_edge_share_max=np.full(trunks, 0.6) if seed // 16 % 2 else None,
+    )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from random_prefixes import random_prefixes
+from random_prefixes import foreign_prefixes, random_prefixes
 
 from megdt_opt import InvalidInput, SharedPrefix, SharedPrefixProblem, solve
 from megdt_opt.certificate.certificate import Certificate
@@ -152,3 +152,12 @@ def test_limits_on_counts_prove_nothing_here() -> None:
     counted = Count((0, 1), (0,), 0, [Leaf(tuple(prices.values()), (1e6,)), Leaf(tuple(prices.values()), (1e6,))])
     verdict = Certificate("sum", found.objective_s * 2, counted).verify(problem)
     assert "counts" in verdict.reason
+
+
+@pytest.mark.parametrize("seed", [4, 13, 22, 34])
+def test_a_rise_without_limit_is_no_number_too_large(seed: int) -> None:
+    """What no choice of a part can be in: its rise is infinite."""
+    problem = foreign_prefixes(seed)
+    found = solve(problem)
+    assert found.certificate is not None
+    assert found.certificate.verify(problem, exact=True).holds

@@ -245,7 +245,7 @@ class _Table:
         patterns = self.model.patterns
         found: dict[int, int] = {}
         close: list[int] = []
-        goal = [int(w * 2.0**60) << (_BITS - 60) if np.isfinite(w) else _NEVER for w in np.clip(wanted, -1e200, None)]
+        goal = [int(w * 2.0**60) << (_BITS - 60) if w < 1e200 else _NEVER for w in np.maximum(wanted, -1e200)]
         for e in np.flatnonzero(allowed).tolist():
             beside = sum(pools[m] for m in patterns.pool[e].tolist())
             bound = self._closed_form(e) if self.model.closed else self._roughly(e)
