@@ -123,12 +123,12 @@ class FloatValuer:
             return 0.0
         prices = np.array(part.leaf.prices)
         costs = self.model.at(prices, level_s)
-        total, best = costs.least(part.mask)
-        least = total[best]
+        least, _ = costs.cheapest(part.mask)
         value = float(least.sum())
         if not np.isfinite(value):
             return np.inf
         if part.removed is not None:
+            total, _ = costs.least(part.mask)
             value += _removed_rise(costs, part, total, least)
             if not np.isfinite(value):
                 return np.inf

@@ -316,6 +316,10 @@ class Ways(Protocol):
         """Multipliers (S, n), parts (S,) and the value (S,) where G is largest, from a start."""
         ...
 
+    def cheapest(self, costs: Any, mask: Mask) -> tuple[Array, NDArray[np.int64]] | None:
+        """Each party's least cost and the pattern that has it, (P,), of closed `Costs`; None where NumPy is as good."""
+        ...
+
 
 class NumpyRiders:
     """As `Ways` has it."""
@@ -331,3 +335,7 @@ class NumpyRiders:
     ) -> tuple[Array, Array, Array]:
         """As `Ways` has it."""
         return most(riders, prices, level_s, mu, part, phased)
+
+    def cheapest(self, costs: Any, mask: Mask) -> tuple[Array, NDArray[np.int64]] | None:
+        """As `Ways` has it."""
+        return None

@@ -125,6 +125,22 @@ class PrefixCosts:
             roots[EDGE] = np.hypot(own[EDGE], ahead[EDGE])
         return (w * riders.fixed).sum(axis=1), roots
 
+    @cached_property
+    def _alone_roots(self) -> tuple[Array, Array]:
+        """w fixed and sqrt(w a), (K, O) and (3, K, O); closed options cost infinitely much."""
+        w = self.problem.weights[:, None]
+        return np.where(self.own.open, w * self.problem.fixed_s, np.inf), np.sqrt(w * self.own.a)
+
+    def alone_closed(self, prices: Array) -> Table:
+        """What `priced` says of who does not ride, where riders' costs are closed too."""
+        constant, roots = self._alone_roots
+        price = prices[:, None, None]
+        root = np.sqrt(price)
+        inside = roots <= root
+        cost = constant + np.where(inside, 2.0 * root * roots, price + roots * roots).sum(axis=0)
+        x = np.where(inside, roots / np.where(root > 0, root, 1.0), 1.0) * (roots > 0)
+        return Table(cost=cost, x=x, mu=constant, doubt=constant)
+
     def at(self, prices: Array, level_s: float | None) -> Costs:
         """Costs at prices."""
         key = (prices.tobytes(), level_s)
@@ -159,7 +175,7 @@ class Costs:
     alone : Table
         Of options of who does not ride, (K, O).
     riding : array, (N,)
-        Lower bounds of what riders and trunk cost.
+        Lower bounds of what riders and trunk cost; empty until they are asked for where they are closed.
     exact : array of bool, (N,)
         Where they are the costs themselves.
     """
@@ -174,11 +190,10 @@ class Costs:
     @classmethod
     def of(cls, model: PrefixCosts, prices: Array, level_s: float | None) -> Costs:
         """Lower bounds, from the multipliers of other prices."""
-        alone = priced(model.alone, model.own, prices, level_s)
-        count = len(model.patterns.party)
         if model.closed:
-            constant, roots = model.roots
-            return cls(model, prices, level_s, alone, constant + closed_cost(roots, prices), np.ones(count, bool))
+            exact = np.ones(len(model.patterns.party), bool)
+            return cls(model, prices, None, model.alone_closed(prices), np.zeros(0), exact)
+        alone = priced(model.alone, model.own, prices, level_s)
         riders = model.riders
         if model.mu is None or model.part is None:
             if level_s is None:
@@ -216,9 +231,22 @@ class Costs:
 
     def totals(self, mask: Mask) -> Array:
         """Lower bounds of the patterns' costs, members who do not ride with them, (N,); infinite outside a mask."""
+        if not self.riding.size:
+            constant, roots = self.model.roots
+            self.riding = constant + closed_cost(roots, self.prices)
         pools = np.r_[self.pools(mask), 0.0]
-        total = self.riding + pools[self.model.patterns.pool].sum(axis=1)
+        total = self.riding + pools.take(self.model.patterns.columns).sum(axis=0)
         return np.where(self.model.allowed(mask), total, np.inf)
+
+    def cheapest(self, mask: Mask) -> tuple[Array, Index]:
+        """Each party's least cost and the pattern that has it, (P,)."""
+        model = self.model
+        if model.closed:
+            found = model.ways.cheapest(self, mask)
+            if found is not None:
+                return found
+        total, best = self.least(mask)
+        return total[best], best
 
     def least(self, mask: Mask) -> tuple[Array, Index]:
         """The totals, and each party's cheapest pattern, (P,), whose cost is exact."""

@@ -10,7 +10,7 @@ from megdt_opt.certificate.tree import Mask
 from megdt_opt.pricing.ride_patterns import Index
 from megdt_opt.pricing.rider_costs import Riders, guess
 from megdt_opt.pricing.scaled import Array
-from megdt_opt.pricing.shared_prefix import PrefixCosts, closed_cost, rises
+from megdt_opt.pricing.shared_prefix import Costs, PrefixCosts, closed_cost, rises
 from megdt_opt.shares.shared_prefix import Fixed, closed, interior
 from megdt_opt.solving.engines.engine import Choice, Priced, Settled
 
@@ -33,8 +33,8 @@ class PrefixPricing:
     def price(self, mask: Mask, prices: Array, level_s: float | None) -> Priced:
         """As `Pricing` has it."""
         costs = self.model.at(prices, level_s)
-        total, best = costs.least(mask)
-        value = float(total[best].sum())
+        least, best = costs.cheapest(mask)
+        value = float(least.sum())
         choice = costs.choices(best, mask)
         if not np.isfinite(value):
             return Priced(np.inf, np.zeros(3), choice)
@@ -103,7 +103,7 @@ class PrefixPricing:
 
     def first_sets(self) -> list[Choice]:
         """As `Pricing` has it: what costs least at even prices of three sizes, with trunks and without."""
-        patterns, problem = self.patterns, self.problem
+        problem = self.problem
         worst = float(problem.fixed_s.max()) + 1.0
         level = None if not self.leveled else 1e3 * worst * float(problem.weights.max())
         made = []
@@ -114,11 +114,18 @@ class PrefixPricing:
             costs = self.model.at(np.where(self.used, scale * worst * (1.0 if level is None else 1e-3), 0.0), level)
             for mask in (still, self.open):
                 if mask.any(axis=1).all():
-                    total = costs.totals(mask)
-                    best = patterns.least(total)
-                    if np.isfinite(total[best]).all():
+                    least, best = self._cheapest(costs, mask)
+                    if np.isfinite(least).all():
                         made.append(costs.choices(best, mask))
         return [*made, *self._least_airtime()]
+
+    def _cheapest(self, costs: Costs, mask: Mask) -> tuple[Array, Index]:
+        """Each party's cheapest pattern and its cost, or a lower bound of it, (P,)."""
+        if self.model.closed:
+            return costs.cheapest(mask)
+        total = costs.totals(mask)
+        best = self.patterns.least(total)
+        return total[best], best
 
     def _least_airtime(self) -> list[Choice]:
         """The choice whose trunks need least of the uplink for their limits on airtime."""

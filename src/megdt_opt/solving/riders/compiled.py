@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from megdt_opt.pricing import rider_costs
-from megdt_opt.pricing.rider_costs import Riders
+from megdt_opt.pricing.rider_costs import Mask, Riders
 from megdt_opt.pricing.scaled import Array
 from megdt_opt.pricing.shared_prefix import PrefixCosts
 from megdt_opt.solving.compiled.folder import compiled_before, mark_compiled
@@ -23,6 +24,9 @@ FEW = 200
 
 COMPILING_S = 10.0
 """Seconds in NumPy, of all problems of this process, that make compiling worth it [s]."""
+
+LOADING_S = 1.0
+"""Seconds in NumPy that make loading worth it where sums are closed, which NumPy is quick at [s]."""
 
 _HERE = Path(__file__).parent
 
@@ -40,7 +44,7 @@ class CompiledRiders:
         from megdt_opt.solving.riders.kernels import worths
 
         found = np.empty(len(part))
-        worths(*_arguments(riders, prices, level_s), mu, part, phased, found)
+        worths(*[*_arguments(riders, prices, level_s), mu, part, phased, found])
         return found
 
     def most(
@@ -50,8 +54,21 @@ class CompiledRiders:
         from megdt_opt.solving.riders.kernels import maxima
 
         found, mu, part = np.empty(len(part)), np.array(mu), np.array(part)
-        maxima(*_arguments(riders, prices, level_s), mu, part, phased, found)
+        maxima(*[*_arguments(riders, prices, level_s), mu, part, phased, found])
         return mu, part, found
+
+    def cheapest(self, costs: Any, mask: Mask) -> tuple[Array, NDArray[np.int64]] | None:
+        """As `Ways` has it."""
+        from megdt_opt.solving.riders.kernels import cheapest
+
+        patterns, (constant, roots) = costs.model.patterns, costs.model.roots
+        least, best = np.empty(len(patterns.starts)), np.empty(len(patterns.starts), np.int64)
+        pools = np.append(costs.pools(mask), 0.0)
+        cheapest(
+            constant, roots, costs.prices, patterns.columns, pools, costs.model.allowed(mask), patterns.starts,
+            patterns.counts, least, best,
+        )  # fmt: skip
+        return least, best
 
 
 def _arguments(riders: Riders, prices: Array, level_s: float | None) -> list[Any]:
@@ -62,10 +79,9 @@ def _arguments(riders: Riders, prices: Array, level_s: float | None) -> list[Any
 
 def prepare(model: PrefixCosts) -> float:
     """Let a model use compiled code where that pays; the time it took to load or compile [s]."""
-    if model.closed:
-        return 0.0
-    few = len(model.patterns.party) <= FEW and _in_numpy[0] <= COMPILING_S
-    if few and not _loaded and not compiled_before(_HERE):
+    few = (model.closed or len(model.patterns.party) <= FEW) and _in_numpy[0] <= COMPILING_S
+    kept = compiled_before(_HERE) and not (model.closed and _in_numpy[0] <= LOADING_S)
+    if few and not _loaded and not kept:
         return 0.0
     begin = time.monotonic()
     model.ways = CompiledRiders()
@@ -74,12 +90,23 @@ def prepare(model: PrefixCosts) -> float:
         mu, split = np.ones(part.weight.shape), np.full(1, 0.5)
         model.ways.worths(part, np.ones(3), 1.0, mu, split, True)
         model.ways.most(part, np.ones(3), 1.0, mu, split, True)
+        _warm()
         _loaded.append(True)
         mark_compiled(_HERE)
     return time.monotonic() - begin
 
 
+def _warm() -> None:
+    """Compile what sums are worked out by."""
+    from megdt_opt.solving.riders.kernels import cheapest
+
+    one, none = np.ones(1), np.zeros(1, np.int64)
+    cheapest(
+        one, np.ones((3, 1)), np.ones(3), none[None], np.zeros(1), one > 0, none, none + 1, np.ones(1), none.copy()
+    )
+
+
 def solved(model: PrefixCosts, seconds: float) -> None:
     """Note how long a problem took in NumPy."""
     if isinstance(model.ways, rider_costs.NumpyRiders):
-        _in_numpy[0] += 0.0 if model.closed else seconds
+        _in_numpy[0] += seconds

@@ -13,6 +13,7 @@ from megdt_opt.solving.compiled.jit import inner, kernel, stay_whole
 
 F = NDArray[np.float64]
 B = NDArray[np.bool_]
+N = NDArray[np.int64]
 
 _ROUNDS = 60
 _CLOSE = 1e-13
@@ -295,3 +296,28 @@ def maxima(
             mean /= pairs
             factor = 0.05 if min(length, dual_length) > 0.9 else (0.3 if length > 0.5 else 1.0)
             barrier = max(factor * min(mean, barrier), 1e-16 * size)
+
+
+@kernel
+# wide: as above
+def cheapest(
+    constant: F, roots: F, prices: F, columns: N, pools: F, allowed: B, starts: N, counts: N, least: F, best: N,
+) -> None:  # fmt: skip
+    """Each party's cheapest pattern and its cost, (P,), where riders' costs are closed."""
+    root = np.sqrt(prices)
+    for p in range(starts.size):
+        lowest, at = np.inf, starts[p]
+        for e in range(starts[p], starts[p] + counts[p]):
+            if not allowed[e]:
+                continue
+            value = constant[e]
+            for i in range(3):
+                r = roots[i, e]
+                value += 2.0 * root[i] * r if r <= root[i] else prices[i] + r * r
+            if value >= lowest:
+                continue
+            for j in range(columns.shape[0]):
+                value += pools[columns[j, e]]
+            if value < lowest:
+                lowest, at = value, e
+        least[p], best[p] = lowest, at
