@@ -2,10 +2,10 @@
 
     python experiments/execution/second_edge.py
 
-Every figure is an optimum, proven to 0.1 %. The plan with both edges stands beside the better of the two edges alone, and beside
-the same hardware in one place: an edge in hall 1 with both bands and as many servers as both halls have together.
-First with bands and servers times 0.7, 1 and 1.3; then over the reach across the wall (the efficiency of a user at the
-other hall's edge) and the slowness of hall 2's machine, where the gain fades and one place is the better one.
+Every figure is an optimum, proven to 0.1 %. The plan with both edges stands beside the better of the two edges alone,
+and beside the same hardware in one place: an edge in hall 1 with both bands and as many servers as both halls have
+together. First with bands and servers times 0.7, 1 and 1.3; then over the reach across the wall (the efficiency of a
+user at the other hall's edge) and the slowness of hall 2's machine, where the gain fades and one place is the better.
 Writes results/second_edge.csv and results/second_edge.png.
 """
 
