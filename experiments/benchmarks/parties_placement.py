@@ -5,6 +5,7 @@ python -m experiments.benchmarks.parties_placement [sum|max|placement|highs] [K]
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from typing import Any
@@ -48,19 +49,40 @@ def crowded(users: int, servers: int, objective: str, *, models: int = 0, seed: 
     )
 
 
-TARGETS = {"sum": 1e-6, "max": 1e-3, "placement": 1e-4}
+TABLE = {
+    # what is asked of each: objective, users, servers, models, gap
+    "sum, 10,000 users": ("sum", 10_000, 10, 0, 1e-6),
+    "max, 200 users": ("max", 200, 5, 0, 5e-3),
+    "max, 10,000 users": ("max", 10_000, 10, 0, 1e-3),
+    "placement, 10,000 users": ("sum", 10_000, 10, 3, 1e-4),
+    "placement, 200 users": ("sum", 200, 4, 3, 1e-4),
+    "placement, 200 users, HiGHS": ("sum", 200, 4, 3, 1e-4),
+}
+
+
+def row(name: str, seed: int, time_limit_s: float | None = None) -> dict[str, Any]:
+    """One run: the gap that was reached, and the time that it took."""
+    objective, users, servers, models, gap = TABLE[name]
+    problem = crowded(users, servers, objective, models=models, seed=seed)
+    clocks = time.perf_counter(), time.process_time()
+    found = solve(problem, "edge_placement" if "HiGHS" in name else "auto", gap=gap, time_limit_s=time_limit_s)
+    wall_s, processor_s = time.perf_counter() - clocks[0], time.process_time() - clocks[1]
+    return {
+        "run": name, "seed": seed, "asked": gap, "gap": found.gap, "status": str(found.status),
+        "objective_s": found.objective_s, "wall_s": round(wall_s, 3), "processor_s": round(processor_s, 3),
+        "message": found.message,
+    }  # fmt: skip
 
 
 def main() -> None:
-    """One line a run."""
-    kind, users, servers = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    gap = float(sys.argv[4]) if len(sys.argv) > 4 else TARGETS[kind]
-    problem = crowded(users, servers, "max" if kind == "max" else "sum", models=3 * (kind == "placement"))
-    for _ in range(2):
-        begin = time.perf_counter()
-        found = solve(problem, gap=gap, time_limit_s=60.0)
-        print(kind, users, servers, found.status, f"gap {found.gap:.2e}", f"{time.perf_counter() - begin:.3f} s",
-              f"{found.objective_s:.6f}", found.message, flush=True)  # fmt: skip
+    """The table, or the rows whose names begin with the first argument, for as many seeds as the second says."""
+    wanted, seeds = sys.argv[1] if len(sys.argv) > 1 else "", int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    limit = float(sys.argv[3]) if len(sys.argv) > 3 else 600.0
+    row("placement, 200 users", 0)  # imports
+    for name in TABLE:
+        if name.startswith(wanted):
+            for seed in range(seeds):
+                print(json.dumps(row(name, seed, limit)), flush=True)
 
 
 if __name__ == "__main__":

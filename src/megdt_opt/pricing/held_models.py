@@ -38,6 +38,9 @@ MOST_SETS = 4096
 NEAR = 16
 """Joint placements for which a user's own rise is worked out; the others are taken to cost as much as the next [1]."""
 
+_FEW = 30_000
+"""Users times sets of servers up to which plain sums take no longer [1]."""
+
 _MOST_STEPS = 200_000
 
 _MOST_DIVES = 400
@@ -135,6 +138,7 @@ class HeldModels:
             return Least(np.inf, np.zeros(len(mask), np.int64), nothing)
         if self._too_many(left):
             return self._relaxed(here, left, mask.shape, rises)
+        swift = swift and self.users << self.servers > _FEW
         tables = (self._swiftly if swift else self._by_servers)(here)
         return self._exactly(here, tables, left, mask, rises)
 
@@ -161,6 +165,23 @@ class HeldModels:
                 below[row] = np.arange(here.shape[1]) == c
                 stack.append(below)
         return None
+
+    def cheapest(self, cost: Numbers, mask: Mask, most: int) -> list[Choice]:
+        """Choices (R,) under the joint placements of least total cost, at most so many; none if these are too many."""
+        left = self._left(mask)
+        if not self.placing or not all(len(one) for one in left) or self._too_many(left):
+            return []
+        here = np.where(mask[: self.users, : cost.shape[1]], cost, np.inf)
+        tables = self._swiftly(here)
+        places, codes = self._placements(left, mask)
+        totals = sum((tables[m][codes[m]] for m in range(len(tables))), np.zeros(len(codes[0])))
+        found = []
+        for y in np.argsort(totals, kind="stable")[:most].tolist():
+            if totals[y] < np.inf:
+                sets = np.array([left[e][places[e][y]] for e in range(self.servers)], dtype=np.int64)
+                option, _ = _least_of(np.where(self.served(self._held(sets)), here, np.inf))
+                found.append(np.r_[option, sets])
+        return found
 
     # ---- one at a time
 

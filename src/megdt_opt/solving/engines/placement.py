@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -30,6 +31,9 @@ _WARM, _COOL, _COLD = 0.1, 0.02, 0.004
 
 _PLACEMENTS, _PLACEMENTS_OF_MANY, _MANY = 4, 2, 20_000
 """Placements for which prices are looked for in turn, at most; and with so many options in all [1]."""
+
+_SETS = 12
+"""Placements under which choices are proposed [1]."""
 
 _LIKELY, _UNLIKELY = 4, 1e-6
 """Options of a user that may share its weight, at most, and a weight that is none [1]."""
@@ -156,9 +160,13 @@ class PlacementPricing:
         return Settled(found.objective, found.prices, found.x, choice)
 
     def first_sets(self) -> list[Choice]:
-        """As `Pricing` has it: cheapest at prices that rise where much is asked for."""
+        """As `Pricing` has it: cheapest at prices that rise where much is asked for; none where nothing is possible."""
+        return self._first
+
+    @cached_property
+    def _first(self) -> list[Choice]:
         prices = np.where(self.used, 1e-300, 0.0)
-        found = []
+        found: list[Choice] = []
         for n in range(_ROUNDS):
             table = self.costs.at(prices, None)
             least = self.held.least(table.cost, self.open, swift=True)
@@ -216,21 +224,28 @@ class PlacementEngine(PartiesEngine):
         self._fresh = True
 
     def peak(self, mask: Mask, ceiling_s: float, box: float, gap: float, start: Array) -> Peak:
-        """As `Engine` has it; for "max" with choices whose servers are loaded evenly."""
+        """As `Engine` has it, with choices under the placements that cost least, or for "max" with even loads."""
         found = super().peak(mask, ceiling_s, box, gap, start)
         pricing = self.placing
-        if not self.leveled or not pricing.costs.flat or not len(found.weights):
+        if not len(found.weights):
             return found
-        rounded = mixed(found)
-        low = self._proven(mask, found.prices, ceiling_s)
+        if self.leveled:
+            more = self._evened(found, mask, ceiling_s, gap) if pricing.costs.flat else []
+        else:
+            cost = pricing.costs.at(found.prices, None).cost
+            more = pricing.held.cheapest(cost, mask, _SETS if mask.size < _MANY else _PLACEMENTS_OF_MANY)
+        choices = np.vstack([found.choices, *more])
+        weights = np.vstack([found.weights, np.zeros((len(more), len(mask)))])
+        return Peak(found.prices, found.value, found.passes, choices, weights)
+
+    def _evened(self, peak: Peak, mask: Mask, ceiling_s: float, gap: float) -> list[Choice]:
+        pricing, rounded = self.placing, mixed(peak)
         within = pricing.within(mask, rounded[pricing.users :])
         option = balanced(
-            pricing.costs, rounded[: pricing.users], within, low, ceiling_s, gap,
+            pricing.costs, rounded[: pricing.users], within, self._proven(mask, peak.prices, ceiling_s), ceiling_s, gap,
             lambda: time.monotonic() <= self.deadline,
         )  # fmt: skip
-        choices = np.vstack([found.choices, np.r_[option, rounded[pricing.users :]]])
-        weights = np.vstack([found.weights, np.zeros(len(rounded))])
-        return Peak(found.prices, found.value, found.passes, choices, weights)
+        return [np.r_[option, rounded[pricing.users :]]]
 
     def _proven(self, mask: Mask, prices: Array, high: float) -> float:
         """A level that prices prove to be out of reach, nearly the largest [s]."""
