@@ -55,6 +55,7 @@ def cost_grid(plan: Plan) -> Grid:
             f"metered. Memory: weights held; those that users share are held once at the edge.{loading} Signalling: "
             "bytes between the actors that are no payload, as they are encoded. Waiting for others: none, as shares "
             "are reserved.",
+            *_common_steps(plan),
         ),
     )
 
@@ -71,8 +72,13 @@ def measured_cost_grid(plan: Plan, execution: Execution) -> Grid:
             "Time: busy seconds of real computing, times the declared stretch. Energy: declared power times these "
             "seconds, and declared transmit power times the measured seconds of sends; none was metered. Waiting: "
             f"from when stages were ready to when they started.{each}",
+            *_common_steps(plan),
         ),
     )
+
+
+def _common_steps(plan: Plan) -> tuple[str, ...]:
+    return ("Common steps of groups and their multicasts count among no user here.",) if plan.groups else ()
 
 
 def _names(plan: Plan) -> list[str]:
