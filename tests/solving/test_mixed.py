@@ -138,7 +138,6 @@ def test_the_best_cap_yields_what_interior_points_do(users: int, kind: str, part
     problem = replace(family("table", users, 6, "sum", 3, kind=kind), objective="mixed", max_weight=part * users)
     resources = Resources.of(problem)
     capped, path = CompiledEngine(problem, resources), ArraysEngine(problem, resources)
-    assert capped._capped is not None
     rows, start = np.arange(users), np.ones(3 + users)
     draws = np.random.default_rng(users).integers(0, 6, (3, users))
     sets = [*capped.first_sets(), *path.head[rows, draws]]
@@ -147,17 +146,60 @@ def test_the_best_cap_yields_what_interior_points_do(users: int, kind: str, part
         if not np.isfinite(best.objective):
             assert not np.isfinite(capped.settle(choice, np.inf, start).objective)
             continue
-        found = capped._capped.settle(choice, np.inf, start)
-        if found is None:  # interior points do it
+        ((found, is_known),) = capped._settle([choice], np.inf, start)
+        if not is_known:  # interior points do it
             continue
         known += 1
         assert found.objective == pytest.approx(best.objective, rel=BOUND)
         yields = evaluate_shares(problem, choice, in_units(problem, found.x)[0])
         assert yields.violation <= BOUND
         assert yields.objective_s == pytest.approx(found.objective, rel=EXACT)
-        above = capped._capped.settle(choice, best.objective * 0.9, start)
-        assert above is None or above.objective >= best.objective * 0.9
+        ((above, is_known),) = capped._settle([choice], best.objective * 0.9, start)
+        assert not is_known or above.objective >= best.objective * 0.9
     assert known >= 2
+
+
+@pytest.mark.parametrize("draw", ["cuts", "table"])
+@pytest.mark.parametrize("kind", ["linear", "shannon", "parallel", "deadline", "airtime"])
+def test_the_multipliers_of_prices_are_the_best_of_all(kind: str, draw: str) -> None:
+    """NumPy has the same value there, which no other multipliers and no prices nearby exceed."""
+    users = 6
+    problem = replace(family(draw, users, 12, "sum", 2, kind=kind), objective="mixed", max_weight=3.0)
+    resources = Resources.of(problem)
+    engine, plain = (MixedEngine(problem, resources, make) for make in (CompiledEngine, ArraysEngine))
+    peak = engine.climb(engine.heads, None, np.inf, 1e3, 96, np.ones(3))
+    assert peak.prices[3:].sum() <= 3.0
+
+    def value(prices: np.ndarray) -> float:
+        return plain.price(engine.heads, prices, None).total - float(prices[:3].sum())
+
+    assert value(peak.prices) == pytest.approx(peak.value, rel=EXACT)
+    rng = np.random.default_rng(1)
+    for turn in range(40):
+        prices = peak.prices.copy()
+        if turn % 2:
+            prices[3:] = 3.0 * rng.dirichlet(np.full(users, 0.3))
+        else:
+            prices *= rng.uniform(0.8, 1.2, len(prices))
+        assert value(plain.kept(prices)) <= peak.value * (1 + EXACT)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_choices_that_are_too_late_by_themselves_are_ruled_out_with_proof(seed: int) -> None:
+    problem = replace(family("cuts", 8, 12, "sum", seed), objective="mixed", max_weight=8.0)
+    found = solve(problem, method="prices", gap=1e-6)
+    assert found.status == "optimal"
+    engine = MixedEngine(problem, Resources.of(problem), CompiledEngine)
+    peak = engine.climb(engine.heads, None, np.inf, 1e3, 96, np.ones(3))
+    gone = np.zeros_like(engine.heads)
+    for prices, own in engine.ruled_out(engine.heads, peak.prices, found.objective_s * 0.9999):
+        assert own.any(axis=1).sum() == 1
+        assert prices[3:].sum() <= 8.0
+        gone |= own
+    assert gone.any()
+    assert not gone[np.arange(8), found.option].any()
+    assert found.certificate is not None
+    assert found.certificate.verify(problem, exact=True).holds
 
 
 def test_multipliers_above_their_limit_prove_nothing_when_sealed() -> None:

@@ -130,17 +130,19 @@ def prepare(problem: AllocationProblem) -> float:
 
     begin = time.monotonic()
     one, none = np.ones((3, 1)), np.zeros((3, 1))
-    for objective in ("sum", "max"):
+    for objective in ("sum", "max", "mixed"):
         # three alike who would share evenly, so that the tree divides
         small = AllocationProblem(
             fixed_s=np.hstack([none, none, 9.0 * one]), downlink_bit=np.hstack([none, one, none]),
             uplink_bit=np.zeros((3, 3)), edge_work_s=np.hstack([one, none, none]), downlink_hz=1.0, uplink_hz=1.0,
-            downlink_efficiency=np.ones(3), objective=objective,
+            downlink_efficiency=np.ones(3), objective=objective, max_weight=1.0 if objective == "mixed" else None,
         )  # fmt: skip
         scaled = Resources.of(small)
         engine = CompiledEngine(small, scaled)
-        closed = _searched(engine, small, scaled, _PREPARING, np.inf, None)
-        engine.run_rest(closed.option, closed.prices)
+        searched = MixedEngine(small, scaled, lambda *_, made=engine: made) if objective == "mixed" else engine
+        closed = _searched(searched, small, scaled, _PREPARING, np.inf, None)
+        if objective != "mixed":
+            engine.run_rest(closed.option, closed.prices)
     compiled.note_use()
     return time.monotonic() - begin
 

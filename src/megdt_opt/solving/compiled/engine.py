@@ -13,12 +13,12 @@ from megdt_opt.certificate.tree import Mask, Part
 from megdt_opt.pricing.scaled import Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.shares.best import best_shares
-from megdt_opt.solving.compiled import passes
+from megdt_opt.solving.compiled import passes, tilted
 from megdt_opt.solving.compiled.bounding import CLOSED, PROVEN, new_cuts
-from megdt_opt.solving.compiled.capped import CappedSum
 from megdt_opt.solving.compiled.driver import terms_of
 from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
 from megdt_opt.solving.compiled.passes import Here, Out, new_sets
+from megdt_opt.solving.compiled.tilting import room as room_of
 from megdt_opt.solving.engines.engine import NO_CHOICE, Choice, Peak, Priced, Separable, Settled
 
 _NO_TILTS = np.zeros(0)
@@ -52,7 +52,9 @@ class CompiledEngine(Separable):
             np.zeros((3, users)),
         )  # fmt: skip
         self._entered: Mask | None = self.heads
-        self._capped = CappedSum(problem, resources, self._terms, self._here) if problem.objective == "mixed" else None
+        self._mixed = problem.objective == "mixed"
+        self._most = float(problem.max_weight or 0.0)
+        self._room = room_of(users if self._mixed else 0)
 
     def _enter(self, mask: Mask) -> None:
         if mask is not self._entered:
@@ -135,6 +137,40 @@ class CompiledEngine(Separable):
         kept = out.weight > 0.0
         return Peak(out.price.copy(), value, count, out.chosen[kept], out.weight[kept], least)
 
+    def climb_tilted(
+        self, mask: Mask, goal: float, box: float, most: int, start: Array, precision: float,
+        max_weight: float | None = None,
+    ) -> Peak:  # fmt: skip
+        """For "mixed": `climb` to a precision, with the best multipliers at all prices tried, whose sum is at most the
+        problem's `max_weight` or another."""
+        self._enter(mask)
+        np.copyto(self._terms.weight, self.problem.weights)
+        out, cuts, room = self._out, self._cuts, self._room
+        out.price[:] = start[:3]
+        value, count = tilted.climb_tilted(
+            self._terms, self._here, self._most if max_weight is None else max_weight, min(goal, HUGE), box, most,
+            precision, cuts, room, out,
+        )  # fmt: skip
+        prices = np.r_[out.price, room.tilts]
+        if value >= goal:
+            return Peak(prices, value, count, NO_CHOICE, np.zeros(0))
+        planes = [j for j, share in zip(cuts.basis.tolist(), cuts.share.tolist(), strict=True) if j >= 0 and share > 0]
+        best = int(np.flatnonzero((cuts.prices[:count] == out.price).all(axis=1))[0])
+        sides = np.empty((len(planes) + 1, 2, len(self.heads)), np.int32)
+        for one, plane in zip(sides, [*planes, best], strict=True):
+            tilted.tell_tilted(self._terms, plane, room, one)
+        share = cuts.share[[cuts.basis.tolist().index(j) for j in planes]]
+        weights = share[:, None, None] * np.stack([room.part[planes], 1.0 - room.part[planes]], axis=1)
+        users = len(self.heads)
+        return Peak(
+            prices,
+            value,
+            count,
+            sides[:-1].reshape(-1, users),
+            weights.reshape(-1, users),
+            sides[-1, 0].astype(np.int64),
+        )
+
     def settle(self, choice: Choice, ceiling_s: float, prices: Array) -> Settled:
         """As `Engine` has it."""
         ((best, known),) = self._settle([choice], ceiling_s, prices)
@@ -142,7 +178,7 @@ class CompiledEngine(Separable):
 
     def _finer(self, choice: Choice, best: Settled) -> Settled:
         """Shares of given choices where Newton's method has not settled, but at `best`."""
-        if self.kind == SUM and self._capped is None:
+        if self.kind == SUM and not self._mixed:
             planes = self._by_planes(choice, np.asarray(choice, dtype=np.int32), best.prices)
             if planes is not None:
                 return planes
@@ -152,17 +188,15 @@ class CompiledEngine(Separable):
     def _by_path(self, choice: Choice) -> Settled:
         """By interior points; for "mixed" with the multipliers behind the prices."""
         found = best_shares(self.problem, self.resources, np.asarray(choice, dtype=np.int64)[None], self.deadline)
-        tilts = found.tilts[0] if self._capped is not None else _NO_TILTS
+        tilts = found.tilts[0] if self._mixed else _NO_TILTS
         return Settled(float(found.objective[0]), np.r_[found.prices[0], tilts], found.x[0], choice)
 
     def _settle(
         self, choices: list[Choice], ceiling_s: float, prices: Array, first: bool = False
     ) -> list[tuple[Settled, bool]]:
         """Shares of given choices in compiled code, and whether they are the best."""
-        if self._capped is not None:
-            capped = [(choice, self._capped.settle(choice, ceiling_s, prices)) for choice in choices]
-            nothing = np.zeros((3, self.problem.users))
-            return [(one or Settled(np.inf, prices, nothing, choice), one is not None) for choice, one in capped]
+        if self._mixed:
+            return self._settle_tilted(choices, ceiling_s, prices, first)
         sets = new_sets(len(choices), self.problem.users)
         sets.prices[:] = prices
         options = np.array(choices, dtype=np.int32)
@@ -173,6 +207,26 @@ class CompiledEngine(Separable):
                 sets.worth[:count].tolist(), sets.known.tolist(), sets.prices, sets.shares, choices, strict=False
             )
         ]
+
+    def _settle_tilted(
+        self, choices: list[Choice], ceiling_s: float, prices: Array, first: bool
+    ) -> list[tuple[Settled, bool]]:
+        """The same for "mixed"; whether a set is better than one before is known much sooner than what it is worth."""
+        out, found = self._out, []
+        for choice in choices:
+            np.copyto(self._terms.weight, self.problem.weights)
+            out.price[:] = prices[:3]
+            worth, known = tilted.settle_tilted(
+                self._terms, self._here, np.asarray(choice, dtype=np.int32), self._most, min(ceiling_s, HUGE),
+                self._cuts, self._room, out,
+            )  # fmt: skip
+            own = np.r_[out.price, self._room.tilts]
+            found.append((Settled(worth if worth < HUGE else np.inf, own, out.shares.copy(), choice), bool(known)))
+            if worth < ceiling_s and known:
+                ceiling_s = worth
+                if first:
+                    break
+        return found
 
     def _by_planes(self, choice: Choice, picked: NDArray[np.int32], start: Array) -> Settled | None:
         """Shares where they jump with the prices: those at the highest planes' prices, weighted as the planes are.
@@ -239,8 +293,9 @@ class _CompiledValuer:
         mask = part.mask & engine.heads  # what is dominated costs no less
         if part.rows:
             return total_of(part._replace(mask=mask), engine.costs(mask, prices, level_s))
+        prices = engine._tilted(prices)
         total = engine.total(mask, part.removed, prices, level_s)
         if not np.isfinite(total):
             return np.inf
-        charged = sum(part.leaf.prices)
+        charged = sum(part.leaf.prices[:3])
         return total - charged - MARGIN * (abs(total) + charged)

@@ -136,6 +136,15 @@ class Engine(Protocol):
         than a goal: its level, for "max" beside the level of the choice itself, and its value. The likeliest first."""
         ...
 
+    def latencies(self, mask: Mask, prices: Array) -> Array | None:
+        """Weighted latencies of all choices within a mask, (K, C) [s], where the largest is paid for too; else None."""
+        ...
+
+    def ruled_out(self, mask: Mask, prices: Array, goal: float) -> Iterator[tuple[Array, Mask]]:
+        """Choices (K, C), apart from those of too high a reduced cost at these prices, that reach the goal by
+        themselves, and the prices that prove it."""
+        ...
+
     def shares(self, choice: Choice, prices: Array, level_s: float | None) -> Array:
         """Shares at which given choices cost least, (3, K); 0 for -1."""
         ...
@@ -172,7 +181,19 @@ class Engine(Protocol):
         ...
 
 
-class Separable:
+class Summed:
+    """What follows for engines for which no largest latency is paid for beside the costs."""
+
+    def latencies(self, mask: Mask, prices: Array) -> Array | None:
+        """As `Engine` has it."""
+        return None
+
+    def ruled_out(self, mask: Mask, prices: Array, goal: float) -> Iterator[tuple[Array, Mask]]:
+        """As `Engine` has it."""
+        return iter(())
+
+
+class Separable(Summed):
     """What follows for engines whose rows do not meet but in the budgets: the total is the sum over rows."""
 
     problem: AllocationProblem

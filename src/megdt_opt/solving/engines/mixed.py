@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.certificate.allocation import FloatValuer
 from megdt_opt.certificate.check import Valuer
 from megdt_opt.certificate.tree import Mask
 from megdt_opt.pricing.scaled import Array, Resources
@@ -27,6 +26,12 @@ _KNOWN = 24
 """Price vectors from before that a search for better ones begins with [1]."""
 
 _ROOT_PASSES = 60
+_ALONE_PASSES, _ALONE_CLOSE = 24, 1e-4
+"""Price vectors for the best sum alone, and how near these come to the best, relatively [1]."""
+
+_STEP = 1e-6
+"""Step of the multipliers for differences, relatively [1]."""
+
 _ROOM = 1e-14
 """Relative distance of sum nu from max_weight, so that rounding never carries it over."""
 
@@ -55,6 +60,7 @@ class MixedEngine(Separable):
     ) -> None:
         self.problem, self.resources, self.deadline = problem, resources, deadline
         self._inner = make(problem, resources)
+        self._climb_tilted: Callable[..., Peak] | None = getattr(self._inner, "climb_tilted", None)
         self.head, self.heads = self._inner.head, self._inner.heads
         self.used: NDArray[np.bool_] = np.any(resources.a > 0, axis=(1, 2))
         self.most = float(problem.max_weight or 0.0)
@@ -79,6 +85,28 @@ class MixedEngine(Separable):
     def costs(self, mask: Mask, prices: Array, level_s: float | None) -> Array:
         """As `Engine` has it."""
         return self._inner.costs(mask, prices, None)
+
+    def latencies(self, mask: Mask, prices: Array) -> Array | None:
+        """As `Engine` has it: how fast costs rise with the multipliers."""
+        step = _STEP * (1.0 + prices[3:])
+        here, ahead = (self.costs(mask, np.r_[prices[:3], prices[3:] + part], None) for part in (0.0 * step, step))
+        return np.where(mask, (np.where(mask, ahead, 0.0) - np.where(mask, here, 0.0)) / step[:, None], 0.0)
+
+    def ruled_out(self, mask: Mask, prices: Array, goal: float) -> Iterator[tuple[Array, Mask]]:
+        """As `Engine` has it: choices that are so late that the largest latency alone, whoever else takes what, is too
+        much. Their user gets all of the multipliers."""
+        if self.most <= 0.0 or self._climb_tilted is None:
+            return
+        none = np.zeros(len(mask))
+        place = self._climb_tilted(mask, np.inf, 4.0 * goal, _ALONE_PASSES, prices, _ALONE_CLOSE, 0.0).prices[:3]
+        all_of_it = self.most * (1.0 - _ROOM)
+        least = self.costs(mask, np.r_[place, none], None).min(axis=1)
+        late = self.costs(mask, np.r_[place, none + all_of_it], None)
+        gone = mask & (late - least[:, None] >= goal + float(place.sum()) - float(least.sum()))
+        for k in np.flatnonzero(gone.any(axis=1)).tolist():
+            tilts, own = none.copy(), np.zeros_like(mask)
+            tilts[k], own[k] = all_of_it, gone[k]
+            yield np.r_[place, tilts], own
 
     def shares(self, choice: Choice, prices: Array, level_s: float | None) -> Array:
         """As `Engine` has it."""
@@ -110,6 +138,8 @@ class MixedEngine(Separable):
 
     def climb(self, mask: Mask, level_s: float | None, goal: float, box: float, most: int, start: Array) -> Peak:
         """As `Engine` has it."""
+        if self._climb_tilted is not None:
+            return self._climb_tilted(mask, goal, box, most, start, 1e-12)
         cuts = _Cuts(self, mask, box)
         for prices in [self.kept(start), *self._tried[:_KNOWN]]:
             cuts.add(prices)
@@ -152,7 +182,7 @@ class MixedEngine(Separable):
 
     def valuer(self) -> Valuer:
         """As `Engine` has it."""
-        return FloatValuer(self.problem, self.resources)
+        return self._inner.valuer()
 
 
 class _Cuts:

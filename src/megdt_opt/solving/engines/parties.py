@@ -15,7 +15,7 @@ from megdt_opt.certificate.check import Valuer
 from megdt_opt.certificate.tree import Mask
 from megdt_opt.pricing.scaled import Array
 from megdt_opt.solving.engines.by_planes import ByPlanes
-from megdt_opt.solving.engines.engine import Choice, Priced, Settled
+from megdt_opt.solving.engines.engine import Choice, Priced, Settled, Summed
 
 
 class Pricing(Protocol):
@@ -69,7 +69,7 @@ class Pricing(Protocol):
         ...
 
 
-class PartiesEngine(ByPlanes):
+class PartiesEngine(ByPlanes, Summed):
     """As `Engine` has it; no choice dominates another, and rows are not counted.
 
     Parameters

@@ -235,8 +235,17 @@ class Tree:
         if node.limits:
             value -= node.limits.offset(prices[size:])
         gone = node.mask & (rises >= goal - value)
-        if not gone.any() or value >= goal:
+        if value >= goal:
             return None
+        first = node
+        if gone.any():
+            node = self._without(node, prices, gone)
+        for others, gone in self.engine.ruled_out(node.mask, prices[:size], goal):
+            node = self._without(node, np.r_[others, np.zeros(len(node.limits))], gone)
+        return node if node is not first else None
+
+    def _without(self, node: _Node, prices: Array, gone: Mask) -> _Node:
+        """The node without choices that prices rule out."""
         made = Prune(self._leaf(node, prices), np.argwhere(self._with_followers(gone)))
         node.attach(made)
         return node._replace(mask=node.mask & ~gone, attach=made.children.append)
@@ -312,7 +321,7 @@ class Tree:
 
     def _by_party(self, node: _Node, peak: Peak) -> list[_Node]:
         """By the options of the party that is the least decided."""
-        party, first, second = undecided(peak, node.mask)
+        party, first, second = undecided(peak, node.mask, self.engine.latencies(node.mask, peak.prices))
         near = self._nearer(party, first, second, node.mask[party])
         row = node.mask[party]
         sides = [row & near, row & ~near]

@@ -27,13 +27,17 @@ def torn(peak: Peak) -> dict[int, dict[int, float]]:
     return found
 
 
-def undecided(peak: Peak, mask: Mask) -> tuple[int, int, int]:
-    """The party whose weight lies most on more than one choice, and the first two of them."""
+def undecided(peak: Peak, mask: Mask, worth: Array | None) -> tuple[int, int, int]:
+    """The party whose weight lies most on more than one choice, and the first two of them.
+
+    With `worth` (K, C) it is the one for whom that makes the most of the difference between the two.
+    """
     most, found = 1e-9, (-1, -1, -1)
     for party, weights in torn(peak).items():
-        first, second, *_ = sorted(weights.items(), key=lambda pair: -pair[1])
-        if second[1] > most and np.count_nonzero(mask[party]) > 1:
-            most, found = second[1], (party, first[0], second[0])
+        (first, more), (second, less), *_ = sorted(weights.items(), key=lambda pair: -pair[1])
+        amount = less if worth is None else more * less * abs(float(worth[party, first] - worth[party, second]))
+        if amount > most and less > 1e-9 and np.count_nonzero(mask[party]) > 1:
+            most, found = amount, (party, first, second)
     if found[0] >= 0:
         return found
     party = int(np.count_nonzero(mask, axis=1).argmax())
