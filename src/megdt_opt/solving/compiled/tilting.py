@@ -375,14 +375,15 @@ def tilted_value(
                     break
                 if not levels[1] < ahead < levels[0] or turn % 2 == 1:
                     ahead = meet
-                if not levels[1] < ahead < levels[0]:
+                if turn % 4 == 3 or not levels[1] < ahead < levels[0]:
                     ahead = 0.5 * (levels[0] + levels[1])
                 if not levels[1] < ahead < levels[0]:
                     break
             elif slope <= 0.0:
                 ahead = 0.9 * level
             else:
-                ahead = max(ahead, 0.5 * level)
+                # where a branch or a limit holds the latency, the model says little: steps grow
+                ahead = max(min(ahead, level * (1.0 - 0.01 * 2.0 ** min(turn, 5))), 0.5 * level)
             level = ahead
     mix = 0.0
     if known:

@@ -83,6 +83,7 @@ class Tree:
     nodes: int = 0
     passes: int = 0
     waiting: int = 0
+    alone: int = 0
     kinds: list[Choice] | None = None
 
     def __post_init__(self) -> None:
@@ -100,7 +101,7 @@ class Tree:
 
         A leaf that was cut short takes several turns, until it is known what it proves.
         """
-        parts = self.nodes + _CUT_TURNS * self.waiting
+        parts = self.nodes + self.alone + _CUT_TURNS * self.waiting
         sealing_s = parts * self._part_s if parts * self.engine.heads.size > _AT_ONCE else 0.0
         return time.monotonic() + sealing_s <= self.deadline
 
@@ -242,6 +243,7 @@ class Tree:
             node = self._without(node, prices, gone)
         for others, gone in self.engine.ruled_out(node.mask, prices[:size], goal):
             node = self._without(node, np.r_[others, np.zeros(len(node.limits))], gone)
+            self.alone += 1
         return node if node is not first else None
 
     def _without(self, node: _Node, prices: Array, gone: Mask) -> _Node:
