@@ -102,3 +102,29 @@ def test_the_compiled_code_is_at_hand_once_it_is_ready(monkeypatch: pytest.Monke
     assert closing.prepare(draw(0).problem) > 0.0
     assert compiled.at_hand()
     assert closing.prepare(draw(0).problem) == 0.0
+
+
+def test_what_mixed_takes_is_got_ready_for_mixed_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "_here", [])
+    monkeypatch.setattr(compiled, "_mixed_here", [])
+    monkeypatch.setattr(compiled, "usable", lambda _: True)
+    plain = draw(0).problem
+    assert closing.prepare(plain) > 0.0
+    assert compiled.at_hand()
+    assert not compiled.at_hand(mixed=True)
+    mixed = replace(plain, objective="mixed", max_weight=1.0)
+    assert closing.prepare(mixed) > 0.0
+    assert compiled.at_hand(mixed=True)
+    assert closing.prepare(mixed) == 0.0
+
+
+def test_a_small_problem_does_not_wait_for_what_mixed_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "_here", [True])
+    monkeypatch.setattr(compiled, "_mixed_here", [])
+    monkeypatch.setattr("megdt_opt.solving.compiled.folder.compiled_before", lambda mark="": mark != "mixed")
+    mixed = replace(draw(0).problem, objective="mixed", max_weight=1.0)
+    monkeypatch.setattr(compiled, "_seconds", [2.0])
+    assert not compiled.usable(mixed)
+    assert compiled.usable(replace(mixed, objective="sum", max_weight=None))
+    monkeypatch.setattr(compiled, "_mixed_here", [True])
+    assert compiled.usable(mixed)

@@ -124,27 +124,36 @@ class Kept:
 
 def prepare(problem: AllocationProblem) -> float:
     """Load or compile the code that a problem is to be solved by, which counts as no solving; the time it took [s]."""
-    if not compiled.usable(problem) or compiled.at_hand():
+    mixed = problem.objective == "mixed"
+    if not compiled.usable(problem) or compiled.at_hand(mixed):
         return 0.0
     from megdt_opt.solving.compiled.engine import CompiledEngine
 
     begin = time.monotonic()
-    one, none = np.ones((3, 1)), np.zeros((3, 1))
-    for objective in ("sum", "max", "mixed"):
-        # three alike who would share evenly, so that the tree divides
-        small = AllocationProblem(
-            fixed_s=np.hstack([none, none, 9.0 * one]), downlink_bit=np.hstack([none, one, none]),
-            uplink_bit=np.zeros((3, 3)), edge_work_s=np.hstack([one, none, none]), downlink_hz=1.0, uplink_hz=1.0,
-            downlink_efficiency=np.ones(3), objective=objective, max_weight=1.0 if objective == "mixed" else None,
-        )  # fmt: skip
-        scaled = Resources.of(small)
-        engine = CompiledEngine(small, scaled)
-        searched = MixedEngine(small, scaled, lambda *_, made=engine: made) if objective == "mixed" else engine
-        closed = _searched(searched, small, scaled, _PREPARING, np.inf, None)
-        if objective != "mixed":
+    if not compiled.at_hand():
+        for objective in ("sum", "max"):
+            small = _alike(objective)
+            scaled = Resources.of(small)
+            engine = CompiledEngine(small, scaled)
+            closed = _searched(engine, small, scaled, _PREPARING, np.inf, None)
             engine.run_rest(closed.option, closed.prices)
-    compiled.note_use()
+        compiled.note_use()
+    if mixed:
+        small = _alike("mixed")
+        scaled = Resources.of(small)
+        _searched(MixedEngine(small, scaled, CompiledEngine), small, scaled, _PREPARING, np.inf, None)
+        compiled.note_mixed()
     return time.monotonic() - begin
+
+
+def _alike(objective: str) -> AllocationProblem:
+    """Three users alike who would share evenly, so that the tree divides."""
+    one, none = np.ones((3, 1)), np.zeros((3, 1))
+    return AllocationProblem(
+        fixed_s=np.hstack([none, none, 9.0 * one]), downlink_bit=np.hstack([none, one, none]),
+        uplink_bit=np.zeros((3, 3)), edge_work_s=np.hstack([one, none, none]), downlink_hz=1.0, uplink_hz=1.0,
+        downlink_efficiency=np.ones(3), objective=objective, max_weight=1.0 if objective == "mixed" else None,
+    )  # fmt: skip
 
 
 def close(

@@ -39,23 +39,31 @@ _seconds: list[float] = [0.0]
 _here: list[bool] = []
 """Not empty once the compiled code has solved a problem in this process."""
 
+_mixed_here: list[bool] = []
+"""The same for what only "mixed" takes, which is compiled and kept apart."""
+
+_MIXED = "mixed"
+"""Objective with compiled code of its own, and the mark of that code."""
+
 
 def usable(problem: AllocationProblem) -> bool:
     """Whether to solve a problem in compiled code."""
     size = problem.users * problem.options
-    if _here or size > WAITS or (size > SMALL and _in_numpy[0] > PATIENCE) or _seconds[0] > COMPILING_S:
+    mixed = problem.objective == _MIXED
+    if at_hand(mixed) or size > WAITS or (size > SMALL and _in_numpy[0] > PATIENCE) or _seconds[0] > COMPILING_S:
         return True
     small = size <= SMALL or (size + _in_numpy[0] <= FIRST and _plain(problem))
     if small and _seconds[0] <= LOADING_S:
         return False
     from megdt_opt.solving.compiled.folder import compiled_before
 
-    return compiled_before()
+    return compiled_before() and (not mixed or compiled_before(mark=_MIXED))
 
 
-def at_hand() -> bool:
-    """Whether the compiled code has run in this process, so that it need not be loaded or compiled."""
-    return bool(_here)
+def at_hand(mixed: bool = False) -> bool:
+    """Whether the compiled code has run in this process, so that it need not be loaded or compiled; with what "mixed"
+    takes besides."""
+    return bool(_here) and (not mixed or bool(_mixed_here))
 
 
 def solved_in_numpy(problem: AllocationProblem, seconds: float) -> None:
@@ -80,3 +88,11 @@ def note_use() -> None:
 
     _here[:] = [True]
     mark_compiled()
+
+
+def note_mixed() -> None:
+    """The same for what "mixed" takes besides."""
+    from megdt_opt.solving.compiled.folder import mark_compiled
+
+    _mixed_here[:] = [True]
+    mark_compiled(mark=_MIXED)

@@ -22,6 +22,7 @@ from megdt_opt.solving.compiled.tilting import room as room_of
 from megdt_opt.solving.engines.engine import NO_CHOICE, Choice, Peak, Priced, Separable, Settled
 
 _NO_TILTS = np.zeros(0)
+_NO_OPTION = np.zeros(0, np.int32)
 _BOXES, _PASSES = 8, 80
 
 
@@ -147,9 +148,9 @@ class CompiledEngine(Separable):
         np.copyto(self._terms.weight, self.problem.weights)
         out, cuts, room = self._out, self._cuts, self._room
         out.price[:] = start[:3]
-        value, count = tilted.climb_tilted(
-            self._terms, self._here, self._most if max_weight is None else max_weight, min(goal, HUGE), box, most,
-            precision, cuts, room, out,
+        value, count = tilted.search_tilted(
+            self._terms, self._here, _NO_OPTION, self._most if max_weight is None else max_weight, min(goal, HUGE),
+            box, most, precision, cuts, room, out,
         )  # fmt: skip
         prices = np.r_[out.price, room.tilts]
         if value >= goal:
@@ -216,9 +217,9 @@ class CompiledEngine(Separable):
         for choice in choices:
             np.copyto(self._terms.weight, self.problem.weights)
             out.price[:] = prices[:3]
-            worth, known = tilted.settle_tilted(
-                self._terms, self._here, np.asarray(choice, dtype=np.int32), self._most, min(ceiling_s, HUGE),
-                self._cuts, self._room, out,
+            worth, known = tilted.search_tilted(
+                self._terms, self._here, np.asarray(choice, dtype=np.int32), self._most, min(ceiling_s, HUGE), 0.0, 0,
+                0.0, self._cuts, self._room, out,
             )  # fmt: skip
             own = np.r_[out.price, self._room.tilts]
             found.append((Settled(worth if worth < HUGE else np.inf, own, out.shares.copy(), choice), bool(known)))

@@ -71,17 +71,6 @@ def rise(
 
 
 @kernel
-def climb_tilted(
-    terms: Terms, here: Here, most: float, goal: float, box: float, passes: int, precision: float, cuts: Cuts,
-    tilted: Tilted, out: Out,
-) -> tuple[float, int]:  # fmt: skip
-    """`rise` from the price in `out`, which the best one takes the place of."""
-    return rise(
-        terms, here.begin, here.end, most, goal, box, passes, precision, False, out.price, cuts, tilted, out.shares
-    )
-
-
-@kernel
 def tell_tilted(terms: Terms, plane: int, tilted: Tilted, out: Option) -> None:
     """Numbers of the options of a plane's two sides, (2, K)."""
     numbers_of(terms, tilted.first[plane], out[0])
@@ -136,8 +125,8 @@ def newton(
     return value, found
 
 
-@kernel
-def settle_tilted(
+@inner
+def settled(
     terms: Terms, here: Here, option: Option, most: float, ceiling: float, cuts: Cuts, tilted: Tilted, out: Out
 ) -> tuple[float, bool]:
     """Least objective of options by their numbers, and whether it is known; prices start and end in `out`, where the
@@ -199,3 +188,18 @@ def settle_tilted(
             break
         box *= 64.0
     return HUGE, False
+
+
+@kernel
+def search_tilted(
+    terms: Terms, here: Here, option: Option, most: float, goal: float, box: float, passes: int, precision: float,
+    cuts: Cuts, tilted: Tilted, out: Out,
+) -> tuple[float, int]:  # fmt: skip
+    """`settled`, with 1 where the objective is known and 0 elsewhere; without options, (0,), `rise` from the price in
+    `out`, which the best one takes the place of. Both in one, as most of their code is the same."""
+    if option.shape[0] == 0:
+        return rise(
+            terms, here.begin, here.end, most, goal, box, passes, precision, False, out.price, cuts, tilted, out.shares
+        )
+    worth, known = settled(terms, here, option, most, goal, cuts, tilted, out)
+    return worth, 1 if known else 0

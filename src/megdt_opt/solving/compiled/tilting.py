@@ -31,7 +31,7 @@ from megdt_opt.solving.compiled.laws import HUGE, SUM, Three, option_at, shares_
 
 Option = NDArray[np.int32]
 
-_TURNS, _LEVELS = 60, 60
+_TURNS, _LEVELS, _SOON = 80, 80, 4
 TIE = 1e-13
 """Relative difference up to which costs, latencies and multipliers count as equal [1]."""
 
@@ -84,24 +84,25 @@ def look(
                     best, place = cost, j
         if not plain or place < 0 or up[k, place] * root > r.up or down[k, place] * root > r.down:
             best, place = HUGE, -1
-            for j in range(begin[k], end[k]):
-                cost, _ = option_at(
+            for turn in range(begin[k], end[k] + 1):
+                # in the end the best one again: its cost is exact, but shares are as near as the multiplier only
+                again = turn == end[k]
+                if again and (plain or place < 0):
+                    break
+                j = place if again else turn
+                cost, m = option_at(
                     SUM, weight, fixed[k, j], branch[k, j] if has_branch else 0.0, limit, 0.0,
                     Three(down[k, j], up[k, j], edge[k, j]), r, least[k, j] if has_least else 0.0, law, curve, 1.0,
-                    best, ROUGHLY,
+                    HUGE if again else best, CLOSE if again else ROUGHLY,
                 )  # fmt: skip
-                if cost < best:
+                if again:
+                    best, root = cost, m
+                elif cost < best:
                     best, place = cost, j
         point[COST, k], places[k] = best, place
         if place < 0:
             continue
         s, low = Three(down[k, place], up[k, place], edge[k, place]), least[k, place] if has_least else 0.0
-        if not plain:
-            # the cost is exact, but shares are as near as the multiplier only
-            best, root = option_at(
-                SUM, weight, fixed[k, place], branch[k, place] if has_branch else 0.0, limit, 0.0, s, r, low, law,
-                curve, 1.0, HUGE, CLOSE,
-            )  # fmt: skip
         x = shares_at(root, s, r, low, law, curve)
         paid = price[0] * x.down + price[1] * x.up + price[2] * x.edge
         point[LATE, k], point[PAID, k] = (best - paid) / (1.0 + point[TILT, k]), paid
@@ -128,7 +129,7 @@ def next_tilt(weight: float, a: F, b: F, same: bool, level: float, turn: int) ->
     is not; and whether it is where their options cost the same."""
     ra, rb = np.sqrt(weight * (1.0 + a[TILT])), np.sqrt(weight * (1.0 + b[TILT]))
     root, cross = 0.5 * (ra + rb), False
-    if turn % 4 != 3:
+    if turn % 4 != 3 and (turn < _SOON or turn % 2 == 0):
         da, db = a[PAID] / ra, b[PAID] / rb
         fa, fb = a[LATE] / weight - da / ra, b[LATE] / weight - db / rb
         if same:
@@ -187,6 +188,9 @@ def spread(
                 if a[TILT, k] >= most:
                     continue
                 tilt = min(root_at(weights[k], a[TILT, k], a[LATE, k], a[PAID, k], level), most)
+                if turn >= _SOON:
+                    # where the latency is held, as by a branch, the model says little: steps grow
+                    tilt = min(max(tilt, (1.0 + a[TILT, k]) * 4.0 ** (turn - 3) - 1.0), most)
                 if not tilt > a[TILT, k]:
                     tilt = most
             else:
@@ -338,7 +342,7 @@ def tilted_value(
     taken = np.zeros((2, 3, users))
     places = np.zeros((2, 2, users), np.int32)
     heights, sums, levels = np.zeros(2), np.zeros(2), np.zeros(2)
-    known = False
+    known, width = False, np.inf
     levels[0] = high
     heights[0] = average(high, a, b, tilt[0], late[0], parts[0], taken[0]) + most * high
     places[0, 0], places[0, 1] = pz, pz
@@ -375,10 +379,11 @@ def tilted_value(
                     break
                 if not levels[1] < ahead < levels[0] or turn % 2 == 1:
                     ahead = meet
-                if turn % 4 == 3 or not levels[1] < ahead < levels[0]:
+                if levels[0] - levels[1] > 0.5 * width or not levels[1] < ahead < levels[0]:
                     ahead = 0.5 * (levels[0] + levels[1])
                 if not levels[1] < ahead < levels[0]:
                     break
+                width = levels[0] - levels[1]
             elif slope <= 0.0:
                 ahead = 0.9 * level
             else:
