@@ -151,7 +151,7 @@ def execution_of(made: Plan, *, seed: int = 1, error: float = 0.004, late: bool 
     return Execution(
         rows=tuple(rows),
         mode="paced",
-        stretch={"edge": made.table.machines.edges["edge"].stretch}
+        stretch={str(name): p.stretch for name, p in made.table.machines.edges.items()}
         | {u.name: p.stretch for u, p in zip(made.scenario.users, made.table.machines.devices, strict=True)},
         environment={
             "cpu": "Example CPU",
