@@ -102,7 +102,7 @@ def figure(rows: list[dict[str, float]]) -> bytes:
             for r in rows:
                 x, y, gain = ACROSS.index(r["across"]), STRETCHES.index(r["stretch"]), r[name]
                 axes.broken_barh([(x - 0.5, 1)], (y - 0.5, 1), facecolor="#56B4E9" if gain >= WINS else "#c4c4c4")
-                axes.text(x, y, f"{100 * gain:.0f} %", ha="center", va="center", size=8)
+                axes.text(x, y, f"{round(100 * gain)} %", ha="center", va="center", size=8)
             axes.set_xticks(range(len(ACROSS)), [f"{a:g}" for a in ACROSS])
             axes.set_yticks(range(len(STRETCHES)), [f"{s / 4:g}" for s in STRETCHES])
             axes.set_xlabel("efficiency across the wall [bit/s/Hz]")
