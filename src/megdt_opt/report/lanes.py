@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from megdt_opt.program.stages import Compute, Kind, Parallel, Send, Series, Stage, is_edge
+from megdt_opt.planning.plan import Plan, UserPlan
+from megdt_opt.program.schedule import StageTime
+from megdt_opt.program.stages import Compute, Kind, Parallel, Send, Series, Stage, is_edge, leaves
 
 RESOURCES = ("uplink", "edge compute", "downlink", "device compute")
 """What a stage occupies."""
@@ -58,6 +60,35 @@ def short_text(leaf: Compute | Send) -> str:
         region = f", {leaf.rows[1] - leaf.rows[0]} rows" if leaf.rows else ""
         return f"{leaf.amount} {'step' if leaf.amount == 1 else 'steps'}{region}"
     return _SHORT.get(leaf.kind, str(leaf.kind))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """A stage in a user's lane, as it was predicted."""
+
+    leaf: Compute | Send
+    place: Slice
+    time: StageTime
+
+
+def bars(plan: Plan, user: UserPlan) -> dict[tuple[str, int], Bar]:
+    """The stages of a user by whose they are and their number: its own, and common ones that it waits for."""
+    whole = Slice(top=0.0, bottom=1.0)
+    for group in plan.groups:
+        if user.name in group.riders:
+            found = enumerate(zip(leaves(group.program.program), group.program.chain, group.stages, strict=True))
+            return {
+                (chain, number): Bar(leaf=leaf, place=whole, time=time)
+                for number, (leaf, chain, time) in found
+                if chain == user.name or (chain == group.program.shared and not _for_others(leaf, user.name))
+            }
+    found_own = enumerate(zip(leaves(user.program), slices(user.program), user.stages, strict=True))
+    return {(user.name, number): Bar(leaf=leaf, place=place, time=time) for number, (leaf, place, time) in found_own}
+
+
+def _for_others(leaf: Compute | Send, device: str) -> bool:
+    """Whether a common stage sends to other devices alone."""
+    return isinstance(leaf, Send) and not is_edge(leaf.to[0]) and device not in leaf.to
 
 
 def slices(program: Stage, whole: Slice | None = None) -> Iterator[Slice]:

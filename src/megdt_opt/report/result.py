@@ -13,6 +13,7 @@ import numpy as np
 
 from megdt_opt.execution.record import Execution
 from megdt_opt.planning.baselines import missing
+from megdt_opt.planning.groups import GroupPlan
 from megdt_opt.planning.plan import Plan, UserPlan
 from megdt_opt.program.stages import leaves
 from megdt_opt.report.facts import best_single, error_summary, headline, mechanisms, times_the_plan
@@ -97,6 +98,7 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "solve_s": plan.solve_s,
         "mechanisms": mechanisms(plan),
         "users": [_user(plan, k, user) for k, user in enumerate(plan.users)],
+        "groups": [_group(group) for group in plan.groups],
         "baselines": [b.to_dict() | {"times_the_plan": times_the_plan(plan, b.objective_s)} for b in plan.baselines],
         "missing_baselines": missing(plan.table) if plan.baselines else {},
         "best_single_mechanism": None if single is None else single.name,
@@ -106,6 +108,15 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "edge_load_s": {name: seconds for name, (_, seconds) in plan.edge_resident.items()},
         "notes": plan.notes,
     }
+
+
+def _group(group: GroupPlan) -> dict[str, Any]:
+    names = (
+        "members", "riders", "receivers", "lead", "steps", "hosted", "precision", "reserve", "uplink_hz", "edge_share",
+        "multicast_hz", "multicast_bit_per_s", "similarity",
+    )  # fmt: skip
+    stages = [{"stage": name, "start_s": time.start_s, "duration_s": time.duration_s} for name, time in group.shared]
+    return {name: getattr(group, name) for name in names} | {"stages": stages}
 
 
 def _user(plan: Plan, k: int, user: UserPlan) -> dict[str, Any]:
@@ -178,6 +189,8 @@ def _execution(plan: Plan, execution: Execution) -> dict[str, Any]:
                 "serialise_s": row.serialise_s,
                 "overrun_s": row.overrun_s,
                 "late_steps": row.late_steps,
+                "copies": row.copies,
+                "shared": row.shared,
                 "payload_byte": row.payload_byte,
             }
             for row in execution.rows

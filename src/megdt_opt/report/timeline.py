@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from megdt_opt.execution.record import Execution, StageRow
+from megdt_opt.execution.record import Execution
 from megdt_opt.planning.plan import Plan, UserPlan
-from megdt_opt.program.stages import Compute, Send, leaves
+from megdt_opt.program.stages import Compute
 from megdt_opt.report.canvas import CLEAR, FAINT, GRID, INK, new_figure, settings
-from megdt_opt.report.lanes import Slice, colours_of, resource_of, short_text, slices
+from megdt_opt.report.lanes import Bar, bars, colours_of, resource_of, short_text
 from megdt_opt.report.numbers import number, short
 from megdt_opt.si import percent
 
@@ -34,6 +34,8 @@ _Label = tuple["Text", float]
 def timeline_figure(plan: Plan, execution: Execution | None = None) -> Figure:
     """Draw the stages of all users against time; parallel branches share the height of their lane.
 
+    Common steps of a group are drawn for everyone who waits for them.
+
     Parameters
     ----------
     plan : Plan
@@ -48,7 +50,8 @@ def timeline_figure(plan: Plan, execution: Execution | None = None) -> Figure:
     lanes = 1 if execution is None else 2
     block = _HEADER + lanes * _LANE + _SPACE
     colours = colours_of([str(site.name) for site in plan.table.sites])
-    shared = any(place.bottom - place.top < 1 for user in plan.users for place in slices(user.program))
+    drawn = [bars(plan, user) for user in plan.users]
+    shared = any(bar.place.bottom - bar.place.top < 1 for found in drawn for bar in found.values())
     with settings():
         figure = new_figure(WIDTH_IN, 0.95 + (_TALL_UNIT_IN if shared else _UNIT_IN) * block * len(plan.users))
         axes = figure.add_subplot()
@@ -59,12 +62,26 @@ def timeline_figure(plan: Plan, execution: Execution | None = None) -> Figure:
             top = k * block
             _title(axes, top + _HEADER - 0.12, user)
             middle = top + _HEADER + _LANE / 2
-            labels += _predicted(axes, user, middle, colours)
+            labels += [
+                _bar(axes, bar, bar.time.start_s, bar.time.duration_s, middle, colours) for bar in drawn[k].values()
+            ]
             _end_label(axes, user.latency_s, middle, f"{number(user.latency_s)} s", end_s)
             ticks.append((middle, "predicted"))
             if execution is not None:
                 middle += _LANE
-                labels += _measured(axes, user, [r for r in execution.rows if r.user == user.name], middle, colours)
+                labels += [
+                    _bar(
+                        axes,
+                        drawn[k][r.user, r.index],
+                        r.start_s,
+                        r.end_s - r.start_s,
+                        middle,
+                        colours,
+                        late=r.overrun_s > 0,
+                    )
+                    for r in execution.rows
+                    if (r.user, r.index) in drawn[k]
+                ]
                 measured_s = execution.measured_s[user.name]
                 error = percent(execution.error_percent[user.name])
                 _end_label(axes, measured_s, middle, f"{number(measured_s)} s ({error})", end_s)
@@ -106,30 +123,9 @@ def _title(axes: Axes, y: float, user: UserPlan) -> None:
     axes.annotate(text, (1, 0), xycoords=head, va="bottom", color=FAINT, size=8.5, bbox=CLEAR)
 
 
-def _predicted(axes: Axes, user: UserPlan, middle: float, colours: Mapping[str, str]) -> list[_Label]:
-    program = user.program
-    return [
-        _bar(axes, leaf, place, time.start_s, time.duration_s, middle, colours)
-        for leaf, place, time in zip(leaves(program), slices(program), user.stages, strict=True)
-    ]
-
-
-def _measured(
-    axes: Axes, user: UserPlan, rows: list[StageRow], middle: float, colours: Mapping[str, str]
-) -> list[_Label]:
-    found, places = tuple(leaves(user.program)), tuple(slices(user.program))
-    return [
-        _bar(
-            axes, found[r.index], places[r.index], r.start_s, r.end_s - r.start_s, middle, colours, late=r.overrun_s > 0
-        )
-        for r in rows
-    ]
-
-
 def _bar(
     axes: Axes,
-    leaf: Compute | Send,
-    place: Slice,
+    bar: Bar,
     start_s: float,
     length_s: float,
     middle: float,
@@ -137,6 +133,7 @@ def _bar(
     *,
     late: bool = False,
 ) -> _Label:
+    leaf, place = bar.leaf, bar.place
     resource = resource_of(leaf, colours)
     height = 0.88 * _LANE
     y, tall = middle + height * (place.top - 0.5), height * (place.bottom - place.top)
