@@ -97,14 +97,20 @@ def tasks(problem: Any, option: tuple[int, ...], trunk: tuple[int, ...]) -> dict
         add("uplink", problem.trunk_uplink_bit[q], "trunk_uplink", q, tuple(riders), limit)
         if both:
             add("downlink", problem.multicast_bit[q], "multicast", q, both)
-        add(f"trunk {g} {q}", problem.trunk_edge_work_s[q] / problem.edge_capacity, "edge", q, tuple(riders))
+        add(f"trunk {g} {q}", _edge_s(problem, problem.trunk_edge_work_s[q]), "edge", q, tuple(riders))
     for k, o in enumerate(option):
         add("uplink", problem.uplink_bit[k, o], "uplink", k, (k,))
         add("downlink", problem.downlink_bit[k, o], "downlink", k, (k,))
         inside = problem.reserve == "phased" and problem.rides[k, o] > 0
         where = f"within {problem.group[k]}" if inside else "edge"
-        add(where, problem.edge_work_s[k, o] / problem.edge_capacity, "edge", k, (k,))
+        add(where, _edge_s(problem, problem.edge_work_s[k, o]), "edge", k, (k,))
     return found
+
+
+def _edge_s(problem: Any, work_s: float) -> float:
+    if work_s == 0:
+        return 0.0
+    return work_s / problem.edge_capacity if problem.edge_capacity > 0 else np.inf
 
 
 def _constant(problem: Any, option: tuple[int, ...], trunk: tuple[int, ...]) -> np.ndarray:

@@ -25,7 +25,7 @@ from megdt_opt.radio.rates import shannon_minimiser, time_and_slopes
 _ROUNDS = 60
 _CLOSE = 1e-13
 _FARTHEST = 0.995
-_EDGE = 1e-12
+_BISECTIONS = 60
 _HALVINGS = 8
 
 Mask = NDArray[np.bool_]
@@ -148,114 +148,131 @@ def out_of_reach(left: Array, least: Array) -> Mask:
     return np.asarray(((least > left * (1.0 + 1e-12)) | (left <= 0) & (least > 0) | (left < 0)).any(axis=1))
 
 
+def best_part(riders: Riders, price: float, mu: Array) -> tuple[Array, Mask]:
+    """The parts s (S,) at which G is largest for multipliers mu (S, n), and where they are inside 0 and 1.
+
+    With h = M a_e and y_k = mu_k a_ke it is h / (h + (sum sqrt y)^2) where no limit holds; else where the trunk uses as
+    much of the edge as the riders, F(s) = sum f(s), which bisection finds.
+    """
+    h, y = mu.sum(axis=1) * riders.trunk_a[EDGE], np.where(riders.rides, mu * riders.a[EDGE], 0.0)
+    total = h + np.sqrt(y).sum(axis=1) ** 2
+    part = np.where(total > 0, h / np.where(total > 0, total, 1.0), 1.0)
+    top, tops = riders.trunk_hi[EDGE], np.where(y > 0, riders.hi[EDGE], 0.0)
+    if not price > 0:
+        return part, np.zeros(len(part), bool)
+
+    def over(at: Array) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            big = np.where(h > 0, np.minimum(np.sqrt(h / (at * price)), top), 0.0)
+            f = np.where(y > 0, np.minimum(np.sqrt(y / ((1.0 - at) * price)[:, None]), tops), 0.0)
+        return np.asarray(big - f.sum(axis=1))
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        most_of = np.sqrt(y / np.where(part < 1, (1.0 - part) * price, np.inf)[:, None])
+        held = (np.sqrt(total / price) > top) | (most_of > tops).any(axis=1)
+    held &= (part > 0) & (part < 1)
+    if held.any():
+        low, high = np.zeros(len(part)), np.ones(len(part))
+        for _ in range(_BISECTIONS):
+            middle = 0.5 * (low + high)
+            ahead = over(middle) > 0
+            low, high = np.where(ahead, middle, low), np.where(ahead, high, middle)
+        found = 0.5 * (low + high)
+        found = np.where(over(np.ones(len(part))) >= 0, 1.0, np.where(over(np.zeros(len(part))) <= 0, 0.0, found))
+        part = np.where(held, found, part)
+    return part, (part > 0) & (part < 1)
+
+
 # long: the turns of one method, which share a dozen arrays
 def most(
     riders: Riders, prices: Array, level_s: float | None, mu: Array, part: Array, phased: bool
 ) -> tuple[Array, Array, Array]:
     """Multipliers (S, n), parts (S,) and the value (S,) where G is largest, from a start.
 
-    A primal-dual interior method; whatever it ends with is a lower bound of the cost.
+    A primal-dual interior method in mu, with the best part for every mu; whatever it ends with is a lower bound of the
+    cost.
     """
-    free_part = phased & (riders.trunk_a[EDGE] > 0) & (riders.a[EDGE] > 0).any(axis=1) & (prices[EDGE] > 0)
-    free_mu = riders.rides & (level_s is not None)
-    if phased:
-        part = np.where(free_part, np.clip(part, 0.02, 0.98), (riders.trunk_a[EDGE] > 0).astype(float))
-    count, n = riders.weight.shape
-    best = worth(riders, prices, level_s, mu, part, phased)
-    best_value, best_mu, best_part = best.value, mu, part
-    if not (free_part.any() or free_mu.any()):
-        return best_mu, best_part, best_value
+    free = riders.rides & (level_s is not None)
+    inside = np.zeros(len(part), bool)
+
+    def at(mu: Array) -> tuple[Worth, Array, Mask]:
+        split, within = best_part(riders, float(prices[EDGE]), mu) if phased else (part, inside)
+        return worth(riders, prices, level_s, mu, split, phased), split, within
+
+    now, split, within = at(mu)
+    best_value, best_mu, best_split = now.value, mu, split
+    if not free.any():
+        return best_mu, best_split, best_value
+    n = riders.weight.shape[1]
     left = np.zeros_like(mu) if level_s is None else late(riders, level_s)
     size = np.maximum(np.abs(best_value), 1e-3 * float(prices.sum()))
     barrier = 1e-2 * size / (n + 1)
     floor = 1e-6 * size[:, None] / np.where(left > 0, left, 1.0) / (n + 1)
-    mu = np.where(free_mu, np.maximum(mu, floor), mu)
-    z = np.where(free_mu, barrier[:, None] / np.where(mu > 0, mu, 1.0), 0.0)
-    alive = np.ones(count, bool)
-    now = worth(riders, prices, level_s, mu, part, phased)
+    mu = np.where(free, np.maximum(mu, floor), mu)
+    z = np.where(free, barrier[:, None] / np.where(mu > 0, mu, 1.0), 0.0)
+    now, split, within = at(mu)
 
-    def merit(value: Array, mu: Array, part: Array) -> Any:
-        logs = np.where(free_mu, np.log(np.where(free_mu, mu, 1.0)), 0.0).sum(axis=1)
-        inner = np.where(free_part, part, 0.5)
-        return value + barrier * (logs + np.where(free_part, np.log(inner) + np.log1p(-inner), 0.0))
+    def merit(value: Array, mu: Array) -> Any:
+        return value + barrier * np.where(free, np.log(np.where(free, mu, 1.0)), 0.0).sum(axis=1)
 
     for _ in range(_ROUNDS):
-        better = alive & (now.value > best_value)
+        better = now.value > best_value
         best_value = np.where(better, now.value, best_value)
-        best_mu, best_part = np.where(better[:, None], mu, best_mu), np.where(better, part, best_part)
-        gradient, hessian = _slopes(riders, prices, now, mu, part, left, free_mu, free_part)
-        split = np.where(free_part, part, 0.5)
-        room = np.where(free_mu, z * mu, 0.0).sum(axis=1) + 2.0 * barrier * free_part
-        off = np.abs(np.where(free_mu, (gradient[:, :n] + z) * mu, 0.0)).sum(axis=1)
-        off += np.abs(np.where(free_part, (gradient[:, n] + barrier / split - barrier / (1 - split)) * split, 0.0))
+        best_mu, best_split = np.where(better[:, None], mu, best_mu), np.where(better, split, best_split)
+        gradient, hessian = _slopes(riders, prices, now, split, left, free, within)
+        safe = np.where(free, mu, 1.0)
+        room = np.where(free, z * mu, 0.0).sum(axis=1)
+        off = np.abs(np.where(free, (gradient + z) * mu, 0.0)).sum(axis=1)
         alive = (room + off > _CLOSE * size) & (now.value < 4.0 * float(prices.sum()) + size)
         if not alive.any():
             break
-        ahead = gradient.copy()
-        ahead[:, :n] += np.where(free_mu, barrier[:, None] / np.where(free_mu, mu, 1.0), 0.0)
-        ahead[:, n] += np.where(free_part, barrier / split - barrier / (1 - split), 0.0)
-        diagonal = np.zeros((count, n + 1))
-        diagonal[:, :n] = np.where(free_mu, z / np.where(free_mu, mu, 1.0), 1.0)
-        diagonal[:, n] = np.where(free_part, barrier / split**2 + barrier / (1 - split) ** 2, 1.0)
-        step = _solved(hessian, diagonal, ahead)
-        move = np.where(free_mu, step[:, :n], 0.0)
-        turn = np.where(free_part, step[:, n], 0.0)
-        safe = np.where(free_mu, mu, 1.0)
-        dual = np.where(free_mu, barrier[:, None] / safe - z - z / safe * move, 0.0)
+        ahead = gradient + np.where(free, barrier[:, None] / safe, 0.0)
+        step = _solved(hessian, np.where(free, z / safe, 1.0), ahead)
+        move = np.where(free, step, 0.0)
+        dual = np.where(free, barrier[:, None] / safe - z - z / safe * move, 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
             back = np.where(move < 0, -safe / np.where(move < 0, move, 1.0), np.inf).min(axis=1)
-            turned = np.where(turn < 0, -split / np.where(turn < 0, turn, 1.0), np.inf)
-            turned = np.minimum(turned, np.where(turn > 0, (1 - split) / np.where(turn > 0, turn, 1.0), np.inf))
-            length = np.minimum(1.0, _FARTHEST * np.minimum(back, turned))
             dual_back = np.where(dual < 0, -z / np.where(dual < 0, dual, 1.0), np.inf).min(axis=1)
-            dual_length = np.minimum(1.0, _FARTHEST * dual_back)
-        length, dual_length = length * alive, dual_length * alive
-        before = merit(now.value, mu, part) - 1e-14 * size
+        length = np.minimum(1.0, _FARTHEST * back) * alive
+        dual_length = np.minimum(1.0, _FARTHEST * dual_back) * alive
+        before = merit(now.value, mu) - 1e-14 * size
         for _ in range(_HALVINGS):
             to = mu + length[:, None] * move
-            to_part = np.where(free_part, np.clip(part + length * turn, _EDGE, 1.0 - _EDGE), part)
-            now = worth(riders, prices, level_s, to, to_part, phased)
-            worse = merit(now.value, to, to_part) < before
+            now, split, within = at(to)
+            worse = merit(now.value, to) < before
             if not worse.any():
                 break
             length = np.where(worse, 0.4 * length, length)
-        mu, part = to, to_part
+        mu = to
         z = z + dual_length[:, None] * dual
-        pairs = free_mu.sum(axis=1) + 2 * free_part
-        mean = (np.where(free_mu, z * mu, 0.0).sum(axis=1) + 2.0 * barrier * free_part) / np.maximum(pairs, 1)
+        mean = np.where(free, z * mu, 0.0).sum(axis=1) / np.maximum(free.sum(axis=1), 1)
         factor = np.where(np.minimum(length, dual_length) > 0.9, 0.05, np.where(length > 0.5, 0.3, 1.0))
         barrier = np.where(alive, np.maximum(factor * np.minimum(mean, barrier), 1e-16 * size), barrier)
-    return best_mu, best_part, best_value
+    return best_mu, best_split, best_value
 
 
 def _slopes(
-    riders: Riders, prices: Array, now: Worth, mu: Array, part: Array, left: Array, free_mu: Mask, free_part: Mask
+    riders: Riders, prices: Array, now: Worth, part: Array, left: Array, free: Mask, within: Mask
 ) -> tuple[Array, Array]:
-    """Gradient (S, n + 1) and Hessian (S, n + 1, n + 1) of G in mu and s; 0 in what is not free."""
-    both, n = riders.both, mu.shape[1]
+    """Gradient (S, n) and Hessian (S, n, n) of the largest G over s in mu; 0 in what is not free."""
+    both, n = riders.both, left.shape[1]
     prefix = now.trunk_t[UPLINK] + now.trunk_t[EDGE]
-    gradient = np.zeros((len(mu), n + 1))
-    hessian = np.zeros((len(mu), n + 1, n + 1))
-    gradient[:, :n] = now.t.sum(axis=0) + prefix[:, None] + np.where(both, now.trunk_t[DOWNLINK][:, None], 0.0) - left
+    gradient = now.t.sum(axis=0) + prefix[:, None] + np.where(both, now.trunk_t[DOWNLINK][:, None], 0.0) - left
     shared = (now.trunk_pulls[UPLINK] + now.trunk_pulls[EDGE])[:, None, None]
-    hessian[:, :n, :n] = shared + now.trunk_pulls[DOWNLINK][:, None, None] * (both[:, :, None] & both[:, None, :])
+    hessian = shared + now.trunk_pulls[DOWNLINK][:, None, None] * (both[:, :, None] & both[:, None, :])
     place = np.arange(n)
     hessian[:, place, place] += now.pulls.sum(axis=0)
-    price = prices[EDGE]
-    rest = np.where(free_part, 1.0 - part, 1.0)
-    part = np.where(free_part, part, 1.0)
-    # shares that no limit holds follow the price: t by half a power, x by minus half a power
-    f, big = now.x[EDGE], now.trunk_x[EDGE]
-    moved, moved_own = now.trunk_pulls[EDGE] < 0, now.pulls[EDGE] < 0
-    gradient[:, n] = price * (big - f.sum(axis=1))
-    curve = np.where(moved, big / part, 0.0) + np.where(moved_own, f, 0.0).sum(axis=1) / rest
-    hessian[:, n, n] = -0.5 * price * curve
-    cross = np.where(moved, 0.5 * now.trunk_t[EDGE] / part, 0.0)[:, None] - np.where(
-        moved_own, 0.5 * now.t[EDGE] / rest[:, None], 0.0
-    )
-    hessian[:, :n, n] = hessian[:, n, :n] = cross
-    free = np.column_stack([free_mu, free_part])
-    hessian *= free[:, :, None] & free[:, None, :]
+    if within.any():
+        # shares that no limit holds follow the price: t by half a power, x by minus half a power
+        rest, part = np.where(within, 1.0 - part, 1.0), np.where(within, part, 1.0)
+        moved, moved_own = now.trunk_pulls[EDGE] < 0, now.pulls[EDGE] < 0
+        curve = np.where(moved, now.trunk_x[EDGE] / part, 0.0)
+        curve = 0.5 * prices[EDGE] * (curve + np.where(moved_own, now.x[EDGE], 0.0).sum(axis=1) / rest)
+        cross = np.where(moved, 0.5 * now.trunk_t[EDGE] / part, 0.0)[:, None]
+        cross = cross - np.where(moved_own, 0.5 * now.t[EDGE] / rest[:, None], 0.0)
+        scale = np.where(within & (curve > 0), 1.0 / np.where(curve > 0, curve, 1.0), 0.0)
+        hessian = hessian + cross[:, :, None] * cross[:, None, :] * scale[:, None, None]
+    hessian = hessian * (free[:, :, None] & free[:, None, :])
     return np.where(free, gradient, 0.0), hessian
 
 
@@ -267,7 +284,7 @@ def _solved(hessian: Array, diagonal: Array, right: Array) -> Array:
     scale = 1.0 / np.sqrt(np.maximum(matrix[:, place, place], 1e-300))
     matrix = matrix * scale[:, :, None] * scale[:, None, :]
     matrix[:, place, place] += 1e-14
-    return np.linalg.solve(matrix, (right * scale)[:, :, None])[:, :, 0] * scale
+    return np.asarray(np.linalg.solve(matrix, (right * scale)[:, :, None])[:, :, 0] * scale)
 
 
 def guess(riders: Riders, prices: Array, level_s: float) -> tuple[Array, Array]:

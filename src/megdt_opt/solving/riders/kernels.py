@@ -18,7 +18,7 @@ N = NDArray[np.int64]
 _ROUNDS = 60
 _CLOSE = 1e-13
 _FARTHEST = 0.995
-_EDGE = 1e-12
+_BISECTIONS = 60
 _HALVINGS = 8
 _SERIES = 1e-2
 
@@ -155,12 +155,56 @@ def _solved(matrix: F, right: F) -> None:
 
 
 @inner
-def _merit(value: float, barrier: float, mu: F, free: B, part: float, free_part: bool) -> float:
+def _over(at: float, h: float, price: float, top: float, y: F, tops: F) -> float:
+    """What the trunk uses of the edge beyond what the riders use, at a part of the price."""
+    found = 0.0
+    if h > 0.0:
+        found = min(np.sqrt(h / (at * price)), top) if at > 0.0 else top
+    for j in range(y.size):
+        if y[j] > 0.0:
+            found -= min(np.sqrt(y[j] / ((1.0 - at) * price)), tops[j]) if at < 1.0 else tops[j]
+    return found
+
+
+@inner
+def _best_part(e: int, a: F, hi: F, ta: F, thi: F, rides: B, price: float, mu: F, y: F, tops: F) -> float:
+    """The part of the edge's price at which G is largest."""
+    h, root = 0.0, 0.0
+    for j in range(mu.size):
+        y[j], tops[j] = 0.0, hi[2, e, j]
+        if rides[e, j]:
+            h += mu[j] * ta[2, e]
+            y[j] = mu[j] * a[2, e, j]
+            root += np.sqrt(y[j])
+    total = h + root * root
+    part = h / total if total > 0.0 else 1.0
+    if not (price > 0.0 and 0.0 < part < 1.0):
+        return part
+    top = thi[2, e]
+    held = np.sqrt(total / price) > top
+    for j in range(mu.size):
+        held |= y[j] > 0.0 and np.sqrt(y[j] / ((1.0 - part) * price)) > tops[j]
+    if not held:
+        return part
+    if _over(1.0, h, price, top, y, tops) >= 0.0:
+        return 1.0
+    if _over(0.0, h, price, top, y, tops) <= 0.0:
+        return 0.0
+    low, high = 0.0, 1.0
+    for _ in range(_BISECTIONS):
+        middle = 0.5 * (low + high)
+        if _over(middle, h, price, top, y, tops) > 0.0:
+            low = middle
+        else:
+            high = middle
+    return 0.5 * (low + high)
+
+
+@inner
+def _merit(value: float, barrier: float, mu: F, free: B) -> float:
     for j in range(mu.size):
         if free[j]:
             value += barrier * np.log(mu[j])
-    if free_part:
-        value += barrier * (np.log(part) + np.log1p(-part))
     return value
 
 
@@ -191,20 +235,15 @@ def maxima(
     """Multipliers and parts of all patterns at which G is largest, in place, and G into `out`, (S,)."""
     n = mus.shape[1]
     own, trunk, constant = np.empty((5, n)), np.empty(7), np.empty(n)
-    free = np.empty(n, np.bool_)
-    z, mu, to, step, place = np.empty(n), np.empty(n), np.empty(n), np.empty(n + 1), np.empty(n, np.int64)
-    budget = prices.sum()
+    free, y, tops = np.empty(n, np.bool_), np.empty(n), np.empty(n)
+    z, mu, to, step, place = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n, np.int64)
+    budget, price = prices.sum(), prices[2]
     for e in range(out.size):
-        edged = False
         for j in range(n):
             free[j] = leveled and rides[e, j]
-            edged |= rides[e, j] and a[2, e, j] > 0.0
             constant[j] = fixed[e, j] - level / weight[e, j] if leveled else fixed[e, j]
             mu[j] = mus[e, j]
-        free_part = phased and edged and ta[2, e] > 0.0 and prices[2] > 0.0
-        part = parts[e]
-        if phased:
-            part = min(max(part, 0.02), 0.98) if free_part else (1.0 if ta[2, e] > 0.0 else 0.0)
+        part = _best_part(e, a, hi, ta, thi, rides, price, mu, y, tops) if phased else parts[e]
         value = _point(e, a, gamma, hi, ta, tg, tlo, thi, constant, rides, both, prices, mu, part, phased, own, trunk)
         out[e], parts[e] = value, part
         size = max(abs(value), 1e-3 * budget)
@@ -217,47 +256,42 @@ def maxima(
                 z[j] = barrier / mu[j]
                 place[count] = j
                 count += 1
-        if count == 0 and not free_part:
+        if count == 0:
             continue
-        pairs = count + (2 if free_part else 0)
+        part = _best_part(e, a, hi, ta, thi, rides, price, mu, y, tops) if phased else parts[e]
         value = _point(e, a, gamma, hi, ta, tg, tlo, thi, constant, rides, both, prices, mu, part, phased, own, trunk)
+        matrix, right, cross = np.zeros((count, count)), np.zeros(count), np.zeros(count)
         for _ in range(_ROUNDS):
             if value > out[e]:
                 out[e], parts[e] = value, part
                 mus[e] = mu
-            rest, split = (1.0 - part, part) if free_part else (1.0, 1.0)
-            all_size = count + (1 if free_part else 0)
-            matrix, right = np.zeros((all_size, all_size)), np.zeros(all_size)
-            room, off = 2.0 * barrier if free_part else 0.0, 0.0
-            turn_slope, curve = 0.0, 0.0
-            if free_part:
-                turn_slope = trunk[4]
-                curve = trunk[4] / split if trunk[6] < 0.0 else 0.0
+            scale = 0.0
+            if phased and 0.0 < part < 1.0:
+                curve = trunk[4] / part if trunk[6] < 0.0 else 0.0
+                for j in range(n):
+                    if own[4, j] < 0.0:
+                        curve += own[2, j] / (1.0 - part)
+                curve *= 0.5 * price
+                scale = 1.0 / curve if curve > 0.0 else 0.0
+            room, off = 0.0, 0.0
             for c in range(count):
                 j = place[c]
                 slope = own[0, j] + trunk[2] + (trunk[0] if both[e, j] else 0.0) + constant[j]
                 room += z[j] * mu[j]
                 off += abs((slope + z[j]) * mu[j])
                 right[c] = slope + barrier / mu[j]
-                for d in range(count):
-                    matrix[c, d] = -trunk[3] - (trunk[1] if both[e, j] and both[e, place[d]] else 0.0)
-                matrix[c, c] += z[j] / mu[j] - own[1, j]
-            if free_part:
-                for j in range(n):
-                    turn_slope -= own[2, j]
-                    if own[4, j] < 0.0:
-                        curve += own[2, j] / rest
-                turn_slope *= prices[2]
-                off += abs((turn_slope + barrier / part - barrier / rest) * part)
-                right[count] = turn_slope + barrier / part - barrier / rest
-                matrix[count, count] = 0.5 * prices[2] * curve + barrier / part**2 + barrier / rest**2
-                for c in range(count):
-                    j = place[c]
-                    cross = 0.5 * trunk[5] / split if trunk[6] < 0.0 else 0.0
-                    cross -= 0.5 * own[3, j] / rest if own[4, j] < 0.0 else 0.0
-                    matrix[c, count] = matrix[count, c] = -cross
+                cross[c] = 0.0
+                if scale > 0.0:
+                    cross[c] = 0.5 * trunk[5] / part if trunk[6] < 0.0 else 0.0
+                    cross[c] -= 0.5 * own[3, j] / (1.0 - part) if own[4, j] < 0.0 else 0.0
             if room + off <= _CLOSE * size or value >= 4.0 * budget + size:
                 break
+            for c in range(count):
+                j = place[c]
+                for d in range(count):
+                    matrix[c, d] = -trunk[3] - (trunk[1] if both[e, j] and both[e, place[d]] else 0.0)
+                    matrix[c, d] -= cross[c] * cross[d] * scale
+                matrix[c, c] += z[j] / mu[j] - own[1, j]
             _solved(matrix, right)
             length, dual_length = 1.0, 1.0
             for c in range(count):
@@ -268,32 +302,27 @@ def maxima(
                 step[j] = barrier / mu[j] - z[j] - z[j] / mu[j] * move
                 if step[j] < 0.0:
                     dual_length = min(dual_length, _FARTHEST * z[j] / -step[j])
-            turn = right[count] if free_part else 0.0
-            if turn < 0.0:
-                length = min(length, _FARTHEST * part / -turn)
-            elif turn > 0.0:
-                length = min(length, _FARTHEST * rest / turn)
-            before = _merit(value, barrier, mu, free, part, free_part) - 1e-14 * size
+            before = _merit(value, barrier, mu, free) - 1e-14 * size
             for half in range(_HALVINGS):
                 for j in range(n):
                     to[j] = mu[j]
                 for c in range(count):
                     to[place[c]] += length * right[c]
-                to_part = min(max(part + length * turn, _EDGE), 1.0 - _EDGE) if free_part else part
+                if phased:
+                    part = _best_part(e, a, hi, ta, thi, rides, price, to, y, tops)
                 value = _point(
-                    e, a, gamma, hi, ta, tg, tlo, thi, constant, rides, both, prices, to, to_part, phased, own, trunk
+                    e, a, gamma, hi, ta, tg, tlo, thi, constant, rides, both, prices, to, part, phased, own, trunk
                 )
-                if half == _HALVINGS - 1 or _merit(value, barrier, to, free, to_part, free_part) >= before:
+                if half == _HALVINGS - 1 or _merit(value, barrier, to, free) >= before:
                     break
                 length *= 0.4
-            part = to_part
-            mean = 2.0 * barrier if free_part else 0.0
+            mean = 0.0
             for c in range(count):
                 j = place[c]
                 mu[j] = to[j]
                 z[j] += dual_length * step[j]
                 mean += z[j] * mu[j]
-            mean /= pairs
+            mean /= count
             factor = 0.05 if min(length, dual_length) > 0.9 else (0.3 if length > 0.5 else 1.0)
             barrier = max(factor * min(mean, barrier), 1e-16 * size)
 
