@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from megdt_opt.models.similarity import PrefixQuality, cosines, prefix_quality, similarities
+from megdt_opt.models.similarity import PrefixQuality, alike_objects, cosines, prefix_quality, similarities
 
 SCENE = {
     "objects": [
@@ -22,6 +22,14 @@ def test_cosines_are_of_angles_and_never_negative() -> None:
     assert found[0].tolist() == pytest.approx([1.0, 1.0, 0.0, 0.5**0.5, 0.0])
     assert np.array_equal(found, found.T)
     assert np.diag(found).tolist() == [1.0] * 5
+
+
+def test_alike_objects_have_kind_colour_and_place_in_common() -> None:
+    moved = {"objects": [{**SCENE["objects"][0], "x_px": 18.5}, SCENE["objects"][1]]}
+    painted = {"objects": [{**SCENE["objects"][0], "colour": "green"}, SCENE["objects"][1]]}
+    found = [alike_objects(scene, SCENE, "twin") for scene in (SCENE, TURNED, moved, painted, OTHER)]
+    assert found == [(2, 2), (2, 2), (1, 2), (1, 2), (0, 1)]
+    assert alike_objects(3, 3, "sd15") is None
 
 
 def test_similar_scenes_are_more_alike_than_others() -> None:

@@ -7,6 +7,7 @@ standard deviation over example requests: what all requests have in common count
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib import resources
@@ -22,6 +23,9 @@ from megdt_opt.models.requests import request_of
 
 EXAMPLES = 500
 """Example requests whose conditionings give mean and standard deviation."""
+
+NEAR_PX = 2.0
+"""Distance of the centres of two objects that count as the same [px]."""
 
 SAME = 1.0 - 1e-9
 """Least similarity of requests that count as equal: the rest is rounding."""
@@ -43,6 +47,29 @@ def similarities(subjects: Sequence[Subject], model: str) -> NDArray[np.float64]
         Where the packages of the extra `diffusion` are missing.
     """
     return cosines(np.stack([_standardised(json.dumps(subject, sort_keys=True), model) for subject in subjects]))
+
+
+def alike_objects(subject: Subject, other: Subject, model: str) -> tuple[int, int] | None:
+    """How many objects of a scene another has too (kind, colour, centre within 2 pixels), and how many there are [1].
+
+    None for models whose subjects are no scenes.
+    """
+    if model != "twin":
+        return None
+    from megdt_opt.models.twin.scene_requests import scene_of
+
+    mine, theirs = scene_of(subject).objects, list(scene_of(other).objects)
+    found = 0
+    for thing in mine:
+        same = [
+            t for t in theirs
+            if (t.kind, t.colour) == (thing.kind, thing.colour)
+            and math.hypot(t.x_px - thing.x_px, t.y_px - thing.y_px) <= NEAR_PX
+        ]  # fmt: skip
+        if same:
+            theirs.remove(same[0])
+            found += 1
+    return found, len(mine)
 
 
 def cosines(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

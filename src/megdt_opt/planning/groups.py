@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from megdt_opt.models.similarity import alike_objects
 from megdt_opt.planning.claims import number, refused
 from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
 from megdt_opt.program.groups import ALONE, GroupProgram, group_program
 from megdt_opt.program.schedule import Pace, StageTime, schedule
-from megdt_opt.program.stages import Compute, Send, leaves
+from megdt_opt.program.stages import Compute, Send, is_edge, leaves
 from megdt_opt.scenario.options import OptionTable
 
 GROUP_SHARES = ("trunk_uplink_hz", "trunk_edge_share", "multicast_hz")
@@ -48,6 +49,9 @@ class GroupPlan:
         Rate of the latent that is sent [bit/s]; 0 where nobody receives it.
     similarity : tuple of float or None
         Similarity of each rider to the lead [1]; None without a floor on the quality.
+    alike : tuple of (int, int) or None
+        For each rider, how many objects of its scene the lead's has too, and how many there are [1]; None for models
+        that show no scenes.
     program : GroupProgram
         Of those who ride.
     pace : tuple of float
@@ -71,6 +75,7 @@ class GroupPlan:
     multicast_hz: float
     multicast_bit_per_s: float
     similarity: tuple[float, ...] | None
+    alike: tuple[tuple[int, int] | None, ...]
     program: GroupProgram
     pace: tuple[float, ...]
     stages: tuple[StageTime, ...]
@@ -79,6 +84,21 @@ class GroupPlan:
         """When a member's own stages begin [s]; 0 for one who does not ride."""
         starts = [t.start_s for t, chain in zip(self.stages, self.program.chain, strict=True) if chain == member]
         return starts[0] if starts else 0.0
+
+    def busy_s(self, member: str) -> dict[str, float]:
+        """Seconds of the shared stages that a rider's pictures take of each resource, when they follow one another."""
+        found = {"device": 0.0, "uplink": 0.0, "edge share": 0.0, "downlink": 0.0}
+        each = zip(leaves(self.program.program), self.program.chain, self.stages, strict=True)
+        for leaf, chain, time in each if member in self.riders else ():
+            if chain != self.program.shared:
+                continue
+            if isinstance(leaf, Send):
+                to_devices = not is_edge(leaf.to[0])
+                if not to_devices or member in leaf.to:
+                    found["downlink" if to_devices else "uplink"] += time.duration_s
+            elif is_edge(leaf.at) or leaf.at == member:
+                found["edge share" if is_edge(leaf.at) else "device"] += time.duration_s
+        return found
 
     @property
     def shared(self) -> tuple[tuple[str, StageTime], ...]:
@@ -94,7 +114,14 @@ class GroupPlan:
         if self.receivers:
             how = "sent from device to device" if self.hosted else "multicast"
             sent = f", {how} in {self.precision} to {', '.join(self.receivers)}"
-        return f"{', '.join(self.riders)} share {self.steps} steps of {self.lead}'s request, made once {where}{sent}"
+        found = f"{', '.join(self.riders)} share {self.steps} steps of {self.lead}'s request, made once {where}{sent}"
+        if self.similarity is None:
+            return found
+        alike = [
+            f"{name} {value:.4f}" + ("" if same is None else f" ({same[0]} of {same[1]} objects alike)")
+            for name, value, same in zip(self.riders, self.similarity, self.alike, strict=True)
+        ]
+        return f"{found}; similarity to it: {', '.join(alike)}"
 
 
 def group_plans(table: OptionTable, problem: Any, answer: Any) -> tuple[GroupPlan, ...]:
@@ -165,6 +192,7 @@ def _group_plan(table: OptionTable, problem: SharedPrefixProblem, answer: Any, g
         similarity=None
         if alike is None
         else tuple(float(alike[members.index(k), members.index(lead)]) for k in riders),
+        alike=tuple(alike_objects(users[k].scene, users[lead].scene, table.scenario.model) for k in riders),
         program=made,
         pace=pace,
         stages=_times(table, made, pace, {users[k].name: k for k in riders}, lead),

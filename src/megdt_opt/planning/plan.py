@@ -463,7 +463,8 @@ def user_plan(table: OptionTable, problem: Problem, k: int, answer: Any, groups:
         return table.machines.compute_s(leaf, k) / (share if is_edge(leaf.at) else 1.0)
 
     times = tuple(replace(t, start_s=start_s + t.start_s) for t in predict(stages, duration_s))
-    busy = {"device": 0.0, "uplink": 0.0, "edge share": 0.0, "downlink": 0.0}
+    shared = [group.busy_s(table.scenario.users[k].name) for group in groups]
+    busy = {name: sum(of[name] for of in shared) for name in ("device", "uplink", "edge share", "downlink")}
     for leaf, time in zip(leaves(stages), times, strict=True):
         if isinstance(leaf, Send):
             busy[leaf.direction] += time.duration_s - propagation_s

@@ -113,7 +113,7 @@ def _plan(plan: Plan) -> dict[str, Any]:
 def _group(group: GroupPlan) -> dict[str, Any]:
     names = (
         "members", "riders", "receivers", "lead", "steps", "hosted", "precision", "reserve", "uplink_hz", "edge_share",
-        "multicast_hz", "multicast_bit_per_s", "similarity",
+        "multicast_hz", "multicast_bit_per_s", "similarity", "alike",
     )  # fmt: skip
     stages = [{"stage": name, "start_s": time.start_s, "duration_s": time.duration_s} for name, time in group.shared]
     return {name: getattr(group, name) for name in names} | {"stages": stages}
