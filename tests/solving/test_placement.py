@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,45 @@ def test_on_the_device_nothing_is_shared() -> None:
     away = problem.option_server[np.arange(problem.users), found.option] >= 0
     for share in (found.downlink_hz, found.uplink_hz, found.edge_share):
         assert not share[~away].any()
+
+
+@pytest.mark.parametrize("objective", ["sum", "max"])
+@pytest.mark.parametrize("number", [1, 3, 5, 8, 20, 22])
+def test_nothing_to_choose_leaves_the_shares(number: int, objective: str) -> None:
+    drawn = draw_placement(number)
+    only = np.zeros(drawn.fixed_s.shape, dtype=bool)
+    only[np.arange(drawn.users), drawn.open_options.argmax(axis=1)] = True
+    problem = replace(drawn, allowed=only, objective=objective)
+    try:
+        found = solve(problem, gap=1e-7)
+    except Infeasible:
+        assert problem.models > 0
+        return
+    assert (found.option == drawn.open_options.argmax(axis=1)).all()
+    assert found.is_proven(problem, 1e-7)
+
+
+@pytest.mark.parametrize("objective", ["sum", "max"])
+def test_nothing_to_share_leaves_the_options(objective: str) -> None:
+    nothing = np.zeros((3, 2))
+    problem = PlacementProblem(
+        fixed_s=[[1.0, 2.0], [3.0, 2.5], [4.0, 4.0]], downlink_bit=nothing, uplink_bit=nothing, edge_work_s=nothing,
+        option_server=[[0, -1]] * 3, downlink_hz=[0.0], uplink_hz=[0.0], objective=objective,
+    )  # fmt: skip
+    found = solve(problem)
+    assert found.objective_s == (7.5 if objective == "sum" else 4.0)
+    assert found.is_proven(problem)
+
+
+def test_no_time_at_all_is_proven() -> None:
+    nothing = np.zeros((2, 1))
+    found = solve(
+        PlacementProblem(
+            fixed_s=nothing, downlink_bit=nothing, uplink_bit=nothing, edge_work_s=nothing, option_server=[[-1], [0]],
+            downlink_hz=[1.0], uplink_hz=[1.0], objective="sum",
+        )
+    )  # fmt: skip
+    assert (found.objective_s, found.gap, found.status) == (0.0, 0.0, "optimal")
 
 
 def test_a_time_limit_leaves_an_answer_with_a_true_bound() -> None:

@@ -32,6 +32,9 @@ _WARM, _COOL, _COLD = 0.1, 0.02, 0.004
 _PLACEMENTS, _PLACEMENTS_OF_MANY, _MANY = 4, 2, 20_000
 """Placements for which prices are looked for in turn, at most; and with so many options in all [1]."""
 
+_FEW = 2
+"""Users for each budget below which cutting planes take less time, where the curvature is not known [1]."""
+
 _SETS = 12
 """Placements under which choices are proposed [1]."""
 
@@ -235,7 +238,8 @@ class PlacementEngine(PartiesEngine):
             cost = pricing.costs.at(found.prices, None).cost
             more = pricing.held.cheapest(cost, mask, _SETS if mask.size < _MANY else _PLACEMENTS_OF_MANY)
         choices = np.vstack([found.choices, *more])
-        weights = np.vstack([found.weights, np.zeros((len(more), len(mask)))])
+        each = np.broadcast_to(found.weights.T, found.choices.T.shape).T  # of all parties together, or of each
+        weights = np.vstack([each, np.zeros((len(more), len(mask)))])
         return Peak(found.prices, found.value, found.passes, choices, weights)
 
     def _evened(self, peak: Peak, mask: Mask, ceiling_s: float, gap: float) -> list[Choice]:
@@ -259,7 +263,8 @@ class PlacementEngine(PartiesEngine):
     def _climb(
         self, mask: Mask, level_s: float | None, goal: float, box: float, most: int, start: Array, precision: float
     ) -> Peak:
-        if (mask.sum(axis=1) <= 1).all():
+        few = not self.placing.costs.flat and self.placing.users < _FEW * self.budgets
+        if few or (mask.sum(axis=1) <= 1).all():
             return super()._climb(mask, level_s, goal, box, most, start, precision)
         pricing = self.placing
         prices = np.where(self.used, np.maximum(start, _FLOOR * start.max()), 0.0)
