@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+import numpy as np
+
 from megdt_opt.bounds._region import number
 from megdt_opt.errors import InvalidInput
 from megdt_opt.problem.placement_problem import PlacementProblem
@@ -158,7 +160,7 @@ class Alone:
                 found[_BITS[leaf.payload, leaf.direction]] = table.send_bit(leaf, user)
         for side in ("uplink", "downlink"):
             band = getattr(problem, f"{side}_hz")
-            found[f"{side}_bit_per_s"] = float(problem.rate(side, [band] * problem.users)[user])
+            found[f"{side}_bit_per_s"] = float(problem.rate(side, np.full(problem.users, float(band)))[user])
         return cls(
             steps=scenario.steps,
             edge_share=min(float(problem.share_caps[user]), problem.edge_capacity),
