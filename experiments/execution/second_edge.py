@@ -1,26 +1,34 @@
 """What a second edge server is worth: the bundled scenario "two-halls" against the best plan with one edge.
 
-    python experiments/execution/second_edge.py
+    python experiments/execution/second_edge.py [--execute]
 
 Every figure is an optimum, proven to 0.1 %. The plan with both edges stands beside the better of the two edges alone,
 and beside the same hardware in one place: an edge in hall 1 with both bands and as many servers as both halls have
 together. First with bands and servers times 0.7, 1 and 1.3; then over the reach across the wall (the efficiency of a
 user at the other hall's edge) and the slowness of hall 2's machine, where the gain fades and one place is the better.
-Writes results/second_edge.csv and results/second_edge.png.
+Writes results/second_edge.csv and results/second_edge.png. With --execute it runs the plan and those of each edge alone
+in place of that, paced, and writes results/second_edge_executed.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from megdt_opt import Scenario, TimingProfile
+from megdt_opt import Scenario, TimingProfile, plan
+from megdt_opt.execution.cluster import Cluster
+from megdt_opt.files import write_text
+from megdt_opt.planning.baselines import ONLY
 from megdt_opt.planning.planner import solved
 from megdt_opt.report.canvas import new_figure, png_bytes, settings
 from megdt_opt.scenario.options import OptionTable
+from megdt_opt.trials.execute import run_options
+from megdt_opt.trials.pictures import judge_pictures
+from megdt_opt.trials.runs import baseline_users, user_runs
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -112,9 +120,38 @@ def figure(rows: list[dict[str, float]]) -> bytes:
         return png_bytes(drawn)
 
 
+def execute() -> None:
+    """Run the plan and those of each edge alone, once each, and write predicted and measured latencies."""
+    made = plan(Scenario.bundled("two-halls"), {"here": TimingProfile.bundled("twin-cpu")})
+    alone_s = {b.name: baseline_users(made.table, b) for b in made.baselines if b.name.startswith(ONLY)}
+    actors = [*(str(site.name) for site in made.table.sites), *(user.name for user in made.users)]
+    rows: dict[str, Any] = {}
+    with Cluster(actors, start_timeout_s=600) as cluster:
+        for name, users in {"both edges": made.users, **alone_s}.items():
+            longest_s = max(user.latency_s for user in users)
+            done = cluster.run(user_runs(made.table, users), run_options(made.table, longest_s))
+            rows[name] = {
+                "predicted_s": longest_s,
+                "measured_s": max(done.measured_s.values()),
+                "options": {user.name: user.option.name for user in users},
+                "error_percent": done.error_percent,
+                "overruns": len(done.overruns),
+            }
+            if users is made.users:
+                pictures = judge_pictures(made.table, users, done.images)
+                rows[name]["objects_read"] = [sum(p.found for p in pictures), sum(p.objects for p in pictures)]
+            print(name, rows[name], flush=True)
+    found = {"environment": done.environment, "sets": rows}
+    write_text(RESULTS / "second_edge_executed.json", json.dumps(found, indent=1) + "\n")
+
+
 def main() -> None:
-    """Work out all rows and write them."""
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    """Work out all rows and write them, or execute."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--execute", action="store_true", help="Run the plans instead.")
+    if parser.parse_args().execute:
+        execute()
+        return
     factors = [row(band=band, servers=servers) for band, servers in product(FACTORS, FACTORS)]
     region = [row(across=across, stretch=stretch) for across, stretch in product(ACROSS, STRETCHES)]
     with (RESULTS / "second_edge.csv").open("w", encoding="utf-8", newline="") as file:
