@@ -228,3 +228,22 @@ def test_who_is_out_of_reach_of_an_edge_keeps_its_options_in_that_edges_baseline
 def test_questions_about_one_edge_are_refused_by_name(made: Plan, ask: Callable[[Any], object]) -> None:
     with pytest.raises(InvalidInput, match=r"problem: found 'PlacementProblem'; expected an AllocationProblem for"):
         ask(made.problem)
+
+
+@pytest.mark.parametrize("objective", ["max", "sum"])
+def test_one_edge_in_a_list_has_the_plan_of_the_only_edge_bit_for_bit(spec: ModelSpec, objective: str) -> None:
+    data = halls(objective).model_dump(mode="json", exclude_none=True)
+    for user in data["users"]:
+        for side in ("downlink", "uplink"):
+            field = f"{side}_efficiency_bit_per_s_per_hz"
+            user[field] = user[field]["hall-1"]
+    (edge, _), single = data["edges"], {name: value for name, value in data.items() if name != "edges"}
+    listed = single | {"edges": [edge]}
+    single["edge"] = {name: value for name, value in edge.items() if name != "name"}
+    tables = [OptionTable.build(Scenario(**d), {"here": make_profile()}, spec=spec) for d in (listed, single)]
+    plans = [as_data(solved(table)) for table in tables]
+    for found in plans:
+        del found["scenario"], found["solve_s"]
+    assert plans[0] == plans[1]
+    # and the file of the only edge is what it was: nothing in it speaks of several
+    assert "edges" not in Scenario(**single).model_dump(mode="json", exclude_none=True)
