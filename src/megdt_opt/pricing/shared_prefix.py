@@ -191,8 +191,8 @@ class Costs:
     def of(cls, model: PrefixCosts, prices: Array, level_s: float | None) -> Costs:
         """Lower bounds, from the multipliers of other prices."""
         if model.closed:
-            exact = np.ones(len(model.patterns.party), bool)
-            return cls(model, prices, None, model.alone_closed(prices), np.zeros(0), exact)
+            everything = np.ones(len(model.patterns.party), bool)
+            return cls(model, prices, None, model.alone_closed(prices), np.zeros(0), everything)
         alone = priced(model.alone, model.own, prices, level_s)
         riders = model.riders
         if model.mu is None or model.part is None:
