@@ -1,6 +1,6 @@
 """Shared prefixes of many sizes: time to the target gap, and HiGHS on the same configurations.
 
-python -m experiments.benchmarks.parties_prefix [beginning of a run's name] [seeds]
+PYTHONPATH=experiments python experiments/benchmarks/parties_prefix.py [beginning of a run's name] [seeds]
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from random_prefixes import random_prefixes
+from record import RESULTS, keep
 from scipy.sparse import csr_array, hstack
 
 from megdt_opt import SharedPrefixProblem, solve
@@ -157,10 +158,14 @@ def main() -> None:
     wanted, seeds = sys.argv[1] if len(sys.argv) > 1 else "", int(sys.argv[2]) if len(sys.argv) > 2 else 3
     for objective in ("sum", "max"):  # imports, and compiled code
         solve(random_prefixes(0, (4, 5, 4), objective=objective))
+    rows = []
     for name in TABLE:
         if name.startswith(wanted):
             for seed in range(seeds):
-                print(json.dumps(row(name, seed)), flush=True)
+                rows.append(row(name, seed))
+                print(json.dumps(rows[-1]), flush=True)
+    if not wanted:
+        keep(RESULTS / "parties_prefix.json", rows)
 
 
 if __name__ == "__main__":

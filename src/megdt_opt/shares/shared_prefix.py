@@ -99,6 +99,8 @@ class _Program:
         self.a = np.hstack([r.a.transpose(1, 0, 2).reshape(flat), trunk, none])
         self.gamma = np.hstack([r.gamma.transpose(1, 0, 2).reshape(flat), r.trunk_gamma.T, none + np.inf])
         self.hi = np.hstack([r.hi.transpose(1, 0, 2).reshape(flat), r.trunk_hi.T, none + 1.0])
+        # what the budget holds already is not held twice: its price would be split between the two
+        self.hi = np.where(self.hi >= 1.0, 2.0, self.hi)
         self.lo = np.hstack([np.zeros(flat), r.trunk_lo.T, none])
         self.gamma = np.where(self.a > 0, self.gamma, np.inf)
         inside: Mask = r.rides & (r.a[EDGE] > 0) & np.bool_(fixed.phased)
