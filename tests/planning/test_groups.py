@@ -79,6 +79,7 @@ def test_the_plan_is_proven_and_every_stage_adds_up(spec: ModelSpec, objective: 
 def test_sharing_wins_where_the_edge_is_busy(made: Plan) -> None:
     (unshared,) = [b for b in made.baselines if b.name == UNSHARED]
     assert unshared.proven
+    assert not any(baseline.breaks for baseline in made.baselines)
     assert made.objective_s < 0.95 * unshared.objective_s
     (group,) = made.groups
     assert set(group.riders) <= set(group.members) == {"u0", "u1", "u2"}

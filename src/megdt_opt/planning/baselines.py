@@ -102,12 +102,13 @@ def baselines(
     """
     singles = []
     names = [user.name for user in table.scenario.users]
-    for title, mechanism, single, able in _singles(table):
+    alone = table if table.shared is None else table.unshared()
+    for title, mechanism, single, able in _singles(alone):
         if _missing(single) is not None:
             continue
         found = solve(single, gap=gap, time_limit_s=time_limit_s)
         instead = tuple(name for name, can in zip(names, able, strict=True) if not can)
-        singles.append(replace(_baseline(table, title, found), instead=instead, mechanism=mechanism))
+        singles.append(replace(_baseline(alone, title, found), instead=instead, mechanism=mechanism))
     singles.sort(key=lambda b: b.objective_s)
     if table.shared is None:
         return (*singles, equal_shares(table, option))
@@ -133,7 +134,9 @@ def missing(table: OptionTable) -> dict[str, str]:
         The reason names the users and what they lack.
     """
     names = [user.name for user in table.scenario.users]
-    found = {title: _missing(single) for title, _, single, _ in _singles(table)}
+    found = {
+        title: _missing(single) for title, _, single, _ in _singles(table if table.shared is None else table.unshared())
+    }
     return {name: str(error.with_names(names)) for name, error in found.items() if error is not None}
 
 
