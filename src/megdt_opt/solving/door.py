@@ -107,11 +107,12 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
 
     Parameters
     ----------
-    problem : AllocationProblem, LexicographicProblem, AlphaFairProblem or GenerationSplitProblem
-        All but the first are solved by the formulations of their classes.
+    problem : AllocationProblem, PlacementProblem, SharedPrefixProblem or a problem of another class
+        LexicographicProblem, AlphaFairProblem and GenerationSplitProblem are solved by the formulations of their
+        classes.
     method : str
-        "auto", "prices" (certified bound), "enumerate" (small cases), or a formulation's file name. For another class:
-        "auto" or the name of its formulation.
+        "auto", "prices" (certified bound), "enumerate" (small cases), or a formulation's file name. For another class
+        those that `methods` names.
     gap : float
         Relative gap to prove [1].
     time_limit_s : float, optional
@@ -119,8 +120,9 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
 
     Returns
     -------
-    Allocation or GenerationSplit
-        The options and shares with what is proven about them; a `GenerationSplit` for a `GenerationSplitProblem`.
+    Allocation, Placement, SharedPrefix or GenerationSplit
+        The options and shares with what is proven about them; a `Placement`, `SharedPrefix` or `GenerationSplit` for a
+        problem of that class.
 
     Raises
     ------
