@@ -10,8 +10,7 @@ import numpy as np
 
 from megdt_opt.certificate.allocation import AllocationProof, FloatValuer, choices
 from megdt_opt.certificate.certificate import Certificate
-from megdt_opt.certificate.check import Valuer
-from megdt_opt.certificate.tree import Leaf, Mask, Node, Part
+from megdt_opt.certificate.tree import Leaf, Node
 from megdt_opt.errors import Infeasible, SolverFailure
 from megdt_opt.pricing.scaled import EDGE, Array, Resources, in_units
 from megdt_opt.problem.allocation_problem import AllocationProblem, Evaluation, evaluate_shares
@@ -24,6 +23,7 @@ from megdt_opt.solving.lateness import can_start, lateness_problem
 from megdt_opt.solving.search.incumbent import Incumbent
 from megdt_opt.solving.search.objectives import Objective
 from megdt_opt.solving.search.root import root
+from megdt_opt.solving.search.sealing import part_s
 from megdt_opt.solving.search.tree import Tree
 from megdt_opt.tolerances import LEAST_GAP
 
@@ -44,9 +44,6 @@ _ROUNDING = 5e-10
 
 _ROOM = 1e-6
 """Part of a deadline that is left where rounding is no matter [1]."""
-
-_TRIALS, _TRIALS_S = 8, 2e-2
-"""Trials of sealing one part of a tree [1], and the time after which there are no more [s]."""
 
 
 @dataclass(frozen=True)
@@ -308,7 +305,7 @@ def _searched(
         valuer = FloatValuer(problem, resources) if _strained(problem, incumbent) else engine.valuer()
         mask = choices(problem, resources.open)
         if np.isfinite(deadline):
-            tree.part_s = lambda: _part_s(tree, mask, valuer)
+            tree.part_s = lambda: part_s(tree, mask, valuer)
         grown = known or tree.grow(root(tree))
         proof = AllocationProof(problem, resources)
         bound = Certificate.seal(proof, grown, mask, tree.target, valuer).bound_s
@@ -320,18 +317,6 @@ def _searched(
         incumbent.objective, option, x, incumbent.prices, min(bound, incumbent.objective),
         certificate, max(tree.nodes, 1), tree.passes, warm=known is not None, kept=kept,
     )  # fmt: skip
-
-
-def _part_s(tree: Tree, mask: Mask, valuer: Valuer) -> float:
-    """How long sealing takes for one part of a tree: the shortest of some trials [s]."""
-    took: list[float] = []
-    while len(took) < _TRIALS and sum(took) <= _TRIALS_S:
-        # other prices each time: a valuer may remember the last
-        leaf = Leaf(tuple((tree.objective.start(tree.incumbent.prices) * 0.5 ** len(took)).tolist()))
-        begin = time.monotonic()
-        valuer.value(Part(leaf, mask, (), removed=mask), tree.incumbent.objective if tree.objective.leveled else None)
-        took.append(time.monotonic() - begin)
-    return min(took)
 
 
 def _offered(incumbent: Incumbent, first: Choice) -> Array | None:

@@ -19,6 +19,7 @@ from megdt_opt.solving.engines.parties import PartiesEngine, Pricing
 from megdt_opt.solving.search.incumbent import Incumbent
 from megdt_opt.solving.search.objectives import Objective
 from megdt_opt.solving.search.root import root
+from megdt_opt.solving.search.sealing import part_s
 from megdt_opt.solving.search.tree import Tree
 from megdt_opt.tolerances import LEAST_GAP
 
@@ -91,8 +92,11 @@ def close_parties(
         # nothing is better than no time at all
         certificate = Certificate(proof.objective, 0.0, Leaf((0.0,) * engine.budgets), engine.budgets)
     else:
+        valuer, mask = engine.valuer(), proof.to_partition(False)
+        if np.isfinite(deadline):
+            tree.part_s = lambda: part_s(tree, mask, valuer)
         grown: Node = tree.grow(root(tree))
-        certificate = Certificate.seal(proof, grown, proof.to_partition(False), tree.target, engine.valuer())
+        certificate = Certificate.seal(proof, grown, mask, tree.target, valuer)
     return ClosedParties(
         incumbent.objective, incumbent.choice, incumbent.x, min(certificate.bound_s, incumbent.objective),
         certificate, max(tree.nodes, 1), tree.passes,
