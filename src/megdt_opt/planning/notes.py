@@ -27,6 +27,11 @@ def notes_on(table: OptionTable, chosen: Sequence[Option], groups: Sequence[Grou
             "asks for one."
         )
     found += [f"{group.words}." for group in groups]
+    if table.shared is not None and any(option.share for option in table.options):
+        found.append(
+            "Beside groups no parallel generation (PEU) and no uplink of users with an energy limit is planned; the "
+            "baseline without sharing has them, and may be the better one."
+        )
     found += _registered(chosen)
     found += _closed(table)
     # as they were given: the scenario's own stretches stand in the scenario
