@@ -31,7 +31,7 @@ _KEPT = 12
 """Price vectors whose costs are kept [1]."""
 
 _AT_ONCE = 2
-"""Patterns of a party that are looked at more closely at a time [1]."""
+"""Patterns of a party that are looked at more closely first; twice as many in each round [1]."""
 
 
 class PrefixCosts:
@@ -251,25 +251,26 @@ class Costs:
     def least(self, mask: Mask) -> tuple[Array, Index]:
         """The totals, and each party's cheapest pattern, (P,), whose cost is exact."""
         patterns = self.model.patterns
-        total = self.totals(mask)
+        total, few = self.totals(mask), _AT_ONCE
         while True:
             best = patterns.least(total)
             loose = ~self.exact[best] & np.isfinite(total[best])
             if not loose.any():
                 return total, best
-            rows = self._nearest(total, np.flatnonzero(loose))
+            rows = self._nearest(total, np.flatnonzero(loose), few)
+            few *= 2
             before = self.riding[rows]
             self.refine(rows)
             total[rows] += self.riding[rows] - before
 
-    def _nearest(self, total: Array, parties: Index) -> Index:
-        """The cheapest patterns of some parties that are not exact yet."""
+    def _nearest(self, total: Array, parties: Index, most: int) -> Index:
+        """The cheapest patterns of some parties that are not exact yet, at most so many of each."""
         patterns = self.model.patterns
         found = []
         for p in parties.tolist():
             begin, end = patterns.starts[p], patterns.starts[p] + patterns.counts[p]
             here = np.where(self.exact[begin:end], np.inf, total[begin:end])
-            few = min(_AT_ONCE, end - begin)
+            few = min(most, end - begin)
             rows = np.argpartition(here, few - 1)[:few]
             found.append(begin + rows[np.isfinite(here[rows])])
         return np.concatenate(found)
