@@ -21,6 +21,9 @@ _ROUNDS = 100
 _LITTLE = 1e-14
 """Less than this part of the objective is no gain [1]."""
 
+_WORTH = 1e-7
+"""Pairs that gain less than this part of it are left to the tree [1]."""
+
 _PAIRED = 150
 """Switches that are looked at two at a time: those that cost least by themselves [1]."""
 
@@ -79,7 +82,7 @@ def _paired(costs: ServerCosts, option: Choice, total: Array, change: Array) -> 
         np.add.at(steps, (place, costs.budget[i, user, to]), costs.roots[i, user, to])
     both = flat[likely][:, None] + flat[likely] + 2.0 * steps @ steps.T
     both[user[:, None] == user] = np.inf
-    if not both.size or not both.min() < -_LITTLE * float(total @ total):
+    if not both.size or not both.min() < -_WORTH * float(total @ total):
         return False
     for n in np.unravel_index(int(both.argmin()), both.shape):
         option[user[n]] = to[n]
