@@ -25,6 +25,7 @@ _CLOSE, _ENOUGH = 1e-11, 1e-9
 """How near the best shares of given options are to come to their bound, and how near is enough, relatively [1]."""
 
 
+# wide: numba copies all arrays of a tuple at every call
 @inner
 def rise(
     terms: Terms, begin: I, end: I, most: float, goal: float, box: float, passes: int, precision: float, whole: bool,
@@ -190,6 +191,7 @@ def settled(
     return HUGE, False
 
 
+# wide: as above
 @kernel
 def search_tilted(
     terms: Terms, here: Here, option: Option, most: float, goal: float, box: float, passes: int, precision: float,
