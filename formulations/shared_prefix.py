@@ -154,7 +154,7 @@ def make_model(problem: SharedPrefixProblem) -> Model:
         need = amount > 0
         columns, amount, rows, top, airtime = columns[need], amount[need], rows[need], top[need], airtime[need]
         gamma, least = np.full(rows.size, np.inf), np.zeros(rows.size)
-        if i == EDGE:
+        if i == EDGE or not rows.size:  # who sends nothing needs no law
             a = amount / budgets[i]
         elif getattr(p, f"{link}_snr_hz") is None:
             a = amount / (getattr(p, f"{link}_efficiency")[rows] * budgets[i])

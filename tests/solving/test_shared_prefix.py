@@ -83,3 +83,34 @@ def test_nothing_to_share(objective: str) -> None:
     assert found.is_proven(idle)
     assert found.objective_s == idle.evaluate(found).objective_s
     assert solve(replace(idle, fixed_s=none)).objective_s == 0.0
+
+
+def two_of_one_group(**others: Any) -> SharedPrefixProblem:
+    """Two users: on the device, or the last steps after a common trunk; nobody sends anything uplink."""
+    nothing = [[0.0, 0.0]] * 2
+    fields: dict[str, Any] = {
+        "fixed_s": [[6.0, 1.0]] * 2, "edge_work_s": [[0.0, 0.1]] * 2, "uplink_bit": nothing, "downlink_bit": nothing,
+        "rides": [[0, 2]] * 2, "group": [0, 0], "trunk_group": [0], "trunk_fixed_s": [0.0], "trunk_uplink_bit": [0.0],
+        "trunk_edge_work_s": [1.0], "multicast_bit": [1e6], "compatible": [[[True], [True]]] * 2, "downlink_hz": 1e6,
+        "uplink_hz": 0.0, "downlink_efficiency": [1.0, 1.0], "multicast_efficiency": [1.0],
+    }  # fmt: skip
+    return SharedPrefixProblem(**fields | others)
+
+
+@pytest.mark.parametrize(
+    "laws",
+    [
+        {},
+        {"uplink_efficiency": [1.0, 1.0]},
+        {"trunk_uplink_efficiency": [1.0]},
+        {"uplink_snr_hz": [1e6, 1e6], "downlink_efficiency": None},
+    ],
+    ids=["no uplink", "uplink of members", "uplink of trunks", "no downlink of members"],
+)
+def test_a_rate_that_nothing_needs_may_be_left_out(laws: dict[str, Any]) -> None:
+    """One second of the trunk, one of the multicast, one of the devices, and two riders on half an edge each."""
+    for objective, best_s in (("max", 3.2), ("sum", 6.4)):
+        found = solve(two_of_one_group(objective=objective, **laws), "shared_prefix")
+        assert found.status == "feasible"
+        assert found.objective_s == pytest.approx(best_s, rel=2e-6)
+        assert found.lower_bound_s <= best_s * (1 + 1e-9)
