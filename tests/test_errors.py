@@ -62,11 +62,11 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "figure": (lambda: agrees("gap", 0.5, np.float64(0.25)), "found 0.5; expected 0.25"),
     "mechanism": (
         lambda: program(Option(mechanism="XEU", precision="fp32", codec="raw"), SETTING),
-        f"found 'XEU'; expected one of {MECHANISMS}",
+        f"found 'XEU'; expected one of {list(MECHANISMS)}"[:-1],
     ),
     "mechanism of a user": (
         lambda: scenario(users=[{"name": "a", "distance": "9 m", "mechanisms": ["XEU"]}]),
-        f"found 'XEU'; expected one of {MECHANISMS}",
+        f"found 'XEU'; expected one of {list(MECHANISMS)}"[:-1],
     ),
     "kind": (lambda: Cell(kind="dance", batch=1, samples_s=(1.0,)), "expected one of ['encode_prompt', 'sense', "),  # type: ignore[arg-type]
     "kind to time": (

@@ -19,7 +19,7 @@ from megdt_opt.cli.app import app
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
-LONG = ("calibrate", "execute")
+LONG = ("calibrate", "demo", "execute")
 """Commands that take minutes: without --full their words are read and a prepared profile stands for what they write."""
 
 

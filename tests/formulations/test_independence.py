@@ -18,8 +18,8 @@ SHARES = ("alpha_fair", "deadline_milp", "lexicographic", "square_root_milp")
 """What cuts by priced costs, or compares option sets by the package's own best shares."""
 
 ALLOWED = (
-    "errors", "tolerances", "problem", "radio", "shares.closed_forms", "solving.allocation", "solving.highs",
-    "formulations",
+    "errors", "tolerances", "problem", "radio", "shares.closed_forms", "solving.allocation", "solving.answers",
+    "solving.highs", "formulations",
 )  # fmt: skip
 """Arrays, rate laws and closed forms, errors, the form of an answer and a backend."""
 

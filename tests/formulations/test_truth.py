@@ -280,11 +280,13 @@ VIOLATION = {
 ELSEWHERE = {
     "alpha_fair": "test_truth_fair.py",
     "deadline_milp": "test_truth_milp.py",
+    "edge_placement": "../agreement/test_placement.py",
     "energy_delay": "test_truth_energy_delay.py",
     "lexicographic": "test_truth_fair.py",
+    "shared_prefix": "../agreement/test_shared_prefix.py",
     "square_root_milp": "test_truth_milp.py",
 }
-"""Formulations whose points and registries are in files of their own beside this one."""
+"""Formulations whose points and registries are in files of their own; those of parties are held to enumerations."""
 
 
 def _cases() -> list[Any]:
