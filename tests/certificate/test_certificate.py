@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -197,3 +198,25 @@ def test_negative_prices_are_refused() -> None:
     }
     with pytest.raises(InvalidInput):
         Certificate.from_dict(json.loads(json.dumps(data)))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("bound_s", "1", "bound"),
+        ("bound_s", True, "bound"),
+        ("bound_s", None, "bound"),
+        ("bound_s", np.array([1.0, 2.0]), "bound"),
+        ("objective", np.array(["max", "sum"]), "objective"),
+        ("budgets", "3", "budgets"),
+        ("source", None, "node"),
+        ("source", "tree", "node"),
+    ],
+)
+def test_a_part_of_another_type_proves_nothing(field: str, value: Any, said: str) -> None:
+    problem = draw(0, seed=8, users=3, options=4).problem
+    certificate = solve(problem).certificate
+    assert certificate is not None
+    verdict = replace(certificate, **{field: value}).verify(problem)
+    assert not verdict.holds
+    assert said in verdict.reason

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from random_placements import draw_placement
+from random_prefixes import random_prefixes
 
 from megdt_opt import (
     AllocationProblem,
@@ -175,6 +177,18 @@ def test_single_numbers_are_read_the_same_way_everywhere(door: str, kind: str) -
     field, call = DOORS[door]
     with pytest.raises(InvalidInput, match=f"^{field}"):
         call(SINGLE[kind])
+
+
+@pytest.mark.parametrize("value", [np.array(["max", "sum"]), np.array(["max"]), ["max"], None, 1])
+def test_a_word_is_text(value: Any) -> None:
+    problems = (AllocationProblem(**core()), batch(), draw_placement(0), random_prefixes(0, (2,)))
+    for problem in problems:
+        with pytest.raises(InvalidInput, match="^objective: found .*one of"):
+            replace(problem, objective=value)
+    with pytest.raises(InvalidInput, match="^reserve: found .*one of"):
+        replace(problems[-1], reserve=value)
+    with pytest.raises(InvalidInput, match="^objective: found"):
+        bounds.reserving_ratio_bound(2, objective=value)
 
 
 @pytest.mark.parametrize("kind", ["duration", "complex", "truth value", "masked", "unit"])

@@ -319,6 +319,12 @@ def test_a_plugin_that_cannot_be_loaded_is_refused(
     assert Path(plugin).stem not in sys.modules or plugin == "json.py"
 
 
+@pytest.mark.parametrize("plugin", [None, 1, b"mine", ["mine"], Path("mine.py")])
+def test_a_plugin_that_is_no_text_is_refused(plugin: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"^plugin: found .*as text"):
+        load_plugin(plugin)
+
+
 def installed(folder: Path, group: str, module: str) -> None:
     """What a package with one entry point leaves behind."""
     info = folder / "mine-1.0.dist-info"

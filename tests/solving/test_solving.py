@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -197,3 +201,25 @@ print(sorted({"scipy", "numba", "pydantic", "pandas", "torch", "cvxpy", "pyomo",
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("make", [lambda: None, lambda: "problem", lambda: solve(draw(1).problem), int])
+def test_nothing_is_proven_of_what_is_no_problem(make: Callable[[], Any]) -> None:
+    found, other = solve(draw(0).problem), make()
+    assert not found.is_proven(other)
+    assert found.residuals(other).limits == math.inf
+    assert found.certificate is not None
+    for ask in (found.evaluate, found.certificate.verify):
+        with pytest.raises(InvalidInput, match=r"^problem: found .*Give the problem that was solved"):
+            ask(other)
+
+
+@pytest.mark.parametrize("value", [None, "1", [None], np.array(["a", "b"])], ids=["none", "text", "list", "array"])
+@pytest.mark.parametrize("field", ["latency_s", "objective_s", "lower_bound_s", "gap", "certificate"])
+def test_a_figure_that_is_no_number_is_not_proven(field: str, value: Any) -> None:
+    problem = draw(0).problem
+    found = solve(problem)
+    assert found.is_proven(problem)
+    wrong = replace(found, **{field: value})
+    assert not wrong.is_proven(problem)
+    assert not wrong.residuals(problem).true

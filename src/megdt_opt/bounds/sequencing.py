@@ -237,7 +237,7 @@ def reserving_ratio_bound(users: int, *, weight: ArrayLike | None = None, object
 
 
 def _objective(objective: str) -> None:
-    if objective not in ("sum", "max"):
+    if not isinstance(objective, str) or objective not in ("sum", "max"):
         raise InvalidInput("objective", objective, "'sum' or 'max'", "Choose one of them.")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from megdt_opt.certificate.tree import Leaf, Mask, Node, Part, parts
 from megdt_opt.certificate.verdict import Verdict
 from megdt_opt.pricing.scaled import Array
+from megdt_opt.values import real
 
 MARGIN = 1e-12
 """Relative allowance for rounding in floating arithmetic, far above what K * O additions lose."""
@@ -137,8 +138,10 @@ def rounded_down(value: Fraction | float) -> float:
 
 def check(tree: Node, bound_s: float, proof: Proof, *, exact: bool) -> Verdict:
     """Verify that a tree proves a bound [s]; see `Certificate.verify`."""
-    if not np.isfinite(bound_s):
-        return Verdict(False, -np.inf, exact, 0, "the bound is not a number")
+    bound = real(bound_s)
+    if bound is None or not np.isfinite(bound):
+        return Verdict(False, -np.inf, exact, 0, "the bound is not a finite number")
+    bound_s = bound
     try:
         found = list(parts(tree, proof.to_partition(exact)))
     except (ValueError, IndexError) as error:

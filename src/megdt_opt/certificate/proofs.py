@@ -19,11 +19,16 @@ _PROOFS: dict[str, str] = {
 
 def proof_of(problem: Any) -> Proof:
     """How certificates of a problem are recomputed."""
+    require_class(problem)
     if isinstance(problem, AllocationProblem):
         return AllocationProof(problem)
-    name = type(problem).__name__
-    if name not in _PROOFS:
-        known = ("AllocationProblem", *_PROOFS)
-        raise InvalidInput("problem", name, f"one of {known}", "Give the problem that the certificate is about.")
-    made: Proof = importlib.import_module(_PROOFS[name]).proof(problem)
+    made: Proof = importlib.import_module(_PROOFS[type(problem).__name__]).proof(problem)
     return made
+
+
+def require_class(problem: Any) -> None:
+    """Refuse what is no problem that answers and certificates are about."""
+    name = type(problem).__name__
+    if not isinstance(problem, AllocationProblem) and name not in _PROOFS:
+        known = ("AllocationProblem", *_PROOFS)
+        raise InvalidInput("problem", name, f"one of {known}", "Give the problem that was solved.")

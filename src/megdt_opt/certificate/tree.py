@@ -142,12 +142,14 @@ def parts(tree: Node, mask: Mask) -> Iterator[Part]:
             stack.extend((child, below, rows) for child, below in _branched(node, here))
         elif isinstance(node, Count):
             stack.extend((child, here, (*rows, row)) for child, row in _counted(node, here))
-        else:
+        elif isinstance(node, Prune):
             removed = _removed(node, here)
             yield Part(_fitting(node.leaf, rows), here, rows, removed)
             below = here & ~removed
             if below.any(axis=1).all():
                 stack.append((node.children[0], below, rows))
+        else:
+            raise ValueError("a node is neither a leaf nor one of the three kinds of splits")
 
 
 def _fitting(leaf: Leaf, rows: tuple[Row, ...]) -> Leaf:

@@ -114,8 +114,7 @@ class AllocationProblem(ProblemArrays):
         self._check_objective()
 
     def _check_objective(self) -> None:
-        if self.objective not in OBJECTIVES:
-            raise InvalidInput("objective", self.objective, f"one of {OBJECTIVES}", "Choose one of them.")
+        checks.choice("objective", self.objective, OBJECTIVES)
         if (self.objective == "mixed") != (self.max_weight is not None):
             raise InvalidInput(
                 "max_weight", self.max_weight, 'a number with objective "mixed" only', "Give both or neither."

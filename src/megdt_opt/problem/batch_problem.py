@@ -93,10 +93,7 @@ class BatchProblem(ProblemArrays):
 
     def __post_init__(self) -> None:
         self._read_arrays(1, copy=False)
-        if self.objective not in OBJECTIVES:
-            raise InvalidInput(
-                "objective", self.objective, f"one of {OBJECTIVES} for a batch", "Use `solve` for each problem."
-            )
+        checks.choice("objective", self.objective, OBJECTIVES, "Use `solve` for each problem.", " for a batch")
 
     @classmethod
     def of(cls, problems: Sequence[AllocationProblem]) -> BatchProblem:

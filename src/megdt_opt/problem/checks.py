@@ -204,6 +204,12 @@ def count(name: str, value: Any, least: int, remedy: str) -> int:
     return found
 
 
+def choice(name: str, value: Any, known: Sequence[str], remedy: str = "Choose one of them.", where: str = "") -> None:
+    """Refuse what is not one of some words; raises InvalidInput that names the field and the words."""
+    if not isinstance(value, str) or value not in known:
+        raise InvalidInput(name, value, f"one of {known}{where}", remedy)
+
+
 def options(
     name: str,
     value: Any,

@@ -130,8 +130,7 @@ class PlacementProblem:
         )
 
     def __post_init__(self) -> None:
-        if self.objective not in OBJECTIVES:
-            raise InvalidInput("objective", self.objective, f"one of {OBJECTIVES}", "Choose one of them.")
+        checks.choice("objective", self.objective, OBJECTIVES)
         self._read_tables()
         self._read_servers()
         self._read_users()

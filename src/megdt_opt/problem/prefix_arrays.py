@@ -94,8 +94,7 @@ class PrefixArrays:
     def _read(self) -> None:
         """Check all arrays and keep them read-only; raises InvalidInput that names field, place, value and remedy."""
         for name, known in (("objective", OBJECTIVES), ("reserve", RESERVES)):
-            if getattr(self, name) not in known:
-                raise InvalidInput(name, getattr(self, name), f"one of {known}", "Choose one of them.")
+            checks.choice(name, getattr(self, name), known)
         self._read_numbers()
         self._read_rates()
         if self.group is None:

@@ -153,9 +153,12 @@ def load_plugin(plugin: str) -> None:
     ... ''')
     >>> load_plugin("my_precision.py")
     """
-    is_file = plugin.endswith(".py")
-    known = str(Path(plugin).resolve()) if is_file else plugin
+    if not isinstance(plugin, str):
+        expected = "the name of a module, or the path of its file, as text"
+        raise InvalidInput("plugin", plugin, expected, "Give text, as in `load_plugin('mine.py')`.")
+    is_file, known = plugin.endswith(".py"), plugin
     try:
+        known = str(Path(plugin).resolve()) if is_file else plugin
         _import_file(Path(known)) if is_file else importlib.import_module(known)
     except InvalidInput as error:
         raise error.within(f"plugin {plugin}") from None

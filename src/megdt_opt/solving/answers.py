@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.certificate.certificate import Certificate
+from megdt_opt.certificate.proofs import require_class
 from megdt_opt.errors import InvalidInput
 from megdt_opt.problem.outcome import BoundSource, Method, Status
 from megdt_opt.tolerances import BOUND, EXACT
+from megdt_opt.values import entries, real
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,12 +65,19 @@ class Answer:
             object.__setattr__(self, name, kind(getattr(self, name)))
 
     def evaluate(self, problem: Any) -> Any:
-        """Evaluate the answer on a problem of its class: an `Evaluation`."""
+        """Evaluate the answer on a problem of its class: an `Evaluation`.
+
+        Raises
+        ------
+        InvalidInput
+            Where it is a problem of no such class, or does not fit the answer.
+        """
+        require_class(problem)
         return problem.evaluate(self)
 
     def is_optimal(self, gap: float = 1e-6) -> bool:
         """Whether the bound is a proof, by a certificate or by trying every option set, and proves this gap [1]."""
-        return self.bound_source.proves and self.gap <= gap
+        return self.bound_source.proves and _reported(self.gap) <= gap
 
     def residuals(self, problem: Any) -> Residuals:
         """How far the answer is from what it reports, recomputed, with its certificate verified.
@@ -76,22 +85,18 @@ class Answer:
         Never raises: what does not fit the problem is infinite.
         """
         try:
-            truth = problem.evaluate(self)
+            truth = self.evaluate(problem)
         except InvalidInput:
             return NOTHING
-        reported = np.asarray(self.latency_s, dtype=float)
-        latency = math.inf
-        if reported.shape == truth.latency_s.shape:
-            latency = max(_apart(float(a), float(b)) for a, b in zip(reported, truth.latency_s, strict=True))
-        bound = math.inf
-        if self.certificate is not None and self.certificate.verify(problem).holds:
+        bound, lower_bound_s = math.inf, _reported(self.lower_bound_s)
+        if isinstance(self.certificate, Certificate) and self.certificate.verify(problem).holds:
             proven = min(self.certificate.bound_s, truth.objective_s)
-            bound = abs(self.lower_bound_s - proven) / truth.objective_s if truth.objective_s > 0 else abs(proven)
-        gap = abs(self.gap - relative_gap(truth.objective_s, self.lower_bound_s))
+            bound = abs(lower_bound_s - proven) / truth.objective_s if truth.objective_s > 0 else abs(proven)
+        gap = abs(_reported(self.gap) - relative_gap(truth.objective_s, lower_bound_s))
         return Residuals(
             limits=_number(truth.violation),
-            latency=_number(latency),
-            objective=_apart(self.objective_s, truth.objective_s),
+            latency=_number(_latency_apart(self.latency_s, truth.latency_s)),
+            objective=_apart(_reported(self.objective_s), truth.objective_s),
             bound=_number(bound),
             gap=_number(gap),
         )
@@ -156,6 +161,20 @@ def _apart(reported: float, truth: float) -> float:
     if reported == truth:
         return 0.0
     return _number(abs(reported - truth) / abs(truth)) if truth else math.inf
+
+
+def _latency_apart(reported: Any, truth_s: NDArray[np.float64]) -> float:
+    """The worst relative difference; infinite where there is not one number for each user."""
+    found = entries(reported)
+    if found is None or len(found) != len(truth_s):
+        return math.inf
+    return max(_apart(_reported(a), float(b)) for a, b in zip(found, truth_s, strict=True))
+
+
+def _reported(value: Any) -> float:
+    """NaN in place of what is no number."""
+    found = real(value)
+    return math.nan if found is None else found
 
 
 def _number(value: float) -> float:
