@@ -157,6 +157,54 @@ def test_broken_trees_are_refused(nodes: Any) -> None:
         Certificate.from_dict({"format": "megdt-opt certificate 3", "objective": "sum", "bound_s": 1.0, "nodes": nodes})
 
 
+@pytest.mark.parametrize(
+    ("change", "field", "expected"),
+    [
+        ({"bound_s": "1"}, "certificate.bound_s: found '1'", "a finite number [s]"),
+        ({"bound_s": True}, "certificate.bound_s: found True", "a finite number [s]"),
+        ({"bound_s": None}, "certificate.bound_s: found None", "a finite number [s]"),
+        ({"format": None}, "certificate.format: found None", "'megdt-opt certificate 3'"),
+        ({"format": ["a"]}, "certificate.format: found ['a']", "'megdt-opt certificate 3'"),
+        ({"objective": 1}, "certificate.objective: found 1", "as text"),
+        ({"auditor": "me"}, "certificate.auditor: found 'an unknown field'", "format, objective, bound_s, nodes"),
+        ({"nodes": None}, "certificate: nodes: found None", "a list of nodes"),
+        ({"nodes": [None]}, "certificate: nodes[0]: found None", "prices, at_most, user"),
+        ({"nodes": [{"prices": None}]}, "nodes[0].prices: found None", "prices of downlink, uplink, edge"),
+        ({"nodes": [{"prices": {**ONE, "edge": "1"}}]}, "nodes[0].prices.edge: found ['1']", "finite numbers"),
+        ({"nodes": [{"prices": {**ONE, "edge": True}}]}, "nodes[0].prices.edge: found [True]", "finite numbers"),
+        ({"nodes": [{"prices": ONE, "counts": 1}]}, "nodes[0].counts: found 1", "finite numbers"),
+        ({"nodes": [{"prices": ONE, "remark": 1}]}, "nodes[0].remark: found 'an unknown field'", "prices, removed"),
+        ({"nodes": [{"prices": ONE, "removed": [0]}]}, "nodes[0].removed: found [0]", "list of its options"),
+        ({"nodes": [{"user": "0", "groups": [[0]]}]}, "nodes[0].user: found ['0']", "integers of at least 0"),
+        ({"nodes": [{"user": 0, "groups": [0]}]}, "nodes[0].groups: found 0", "integers of at least 0"),
+        ({"nodes": [{"user": 0}]}, "nodes[0].groups: found None", "the field beside user"),
+        ({"nodes": [{"at_most": 1.5, "users": [0], "options": [0]}]}, "nodes[0].at_most: found [1.5]", "integers"),
+        ({"nodes": [{"prices": ONE}] * 2}, "nodes[1]: found 'a node'", "the tree is complete"),
+        ({"nodes": []}, "nodes: found '0 nodes'", "more nodes"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_file_is_named(change: dict[str, Any], field: str, expected: str) -> None:
+    data = {"format": "megdt-opt certificate 3", "objective": "sum", "bound_s": 1.0, "nodes": [{"prices": ONE}]}
+    assert Certificate.from_dict(data).bound_s == 1.0
+    with pytest.raises(InvalidInput) as caught:
+        Certificate.from_dict(data | change)
+    found, _, rest = str(caught.value).partition("; expected ")
+    assert field in found
+    assert expected in rest
+    assert "object" not in rest.replace("objective", "")
+
+
+@pytest.mark.parametrize("missing", ["format", "objective", "bound_s", "nodes"])
+def test_a_missing_field_is_named(missing: str) -> None:
+    data = {"format": "megdt-opt certificate 3", "objective": "sum", "bound_s": 1.0, "nodes": [{"prices": ONE}]}
+    del data[missing]
+    with pytest.raises(InvalidInput, match=rf"^certificate\.{missing}: found None; expected"):
+        Certificate.from_dict(data)
+    for other in (None, "text", [data], 3):
+        with pytest.raises(InvalidInput, match="^certificate: found .*a mapping of format"):
+            Certificate.from_dict(other)
+
+
 def test_a_deep_tree_is_saved_whole(tmp_path: Path) -> None:
     tree: Branch | Leaf = Leaf((1.0, 1.0, 1.0))
     for user in range(5000):

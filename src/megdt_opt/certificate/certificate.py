@@ -29,6 +29,7 @@ from megdt_opt.certificate.tree import Mask, Node, flat, whole
 from megdt_opt.certificate.verdict import Verdict
 from megdt_opt.errors import InvalidInput
 from megdt_opt.files import read_json, write_text
+from megdt_opt.values import real
 
 if TYPE_CHECKING:
     from megdt_opt.certificate.check import Proof, Valuer
@@ -38,6 +39,18 @@ FORMAT_2 = "megdt-opt certificate 2"
 """Had the prices of a leaf as a list in the order uplink, edge, downlink; still read."""
 EXACT_SIZE = 10_000
 """K * O up to which `verify` is exact."""
+
+_FIELDS = {
+    "format": f"{FORMAT!r} or {FORMAT_2!r}",
+    "objective": "the name of an objective, as text",
+    "bound_s": "a finite number [s]",
+    "nodes": "the nodes of the tree, in preorder",
+}
+"""What a saved certificate consists of."""
+
+
+def _refused(field: str, found: object, expected: str) -> InvalidInput:
+    return InvalidInput(field, found, expected, "Save it again with `Certificate.save`.")
 
 
 @dataclass(frozen=True)
@@ -128,21 +141,26 @@ class Certificate:
         InvalidInput
             Where it is not a certificate.
         """
+        if not isinstance(data, dict):
+            raise _refused("certificate", type(data).__name__, f"a mapping of {', '.join(_FIELDS)}")
+        for name in data:
+            if name not in _FIELDS:
+                raise _refused(f"certificate.{name}", "an unknown field", f"no field but {', '.join(_FIELDS)}")
+        for name, expected in _FIELDS.items():
+            if name not in data:
+                raise _refused(f"certificate.{name}", None, expected)
+        kind, objective, bound = data["format"], data["objective"], real(data["bound_s"])
+        if kind not in (FORMAT, FORMAT_2):
+            raise _refused("certificate.format", kind, _FIELDS["format"])
+        if not isinstance(objective, str):
+            raise _refused("certificate.objective", objective, _FIELDS["objective"])
+        if bound is None or not np.isfinite(bound):
+            raise _refused("certificate.bound_s", data["bound_s"], _FIELDS["bound_s"])
         try:
-            if data["format"] not in (FORMAT, FORMAT_2):
-                raise ValueError("format")
-            bound = float(data["bound_s"])
-            if not np.isfinite(bound):
-                raise ValueError("bound_s")
-            tree, budgets = whole(data["nodes"], listed=data["format"] == FORMAT_2)
-            return cls(str(data["objective"]), bound, tree, budgets)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InvalidInput(
-                "certificate",
-                "its contents",
-                f"the format {FORMAT!r}",
-                f"Save it again with `Certificate.save`; the fault is in: {error}.",
-            ) from None
+            tree, budgets = whole(data["nodes"], listed=kind == FORMAT_2)
+        except InvalidInput as error:
+            raise error.within("certificate") from None
+        return cls(objective, bound, tree, budgets)
 
     def save(self, path: str | Path) -> None:
         """Write as JSON, whole or not at all."""

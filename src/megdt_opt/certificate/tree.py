@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from megdt_opt.errors import InvalidInput
 from megdt_opt.pricing.scaled import RESOURCES
+from megdt_opt.values import integer, real
 
 Mask = NDArray[np.bool_]
 
@@ -247,45 +249,93 @@ def _leaf_data(leaf: Leaf, budgets: int) -> dict[str, Any]:
     return data
 
 
-def _leaf_of(data: dict[str, Any], listed: bool) -> tuple[Leaf, int]:
+def _refused(place: str, found: object, expected: str) -> InvalidInput:
+    return InvalidInput(place, found, expected, "Save the certificate again with `Certificate.save`.")
+
+
+def _numbers(place: str, value: object) -> tuple[float, ...]:
+    found = tuple(real(one) for one in value) if isinstance(value, list | tuple) else (None,)
+    for one in found:
+        if one is None or not 0 <= one < np.inf:
+            raise _refused(place, value, "a list of finite numbers of at least 0")
+    return found  # type: ignore[return-value]
+
+
+def _indices(place: str, value: object) -> tuple[int, ...]:
+    found = tuple(integer(one) for one in value) if isinstance(value, list | tuple) else (None,)
+    for one in found:
+        if one is None or not 0 <= one < 2**63:
+            raise _refused(place, value, "a list of integers of at least 0")
+    return found  # type: ignore[return-value]
+
+
+def _leaf_of(data: dict[str, Any], listed: bool, place: str) -> tuple[Leaf, int]:
     """The leaf, and how many budgets it prices."""
-    given, budgets = data["prices"], 3
+    given, budgets, at = data["prices"], 3, f"{place}.prices"
     prices: tuple[float, ...]
     if listed:
-        uplink, edge, downlink, *rest = (float(p) for p in given)
+        prices = _numbers(at, given)
+        if len(prices) < budgets or "multipliers" in data:
+            raise _refused(at, given, "prices of uplink, edge and downlink, and the multipliers behind them")
+        uplink, edge, downlink, *rest = prices
         prices = (downlink, uplink, edge, *rest)
     else:
-        if set(given) != set(RESOURCES):
-            raise ValueError(f"prices of {', '.join(RESOURCES)}")
-        lists = [given[name] if isinstance(given[name], list) else [given[name]] for name in RESOURCES]
+        if not isinstance(given, dict) or set(given) != set(RESOURCES):
+            raise _refused(at, given, f"prices of {', '.join(RESOURCES)}")
+        lists = [
+            _numbers(f"{at}.{name}", given[name] if isinstance(given[name], list) else [given[name]])
+            for name in RESOURCES
+        ]
         budgets = 3 * len(lists[0])
         if not budgets or any(3 * len(one) != budgets for one in lists):
-            raise ValueError("as many prices for each resource")
-        prices = tuple(float(p) for p in (*lists[0], *lists[1], *lists[2], *data.get("multipliers", ())))
-    counts = tuple(float(m) for m in data.get("counts", ()))
-    if not all(np.isfinite(p) and p >= 0 for p in (*prices, *counts)):
-        raise ValueError("prices")
-    return Leaf(prices, counts), budgets
+            raise _refused(at, given, "as many prices for each resource")
+        prices = (*lists[0], *lists[1], *lists[2], *_numbers(f"{place}.multipliers", data.get("multipliers", ())))
+    return Leaf(prices, _numbers(f"{place}.counts", data.get("counts", ()))), budgets
 
 
-def _node_of(data: dict[str, Any], listed: bool) -> tuple[Node, int, int | None]:
+_FIELDS = {
+    "prices": {"prices", "multipliers", "counts", "removed"},
+    "at_most": {"at_most", "users", "options"},
+    "user": {"user", "groups"},
+}
+"""Fields of the kinds of nodes, by the one that tells the kind."""
+
+
+def _node_of(data: Any, listed: bool, place: str) -> tuple[Node, int, int | None]:
     """A node, how many children follow it, and how many budgets its leaf prices, if it has one."""
-    if "prices" in data:
-        leaf, budgets = _leaf_of(data, listed)
-        if "removed" not in data:
-            return leaf, 0, budgets
-        removed = [(int(user), int(o)) for user, options in data["removed"] for o in options]
-        return Prune(leaf, np.array(removed, dtype=np.int64).reshape(-1, 2)), 1, budgets
-    if "at_most" in data:
-        users, options = (tuple(int(i) for i in data[name]) for name in ("users", "options"))
-        return Count(users, options, int(data["at_most"])), 2, None
-    groups = tuple(tuple(int(o) for o in group) for group in data["groups"])
-    if not groups:
-        raise ValueError("a branch without groups")
-    return Branch(int(data["user"]), groups), len(groups), None
+    kind = next((name for name in _FIELDS if isinstance(data, dict) and name in data), None)
+    if kind is None:
+        raise _refused(place, data, f"a node with one of {', '.join(_FIELDS)}")
+    known = _FIELDS[kind]
+    for name in data:
+        if name not in known:
+            raise _refused(f"{place}.{name}", "an unknown field", f"no field but {', '.join(sorted(known))}")
+    if kind == "prices":
+        leaf, budgets = _leaf_of(data, listed, place)
+        return (leaf, 0, budgets) if "removed" not in data else (Prune(leaf, _pairs(place, data)), 1, budgets)
+    for name in known - set(data):
+        raise _refused(f"{place}.{name}", None, f"the field beside {kind}")
+    if kind == "at_most":
+        (most,) = _indices(f"{place}.at_most", [data["at_most"]])
+        return Count(*(_indices(f"{place}.{name}", data[name]) for name in ("users", "options")), most), 2, None
+    if not isinstance(data["groups"], list) or not data["groups"]:
+        raise _refused(f"{place}.groups", data["groups"], "a list of groups of options, one at least")
+    groups = tuple(_indices(f"{place}.groups", group) for group in data["groups"])
+    return Branch(*_indices(f"{place}.user", [data["user"]]), groups), len(groups), None
 
 
-def whole(nodes: list[dict[str, Any]], *, listed: bool = False) -> tuple[Node, int]:
+def _pairs(place: str, data: dict[str, Any]) -> NDArray[np.int64]:
+    """Users and options that are removed, (N, 2)."""
+    at, pairs = f"{place}.removed", []
+    rows = data["removed"]
+    if not isinstance(rows, list) or not all(isinstance(row, list | tuple) and len(row) == 2 for row in rows):
+        raise _refused(at, rows, "a list of users, each with a list of its options")
+    for user, options in rows:
+        pairs += [(*_indices(at, [user]), o) for o in _indices(at, options)]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def whole(nodes: Any, *, listed: bool = False) -> tuple[Node, int]:
     """Tree of nodes in preorder, and how many budgets its leaves price.
 
     Parameters
@@ -296,20 +346,22 @@ def whole(nodes: list[dict[str, Any]], *, listed: bool = False) -> tuple[Node, i
 
     Raises
     ------
-    ValueError, KeyError, TypeError
-        Where they make no tree.
+    InvalidInput
+        Where they make no tree; names the node and the field.
     """
+    if not isinstance(nodes, list):
+        raise _refused("nodes", nodes, "a list of nodes, in preorder")
     waiting: list[tuple[list[Node], int]] = []
     top: Node | None = None
     priced: set[int] = set()
-    for data in nodes:
-        node, children, budgets = _node_of(data, listed)
+    for i, data in enumerate(nodes):
+        node, children, budgets = _node_of(data, listed, f"nodes[{i}]")
         if budgets is not None:
             priced.add(budgets)
         if top is None:
             top = node
         elif not waiting:
-            raise ValueError("a node too many")
+            raise _refused(f"nodes[{i}]", "a node", "no more nodes, for the tree is complete")
         else:
             siblings, wanted = waiting[-1]
             siblings.append(node)
@@ -318,7 +370,7 @@ def whole(nodes: list[dict[str, Any]], *, listed: bool = False) -> tuple[Node, i
         if not isinstance(node, Leaf):
             waiting.append((node.children, children))
     if top is None or waiting:
-        raise ValueError("a node too few")
+        raise _refused("nodes", f"{len(nodes)} nodes", "more nodes, for the tree is not complete")
     if len(priced) != 1:
-        raise ValueError("leaves that price different numbers of budgets")
+        raise _refused("nodes", f"prices of {sorted(priced)} budgets", "as many budgets in each leaf")
     return top, priced.pop()
