@@ -24,6 +24,7 @@ BASE: dict[str, Any] = {
     "uplink_efficiency": [2.0, 1.0],
 }
 MODELS: dict[str, Any] = {"user_model": [0, 1], "model_byte": [4e9, 6e9], "memory_byte": [4e9, 8e9]}
+HELD: dict[str, Any] = {"placed": [[1, 0], [0, 1]]}
 
 
 def problem(**changed: Any) -> PlacementProblem:
@@ -33,7 +34,6 @@ def problem(**changed: Any) -> PlacementProblem:
 def answer(**changed: Any) -> SimpleNamespace:
     base = {
         "option": [0, 1], "downlink_hz": [5e5, 1e6], "uplink_hz": [1e5, 0.0], "edge_share": [1.0, 0.5],
-        "placed": [[1, 0], [0, 1]],
     }  # fmt: skip
     return SimpleNamespace(**{**base, **changed})
 
@@ -77,7 +77,7 @@ def test_each_server_has_budgets_of_its_own() -> None:
 def test_caps_and_memory_are_limits() -> None:
     assert problem(edge_share_max=[0.8, np.inf]).evaluate(answer()).violation == pytest.approx(0.25)
     placing = problem(**MODELS)
-    assert placing.evaluate(answer()).violation == 0.0
+    assert placing.evaluate(answer(**HELD)).violation == 0.0
     assert placing.evaluate(answer(placed=[[1, 1], [0, 1]])).violation == pytest.approx(1.5)
     assert placing.evaluate(answer(placed=[[1, 0], [1, 1]])).violation == pytest.approx(0.25)
 
@@ -91,7 +91,7 @@ def test_caps_and_memory_are_limits() -> None:
     ids=["user 1's model is not there", "user 0's model is not there", "negative", "no number", "share of no server"],
 )  # fmt: skip
 def test_what_cannot_be_is_infinitely_wrong(changed: dict[str, Any]) -> None:
-    assert problem(**MODELS).evaluate(answer(**changed)).violation == np.inf
+    assert problem(**MODELS).evaluate(answer(**{**HELD, **changed})).violation == np.inf
 
 
 def test_an_option_that_is_not_allowed_is_infinitely_wrong() -> None:
@@ -108,9 +108,7 @@ def test_options_on_the_device_need_no_model_and_no_share() -> None:
 
 
 def test_only_the_decisions_are_read() -> None:
-    assert (
-        problem().evaluate(SimpleNamespace(**{k: v for k, v in vars(answer()).items() if k != "placed"})).violation == 0
-    )
+    assert problem().evaluate(answer(latency_s="unknown", placed=None)).violation == 0
     with pytest.raises(InvalidInput, match="placed: found None"):
         problem(**MODELS).evaluate(answer(placed=None))
     with pytest.raises(InvalidInput, match="edge_share"):
@@ -120,7 +118,27 @@ def test_only_the_decisions_are_read() -> None:
 @pytest.mark.parametrize("changed", [{"option": [0, 3]}, {"downlink_hz": [1.0]}, {"placed": [[1, 0]]}])
 def test_decisions_of_another_shape_are_refused(changed: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match=next(iter(changed))):
-        problem(**MODELS).evaluate(answer(**changed))
+        problem(**MODELS).evaluate(answer(**{**HELD, **changed}))
+
+
+@pytest.mark.parametrize("placed", [HELD["placed"], [[True, True], [True, True]], "everywhere"])
+def test_models_held_where_none_are_placed_are_refused(placed: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"^placed: found .*nothing, because the problem places no models"):
+        problem().evaluate(answer(placed=placed))
+    assert problem().evaluate(answer()).violation == 0.0
+
+
+@pytest.mark.parametrize(
+    ("placed", "said"),
+    [
+        ([[2, 0], [0, 1]], r"placed \(server 0, model 0\): found 2; expected true or false for each server, model"),
+        ([[1, 0], [0, 0.5]], r"placed \(server 1, model 1\): found 0.5"),
+        ([[1, -1], [0, 1]], r"placed \(server 0, model 1\): found -1"),
+    ],
+)
+def test_a_wrong_flag_is_named_with_its_place(placed: Any, said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        problem(**MODELS).evaluate(answer(placed=placed))
 
 
 # ---- bad input
@@ -157,6 +175,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "cap of zero": ({"edge_share_max": [0.0, 1.0]}, r"edge_share_max \(user 0\)"),
     "objective": ({"objective": "missed"}, "objective: found 'missed'"),
     "tables of another shape": ({"edge_work_s": [[1.0, 1.0]] * 2}, "edge_work_s"),
+    "users without options": ({"fixed_s": np.zeros((2, 0))}, r"fixed_s: found \(2, 0\).*one of the O options at least"),
+    "no users": ({"fixed_s": np.zeros((0, 3))}, r"fixed_s: found \(0, 3\).*one of the K users at least"),
+    "one axis": ({"fixed_s": np.zeros(3)}, r"fixed_s: found \(3,\).*Give it 2 axes"),
     "not a number": (with_("fixed_s", (0, 1), np.nan), r"fixed_s \(user 0, option 1\): found nan"),
 }  # fmt: skip
 
@@ -168,6 +189,23 @@ def test_bad_input_is_refused_by_name_value_unit_and_remedy(changed: dict[str, A
     assert error.value.remedy.endswith(".")
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"weight": [1.0, 0.0]},
+        {"edge_share_max": [0.0, 1.0]},
+        {"downlink_hz": [-1.0, 1.0]},
+        {"downlink_efficiency": [[1, 1], [1, -1]]},
+        {**MODELS, "memory_byte": [4e9, -1.0]},
+        with_("fixed_s", (0, 1), np.nan),
+    ],
+)
+def test_only_a_number_of_an_option_is_helped_by_forbidding_it(changed: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput) as error:
+        problem(**changed)
+    assert ("allowed" in error.value.remedy) == ("option" in error.value.field)
+
+
 NO_DEVICE = {"allowed": [[True, True, False], [True, True, True]]}
 STRANDED: dict[str, tuple[dict[str, Any], str]] = {
     "no efficiency anywhere": ({"downlink_efficiency": [[0.0, 0.0], [1.0, 1.0]]}, r"downlink_efficiency \(user 0"),
@@ -175,7 +213,7 @@ STRANDED: dict[str, tuple[dict[str, Any], str]] = {
     "no edge anywhere": ({"edge_capacity": [0.0, 0.0]}, r"edge_capacity \(user 0, option 0, server 0\)"),
     "no memory where it may go": (
         {"user_model": [1, 0], "model_byte": [1e9, 6e9], "memory_byte": [4e9, 8e9], "allowed": [[1, 0, 0], [1, 1, 1]]},
-        r"memory_byte \(user 0, option 0, server 0\): found 4000000000.0.*\[byte\]",
+        r"memory_byte \(user 0, option 0, server 0\): found 4000000000.0; expected at least 6e\+09 \[byte\]",
     ),
     "nothing allowed": ({"allowed": [[False] * 3, [True] * 3]}, r"allowed \(user 0\)"),
 }  # fmt: skip

@@ -137,6 +137,14 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a group of one": ({"group": [0, -1, -1]}, "group (group 0)"),
     "a group of one among others": ({"group": [0, 0, 1]}, "group (group 1)"),
     "a hole in the groups": ({"group": [1, 1, -1]}, "group (group 0)"),
+    "a hole above the first group": ({"group": [0, 2, -1]}, "group (group 1)"),
+    "two holes": ({"group": [3, 3, 0]}, "group (group 1)"),
+    "trunks of another number": ({"trunk_fixed_s": [0.0, 0.0]}, "trunk_fixed_s"),
+    "a field of trunks left out": ({"multicast_bit": None}, "multicast_bit"),
+    "no constant times of trunks": ({"trunk_fixed_s": []}, "trunk_fixed_s"),
+    "uplinks of another number of trunks": ({"trunk_uplink_bit": [0.0, 0.0]}, "trunk_uplink_bit"),
+    "neither true nor false": ({"compatible": np.full((3, 4, 1), 2)}, "compatible (user 0, option 0, trunk 0)"),
+    "no users": ({"fixed_s": np.zeros((0, 4))}, "fixed_s"),
     "a group below -1": ({"group": [0, 0, -2]}, "group (user 2)"),
     "groups that are no integers": ({"group": [0.5, 0.5, -1.0]}, "group"),
     "a trunk of a stranger": ({"compatible": np.ones((3, 4, 1))}, "compatible (user 2, option 0, trunk 0)"),
@@ -218,7 +226,7 @@ def test_answers_that_name_what_is_not_there_are_refused(wrong: dict[str, Any]) 
 def test_a_missing_decision_is_named() -> None:
     lacking = answer()
     del lacking.multicast_hz
-    with pytest.raises(InvalidInput, match=r"answer\.multicast_hz"):
+    with pytest.raises(InvalidInput, match=r"^multicast_hz: found None; expected an answer with option, trunk"):
         two().evaluate(lacking)
 
 

@@ -80,13 +80,9 @@ class ProblemArrays:
             Names field, place, value, unit and remedy.
         """
         axes = AXES[1 - lead :]
-        what = ", ".join(f"{letter} {axis}s" for letter, axis in zip("SKO"[1 - lead :], axes, strict=True))
-        shape = checks.plain("fixed_s", self.fixed_s, f"numbers [s], shape ({what})").shape
-        if len(shape) != lead + 2 or 0 in shape:
-            raise InvalidInput(
-                "fixed_s", shape, f"an array ({what}) with at least one of each",
-                f"Give it {len(axes)} axes{'; one scenario is (1, K, O)' if lead else ''}.",
-            )  # fmt: skip
+        what = [f"{letter} {axis}s" for letter, axis in zip("SKO"[1 - lead :], axes, strict=True)]
+        more = "; one scenario is (1, K, O)" if lead else ""
+        shape = checks.table_shape("fixed_s", self.fixed_s, "s", what, more)
         of = {**{n: (u, True, lead + 2) for n, u in TABLES.items()}, **{n: (*v, lead + 1) for n, v in VECTORS.items()}}
         for name, (unit, zero, dimensions) in of.items():
             value = getattr(self, name)
@@ -103,7 +99,7 @@ class ProblemArrays:
             found = checks.numbers(name, value, shape[:lead], unit, axes=axes)
             self._store(name, checks.read_only(found) if lead else float(found))
         if self.allowed is not None:
-            self._store("allowed", checks.read_only(checks.flags("allowed", self.allowed, shape)))
+            self._store("allowed", checks.read_only(checks.flags("allowed", self.allowed, shape, axes)))
         self._check_rates()
 
     def _store(self, name: str, value: Any) -> None:
@@ -116,7 +112,7 @@ class ProblemArrays:
                 expected = f"exactly one of {side}_efficiency and {side}_snr_hz"
                 raise InvalidInput(f"{side}_snr_hz", "given", expected, "Remove one.")
             if efficiency is None and snr is None and getattr(self, f"{side}_bit").any():
-                expected = f"{side}_efficiency [bit/s/Hz] or {side}_snr_hz [Hz], for options send over this link"
+                expected = f"{side}_efficiency [bit/s/Hz] or {side}_snr_hz [Hz], because options send over this link"
                 raise InvalidInput(f"{side}_efficiency", None, expected, "Add one of them.")
 
     # ---- shapes and defaults

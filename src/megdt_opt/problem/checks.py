@@ -150,10 +150,36 @@ def numbers(
         expected = f"a finite number {'at least 0' if zero else 'above 0'} [{unit}]"
         if math.isfinite(worst) and worst > 0:
             expected += f", and if it is not 0 between {SMALLEST:g} and {LARGEST:g}"
-        closing = " or forbid the option by `allowed`." if axes and len(shape) == len(axes) else ""
+        closing = " or forbid the option by `allowed`." if "option" in axes else ""
         remedy = f"Give a number in this range{',' if closing else '.'}{closing}"
         raise InvalidInput(f"{name} ({place})" if place else name, worst, expected, remedy)
     return array
+
+
+def table_shape(name: str, value: Any, unit: str, axes: Sequence[str], more: str = "") -> tuple[int, ...]:
+    """The shape of a table that says how many there are of what its axes count; raises InvalidInput where it is none.
+
+    Parameters
+    ----------
+    name : str
+        Field to name in an error.
+    value : array_like
+        What was given.
+    unit : str
+        Unit of the numbers.
+    axes : sequence of str
+        What the axes count, with their letters: ("K users", "O options").
+    more : str
+        Closes the remedy for a wrong number of axes.
+    """
+    what = ", ".join(axes)
+    shape = plain(name, value, f"numbers [{unit}], shape ({what})").shape
+    expected = f"an array ({what}) with at least one of each"
+    if len(shape) != len(axes):
+        raise InvalidInput(name, shape, expected, f"Give it {len(axes)} axes{more}.")
+    if 0 in shape:
+        raise InvalidInput(name, shape, expected, f"Give it one of the {axes[shape.index(0)]} at least.")
+    return shape
 
 
 def number(
@@ -271,8 +297,19 @@ def shares(name: str, value: Any, shape: tuple[int, ...], unit: str) -> Array:
     return np.asarray(found, dtype=np.float64)
 
 
-def flags(name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def flags(name: str, value: Any, shape: tuple[int, ...], axes: Sequence[str] = ("user", "option")) -> NDArray[np.bool_]:
     """True or false in an array of one shape, from truth values or from zeros and ones.
+
+    Parameters
+    ----------
+    name : str
+        Field to name in an error.
+    value : array_like
+        What was given.
+    shape : tuple of int
+        The shape that it must have.
+    axes : sequence of str
+        What the axes count, for messages.
 
     Raises
     ------
@@ -292,10 +329,14 @@ def flags(name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     if array.dtype.kind == "O" and hasattr(type(value), "to_numpy"):
         array = _of_objects(name, array, expected, truth=True)
     if array.dtype != np.bool_:
-        if array.dtype.kind not in "iuf" or not np.isin(array, (0, 1)).all():
-            raise InvalidInput(
-                name, array.dtype.name, "true or false for each user and option", "Give truth values, or 0 and 1."
-            )
+        expected, remedy = f"true or false for each {', '.join(axes)}", "Give truth values, or 0 and 1."
+        if array.dtype.kind not in "iuf":
+            raise InvalidInput(name, f"an array of {array.dtype}", expected, remedy)
+        wrong = np.argwhere(~np.isin(array, (0, 1)))
+        if wrong.size:
+            where = tuple(int(i) for i in wrong[0])
+            place = ", ".join(f"{axis} {i}" for axis, i in zip(axes, where, strict=False))
+            raise InvalidInput(f"{name} ({place})", array[where].item(), expected, remedy)
         array = array.astype(bool)
     return array.copy(order="C")
 
@@ -303,7 +344,7 @@ def flags(name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 def decisions(answer: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
     """The attributes of an answer by which it is evaluated; raises InvalidInput where one is missing."""
     for name in names:
-        if not hasattr(answer, name):
+        if getattr(answer, name, None) is None:
             raise InvalidInput(name, None, f"an answer with {', '.join(names)}", "Give the answer this attribute.")
     return tuple(getattr(answer, name) for name in names)
 

@@ -150,11 +150,7 @@ class PlacementProblem:
         self._store(name, checks.numbers(name, getattr(self, name), shape, unit, zero=zero, axes=axes, copy=True))
 
     def _read_tables(self) -> None:
-        shape = checks.plain("fixed_s", self.fixed_s, "numbers [s], shape (K users, O options)").shape
-        if len(shape) != 2 or 0 in shape:
-            raise InvalidInput(
-                "fixed_s", shape, "an array (K users, O options) with at least one of each", "Give it two axes."
-            )
+        shape = checks.table_shape("fixed_s", self.fixed_s, "s", ("K users", "O options"))
         for name, unit in _TABLES.items():
             if name != "device_branch_s" or self.device_branch_s is not None:
                 self._numbers(name, shape, unit, ("user", "option"))
@@ -213,7 +209,7 @@ class PlacementProblem:
                 expected = f"exactly one of {side}_efficiency and {side}_snr_hz"
                 raise InvalidInput(f"{side}_snr_hz", "given", expected, "Remove one.")
             if efficiency is None and snr is None and getattr(self, f"{side}_bit").any():
-                expected = f"{side}_efficiency [bit/s/Hz] or {side}_snr_hz [Hz], for options send over this link"
+                expected = f"{side}_efficiency [bit/s/Hz] or {side}_snr_hz [Hz], because options send over this link"
                 raise InvalidInput(f"{side}_efficiency", None, expected, "Add one of them.")
 
     def _read_models(self) -> None:
@@ -264,27 +260,31 @@ class PlacementProblem:
                 f"allowed (user {k})", False, "at least one option that is allowed", "Allow one, or leave out the user."
             )
         o = int(np.flatnonzero(allowed)[0])
-        name, value, unit = self._why_closed(k, o)
+        name, value, wanted = self._why_closed(k, o)
         raise InvalidInput(
             f"{name} (user {k}, option {o}, server {int(self.option_server[k, o])})", value,
-            f"more than that [{unit}], for no server can serve this user and it has no option on its device alone",
+            f"{wanted}, because no server can serve this user and it has no option on its device alone",
             "Give the user an option that some server can serve, or one with option_server -1.",
         )  # fmt: skip
 
     def _why_closed(self, k: int, o: int) -> tuple[str, float, str]:
-        """What closes an option: field, value and unit."""
+        """What closes an option: field, value and what would not."""
         e = int(self.option_server[k, o])
         for side in ("downlink", "uplink"):
             if getattr(self, f"{side}_bit")[k, o] > 0:
                 if not getattr(self, f"{side}_hz")[e] > 0:
-                    return f"{side}_hz", 0.0, "Hz"
+                    return f"{side}_hz", 0.0, "more than that [Hz]"
                 kind = "efficiency" if getattr(self, f"{side}_efficiency") is not None else "snr_hz"
                 if not self.law(side)[k, e] > 0:
-                    return f"{side}_{kind}", 0.0, _LAWS[f"{side}_{kind}"]
+                    return f"{side}_{kind}", 0.0, f"more than that [{_LAWS[f'{side}_{kind}']}]"
         if self.edge_work_s[k, o] > 0 and not self.capacities[e] > 0:
-            return "edge_capacity", 0.0, "1"
+            return "edge_capacity", 0.0, "more than that [1]"
         assert self.memory_byte is not None
-        return "memory_byte", float(self.memory_byte[e]), "byte"
+        assert self.model_byte is not None
+        assert self.user_model is not None
+        m = int(self.user_model[k])
+        wanted = f"at least {self.model_byte[m]:g} [byte], the size of the user's model {m}"
+        return "memory_byte", float(self.memory_byte[e]), wanted
 
     # ---- shapes and defaults
 
@@ -381,7 +381,7 @@ class PlacementProblem:
         ----------
         answer : object
             With `option` (K,), the shares `downlink_hz`, `uplink_hz` [Hz] and `edge_share` [1] (K,) at the server of
-            the chosen option (0 without one) and, where models are placed, `placed` (E, M); nothing else is read.
+            the chosen option (0 without one) and, where models are placed and only there, `placed` (E, M).
 
         Returns
         -------
@@ -393,14 +393,19 @@ class PlacementProblem:
         Raises
         ------
         InvalidInput
-            Where a decision is missing or has another shape, or an option does not exist.
+            Where a decision is missing, has another shape or is not the problem's, or an option does not exist.
         """
         users = self.users
-        option = checks.options("option", _decision(answer, "option"), (users,), self.options)
+        names = ("option", "downlink_hz", "uplink_hz", "edge_share", *(["placed"] if self.models else []))
+        option, *given = checks.decisions(answer, names)
+        option = checks.options("option", option, (users,), self.options)
         shares = np.stack([
-            checks.shares(name, _decision(answer, name), (users,), unit)
-            for name, unit in (("downlink_hz", "Hz"), ("uplink_hz", "Hz"), ("edge_share", "1"))
+            checks.shares(name, one, (users,), unit)
+            for name, one, unit in zip(names[1:4], given, ("Hz", "Hz", "1"), strict=False)
         ])  # fmt: skip
+        if not self.models and getattr(answer, "placed", None) is not None:
+            expected = "nothing, because the problem places no models (user_model is not given)"
+            raise InvalidInput("placed", answer.placed, expected, "Leave it out, or give the problem its models.")
         rows = np.arange(users)
         server = self.option_server[rows, option]
         at = server != NO_SERVER
@@ -411,7 +416,7 @@ class PlacementProblem:
         used = np.stack([np.bincount(server[at], weights=one[at], minlength=self.servers) for one in shares])
         over = [_over(used, self.budgets), _over(shares[2], self.share_caps)]
         if self.user_model is not None and self.model_byte is not None and self.memory_byte is not None:
-            placed = checks.flags("placed", _decision(answer, "placed"), (self.servers, self.models))
+            placed = checks.flags("placed", given[3], (self.servers, self.models), ("server", "model"))
             over.append(_over(placed @ self.model_byte, self.memory_byte))
             holds = holds and bool(placed[server[at], self.user_model[at]].all())
         weighted = self.weights * latency
@@ -434,12 +439,6 @@ class PlacementProblem:
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 total += np.where(amount > 0, amount / np.where(amount > 0, share, 1.0), 0.0)
         return total
-
-
-def _decision(answer: Any, name: str) -> Any:
-    if not hasattr(answer, name) or getattr(answer, name) is None:
-        raise InvalidInput(name, None, f"an answer with {name}", "Give an object that has this attribute.")
-    return getattr(answer, name)
 
 
 def _over(values: NDArray[Any], limits: Array) -> float:

@@ -107,14 +107,16 @@ class PrefixArrays:
         object.__setattr__(self, name, value)
 
     def _read_numbers(self) -> None:
-        shape = checks.plain("fixed_s", self.fixed_s, "numbers [s], shape (K users, O options)").shape
-        if len(shape) != 2 or 0 in shape:
-            raise InvalidInput(
-                "fixed_s", shape, "an array (K users, O options) with at least one of each", "Give both."
-            )
+        shape = checks.table_shape("fixed_s", self.fixed_s, "s", ("K users", "O options"))
         of = checks.plain("trunk_fixed_s", self.trunk_fixed_s, "numbers [s], shape (Q trunks,)").shape
         if len(of) != 1:
             raise InvalidInput("trunk_fixed_s", of, "an array (Q trunks,)", "Give one number for each trunk.")
+        fields_of_trunks = ("trunk_uplink_bit", "trunk_edge_work_s", "multicast_bit")
+        given = [(name, getattr(self, name)) for name in fields_of_trunks if getattr(self, name) is not None]
+        others = {checks.plain(name, value, "numbers, shape (Q trunks,)").shape for name, value in given}
+        if len(others) == 1 and len(given) > 1 and others != {of}:
+            expected = f"shape {others.pop()} [s], as the other fields of trunks have"
+            raise InvalidInput("trunk_fixed_s", of, expected, "Give one number for each trunk.")
         fields: dict[str, tuple[str, bool, tuple[int, ...], tuple[str, ...]]] = {
             **{name: (unit, True, shape, ("user", "option")) for name, unit in _TABLES.items()},
             **{name: (*kind, shape[:1], ("user",)) for name, kind in _USERS.items()},
@@ -135,7 +137,10 @@ class PrefixArrays:
             "also for its multicast (2).",
         )  # fmt: skip
         self._store("rides", checks.read_only(rides))
-        self._store("compatible", checks.read_only(checks.flags("compatible", self.compatible, (*shape, of[0]))))
+        self._store(
+            "compatible",
+            checks.read_only(checks.flags("compatible", self.compatible, (*shape, of[0]), ("user", "option", "trunk"))),
+        )
         if self.allowed is not None:
             self._store("allowed", checks.read_only(checks.flags("allowed", self.allowed, shape)))
 
@@ -147,7 +152,9 @@ class PrefixArrays:
                     expected = f"exactly one of {who}_efficiency and {who}_snr_hz"
                     raise InvalidInput(f"{who}_snr_hz", "given", expected, "Remove one.")
                 if efficiency is None and snr is None and bits.any():
-                    expected = f"{who}_efficiency [bit/s/Hz] or {who}_snr_hz [Hz], for something is sent over this link"
+                    expected = (
+                        f"{who}_efficiency [bit/s/Hz] or {who}_snr_hz [Hz], because something is sent over this link"
+                    )
                     raise InvalidInput(f"{who}_efficiency", None, expected, "Add one of them.")
             for one, other in ((f"{side}_efficiency", f"{trunk}_snr_hz"), (f"{side}_snr_hz", f"{trunk}_efficiency")):
                 if getattr(self, one) is not None and getattr(self, other) is not None:
@@ -165,7 +172,8 @@ class PrefixArrays:
             k = int(group.argmin())
             raise InvalidInput(f"group (user {k})", int(group[k]), "a number of at least -1 [1]", "-1 is no group.")
         sizes = np.bincount(group[group >= 0], minlength=number)
-        for g in np.flatnonzero(sizes < 2).tolist():
+        if (sizes < 2).any():
+            g = int(sizes.argmin())  # a hole before a user alone
             found = "one user" if sizes[g] else "no user"
             raise InvalidInput(
                 f"group (group {g})", found, f"at least two users in each of the groups 0 to {number - 1}",

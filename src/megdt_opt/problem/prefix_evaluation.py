@@ -33,15 +33,17 @@ class Decided(NamedTuple):
 def read_answer(problem: PrefixArrays, answer: Any) -> Decided:
     """The decisions of an answer; raises InvalidInput where one is missing or names what is not there."""
     users = (problem.users,)
-    option = checks.options("option", _decision(answer, "option"), users, problem.options)
-    if problem.group is None:
-        group = _numbered("group", _decision(answer, "group"), users, problem.users)
-    else:
-        group = problem.group
+    formed = ("group",) if problem.group is None else ()
+    names = ("option", *formed, "trunk", *(name for name, _ in (*_SHARES, *_TRUNK_SHARES)))
+    given = dict(zip(names, checks.decisions(answer, names), strict=True))
+    option = checks.options("option", given["option"], users, problem.options)
+    group = problem.group
+    if group is None:
+        group = _numbered("group", given["group"], users, problem.users)
     count = (int(group.max()) + 1,)
-    trunk = _numbered("trunk", _decision(answer, "trunk"), count, problem.trunks)
-    own = np.stack([checks.shares(name, _decision(answer, name), users, unit) for name, unit in _SHARES])
-    shared = np.stack([checks.shares(name, _decision(answer, name), count, unit) for name, unit in _TRUNK_SHARES])
+    trunk = _numbered("trunk", given["trunk"], count, problem.trunks)
+    own = np.stack([checks.shares(name, given[name], users, unit) for name, unit in _SHARES])
+    shared = np.stack([checks.shares(name, given[name], count, unit) for name, unit in _TRUNK_SHARES])
     return Decided(option, group, trunk, own, shared)
 
 
@@ -141,12 +143,6 @@ def _formed(problem: PrefixArrays, found: Decided, runs: NDArray[np.bool_]) -> b
         if any(problem.similarity[i, j] < least for i, j in combinations(members, 2)):
             return False
     return True
-
-
-def _decision(answer: Any, name: str) -> Any:
-    if not hasattr(answer, name):
-        raise InvalidInput(f"answer.{name}", "nothing", "a decision of the answer", "Give the answer this attribute.")
-    return getattr(answer, name)
 
 
 def _numbered(name: str, value: Any, shape: tuple[int, ...], count: int) -> Index:
