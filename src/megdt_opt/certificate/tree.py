@@ -254,19 +254,19 @@ def _refused(place: str, found: object, expected: str) -> InvalidInput:
 
 
 def _numbers(place: str, value: object) -> tuple[float, ...]:
-    found = tuple(real(one) for one in value) if isinstance(value, list | tuple) else (None,)
-    for one in found:
-        if one is None or not 0 <= one < np.inf:
-            raise _refused(place, value, "a list of finite numbers of at least 0")
-    return found  # type: ignore[return-value]
+    found = [real(one) for one in value] if isinstance(value, list | tuple) else [None]
+    good = tuple(one for one in found if one is not None and 0 <= one < np.inf)
+    if len(good) < len(found):
+        raise _refused(place, value, "a list of finite numbers of at least 0")
+    return good
 
 
 def _indices(place: str, value: object) -> tuple[int, ...]:
-    found = tuple(integer(one) for one in value) if isinstance(value, list | tuple) else (None,)
-    for one in found:
-        if one is None or not 0 <= one < 2**63:
-            raise _refused(place, value, "a list of integers of at least 0")
-    return found  # type: ignore[return-value]
+    found = [integer(one) for one in value] if isinstance(value, list | tuple) else [None]
+    good = tuple(one for one in found if one is not None and 0 <= one < 2**63)
+    if len(good) < len(found):
+        raise _refused(place, value, "a list of integers of at least 0")
+    return good
 
 
 def _leaf_of(data: dict[str, Any], listed: bool, place: str) -> tuple[Leaf, int]:
@@ -313,15 +313,17 @@ def _node_of(data: Any, listed: bool, place: str) -> tuple[Node, int, int | None
     if kind == "prices":
         leaf, budgets = _leaf_of(data, listed, place)
         return (leaf, 0, budgets) if "removed" not in data else (Prune(leaf, _pairs(place, data)), 1, budgets)
-    for name in known - set(data):
+    for name in sorted(known - set(data)):
         raise _refused(f"{place}.{name}", None, f"the field beside {kind}")
     if kind == "at_most":
         (most,) = _indices(f"{place}.at_most", [data["at_most"]])
-        return Count(*(_indices(f"{place}.{name}", data[name]) for name in ("users", "options")), most), 2, None
+        users, options = (_indices(f"{place}.{name}", data[name]) for name in ("users", "options"))
+        return Count(users, options, most), 2, None
     if not isinstance(data["groups"], list) or not data["groups"]:
         raise _refused(f"{place}.groups", data["groups"], "a list of groups of options, one at least")
     groups = tuple(_indices(f"{place}.groups", group) for group in data["groups"])
-    return Branch(*_indices(f"{place}.user", [data["user"]]), groups), len(groups), None
+    (user,) = _indices(f"{place}.user", [data["user"]])
+    return Branch(user, groups), len(groups), None
 
 
 def _pairs(place: str, data: dict[str, Any]) -> NDArray[np.int64]:
