@@ -154,7 +154,7 @@ def test_limits_on_counts_prove_nothing_here() -> None:
     assert "counts" in verdict.reason
 
 
-@pytest.mark.parametrize("seed", [4, 13, 22, 34])
+@pytest.mark.parametrize("seed", [4, 22, 34])
 def test_a_rise_without_limit_is_no_number_too_large(seed: int) -> None:
     """What no choice of a part can be in: its rise is infinite."""
     problem = foreign_prefixes(seed)
