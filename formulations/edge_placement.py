@@ -38,7 +38,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
-from megdt_opt.errors import Infeasible, InvalidInput, SolverFailure
+from megdt_opt.errors import InvalidInput, SolverFailure
+from megdt_opt.problem.conflicts import models_too_large
 from megdt_opt.problem.placement_problem import NO_SERVER, PlacementProblem
 from megdt_opt.radio.rates import time_and_slopes
 from megdt_opt.solving.highs import Answer, Clock, Program, Rows, at_least, at_most
@@ -324,7 +325,7 @@ def solve(problem: PlacementProblem, *, gap: float, time_limit_s: float | None) 
         programs += 1
         answer: Answer = milp.run(rel_gap=0.3 * gap)
         if answer.status == "infeasible":
-            raise Infeasible("the models of users without an option on their devices do not fit the servers together")
+            raise models_too_large(problem)
         bound = max(bound, answer.bound * m.unit) if np.isfinite(answer.bound) else bound
         if answer.v is None:
             break

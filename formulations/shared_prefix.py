@@ -42,6 +42,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
 from megdt_opt.errors import Infeasible, InvalidInput, SolverFailure
+from megdt_opt.problem.conflicts import airtime_too_short
 from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
 from megdt_opt.radio.rates import shannon_band, time_and_slopes
 from megdt_opt.solving.highs import Answer, Clock, Program, Rows, at_least, at_most
@@ -426,7 +427,9 @@ def solve(problem: SharedPrefixProblem, *, gap: float, time_limit_s: float | Non
         programs += 1
         answer: Answer = milp.run(rel_gap=0.3 * gap)
         if answer.status == "infeasible":
-            raise Infeasible("options, trunks and limits on airtime do not go together")
+            if problem.trunk_uplink_airtime_max_s is not None:
+                raise airtime_too_short(problem)
+            raise Infeasible("options and trunks do not go together")
         bound = max(bound, answer.bound * m.unit) if np.isfinite(answer.bound) else bound
         if answer.v is None:
             break

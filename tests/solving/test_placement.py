@@ -33,9 +33,12 @@ def test_methods_of_the_class() -> None:
 
 def test_models_that_do_not_fit_together_are_infeasible() -> None:
     crowded = PlacementProblem(**TWO, memory_byte=[6e9, 8e9])
-    with pytest.raises(Infeasible, match="memories cannot hold together") as error:
-        solve(crowded)
-    assert error.value.users == (0, 1, 2)
+    for method in ("auto", "edge_placement"):
+        with pytest.raises(Infeasible, match="memories cannot hold together") as error:
+            solve(crowded, method)
+        assert error.value.users == (0, 1, 2)
+        for said in ("user 0: model 0 of 4 GB", "user 2: model 2 of 6 GB", "server 1 has a memory of 8 GB"):
+            assert said in str(error.value)
     roomy = PlacementProblem(**TWO, memory_byte=[6e9, 9e9])
     found = solve(roomy)
     assert found.placed is not None

@@ -64,14 +64,20 @@ def test_limits_on_airtime_that_do_not_fit_together() -> None:
     problem = must_ride()
     whole_s = problem.trunk_uplink_bit / (problem.uplink_hz * problem.trunk_uplink_efficiency)
     assert solve(replace(problem, trunk_uplink_airtime_max_s=2.5 * whole_s)).status == "optimal"
-    with pytest.raises(Infeasible, match="airtime"):
-        solve(replace(problem, trunk_uplink_airtime_max_s=1.5 * whole_s))
+    for method in ("auto", "shared_prefix"):
+        with pytest.raises(
+            Infeasible, match=r"airtime together on .*Hz uplink.*user 3: trunk 1 takes .*Hz for"
+        ) as error:
+            solve(replace(problem, trunk_uplink_airtime_max_s=1.5 * whole_s), method)
+        assert error.value.users == (0, 1, 2, 3)
 
 
 def test_what_fits_nobody_is_refused_by_name() -> None:
     problem = must_ride(downlink_hz=0.0, edge_capacity=0.0)
     with pytest.raises(InvalidInput, match="compatible"):
         solve(problem)
+    with pytest.raises(Infeasible, match="options and trunks do not go together"):
+        solve(problem, "shared_prefix")
 
 
 @pytest.mark.parametrize("objective", ["sum", "max"])

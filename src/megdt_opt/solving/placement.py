@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from megdt_opt.certificate.certificate import Certificate
 from megdt_opt.certificate.placement import PlacementProof
-from megdt_opt.errors import Infeasible, InvalidInput, SolverFailure
+from megdt_opt.errors import InvalidInput, SolverFailure
 from megdt_opt.pricing.held_models import HeldModels
 from megdt_opt.pricing.placement import ServerCosts
 from megdt_opt.pricing.scaled import Array
+from megdt_opt.problem.conflicts import models_too_large
 from megdt_opt.problem.outcome import BoundSource, Method, status_of
-from megdt_opt.problem.placement_problem import NO_SERVER, PlacementProblem
+from megdt_opt.problem.placement_problem import PlacementProblem
 from megdt_opt.solving.answers import Answer, relative_gap
 from megdt_opt.solving.engines.placement import PlacementEngine, PlacementPricing
 from megdt_opt.solving.parties import close_parties
@@ -76,7 +77,7 @@ def solve_class(problem: PlacementProblem, method: str, gap: float, time_limit_s
     costs, held = ServerCosts(problem), HeldModels(problem)
     pricing = PlacementPricing(costs, held)
     if not pricing.first_sets():
-        raise _nowhere(problem)
+        raise models_too_large(problem)
     built = time.perf_counter()
     closed = close_parties(
         pricing, PlacementProof(problem, costs, held), gap=gap, time_limit_s=time_limit_s, make=PlacementEngine
@@ -95,16 +96,6 @@ def answer_of(problem: PlacementProblem, raw: Any, method: Method, gap: float) -
         problem, raw.option, raw.placed, np.stack([raw.downlink_hz, raw.uplink_hz, raw.edge_share]), gap, method,
         (raw.bound, BoundSource.SOLVER, None), (raw.build_s, raw.solve_s), raw.message,
     )  # fmt: skip
-
-
-def _nowhere(problem: PlacementProblem) -> Infeasible:
-    """The error for models that do not fit together; names the users who have no option on their devices."""
-    bound = ~(problem.open_options & (problem.option_server == NO_SERVER)).any(axis=1)
-    return Infeasible(
-        "the servers' memories cannot hold together the models of the users who have no option on their devices",
-        users=np.flatnonzero(bound).tolist(),
-        hint="Raise memory_byte, or give some of these users an option with option_server -1.",
-    )
 
 
 def _in_units(problem: PlacementProblem, option: NDArray[np.int64], x: Array) -> Array:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from megdt_opt.certificate.certificate import Certificate
 from megdt_opt.certificate.shared_prefix import PrefixProof
-from megdt_opt.errors import Infeasible, InvalidInput, SolverFailure
+from megdt_opt.errors import InvalidInput, SolverFailure
 from megdt_opt.pricing.scaled import DOWNLINK, EDGE, UPLINK, Array
 from megdt_opt.pricing.shared_prefix import PrefixCosts
+from megdt_opt.problem.conflicts import airtime_too_short
 from megdt_opt.problem.outcome import BoundSource, Method, status_of
 from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
 from megdt_opt.solving.answers import Answer, relative_gap
@@ -113,13 +114,7 @@ def _refuse_airtime(model: PrefixCosts) -> None:
     least = np.where(model.allowed(patterns.open), least, np.inf)
     needed = np.minimum.reduceat(least, patterns.starts)
     if needed.sum() > 1.0 + 1e-9:
-        groups = np.flatnonzero(needed > 0)
-        users = patterns.member[groups]
-        raise Infeasible(
-            "the trunks that groups must run cannot keep their limits on airtime together",
-            users=users[users >= 0].tolist(),
-            hint="Raise uplink_hz or trunk_uplink_airtime_max_s, or allow options that do not ride.",
-        )
+        raise airtime_too_short(model.problem)
 
 
 def decided(problem: SharedPrefixProblem, choice: Choice, x: Array) -> dict[str, Any]:

@@ -1,0 +1,71 @@
+"""What is said where servers' memories or limits on the airtime of trunks leave no answer: users, sizes and limits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from megdt_opt.errors import Conflict, Infeasible
+from megdt_opt.problem.placement_problem import NO_SERVER, PlacementProblem
+from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
+from megdt_opt.radio.rates import shannon_band
+from megdt_opt.si import show
+
+
+def models_too_large(problem: PlacementProblem) -> Infeasible:
+    """The error for models that the memories cannot hold together.
+
+    Names the users who have no option on their devices, with their models, and the servers' memories.
+    """
+    assert problem.user_model is not None
+    assert problem.model_byte is not None
+    assert problem.memory_byte is not None
+    bound = ~(problem.open_options & (problem.option_server == NO_SERVER)).any(axis=1)
+    users = np.flatnonzero(bound).tolist()
+    model = [int(problem.user_model[k]) for k in users]
+    sizes = [
+        Conflict(k, f"model {m}", float(problem.model_byte[m]), "B", "{limit} of {value}")
+        for k, m in zip(users, model, strict=True)
+    ]
+    memories = [
+        Conflict(None, f"server {e}", float(size), "B", "{limit} has a memory of {value}")
+        for e, size in enumerate(problem.memory_byte)
+    ]
+    return Infeasible(
+        "the servers' memories cannot hold together the models of the users who have no option on their devices",
+        [*sizes, *memories],
+        users,
+        hint="Raise memory_byte, or give some of these users an option with option_server -1.",
+    )
+
+
+def airtime_too_short(problem: SharedPrefixProblem) -> Infeasible:
+    """The error for trunks that groups must run, but whose limits on airtime the uplink cannot keep together.
+
+    Names the users who have no option without a trunk, with the limit of the trunk that takes the least of the uplink.
+    """
+    users = np.flatnonzero(~(problem.open_options & (problem.rides == 0)).any(axis=1)).tolist()
+    return Infeasible(
+        "the trunks that groups must run cannot keep their limits on airtime together on "
+        f"{show(problem.uplink_hz, 'Hz')} uplink",
+        [conflict for k in users for conflict in _airtime(problem, k)],
+        users,
+        hint="Raise uplink_hz or trunk_uplink_airtime_max_s, or allow options that do not ride.",
+    )
+
+
+def _airtime(problem: SharedPrefixProblem, k: int) -> list[Conflict]:
+    """The limit of the trunk of a user's group that takes the least band; none where one is not limited."""
+    if problem.trunk_uplink_airtime_max_s is None or problem.group is None or problem.trunk_group is None:
+        return []
+    q = np.flatnonzero((problem.trunk_group == problem.group[k]) & problem.open_trunks)
+    rate = problem.trunk_uplink_bit[q] / problem.trunk_uplink_airtime_max_s[q]
+    if not q.size or not rate.all():
+        return []
+    if problem.trunk_uplink_snr_hz is not None:
+        band_hz = shannon_band(rate, problem.trunk_uplink_snr_hz[q])
+    else:
+        assert problem.trunk_uplink_efficiency is not None
+        band_hz = rate / problem.trunk_uplink_efficiency[q]
+    n = int(np.argmin(band_hz))
+    words = f"trunk {q[n]} takes {show(float(band_hz[n]), 'Hz')} for {{limit}} of at most {{value}}"
+    return [Conflict(k, "uplink airtime", float(problem.trunk_uplink_airtime_max_s[q[n]]), "s", words)]
