@@ -210,7 +210,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     ("old", "new", "place"),
     [
         ("downlink: 20 MHz", "downlink: 20", "line 6: channel.downlink"),
-        ("downlink: 20 MHz", "downlink: -1 Hz", "line 6: channel.downlink_hz"),
+        ("downlink: 20 MHz", "downlink: -1 Hz", "line 6: channel.downlink"),
         ("    deadline: 4 s", "    deadline: 4", "line 12: users.0.deadline"),
         ("    deadline: 4 s", "    private_steps: 40", "line 12: users.first.private_steps"),
         ("name: second", "name: first", "line 8: users"),

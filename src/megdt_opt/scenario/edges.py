@@ -15,6 +15,7 @@ from megdt_opt.errors import InvalidInput
 from megdt_opt.program.stages import EDGE, EdgeServer
 from megdt_opt.radio.path_loss import PathLoss, snr_hz
 from megdt_opt.scenario.equipment import Channel, Edge
+from megdt_opt.scenario.quantities import expected_of
 
 Array = NDArray[np.float64]
 
@@ -54,7 +55,7 @@ def _by_edge(least: float) -> Callable[[Any], Any]:
         try:
             return number.validate_python(value)
         except ValidationError as error:
-            raise InvalidInput(name, value, error.errors()[0]["msg"], "Give such a value.") from None
+            raise InvalidInput(name, value, *expected_of(error.errors()[0])) from None
 
     def read(value: Any) -> Any:
         if value is None:
@@ -211,6 +212,11 @@ def check_names(where: str, given: Mapping[str, Mapping[str, float]], sites: Seq
     for name, value in given.items():
         unknown = [edge for edge in value if edge not in names]
         if unknown:
+            if names == [EDGE]:
+                expected = (
+                    f"a list of edges, one of them named {unknown[0]!r}, as {where}.{name} states a figure by edge"
+                )
+                raise InvalidInput("edges", None, expected, "Add edges, or give the user one figure.")
             expected = f"edges of the scenario: {names}"
             raise InvalidInput(f"{where}.{name}.{unknown[0]}", unknown[0], expected, "Name one of them.")
     if len({frozenset(value) for value in given.values()}) > 1:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from types import UnionType
 from typing import Any, ClassVar, Union, get_args, get_origin
@@ -29,7 +30,7 @@ class Quantities(BaseModel):
         try:
             super().__init__(**data)
         except ValidationError as error:
-            raise _clear(error, type(self)) from None
+            raise _clear(error, type(self), data) from None
 
     @classmethod
     def short_name(cls, field: str) -> str:
@@ -102,21 +103,76 @@ def _refuse_words(name: str, value: Any) -> None:
             raise InvalidInput(field, entry, "a number", remedy)
 
 
-def _clear(error: ValidationError, model: type[Quantities]) -> InvalidInput:
+def _clear(error: ValidationError, model: type[Quantities], data: dict[str, Any]) -> InvalidInput:
     found = error.errors()
     # a field that is missing is often one that was mistyped: the unknown one says more
     first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
-    where = ".".join(str(part) for part in first["loc"])
+    unit = ""
+    head, *rest = first["loc"] or ("",)
+    short = model.short_name(str(head))
+    shown = first["input"]
+    if short != head and short in data:  # the field and its value as they were written
+        unit = f" [{_unit_of(str(head).removeprefix(f'{short}_'))}]"
+        head, shown = short, data[short]
+        for part in rest:
+            shown = shown[part]
+    where = ".".join(str(part) for part in (head, *rest))
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, InvalidInput):
         field = ".".join(part for part in (where, cause.field) if part)
         return InvalidInput(field, cause.value, cause.expected, cause.remedy)
-    shown = first["input"]
     if first["type"] == "extra_forbidden":
-        return InvalidInput(where, shown, f"only the fields of {model.__name__}", _near(where, model))
+        return InvalidInput(where, shown, f"only the fields of {_called(model)}", _near(where, model))
     if first["type"] == "missing":
         return InvalidInput(where, None, "a value", "Add the field.")
-    return InvalidInput(where or model.__name__, shown, first["msg"], "Give such a value.")
+    expected, remedy = expected_of(first)
+    return InvalidInput(where or _called(model), shown, f"{expected}{unit}", remedy)
+
+
+_LISTS = {"edges": "edges, each with a name", "users": "users, each with a name", "groups": "groups of users"}
+
+
+def expected_of(error: Mapping[str, Any]) -> tuple[str, str]:
+    """What pydantic expected, by the type of its error, and what to do about it."""
+    kind, context = error["type"], error.get("ctx", {})
+    bounds = {"greater_than_equal": ("of at least", "ge"), "greater_than": ("above", "gt")}
+    bounds |= {"less_than_equal": ("of at most", "le"), "less_than": ("below", "lt")}
+    if kind in bounds:
+        words, key = bounds[kind]
+        return f"a number {words} {context[key]:g}", "Give a number within this limit."
+    if kind == "literal_error":
+        near = get_close_matches(str(error["input"]), re.findall(r"'([^']*)'", context["expected"]), n=1)
+        return f"one of {context['expected']}", f"Did you mean {near[0]!r}?" if near else "Choose one of them."
+    if kind == "tuple_type":
+        what = _LISTS.get(str(error["loc"][-1]) if error["loc"] else "", "values")
+        return f"a list of {what}", 'Write one entry a line, each behind "- ", or [one, another].'
+    return _EXPECTED.get(kind, (error["msg"].removeprefix("Input should be "), "Give such a value."))
+
+
+_EXPECTED = {
+    "string_type": ("text", "Write it in quotes."),
+    "finite_number": ("a finite number", "Write a number in decimal digits."),
+    "float_type": ("a number", "Write a number in decimal digits."),
+    "int_type": ("a whole number", "Write a number in decimal digits."),
+    "int_from_float": ("a whole number", "Write a number without a fraction."),
+    "bool_type": ("true or false", "Write one of the two."),
+    "bool_parsing": ("true or false", "Write one of the two."),
+    "model_type": ("a mapping of fields", 'Write "field: value" lines below it, or {field: value}.'),
+    "dict_type": ("a mapping of fields", 'Write "field: value" lines below it, or {field: value}.'),
+}
+"""What is expected and what to do, by the type of pydantic's error."""
+
+
+def _unit_of(suffix: str) -> str:
+    """The unit that the end of a field's name stands for: "bit/s/Hz" of "bit_per_s_per_hz"."""
+    symbols = {"hz": "Hz", "w": "W", "j": "J", "db": "dB"}
+    return "/".join(symbols.get(part, part) for part in suffix.split("_per_"))
+
+
+def _called(model: type[Quantities]) -> str:
+    """What users call a model: "an edge" of NamedEdge."""
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", model.__name__.removeprefix("Named")).lower()
+    return f"{'an' if name[0] in 'aeio' else 'a'} {name}"
 
 
 def _near(where: str, model: type[Quantities]) -> str:
