@@ -383,3 +383,17 @@ def test_the_edge_is_an_edge_server_in_every_block(spec: ModelSpec) -> None:
     setting = Setting(spec=spec, scheduler="ddim", steps=4, device="phone")
     assert blocks.send_request(setting).to == (EDGE,)
     assert blocks.send_latent(setting, "fp16", history=True).direction == "downlink"
+
+
+@pytest.mark.parametrize("plugin", ["", ".", "..", ".mine", "mine."])
+def test_what_is_no_name_of_a_module_is_refused_without_words_of_python(plugin: str) -> None:
+    with pytest.raises(InvalidInput, match="plugin: found .*; expected the name of a module, or the path") as refused:
+        load_plugin(plugin)
+    assert "Error" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("text", "line"), [("1 / 0\n", 1), ("a = {}\n\na['b']\n", 3), ("\nunknown\n", 2)])
+def test_a_plugin_that_fails_names_its_line(tmp_path: Path, text: str, line: int) -> None:
+    (tmp_path / "faulty.py").write_text(text)
+    with pytest.raises(InvalidInput, match=f"The file fails in line {line}: correct it there"):
+        load_plugin(str(tmp_path / "faulty.py"))

@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import re
 import sys
+import traceback
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -157,6 +158,9 @@ def load_plugin(plugin: str) -> None:
         expected = "the name of a module, or the path of its file, as text"
         raise InvalidInput("plugin", plugin, expected, "Give text, as in `load_plugin('mine.py')`.")
     is_file, known = plugin.endswith(".py"), plugin
+    if not is_file and not all(plugin.split(".")):
+        expected = "the name of a module, or the path of a file that ends in .py"
+        raise InvalidInput("plugin", plugin, expected, "Name a module on Python's path, or its file.")
     try:
         known = str(Path(plugin).resolve()) if is_file else plugin
         _import_file(Path(known)) if is_file else importlib.import_module(known)
@@ -165,7 +169,11 @@ def load_plugin(plugin: str) -> None:
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
         expected = f"a module that can be imported ({why})"
-        raise InvalidInput("plugin", plugin, expected, "Name a module on Python's path, or its file.") from error
+        remedy = "Name a module on Python's path, or its file."
+        at = [frame for frame in traceback.extract_tb(error.__traceback__) if is_file and frame.filename == known]
+        if at:
+            remedy = f"The file fails in line {at[-1].lineno}: correct it there."
+        raise InvalidInput("plugin", plugin, expected, remedy) from error
     _plugins[known] = None
 
 
