@@ -38,7 +38,8 @@ def test_a_users_name_may_begin_like_an_edge_servers(name: str, shares: str) -> 
     for o in range(len(plain.options)):
         assert found.terms(0, o) == plain.terms(0, o)
         assert found.costs(0, o) == plain.costs(0, o)
-    assert plan(found, compare=False).objective_s == plan(plain, compare=False).objective_s
+    # the second plan may come from compiled code, whose last bit differs
+    assert plan(found, compare=False).objective_s == pytest.approx(plan(plain, compare=False).objective_s, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", ["edge-camera", "edgeward", "edge2"])
