@@ -83,8 +83,8 @@ def test_what_is_not_declared_is_not_told() -> None:
     [
         ({"load": "500 MB"}, {}, "load: found '500 MB'.*B/s"),
         ({"load": 5e8}, {}, "load: found"),
-        ({"compute_power": "0 W"}, {}, "compute_power_w"),
-        ({}, {"load": "-1 MB/s"}, "load_byte_per_s"),
+        ({"compute_power": "0 W"}, {}, "edge.compute_power: found .0 W."),
+        ({}, {"load": "-1 MB/s"}, "device.load: found .-1 MB/s."),
         ({}, {"load": "8 Mbit/s"}, "load: found"),
         ({}, {"transmit_power": "100 mW"}, "transmit_power"),
     ],
