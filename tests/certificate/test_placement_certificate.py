@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from mutations import altered, at, holds, places
 from random_placements import draw_placement
 
-from megdt_opt import InvalidInput, Placement, PlacementProblem, solve
+from megdt_opt import Placement, PlacementProblem, solve
 from megdt_opt.certificate.certificate import Certificate
 
 CASES = {"sum": 13, "max": 8, "sum, models": 5, "max, models": 20, "sum, Shannon": 7, "max, Shannon": 22}
@@ -24,37 +22,6 @@ CASES = {"sum": 13, "max": 8, "sum, models": 5, "max, models": 20, "sum, Shannon
 def case(request: pytest.FixtureRequest) -> tuple[PlacementProblem, Placement]:
     problem = draw_placement(request.param)
     return problem, solve(problem, gap=1e-7)
-
-
-def places(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where the numbers of plain data are."""
-    if isinstance(data, dict | list):
-        for key, value in data.items() if isinstance(data, dict) else enumerate(data):
-            yield from places(value, (*path, key))
-    elif isinstance(data, int | float):
-        yield path
-
-
-def altered(data: dict[str, Any], path: tuple[Any, ...], value: float) -> dict[str, Any]:
-    changed = copy.deepcopy(data)
-    inner = changed
-    for key in path[:-1]:
-        inner = inner[key]
-    inner[path[-1]] = value
-    return changed
-
-
-def at(data: Any, path: tuple[Any, ...]) -> float:
-    for key in path:
-        data = data[key]
-    return float(data)
-
-
-def holds(data: dict[str, Any], problem: PlacementProblem) -> bool:
-    try:
-        return Certificate.from_dict(data).verify(problem, exact=True).holds
-    except InvalidInput:
-        return False
 
 
 def test_comes_back_from_a_file(case: tuple[PlacementProblem, Placement], tmp_path: Path) -> None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from mutations import altered, at, holds, places
 from random_prefixes import foreign_prefixes, random_prefixes
 
-from megdt_opt import InvalidInput, SharedPrefix, SharedPrefixProblem, solve
+from megdt_opt import SharedPrefix, SharedPrefixProblem, solve
 from megdt_opt.certificate.certificate import Certificate
 from megdt_opt.certificate.tree import Count, Leaf
 
@@ -31,37 +30,6 @@ CASES: dict[str, dict[str, Any]] = {
 def case(request: pytest.FixtureRequest) -> tuple[SharedPrefixProblem, SharedPrefix]:
     problem = random_prefixes(4, (3,), cuts=(10,), **CASES[request.param])
     return problem, solve(problem, gap=1e-7)
-
-
-def places(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where the numbers of plain data are."""
-    if isinstance(data, dict | list):
-        for key, value in data.items() if isinstance(data, dict) else enumerate(data):
-            yield from places(value, (*path, key))
-    elif isinstance(data, int | float):
-        yield path
-
-
-def altered(data: dict[str, Any], path: tuple[Any, ...], value: float) -> dict[str, Any]:
-    changed = copy.deepcopy(data)
-    inner = changed
-    for key in path[:-1]:
-        inner = inner[key]
-    inner[path[-1]] = value
-    return changed
-
-
-def at(data: Any, path: tuple[Any, ...]) -> float:
-    for key in path:
-        data = data[key]
-    return float(data)
-
-
-def holds(data: dict[str, Any], problem: SharedPrefixProblem) -> bool:
-    try:
-        return Certificate.from_dict(data).verify(problem, exact=True).holds
-    except InvalidInput:
-        return False
 
 
 def test_comes_back_from_a_file(case: tuple[SharedPrefixProblem, SharedPrefix], tmp_path: Path) -> None:

@@ -47,3 +47,10 @@ def test_figures_by_edge_without_edges_name_what_is_missing(field: str) -> None:
     figures = {"distance": {"hall": "20 m"}} if field == "distance" else {**USER, field: {"hall": "2 bit/s/Hz"}}
     with pytest.raises(InvalidInput, match=f"edges: found None; expected a list of edges, .*'hall'.*users.0.{field}"):
         Scenario(channel={"downlink": "1 MHz", "uplink": "1 MHz"}, users=[{"name": "a", **figures}])
+
+
+@pytest.mark.parametrize("text", ["edges:", "groups: null", "edges: ~"])
+def test_a_list_that_says_nothing_is_refused_by_its_line(text: str) -> None:
+    key = text.partition(":")[0]
+    with pytest.raises(InvalidInput, match=f"line 2: {key}: found None; expected a list of {key}. Name them"):
+        Scenario.from_yaml(f"name: cell\n{text}\nchannel: {{downlink: 1 MHz, uplink: 1 MHz}}\n")

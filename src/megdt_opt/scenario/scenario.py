@@ -385,6 +385,9 @@ class Scenario(Quantities):
             expected = "a mapping with channel and users"
             raise InvalidInput(source, "something else", expected, "Begin with a bundled scenario, such as demo.yaml.")
         try:
+            for key in ("edges", "groups"):
+                if document.value.get(key, ()) is None:
+                    raise InvalidInput(key, None, f"a list of {key}", "Name them, or leave out the line.")
             return cls(**{key: value for key, value in document.value.items() if not key.startswith("x-")})
         except InvalidInput as error:
             raise error.within(document.place(error.field)) from None
