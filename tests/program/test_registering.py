@@ -392,8 +392,27 @@ def test_what_is_no_name_of_a_module_is_refused_without_words_of_python(plugin: 
     assert "Error" not in str(refused.value)
 
 
-@pytest.mark.parametrize(("text", "line"), [("1 / 0\n", 1), ("a = {}\n\na['b']\n", 3), ("\nunknown\n", 2)])
-def test_a_plugin_that_fails_names_its_line(tmp_path: Path, text: str, line: int) -> None:
-    (tmp_path / "faulty.py").write_text(text)
+@pytest.mark.parametrize("by_name", [False, True])
+@pytest.mark.parametrize(
+    ("text", "line"), [("1 / 0\n", 1), ("a = {}\n\na['b']\n", 3), ("\nunknown\n", 2), ("a = 1\nb = (\n", 2)]
+)
+def test_a_plugin_that_fails_names_its_line(
+    tmp_path: Path, text: str, line: int, by_name: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"faulty_{line}_{len(text)}_{by_name}"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(InvalidInput, match=f"The file fails in line {line}: correct it there"):
-        load_plugin(str(tmp_path / "faulty.py"))
+        load_plugin(name if by_name else str(tmp_path / f"{name}.py"))
+
+
+@pytest.mark.parametrize("text", ["", "import json\n", "def register():\n    raise SystemError\n"])
+def test_a_plugin_that_registers_nothing_is_refused_each_time(
+    tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"silent_{len(text)}"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for plugin in (name, str(tmp_path / f"{name}.py"), name):
+        with pytest.raises(InvalidInput, match="a module that registers a mechanism, .* leave the plugin out"):
+            load_plugin(plugin)

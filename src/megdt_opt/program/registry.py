@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from megdt_opt.errors import InvalidInput
 
@@ -30,7 +30,10 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.+-]{0,39}")
 LOAD_IT = "load the plugin that registers it: --plugin MODULE, or megdt_opt.load_plugin"
 """What to do about a name that is not known, for messages."""
 
+_NAME_IT = "Name a module on Python's path, or its file."
+
 _plugins: dict[str, None] = {}
+_registries: list[Registry[Any]] = []
 _groups: set[str] = set()
 
 
@@ -51,6 +54,7 @@ class Registry(Generic[Entry]):
         self._group = group
         self._built_in: dict[str, Entry] = {}
         self._own: dict[str, Entry] = {}
+        _registries.append(self)
 
     @property
     def built_in(self) -> tuple[str, ...]:
@@ -137,7 +141,7 @@ def load_plugin(plugin: str) -> None:
     Raises
     ------
     InvalidInput
-        Where there is no such module, or importing it fails.
+        Where there is no such module, importing it fails, or it registers nothing.
 
     Examples
     --------
@@ -157,10 +161,12 @@ def load_plugin(plugin: str) -> None:
     if not isinstance(plugin, str):
         expected = "the name of a module, or the path of its file, as text"
         raise InvalidInput("plugin", plugin, expected, "Give text, as in `load_plugin('mine.py')`.")
-    is_file, known = plugin.endswith(".py"), plugin
+    is_file, known, before = plugin.endswith(".py"), plugin, _count()
+    module = Path(plugin).stem if is_file else plugin
+    imported = module in sys.modules
     if not is_file and not all(plugin.split(".")):
         expected = "the name of a module, or the path of a file that ends in .py"
-        raise InvalidInput("plugin", plugin, expected, "Name a module on Python's path, or its file.")
+        raise InvalidInput("plugin", plugin, expected, _NAME_IT)
     try:
         known = str(Path(plugin).resolve()) if is_file else plugin
         _import_file(Path(known)) if is_file else importlib.import_module(known)
@@ -169,12 +175,33 @@ def load_plugin(plugin: str) -> None:
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
         expected = f"a module that can be imported ({why})"
-        remedy = "Name a module on Python's path, or its file."
-        at = [frame for frame in traceback.extract_tb(error.__traceback__) if is_file and frame.filename == known]
-        if at:
-            remedy = f"The file fails in line {at[-1].lineno}: correct it there."
-        raise InvalidInput("plugin", plugin, expected, remedy) from error
+        raise InvalidInput("plugin", plugin, expected, _where_it_fails(known, is_file, error)) from error
+    if not imported and _count() == before:
+        del sys.modules[module]
+        expected = "a module that registers a mechanism, a precision, a stage or a model when it is imported"
+        remedy = "Call a `register_...` function at its top level, or leave the plugin out."
+        raise InvalidInput("plugin", plugin, expected, remedy)
     _plugins[known] = None
+
+
+def _count() -> int:
+    """How many names users have registered in this process, of all kinds."""
+    return sum(len(registry.own) for registry in _registries)
+
+
+def _where_it_fails(known: str, is_file: bool, error: Exception) -> str:
+    """What to do about a plugin whose import fails: the line of its file, where it came so far."""
+    file = known
+    if not is_file:
+        try:
+            spec = importlib.util.find_spec(known)
+        except (ImportError, ValueError):
+            spec = None
+        file = "" if spec is None or spec.origin is None else spec.origin
+    at = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    if isinstance(error, SyntaxError) and error.filename == file:
+        at = [error.lineno]
+    return f"The file fails in line {at[-1]}: correct it there." if at else _NAME_IT
 
 
 def load_plugins(plugins: Iterable[str]) -> None:
