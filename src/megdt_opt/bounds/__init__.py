@@ -4,6 +4,7 @@
 """
 
 from megdt_opt.bounds.cuts import BangBang, bang_bang
+from megdt_opt.bounds.flow import LargestFlow, largest_flow, speculation_bound_s
 from megdt_opt.bounds.limits import approach_to_unlimited_s, idle_below, unlimited, without
 from megdt_opt.bounds.parallel import PeuBalance, peu_balance
 from megdt_opt.bounds.price import PriceBound, price_bound, price_bound_s, shapley_folkman_gap_s
@@ -30,6 +31,7 @@ __all__ = [
     "BangBang",
     "Crowd",
     "EnergyDelayFront",
+    "LargestFlow",
     "PeuBalance",
     "PriceBound",
     "RuleShares",
@@ -48,6 +50,7 @@ __all__ = [
     "equal_deadline_rule",
     "generation_split",
     "idle_below",
+    "largest_flow",
     "local_s",
     "peu_balance",
     "peu_s",
@@ -60,6 +63,7 @@ __all__ = [
     "seu_device_first_s",
     "seu_s",
     "shapley_folkman_gap_s",
+    "speculation_bound_s",
     "square_root_rule",
     "u2e_s",
     "unlimited",
