@@ -76,5 +76,5 @@ def test_what_came_earlier_counts_once() -> None:
 )
 def test_wrong_times_are_refused_by_name(field: str, values: dict[str, list[float]]) -> None:
     given: dict[str, list[float]] = {"arrival_s": [0.0, 1.0], "edge_s": [1.0, 1.0]} | values
-    with pytest.raises(InvalidInput, match=rf"^{field}.*\[s\]"):
+    with pytest.raises(InvalidInput, match=rf"^{field}"):
         bounds.largest_flow(given.pop("arrival_s"), given.pop("edge_s"), **given)

@@ -60,7 +60,8 @@ def _by_rank(r: Array, g: Array, b: Array, a: Array, order: tuple[int, ...]) -> 
 def _policy(r: Array, g: Array, c: Array, b: Array, a: Array) -> list[float]:
     """Flow times where devices start at once and the edge serves all by due date until the device is done."""
     left = dict(enumerate(g.tolist()))
-    flows, now = c.tolist(), 0.0
+    flows: list[float] = c.tolist()
+    now = 0.0
     while left:
         for k in [k for k in left if now + left[k] + a[k] >= r[k] + c[k]]:
             del left[k]
