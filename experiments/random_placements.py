@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -65,3 +66,35 @@ def draw_placement(
         fields["option_server"][:, -1] = -1
         fields["allowed"] = fields.get("allowed", np.ones((k, o), dtype=bool)) | (np.arange(o) == o - 1)
         return PlacementProblem(**fields)
+
+
+def draw_limited(number: int, seed: int = 0) -> PlacementProblem:
+    """Problem `number` of a seed, with deadlines of some users, limits on what they send, or both.
+
+    Deadlines are a few times what a user's fastest option takes with a third of its server, so that some problems have
+    no solution; every third problem has no deadline, every second one limits on airtime.
+    """
+    problem = draw_placement(number, seed)
+    rng = np.random.default_rng([seed, number, 1])
+    rows = np.arange(problem.users)
+    server = problem.option_server
+    at = np.maximum(server, 0)
+    down, up, edge = problem.budgets / 3.0
+    each = [
+        rate[at] * (problem.law(side)[rows[:, None], at] if problem.linear else 3.0)
+        for side, rate in (("downlink", down), ("uplink", up))
+    ]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sends = np.nan_to_num(problem.uplink_bit / each[1], nan=0.0)
+        times = np.nan_to_num(problem.downlink_bit / each[0], nan=0.0) + sends
+        times = problem.fixed_s + times + np.nan_to_num(problem.edge_work_s / edge[at], nan=0.0)
+    fields: dict[str, Any] = {}
+    if number % 3:
+        best = np.where(problem.open_options, times, np.inf).min(axis=1)
+        factor = rng.uniform(0.5, 1.8, rows.size)
+        fields["deadline_s"] = np.where(rng.random(rows.size) < 0.8, best * factor, np.inf)
+    if number % 2:
+        fields["uplink_airtime_max_s"] = np.where(
+            rng.random(server.shape) < 0.7, sends * rng.uniform(0.5, 2.0, server.shape), np.inf
+        )
+    return replace(problem, **fields)

@@ -8,6 +8,7 @@ Sets
 Parameters (dimensionless: shares in budgets, times over a unit U of latency)
     F_j fixed latency;  G_j fixed latency + device branch;  w_k weight;  S_m model size, R_e memory (over the largest)
     T_g(x) seconds of a stage on the share x: a/x, or a/(x ln(1 + g/x));  H_g largest share: 1 or the cap
+    D_k deadline;  A_j longest time of sending
     t points of tangents; p_g = sqrt(w a), P_b = Σ_{g of b} p_g y_j(g) in the root form
 Variables
     y_j binary, option taken;  u_em binary, model held;  x_g share;  t_g seconds;  v_j latency if taken, else 0
@@ -23,10 +24,12 @@ Constraints (model: `PlacementProblem`)
     stage_time    t_g >= T(x0) y_j + T'(x0) (x_g - x0 y_j)   tangents of the perspective of T, which is convex
     latency       v_j >= F y_j + Σ_g t_g,  v_j >= G y_j  L >= fixed + max(device branch, edge branch)
     largest       h >= w_k Σ_{j of k} v_j                epigraph of max_k w_k L_k
+    deadline      v_j <= D_k y_j                         L <= deadline_s
+    airtime       t_g <= A_j y_j                         seconds of sending <= uplink_airtime_max_s
     root          z_b >= 2 p Σ p_g y_j - p^2             tangents of the square
-"sum" with linear rates, without caps and device branches takes the root form: for given options the best shares yield
-Σ w F + Σ_b P_b^2 (Cauchy and Schwarz), so that shares, times and latencies are not needed. All other problems take the
-form with shares. The answer is the best point found, evaluated by the problem; the bound is HiGHS' own.
+"sum" with linear rates, without caps, device branches and limits takes the root form: for given options the best shares
+yield Σ w F + Σ_b P_b^2 (Cauchy and Schwarz), so that shares, times and latencies are not needed. All other problems
+take the form with shares. The answer is the best point found, evaluated by the problem; the bound is HiGHS' own.
 """
 
 from __future__ import annotations
@@ -39,7 +42,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
 from megdt_opt.errors import InvalidInput, SolverFailure
-from megdt_opt.problem.conflicts import models_too_large
+from megdt_opt.problem.checks import NO_AIRTIME_LIMIT_S
+from megdt_opt.problem.conflicts import limits_not_kept, models_too_large
 from megdt_opt.problem.placement_problem import NO_SERVER, PlacementProblem
 from megdt_opt.radio.rates import time_and_slopes
 from megdt_opt.solving.highs import Answer, Clock, Program, Rows, at_least, at_most
@@ -148,7 +152,8 @@ def make_model(problem: PlacementProblem) -> Model:
     least = np.full(problem.users, np.inf)
     np.minimum.at(least, user, problem.weights[user] * alone)
     unit = float(least.max() if problem.objective == "max" else least.sum()) or 1.0
-    roots = problem.objective == "sum" and problem.linear and bool((top == 1).all()) and not branch.any()
+    plain = problem.linear and bool((top == 1).all()) and not branch.any() and not problem.limited
+    roots = problem.objective == "sum" and plain
     return Model(
         problem=problem, user=user, option=option, server=server, F=fixed / unit, G=(fixed + branch) / unit, pair=pair,
         budget=budgets, a=a / unit, gamma=gamma, H=top, unit=unit, roots=roots,
@@ -226,6 +231,24 @@ def latency(m: Model) -> Rows:
     return at_least(_rows(m, entries, 2 * j.size), 0.0)
 
 
+def deadline(m: Model) -> Rows:
+    """v_j <= D_k y_j."""
+    j = np.flatnonzero(np.isfinite(m.problem.hard_deadline_s)[m.user])
+    row, most = np.arange(j.size), m.problem.hard_deadline_s[m.user[j]] / m.unit
+    return at_most(_rows(m, [(row, m.at["v"] + j, np.ones(j.size)), (row, j, -most)], j.size), 0.0)
+
+
+def airtime(m: Model) -> Rows:
+    """t_g <= A_j y_j."""
+    limits = m.problem.uplink_airtime_max_s
+    most = np.full(m.user.size, np.inf) if limits is None else limits[m.user, m.option] / m.unit
+    sends = m.budget // m.problem.servers == 1
+    g = np.flatnonzero(sends & (most < NO_AIRTIME_LIMIT_S / m.unit)[m.pair])
+    row = np.arange(g.size)
+    entries = [(row, m.at["t"] + g, np.ones(g.size)), (row, m.pair[g], -most[m.pair[g]])]
+    return at_most(_rows(m, entries, g.size), 0.0)
+
+
 def largest(m: Model) -> Rows:
     """h >= w_k Σ_{j of k} v_j."""
     k = np.arange(m.problem.users)
@@ -266,7 +289,9 @@ def program(m: Model, clock: Clock) -> Program:
         for part in np.linspace(0.0, 1.0, _ROOTS + 1)[1:]:
             milp.add(root(m, b, part * most[b]))
         return milp
-    for rows in (budget(m), share_limit(m), latency(m), *([largest(m)] if m.problem.objective == "max" else [])):
+    limits = (deadline(m), airtime(m)) if m.problem.limited else ()
+    last = (largest(m),) if m.problem.objective == "max" else ()
+    for rows in (budget(m), share_limit(m), latency(m), *limits, *last):
         milp.add(rows)
     for n in range(_POINTS):
         milp.add(stage_time(m, np.arange(m.a.size), m.H / 2.0**n))
@@ -309,7 +334,8 @@ def solve(problem: PlacementProblem, *, gap: float, time_limit_s: float | None) 
     InvalidInput
         For another class of problem.
     Infeasible
-        Where the models of users who have no option on their devices do not fit the servers together.
+        Where users' limits cannot be kept together, or the models of users who have no option on their devices do not
+        fit the servers together.
     SolverFailure
         Where HiGHS fails, or finds no point in time.
     """
@@ -325,7 +351,7 @@ def solve(problem: PlacementProblem, *, gap: float, time_limit_s: float | None) 
         programs += 1
         answer: Answer = milp.run(rel_gap=0.3 * gap)
         if answer.status == "infeasible":
-            raise models_too_large(problem)
+            raise limits_not_kept(problem, list(range(problem.users))) if problem.limited else models_too_large(problem)
         bound = max(bound, answer.bound * m.unit) if np.isfinite(answer.bound) else bound
         if answer.v is None:
             break

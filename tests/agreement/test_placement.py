@@ -7,13 +7,14 @@ models, the servers are apart, and the shares of each are found by a barrier met
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from random_placements import draw_placement
+from random_placements import draw_limited, draw_placement
 
 from megdt_opt import Infeasible, PlacementProblem, solve
 from megdt_opt.tolerances import BOUND, EXACT, SOLVER
@@ -60,16 +61,48 @@ def best_of_server(problem: PlacementProblem, server: int, users: tuple[int, ...
         a[2] = work / capacity
         if problem.edge_share_max is not None:
             cap[2] = np.minimum(np.array(problem.edge_share_max)[k] / capacity, 1.0)
-    return barrier(a, gamma, cap, fixed, branch, weight, problem.objective == "max")
+    late = np.full(n, np.inf) if problem.deadline_s is None else np.array(problem.deadline_s)[k]
+    late = np.where(late > 1e20, np.inf, late)
+    least = np.zeros((3, n))
+    if problem.uplink_airtime_max_s is not None:
+        least[1] = [at_least(a[1, j], gamma[1, j], problem.uplink_airtime_max_s[k[j], o[j]]) for j in range(n)]
+    if (least.sum(axis=1) >= 1).any() or (fixed + branch > late).any():
+        return np.inf
+    largest, limited = problem.objective == "max", bool(np.isfinite(late).any())
+    none = np.full(n, np.inf)
+    if not limited:
+        return barrier(a, gamma, least, cap, fixed, branch, weight, none, largest)[0]
+    urgent = 1.0 / np.where(np.isfinite(late), late, 1e6)
+    ratio, start = barrier(a, gamma, least, cap, fixed, branch, urgent, none, True, enough=1 - 1e-6)
+    if ratio >= 1:
+        return np.inf
+    return barrier(a, gamma, least, cap, fixed, branch, weight, late, largest, start=start)[0]
 
 
-def barrier(a: Array, gamma: Array, cap: Array, fixed: Array, branch: Array, weight: Array, largest: bool) -> float:
-    """Least sum or maximum of weight (fixed + max(branch, times)); variables: shares, times of users, the maximum."""
+def at_least(a: float, gamma: float, limit: float) -> float:
+    """The share with which sending takes as long as the limit; 1 where even the whole band takes longer."""
+    low, high = 0.0, 1.0
+    if a == 0 or limit > 1e20:
+        return 0.0
+    for _ in range(200):
+        middle = 0.5 * (low + high)
+        slow = middle == 0 or seconds(np.array(a), np.array(gamma), np.array(middle))[0] > limit
+        low, high = (middle, high) if slow else (low, middle)
+    return high
+
+
+def barrier(
+    a: Array, gamma: Array, least: Array, cap: Array, fixed: Array, branch: Array, weight: Array, late: Array,
+    largest: bool, *, start: Array | None = None, enough: float = 0.0,
+) -> tuple[float, Array]:  # fmt: skip
+    """Least sum or maximum of weight (fixed + max(branch, times)), and shares with which it is reached; at most
+    `enough` will do. Variables: shares, times of users, the maximum; `late` limits fixed + max(branch, times)."""
     needs = a > 0
     n, size = len(fixed), int(needs.sum())
     place = np.full(a.shape, -1)
     place[needs] = np.arange(size)
-    x = (cap / (2.0 * np.maximum(needs.sum(axis=1, keepdims=True), 1)))[needs]
+    room = (1.0 - least.sum(axis=1, keepdims=True)) / (2.0 * np.maximum(needs.sum(axis=1, keepdims=True), 1))
+    x = np.minimum(least + room, 0.5 * (least + cap))[needs] if start is None else start
     variables = size + n + 1
 
     def times(x: Array) -> tuple[Array, Array, Array]:
@@ -81,7 +114,8 @@ def barrier(a: Array, gamma: Array, cap: Array, fixed: Array, branch: Array, wei
         late = weight * (fixed + np.maximum(branch, times(x)[0].sum(axis=0)))
         return float(late.max() if largest else late.sum())
 
-    s = 2.0 * np.maximum(times(x)[0].sum(axis=0), branch) + 1e-3
+    busy = np.maximum(times(x)[0].sum(axis=0), branch)
+    s = np.where(np.isfinite(late), 0.5 * (busy + np.where(np.isfinite(late), late, 0) - fixed), 2.0 * busy + 1e-3)
     d = 2.0 * float((weight * (fixed + s)).max())
     z = np.r_[x, s, d]
 
@@ -103,6 +137,11 @@ def barrier(a: Array, gamma: Array, cap: Array, fixed: Array, branch: Array, wei
             row[size + j] = 1.0
             slack.append(s[j] - branch[j])
             rows.append(row)
+            if np.isfinite(late[j]):
+                row = np.zeros(variables)
+                row[size + j] = -1.0
+                slack.append(late[j] - fixed[j] - s[j])
+                rows.append(row)
             if largest:
                 row = np.zeros(variables)
                 row[-1], row[size + j] = 1.0, -weight[j]
@@ -114,8 +153,8 @@ def barrier(a: Array, gamma: Array, cap: Array, fixed: Array, branch: Array, wei
                 row[place[i][needs[i]]] = -1.0
                 slack.append(1.0 + row[:size] @ x)
                 rows.append(row)
-        for at, limit in zip(range(size), cap[needs], strict=True):
-            for sign, right in ((1.0, 0.0), (-1.0, limit)):
+        for at, (floor, limit) in enumerate(zip(least[needs], cap[needs], strict=True)):
+            for sign, right in ((1.0, -floor), (-1.0, limit)):
                 row = np.zeros(variables)
                 row[at] = sign
                 slack.append(right + sign * x[at])
@@ -125,7 +164,7 @@ def barrier(a: Array, gamma: Array, cap: Array, fixed: Array, branch: Array, wei
     cost = np.zeros(variables)
     cost[size:-1] = 0.0 if largest else weight
     cost[-1] = 1.0 if largest else 0.0
-    best, t = value_of(z[:size]), 1.0 / max(value_of(z[:size]), 1e-9)
+    best, shares, t = value_of(x), x, 1.0 / max(value_of(x), 1e-9)
     count = len(parts(z)[0])
     while True:
         for _ in range(60):
@@ -154,9 +193,10 @@ def barrier(a: Array, gamma: Array, cap: Array, fixed: Array, branch: Array, wei
                 length *= 0.5
             else:
                 break
-        best = min(best, value_of(z[:size]))
-        if count / t < PRECISION * best or t > 1e17:
-            return best
+        if value_of(z[:size]) < best:
+            best, shares = value_of(z[:size]), z[:size]
+        if count / t < PRECISION * best or t > 1e17 or best <= enough:
+            return best, shares
         t *= 30.0
 
 
@@ -189,6 +229,8 @@ def alone(problem: PlacementProblem, users: tuple[int, ...], options: tuple[int,
     late = np.array(problem.fixed_s)[k, o]
     if problem.device_branch_s is not None:
         late = late + np.array(problem.device_branch_s)[k, o]
+    if problem.deadline_s is not None and (late > np.array(problem.deadline_s)[k]).any():
+        return np.inf
     late = late * (1.0 if problem.weight is None else np.array(problem.weight)[k])
     return float(late.max() if problem.objective == "max" else late.sum())
 
@@ -202,13 +244,16 @@ def fitting(problem: PlacementProblem, server: int, users: tuple[int, ...]) -> b
 
 
 @pytest.mark.long_list
+@pytest.mark.parametrize("draw", [draw_placement, draw_limited], ids=["free", "limited"])
 @pytest.mark.parametrize("number", range(200))
-def test_the_search_reaches_the_enumerated_optimum_and_proves_it(number: int) -> None:
-    problem = draw_placement(number, seed=3)
+def test_the_search_reaches_the_enumerated_optimum_and_proves_it(
+    number: int, draw: Callable[[int, int], PlacementProblem]
+) -> None:
+    problem = draw(number, 3)
     optimum = enumerated(problem)
     precision, gap = (1e-9, 5e-10) if problem.objective == "sum" else (1e-7, 5e-8)
     if not np.isfinite(optimum):
-        with pytest.raises(Infeasible, match="memories"):
+        with pytest.raises(Infeasible, match="deadline|airtime|memories" if problem.limited else "memories"):
             solve(problem, gap=gap)
         return
     found = solve(problem, gap=gap)
@@ -226,9 +271,12 @@ def test_the_search_reaches_the_enumerated_optimum_and_proves_it(number: int) ->
 
 
 @pytest.mark.long_list
+@pytest.mark.parametrize("draw", [draw_placement, draw_limited], ids=["free", "limited"])
 @pytest.mark.parametrize("number", range(60))
-def test_the_formulation_reaches_the_enumerated_optimum(number: int) -> None:
-    problem = draw_placement(number, seed=1)
+def test_the_formulation_reaches_the_enumerated_optimum(
+    number: int, draw: Callable[[int, int], PlacementProblem]
+) -> None:
+    problem = draw(number, 1)
     optimum = enumerated(problem)
     if not np.isfinite(optimum):
         with pytest.raises(Infeasible):

@@ -12,6 +12,7 @@ import pytest
 from small_cell import STEPS, make_profile
 
 from megdt_opt import (
+    Infeasible,
     InvalidInput,
     PlacementProblem,
     Plan,
@@ -247,3 +248,28 @@ def test_one_edge_in_a_list_has_the_plan_of_the_only_edge_bit_for_bit(spec: Mode
     assert plans[0] == plans[1]
     # and the file of the only edge is what it was: nothing in it speaks of several
     assert "edges" not in Scenario(**single).model_dump(mode="json", exclude_none=True)
+
+
+def test_deadlines_are_kept_and_who_cannot_keep_them_is_named(spec: ModelSpec, tmp_path: Path) -> None:
+    def tabled(*deadline_s: float | None) -> OptionTable:
+        data = halls("sum").model_dump(mode="json", exclude_none=True)
+        for user, limit in zip(data["users"], deadline_s, strict=True):
+            user |= {} if limit is None else {"deadline_s": limit}
+        return OptionTable.build(Scenario(**data), {"here": make_profile()}, spec=spec)
+
+    free = plan(tabled(None, None, None, None))
+    busy = max(free.users, key=lambda user: user.latency_s if user.edge else 0.0)
+    k = free.users.index(busy)
+    limit_s = 0.97 * busy.latency_s
+    made = plan(tabled(*(limit_s if n == k else None for n in range(4))))
+    assert made.users[k].latency_s <= limit_s * (1 + 1e-9) < free.users[k].latency_s
+    assert made.status == "optimal"
+    assert made.objective_s > free.objective_s
+    made.save(tmp_path / "plan.json")
+    assert Plan.load(tmp_path / "plan.json").users == made.users
+    data = json.loads((tmp_path / "plan.json").read_text())
+    data["scenario"]["users"][k]["deadline_s"] = 0.99 * made.users[k].latency_s
+    with pytest.raises(InvalidInput, match="shares"):
+        Plan.from_dict(data)
+    with pytest.raises(Infeasible, match="u0: deadline"):
+        plan(tabled(1e-3, None, None, None))

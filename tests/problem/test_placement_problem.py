@@ -82,6 +82,17 @@ def test_caps_and_memory_are_limits() -> None:
     assert placing.evaluate(answer(placed=[[1, 0], [1, 1]])).violation == pytest.approx(0.25)
 
 
+def test_deadlines_and_times_of_sending_are_limits() -> None:
+    # 3.5 s and 2.5 s, of which user 0 sends for 1 s
+    assert problem(deadline_s=[3.5, np.inf]).evaluate(answer()).violation == pytest.approx(0.0, abs=1e-15)
+    assert problem(deadline_s=[3.5, 2.0]).evaluate(answer()).violation == pytest.approx(0.25)
+    sends = [[0.8, np.inf, np.inf], [np.inf, 0.0, 0.0]]
+    assert problem(uplink_airtime_max_s=sends).evaluate(answer()).violation == pytest.approx(0.25)
+    assert problem(uplink_airtime_max_s=np.full((2, 3), np.inf)).evaluate(answer()).violation == 0.0
+    assert problem(deadline_s=[np.inf, np.inf]).limited is False
+    assert problem(uplink_airtime_max_s=np.full((2, 3), np.inf)).limited is False
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -173,6 +184,15 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no law": ({"uplink_efficiency": None}, "uplink_efficiency: found None"),
     "weight of zero": ({"weight": [1.0, 0.0]}, r"weight \(user 1\)"),
     "cap of zero": ({"edge_share_max": [0.0, 1.0]}, r"edge_share_max \(user 0\)"),
+    "deadline of zero": ({"deadline_s": [1.0, 0.0]}, r"deadline_s \(user 1\): found 0.0.*\[s\]"),
+    "deadline below zero": ({"deadline_s": [-1.0, 1.0]}, r"deadline_s \(user 0\): found -1.0"),
+    "deadline that is no number": ({"deadline_s": [1.0, np.nan]}, r"deadline_s \(user 1\): found nan"),
+    "one deadline for all": ({"deadline_s": 3.0}, r"deadline_s: found \(\)"),
+    "time of sending below zero": (
+        {"uplink_airtime_max_s": [[1, 1, 1], [1, -1, 1]]},
+        r"uplink_airtime_max_s \(user 1, option 1\): found -1.0.*\[s\]",
+    ),
+    "times of sending of another shape": ({"uplink_airtime_max_s": [1.0, 2.0]}, "uplink_airtime_max_s"),
     "objective": ({"objective": "missed"}, "objective: found 'missed'"),
     "tables of another shape": ({"edge_work_s": [[1.0, 1.0]] * 2}, "edge_work_s"),
     "users without options": ({"fixed_s": np.zeros((2, 0))}, r"fixed_s: found \(2, 0\).*one of the O options at least"),

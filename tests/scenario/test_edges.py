@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -213,20 +214,29 @@ def test_a_memory_that_holds_no_option_or_not_all_of_them_together_is_refused() 
     assert isinstance(table.problem(), PlacementProblem)
 
 
-@pytest.mark.parametrize(
-    ("limits", "says"),
-    [
-        ({"users__0__deadline_s": 5.0}, r"users\.a\.deadline.*5\.0.*several edge servers"),
-        (
-            {"users__1__energy_max_j": 1e6, "users__1__device": {"profile": "twin-cpu", "compute_power_w": 1.0}},
-            r"users\.b\.energy_max.*1000000.*airtime",
-        ),
-    ],
-)
-def test_limits_that_plans_over_several_edges_do_not_keep_are_refused(limits: dict[str, Any], says: str) -> None:
-    with pytest.raises(InvalidInput, match=says):
-        build(**limits).problem()
-    # an energy limit where nothing is sent binds no share
-    device = {"profile": "twin-cpu", "compute_power_w": 1.0}
-    free = build(users__1__energy_max_j=1e6, users__1__device=device, users__1__mechanisms=["local"])
-    assert isinstance(free.problem(), PlacementProblem)
+def test_deadlines_and_limits_on_energy_are_those_of_the_problem() -> None:
+    free = build().problem()
+    assert (free.deadline_s, free.uplink_airtime_max_s) == (None, None)
+    late = build(users__0__deadline_s=5.0).problem()
+    assert isinstance(late, PlacementProblem)
+    assert late.hard_deadline_s.tolist() == [5.0, np.inf, np.inf]
+    device = {"profile": "twin-cpu", "compute_power_w": 1.0, "transmit_power_w": 0.5}
+    limits = {"users__1__energy_max_j": 100.0, "users__1__device": device}
+    table = build(**limits)
+    first = table.scenario.model_dump(mode="json", exclude_none=True)
+    first["edges"] = first["edges"][:1]
+    first["users"] = first["users"][1:2]
+    for side in ("downlink", "uplink"):
+        name = f"{side}_efficiency_bit_per_s_per_hz"
+        first["users"][0][name] = first["users"][0][name]["hall-1"]
+    alone = OptionTable.build(Scenario(**first), table.profiles, spec=table.spec)
+    there, here = table.problem().uplink_airtime_max_s, alone.problem().uplink_airtime_max_s
+    assert there is not None
+    assert here is not None
+    found = 0
+    for o, option in enumerate(alone.options):
+        if np.isfinite(here[0, o]) and here[0, o] < 1e20:
+            same = next(n for n, other in enumerate(table.options) if replace(other, edge=option.edge) == option)
+            assert there[1, same] == pytest.approx(here[0, o], rel=1e-12)
+            found += 1
+    assert found >= 2

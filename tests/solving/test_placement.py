@@ -148,3 +148,30 @@ def test_too_many_sets_are_refused_by_name() -> None:
     )  # fmt: skip
     with pytest.raises(InvalidInput, match=r"memory_byte \(server 0\).*maximal sets"):
         HeldModels(problem)
+
+
+CELL = {
+    "fixed_s": np.zeros((3, 2)), "downlink_bit": np.zeros((3, 2)), "uplink_bit": [[1.0, 0.0]] * 3,
+    "edge_work_s": [[1.0, 0.0]] * 3, "option_server": [[0, -1]] * 3, "downlink_hz": [1.0], "uplink_hz": [1.0],
+    "uplink_efficiency": np.ones(3), "allowed": [[True, False], [True, False], [True, True]], "objective": "sum",
+}  # fmt: skip
+
+
+def test_a_smallest_set_of_users_who_cannot_keep_their_deadlines_together_is_named() -> None:
+    # 1 + 1 seconds with everything; two users need 4 s each, if both stay within one
+    for late, users in (([3.0, 3.0, np.inf], [0, 1]), ([2.5, 4.5, 9.0], [0, 1])):
+        with pytest.raises(Infeasible, match="cannot be kept together.*deadline") as refused:
+            solve(PlacementProblem(**CELL, deadline_s=late))
+        assert list(refused.value.users) == users
+    assert solve(PlacementProblem(**CELL, deadline_s=[4.001, 4.001, 4.0])).option.tolist() == [0, 0, 1]
+    with pytest.raises(Infeasible, match="no option is left: user 1: deadline 1.99 s"):
+        solve(PlacementProblem(**CELL, deadline_s=[9.0, 1.99, np.inf]))
+
+
+def test_a_time_of_sending_that_the_band_does_not_allow_is_named() -> None:
+    limits = np.where(np.array(CELL["uplink_bit"]) > 0, [[0.5], [9.0], [9.0]], np.inf)
+    with pytest.raises(Infeasible, match="no option is left: user 0: uplink airtime at most 500 ms"):
+        solve(PlacementProblem(**CELL, uplink_airtime_max_s=limits))
+    sent = solve(PlacementProblem(**CELL, uplink_airtime_max_s=np.where(limits < 9, 1.25, limits)), gap=1e-9)
+    assert sent.uplink_hz[0] == pytest.approx(0.8, rel=1e-9)
+    assert sent.is_proven(PlacementProblem(**CELL, uplink_airtime_max_s=np.where(limits < 9, 1.25, limits)), 1e-9)

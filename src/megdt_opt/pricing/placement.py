@@ -2,8 +2,8 @@
 
 An option is priced with the prices of its server alone, so that what is said of one server's options is what
 `megdt_opt.pricing.priced` says of an `AllocationProblem`: the users with the options that they have at that server.
-Where only budgets and caps bind there are closed forms: with linear rates, p = sqrt(w a) the root of a demand and h
-its largest share, a user's option costs
+Where only budgets and caps bind, and no user's limits, there are closed forms: with linear rates, p = sqrt(w a) the
+root of a demand and h its largest share, a user's option costs
 
     "sum": w fixed + sum_i 2 sqrt(l_i) p_i, or l_i h_i + p_i^2 / h_i where the share p_i / sqrt(l_i) is above h_i,
     "max": (sum_i sqrt(l_i) p_i)^2 / (D - w fixed); stages whose shares p_i / sqrt(l_i) (sum ...) / (D - ...) are above
@@ -77,7 +77,10 @@ def part_of(
         downlink_efficiency=law("downlink_efficiency"), uplink_efficiency=law("uplink_efficiency"),
         downlink_snr_hz=law("downlink_snr_hz"), uplink_snr_hz=law("uplink_snr_hz"), weight=problem.weights[user],
         edge_share_max=None if problem.edge_share_max is None else problem.share_caps[user],
-        objective=problem.objective,
+        deadline_s=None if problem.deadline_s is None else problem.deadline_s[user],
+        uplink_airtime_max_s=(
+            None if problem.uplink_airtime_max_s is None else here_of(problem.uplink_airtime_max_s)
+        ), objective=problem.objective,
     )  # fmt: skip
     return Part(server, user, option, inner, Resources.of(inner))
 
@@ -173,7 +176,8 @@ class ServerCosts:
     def __init__(self, problem: PlacementProblem) -> None:
         self.problem = problem
         self.open = problem.open_options
-        self.flat = problem.linear and (problem.device_branch_s is None or not problem.device_branch_s.any())
+        sequential = problem.device_branch_s is None or not problem.device_branch_s.any()
+        self.flat = problem.linear and sequential and not problem.limited
         self.plain = self.flat and bool((self.top >= 1.0).all())
         self._known: dict[tuple[bytes, float | None], Table] = {}
 
@@ -283,6 +287,7 @@ class ServerCosts:
             fixed_s=joined([p.fixed_s for p in inner]), downlink_bit=nothing, uplink_bit=nothing, edge_work_s=nothing,
             device_branch_s=joined([p.branch_s for p in inner]), downlink_hz=1.0, uplink_hz=1.0, allowed=allowed,
             weight=np.concatenate([p.weights for p in inner]), objective=self.problem.objective,
+            deadline_s=np.concatenate([p.hard_deadline_s for p in inner]),
         )  # fmt: skip
         resources = Resources(
             a=joined([r.a for r in scaled]), gamma=np.concatenate([r.gamma for r in scaled], axis=1),

@@ -1,10 +1,11 @@
-"""What is said where servers' memories or limits on the airtime of trunks leave no answer: users, sizes and limits."""
+"""What is said where servers' memories or limits of users or trunks leave no answer: users, sizes and limits."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from megdt_opt.errors import Conflict, Infeasible
+from megdt_opt.problem.checks import NO_AIRTIME_LIMIT_S
 from megdt_opt.problem.placement_problem import NO_SERVER, PlacementProblem
 from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
 from megdt_opt.radio.rates import shannon_band
@@ -36,6 +37,29 @@ def models_too_large(problem: PlacementProblem) -> Infeasible:
         users,
         hint="Raise memory_byte, or give some of these users an option with option_server -1.",
     )
+
+
+def limits_not_kept(problem: PlacementProblem, users: list[int]) -> Infeasible:
+    """The error for limits of these users that cannot be kept together."""
+    return Infeasible(
+        "these limits cannot be kept together at the servers",
+        [one for k in users for one in limits_of(problem, k)],
+        users,
+        hint="Loosen them, or give the servers more band or capacity.",
+    )
+
+
+def limits_of(problem: PlacementProblem, k: int) -> list[Conflict]:
+    """The limits of a user that what it shares keeps or breaks."""
+    found = []
+    if np.isfinite(problem.hard_deadline_s[k]):
+        found.append(Conflict(k, "deadline", float(problem.hard_deadline_s[k]), "s"))
+    if problem.uplink_airtime_max_s is not None:
+        limits = problem.uplink_airtime_max_s[k][problem.open_options[k] & (problem.uplink_bit[k] > 0)]
+        limits = limits[limits < NO_AIRTIME_LIMIT_S]
+        if limits.size:
+            found.append(Conflict(k, "uplink airtime", float(limits.max()), "s", "{limit} at most {value}"))
+    return found
 
 
 def airtime_too_short(problem: SharedPrefixProblem) -> Infeasible:

@@ -2,8 +2,9 @@
 
 L_k = fixed + max(device_branch, uplink_bit / rate_u(b_u) + edge_work / f + downlink_bit / rate_d(b_d)),
 
-with the sums of b_d, b_u and f over the users of a server within its budgets, f <= edge_share_max, and the models that
-a server holds within its memory. An option names its server; one that names none runs on the device alone.
+with the sums of b_d, b_u and f over the users of a server within its budgets, f <= edge_share_max, L <= deadline,
+uplink_bit / rate_u(b_u) <= uplink_airtime_max, and the models that a server holds within its memory. An option names
+its server; one that names none runs on the device alone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.problem import checks
+from megdt_opt.problem.arrays import NO_LIMIT
 from megdt_opt.problem.evaluation import Evaluation
 from megdt_opt.radio.rates import linear_rate, shannon_rate
 
@@ -27,7 +29,10 @@ OBJECTIVES = ("max", "sum")
 NO_SERVER = -1
 """The server of an option that runs on the device alone."""
 
-_TABLES = {"fixed_s": "s", "downlink_bit": "bit", "uplink_bit": "bit", "edge_work_s": "s", "device_branch_s": "s"}
+_TABLES = {
+    "fixed_s": "s", "downlink_bit": "bit", "uplink_bit": "bit", "edge_work_s": "s", "device_branch_s": "s",
+    "uplink_airtime_max_s": "s",
+}  # fmt: skip
 _BUDGETS = {"downlink_hz": "Hz", "uplink_hz": "Hz", "edge_capacity": "1"}
 _LAWS = {
     "downlink_efficiency": "bit/s/Hz", "uplink_efficiency": "bit/s/Hz", "downlink_snr_hz": "Hz", "uplink_snr_hz": "Hz",
@@ -73,6 +78,10 @@ class PlacementProblem:
         Memory that each model takes [byte]; goes with `user_model`.
     memory_byte : array_like, (E,), optional
         Memory of each server [byte]; goes with `user_model`.
+    deadline_s : array_like, (K,), optional
+        Hard limits on the latencies [s]; infinite or left out: none.
+    uplink_airtime_max_s : array_like, (K, O), optional
+        Longest time that an option may send [s], as a battery's energy allows; infinite or left out: no limit.
     objective : str
         "max": max_k w_k L_k; "sum": sum_k w_k L_k.
 
@@ -122,6 +131,8 @@ class PlacementProblem:
     user_model: NDArray[np.int64] | None = None
     model_byte: NDArray[np.float64] | None = None
     memory_byte: NDArray[np.float64] | None = None
+    deadline_s: NDArray[np.float64] | None = None
+    uplink_airtime_max_s: NDArray[np.float64] | None = None
     objective: str = "max"
 
     def __repr__(self) -> str:
@@ -149,10 +160,19 @@ class PlacementProblem:
     ) -> None:
         self._store(name, checks.numbers(name, getattr(self, name), shape, unit, zero=zero, axes=axes, copy=True))
 
+    def _limits(self, name: str, shape: tuple[int, ...], unit: str, axes: tuple[str, ...], *, zero: bool) -> None:
+        """Limits, which are infinite for those who have none, where they are given."""
+        if getattr(self, name) is not None:
+            value = checks.plain(name, getattr(self, name), f"numbers [{unit}], shape {shape}")
+            object.__setattr__(self, name, np.where(value == np.inf, NO_LIMIT[name], value))
+            self._numbers(name, shape, unit, axes, zero=zero)
+
     def _read_tables(self) -> None:
         shape = checks.table_shape("fixed_s", self.fixed_s, "s", ("K users", "O options"))
         for name, unit in _TABLES.items():
-            if name != "device_branch_s" or self.device_branch_s is not None:
+            if name == "uplink_airtime_max_s":
+                self._limits(name, shape, unit, ("user", "option"), zero=True)
+            elif name != "device_branch_s" or self.device_branch_s is not None:
                 self._numbers(name, shape, unit, ("user", "option"))
         if self.allowed is not None:
             self._store("allowed", checks.flags("allowed", self.allowed, shape))
@@ -187,10 +207,8 @@ class PlacementProblem:
     def _read_users(self) -> None:
         if self.weight is not None:
             self._numbers("weight", (self.users,), "1", ("user",), zero=False)
-        if self.edge_share_max is not None:
-            value = checks.plain("edge_share_max", self.edge_share_max, f"numbers [1], shape ({self.users},)")
-            object.__setattr__(self, "edge_share_max", np.where(value == np.inf, checks.NO_SHARE_CAP, value))
-            self._numbers("edge_share_max", (self.users,), "1", ("user",), zero=False)
+        self._limits("edge_share_max", (self.users,), "1", ("user",), zero=False)
+        self._limits("deadline_s", (self.users,), "s", ("user",), zero=False)
 
     def _read_laws(self) -> None:
         for name, unit in _LAWS.items():
@@ -341,6 +359,19 @@ class PlacementProblem:
         return np.where(self.edge_share_max >= checks.NO_SHARE_CAP, np.inf, self.edge_share_max)
 
     @cached_property
+    def hard_deadline_s(self) -> Array:
+        """`deadline_s` with its default, (K,) [s]; infinite where there is none."""
+        if self.deadline_s is None:
+            return np.full(self.users, np.inf)
+        return np.where(self.deadline_s >= checks.NO_DEADLINE_S, np.inf, self.deadline_s)
+
+    @property
+    def limited(self) -> bool:
+        """Whether a user has a limit that is kept or not by what it shares: a deadline, or one on its airtime."""
+        sends = None if self.uplink_airtime_max_s is None else self.uplink_airtime_max_s < checks.NO_AIRTIME_LIMIT_S
+        return bool(np.isfinite(self.hard_deadline_s).any()) or (sends is not None and bool(sends.any()))
+
+    @cached_property
     def allowed_mask(self) -> NDArray[np.bool_]:
         """`allowed` with its default, (K, O)."""
         return np.ones(self.fixed_s.shape, dtype=bool) if self.allowed is None else self.allowed
@@ -386,9 +417,9 @@ class PlacementProblem:
         Returns
         -------
         Evaluation
-            Latencies [s], objective, and the worst relative violation of a budget, a cap or a memory [1]; infinite for
-            an option that is not allowed or whose model its server does not hold, and for a share that is negative, not
-            a number, or of no server.
+            Latencies [s], objective, and the worst relative violation of a budget, a cap, a limit or a memory [1];
+            infinite for an option that is not allowed or whose model its server does not hold, and for a share that is
+            negative, not a number, or of no server.
 
         Raises
         ------
@@ -409,12 +440,13 @@ class PlacementProblem:
         rows = np.arange(users)
         server = self.option_server[rows, option]
         at = server != NO_SERVER
-        latency = self.fixed_s[rows, option] + np.maximum(
-            self.branch_s[rows, option], self._path_s(rows, option, server, shares)
-        )
+        times = self._times_s(rows, option, server, shares)
+        latency = self.fixed_s[rows, option] + np.maximum(self.branch_s[rows, option], times.sum(axis=0))
         holds = bool(np.all(shares >= 0)) and not shares[:, ~at].any() and bool(self.allowed_mask[rows, option].all())
         used = np.stack([np.bincount(server[at], weights=one[at], minlength=self.servers) for one in shares])
-        over = [_over(used, self.budgets), _over(shares[2], self.share_caps)]
+        over = [_over(used, self.budgets), _over(shares[2], self.share_caps), _over(latency, self.hard_deadline_s)]
+        if self.uplink_airtime_max_s is not None:
+            over.append(_over(times[1], self.uplink_airtime_max_s[rows, option]))
         if self.user_model is not None and self.model_byte is not None and self.memory_byte is not None:
             placed = checks.flags("placed", given[3], (self.servers, self.models), ("server", "model"))
             over.append(_over(placed @ self.model_byte, self.memory_byte))
@@ -426,19 +458,19 @@ class PlacementProblem:
             violation=max(over) if holds else np.inf,
         )
 
-    def _path_s(
+    def _times_s(
         self, rows: NDArray[np.intp], option: NDArray[np.int64], server: NDArray[np.int64], shares: Array
     ) -> Array:
-        """Seconds of the edge branches, (K,)."""
-        total = np.zeros(len(rows))
+        """Seconds of the edge branches on downlink, uplink and edge, (3, K)."""
+        times = np.zeros((3, len(rows)))
         for i, (side, name) in enumerate(zip(("downlink", "uplink", ""), _AMOUNTS, strict=True)):
             amount, share = getattr(self, name)[rows, option], np.maximum(shares[i], 0.0)
             if side:
                 law = linear_rate if getattr(self, f"{side}_snr_hz") is None else shannon_rate
                 share = law(share, self.law(side)[rows, server])
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                total += np.where(amount > 0, amount / np.where(amount > 0, share, 1.0), 0.0)
-        return total
+                times[i] = np.where(amount > 0, amount / np.where(amount > 0, share, 1.0), 0.0)
+        return times
 
 
 def _over(values: NDArray[Any], limits: Array) -> float:

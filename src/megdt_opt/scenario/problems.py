@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.errors import InvalidInput
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.checks import NO_AIRTIME_LIMIT_S
 from megdt_opt.problem.placement_problem import NO_SERVER, PlacementProblem
@@ -99,34 +98,13 @@ def limited(
         Options that no limit closes.
     airtime_s : array, (K, O)
         Longest time that the energy limit leaves for sending; infinite where there is none [s].
-
-    Raises
-    ------
-    InvalidInput
-        Where a limit cannot be kept at several edge servers, and is not dropped in silence.
     """
-    if isinstance(problem, PlacementProblem):
-        _refuse_limits(scenario, allowed & np.isfinite(airtime_s))
-        return replace(problem, allowed=allowed)
     return replace(
         problem,
         allowed=allowed,
         deadline_s=scenario.deadlines_s if any(user.deadline_s for user in scenario.users) else None,
         uplink_airtime_max_s=np.minimum(airtime_s, NO_AIRTIME_LIMIT_S) if np.isfinite(airtime_s).any() else None,
     )
-
-
-def _refuse_limits(scenario: Scenario, timed: NDArray[np.bool_]) -> None:
-    """Limits on what the shares decide are no part of placement problems."""
-    for k, user in enumerate(scenario.users):
-        where = f"users.{user.name}"
-        if user.deadline_s is not None:
-            expected = "no deadline [s], as plans over several edge servers do not keep any"
-            raise InvalidInput(f"{where}.deadline", user.deadline_s, expected, "Remove it, or state one edge.")
-        if timed[k].any():
-            expected = "no limit [J] on options that send, as plans over several edge servers do not count airtime"
-            remedy = "Remove it, state one edge, or accept only mechanisms that send nothing."
-            raise InvalidInput(f"{where}.energy_max", user.energy_max_j, expected, remedy)
 
 
 def rate_of(problem: Problem, side: str, user: int, option: int, band_hz: NDArray[np.float64]) -> float:

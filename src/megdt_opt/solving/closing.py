@@ -19,7 +19,7 @@ from megdt_opt.solving.engines.arrays import ArraysEngine
 from megdt_opt.solving.engines.engine import Choice, Engine, Settled
 from megdt_opt.solving.engines.missed import MissedEngine
 from megdt_opt.solving.engines.mixed import MixedEngine
-from megdt_opt.solving.lateness import can_start, lateness_problem
+from megdt_opt.solving.lateness import Kept, Late, can_start, lateness_problem, limits_kept
 from megdt_opt.solving.search.incumbent import Incumbent
 from megdt_opt.solving.search.objectives import Objective
 from megdt_opt.solving.search.root import root
@@ -27,14 +27,8 @@ from megdt_opt.solving.search.sealing import part_s
 from megdt_opt.solving.search.tree import Tree
 from megdt_opt.tolerances import LEAST_GAP
 
-_LATENESS_GAPS = (0.1, 1e-2, 1e-3, 1e-6, 1e-9)
-"""To which the lateness is closed in turn, until it is known whether the deadlines can be kept [1]."""
-
 _PREPARING = 1e-6
 """Gap of the small problems that get the compiled code ready [1]."""
-
-_CLOSE = 2e-9
-"""Relative distance from a deadline that the last of them leaves open [1]."""
 
 _KEPT = 1e-11
 """Relative: by what a hard limit may be exceeded and counts as kept; shares are loosened by as much [1]."""
@@ -98,25 +92,6 @@ class Before:
 
     option: Choice
     prices: Array | None = None
-
-
-@dataclass(frozen=True)
-class Kept:
-    """Whether hard limits can be kept together.
-
-    Parameters
-    ----------
-    option : array of int, (K,), or None
-        Options with which they are; None where none were found.
-    ruled_out : bool
-        Whether it is proven that there are none.
-    x : array, (3, K), optional
-        Scaled shares with which the options keep them, where all users have been looked at [1].
-    """
-
-    option: Choice | None
-    ruled_out: bool = False
-    x: Array | None = None
 
 
 def prepare(problem: AllocationProblem) -> float:
@@ -244,9 +219,6 @@ def _engine(
 def kept(problem: AllocationProblem, deadline: float, most: float = 1.0, users: list[int] | None = None) -> Kept:
     """Options that keep all hard limits of a problem, or that there are none.
 
-    The least max over users of L / deadline is closed, first roughly and then more tightly, until its value or its
-    bound is on one side of `most`.
-
     Parameters
     ----------
     problem : AllocationProblem
@@ -261,22 +233,15 @@ def kept(problem: AllocationProblem, deadline: float, most: float = 1.0, users: 
     scaled = Resources.of(part)
     if not can_start(scaled):
         return Kept(None, ruled_out=True)
-    option: Choice | None = None
     begin: Before | None = None
-    bound, x = 0.0, None
-    for gap in _LATENESS_GAPS:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            break
-        closed = close(part, scaled, gap=gap, time_limit_s=left if np.isfinite(left) else None, before=begin)
-        option, bound, x, begin = closed.option, closed.bound, closed.x, Before(closed.option)
-        if closed.objective <= most:
-            return Kept(option, x=closed.x)
-        if bound > most:
-            return Kept(None, ruled_out=True)
-    # within the last gap of the limit
-    near = bound >= most - _CLOSE
-    return Kept(option if near else None, ruled_out=near, x=x if near else None)
+
+    def late(gap: float, time_limit_s: float | None) -> Late:
+        nonlocal begin
+        closed = close(part, scaled, gap=gap, time_limit_s=time_limit_s, before=begin)
+        begin = Before(closed.option)
+        return Late(closed.objective, closed.bound, closed.option, closed.x)
+
+    return limits_kept(late, deadline, most)
 
 
 def _searched(
@@ -332,13 +297,13 @@ def _begin(engine: Engine, problem: AllocationProblem, incumbent: Incumbent, dea
     if np.isfinite(incumbent.objective):
         return
     found = kept(problem, deadline)
-    if found.option is not None:
-        incumbent.offer(engine.head[np.arange(problem.users), found.option])
+    if found.choice is not None:
+        incumbent.offer(engine.head[np.arange(problem.users), found.choice])
         if not np.isfinite(incumbent.objective) and found.x is not None:
             # within rounding of a deadline: the shares as they are
-            seen = evaluate_shares(problem, found.option, in_units(problem, found.x)[0])
+            seen = evaluate_shares(problem, found.choice, in_units(problem, found.x)[0])
             if seen.violation <= _KEPT:
-                incumbent.take(Settled(seen.objective_s, incumbent.prices, found.x, found.option))
+                incumbent.take(Settled(seen.objective_s, incumbent.prices, found.x, found.choice))
         if np.isfinite(incumbent.objective):
             return
     if not found.ruled_out:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -64,7 +65,7 @@ def not_together(problem: AllocationProblem, deadline: float = np.inf) -> Infeas
     limited = [int(k) for k in np.flatnonzero(np.isfinite(problem.hard_deadline_s))]
     if problem.uplink_airtime_max_s is not None:
         limited = list(range(problem.users))
-    core = _smallest_conflict(problem, limited, deadline)
+    core = smallest_conflict(limited, lambda users: _conflict(problem, users, deadline))
     conflicts = []
     for k in core:
         if np.isfinite(problem.hard_deadline_s[k]):
@@ -87,14 +88,14 @@ def not_together(problem: AllocationProblem, deadline: float = np.inf) -> Infeas
     return Infeasible(f"these limits cannot be kept together on {budgets}", conflicts, core, hint=hint)
 
 
-def _smallest_conflict(problem: AllocationProblem, users: list[int], deadline: float) -> list[int]:
-    """A conflicting set that no longer conflicts when any of its users goes (QuickXplain, Junker 2004).
+def smallest_conflict(users: list[int], conflict: Callable[[list[int]], bool]) -> list[int]:
+    """A set of users that conflicts, and no longer does when any of them goes (QuickXplain, Junker 2004).
 
-    About 2 c log2(K / c) + 2 c solves for a conflict of c among K users.
+    About 2 c log2(K / c) + 2 c calls for a conflict of c among K users.
     """
 
     def search(given: list[int], new: bool, candidates: list[int]) -> list[int]:
-        if new and given and _conflict(problem, given, deadline):
+        if new and given and conflict(given):
             return []
         if len(candidates) <= 1:
             return candidates

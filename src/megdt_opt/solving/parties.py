@@ -58,13 +58,14 @@ def close_parties(
     gap: float,
     time_limit_s: float | None,
     make: Callable[[Any, float], PartiesEngine] = PartiesEngine,
+    rescue: Callable[[float], list[Choice]] | None = None,
 ) -> ClosedParties:
     """Minimise "sum" or "max" over all parties' choices, and prove it.
 
     Parameters
     ----------
     pricing : Pricing
-        One of its first sets keeps the limits: whether any does is for the class to say.
+        One of its first sets keeps the limits, or `rescue` says which choices do.
     proof : Proof
         How certificates of the problem are recomputed.
     gap : float
@@ -73,6 +74,9 @@ def close_parties(
         After this the tree is cut short; its bound then proves a larger gap [s].
     make : callable
         Makes the engine of the pricing and the deadline, where a class has one of its own.
+    rescue : callable, optional
+        Choices that keep the limits, looked for until `time.monotonic()` is the deadline that it is given; it raises
+        where there are none.
 
     Raises
     ------
@@ -86,6 +90,8 @@ def close_parties(
     incumbent = Incumbent(engine, asked, engine.budgets)
     tree = Tree(engine, Objective(pricing.leveled), incumbent, asked, deadline, np.ones(len(engine.heads)))
     incumbent.offer_all(list(engine.first_sets()))
+    if rescue is not None and not np.isfinite(incumbent.objective):
+        incumbent.offer_all(rescue(deadline))
     if not np.isfinite(incumbent.objective):
         raise SolverFailure("none of the choices to begin with keeps the limits")
     if incumbent.objective <= 0.0:

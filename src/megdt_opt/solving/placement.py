@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from megdt_opt.problem.placement_problem import PlacementProblem
 from megdt_opt.solving.answers import Answer, relative_gap
 from megdt_opt.solving.engines.placement import PlacementEngine, PlacementPricing
 from megdt_opt.solving.parties import close_parties
+from megdt_opt.solving.placement_limits import first_choices, refuse_closed
 from megdt_opt.tolerances import SOLVER
 
 METHODS = (Method.AUTO, Method.PRICES, Method.EDGE_PLACEMENT)
@@ -69,19 +71,23 @@ def solve_class(problem: PlacementProblem, method: str, gap: float, time_limit_s
     InvalidInput
         For a method that does not take it, or a server with more sets of models than can be looked at.
     Infeasible
-        Where the models of users without an option on their devices do not fit the servers together.
+        Where users' limits leave one without an option, or cannot be kept together, or the models of users without an
+        option on their devices do not fit the servers together.
     """
     if method not in METHODS:
         raise InvalidInput("method", method, f"one of {METHODS} for PlacementProblem", 'Use "auto".')
     begin = time.perf_counter()
     costs, held = ServerCosts(problem), HeldModels(problem)
     pricing = PlacementPricing(costs, held)
+    if problem.limited:
+        refuse_closed(problem, costs)
     if not pricing.first_sets():
         raise models_too_large(problem)
     built = time.perf_counter()
     closed = close_parties(
-        pricing, PlacementProof(problem, costs, held), gap=gap, time_limit_s=time_limit_s, make=PlacementEngine
-    )
+        pricing, PlacementProof(problem, costs, held), gap=gap, time_limit_s=time_limit_s, make=PlacementEngine,
+        rescue=partial(first_choices, problem) if problem.limited else None,
+    )  # fmt: skip
     option = closed.choice[: problem.users]
     return _answer(
         problem, option, held.placed(closed.choice), _in_units(problem, option, closed.x), gap, Method.PRICES,

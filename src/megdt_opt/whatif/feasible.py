@@ -60,9 +60,9 @@ def answer(problem: AllocationProblem, until: float) -> Answer:
         least = np.where(resources.open, resources.lo[UPLINK], np.inf)
         return Answer(least.argmin(axis=1))
     found = kept(problem, until, _ON_TIME)
-    if found.option is None and not found.ruled_out and time.monotonic() > until:
+    if found.choice is None and not found.ruled_out and time.monotonic() > until:
         raise OutOfTime
-    return Answer(found.option, found.ruled_out)
+    return Answer(found.choice, found.ruled_out)
 
 
 def keeps(problem: AllocationProblem, option: NDArray[np.int64]) -> bool:
