@@ -19,7 +19,6 @@ from megdt_opt import (
     Scenario,
     explain,
     plan,
-    regret,
     replan,
     shadow_prices,
 )
@@ -225,7 +224,7 @@ def test_who_is_out_of_reach_of_an_edge_keeps_its_options_in_that_edges_baseline
     assert found["only hall-1"].breaks == ("u3",)
 
 
-@pytest.mark.parametrize("ask", [explain, shadow_prices, regret, lambda problem: replan(problem, [0] * 4)])
+@pytest.mark.parametrize("ask", [explain, shadow_prices, lambda problem: replan(problem, [0] * 4)])
 def test_questions_about_one_edge_are_refused_by_name(made: Plan, ask: Callable[[Any], object]) -> None:
     with pytest.raises(InvalidInput, match=r"problem: found 'PlacementProblem'; expected an AllocationProblem for"):
         ask(made.problem)

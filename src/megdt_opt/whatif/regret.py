@@ -9,11 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import Infeasible, InvalidInput
-from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate
+from megdt_opt.pricing.placement import ServerCosts
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.problem.placement_problem import PlacementProblem
+from megdt_opt.shares.placement import server_shares
 from megdt_opt.si import percent
 from megdt_opt.solving.allocation import Allocation
 from megdt_opt.solving.asked import check_asked
 from megdt_opt.solving.door import solve, solve_again
+from megdt_opt.solving.placement import Placement
 from megdt_opt.tolerances import SOLVER
 from megdt_opt.whatif.shares_at import checked_options, require_time, value_of
 
@@ -117,13 +121,13 @@ class Regret:
 
 
 def regret(
-    problem: AllocationProblem,
+    problem: AllocationProblem | PlacementProblem,
     perturb: Sequence[str] = TIMINGS,
     percent: float = 10.0,
     samples: int = 50,
     seed: int = 0,
     *,
-    allocation: Allocation | None = None,
+    allocation: Allocation | Placement | None = None,
     spread: str = "machine",
     gap: float = 1e-6,
     time_limit_s: float | None = None,
@@ -134,7 +138,7 @@ def regret(
 
     Parameters
     ----------
-    problem : AllocationProblem
+    problem : AllocationProblem or PlacementProblem
         With objective "max", "sum" or "mixed".
     perturb : sequence of str
         Timings that are off, of "fixed_s", "device_branch_s" and "edge_work_s".
@@ -144,10 +148,10 @@ def regret(
         Number of samples, at least 1.
     seed : int
         Of the errors; the same seed draws the same ones.
-    allocation : Allocation, optional
+    allocation : Allocation or Placement, optional
         The plan; without it the problem is solved.
     spread : str
-        Which timings share an error: "machine" (the edge has one, each user's device has one), "user" (one for each
+        Which timings share an error: "machine" (each edge has one, each user's device has one), "user" (one for each
         user and field) or "entry" (one for each user, option and field).
     gap, time_limit_s
         As for `solve`, for each sample [1, s].
@@ -176,7 +180,8 @@ def regret(
     >>> bool((found.option_regret <= found.gap).all())  # nothing is off, nothing is lost
     True
     """
-    require_time(problem, "regret")
+    if not isinstance(problem, PlacementProblem):
+        require_time(problem, "regret")
     check_asked(gap, time_limit_s)
     perturb = tuple(perturb)
     if not perturb or not set(perturb) <= set(TIMINGS):
@@ -195,13 +200,13 @@ def regret(
     worst_gap = 0.0
     for i, true in enumerate(_perturbed(problem, perturb, percent / 100, samples, seed, spread)):
         try:
-            best = solve_again(true, allocation, gap, time_limit_s).allocation
+            best = _best(true, allocation, gap, time_limit_s)
         except Infeasible:
             infeasible += 1
             continue
         same = bool((best.option == option).all())
-        kept = best.objective_s if same else value_of(true, option).objective_s
-        stay = evaluate(true, option, allocation.downlink_hz, allocation.uplink_hz, allocation.edge_share)
+        kept = best.objective_s if same else _kept_s(true, option)
+        stay = true.evaluate(allocation)
         # within the gap the kept options can be better than the found ones
         least = min(best.objective_s, kept)
         worst_gap = max(worst_gap, best.gap)
@@ -228,16 +233,38 @@ def regret(
     )
 
 
+def _best(
+    problem: AllocationProblem | PlacementProblem, plan: Allocation | Placement, gap: float, time_limit_s: float | None
+) -> Allocation | Placement:
+    """The best plan for the true timings; what begins with the plan where that is of use."""
+    if isinstance(problem, PlacementProblem) or isinstance(plan, Placement):
+        found: Allocation | Placement = solve(problem, gap=gap, time_limit_s=time_limit_s)
+        return found
+    return solve_again(problem, plan, gap, time_limit_s).allocation
+
+
+def _kept_s(problem: AllocationProblem | PlacementProblem, option: NDArray[np.int64]) -> float:
+    """Objective of options with new shares; infinite where no shares keep the limits [s]."""
+    if isinstance(problem, PlacementProblem):
+        return server_shares(ServerCosts(problem), option).objective
+    return value_of(problem, option).objective_s
+
+
 def _perturbed(
-    problem: AllocationProblem, perturb: tuple[str, ...], most: float, samples: int, seed: int, spread: str
-) -> Iterator[AllocationProblem]:
+    problem: AllocationProblem | PlacementProblem, perturb: tuple[str, ...], most: float, samples: int, seed: int,
+    spread: str,
+) -> Iterator[AllocationProblem | PlacementProblem]:  # fmt: skip
     rng = np.random.default_rng(seed)
     users, options = problem.users, problem.options
+    server: NDArray[np.int64] = np.zeros((1, 1), dtype=np.int64)
+    if isinstance(problem, PlacementProblem):
+        server = np.maximum(problem.option_server, 0)  # without a server there is no work that could be off
     for _ in range(samples):
         # all errors are drawn, whatever is perturbed, so that choices of `perturb` compare sample by sample
         if spread == "machine":
             device = rng.uniform(-most, most, (users, 1))
-            errors = {"fixed_s": device, "device_branch_s": device, "edge_work_s": rng.uniform(-most, most, (1, 1))}
+            edges = rng.uniform(-most, most, int(server.max()) + 1)
+            errors = {"fixed_s": device, "device_branch_s": device, "edge_work_s": edges[server]}
         else:
             shape = (users, 1 if spread == "user" else options)
             errors = {name: rng.uniform(-most, most, shape) for name in TIMINGS}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from megdt_opt.pricing.scaled import Array, Resources
 from megdt_opt.problem import checks
 from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.problem.placement_problem import PlacementProblem
 from megdt_opt.problem.region import TIMES, require
 from megdt_opt.shares.best import best_shares
 
@@ -54,6 +55,6 @@ def require_time(problem: AllocationProblem, what: str) -> None:
     require(problem, what, "Choose one of them.", objectives=TIMES)
 
 
-def checked_options(problem: AllocationProblem, option: object) -> NDArray[np.int64]:
+def checked_options(problem: AllocationProblem | PlacementProblem, option: object) -> NDArray[np.int64]:
     """One option per user, (K,); raises InvalidInput for anything else."""
     return checks.options("option", option, (problem.users,), problem.options)
