@@ -218,7 +218,10 @@ def test_a_profile_that_cannot_be_trusted_is_refused(bare: dict[str, Any], chang
     ],
 )
 def test_comparisons_are_recomputed(whole: dict[str, Any], honest: Plan, change: Change) -> None:
-    made = Plan.from_dict(altered(whole, change))
+    changed = altered(whole, change)
+    made = Plan.from_dict(changed)
+    assert made.restated == tuple(name for name in ("baselines", "robustness", "notes") if changed[name] != whole[name])
+    assert honest.restated == ()
     assert [b.name for b in made.baselines] == [b.name for b in honest.baselines]
     for found, right in zip(made.baselines, honest.baselines, strict=True):
         assert found.objective_s == pytest.approx(right.objective_s, rel=1e-6)

@@ -13,7 +13,7 @@ from megdt_opt.execution.job import Mode
 from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.planner import plan
 from megdt_opt.report import write_report
-from megdt_opt.report.tables import print_execution, print_plan, print_verification
+from megdt_opt.report.tables import print_execution, print_plan, print_restated, print_verification
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.timing.finding import HERE
 from megdt_opt.trials.execute import cluster_of, execute
@@ -67,6 +67,7 @@ def run_plan(
 ) -> Path | None:
     """Execute a plan, verify it if `repeats` is above 0, print, and write the report if a folder is given."""
     console = console or console_of()
+    print_restated(made, console)
     last = first + (repeats > 0)
     verification: Verification | None = None
     with cluster_of(made.table) as cluster:

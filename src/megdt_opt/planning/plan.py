@@ -171,6 +171,9 @@ class Plan:
         What a reader should know, for example that the optimum is all on one side by theorem.
     groups : tuple of GroupPlan
         What groups share, where somebody rides.
+    restated : tuple of str
+        Of a plan that was read from a file: "baselines", "robustness" and "notes" that the file states otherwise than
+        they are worked out now; what the plan has is what was worked out.
 
     Examples
     --------
@@ -207,6 +210,7 @@ class Plan:
     robustness: Robustness | None = None
     notes: tuple[str, ...] = field(default_factory=tuple)
     groups: tuple[GroupPlan, ...] = ()
+    restated: tuple[str, ...] = ()
 
     @property
     def scenario(self) -> Scenario:
@@ -365,7 +369,7 @@ class Plan:
 
         Latencies, objective, bound, gap and status are recomputed from scenario, profiles, options, shares and
         certificate, and refused where they differ. A bound without a certificate is compared with one that is proven
-        now. Baselines and robustness are recomputed, and replaced where they differ.
+        now. Baselines, robustness and notes are recomputed; those that differ are replaced, and named in `restated`.
 
         Raises
         ------
@@ -419,8 +423,9 @@ class Plan:
             notes=notes_on(table, [user.option for user in chosen], groups),
             groups=groups,
         )
-        known(data, made.to_dict())
-        return made
+        now = json.loads(json.dumps(made.to_dict()))
+        known(data, now)
+        return replace(made, restated=tuple(n for n in ("baselines", "robustness", "notes") if now[n] != data[n]))
 
 
 _FIELDS = (

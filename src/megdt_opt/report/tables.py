@@ -128,8 +128,17 @@ def published_table(timings: PublishedTimings) -> GridView:
     return GridView(published_grid(timings))
 
 
+def print_restated(plan: Plan, console: Console) -> None:
+    """Print what a plan's file states otherwise than it is; nothing where the file is right."""
+    if plan.restated:
+        console.print(
+            f"The file states other {' and '.join(plan.restated)} than its plan has: they were worked out anew.", ""
+        )
+
+
 def print_plan(plan: Plan, console: Console) -> None:
     """Print a plan beside its baselines."""
+    print_restated(plan, console)
     console.print(plan_table(plan), "")
     console.print(GridView(cost_grid(plan)), "")
     if plan.baselines:
