@@ -17,6 +17,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from megdt_opt import InvalidInput, plot
+from megdt_opt.online import Service, Simulation, Trace, simulate
 from megdt_opt.plot.mechanism_map import COLOURS, tile
 from megdt_opt.plot.quantity import quantity
 from megdt_opt.program.mechanisms import MECHANISMS
@@ -245,3 +246,42 @@ def test_figures_are_saved_alike_twice(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="png"):
         plot.save(plot.latency_figure(table(), "channel.downlink_hz"), tmp_path / "c.bmp")
     assert plot.timeline_figure is timeline_figure
+
+
+def simulations() -> list[Simulation]:
+    service = Service(local_s=[4.0, 6.0], edge_s=[1.0, 1.0], names=("panel", "phone"))
+    trace = Trace.poisson([0.3, 0.3], requests=150, seed=2)
+    return [simulate(service, trace, name, bounds=name == "speculative") for name in ("speculative", "edge", "local")]
+
+
+def test_flow_times_draw_the_part_that_takes_as_long_and_the_bound() -> None:
+    found = simulations()
+    figure = plot.flow_time_figure(found)
+    (axes,) = figure.axes
+    assert legend(figure) == ["speculative", "edge", "local", "least largest flow time"]
+    for one, drawn in zip(found, axes.lines[:3], strict=True):
+        times, part = (np.asarray(x, dtype=float) for x in drawn.get_data())
+        assert times[-1] == one.largest_flow_s
+        assert part[0] == 1.0
+        middle = times[len(times) // 2]
+        assert part[np.searchsorted(times, middle)] == pytest.approx((one.flow_s >= middle).mean())
+    assert axes.lines[3].get_xdata()[0] == found[0].largest_flow_bound_s  # type: ignore[index]
+    clean(figure)
+
+
+def test_ages_draw_means_and_peaks_of_each_user() -> None:
+    found = simulations()
+    figure = plot.age_figure(found)
+    (axes,) = figure.axes
+    heights = [bar.get_height() for bar in axes.patches if isinstance(bar, Rectangle)]
+    assert heights == pytest.approx(np.concatenate([one.age_mean_s for one in found]).tolist())
+    peaks = [path.vertices[1, 1] for lines in axes.collections for path in lines.get_paths()]
+    assert peaks == pytest.approx(np.concatenate([one.age_peak_s for one in found]).tolist())
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["panel", "phone"]
+    clean(figure)
+
+
+def test_figures_of_no_simulation_are_refused() -> None:
+    for draw in (plot.flow_time_figure, plot.age_figure):
+        with pytest.raises(InvalidInput, match="simulation"):
+            draw([])

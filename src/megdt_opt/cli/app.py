@@ -1,4 +1,4 @@
-"""The command line: megdt-opt demo | calibrate | plan | execute | sweep | bounds | show."""
+"""The command line: megdt-opt demo | calibrate | plan | execute | sweep | simulate | bounds | show."""
 
 from __future__ import annotations
 
@@ -224,6 +224,36 @@ def sweep(  # wide: each is one option of the command
         time_limit_s=time_limit,
         compare=baselines,
     )
+
+
+@app.command()
+@clear_errors
+def simulate(  # wide: each is one option of the command
+    scenario: ScenarioName,
+    rate: Annotated[float | None, typer.Option(help="Requests of each user in a second, drawn by Poisson.")] = None,
+    requests: Annotated[int, typer.Option(min=1, help="How many requests to draw.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the requests and of the fading.")] = 0,
+    fading: Annotated[float, typer.Option(min=0.0, help="Standard deviation of the links' rates in dB.")] = 0.0,
+    slot: Annotated[float | None, typer.Option(help="Seconds of a slot, in which links stay as they are.")] = None,
+    trace: Annotated[Path | None, typer.Option(help="CSV with request, arrival_s, user, in place of --rate.")] = None,
+    links: Annotated[Path | None, typer.Option(help="CSV with slot and a factor for each user; with --trace.")] = None,
+    policy: Annotated[list[str] | None, typer.Option(help="A policy's name; can be repeated. Default: all.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for tables and figures.")] = Path("simulate-output"),
+    profile: Profiles = None,
+    plugin: Plugins = None,
+) -> None:
+    """Serve a scenario's requests over time under several policies, beside what no policy can beat."""
+    from megdt_opt.cli.simulate import run_command, trace_of
+    from megdt_opt.online.service import Service
+    from megdt_opt.scenario.options import OptionTable
+
+    _load(plugin)
+    console = console_of()
+    asked, profiles = _inputs(scenario, profile, console)
+    try_folder(out)
+    service = Service.of(OptionTable.build(asked, profiles))
+    drawn = {"rate_per_s": rate, "requests": requests, "seed": seed, "fading_db": fading}
+    run_command(service, trace_of(service, trace, links, slot, drawn), policy or [], out, console=console)
 
 
 @app.command()
