@@ -33,7 +33,7 @@ def ready_s(service: Service, trace: Trace, links: Links) -> Array:
     begin = trace.arrival_s + service.before_s[trace.user]
     rows = zip(trace.user.tolist(), begin.tolist(), service.uplink_s[trace.user].tolist(), strict=True)
     sent = np.array([links.end(*row) for row in rows])
-    delay: Array = service.propagation_s * (service.uplink_s[trace.user] > 0)
+    delay: Array = service.propagation_s * (service.uplink_s[trace.user] > 0).astype(np.float64)
     return sent + delay
 
 

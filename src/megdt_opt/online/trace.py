@@ -49,7 +49,7 @@ class Trace:
     --------
     >>> from megdt_opt.online import Trace
     >>> Trace.poisson([2.0, 1.0], requests=3, seed=1).arrival_s.round(2).tolist()
-    [0.36, 0.46, 2.24]
+    [0.36, 0.46, 2.25]
     """
 
     arrival_s: Array
