@@ -62,11 +62,17 @@ def workable_options(problem: AllocationProblem) -> NDArray[np.bool_]:
 
 
 def require(
-    problem: AllocationProblem, method: str, *, linear: bool = False, objectives: tuple[str, ...] = region.TIMES
+    problem: AllocationProblem,
+    method: str,
+    *,
+    linear: bool = False,
+    objectives: tuple[str, ...] = region.TIMES,
+    costs: bool = False,
 ) -> None:
-    """Refuse what a formulation cannot represent: objectives but those that it takes, and Shannon rates if `linear`."""
+    """Refuse what a formulation cannot represent: objectives but those that it takes, Shannon rates if `linear`, and
+    costs beside the latency unless `costs`."""
     remedy = 'Use the method "auto", "prices" or "enumerate", or "option_misocp" for linear rates and any objective.'
-    region.require(problem, f"the method {method!r}", remedy, objectives=objectives, linear=linear)
+    region.require(problem, f"the method {method!r}", remedy, objectives=objectives, linear=linear, costs=costs)
 
 
 def replaced(constraints: tuple[Any, ...], **others: tuple[Any, ...]) -> tuple[Any, ...]:

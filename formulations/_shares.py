@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,16 +19,17 @@ _GAP = 1e-7
 
 
 def best(problem: AllocationProblem, option: NDArray[np.int64]) -> tuple[float, RawSolution] | None:
-    """Objective [s] and shares of options (K,); None where they cannot keep the limits.
+    """Objective [s] and shares of options (K,); None where they cannot keep the limits. Costs decide no shares.
 
     Raises
     ------
     SolverFailure
         Where Clarabel ends without an accurate answer.
     """
-    raw = _by_closed_form(problem, option)
+    alone = replace(problem, option_cost=None, cost_max=None, cost_weight_s=None)
+    raw = _by_closed_form(alone, option)
     try:
-        raw = raw or convex_allocation.solve(fix_options(problem, option), gap=_GAP, time_limit_s=None)
+        raw = raw or convex_allocation.solve(fix_options(alone, option), gap=_GAP, time_limit_s=None)
     except Infeasible:
         return None
     return evaluate(problem, option, raw.downlink_hz, raw.uplink_hz, raw.edge_share).objective_s, raw

@@ -9,11 +9,12 @@ Parameters (dimensionless: shares in budget/K, times in a typical latency; `_sca
     F_j  fixed latency;  G_j  fixed latency + device branch;  R_j  limit on the uplink stage
     C_k  share cap;  E_k  1 / deadline, 0 where none;  w_k  weight;  m  weight of the largest latency
     B_k  uplink share that a late user's limits on airtime leave at least ("missed" alone)
+    Q_cj  cost c over its limit, where it has one;  W_j  weighted costs, in the objective's unit
 Variables
     n_j binary, option taken;  x_ik share;  t_ik stage time;  v_k latency;  h largest weighted latency
     late_k binary, for "missed" alone: a late user takes no option here, because its latency does not count
 Objective
-    sum: (1/K) Σ w v;  max: h;  mixed: (1/K) (Σ w v + m h);  missed: (1/K) Σ w late
+    sum: (1/K) Σ w v;  max: h;  mixed: (1/K) (Σ w v + m h);  missed: (1/K) Σ w late;  plus Σ W n
 Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `AllocationProblem`)
     one_option      A n = 1;  missed: A n + late = 1     one option per user
     budget          Σ_k x_ik <= K                        sum b <= B, sum f <= F
@@ -25,6 +26,7 @@ Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/
     deadline        E v <= 1                             L <= deadline
     largest         h >= w v                             epigraph of max_k w_k L_k
     late_share      x_up >= B late                       bits_u / r_u <= uplink_airtime_max of late users
+    cost_limit      Q n <= 1                             Σ_k option_cost <= cost_max
 The perspective form is `option_misocp_perspective`. SCIP can abort its process, so it runs in a
 child. It decides the options alone: the shares come from `_shares.py`. The bound is SCIP's dual bound.
 `relaxation_bound_s` is the bound of the program with continuous n, by Clarabel.
@@ -69,6 +71,8 @@ class Model:
     w: NDArray[np.float64]
     m: float
     B: NDArray[np.float64]
+    Q: NDArray[np.float64]
+    W: NDArray[np.float64]
     n: Any
     x: list[Any]
     t: list[Any]
@@ -85,13 +89,26 @@ def make_model(problem: AllocationProblem, mask: NDArray[np.bool_], *, whole: bo
     user, _ = np.nonzero(mask)
     n = cp.Variable(user.size, boolean=True) if whole else cp.Variable(user.size, nonneg=True)
     A = csr_array((np.ones(user.size), (user, np.arange(user.size))), shape=(users, user.size))
+    Q, W = costs(problem, mask)
     return Model(
         objective=problem.objective, A=A, D=u.demand[:, mask], F=u.fixed[mask], G=u.floor[mask], R=u.airtime[mask],
-        C=u.cap, E=1 / u.deadline, w=u.weight, m=u.max_weight, B=u.least, n=n,
+        C=u.cap, E=1 / u.deadline, w=u.weight, m=u.max_weight, B=u.least, Q=Q, W=W, n=n,
         x=[cp.Variable(users, nonneg=True) for _ in RESOURCES], t=[cp.Variable(users, nonneg=True) for _ in RESOURCES],
         v=cp.Variable(users, nonneg=True), h=cp.Variable(nonneg=True),
         late=cp.Variable(users, boolean=True) if problem.objective == "missed" else None,
     )  # fmt: skip
+
+
+def costs(problem: AllocationProblem, mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Q (C, J) and W (J,) of the header; what costs more than its limit is not in `mask`."""
+    if problem.option_cost is None:
+        return np.zeros((0, int(mask.sum()))), np.zeros(int(mask.sum()))
+    table = problem.option_cost[mask].T
+    free, none = np.full(len(table), np.inf), np.zeros(len(table))
+    limit = free if problem.cost_max is None else problem.cost_max
+    weight_s = none if problem.cost_weight_s is None else problem.cost_weight_s
+    bound = np.isfinite(limit) & (limit > 0)
+    return table[bound] / limit[bound, None], weight_s @ table / to_seconds(problem, mask)
 
 
 def chosen(q: Model, table: NDArray[np.float64]) -> Any:
@@ -153,9 +170,14 @@ def late_share(q: Model) -> list[Any]:
     return [] if q.late is None or not q.B.any() else [q.x[1] >= cp.multiply(q.B, q.late)]
 
 
+def cost_limit(q: Model) -> list[Any]:
+    """Q n <= 1 where a total is limited."""
+    return [q.Q @ q.n <= 1] if q.Q.size else []
+
+
 CONSTRAINTS: tuple[Callable[[Model], list[Any]], ...] = (
     one_option, budget, stage_time, share_limit, stage_limit, edge_branch, device_branch, deadline, largest,
-    late_share,
+    late_share, cost_limit,
 )  # fmt: skip
 
 
@@ -165,6 +187,7 @@ def program(q: Model, constraints: tuple[Callable[[Any], list[Any]], ...] = CONS
     total = (q.w @ q.v) / users
     goals = {"sum": total, "max": q.h, "mixed": total + (q.m / users) * q.h}
     goal = goals[q.objective] if q.late is None else (q.w @ q.late) / users
+    goal = goal + q.W @ q.n if q.W.any() else goal
     return cp.Problem(cp.Minimize(goal), [one for make in constraints for one in make(q)])
 
 
@@ -184,7 +207,7 @@ def relaxation_bound_s(problem: AllocationProblem) -> float:
     SolverFailure
         Where Clarabel ends without an accurate answer.
     """
-    require(problem, "option_misocp", linear=True)
+    require(problem, "option_misocp", linear=True, costs=True)
     mask = workable_options(problem)
     return relaxed_s(problem, mask, program(make_model(problem, mask, whole=False)))
 
@@ -211,7 +234,7 @@ def solve_variant(
     name: str, problem: AllocationProblem, gap: float, time_limit_s: float | None, objectives: tuple[str, ...] = TIMES
 ) -> RawSolution:
     """Solve a formulation of this family, named by its module, with SCIP in a child."""
-    require(problem, name, linear=True, objectives=objectives)
+    require(problem, name, linear=True, objectives=objectives, costs=name == "option_misocp")
     mask = workable_options(problem)
     answer = _scip.ask(f"{__name__}:_solve_here", (name, problem, mask, gap, time_limit_s), time_limit_s)
     return finish(problem, mask, answer)

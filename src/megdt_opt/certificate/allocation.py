@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import cached_property
-from math import ceil, fsum
+from math import ceil
 
 import numpy as np
 
 from megdt_opt.certificate.check import Valuer, rounded_down, total_of
 from megdt_opt.certificate.exact import LN2, log_bracket, sqrt_below
 from megdt_opt.certificate.tree import Leaf, Mask, Part
-from megdt_opt.pricing.priced import grain, priced
+from megdt_opt.pricing.priced import grain, limited_costs, priced, priced_with_costs, without_costs
 from megdt_opt.pricing.scaled import EDGE, RESOURCES, UPLINK, Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 
@@ -23,8 +23,14 @@ def choices(problem: AllocationProblem, options: Mask) -> Mask:
     return np.column_stack([options, options.any(axis=1)])
 
 
+def proven_as(problem: AllocationProblem) -> str:
+    """What certificates call the objective: that of the problem, but "max" beside weighted costs is no level."""
+    return "max and costs" if problem.objective == "max" and problem.tilts is not None else problem.objective
+
+
 class AllocationProof:
-    """As `Proof` has it; a row is a user, a choice an option, and for "mixed" each user has a multiplier.
+    """As `Proof` has it; a row is a user, a choice an option. Prices are those of the three budgets, then of the
+    limited costs, then the multipliers of the users where the problem has `tilts`.
 
     Parameters
     ----------
@@ -33,13 +39,13 @@ class AllocationProof:
         The problem, scaled, where that has been done.
     """
 
-    budgets = 3
-
     def __init__(self, problem: AllocationProblem, resources: Resources | None = None) -> None:
         self.problem, self._scaled = problem, resources
-        self.objective = problem.objective
+        self.objective = proven_as(problem)
         self.size = problem.users * problem.options
-        self.tilts = problem.users if problem.objective == "mixed" else 0
+        self.costs = limited_costs(problem)
+        self.budgets = 3 + self.costs
+        self.tilts = problem.users if problem.tilts is not None else 0
 
     @property
     def resources(self) -> Resources:
@@ -53,7 +59,7 @@ class AllocationProof:
         `resources` say so."""
         problem, resources = self.problem, self.resources
         mask = problem.open_options.copy()
-        table = ExactTable(problem, resources, (0.0,) * (3 + self.tilts), None) if exact else None
+        table = ExactTable(problem, resources, (0.0,) * (self.budgets + self.tilts), None) if exact else None
         for k, o in np.argwhere(mask & ~resources.open):
             if table is None or table.cost(int(k), int(o)) == float("inf"):
                 mask[k, o] = False
@@ -61,12 +67,11 @@ class AllocationProof:
 
     def fault(self, leaf: Leaf) -> str:
         """As `Proof` has it."""
-        if len(leaf.prices) != 3 + self.tilts or min(leaf.prices) < 0:
-            wanted = f"three numbers{f' and {self.tilts} multipliers' if self.tilts else ''} of at least 0"
+        if len(leaf.prices) != self.budgets + self.tilts or min(leaf.prices) < 0:
+            costs = f", {self.costs} of costs" if self.costs else ""
+            wanted = f"three numbers{costs}{f' and {self.tilts} multipliers' if self.tilts else ''} of at least 0"
             return f"a leaf's prices are not {wanted}"
-        if sum(map(Fraction, leaf.prices[3:])) > Fraction(self.problem.max_weight or 0.0):
-            return "a leaf's multipliers sum to more than max_weight"
-        return ""
+        return "" if self.problem.tilts is None else self.problem.tilts.fault(leaf.prices[self.budgets :])
 
     def valuer(self, exact: bool) -> Valuer:
         """As `Proof` has it."""
@@ -93,15 +98,16 @@ class FloatValuer:
         self.problem, self.resources = problem, resources
         self._last: tuple[tuple[float, ...], float | None] | None = None
         self._cost: Array = np.zeros((0, 0))
+        self._budgets = 3 + limited_costs(problem)
 
     def value(self, part: Part, level_s: float | None) -> float:
         """As `Valuer` has it."""
-        if fsum(part.leaf.prices[3:]) > (self.problem.max_weight or 0.0):
+        if self.problem.tilts is not None and self.problem.tilts.fault(part.leaf.prices[self._budgets :]):
             return 0.0  # prove nothing
         if self._last != (part.leaf.prices, level_s):
-            found = priced(self.problem, self.resources, np.array(part.leaf.prices), level_s)
+            found = priced_with_costs(self.problem, self.resources, np.array(part.leaf.prices), level_s)
             self._last, self._cost = (part.leaf.prices, level_s), found.cost - found.doubt
-        return total_of(part, self._cost)
+        return total_of(part, self._cost, self._budgets)
 
 
 class ExactValuer:
@@ -118,7 +124,7 @@ class ExactValuer:
             self._tables[prices] = ExactTable(self.problem, self.resources, prices, level_s)
         table = self._tables[prices]
         extra = self._extra(part)
-        base: Fraction = -sum(map(Fraction, prices[:3]), Fraction(0))
+        base: Fraction = -sum(map(Fraction, prices[: 3 + limited_costs(self.problem)]), Fraction(0))
         for row, multiplier in zip(part.rows, part.leaf.counts, strict=True):
             base -= row.sign * row.limit * Fraction(multiplier)
         rise: Fraction | float = float("inf")
@@ -150,10 +156,12 @@ class ExactTable:
     ) -> None:
         self.problem = problem
         self.prices = [Fraction(p) for p in prices[:3]]
-        self.tilts = [Fraction(p) for p in prices[3:]]
+        costs = limited_costs(problem)
+        self.cost_prices = [Fraction(p) for p in prices[3 : 3 + costs]]
+        self.tilts = [Fraction(p) for p in prices[3 + costs :]]
         self.level = None if level is None else Fraction(level)
         # multipliers and shares come from floats: any multiplier yields a bound, any share a tangent
-        self.hint = priced(problem, resources, np.array(prices), level)
+        self.hint = priced(problem, resources, without_costs(np.array(prices), costs), level)
         self.float_lo = resources.lo
         self._known: dict[tuple[int, int], Fraction | float] = {}
 
@@ -165,16 +173,31 @@ class ExactTable:
     def cost(self, k: int, o: int) -> Fraction | float:
         """Lower bound of the cost of an option; infinite where it is proven closed."""
         if (k, o) not in self._known:
-            self._known[k, o] = self._cost(k, o)
+            cost = self._cost(k, o)
+            self._known[k, o] = cost if cost == float("inf") else cost + self._charged(k, o)
         return self._known[k, o]
+
+    def _charged(self, k: int, o: int) -> Fraction:
+        """What an option costs beside the latency: weighted costs, and prices of limited ones."""
+        p, total = self.problem, Fraction(0)
+        if p.option_cost_s is not None:
+            assert p.option_cost is not None
+            assert p.cost_weight_s is not None
+            for cost, weight in zip(p.option_cost[k, o].tolist(), p.cost_weight_s.tolist(), strict=True):
+                total += Fraction(cost) * Fraction(weight)
+        if p.cost_limits is not None:
+            for n, price in enumerate(self.cost_prices):
+                if price:
+                    total += price * p.cost_limits.load_exact(k, o, n)
+        return total
 
     def _cost(self, k: int, o: int) -> Fraction | float:
         p = self.problem
         if o == p.options:
             return self._late(k)
         weight, fixed, branch = (Fraction(float(v)) for v in (p.weights[k], p.fixed_s[k, o], p.branch_s[k, o]))
-        if self.tilts:
-            weight *= 1 + self.tilts[k]
+        if p.tilts is not None:
+            weight *= Fraction(p.tilts.base) + self.tilts[k]
         hard = float(p.hard_deadline_s[k])
         limit = None if np.isinf(hard) else Fraction(hard) - fixed
         parts = [part for i in range(3) if (part := self._part(i, k, o)) is not None]

@@ -8,7 +8,11 @@ leaf has prices l >= 0 of the scaled budgets. By weak duality
     "mixed": as "sum" with the weights (1 + nu_k) w_k, multipliers nu >= 0 with sum nu <= max_weight in each leaf,
     "missed": sum_k min(w_k, min_o c_ko(l)) - sum_i l_i <= every weight of late users in the leaf,
 
-with the priced costs c of `megdt_opt.pricing.priced`. The certificate's bound is the least of the leaves'. `verify`
+Limited costs have prices p >= 0 of their own: c_ko + p . e_ko with the loads e of `megdt_opt.problem.cost_limits` in
+place of c_ko, and sum l + sum p in place of sum l. Weighted costs are part of c; with them "max" is proven as "mixed"
+is, without the sum: with the weights nu_k w_k, sum nu <= 1 ("max and costs").
+
+The costs c are those of `megdt_opt.pricing.priced`. The certificate's bound is the least of the leaves'. `verify`
 checks that the groups partition the options (for "missed" being late is one choice more, with the number O; what the
 leaves prove is rounded up to a sum of weights), and recomputes every cost: in rational arithmetic with square roots and
 logarithms bracketed outward up to K * O = 10,000, in floats with outward margins above.
@@ -66,22 +70,26 @@ class Certificate:
     source : Branch or Leaf, or callable
         The tree, or what makes it when it is asked for: writing a large tree down takes longer than finding it.
     budgets : int
-        Budgets that the leaves price: downlink, uplink and edge, of one server after another for each [1].
+        Budgets that the leaves price: downlink, uplink and edge, of one server after another for each, and then the
+        limits on costs [1].
+    costs : int
+        How many of them, the last ones, are limits on costs [1].
     """
 
     objective: str
     bound_s: float
     source: Node | Callable[[], Node]
     budgets: int = 3
+    costs: int = 0
 
     @cached_property
     def tree(self) -> Node:
         """The branch tree."""
         return self.source() if callable(self.source) else self.source
 
-    def __reduce__(self) -> tuple[type[Certificate], tuple[str, float, Node, int]]:
+    def __reduce__(self) -> tuple[type[Certificate], tuple[str, float, Node, int, int]]:
         # pickled with its tree, whatever makes it
-        return type(self), (self.objective, self.bound_s, self.tree, self.budgets)
+        return type(self), (self.objective, self.bound_s, self.tree, self.budgets, self.costs)
 
     @classmethod
     def seal(cls, proof: Proof, tree: Node, mask: Mask, target_s: float, valuer: Valuer) -> Certificate:
@@ -99,9 +107,10 @@ class Certificate:
         valuer : Valuer
             What recomputes the bounds of the leaves.
         """
-        from megdt_opt.certificate.check import sealed_bound_s
+        from megdt_opt.certificate.check import costs_of, sealed_bound_s
 
-        return cls(proof.objective, sealed_bound_s(proof, tree, mask, target_s, valuer), tree, proof.budgets)
+        bound_s = sealed_bound_s(proof, tree, mask, target_s, valuer)
+        return cls(proof.objective, bound_s, tree, proof.budgets, costs_of(proof))
 
     def verify(self, problem: Any, *, exact: bool | None = None) -> Verdict:
         """Check the partition and recompute every leaf's bound.
@@ -113,13 +122,14 @@ class Certificate:
         exact : bool, optional
             Rational arithmetic; default up to K * O = 10,000.
         """
-        from megdt_opt.certificate.check import check
+        from megdt_opt.certificate.check import check, costs_of
         from megdt_opt.certificate.proofs import proof_of
 
         proof = proof_of(problem)
         use = proof.size <= EXACT_SIZE if exact is None else exact
-        words = isinstance(self.objective, str) and isinstance(self.budgets, int)
-        if not words or (self.objective, self.budgets) != (proof.objective, proof.budgets):
+        own = (self.objective, self.budgets, self.costs)
+        words = isinstance(self.objective, str) and isinstance(self.budgets, int) and isinstance(self.costs, int)
+        if not words or own != (proof.objective, proof.budgets, costs_of(proof)):
             return Verdict(False, -np.inf, use, 0, "the certificate is about another objective or other budgets")
         return check(self.tree, self.bound_s, proof, exact=use)
 
@@ -129,7 +139,7 @@ class Certificate:
             "format": FORMAT,
             "objective": self.objective,
             "bound_s": self.bound_s,
-            "nodes": flat(self.tree, self.budgets),
+            "nodes": flat(self.tree, self.budgets, self.costs),
         }
 
     @classmethod
@@ -157,10 +167,10 @@ class Certificate:
         if bound is None or not np.isfinite(bound):
             raise _refused("certificate.bound_s", data["bound_s"], _FIELDS["bound_s"])
         try:
-            tree, budgets = whole(data["nodes"], listed=kind == FORMAT_2)
+            tree, budgets, costs = whole(data["nodes"], listed=kind == FORMAT_2)
         except InvalidInput as error:
             raise error.within("certificate") from None
-        return cls(objective, bound, tree, budgets)
+        return cls(objective, bound, tree, budgets, costs)
 
     def save(self, path: str | Path) -> None:
         """Write as JSON, whole or not at all."""

@@ -75,6 +75,11 @@ class Proof(Protocol):
         ...
 
 
+def costs_of(proof: Proof) -> int:
+    """How many of the budgets, the last ones, are limits on costs [1]."""
+    return int(getattr(proof, "costs", 0))
+
+
 def sealed_bound_s(proof: Proof, tree: Node, mask: Mask, target_s: float, valuer: Valuer) -> float:
     """The bound that a tree proves, by a valuer in floats [s]; for "max" at most `target_s`, at which it was grown.
 

@@ -24,8 +24,8 @@ class Leaf:
     ----------
     prices : tuple of float
         Of the scaled downlink, uplink and edge budgets, with several servers of each server's downlink, then uplink,
-        then edge [s for "sum" and "mixed", 1 for "max" and "missed"]; for "mixed" followed by the multipliers nu of
-        the K users [1].
+        then edge, and of what the limited costs leave [s for "sum" and "mixed", 1 for "max" and "missed"]; for "mixed"
+        followed by the multipliers nu of the K users [1].
     counts : tuple of float
         Multipliers of the limits on counts above the leaf, in their order from the root; at least 0 [as the prices].
     """
@@ -214,14 +214,15 @@ def prices_in(tree: Node, most: int) -> list[tuple[float, ...]]:
     return found
 
 
-def flat(tree: Node, budgets: int = 3) -> list[dict[str, Any]]:
-    """Nodes in preorder as plain data; a branch is followed by its children, however deep the tree is."""
+def flat(tree: Node, budgets: int = 3, costs: int = 0) -> list[dict[str, Any]]:
+    """Nodes in preorder as plain data; a branch is followed by its children, however deep the tree is. The last `costs`
+    of the budgets are limits on costs."""
     nodes: list[dict[str, Any]] = []
     stack = [tree]
     while stack:
         node = stack.pop()
         if isinstance(node, Leaf):
-            nodes.append(_leaf_data(node, budgets))
+            nodes.append(_leaf_data(node, budgets, costs))
             continue
         if isinstance(node, Branch):
             nodes.append({"user": node.user, "groups": [list(group) for group in node.groups]})
@@ -232,16 +233,18 @@ def flat(tree: Node, budgets: int = 3) -> list[dict[str, Any]]:
             for user, option in node.removed.tolist():
                 removed.setdefault(user, []).append(option)
             listed = [[user, options] for user, options in removed.items()]
-            nodes.append({**_leaf_data(node.leaf, budgets), "removed": listed})
+            nodes.append({**_leaf_data(node.leaf, budgets, costs), "removed": listed})
         stack.extend(reversed(node.children))
     return nodes
 
 
-def _leaf_data(leaf: Leaf, budgets: int) -> dict[str, Any]:
+def _leaf_data(leaf: Leaf, budgets: int, costs: int) -> dict[str, Any]:
     """With one server a price for each resource, with several a list of them."""
-    each = budgets // 3
+    each = (budgets - costs) // 3
     lists = [list(leaf.prices[i * each : (i + 1) * each]) for i in range(3)]
     data: dict[str, Any] = {"prices": dict(zip(RESOURCES, (p[0] if each == 1 else p for p in lists), strict=True))}
+    if costs:
+        data["costs"] = list(leaf.prices[budgets - costs : budgets])
     if len(leaf.prices) > budgets:
         data["multipliers"] = list(leaf.prices[budgets:])
     if leaf.counts:
@@ -269,13 +272,14 @@ def _indices(place: str, value: object) -> tuple[int, ...]:
     return good
 
 
-def _leaf_of(data: dict[str, Any], listed: bool, place: str) -> tuple[Leaf, int]:
-    """The leaf, and how many budgets it prices."""
+def _leaf_of(data: dict[str, Any], listed: bool, place: str) -> tuple[Leaf, tuple[int, int]]:
+    """The leaf, how many budgets it prices, and how many of them are limits on costs."""
     given, budgets, at = data["prices"], 3, f"{place}.prices"
     prices: tuple[float, ...]
+    costs = _numbers(f"{place}.costs", data.get("costs", ()))
     if listed:
         prices = _numbers(at, given)
-        if len(prices) < budgets or "multipliers" in data:
+        if len(prices) < budgets or "multipliers" in data or "costs" in data:
             raise _refused(at, given, "prices of uplink, edge and downlink, and the multipliers behind them")
         uplink, edge, downlink, *rest = prices
         prices = (downlink, uplink, edge, *rest)
@@ -289,20 +293,21 @@ def _leaf_of(data: dict[str, Any], listed: bool, place: str) -> tuple[Leaf, int]
         budgets = 3 * len(lists[0])
         if not budgets or any(3 * len(one) != budgets for one in lists):
             raise _refused(at, given, "as many prices for each resource")
-        prices = (*lists[0], *lists[1], *lists[2], *_numbers(f"{place}.multipliers", data.get("multipliers", ())))
-    return Leaf(prices, _numbers(f"{place}.counts", data.get("counts", ()))), budgets
+        tilts = _numbers(f"{place}.multipliers", data.get("multipliers", ()))
+        prices = (*lists[0], *lists[1], *lists[2], *costs, *tilts)
+    return Leaf(prices, _numbers(f"{place}.counts", data.get("counts", ()))), (budgets + len(costs), len(costs))
 
 
 _FIELDS = {
-    "prices": {"prices", "multipliers", "counts", "removed"},
+    "prices": {"prices", "costs", "multipliers", "counts", "removed"},
     "at_most": {"at_most", "users", "options"},
     "user": {"user", "groups"},
 }
 """Fields of the kinds of nodes, by the one that tells the kind."""
 
 
-def _node_of(data: Any, listed: bool, place: str) -> tuple[Node, int, int | None]:
-    """A node, how many children follow it, and how many budgets its leaf prices, if it has one."""
+def _node_of(data: Any, listed: bool, place: str) -> tuple[Node, int, tuple[int, int] | None]:
+    """A node, how many children follow it, and how many budgets its leaf prices, with those of costs, if it has one."""
     kind = next((name for name in _FIELDS if isinstance(data, dict) and name in data), None)
     if kind is None:
         raise _refused(place, data, f"a node with one of {', '.join(_FIELDS)}")
@@ -337,8 +342,8 @@ def _pairs(place: str, data: dict[str, Any]) -> NDArray[np.int64]:
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
-def whole(nodes: Any, *, listed: bool = False) -> tuple[Node, int]:
-    """Tree of nodes in preorder, and how many budgets its leaves price.
+def whole(nodes: Any, *, listed: bool = False) -> tuple[Node, int, int]:
+    """Tree of nodes in preorder, how many budgets its leaves price, and how many of these are limits on costs.
 
     Parameters
     ----------
@@ -355,7 +360,7 @@ def whole(nodes: Any, *, listed: bool = False) -> tuple[Node, int]:
         raise _refused("nodes", nodes, "a list of nodes, in preorder")
     waiting: list[tuple[list[Node], int]] = []
     top: Node | None = None
-    priced: set[int] = set()
+    priced: set[tuple[int, int]] = set()
     for i, data in enumerate(nodes):
         node, children, budgets = _node_of(data, listed, f"nodes[{i}]")
         if budgets is not None:
@@ -374,5 +379,6 @@ def whole(nodes: Any, *, listed: bool = False) -> tuple[Node, int]:
     if top is None or waiting:
         raise _refused("nodes", f"{len(nodes)} nodes", "more nodes, for the tree is not complete")
     if len(priced) != 1:
-        raise _refused("nodes", f"prices of {sorted(priced)} budgets", "as many budgets in each leaf")
-    return top, priced.pop()
+        found = sorted(budgets for budgets, _ in priced)
+        raise _refused("nodes", f"prices of {found} budgets", "as many budgets and costs in each leaf")
+    return top, *priced.pop()

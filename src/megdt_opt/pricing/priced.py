@@ -19,11 +19,16 @@ For "mixed" there are multipliers nu >= 0 of D >= w L beside the prices, sum nu 
     sum_k w_k L_k + max_weight D  >=  sum_k (1 + nu_k) w_k L_k,
 
 so what holds for "sum" with the weights (1 + nu) w bounds "mixed"; for fixed options the best (l, nu) loses nothing.
+Where costs are weighted into "max" it is the same without the sum: weights nu w, sum nu <= 1 (`problem.tilts`).
+
+Costs of options beside the latency add to c: weighted ones as seconds, limited ones by a price of each limit. With the
+loads e of `problem.cost_limits`, which sum to at most 1 where a limit is kept, and prices p >= 0, what is said above
+holds with c_ko + p . e_ko in place of c_ko, and with sum l + sum p in place of sum l.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import reduce
 from math import gcd, lcm
@@ -72,16 +77,16 @@ def priced(problem: AllocationProblem, resources: Resources, prices: Array, leve
     problem : AllocationProblem
     resources : Resources
     prices : array, (3,)
-        Of the scaled budgets, >= 0; for "mixed" (3 + K,) with the multipliers nu after them. For "sum" and "max" each
-        user may have prices of its own, (3, K), as users of several servers have.
+        Of the scaled budgets, >= 0; with `problem.tilts` (3 + K,), the multipliers nu after them. For "sum" and "max"
+        each user may have prices of its own, (3, K), as users of several servers have.
     level_s : float, optional
         The deadline D on w L for "max" [s]; None means "sum", "mixed" or "missed", as the problem's objective says.
     """
     if problem.objective == "missed":
         return priced_missed(problem, resources, prices)
     w = problem.weights[:, None]
-    if problem.objective == "mixed":
-        w, prices = w * (1.0 + prices[3:, None]), prices[:3]
+    if problem.tilts is not None:
+        w, prices = w * (problem.tilts.base + prices[3:, None]), prices[:3]
     limit = problem.hard_deadline_s[:, None] - problem.fixed_s
     branch = problem.branch_s
     busy = (resources.a > 0).any(axis=0)
@@ -100,10 +105,41 @@ def priced(problem: AllocationProblem, resources: Resources, prices: Array, leve
             # worked out from the multiplier, as a certificate does: a time that is not quite the wanted one would
             # weigh as much as the multiplier, which a limit that is just kept makes very large
             waited = np.where(matched, mu * t + (w - mu) * wanted, w * np.maximum(branch, t))
+        waited = np.where((w > 0) | matched, waited, 0.0)  # no time is worth waiting less
         cost = w * problem.fixed_s + (_of_users(prices) * x).sum(axis=0) + waited
         doubt = np.where(matched & possible, _ROUNDING * mu * wanted, 0.0)
         return Priced(np.where(possible, cost, np.inf), x, mu, doubt)
     return _within(problem, resources, prices, np.minimum(level_s / w - problem.fixed_s, limit))
+
+
+def priced_with_costs(
+    problem: AllocationProblem, resources: Resources, prices: Array, level_s: float | None = None
+) -> Priced:
+    """The same with what options cost beside the latency; prices are (3 + N,), or (3 + N + K,) with multipliers, N
+    prices of the limited costs after those of the budgets."""
+    number = limited_costs(problem)
+    found = priced(problem, resources, without_costs(prices, number), level_s)
+    more = charged(problem, prices[3 : 3 + number])
+    return found if more is None else replace(found, cost=found.cost + more)
+
+
+def limited_costs(problem: AllocationProblem) -> int:
+    """Number of costs with a limit, N [1]."""
+    return 0 if problem.cost_limits is None else problem.cost_limits.limited.size
+
+
+def without_costs(prices: Array, number: int) -> Array:
+    """Prices of the budgets, and multipliers, without those of the limited costs."""
+    return np.r_[prices[:3], prices[3 + number :]] if number else prices
+
+
+def charged(problem: AllocationProblem, cost_prices: Array) -> Array | None:
+    """What options cost beside the latency at prices (N,) of the limits, (K, O); None where that is nothing."""
+    more = problem.option_cost_s
+    if problem.cost_limits is None or not cost_prices.any():
+        return more
+    loads = problem.cost_limits.loads @ cost_prices
+    return loads if more is None else loads + more
 
 
 def priced_missed(problem: AllocationProblem, resources: Resources, prices: Array) -> Priced:

@@ -17,9 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 from megdt_opt.errors import InvalidInput
 from megdt_opt.problem import checks
 from megdt_opt.problem.arrays import ProblemArrays
+from megdt_opt.problem.cost_limits import CostLimits, read_costs
 from megdt_opt.problem.evaluation import Evaluation as Evaluation
 from megdt_opt.problem.evaluation import evaluate_shares as evaluate_shares
 from megdt_opt.problem.evaluation import objective_s as objective_s
+from megdt_opt.problem.tilts import Tilts
 
 OBJECTIVES = ("max", "sum", "mixed", "missed")
 
@@ -65,6 +67,13 @@ class AllocationProblem(ProblemArrays):
     impossible : array_like of bool, (K, O), optional
         True for options that no change of a limit or budget could open, such as those that were never timed; their
         numbers mean nothing, `allowed` must be false for them, and no explanation advises them.
+    option_cost : array_like, (K, O, C), optional
+        What an option costs beside its latency, C costs, each in a unit of its own (joules, bytes, messages). Not with
+        "missed".
+    cost_max : array_like, (C,), optional
+        Limits on the costs' totals over the users [their units]. Infinite: none.
+    cost_weight_s : array_like, (C,), optional
+        What a unit of each total adds to the objective, once [s per unit].
 
     Raises
     ------
@@ -105,6 +114,9 @@ class AllocationProblem(ProblemArrays):
     objective: str = "max"
     max_weight: float | None = None
     impossible: NDArray[np.bool_] | None = None
+    option_cost: NDArray[np.float64] | None = None
+    cost_max: NDArray[np.float64] | None = None
+    cost_weight_s: NDArray[np.float64] | None = None
 
     def __repr__(self) -> str:
         return f"<AllocationProblem: {self.users} users, {self.options} options, {self.objective}>"
@@ -112,6 +124,10 @@ class AllocationProblem(ProblemArrays):
     def __post_init__(self) -> None:
         self._read_arrays(0, copy=True)
         self._check_objective()
+        shape = self.users, self.options
+        costs = read_costs(shape, self.objective, self.option_cost, self.cost_max, self.cost_weight_s)
+        for name, value in zip(("option_cost", "cost_max", "cost_weight_s"), costs, strict=True):
+            self._store(name, value)
 
     def _check_objective(self) -> None:
         checks.choice("objective", self.objective, OBJECTIVES)
@@ -152,6 +168,15 @@ class AllocationProblem(ProblemArrays):
         """
         return evaluate(self, *checks.decisions(answer, ("option", "downlink_hz", "uplink_hz", "edge_share")))
 
+    @cached_property
+    def tilts(self) -> Tilts | None:
+        """The multipliers by which the largest latency is proven; None where there are none to prove it."""
+        if self.objective == "mixed":
+            return Tilts(1.0, self.max_weight or 0.0)
+        if self.objective == "max" and self.option_cost_s is not None:
+            return Tilts(0.0, 1.0, "1")
+        return None
+
     # ---- defaults
 
     @cached_property
@@ -181,12 +206,33 @@ class AllocationProblem(ProblemArrays):
         return (
             self.allowed is None
             and self.uplink_airtime_max_s is None
+            and self.cost_max is None
             and min(self.downlink_hz, self.uplink_hz, self.edge_capacity) > 0
             and all(law is not None and bool(law.min() > 0) for law in laws)
         )
 
     @cached_property
+    def cost_limits(self) -> CostLimits | None:
+        """The limited costs; None where no total is limited."""
+        if self.option_cost is None or self.cost_max is None or not np.isfinite(self.cost_max).any():
+            return None
+        return CostLimits(self.option_cost, self.cost_max, self._served_options)
+
+    @cached_property
+    def option_cost_s(self) -> NDArray[np.float64] | None:
+        """What options add to the objective by their weighted costs, (K, O) [s]; None where they add nothing."""
+        if self.option_cost is None or self.cost_weight_s is None or not self.cost_weight_s.any():
+            return None
+        return self.option_cost @ self.cost_weight_s
+
+    @cached_property
     def open_options(self) -> NDArray[np.bool_]:
+        """Options that are allowed, demand no resource whose budget is zero, and cost no more than the limits leave if
+        all others cost the least, (K, O)."""
+        return self._served_options if self.cost_limits is None else self.cost_limits.within
+
+    @cached_property
+    def _served_options(self) -> NDArray[np.bool_]:
         """Options that are allowed and demand no resource whose budget is zero, (K, O)."""
         mask = self.allowed_mask.copy()
         if self.all_open:

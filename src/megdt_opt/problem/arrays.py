@@ -70,6 +70,9 @@ class ProblemArrays:
     deadline_s: Array | None
     uplink_airtime_max_s: Array | None
     objective: str
+    option_cost: Array | None = None
+    cost_max: Array | None = None
+    cost_weight_s: Array | None = None
 
     def _read_arrays(self, lead: int, *, copy: bool) -> None:
         """Check all arrays and keep them read-only, with `lead` axes before those of users and options.

@@ -111,6 +111,8 @@ class BatchProblem(ProblemArrays):
         for s, one in enumerate(problems):
             if not isinstance(one, AllocationProblem):
                 raise InvalidInput(f"problems (scenario {s})", type(one).__name__, "an AllocationProblem", "Build one.")
+            if one.option_cost is not None:
+                raise InvalidInput(f"option_cost (scenario {s})", "given", "None in a batch", "Use `solve` for each.")
             for what in ("users", "options", "objective"):
                 if getattr(one, what) != getattr(first, what):
                     raise InvalidInput(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.problem.arrays import Array, ProblemArrays
+from megdt_opt.problem.cost_limits import KEPT, totals
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,6 +29,10 @@ class Evaluation:
     violation : float
         Worst relative violation of a budget, cap, deadline or airtime limit; infinite for an option that is not
         allowed or a share that is negative or not a number; 0 where everything holds.
+    cost : array, (C,), optional
+        Totals of the costs, each in its unit, where options have costs.
+    cost_part_s, latency_part_s : float
+        The two parts of the objective: what the weighted costs add, and the rest [s].
 
     Examples
     --------
@@ -45,6 +50,13 @@ class Evaluation:
     latency_s: Array
     objective_s: float
     violation: float
+    cost: Array | None = None
+    cost_part_s: float = 0.0
+    latency_part_s: float = math.nan
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.latency_part_s):
+            object.__setattr__(self, "latency_part_s", self.objective_s)
 
 
 def evaluate_all(problem: ProblemArrays, option: NDArray[np.integer], shares: Array) -> tuple[Array, Array, Array]:
@@ -85,8 +97,20 @@ def evaluate_all(problem: ProblemArrays, option: NDArray[np.integer], shares: Ar
 
 def evaluate_shares(problem: ProblemArrays, option: NDArray[np.integer], shares: Array) -> Evaluation:
     """One allocation: options that exist, (K,), and shares of downlink, uplink and edge in one array, (3, K)."""
-    latency_s, value, violation = evaluate_all(problem, option, shares)
-    return Evaluation(latency_s=latency_s, objective_s=float(value), violation=float(violation))
+    latency_s, values, violations = evaluate_all(problem, option, shares)
+    value, violation = float(values), float(violations)
+    if problem.option_cost is None:
+        return Evaluation(latency_s=latency_s, objective_s=value, violation=violation)
+    cost, part_s = totals(problem.option_cost, option), 0.0
+    if problem.cost_weight_s is not None:
+        part_s = float(problem.cost_weight_s @ cost)
+    if problem.cost_max is not None:
+        within = cost <= problem.cost_max * (1.0 + KEPT)
+        violation = max(violation, float(_most_over(cost, np.where(within, np.inf, problem.cost_max))))
+    return Evaluation(
+        latency_s=latency_s, objective_s=value + part_s, violation=violation, cost=cost, cost_part_s=part_s,
+        latency_part_s=value,
+    )  # fmt: skip
 
 
 def objective_s(problem: ProblemArrays, latency_s: Array) -> Array:

@@ -124,4 +124,9 @@ def _hard(allocation: object, objective: str) -> AllocationProblem:
         raise InvalidInput(
             "allocation.objective", "missed", '"max" or "sum", so that deadlines are hard', "Choose one of them."
         )
+    if allocation.option_cost is not None:
+        raise InvalidInput(
+            "allocation.option_cost", "given", "no costs beside the latency where fairness is the objective",
+            "Remove the costs, or use an AllocationProblem.",
+        )  # fmt: skip
     return replace(allocation, objective=objective, max_weight=None)

@@ -22,6 +22,7 @@ def require(
     linear: bool = False,
     sequential: bool = False,
     limits: bool = True,
+    costs: bool = False,
 ) -> None:
     """Refuse a problem outside a region.
 
@@ -38,6 +39,8 @@ def require(
         Whether linear rates are needed, and no device branch beside the edge branch.
     limits : bool
         False where no deadline and no airtime may be limited.
+    costs : bool
+        Whether costs beside the latency may be limited and weighted.
 
     Raises
     ------
@@ -61,3 +64,7 @@ def require(
         raise refuse("deadline_s", "given", "no hard deadlines [s]")
     if not limits and problem.uplink_airtime_max_s is not None:
         raise refuse("uplink_airtime_max_s", "given", "no limits on the airtime [s]")
+    if not costs and problem.option_cost is not None:
+        field = "cost_max" if problem.cost_max is not None else "cost_weight_s"
+        field = field if getattr(problem, field) is not None else "option_cost"
+        raise refuse(field, "given", "no costs beside the latency")

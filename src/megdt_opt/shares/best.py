@@ -14,7 +14,7 @@ from megdt_opt.shares.interior import Goal, Shares, interior, latencies
 def best_shares(
     problem: AllocationProblem, resources: Resources, option: NDArray[np.int64], deadline: float = np.inf
 ) -> Shares:
-    """Optimal shares for given options.
+    """Optimal shares for given options; the objective counts weighted costs, and is infinite beyond limited ones.
 
     Parameters
     ----------
@@ -30,6 +30,11 @@ def best_shares(
     option = np.atleast_2d(option)
     rows = np.arange(problem.users)
     good: NDArray[np.bool_] = np.all(resources.open[rows, option], axis=1)
+    if problem.cost_limits is not None:
+        good &= problem.cost_limits.kept(option)
+    more_s = np.zeros(len(option))
+    if problem.option_cost_s is not None:
+        more_s = problem.option_cost_s[rows, option].sum(axis=1)
     goal = Goal(
         weight=problem.weights,
         sum_weight=0.0 if problem.objective == "max" else 1.0,
@@ -43,9 +48,9 @@ def best_shares(
         found = _joined(interior(goal, *resources.pick(option), fixed, branch, limit, rest, deadline), found)
     return Shares(
         x=found.x,
-        objective=np.where(good, found.objective, np.inf),
+        objective=np.where(good, found.objective + more_s, np.inf),
         prices=found.prices,
-        bound=np.where(good, found.bound, np.inf),
+        bound=np.where(good, found.bound + more_s, np.inf),
         tilts=found.tilts,
     )
 
@@ -56,7 +61,7 @@ def closed_form(problem: AllocationProblem, resources: Resources, option: NDArra
     What it yields without deadlines, airtime limits and, for "sum", device branches is optimal where it keeps them;
     the objective of the other sets is infinite.
     """
-    if not resources.linear or problem.objective not in ("max", "sum"):
+    if not resources.linear or problem.objective not in ("max", "sum") or problem.tilts is not None:
         return None
     rows = np.arange(problem.users)
     a, gamma, lo, hi = resources.pick(option)

@@ -15,6 +15,7 @@ from megdt_opt.errors import Infeasible, SolverFailure
 from megdt_opt.pricing.scaled import EDGE, Array, Resources, in_units
 from megdt_opt.problem.allocation_problem import AllocationProblem, Evaluation, evaluate_shares
 from megdt_opt.solving import compiled
+from megdt_opt.solving.cost_limits import keeping_costs
 from megdt_opt.solving.engines.arrays import ArraysEngine
 from megdt_opt.solving.engines.engine import Choice, Engine, Settled
 from megdt_opt.solving.engines.missed import MissedEngine
@@ -159,6 +160,8 @@ def close(
         Where the time is over before it is known whether the hard limits can be met.
     """
     deadline = np.inf if time_limit_s is None else time.monotonic() + time_limit_s
+    if problem.cost_limits is not None and not problem.cost_limits.reachable:
+        raise Infeasible("a limit on a cost is below the least total")
     if not problem.all_open and not resources.open.any(axis=1).all():
         raise Infeasible("a user has no option", users=np.flatnonzero(~resources.open.any(axis=1)).tolist())
     # a little less than asked, so that rounding cannot push the reported gap over it
@@ -211,7 +214,7 @@ def _engine(
 ) -> Engine:
     if problem.objective == "missed":
         return MissedEngine(problem, resources, make, deadline)
-    if problem.objective == "mixed":
+    if problem.tilts is not None:
         return MixedEngine(problem, resources, make, deadline)
     return make(problem, resources)
 
@@ -241,7 +244,10 @@ def kept(problem: AllocationProblem, deadline: float, most: float = 1.0, users: 
         begin = Before(closed.option)
         return Late(closed.objective, closed.bound, closed.option, closed.x)
 
-    return limits_kept(late, deadline, most)
+    try:
+        return limits_kept(late, deadline, most)
+    except Infeasible:  # the limited costs alone
+        return Kept(None, ruled_out=True)
 
 
 def _searched(
@@ -253,15 +259,16 @@ def _searched(
     before: Before | None,
 ) -> Closed:
     objective = Objective.of(problem)
-    incumbent = Incumbent(engine, gap, 3 + problem.users * (problem.objective == "mixed"))
+    incumbent = Incumbent(engine, gap, engine.budgets + problem.users * (problem.tilts is not None))
     tree = Tree(engine, objective, incumbent, gap, deadline, problem.weights)
+    proof = AllocationProof(problem, resources)
     kept, known = None, None
     if before is not None:
         kept = _offered(incumbent, before.option)
         if 0.0 < incumbent.objective < np.inf:
             known = tree.leaf_of(before.prices)
     if known is None:
-        _begin(engine, problem, incumbent, deadline)
+        _begin(engine, problem, resources, incumbent, deadline)
     if incumbent.objective <= 0.0:
         # nothing is better than no time at all
         grown: Node = Leaf((0.0,) * len(incumbent.prices))
@@ -272,9 +279,8 @@ def _searched(
         if np.isfinite(deadline):
             tree.part_s = lambda: part_s(tree, mask, valuer)
         grown = known or tree.grow(root(tree))
-        proof = AllocationProof(problem, resources)
         bound = Certificate.seal(proof, grown, mask, tree.target, valuer).bound_s
-    certificate = Certificate(problem.objective, bound, grown)
+    certificate = Certificate(proof.objective, bound, grown, proof.budgets, proof.costs)
     option, x = incumbent.choice, incumbent.x
     if isinstance(engine, MissedEngine):
         option, x = engine.on_time.settle(option, x)
@@ -291,9 +297,22 @@ def _offered(incumbent: Incumbent, first: Choice) -> Array | None:
     return incumbent.x if better and (incumbent.choice == first).all() else None
 
 
-def _begin(engine: Engine, problem: AllocationProblem, incumbent: Incumbent, deadline: float) -> None:
+def _offer_cheap(incumbent: Incumbent, problem: AllocationProblem, resources: Resources, deadline: float) -> None:
+    """Begin with options that keep the limited costs; where there are none, nothing is left to look for."""
+    option, ruled_out = keeping_costs(problem, resources, deadline)
+    if ruled_out:
+        raise Infeasible("the limits on costs cannot be kept together", users=range(problem.users))
+    if option is not None:
+        incumbent.offer(incumbent.engine.head[np.arange(problem.users), option])
+
+
+def _begin(
+    engine: Engine, problem: AllocationProblem, resources: Resources, incumbent: Incumbent, deadline: float
+) -> None:
     """Find some allocation that keeps the limits, if there is none yet: by a simple rule or the least lateness."""
     incumbent.offer_all(list(engine.first_sets()))
+    if not np.isfinite(incumbent.objective) and problem.cost_limits is not None:
+        _offer_cheap(incumbent, problem, resources, deadline)
     if np.isfinite(incumbent.objective):
         return
     found = kept(problem, deadline)
@@ -308,8 +327,8 @@ def _begin(engine: Engine, problem: AllocationProblem, incumbent: Incumbent, dea
             return
     if not found.ruled_out:
         raise SolverFailure(
-            "no allocation that keeps the deadlines was found within the time limit, nor that there is none; raise "
-            "time_limit_s or leave it out"
+            "no allocation that keeps the deadlines and limits on costs was found within the time limit, nor that "
+            "there is none; raise time_limit_s or leave it out"
         )
     raise Infeasible("the hard limits cannot be kept together", users=range(problem.users))
 

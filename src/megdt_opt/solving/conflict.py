@@ -13,7 +13,53 @@ from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.checks import NO_AIRTIME_LIMIT_S
 from megdt_opt.si import show
 from megdt_opt.solving.closing import close, kept
+from megdt_opt.solving.cost_limits import keeping_costs, least_stretch
 from megdt_opt.solving.lateness import can_start, lateness_problem
+
+
+def named(problem: AllocationProblem, resources: Resources, deadline: float = np.inf) -> Infeasible:
+    """The error for a problem without an allocation: what is in conflict, as far as it can be found out in time.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    resources : Resources
+        The problem, scaled.
+    deadline : float
+        `time.monotonic()` at which to end with what is known by then [s].
+    """
+    limits = problem.cost_limits
+    if limits is not None and not limits.reachable:
+        return _costs_below_least(problem)
+    if not resources.open.any(axis=1).all():
+        return no_option(problem, resources)
+    if limits is not None and keeping_costs(problem, resources, deadline)[1]:
+        stretch = least_stretch(problem, deadline)
+        hint = f"They could be kept if all were at least {stretch:.4g} times as large." if stretch > 1 else ""
+        conflicts = _limits_on_costs(problem)
+        return Infeasible("these limits on the costs of all users cannot be kept together", conflicts, (), hint=hint)
+    return not_together(problem, deadline)
+
+
+def _costs_below_least(problem: AllocationProblem) -> Infeasible:
+    """The error for limits on costs that are below the least total of each."""
+    limits = problem.cost_limits
+    assert limits is not None
+    conflicts = []
+    for n in np.flatnonzero(limits.room < 0).tolist():
+        c, least = int(limits.limited[n]), float(limits.least[:, n].sum())
+        words = f"{{limit}} is {{value}}, but the total over the users is at least {least:.10g}"
+        conflicts.append(Conflict(None, f"cost_max of cost {c}", float(limits.cost_max[c]), "", words))
+    return Infeasible("a limit on a cost is below the least total that open options reach", conflicts, ())
+
+
+def _limits_on_costs(problem: AllocationProblem) -> list[Conflict]:
+    """All limits on costs."""
+    limits = problem.cost_limits
+    if limits is None:
+        return []
+    numbers = limits.limited.tolist()
+    return [Conflict(None, f"cost_max of cost {c}", float(limits.cost_max[c]), "") for c in numbers]
 
 
 def no_option(problem: AllocationProblem, resources: Resources) -> Infeasible:
@@ -43,6 +89,11 @@ def _what_closes(problem: AllocationProblem, k: int) -> list[Conflict]:
     if (most := _airtime_s(problem, k, allowed)) is not None:
         words = "{limit} of at most {value} is too short even with the whole uplink band"
         reasons.append(Conflict(k, "uplink airtime", most, "s", words))
+    if problem.cost_limits is not None and problem.option_cost is not None:
+        least = problem.option_cost[k][allowed].min(axis=0)
+        for c in problem.cost_limits.limited.tolist():
+            words = f"{{limit}} is {{value}}, and open options cost at least {least[c]:.10g}"
+            reasons.append(Conflict(k, f"cost_max of cost {c}", float(problem.cost_limits.cost_max[c]), "", words))
     need = "every option that is allowed needs a resource of which the budget is zero"
     return reasons or [Conflict(k, "open options", 0.0, "", need)]
 
@@ -72,6 +123,7 @@ def not_together(problem: AllocationProblem, deadline: float = np.inf) -> Infeas
             conflicts.append(Conflict(k, "deadline", float(problem.hard_deadline_s[k]), "s"))
         if (most := _airtime_s(problem, k, problem.allowed_mask[k])) is not None:
             conflicts.append(Conflict(k, "uplink airtime", most, "s", "{limit} at most {value}"))
+    conflicts += _limits_on_costs(problem)
     needed = _least_stretch(problem, core, deadline)
     hint = ""
     if needed:
@@ -118,7 +170,10 @@ def lateness(problem: AllocationProblem, users: list[int], deadline: float = np.
     left = deadline - time.monotonic()
     if left <= 0:
         return np.inf, 0.0
-    closed = close(part, resources, gap=1e-6, time_limit_s=left if np.isfinite(left) else None)
+    try:
+        closed = close(part, resources, gap=1e-6, time_limit_s=left if np.isfinite(left) else None)
+    except Infeasible:  # the limited costs alone
+        return np.inf, np.inf
     return closed.objective, closed.bound
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from megdt_opt.certificate.allocation import proven_as
 from megdt_opt.certificate.certificate import Certificate
 from megdt_opt.certificate.tree import prices_in
 from megdt_opt.errors import Infeasible, InvalidInput, SolverFailure
@@ -23,7 +24,7 @@ from megdt_opt.solving.allocation import Allocation, RawSolution
 from megdt_opt.solving.answers import relative_gap
 from megdt_opt.solving.asked import check_asked
 from megdt_opt.solving.closing import Before, Closed, close, prepare
-from megdt_opt.solving.conflict import no_option, not_together
+from megdt_opt.solving.conflict import named
 from megdt_opt.solving.enumeration import enumerate_options
 from megdt_opt.solving.search.on_time import OnTime
 from megdt_opt.tolerances import SOLVER
@@ -198,8 +199,7 @@ def _by_route(route: str, problem: Any, core: AllocationProblem | None, gap: flo
         if core is None:
             raise
         scaled = Resources.of(core)
-        everyone = bool(scaled.open.any(axis=1).all())
-        raise (not_together(core) if everyone else no_option(core, scaled)) from None
+        raise named(core, scaled) from None
 
 
 class Again(NamedTuple):
@@ -247,7 +247,7 @@ def solve_again(
     if not isinstance(previous, Allocation):
         return _by_prices(problem, gap, time_limit_s, Before(previous))
     prices = None
-    if previous.certificate is not None and previous.certificate.objective == problem.objective:
+    if previous.certificate is not None and previous.certificate.objective == proven_as(problem):
         known = dict.fromkeys(prices_in(previous.certificate.tree, _PRICES))
         prices = np.array(list(known)) if known else None
     return _by_prices(problem, gap, time_limit_s, Before(np.asarray(previous.option), prices))
@@ -278,9 +278,7 @@ def _named(
     try:
         return close(problem, scaled, gap=gap, time_limit_s=time_limit_s, before=before)
     except Infeasible:
-        if not scaled.open.any(axis=1).all():
-            raise no_option(problem, scaled) from None
-        raise not_together(problem, until) from None
+        raise named(problem, scaled, until) from None
 
 
 def _solve_richer(problem: Any, kind: str, method: str, gap: float, time_limit_s: float | None) -> Any:

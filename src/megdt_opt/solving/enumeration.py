@@ -10,7 +10,7 @@ import numpy as np
 from megdt_opt.errors import InvalidInput
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
-from megdt_opt.solving.conflict import no_option, not_together
+from megdt_opt.solving.conflict import named
 from megdt_opt.solving.tried import Tried
 
 MOST_SETS = 200_000
@@ -33,7 +33,7 @@ def enumerate_options(problem: AllocationProblem, resources: Resources) -> Tried
     missed = problem.objective == "missed"
     choices = [np.flatnonzero(row) for row in resources.open]
     if any(len(c) == 0 for c in choices):
-        raise no_option(problem, resources)
+        raise named(problem, resources)
     if missed:
         choices = [np.r_[c, problem.options] for c in choices]
     count = math.prod(len(c) for c in choices)
@@ -48,5 +48,5 @@ def enumerate_options(problem: AllocationProblem, resources: Resources) -> Tried
     best = Tried(problem, resources)
     best.offer(sets)
     if not np.isfinite(best.objective):
-        raise not_together(problem)
+        raise named(problem, resources)
     return best

@@ -11,6 +11,7 @@ import numpy as np
 
 from megdt_opt.pricing.scaled import UPLINK, Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.problem.checks import SMALLEST
 from megdt_opt.solving.engines.engine import Choice
 
 _GAPS = (0.1, 1e-2, 1e-3, 1e-6, 1e-9)
@@ -113,7 +114,20 @@ def lateness_problem(problem: AllocationProblem, users: list[int] | None = None)
         uplink_airtime_max_s=cut(problem.uplink_airtime_max_s),
         weight=urgency(problem.hard_deadline_s)[users],
         objective="max",
+        option_cost=cut(problem.option_cost),
+        cost_max=_left_for(problem, users),
     )
+
+
+def _left_for(problem: AllocationProblem, users: list[int]) -> np.ndarray | None:
+    """What the limits on costs leave for some users if all others cost the least, (C,)."""
+    limits = problem.cost_limits
+    if limits is None:
+        return None
+    left = limits.cost_max.copy()
+    others = np.delete(limits.least, users, axis=0)
+    left[limits.limited] = np.maximum(left[limits.limited] - others.sum(axis=0), 0.0)
+    return np.where(left < SMALLEST, 0.0, left)
 
 
 def urgency(limits: Array) -> Array:

@@ -47,7 +47,9 @@ _MIXED = "mixed"
 
 
 def usable(problem: AllocationProblem) -> bool:
-    """Whether to solve a problem in compiled code."""
+    """Whether to solve a problem in compiled code, which knows no costs beside the latency."""
+    if problem.cost_limits is not None or problem.option_cost_s is not None:
+        return False
     size = problem.users * problem.options
     mixed = problem.objective == _MIXED
     if at_hand(mixed) or size > WAITS or (size > SMALL and _in_numpy[0] > PATIENCE) or _seconds[0] > COMPILING_S:

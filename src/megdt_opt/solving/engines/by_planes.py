@@ -38,6 +38,10 @@ class ByPlanes:
     used: NDArray[np.bool_]
     deadline: float
 
+    def boxes(self, box: float) -> Array:
+        """More than any price of each budget that matters, (B,)."""
+        return np.where(self.used, box, 0.0)
+
     def price(self, mask: Mask, prices: Array, level_s: float | None, extra: Array | None = None) -> Priced:
         """As `Engine` has it."""
         raise NotImplementedError
@@ -60,7 +64,7 @@ class ByPlanes:
             found = self.price(mask, prices, level_s)
             return found.total - float(prices.sum()), found.slope - 1.0, found.choice
 
-        room = planes.Room(np.where(self.used, box, 0.0), self.budgets * self.leveled)
+        room = planes.Room(self.boxes(box), self.budgets * self.leveled)
         return planes.climb(value_at, start, goal, room, most, precision, lambda: time.monotonic() <= self.deadline)
 
     def peak(self, mask: Mask, ceiling_s: float, box: float, gap: float, start: Array) -> Peak:

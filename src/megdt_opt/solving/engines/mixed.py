@@ -1,4 +1,4 @@
-"""The engine for "mixed": prices of the budgets, and with them one multiplier for each user.
+"""The engine for "mixed" and its like (`problem.tilts`): prices of the budgets, and one multiplier for each user.
 
 The bound of (l, nu) is sum_k min_o c_ko(l; (1 + nu_k) w_k) - sum l, with sum nu <= max_weight (`pricing.priced`). User
 k's part depends on l and on nu_k alone, so each gets cutting planes of its own: with one plane for the sum Kelley's
@@ -17,6 +17,8 @@ from megdt_opt.certificate.check import Valuer
 from megdt_opt.certificate.tree import Mask
 from megdt_opt.pricing.scaled import Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.shares.interior import latencies
+from megdt_opt.solving.engines.by_planes import ByPlanes
 from megdt_opt.solving.engines.engine import Choice, Engine, Peak, Priced, Separable, Settled
 
 _MOST_CUTS = 60
@@ -35,14 +37,17 @@ _STEP = 1e-6
 _ROOM = 1e-14
 """Relative distance of sum nu from max_weight, so that rounding never carries it over."""
 
+_LEAST = 1e-9
+"""Multipliers without a base, of which one of 0 would make a latency infinite, over their even part, at least [1]."""
+
 
 class MixedEngine(Separable):
-    """As `Engine` has it; prices are (3 + K,), the multipliers last.
+    """As `Engine` has it; prices are (B + K,), the multipliers last.
 
     Parameters
     ----------
     problem : AllocationProblem
-        With objective "mixed".
+        With `tilts`.
     resources : Resources
         The problem, scaled.
     make : callable
@@ -62,8 +67,14 @@ class MixedEngine(Separable):
         self._inner = make(problem, resources)
         self._climb_tilted: Callable[..., Peak] | None = getattr(self._inner, "climb_tilted", None)
         self.head, self.heads = self._inner.head, self._inner.heads
+        self.budgets = self._inner.budgets
         self.used: NDArray[np.bool_] = np.any(resources.a > 0, axis=(1, 2))
-        self.most = float(problem.max_weight or 0.0)
+        if problem.cost_limits is not None:
+            self.used = np.r_[self.used, problem.cost_limits.loads.any(axis=(0, 1))]
+        assert problem.tilts is not None
+        self.tilts = problem.tilts
+        self.most = self.tilts.total
+        self._even = self.most / max(problem.users, 1)
         self._tried: list[Array] = []
 
     def terms(self, party: int) -> Array:
@@ -74,13 +85,16 @@ class MixedEngine(Separable):
         """As `Engine` has it."""
         return self._inner.summary()
 
+    def boxes(self, box: float) -> Array:
+        """As `ByPlanes` has it."""
+        return self._inner.boxes(box) if isinstance(self._inner, ByPlanes) else np.where(self.used, box, 0.0)
+
     def kept(self, prices: Array) -> Array:
         """Prices and multipliers within their limits."""
-        tilts = np.maximum(prices[3:], 0.0)
-        total = float(tilts.sum())
-        if total > self.most * (1.0 - _ROOM):
-            tilts = tilts * (self.most * (1.0 - _ROOM) / total)
-        return np.asarray(np.r_[np.where(self.used, np.maximum(prices[:3], 0.0), 0.0), tilts])
+        own, tilts = prices[: self.budgets], prices[self.budgets :]
+        if not self.tilts.base:
+            tilts = np.maximum(tilts, _LEAST * self._even)
+        return np.asarray(np.r_[np.where(self.used, np.maximum(own, 0.0), 0.0), self.tilts.kept(tilts)])
 
     def costs(self, mask: Mask, prices: Array, level_s: float | None) -> Array:
         """As `Engine` has it."""
@@ -88,8 +102,9 @@ class MixedEngine(Separable):
 
     def latencies(self, mask: Mask, prices: Array) -> Array | None:
         """As `Engine` has it: how fast costs rise with the multipliers."""
-        step = _STEP * (1.0 + prices[3:])
-        here, ahead = (self.costs(mask, np.r_[prices[:3], prices[3:] + part], None) for part in (0.0 * step, step))
+        own, tilts = prices[: self.budgets], prices[self.budgets :]
+        step = _STEP * ((self.tilts.base or self._even) + tilts)
+        here, ahead = (self.costs(mask, np.r_[own, tilts + part], None) for part in (0.0 * step, step))
         return np.where(mask, (np.where(mask, ahead, 0.0) - np.where(mask, here, 0.0)) / step[:, None], 0.0)
 
     def ruled_out(self, mask: Mask, prices: Array, goal: float) -> Iterator[tuple[Array, Mask]]:
@@ -125,14 +140,25 @@ class MixedEngine(Separable):
         choice = (cost if extra is None else cost + extra).argmin(axis=1)
         least = cost[np.arange(len(choice)), choice]
         x = self._inner.shares(choice, prices, None)
+        return choice, least, x, self._late(choice, least, x, prices)
+
+    def _late(self, choice: Choice, least: Array, x: Array, prices: Array) -> Array:
+        """w L of choices at the shares (B, K) that cost least, (K,) [s]; not a number where a choice is closed."""
+        more = self.problem.option_cost_s
+        rows = np.arange(len(choice))
         with np.errstate(invalid="ignore"):
-            late = (least - prices[:3] @ x) / (1.0 + prices[3:])
-        return choice, least, x, late
+            if more is None:
+                return np.asarray((least - prices[: self.budgets] @ x) / (self.tilts.base + prices[self.budgets :]))
+            # beside weighted costs the differences lose their digits
+            a, gamma, _, _ = self.resources.pick(choice[None])
+            own = self.problem.fixed_s[rows, choice], self.problem.branch_s[rows, choice]
+            late = self.problem.weights * latencies(a, gamma, x[None, :3], *own)[0]
+            return np.where(np.isfinite(least), late, np.nan)
 
     def proving(self, mask: Mask, prices: Array, level_s: float | None, goal: float) -> int | None:
         """As `Engine` has it."""
         for n, one in enumerate(prices):
-            if float(self.costs(mask, one, None).min(axis=1).sum()) - float(one[:3].sum()) >= goal:
+            if float(self.costs(mask, one, None).min(axis=1).sum()) - float(one[: self.budgets].sum()) >= goal:
                 return n
         return None
 
@@ -202,7 +228,7 @@ class _Cuts:
     def add(self, prices: Array) -> None:
         """Price the mask and lay planes there."""
         choice, least, x, late = self.engine._parts(self.mask, prices)
-        value = float(least.sum()) - float(prices[:3].sum())
+        value = float(least.sum()) - float(prices[: self.engine.budgets].sum())
         self.best = max(self.best, value)
         for kept, one in zip(
             (self.prices, self.values, self.choices, self.least, self.x, self.late),
@@ -225,31 +251,34 @@ class _Cuts:
         least, x, late = (np.array(v)[kept] for v in (self.least, self.x, self.late))
         prices = np.array(self.prices)[kept]
         scale = max(float(np.abs(values[kept]).max()), 1e-30)
-        most, box = self.engine.most, self.box
-        unit = max(most, 1e-30)
+        tilts, budgets = self.engine.tilts, self.engine.budgets
+        boxes = self.engine.boxes(self.box)
+        unit = max(tilts.total, 1e-30)
         count = kept.size
-        # variables l / box (3), nu / max_weight (K), user k's part / scale (K); one row for each plane
+        # variables l / box (B), nu / total (K), user k's part / scale (K); one row for each plane
         row = np.arange(count * users)
         user = np.tile(np.arange(users), count)
-        columns = [np.full(row.size, i) for i in range(3)] + [3 + user, 3 + users + user]
-        entries = [-x[:, i].ravel() * box / scale for i in range(3)]
+        columns = [np.full(row.size, i) for i in range(budgets)] + [budgets + user, budgets + users + user]
+        entries = [-x[:, i].ravel() * boxes[i] / scale for i in range(budgets)]
         entries += [-late.ravel() * unit / scale, np.ones(row.size)]
-        right = least - (prices[:, :3, None] * x).sum(axis=1) - late * prices[:, 3:]
-        rows = np.r_[np.tile(row, 5), np.full(users, row.size)]
+        right = least - (prices[:, :budgets, None] * x).sum(axis=1) - late * prices[:, budgets:]
+        rows = np.r_[np.tile(row, budgets + 2), np.full(users, row.size)]
+        part = np.broadcast_to(tilts.part, users)
         table = coo_array(
             (
-                np.r_[np.concatenate(entries), np.ones(users)],
-                (rows, np.r_[np.concatenate(columns), 3 + np.arange(users)]),
+                np.r_[np.concatenate(entries), part],
+                (rows, np.r_[np.concatenate(columns), budgets + np.arange(users)]),
             ),
-            shape=(row.size + 1, 3 + 2 * users),
+            shape=(row.size + 1, budgets + 2 * users),
         )
-        room = 1.0 if most > 0 else 0.0
+        room = 1.0 if tilts.total > 0 else 0.0
+        most = np.minimum(np.broadcast_to(tilts.most, users) / unit, room / part)
         found = linprog(
-            np.r_[np.full(3, box / scale), np.zeros(users), -np.ones(users)],
+            np.r_[boxes / scale, np.zeros(users), -np.ones(users)],
             A_ub=table.tocsr(),
             b_ub=np.r_[right.ravel() / scale, room],
             bounds=[(0.0, 1.0 if used else 0.0) for used in self.engine.used.tolist()]
-            + [(0.0, room)] * users
+            + [(0.0, one) for one in most.tolist()]
             + [(None, None)] * users,
             method="highs",
         )
@@ -258,7 +287,7 @@ class _Cuts:
         self.weights = np.zeros((len(values), users))
         self.weights[kept] = np.maximum(-found.ineqlin.marginals[:-1], 0.0).reshape(count, users)
         self.ceiling = float(-found.fun * scale)
-        return np.asarray(np.r_[found.x[:3] * box, found.x[3 : 3 + users] * unit])
+        return np.asarray(np.r_[found.x[:budgets] * boxes, found.x[budgets : budgets + users] * unit])
 
     def peak(self) -> Peak:
         """The best prices, and what the planes' weights waver between."""

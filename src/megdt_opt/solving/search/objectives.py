@@ -34,7 +34,7 @@ class Objective:
         """That of a problem."""
         if problem.objective == "missed":
             return cls(False, float(grain(problem.weights)), float(problem.weights.sum()))
-        return cls(problem.objective == "max")
+        return cls(problem.objective == "max" and problem.tilts is None)
 
     def goal(self, best: float, gap: float) -> tuple[float | None, float]:
         """The level of costs, and the value of prices that proves that nothing is better than `best` by the gap."""
