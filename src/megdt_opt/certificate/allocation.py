@@ -43,8 +43,8 @@ class AllocationProof:
         self.problem, self._scaled = problem, resources
         self.objective = proven_as(problem)
         self.size = problem.users * problem.options
-        self.costs = limited_costs(problem)
-        self.budgets = 3 + self.costs
+        self.cost_prices = limited_costs(problem)
+        self.budgets = 3 + self.cost_prices
         self.tilts = problem.users if problem.tilts is not None else 0
 
     @property
@@ -68,7 +68,7 @@ class AllocationProof:
     def fault(self, leaf: Leaf) -> str:
         """As `Proof` has it."""
         if len(leaf.prices) != self.budgets + self.tilts or min(leaf.prices) < 0:
-            costs = f", {self.costs} of costs" if self.costs else ""
+            costs = f", {self.cost_prices} of costs" if self.cost_prices else ""
             wanted = f"three numbers{costs}{f' and {self.tilts} multipliers' if self.tilts else ''} of at least 0"
             return f"a leaf's prices are not {wanted}"
         return "" if self.problem.tilts is None else self.problem.tilts.fault(leaf.prices[self.budgets :])

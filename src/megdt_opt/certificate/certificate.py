@@ -107,10 +107,10 @@ class Certificate:
         valuer : Valuer
             What recomputes the bounds of the leaves.
         """
-        from megdt_opt.certificate.check import costs_of, sealed_bound_s
+        from megdt_opt.certificate.check import sealed_bound_s
 
         bound_s = sealed_bound_s(proof, tree, mask, target_s, valuer)
-        return cls(proof.objective, bound_s, tree, proof.budgets, costs_of(proof))
+        return cls(proof.objective, bound_s, tree, proof.budgets, proof.cost_prices)
 
     def verify(self, problem: Any, *, exact: bool | None = None) -> Verdict:
         """Check the partition and recompute every leaf's bound.
@@ -122,14 +122,14 @@ class Certificate:
         exact : bool, optional
             Rational arithmetic; default up to K * O = 10,000.
         """
-        from megdt_opt.certificate.check import check, costs_of
+        from megdt_opt.certificate.check import check
         from megdt_opt.certificate.proofs import proof_of
 
         proof = proof_of(problem)
         use = proof.size <= EXACT_SIZE if exact is None else exact
         own = (self.objective, self.budgets, self.costs)
         words = isinstance(self.objective, str) and isinstance(self.budgets, int) and isinstance(self.costs, int)
-        if not words or own != (proof.objective, proof.budgets, costs_of(proof)):
+        if not words or own != (proof.objective, proof.budgets, proof.cost_prices):
             return Verdict(False, -np.inf, use, 0, "the certificate is about another objective or other budgets")
         return check(self.tree, self.bound_s, proof, exact=use)
 

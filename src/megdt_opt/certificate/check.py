@@ -39,6 +39,8 @@ class Proof(Protocol):
         "max" asks whether a level is out of reach; all others bound a value.
     budgets : int
         Prices of a leaf that are those of budgets, B; the first ones.
+    cost_prices : int
+        How many of these, the last ones, are those of limits on costs.
     size : int
         Numbers of the tables, which say whether rational arithmetic is in reach.
     """
@@ -50,6 +52,11 @@ class Proof(Protocol):
 
     @property
     def budgets(self) -> int:
+        """As above."""
+        ...
+
+    @property
+    def cost_prices(self) -> int:
         """As above."""
         ...
 
@@ -73,11 +80,6 @@ class Proof(Protocol):
     def whole(self, value: Fraction | float) -> float:
         """The least value of the objective that is at least `value`, rounded down to a float."""
         ...
-
-
-def costs_of(proof: Proof) -> int:
-    """How many of the budgets, the last ones, are limits on costs [1]."""
-    return int(getattr(proof, "costs", 0))
 
 
 def sealed_bound_s(proof: Proof, tree: Node, mask: Mask, target_s: float, valuer: Valuer) -> float:

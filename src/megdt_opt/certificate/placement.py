@@ -35,6 +35,8 @@ class PlacementProof:
         Its placements, found before.
     """
 
+    cost_prices = 0
+
     def __init__(
         self, problem: PlacementProblem, costs: ServerCosts | None = None, held: HeldModels | None = None
     ) -> None:

@@ -48,6 +48,7 @@ class PrefixProof:
     """
 
     budgets = 3
+    cost_prices = 0
 
     def __init__(self, problem: SharedPrefixProblem, model: PrefixCosts | None = None) -> None:
         self.problem, self._model = problem, model

@@ -280,7 +280,7 @@ def _searched(
             tree.part_s = lambda: part_s(tree, mask, valuer)
         grown = known or tree.grow(root(tree))
         bound = Certificate.seal(proof, grown, mask, tree.target, valuer).bound_s
-    certificate = Certificate(proof.objective, bound, grown, proof.budgets, proof.costs)
+    certificate = Certificate(proof.objective, bound, grown, proof.budgets, proof.cost_prices)
     option, x = incumbent.choice, incumbent.x
     if isinstance(engine, MissedEngine):
         option, x = engine.on_time.settle(option, x)

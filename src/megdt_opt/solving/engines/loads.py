@@ -28,6 +28,7 @@ class LoadPricing:
 
     leveled = True
     objective = "max"
+    cost_prices = 0
 
     def __init__(self, loads: Array, is_open: Mask) -> None:
         self.loads, self.open = loads, is_open
