@@ -48,13 +48,12 @@ def works(cluster):
 
 
 def during(cluster, action, after_s=0.4):
-    """Do something while the cluster executes; returns the thread."""
-    known = cluster.current_run
+    """Do something so long after the start of the cluster's next run; returns the thread."""
 
     def act():
-        while cluster.current_run in (None, known):
+        while cluster.start_s is None:
             time.sleep(0.005)
-        time.sleep(after_s)
+        time.sleep(max(0.0, cluster.start_s + after_s - time.monotonic()))
         action()
 
     thread = threading.Thread(target=act, daemon=True)

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from test_failures import during
+from typer.testing import CliRunner
 
 from megdt_opt import Execution, Plan, Scenario, execute, plan
+from megdt_opt.cli.app import app
+from megdt_opt.errors import PeerLost
+from megdt_opt.execution.record import Fault
 from megdt_opt.program.stages import is_edge, leaves
 from megdt_opt.report import write_report
+from megdt_opt.scenario.options import OptionTable
 from megdt_opt.trials.execute import cluster_of, run_options
 from megdt_opt.trials.pictures import judge_pictures
+from megdt_opt.trials.runs import fallback_runs
+from megdt_opt.trials.verification import measured_objective_s
 
 SCENARIO = """
 name: two halls
@@ -69,6 +81,72 @@ def test_both_edges_run_and_every_picture_is_the_unsplit_one(made: Plan, tmp_pat
     assert "edge server" in page
     timeline = written["timeline_svg"].read_text(encoding="utf-8")
     assert all(f"compute at {edge}" in timeline for edge in ("hall-1", "hall-2"))
+
+
+@pytest.mark.slow
+def test_the_user_of_an_edge_that_is_lost_generates_locally(made: Plan, tmp_path: Path) -> None:
+    with cluster_of(made.table) as cluster:
+        cluster.start()
+        thread = during(cluster, lambda: os.kill(cluster.pids["hall-2"], signal.SIGKILL), after_s=0.02)
+        done = execute(made, cluster=cluster)
+        thread.join(10)
+        (fault,) = done.faults
+        assert (fault.user, fault.fell_back) == ("b", True)
+        assert "hall-2 (exit code -9)" in fault.cause
+        assert {row.actor for row in done.rows if row.fallback} == {"b"}
+        during(cluster, lambda: os.kill(cluster.pids["hall-2"], signal.SIGKILL), after_s=0.02)
+        with pytest.raises(PeerLost, match="hall-2"):
+            execute(made, cluster=cluster, all_or_nothing=True)
+    pictures = judge_pictures(made.table, made.users, done.images, done.faults)
+    assert [p.option.partition(",")[0] for p in pictures] == [made.users[0].option.name, "local"]
+    assert all(picture.identical for picture in pictures)
+    written = write_report(tmp_path / "report", made, done, None, pictures)
+    page = written["page"].read_text(encoding="utf-8")
+    assert "b cut off and generated locally" in page
+    assert "its device made the whole picture by itself" in page
+    assert "s (locally, " in written["timeline_svg"].read_text(encoding="utf-8")
+    found = json.loads(written["result"].read_text(encoding="utf-8"))["execution"]
+    assert [(f["user"], f["fell_back"]) for f in found["faults"]] == [("b", True)]
+    # one without a picture is late beyond all measure, and the report can be made all the same
+    lost = replace(done, faults=(replace(fault, fell_back=False),))
+    assert measured_objective_s(made, lost) == float("inf")
+    written = write_report(tmp_path / "report", made, lost, None, pictures[:1])
+    assert "no picture for b" in written["page"].read_text(encoding="utf-8")
+    assert json.loads(written["result"].read_text(encoding="utf-8"))["execution"]["objective_measured_s"] is None
+
+
+def test_a_command_says_who_was_cut_off(made: Plan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fault = Fault(user="b", cause="the process of hall-2 ended", at_s=0.5, fell_back=True)
+    done = Execution(rows=(), mode="paced", stretch={}, environment={}, faults=(fault,))
+    monkeypatch.setattr("megdt_opt.cli.demo.run_plan", lambda *a, **k: done)
+    made.save(tmp_path / "plan.json")
+    found = CliRunner().invoke(app, ["execute", str(tmp_path / "plan.json")])
+    assert found.exit_code == 3
+    assert "b was cut off after 0.5 s, and its device made the whole picture by itself" in found.output
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"device": {"memory": "1 kB"}}, "do not fit"),
+        ({"device": {"compute_power": "5 W"}, "energy_max": "1 mJ"}, "the device's computing exceeds it"),
+        ({"shown_at": "edge", "mechanisms": ["SEU-UE-first"]}, "shown at the edge"),
+    ],
+    ids=["memory", "energy", "edge"],
+)
+def test_a_device_that_cannot_make_the_picture_has_nothing_to_fall_back_on(change: dict, reason: str) -> None:
+    scenario = Scenario.from_yaml(SCENARIO).model_dump(mode="json", exclude_none=True)
+    user = scenario["users"][1]
+    table = OptionTable.build(Scenario(**{**scenario, "users": [scenario["users"][0], _merged(user, change)]}))
+    assert table.alone(0)[0] is not None
+    stages, lacks = table.alone(1)
+    assert stages is None
+    assert reason in lacks[0]
+    assert set(fallback_runs(table)) == {"a"}
+
+
+def _merged(user: dict, change: dict) -> dict:
+    return {**user, **change, "device": {**user["device"], **change.get("device", {})}}
 
 
 def test_every_stage_of_an_edge_is_at_its_own(made: Plan) -> None:

@@ -19,12 +19,16 @@ from megdt_opt.version import __version__
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from megdt_opt.execution.record import Execution
     from megdt_opt.scenario.scenario import Scenario
     from megdt_opt.timing.profile import TimingProfile
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: that of a program that SIGINT ended."""
 
+
+CUT_OFF = 3
+"""Exit code of an execution in which users were cut off, and went on alone or got no picture."""
 
 STANDS_IN = "twin-cpu"
 """Bundled profile that stands for the machine at hand where it was not measured and the scenario is a bundled one."""
@@ -103,7 +107,7 @@ def demo(
 
     _load(plugin)
     try_folder(output)
-    run_demo(Scenario.named(scenario), output, repeats=repeats, console=console_of())
+    _tell_faults(run_demo(Scenario.named(scenario), output, repeats=repeats, console=console_of()))
 
 
 @app.command()
@@ -178,7 +182,7 @@ def execute(
     repeats: Annotated[int, typer.Option(min=1, help="Executions of each option set with --verify.")] = 3,
     plugin: Plugins = None,
 ) -> None:
-    """Execute a plan by real processes; print predicted and measured side by side."""
+    """Execute a plan by real processes; print predicted and measured. Exit code 3 where not all ran as planned."""
     from megdt_opt.cli.demo import run_plan
     from megdt_opt.planning.plan import Plan
 
@@ -186,7 +190,7 @@ def execute(
     made = Plan.load(plan)
     if output is not None:
         try_folder(output)
-    run_plan(made, output, mode=_MODES[mode], repeats=repeats if verify else 0, console=console_of())
+    _tell_faults(run_plan(made, output, mode=_MODES[mode], repeats=repeats if verify else 0, console=console_of()))
 
 
 @app.command()
@@ -296,6 +300,13 @@ def _load(plugins: list[str] | None) -> None:
         from megdt_opt.program.registry import load_plugins
 
         load_plugins(plugins)
+
+
+def _tell_faults(execution: Execution) -> None:
+    for fault in execution.faults:
+        say(fault.words)
+    if execution.faults:
+        raise typer.Exit(CUT_OFF)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from megdt_opt.cli.calibrate import calibrate_model
 from megdt_opt.cli.progress import progress
 from megdt_opt.cli.terminal import console_of
 from megdt_opt.execution.job import Mode
+from megdt_opt.execution.record import Execution
 from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.planner import plan
 from megdt_opt.report import write_report
@@ -24,7 +25,7 @@ TIME_FOR_VERIFYING_S = 170.0
 """Time that the executions of the verification may take in all, at their predicted length [s]."""
 
 
-def run_demo(scenario: Scenario, output: Path, *, repeats: int = 3, console: Console | None = None) -> Path:
+def run_demo(scenario: Scenario, output: Path, *, repeats: int = 3, console: Console | None = None) -> Execution:
     """Calibrate this machine, plan the scenario, execute and verify the plan, write the report.
 
     Parameters
@@ -40,8 +41,8 @@ def run_demo(scenario: Scenario, output: Path, *, repeats: int = 3, console: Con
 
     Returns
     -------
-    Path
-        The HTML page.
+    Execution
+        Of the plan.
     """
     console = console or console_of()
     console.rule(f"1 of 4: calibrating the {scenario.model} model on this machine")
@@ -49,11 +50,10 @@ def run_demo(scenario: Scenario, output: Path, *, repeats: int = 3, console: Con
     console.rule("2 of 4: planning")
     made = plan(scenario, {HERE: profile})
     print_plan(made, console)
-    page = run_plan(made, output, repeats=repeats, console=console, first=3)
-    assert page is not None  # an output folder was given
+    done = run_plan(made, output, repeats=repeats, console=console, first=3)
     made.save(output / "plan.json")
     profile.save(output / "profile.json")
-    return page
+    return done
 
 
 def run_plan(
@@ -64,7 +64,7 @@ def run_plan(
     repeats: int = 0,
     console: Console | None = None,
     first: int = 1,
-) -> Path | None:
+) -> Execution:
     """Execute a plan, verify it if `repeats` is above 0, print, and write the report if a folder is given."""
     console = console or console_of()
     print_restated(made, console)
@@ -77,7 +77,7 @@ def run_plan(
         longest_s = max(user.latency_s for user in made.users)
         with console.status(f"executing: about {longest_s:.0f} s"):
             execution = execute(made, mode=mode, cluster=cluster)
-        pictures = judge_pictures(made.table, made.users, execution.images)
+        pictures = judge_pictures(made.table, made.users, execution.images, execution.faults)
         print_execution(made, execution, console)
         if repeats:
             # rivals take a few times as long as the plan; a slow machine gets fewer repeats, not a longer demo
@@ -87,8 +87,7 @@ def run_plan(
             with progress(console, "executing the plan and its rivals") as update:
                 verification = verify(made, repeats=repeats, cluster=cluster, on_progress=update)
             print_verification(verification, console)
-    if output is None:
-        return None
-    written = write_report(output, made, execution, verification, pictures)
-    console.print(f"report: {written['page']}")
-    return written["page"]
+    if output is not None:
+        written = write_report(output, made, execution, verification, pictures)
+        console.print(f"report: {written['page']}")
+    return execution

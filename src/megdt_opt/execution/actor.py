@@ -1,4 +1,4 @@
-"""What an actor's process does for the coordinator: prepare, start, wait, results, abort, measure."""
+"""What an actor's process does for the coordinator: prepare, start, wait, change, results, abort, measure."""
 
 from __future__ import annotations
 
@@ -82,13 +82,15 @@ class Actor:
     def prepare(self, message: dict[str, Any]) -> dict[str, Any]:
         """Take a run, connect to the peers and warm up what it needs."""
         runs = [Run.from_dict(r) for r in message["runs"]]
+        spares = [Run.from_dict(r) for r in message["spares"]]
         options = ExecutionOptions.from_dict(message["options"])
         self._connect({str(k): str(v) for k, v in message["peers"].items() if k != self.name})
-        for run in runs:
+        for run in (*runs, *spares):
             self._warm_up(run)
         self._session = Session(
             actor=self.name,
             runs=runs,
+            spares=spares,
             options=options,
             model=self._model,
             peers=self._peers,
@@ -105,33 +107,39 @@ class Actor:
         return {}
 
     def wait(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Rows of this actor's stages, when they have all ended."""
-        rows = self.session(message["run"]).wait()
-        return {"rows": rows, "cpu_s": time.process_time() - self._cpu_s}
+        """What is new of this actor's stages, as `Session.report` tells it."""
+        report = self.session(message["run"]).report(
+            int(message["rows"]), int(message["failures"]), int(message["urgent"]), float(message["patience_s"])
+        )
+        return {**report, "cpu_s": time.process_time() - self._cpu_s}
+
+    def change(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Give leaves up, and begin spare programs in their place."""
+        self.session(message["run"]).change(message["drop"], message["begin"], float(message["start_s"]))
+        return {}
 
     def results(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Pictures and final latents that are at this actor; the run's data are dropped."""
-        session = self.session(message["run"])
-        images, latents = {}, {}
-        for walk in session.walks.values():
+        """Pictures and final latents that are at this actor, by program and chain."""
+        images: dict[str, dict[str, Any]] = {}
+        latents: dict[str, dict[str, Any]] = {}
+        for of, walk in self.session(message["run"]).walks.items():
             for name in walk.stores.keys() - walk.run.shared:
                 stages = walk.run.stages_of(name)
                 pixels = walk.stores[name].get("image", {}).get("pixels")
                 if image_holder(stages) == self.name and pixels is not None:
-                    images[name] = array_to_plain(pixels.numpy())
+                    images.setdefault(of, {})[name] = array_to_plain(pixels.numpy())
                 latent = walk.stores[name].get("state", {}).get("latent")
                 if latent_holder(stages) == self.name and latent is not None:
-                    latents[name] = array_to_plain(latent.numpy())
-        self._session = None
+                    latents.setdefault(of, {})[name] = array_to_plain(latent.numpy())
         return {"images": images, "latents": latents}
 
     def abort(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Give a run up; tells the stages in progress and whether they have left their threads."""
+        """Close a run, ended or not; tells the stages in progress and whether they have left their threads."""
         session = self._session
         if session is None or session.identity != message["run"]:
             return {"active": [], "idle": True}
         active = session.active()
-        session.give_up(ExecutionError("the run was given up"))
+        session.close()
         idle = session.drain(0.5)
         self._session = None
         return {"active": active, "idle": idle}

@@ -6,24 +6,20 @@ import itertools
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 from megdt_opt.errors import ExecutionError, ExecutionTimeout, InvalidInput, PeerLost
-from megdt_opt.execution.graph import graph
+from megdt_opt.execution.assembly import execution
 from megdt_opt.execution.job import ExecutionOptions, Probe, Run
 from megdt_opt.execution.process import ActorProcess
-from megdt_opt.execution.record import Execution, StageRow
+from megdt_opt.execution.record import Execution
 from megdt_opt.execution.rpc import Peer
-from megdt_opt.machine import cores, environment
+from megdt_opt.execution.supervision import GRACE_S, POLL_S, Supervision, ended, worst
 from megdt_opt.models.registry import DEFAULT_MODEL
 from megdt_opt.models.split_model import Rows
-from megdt_opt.program.stages import Compute, actors
-
-GRACE_S = 0.3
-"""Time given to other reports after a first failure, so that the cause is named and not a consequence [s]."""
-
-_POLL_S = 0.02
+from megdt_opt.program.stages import actors
 
 
 class Cluster:
@@ -65,6 +61,7 @@ class Cluster:
         self._processes: dict[str, ActorProcess] = {}
         self._peers: dict[str, Peer] = {}
         self._running: str | None = None
+        self._supervision: Supervision | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -116,11 +113,22 @@ class Cluster:
         """Name of the run in progress, None between runs."""
         return self._running
 
+    @property
+    def start_s(self) -> float | None:
+        """Common start of the run in progress on the monotonic clock [s]; None between runs and before it is set."""
+        return None if self._supervision is None else self._supervision.start_s
+
     def address(self, actor: str) -> str:
         """ "host:port" of an actor's server."""
         return self._peers[actor].address
 
-    def run(self, runs: Sequence[Run], options: ExecutionOptions | None = None) -> Execution:
+    def run(
+        self,
+        runs: Sequence[Run],
+        options: ExecutionOptions | None = None,
+        *,
+        fallbacks: Mapping[str, Run] | None = None,
+    ) -> Execution:
         """Execute the programs of all users and groups, with one common start.
 
         Parameters
@@ -129,6 +137,11 @@ class Cluster:
             The users, and the groups that share stages.
         options : ExecutionOptions, optional
             How to run.
+        fallbacks : mapping of str to Run, optional
+            What the device of a user runs, by itself, if the program planned for the user cannot end, by the users'
+            names. Given, if only as an empty mapping, a failure after the start concerns those alone whose stages
+            depend on what failed: they fall back, or have no picture, and `Execution.faults` says why. Without it the
+            first failure ends the run for all.
 
         Returns
         -------
@@ -146,22 +159,30 @@ class Cluster:
         MalformedMessage
             If bytes came that are not the payload of their stage.
         ExecutionError
-            If a stage failed. After any of these the cluster can be used again: processes that
-            are gone or stuck are started again.
+            If a stage failed. With `fallbacks`, only where nobody got a picture. After any of these the cluster can be
+            used again: processes that are gone or stuck are started again.
         """
         options = options or ExecutionOptions()
-        self._check(runs)
+        spares = None if fallbacks is None else {u: replace(r, name=f"{u}, alone") for u, r in fallbacks.items()}
+        self._check(runs, spares or {})
         self.start()
         self._running = f"run-{next(self._count)}"
         try:
-            return self._run(runs, options, self._running)
+            facts = self._prepare(runs, spares, options, self._running)
+            pairs = {a: (self._peers[a], self._processes[a]) for a in facts}
+            self._supervision = Supervision(pairs, runs, spares, options, self._running)
+            results = self._supervision.run()
+            done = execution(results, self._supervision, runs, spares or {}, options, facts)
         except BaseException as error:
             stuck = self._abort(self._running)
             if isinstance(error, ExecutionTimeout) and stuck:
                 raise ExecutionTimeout(f"{error}; in progress: {'; '.join(stuck)}") from error
             raise
+        else:
+            self._abort(self._running)
+            return done
         finally:
-            self._running = None
+            self._running = self._supervision = None
 
     def measure(self, actor: str, probe: Probe, samples: int = 10) -> list[float]:
         """Time a compute stage by itself in an actor's process, warm-up excluded.
@@ -234,7 +255,23 @@ class Cluster:
                     found.setdefault(key, []).extend(self.measure(actor, probe, part))
         return found
 
-    def _run(self, runs: Sequence[Run], options: ExecutionOptions, identity: str) -> Execution:
+    def _prepare(
+        self, runs: Sequence[Run], spares: Mapping[str, Run] | None, options: ExecutionOptions, identity: str
+    ) -> dict[str, dict[str, Any]]:
+        """Give a run to all who take part; facts of their processes. Where failures are contained, a process that ends
+        before the start is replaced once."""
+        try:
+            return self._prepare_once(runs, spares, options, identity)
+        except PeerLost:
+            if spares is None:
+                raise
+            self._abort(identity)
+            self.start()
+            return self._prepare_once(runs, spares, options, identity)
+
+    def _prepare_once(
+        self, runs: Sequence[Run], spares: Mapping[str, Run] | None, options: ExecutionOptions, identity: str
+    ) -> dict[str, dict[str, Any]]:
         addresses = {actor: peer.address for actor, peer in self._peers.items()}
         used = sorted(frozenset().union(*(actors(r.program) for r in runs)))
         prepare = {
@@ -243,50 +280,40 @@ class Cluster:
             "options": options.to_dict(),
             "peers": {a: addresses[a] for a in used},
         }
-        limit_s = time.monotonic() + self._start_timeout_s
-        self._gather({a: self._peers[a].begin("prepare", prepare, self._start_timeout_s) for a in used}, limit_s)
-        facts = {a: self._peers[a].call("ping", {}, 10.0) for a in used}
-        start_s = time.monotonic() + options.lead_s
-        deadline_s = start_s + options.timeout_s
-        start = {"run": identity, "start_s": start_s}
-        self._gather({a: self._peers[a].begin("start", start, options.timeout_s) for a in used}, deadline_s)
-        # the coordinator's own deadline counts; the calls' is only a stop behind it
-        waits = {a: self._peers[a].begin("wait", {"run": identity}, options.timeout_s + 10) for a in used}
-        replies = self._gather(waits, deadline_s)
-        final = self._gather(
-            {a: self._peers[a].begin("results", {"run": identity}, self._start_timeout_s) for a in used},
-            time.monotonic() + self._start_timeout_s,
-        )
-        return _execution(runs, options, replies, final, facts)
+        limit_s = self._start_timeout_s
+        calls = {
+            a: self._peers[a].begin("prepare", {**prepare, "spares": _spares_of(spares, a)}, limit_s) for a in used
+        }
+        self._gather(calls, time.monotonic() + limit_s)
+        return {a: self._peers[a].call("ping", {}, 10.0) for a in used}
 
-    def _gather(self, calls: Mapping[str, Any], deadline_s: float) -> dict[str, dict[str, Any]]:
-        """Replies of all calls; the first failure ends it, after a short grace for its cause."""
-        replies: dict[str, dict[str, Any]] = {}
+    def _gather(self, calls: Mapping[str, Any], deadline_s: float) -> None:
+        """Wait for all calls; the first failure ends it, after a short grace for its cause."""
+        done: set[str] = set()
         failures: list[ExecutionError] = []
         grace_end_s = float("inf")
         while True:
             for actor, call in calls.items():
-                if actor not in replies and call.done():
+                if actor not in done and call.done():
+                    done.add(actor)
                     try:
-                        replies[actor] = self._peers[actor].finish(call)
+                        self._peers[actor].finish(call)
                     except Exception as error:
-                        replies[actor] = {}
                         failures.append(error if isinstance(error, ExecutionError) else ExecutionError(str(error)))
-            dead = [a for a in self.actors if not self._processes[a].alive]
+            dead = [a for a in calls if not self._processes[a].alive]
             if dead:
-                codes = ", ".join(f"{a} (exit code {self._processes[a].exit_code})" for a in dead)
-                raise PeerLost(f"the process of {codes} ended during the run")
+                raise PeerLost(ended([(a, self._processes[a].exit_code) for a in dead]))
             now = time.monotonic()
             if failures:
                 grace_end_s = min(grace_end_s, now + GRACE_S)
-            if now > grace_end_s or (failures and len(replies) == len(calls)):
-                raise min(failures, key=_rank)
-            if len(replies) == len(calls):
-                return replies
+            if now > grace_end_s or (failures and len(done) == len(calls)):
+                raise worst(failures)
+            if len(done) == len(calls):
+                return
             if now > deadline_s and not failures:
-                late = sorted(set(calls) - set(replies))
+                late = sorted(set(calls) - done)
                 raise ExecutionTimeout(f"{', '.join(late)} did not end within the deadline")
-            time.sleep(_POLL_S)
+            time.sleep(POLL_S)
 
     def _abort(self, identity: str) -> list[str]:
         """Give a run up everywhere and tell what was in progress; processes that stay in it are killed."""
@@ -305,12 +332,17 @@ class Cluster:
                 self._processes[actor].kill()
         return active
 
-    def _check(self, runs: Sequence[Run]) -> None:
+    def _check(self, runs: Sequence[Run], spares: Mapping[str, Run]) -> None:
         if not runs:
             raise InvalidInput("runs", runs, "at least one user", "Name the users.")
         for names in ([r.name for r in runs], [chain.name for r in runs for chain in r.chains]):
             if len(set(names)) != len(names):
                 raise InvalidInput("runs", names, "users with different names", "Rename them.")
+        for user, spare in spares.items():
+            device = spare.chains[0].device
+            if len(spare.chains) != 1 or spare.chains[0].name != user or actors(spare.program) != {device}:
+                expected = f"a program of {user} alone, on one device"
+                raise InvalidInput(f"fallback of user {user}", spare.name, expected, "Give its local program.")
         shares: dict[str, float] = {}
         for run in runs:
             unknown = sorted((actors(run.program) | {chain.device for chain in run.chains}) - set(self.actors))
@@ -336,57 +368,5 @@ class Cluster:
             process.end()
 
 
-def _rank(error: ExecutionError) -> int:
-    # a lost peer or a time-out is often only what a neighbour sees of another failure
-    return 2 if isinstance(error, PeerLost) else 1 if isinstance(error, ExecutionTimeout) else 0
-
-
-def _execution(
-    runs: Sequence[Run],
-    options: ExecutionOptions,
-    replies: Mapping[str, Mapping[str, Any]],
-    final: Mapping[str, Mapping[str, Any]],
-    facts: Mapping[str, Mapping[str, Any]],
-) -> Execution:
-    from megdt_opt.execution.plain import array_from_plain
-
-    measured = {(r["user"], r["index"]): r for reply in replies.values() for r in reply["rows"]}
-    rows = []
-    for run in runs:
-        for node in graph(run.program):
-            stamps = {k: v for k, v in measured[run.name, node.index].items() if k not in ("user", "index")}
-            leaf = node.leaf
-            rows.append(
-                StageRow(
-                    user=run.chain[node.index],
-                    index=node.index,
-                    shared=run.chain[node.index] in run.shared,
-                    label=node.label,
-                    actor=node.actor,
-                    kind=str(leaf.kind) if isinstance(leaf, Compute) else f"send {leaf.payload.value}",
-                    predicted_start_s=run.predicted[node.index].start_s,
-                    predicted_duration_s=run.predicted[node.index].duration_s,
-                    **stamps,
-                )
-            )
-    images, latents = {}, {}
-    for reply in final.values():
-        images.update({user: array_from_plain(data) for user, data in reply["images"].items()})
-        latents.update({user: array_from_plain(data) for user, data in reply["latents"].items()})
-    first = next(iter(facts.values()))
-    return Execution(
-        rows=tuple(rows),
-        mode=options.mode,
-        stretch=dict(options.stretch),
-        environment={
-            **environment(),
-            "cores": cores(),
-            "torch_threads": first["threads"],
-            "processes": len(facts),
-            "slack_s": options.slack_s,
-            "load_s": {actor: float(fact["load_s"]) for actor, fact in facts.items()},
-        },
-        cpu_s={actor: float(reply["cpu_s"]) for actor, reply in replies.items()},
-        images=images,
-        latents=latents,
-    )
+def _spares_of(spares: Mapping[str, Run] | None, actor: str) -> list[dict[str, Any]]:
+    return [run.to_dict() for run in (spares or {}).values() if run.chains[0].device == actor]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from megdt_opt.program.kinds import own_stage
@@ -61,6 +61,12 @@ def graph(program: Stage) -> tuple[Node, ...]:
 
     visit(program, frozenset())
     return tuple(nodes)
+
+
+def last_leaves(nodes: Sequence[Node], chain: Sequence[str], name: str) -> frozenset[int]:
+    """Leaves of a chain, given the chain of each leaf, that no other of the chain waits for."""
+    own = [node for node in nodes if chain[node.index] == name]
+    return frozenset(node.index for node in own) - frozenset().union(*(node.before for node in own))
 
 
 def regions(stages: Iterable[Compute | Send]) -> dict[str, tuple[int, int]]:

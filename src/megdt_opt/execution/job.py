@@ -321,6 +321,8 @@ class ExecutionOptions:
         whatever leaves the actor leaves it late.
     lead_s : float
         Time between the order to start and the common start [s]; streams are opened meanwhile.
+    patience_s : float
+        An actor that does not answer for this long counts as lost, and its process is ended [s].
     """
 
     mode: Mode = "paced"
@@ -329,12 +331,13 @@ class ExecutionOptions:
     chunk_s: float = 0.02
     slack_s: float = 0.002
     lead_s: float = 0.1
+    patience_s: float = 10.0
 
     def __post_init__(self) -> None:
         if self.mode not in ("paced", "raw"):
             raise InvalidInput("mode", self.mode, "'paced' or 'raw'", "Choose one of them.")
-        for name in ("timeout_s", "chunk_s", "lead_s", "slack_s"):
-            value, positive = getattr(self, name), name in ("timeout_s", "chunk_s")
+        for name in ("timeout_s", "chunk_s", "lead_s", "slack_s", "patience_s"):
+            value, positive = getattr(self, name), name in ("timeout_s", "chunk_s", "patience_s")
             if not (math.isfinite(value) and value >= 0) or (positive and value == 0):
                 lowest = "above 0 s" if positive else "at least 0 s"
                 raise InvalidInput(name, value, f"finite and {lowest}", "Use the default.")
@@ -360,6 +363,7 @@ class ExecutionOptions:
             "chunk_s": self.chunk_s,
             "slack_s": self.slack_s,
             "lead_s": self.lead_s,
+            "patience_s": self.patience_s,
         }
 
     @classmethod

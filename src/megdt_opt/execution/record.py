@@ -59,6 +59,9 @@ class StageRow:
         Copies of the payload that the transport carried [1]: it has no multicast, so one for each receiver.
     shared : bool
         Whether several users wait for the stage; it counts among no user's own.
+    fallback : bool
+        Whether the stage belongs to what a device made by itself after its user was cut off; its prediction counts from
+        there, and `index` in a program of its own.
     """
 
     user: str
@@ -80,6 +83,34 @@ class StageRow:
     signalling_byte: int = 0
     copies: int = 1
     shared: bool = False
+    fallback: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What cut a user off from the program that was planned for it.
+
+    Parameters
+    ----------
+    user : str
+    cause : str
+        The actor that was lost or the stage that failed, and how.
+    at_s : float
+        When the user was cut off, after the common start [s].
+    fell_back : bool
+        Whether its device then made the whole picture by itself; else the user has none.
+    """
+
+    user: str
+    cause: str
+    at_s: float
+    fell_back: bool
+
+    @property
+    def words(self) -> str:
+        """What happened, in a sentence."""
+        end = "its device made the whole picture by itself" if self.fell_back else "it has no picture"
+        return f"{self.user} was cut off after {self.at_s:.3g} s, and {end}: {self.cause}."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +133,9 @@ class Execution:
         Each user's picture, uint8 (1, rows, columns, 3), where it is decoded.
     latents : mapping of str to array
         Each user's final latent, float32, where it is whole.
+    faults : tuple of Fault
+        Users who were cut off from what was planned for them. Rows of stages that did not end are missing, and those of
+        a process that was lost may be.
 
     Examples
     --------
@@ -117,20 +151,31 @@ class Execution:
     cpu_s: Mapping[str, float] = field(default_factory=dict)
     images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     latents: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    faults: tuple[Fault, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Execution: {self.mode}, {len(self.users)} users, {len(self.rows)} stages, {self.wall_s:.3g} s>"
 
     @property
     def users(self) -> tuple[str, ...]:
-        """Users in the order of the run."""
-        return tuple(dict.fromkeys(row.user for row in self.rows if not row.shared))
+        """Users with a picture, in the order of the run."""
+        return tuple(dict.fromkeys(row.user for row in self.rows if not row.shared and row.user not in self.lost))
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """Users without a picture."""
+        return tuple(fault.user for fault in self.faults if not fault.fell_back)
 
     @property
     def predicted_s(self) -> dict[str, float]:
-        """Predicted end-to-end latency of each user [s]."""
+        """Predicted end-to-end latency of each user [s]; of one who was cut off, as predicted from there."""
+        alone = {fault.user for fault in self.faults}
         return {
-            user: max(r.predicted_start_s + r.predicted_duration_s for r in self.rows if r.user == user)
+            user: max(
+                row.predicted_start_s + row.predicted_duration_s
+                for row in self.rows
+                if row.user == user and row.fallback == (user in alone)
+            )
             for user in self.users
         }
 
@@ -217,6 +262,7 @@ class Execution:
             "rows": [asdict(row) for row in self.rows],
             "images": {user: array_to_plain(image) for user, image in self.images.items()},
             "latents": {user: array_to_plain(latent) for user, latent in self.latents.items()},
+            "faults": [asdict(fault) for fault in self.faults],
         }
 
     @classmethod
@@ -241,6 +287,7 @@ class Execution:
                 cpu_s={str(k): float(v) for k, v in data["cpu_s"].items()},
                 images={str(k): array_from_plain(v) for k, v in data["images"].items()},
                 latents={str(k): array_from_plain(v) for k, v in data["latents"].items()},
+                faults=tuple(Fault(**fault) for fault in data.get("faults", ())),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, InvalidInput):

@@ -16,7 +16,7 @@ from megdt_opt.execution.messages import decode as decode
 from megdt_opt.execution.messages import encode as encode
 
 SERVICE = "megdt_opt.Actor"
-CONTROL = ("prepare", "start", "wait", "results", "abort", "measure", "ping", "signal")
+CONTROL = ("prepare", "start", "wait", "change", "results", "abort", "measure", "ping", "signal")
 PAYLOAD = "payload"
 
 OPTIONS: list[tuple[str, Any]] = [

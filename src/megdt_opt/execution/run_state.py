@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from megdt_opt.execution.clock import Ended, Turns
-from megdt_opt.execution.graph import Node
+from megdt_opt.execution.graph import Node, last_leaves
 from megdt_opt.execution.job import ExecutionOptions, Run
 from megdt_opt.execution.rpc import PayloadCall
 from megdt_opt.execution.serial import Store
@@ -26,7 +26,21 @@ class Walk:
     works: dict[str, StageWork]
     """Stages of each chain."""
     ended: dict[int, Ended] = field(default_factory=dict)
-    """Leaves that have ended."""
+    """Leaves that have ended, as far as this actor knows."""
+    stops: tuple[threading.Event, ...] = field(init=False)
+    """Of each leaf, set when it is given up."""
+
+    ends: frozenset[int] = field(init=False)
+    """Last leaves of the users."""
+
+    def __post_init__(self) -> None:
+        self.stops = tuple(threading.Event() for _ in self.nodes)
+        users = set(self.run.chain) - self.run.shared
+        self.ends = frozenset().union(*(last_leaves(self.nodes, self.run.chain, name) for name in users))
+
+    def work(self, index: int) -> StageWork:
+        """The compute of the chain that a leaf is of."""
+        return self.works[self.run.chain[index]]
 
     def store(self, index: int) -> Store:
         """Items for a leaf. A chain that goes on from another begins with the latent that this one has made here, and
@@ -44,8 +58,8 @@ class Walk:
 class RunState(Protocol):
     """A run at one actor, as its stages see it."""
 
+    actor: str
     options: ExecutionOptions
-    stop: threading.Event
     start_s: float
     """Common start of all users on the monotonic clock [s]."""
     turns: Turns
@@ -63,5 +77,5 @@ class RunState(Protocol):
     def deliver(self, walk: Walk, index: int, items: Store, due_s: float) -> None:
         """Take in a payload that has arrived, due at `due_s` (monotonic clock)."""
 
-    def give_up(self, error: BaseException) -> None:
-        """End the run; the first error counts."""
+    def fail(self, walk: Walk, index: int, error: Exception, receiver: str = "") -> None:
+        """Note that a leaf cannot end, or that its end will not be known at a receiver."""

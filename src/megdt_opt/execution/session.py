@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from megdt_opt.errors import ExecutionError, InvalidInput, MegdtError, PeerLost
+from megdt_opt.errors import ExecutionError, InvalidInput, MegdtError
 from megdt_opt.execution.clock import Ended, Stopped, Turns
 from megdt_opt.execution.graph import Node, graph
 from megdt_opt.execution.job import ExecutionOptions, Run
-from megdt_opt.execution.rpc import PayloadCall, Peer
+from megdt_opt.execution.rpc import PayloadCall, Peer, error_to_plain
 from megdt_opt.execution.run_state import Walk
 from megdt_opt.execution.serial import Store
 from megdt_opt.execution.signalling import told_by
@@ -32,6 +32,8 @@ class Session:
         This actor.
     runs : list of Run
         All programs of the run.
+    spares : list of Run
+        Programs of this actor alone that begin only when they are asked for.
     options : ExecutionOptions
         How to run.
     model : SplitModel
@@ -51,6 +53,7 @@ class Session:
         *,
         actor: str,
         runs: list[Run],
+        spares: list[Run],
         options: ExecutionOptions,
         model: SplitModel,
         peers: Mapping[str, Peer],
@@ -61,26 +64,21 @@ class Session:
         self.actor = actor
         self.options = options
         self.identity = identity
-        self.stop = threading.Event()
         self.start_s = 0.0
-        self.rows: list[dict[str, Any]] = []
         self.model = model
         self.turns = turns
         self.peers = peers
         self._pool = pool
-        self._lock = threading.Lock()
-        self._ended = threading.Event()
-        self._error: BaseException | None = None
+        self._news = threading.Condition()
+        self._rows: list[dict[str, Any]] = []
+        self._failures: list[dict[str, Any]] = []
+        self._urgent = self._changes = 0
+        self._closed = False
         self._calls: dict[tuple[str, int, str], PayloadCall] = {}
         self._active: dict[tuple[str, int], float] = {}
-        self.walks: dict[str, Walk] = {}
-        for run in runs:
-            stores = {chain.name: first_items(chain, actor) for chain in run.chains}
-            works = {chain.name: StageWork(model, run, chain, stores[chain.name]) for chain in run.chains}
-            self.walks[run.name] = Walk(run, graph(run.program), stores, works)
-        self._open = sum(n.actor == actor for w in self.walks.values() for n in w.nodes)
-        if self._open == 0:
-            self._ended.set()
+        self.walks = {run.name: self._walk_of(run) for run in runs}
+        self._spares = {run.name: self._walk_of(run) for run in spares}
+        self._left = {(name, node.index) for name, walk in self.walks.items() for node in self._own(walk)}
 
     @property
     def deadline_s(self) -> float:
@@ -92,33 +90,62 @@ class Session:
         self.start_s = start_s
         self._open_calls()
         for walk in self.walks.values():
-            for node in walk.nodes:
-                if not node.before and node.actor == self.actor:
-                    self._pool.submit(self._walk, walk, node, start_s)
+            self._begin(walk, start_s)
 
-    def wait(self) -> list[dict[str, Any]]:
-        """Rows of this actor's leaves, when all have ended.
+    def report(self, rows: int, failures: int, urgent: int, patience_s: float) -> dict[str, Any]:
+        """What has happened here, after the counts that the caller knows.
 
-        Raises
-        ------
-        ExecutionError
-            What ended the run.
+        It comes at once after a failure, when a user's last stage has ended here and when nothing is left to do, and
+        after `patience_s` [s] at the latest.
         """
-        self._ended.wait()
-        if self._error is not None:
-            raise self._error
-        return self.rows
+        with self._news:
+            self._news.wait_for(
+                lambda: self._closed or len(self._failures) > failures or self._urgent > urgent, patience_s
+            )
+            return {
+                "rows": self._rows[rows:],
+                "failures": self._failures[failures:],
+                "failures_in_all": len(self._failures),
+                "urgent": self._urgent,
+                "ended": {name: sorted(walk.ended) for name, walk in self.walks.items()},
+                "left": len(self._left),
+                "active": self._under_way(),
+                "changes": self._changes,
+            }
 
-    def give_up(self, error: BaseException) -> None:
-        """End the run; the first error counts."""
-        with self._lock:
-            if self._error is None:
-                self._error = error
-            calls = list(self._calls.values())
-        self.stop.set()
-        for call in calls:
-            call.cancel()
-        self._ended.set()
+    def change(self, drop: Mapping[str, Iterable[int]], begin: Iterable[str], start_s: float) -> None:
+        """Give leaves up, and begin spare programs at a time of the monotonic clock [s]."""
+        for name in drop.keys() & self.walks.keys():
+            self._drop(name, drop[name])
+        for name in begin:
+            walk = self._spares.pop(name)
+            with self._news:
+                self.walks[name] = walk
+                self._left |= {(name, node.index) for node in self._own(walk)}
+            self._begin(walk, start_s)
+        with self._news:
+            self._changes += 1
+            self._tell()
+
+    def close(self) -> None:
+        """Give everything up."""
+        for name, walk in self.walks.items():
+            self._drop(name, range(len(walk.nodes)))
+        with self._news:
+            self._closed = True
+            self._tell()
+
+    def fail(self, walk: Walk, index: int, error: Exception, receiver: str = "") -> None:
+        """Note that a leaf cannot end, or that its end will not be known at a receiver."""
+        if walk.stops[index].is_set():
+            return
+        failure = {"run": walk.run.name, "index": index, "receiver": receiver}
+        named = error_to_plain(self._explain(walk, walk.nodes[index], error))
+        with self._news:
+            self._failures.append(failure | named)
+            if not receiver:
+                self._left.discard((walk.run.name, index))
+            self._tell()
 
     def outgoing(self, user: str, index: int, receiver: str) -> PayloadCall:
         """The stream that waits for a send's payload."""
@@ -126,12 +153,8 @@ class Session:
 
     def active(self) -> list[str]:
         """Stages in progress, for messages."""
-        now = time.monotonic()
-        with self._lock:
-            return [
-                f"{self.walks[name].run.who(index)}: {self.walks[name].nodes[index].label} for {now - since:.2f} s"
-                for (name, index), since in self._active.items()
-            ]
+        with self._news:
+            return self._under_way()
 
     def incoming(self, user: object, index: object) -> tuple[Walk, Send]:
         """The walk and the send stage that a payload is for.
@@ -147,29 +170,74 @@ class Session:
         leaf = walk.nodes[index].leaf
         if isinstance(leaf, Compute) or self.actor not in leaf.to:
             raise ExecutionError(f"stage {index} of user {user} brings nothing to {self.actor}")
-        with self._lock:
+        with self._news:
             if index in walk.ended:
                 raise ExecutionError(f"stage {index} of user {user} has been delivered before")
         return walk, leaf
 
     def deliver(self, walk: Walk, index: int, items: Store, due_s: float) -> None:
-        """Take in a payload that has arrived, due at `due_s` (monotonic clock)."""
-        walk.stores[walk.run.chain[index]].update(items)
-        self._go_on(walk, index, Ended(due_s, due_s))
+        """Take in a payload that has arrived, due at `due_s` (monotonic clock).
+
+        Raises
+        ------
+        ExecutionError
+            If it has arrived before.
+        """
+        with self._news:
+            if index in walk.ended:
+                raise ExecutionError(f"stage {index} of user {walk.run.name} has been delivered before")
+            walk.stores[walk.run.chain[index]].update(items)
+            ready = self._complete(walk, index, Ended(due_s, due_s))
+        self._go_on(walk, ready)
 
     def signal(self, user: str, index: int, due_s: float) -> None:
-        """Another actor's stage has ended."""
-        self._go_on(self.walks[user], index, Ended(due_s, due_s))
+        """Another actor's stage has ended; being told again changes nothing.
+
+        Raises
+        ------
+        ExecutionError
+            If this actor waits for no such stage.
+        """
+        walk = self.walks.get(user)
+        if walk is None or not any(index in node.before for node in self._own(walk)):
+            raise ExecutionError(f"no stage of {self.actor} waits for stage {index!r} of a user {user!r}")
+        with self._news:
+            ready = [] if index in walk.ended else self._complete(walk, index, Ended(due_s, due_s))
+        self._go_on(walk, ready)
 
     def drain(self, patience_s: float) -> bool:
         """Whether all stages have left their threads within a time [s], after the run was given up."""
         end_s = time.monotonic() + patience_s
         while time.monotonic() < end_s:
-            with self._lock:
+            with self._news:
                 if not self._active:
                     return True
             time.sleep(0.01)
         return False
+
+    def _drop(self, name: str, indices: Iterable[int]) -> None:
+        """Give leaves of a program up, here and on their way."""
+        walk = self.walks[name]
+        given_up = set(indices)
+        with self._news:
+            self._left -= {(name, index) for index in given_up}
+            calls = [call for (of, index, _), call in self._calls.items() if of == name and index in given_up]
+        for index in given_up:
+            walk.stops[index].set()
+        for call in calls:
+            call.cancel()
+
+    def _tell(self) -> None:
+        """Have the report sent that somebody waits for; to be called with the lock held."""
+        self._urgent += 1
+        self._news.notify_all()
+
+    def _under_way(self) -> list[str]:
+        now = time.monotonic()
+        return [
+            f"{self.walks[name].run.who(index)}: {self.walks[name].nodes[index].label} for {now - since:.2f} s"
+            for (name, index), since in self._active.items()
+        ]
 
     def _open_calls(self) -> None:
         timeout_s = self.deadline_s - time.monotonic() + 1
@@ -181,19 +249,27 @@ class Session:
                         call = self.peers[receiver].open(envelope, timeout_s)
                         self._calls[walk.run.name, node.index, receiver] = call
 
-    def _go_on(self, walk: Walk, index: int, ended: Ended) -> None:
-        for node in self._complete(walk, index, ended):
+    def _begin(self, walk: Walk, start_s: float) -> None:
+        for node in self._own(walk):
+            if not node.before:
+                self._pool.submit(self._walk, walk, node, start_s)
+
+    def _go_on(self, walk: Walk, ready: list[Node]) -> None:
+        for node in ready:
             self._pool.submit(self._walk, walk, node, self._ready(walk, node))
 
     def _complete(self, walk: Walk, index: int, ended: Ended) -> list[Node]:
-        """Own leaves that the end of this one makes ready."""
-        with self._lock:
-            walk.ended[index] = ended
-            return [
-                node
-                for node in walk.nodes
-                if index in node.before and node.actor == self.actor and node.before <= walk.ended.keys()
-            ]
+        """Own leaves that the end of this one makes ready; to be called with the lock held."""
+        walk.ended[index] = ended
+        return [node for node in self._own(walk) if index in node.before and node.before <= walk.ended.keys()]
+
+    def _walk_of(self, run: Run) -> Walk:
+        stores = {chain.name: first_items(chain, self.actor) for chain in run.chains}
+        works = {chain.name: StageWork(self.model, run, chain, stores[chain.name]) for chain in run.chains}
+        return Walk(run, graph(run.program), stores, works)
+
+    def _own(self, walk: Walk) -> list[Node]:
+        return [node for node in walk.nodes if node.actor == self.actor]
 
     @staticmethod
     def _ready(walk: Walk, node: Node) -> float:
@@ -205,65 +281,60 @@ class Session:
         try:
             while True:
                 ended = self._execute(walk, node, ready_s)
-                ready = self._complete(walk, node.index, ended)
-                for other in ready[1:]:
-                    self._pool.submit(self._walk, walk, other, self._ready(walk, other))
+                with self._news:
+                    ready = self._complete(walk, node.index, ended)
+                self._go_on(walk, ready[1:])
                 self._signal_others(walk, node, ended.free_s)
-                with self._lock:
-                    self._open -= 1
-                    if self._open == 0:
-                        self._ended.set()
+                with self._news:
+                    self._left.discard((walk.run.name, node.index))
+                    if not self._left or node.index in walk.ends:
+                        self._tell()
                 if not ready:
                     return
                 node, ready_s = ready[0], self._ready(walk, ready[0])
         except Stopped:
             return
         except Exception as error:
-            self.give_up(self._explain(walk, node, error))
+            self.fail(walk, node.index, error)
 
     def _execute(self, walk: Walk, node: Node, ready_s: float) -> Ended:
         key = (walk.run.name, node.index)
-        with self._lock:
+        with self._news:
             self._active[key] = time.monotonic()
         try:
-            store = walk.store(node.index)
             if isinstance(node.leaf, Compute):
-                work = walk.works[walk.run.chain[node.index]]
-                row, ended = run_compute(self, walk.run, work, node.leaf, node.index, ready_s)
+                row, ended = run_compute(self, walk, node.leaf, node.index, ready_s)
             else:
-                row, ended = run_send(self, walk.run, store, node.leaf, node.index, ready_s, self._pool)
+                row, ended = run_send(self, walk, node.leaf, node.index, ready_s, self._pool)
         finally:
-            with self._lock:
+            with self._news:
                 del self._active[key]
         told = told_by(node, walk.nodes)
         signal = self._signal_of(walk, node, ended.free_s)
         told_byte = sum(self.peers[actor].size(signal) for actor in told)
         row.update(user=walk.run.name, index=node.index, signals=len(told))
         row["signalling_byte"] = row.get("signalling_byte", 0) + told_byte
-        with self._lock:
-            self.rows.append(row)
+        with self._news:
+            self._rows.append(row)
         return ended
 
     def _signal_others(self, walk: Walk, node: Node, due_s: float) -> None:
         """Tell actors that go on after this leaf and do not see its end by themselves."""
         message = self._signal_of(walk, node, due_s)
         for actor in told_by(node, walk.nodes):
-            self._pool.submit(self._signal, self.peers[actor], message)
+            self._pool.submit(self._signal, walk, node, actor, message)
 
     def _signal_of(self, walk: Walk, node: Node, due_s: float) -> dict[str, Any]:
         return {"run": self.identity, "user": walk.run.name, "index": node.index, "due_s": due_s}
 
-    def _signal(self, peer: Peer, message: Mapping[str, Any]) -> None:
+    def _signal(self, walk: Walk, node: Node, actor: str, message: Mapping[str, Any]) -> None:
         try:
-            peer.call("signal", message, max(0.1, self.deadline_s - time.monotonic()))
+            self.peers[actor].call("signal", message, max(0.1, self.deadline_s - time.monotonic()))
         except ExecutionError as error:
-            if not self.stop.is_set():
-                self.give_up(error)
+            self.fail(walk, node.index, error, actor)
 
     def _explain(self, walk: Walk, node: Node, error: Exception) -> BaseException:
         where = f"{walk.run.who(node.index)}, {node.label}"
-        if isinstance(error, PeerLost) and self.stop.is_set():
-            return error
         if isinstance(error, InvalidInput) or not isinstance(error, MegdtError):
             return ExecutionError(f"{where}: {type(error).__name__}: {error}")
         return type(error)(f"{where}: {error}")

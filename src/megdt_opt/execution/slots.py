@@ -8,14 +8,12 @@ from typing import Any
 import torch
 
 from megdt_opt.execution.clock import Ended, wait_until
-from megdt_opt.execution.job import Run
-from megdt_opt.execution.run_state import RunState
-from megdt_opt.execution.stage_work import StageWork
+from megdt_opt.execution.run_state import RunState, Walk
 from megdt_opt.program.stages import Compute
 
 
 def run_compute(
-    session: RunState, run: Run, work: StageWork, leaf: Compute, index: int, ready_s: float
+    session: RunState, walk: Walk, leaf: Compute, index: int, ready_s: float
 ) -> tuple[dict[str, Any], Ended]:
     """Execute a compute stage.
 
@@ -35,11 +33,13 @@ def run_compute(
     ended : Ended
         When what follows may begin.
     """
-    pieces = work.pieces(leaf)
-    share = run.pace[index]
-    slot_s = run.slot_s[index] / share / len(pieces)
+    walk.store(index)
+    pieces = walk.work(index).pieces(leaf)
+    stop = walk.stops[index]
+    share = walk.run.pace[index]
+    slot_s = walk.run.slot_s[index] / share / len(pieces)
     paced = session.options.mode == "paced"
-    wait_until(ready_s, session.stop)
+    wait_until(ready_s, stop)
     start_s = time.monotonic()
     busy_s = waiting_s = 0.0
     late = 0
@@ -47,7 +47,7 @@ def run_compute(
     for number, piece in enumerate(pieces, start=1):
         due_s = ready_s + number * slot_s
         asked = time.monotonic()
-        with session.turns.turn(due_s, session.stop):
+        with session.turns.turn(due_s, stop):
             begin = time.monotonic()
             with torch.no_grad():
                 piece()
@@ -56,9 +56,9 @@ def run_compute(
         busy_s += end - begin
         if paced:
             late += end > due_s + session.options.slack_s
-            wait_until(due_s, session.stop)
+            wait_until(due_s, stop)
         else:
-            wait_until(end + (1 / share - 1) * (end - begin), session.stop)
+            wait_until(end + (1 / share - 1) * (end - begin), stop)
     end_s = time.monotonic()
     overrun_s = max(0.0, end_s - due_s) if paced else 0.0
     if overrun_s <= session.options.slack_s:

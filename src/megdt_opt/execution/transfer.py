@@ -9,26 +9,20 @@ from typing import Any
 
 from megdt_opt.errors import ExecutionError, ExecutionTimeout, MalformedMessage, PeerLost
 from megdt_opt.execution.clock import Ended, wait_until
-from megdt_opt.execution.job import Run
 from megdt_opt.execution.link import Link
 from megdt_opt.execution.messages import decode
-from megdt_opt.execution.run_state import RunState
-from megdt_opt.execution.serial import Store, pack, unpack
+from megdt_opt.execution.run_state import RunState, Walk
+from megdt_opt.execution.serial import pack, unpack
 from megdt_opt.program.stages import Send
 
 
 def run_send(
-    session: RunState,
-    run: Run,
-    store: Store,
-    leaf: Send,
-    index: int,
-    ready_s: float,
-    pool: ThreadPoolExecutor,
+    session: RunState, walk: Walk, leaf: Send, index: int, ready_s: float, pool: ThreadPoolExecutor
 ) -> tuple[dict[str, Any], Ended]:
     """Execute a send stage at its source.
 
-    The transport has no multicast: each receiver gets a copy, all in the time of one on the air.
+    The transport has no multicast: each receiver gets a copy, all in the time of one on the air. A receiver that does
+    not take its copy is noted, and the others go on; where none does, the stage fails.
 
     Serialisation happens inside the link's time: the schedule begins at `ready_s` in paced mode, at
     the real start in raw mode.
@@ -40,9 +34,10 @@ def run_send(
     ended : Ended
         When what follows may begin.
     """
-    wait_until(ready_s, session.stop)
+    run, stop = walk.run, walk.stops[index]
+    wait_until(ready_s, stop)
     start_s = time.monotonic()
-    data = pack(store, leaf.tensors, leaf.precision)
+    data = pack(walk.store(index), leaf.tensors, leaf.precision)
     serialise_s = time.monotonic() - start_s
     link = Link(
         rate_bit_per_s=run.pace[index],
@@ -58,12 +53,21 @@ def run_send(
         )
     header = {"size": len(data), "due_s": due_s}
 
-    def to(receiver: str) -> dict[str, Any]:
-        pieces = link.pieces(data, begin_s, session.stop)
-        return session.outgoing(run.name, index, receiver).send(header, pieces, session.stop)
+    def to(receiver: str) -> dict[str, Any] | ExecutionError:
+        pieces = link.pieces(data, begin_s, stop)
+        try:
+            return session.outgoing(run.name, index, receiver).send(header, pieces, stop)
+        except ExecutionError as error:
+            return error
 
     others = [pool.submit(to, receiver) for receiver in leaf.to[1:]]
-    stamps = [to(leaf.to[0]), *(other.result() for other in others)]
+    replies = dict(zip(leaf.to, (to(leaf.to[0]), *(other.result() for other in others)), strict=True))
+    errors = {receiver: reply for receiver, reply in replies.items() if isinstance(reply, ExecutionError)}
+    stamps = [reply for reply in replies.values() if not isinstance(reply, ExecutionError)]
+    if not stamps:
+        raise errors[leaf.to[0]]
+    for receiver, error in errors.items():
+        session.fail(walk, index, error, receiver)
     end_s = max(float(s["end_s"]) for s in stamps)
     late_s = end_s - due_s
     paced = session.options.mode == "paced"
@@ -74,7 +78,7 @@ def run_send(
         "waiting_s": start_s - ready_s,
         "serialise_s": serialise_s + max(float(s["unpack_s"]) for s in stamps),
         "payload_byte": len(data),
-        "copies": len(leaf.to),
+        "copies": len(stamps),
         "signalling_byte": sum(int(s["around_byte"]) for s in stamps),
         "overrun_s": overrun_s,
     }
@@ -88,9 +92,9 @@ def receive(session: RunState, envelope: dict[str, Any], stream: Iterator[bytes]
     Raises
     ------
     MalformedMessage
-        If it is not the payload of the stage that it names; the run ends with it too.
+        If it is not the payload of the stage that it names, which fails with it.
     ExecutionError
-        If no stage of the run waits for it; the run goes on.
+        If no stage of the run waits for it.
     """
     walk, leaf = session.incoming(envelope.get("user"), envelope.get("index"))
     index = int(envelope["index"])
@@ -101,10 +105,9 @@ def receive(session: RunState, envelope: dict[str, Any], stream: Iterator[bytes]
         items = unpack(data, leaf.tensors, leaf.precision)
         unpack_s = time.monotonic() - begin
     except ExecutionError as error:
-        named = type(error)(f"{label}: {error}")
-        session.give_up(named)
-        raise named from error
-    wait_until(due_s, session.stop)
+        session.fail(walk, index, error, session.actor)
+        raise type(error)(f"{label}: {error}") from error
+    wait_until(due_s, walk.stops[index])
     end_s = time.monotonic()
     on_time = session.options.mode == "paced" and end_s - due_s <= session.options.slack_s
     session.deliver(walk, index, items, due_s if on_time else end_s)

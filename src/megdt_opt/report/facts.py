@@ -97,7 +97,7 @@ class ErrorSummary:
 
 def error_summary(plan: Plan, execution: Execution) -> ErrorSummary:
     """Errors of an execution of the plan."""
-    errors = [abs(e) for e in execution.error_percent.values()]
+    errors = [abs(e) for e in execution.error_percent.values()]  # who has no picture is late in the objective alone
     return ErrorSummary(
         median_percent=statistics.median(errors),
         largest_percent=max(errors),
@@ -168,4 +168,14 @@ def headline(plan: Plan, execution: Execution | None, verification: Verification
             f"(users: median {percent(errors.median_percent, signed=False)}, "
             f"largest {percent(errors.largest_percent, signed=False)})"
         )
+        text += "".join(f"; {part}" for part in cut_off(execution))
     return text + "."
+
+
+def cut_off(execution: Execution) -> tuple[str, ...]:
+    """Who was cut off in a run, in words: those whose devices went on alone, and those without a picture."""
+    alone = [fault.user for fault in execution.faults if fault.fell_back]
+    return (
+        *([f"{words(alone)} cut off and generated locally"] if alone else []),
+        *([f"no picture for {words(execution.lost)}"] if execution.lost else []),
+    )

@@ -86,6 +86,16 @@ def bars(plan: Plan, user: UserPlan) -> dict[tuple[str, int], Bar]:
     return {(user.name, number): Bar(leaf=leaf, place=place, time=time) for number, (leaf, place, time) in found_own}
 
 
+def alone_bars(plan: Plan, user: UserPlan) -> dict[int, Bar]:
+    """What a user's device runs if it is cut off, by the number of the leaf."""
+    names = [each.name for each in plan.users]
+    stages, _ = plan.table.alone(names.index(user.name))
+    if stages is None:
+        return {}
+    nowhere, whole = StageTime(start_s=0.0, duration_s=0.0), Slice(top=0.0, bottom=1.0)
+    return {number: Bar(leaf=leaf, place=whole, time=nowhere) for number, leaf in enumerate(leaves(stages))}
+
+
 def _for_others(leaf: Compute | Send, device: str) -> bool:
     """Whether a common stage sends to other devices alone."""
     return isinstance(leaf, Send) and not is_edge(leaf.to[0]) and device not in leaf.to

@@ -167,6 +167,7 @@ def _execution(plan: Plan, execution: Execution) -> dict[str, Any]:
         "error_percent": execution.error_percent,
         "overruns": len(execution.overruns),
         "late_steps": sum(row.late_steps for row in execution.rows),
+        "faults": [asdict(fault) for fault in execution.faults],
         "busy_fraction": execution.busy_fraction,
         "wall_s": execution.wall_s,
         "cpu_s": execution.cpu_s,
@@ -191,6 +192,7 @@ def _execution(plan: Plan, execution: Execution) -> dict[str, Any]:
                 "late_steps": row.late_steps,
                 "copies": row.copies,
                 "shared": row.shared,
+                "fallback": row.fallback,
                 "payload_byte": row.payload_byte,
             }
             for row in execution.rows

@@ -37,6 +37,7 @@ def execution_grid(execution: Execution) -> Grid:
             f"Error: measured less predicted. {count(late, 'stage')} of {len(execution.rows)} ended after "
             f"{'its' if late == 1 else 'their'} slot; real compute kept the processor's cores busy for "
             f"{percent(100 * execution.busy_fraction, 0, signed=False)} of {number(execution.wall_s)} s.",
+            *(fault.words for fault in execution.faults),
         ),
     )
 

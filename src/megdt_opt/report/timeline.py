@@ -9,7 +9,7 @@ from megdt_opt.execution.record import Execution
 from megdt_opt.planning.plan import Plan, UserPlan
 from megdt_opt.program.stages import Compute
 from megdt_opt.report.canvas import CLEAR, FAINT, GRID, INK, new_figure, settings
-from megdt_opt.report.lanes import Bar, bars, colours_of, resource_of, short_text
+from megdt_opt.report.lanes import Bar, alone_bars, bars, colours_of, resource_of, short_text
 from megdt_opt.report.numbers import number, short
 from megdt_opt.si import percent
 
@@ -69,22 +69,14 @@ def timeline_figure(plan: Plan, execution: Execution | None = None) -> Figure:
             ticks.append((middle, "predicted"))
             if execution is not None:
                 middle += _LANE
-                labels += [
-                    _bar(
-                        axes,
-                        drawn[k][r.user, r.index],
-                        r.start_s,
-                        r.end_s - r.start_s,
-                        middle,
-                        colours,
-                        late=r.overrun_s > 0,
-                    )
-                    for r in execution.rows
-                    if (r.user, r.index) in drawn[k]
-                ]
-                measured_s = execution.measured_s[user.name]
-                error = percent(execution.error_percent[user.name])
-                _end_label(axes, measured_s, middle, f"{number(measured_s)} s ({error})", end_s)
+                alone = alone_bars(plan, user) if execution.faults else {}
+                for r in execution.rows:
+                    own = r.user == user.name and r.fallback
+                    bar = alone.get(r.index) if own else None if r.fallback else drawn[k].get((r.user, r.index))
+                    if bar is not None:
+                        length_s = r.end_s - r.start_s
+                        labels.append(_bar(axes, bar, r.start_s, length_s, middle, colours, late=r.overrun_s > 0))
+                _end_label(axes, *_outcome(execution, user.name, middle), end_s)
                 ticks.append((middle, "measured"))
             deadline_s = plan.scenario.users[k].deadline_s
             if deadline_s is not None and _shown(deadline_s, end_s):
@@ -101,6 +93,15 @@ def timeline_figure(plan: Plan, execution: Execution | None = None) -> Figure:
         _legend(figure, colours, late, any(_shown(u.deadline_s, end_s) for u in plan.scenario.users))
         _drop_wide(figure, axes, labels)
     return figure
+
+
+def _outcome(execution: Execution, user: str, y: float) -> tuple[float, float, str]:
+    """Where and how a user's measured lane ends."""
+    at_s = execution.measured_s.get(user)
+    if at_s is None:
+        return next(fault.at_s for fault in execution.faults if fault.user == user), y, "no picture"
+    local = "locally, " if any(fault.user == user for fault in execution.faults) else ""
+    return at_s, y, f"{number(at_s)} s ({local}{percent(execution.error_percent[user])})"
 
 
 def _latest_s(plan: Plan, execution: Execution | None) -> float:

@@ -397,6 +397,22 @@ class OptionTable:
         possible &= trunk is None
         return _Cell(terms, costs, tuple(closed), possible, max(airtime_s, 0.0), unreached and len(closed) == 1)
 
+    def alone(self, user: int) -> tuple[Stage | None, tuple[str, ...]]:
+        """The program by which a user's device makes the whole picture by itself, or None with what it lacks for that.
+
+        The user's wishes and deadline do not count: it is asked for where nothing else is left.
+        """
+        if self.scenario.users[user].shown_at == "edge":
+            return None, ("the picture is shown at the edge",)
+        stages = program(Option(mechanism="local"), self.setting(user))
+        try:
+            terms = latency_terms(stages, compute_s=self.seconds, send_bit=lambda leaf: self.send_bit(leaf, user))
+        except ProfileError as error:
+            return None, (never_timed(error),)
+        costs = self._costs(stages, user, self.sites[0])
+        closed = tuple(limit.text("") for limit in self._ruled_out_by_costs(user, costs, terms, self.sites[0]))
+        return (None if closed else stages), closed
+
     def _costs(self, stages: Stage, k: int, site: Site) -> Costs:
         """Costs of stages of user k that run at one edge, or at none."""
         return program_costs(

@@ -65,7 +65,7 @@ def _of(plan: Plan, k: int, rows: list[StageRow]) -> MeasuredCosts:
         user=plan.users[k].name,
         edge_s=sum(at_edge.values()),
         device_s=device_s,
-        edge_compute_j=None if None in powers_w else sum(edge_j),
+        edge_compute_j=None if None in powers_w else sum(edge_j, start=0.0),
         device_compute_j=None if device.compute_power_w is None else device.compute_power_w * device_s,
         device_radio_j=None if device.compute_power_w is None else device.transmit_power_w * airtime_s,
         messages=sum(row.copies for row in sends),

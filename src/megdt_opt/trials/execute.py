@@ -12,7 +12,7 @@ from megdt_opt.execution.job import ExecutionOptions, Mode
 from megdt_opt.execution.record import Execution
 from megdt_opt.planning.plan import Plan
 from megdt_opt.scenario.options import OptionTable
-from megdt_opt.trials.runs import user_runs
+from megdt_opt.trials.runs import fallback_runs, user_runs
 
 if TYPE_CHECKING:
     from megdt_opt.execution.cluster import Cluster
@@ -54,7 +54,9 @@ def run_options(table: OptionTable, longest_s: float, mode: Mode = "paced") -> E
     return ExecutionOptions(mode=mode, stretch=stretch, timeout_s=30.0 + 10.0 * longest_s)
 
 
-def execute(plan: Plan | str | Path, *, mode: Mode = "paced", cluster: Cluster | None = None) -> Execution:
+def execute(
+    plan: Plan | str | Path, *, mode: Mode = "paced", cluster: Cluster | None = None, all_or_nothing: bool = False
+) -> Execution:
     """Execute a plan and measure every stage.
 
     Parameters
@@ -66,6 +68,10 @@ def execute(plan: Plan | str | Path, *, mode: Mode = "paced", cluster: Cluster |
         "raw": as fast as the machine goes (all stretches must be 1).
     cluster : Cluster, optional
         Processes that run already; default new ones, which end with the call.
+    all_or_nothing : bool
+        Whether the first failure ends the run for all. By default a process that is lost, or a stage that fails,
+        concerns those alone whose stages depend on it: such a user's device makes the whole picture by itself, if it
+        is there and can, or the user has none; `Execution.faults` names them with the cause.
 
     Returns
     -------
@@ -75,7 +81,7 @@ def execute(plan: Plan | str | Path, *, mode: Mode = "paced", cluster: Cluster |
     Raises
     ------
     PeerLost, ExecutionTimeout, MalformedMessage, ExecutionError
-        If the run failed; nothing is left running.
+        If the run failed before its start, for everybody, or for one with `all_or_nothing`; nothing is left running.
     InvalidInput
         Where `plan` is neither, or the file is none.
 
@@ -99,4 +105,8 @@ def execute(plan: Plan | str | Path, *, mode: Mode = "paced", cluster: Cluster |
     made = plan if isinstance(plan, Plan) else Plan.load(plan)
     longest_s = max(user.latency_s for user in made.users)
     with cluster_of(made.table, cluster) as processes:
-        return processes.run(user_runs(made.table, made.users, made.groups), run_options(made.table, longest_s, mode))
+        return processes.run(
+            user_runs(made.table, made.users, made.groups),
+            run_options(made.table, longest_s, mode),
+            fallbacks=None if all_or_nothing else fallback_runs(made.table),
+        )

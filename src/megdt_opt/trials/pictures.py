@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from megdt_opt.execution.record import Fault
 from megdt_opt.models.registry import load_model
 from megdt_opt.models.requests import camera_of, request_of
 from megdt_opt.models.twin.scene_requests import scene_of
 from megdt_opt.planning.plan import UserPlan
-from megdt_opt.program.stages import Compute, Kind, leaves
+from megdt_opt.program.stages import Compute, Kind, Stage, leaves
 from megdt_opt.scenario.options import OptionTable
 
 
@@ -59,8 +60,8 @@ def psnr_db(picture: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
     return float("inf") if error == 0 else float(10 * np.log10(255.0**2 / error))
 
 
-def unsplit(table: OptionTable, user: int, program: UserPlan) -> NDArray[np.uint8]:
-    """The user's picture made by one process, uint8 (rows, columns, 3).
+def unsplit(table: OptionTable, user: int, program: Stage) -> NDArray[np.uint8]:
+    """The user's picture made by one process, uint8 (rows, columns, 3); `program` is what was executed.
 
     A parallel generation is compared with the undivided one; a sensed one starts from the same camera frame.
     """
@@ -78,9 +79,9 @@ def unsplit(table: OptionTable, user: int, program: UserPlan) -> NDArray[np.uint
         conditioning = model.encode_prompt(request)
         first = 0
         state = model.start(who.seed, scheduler=scheduler, steps=steps)
-        if any(isinstance(leaf, Compute) and leaf.kind is Kind.SENSE for leaf in leaves(program.program)):
+        if any(isinstance(leaf, Compute) and leaf.kind is Kind.SENSE for leaf in leaves(program)):
             frame = camera_of(who.scene, table.spec.name)
-            first = min(x.first for x in leaves(program.program) if isinstance(x, Compute) and x.kind is Kind.DENOISE)
+            first = min(x.first for x in leaves(program) if isinstance(x, Compute) and x.kind is Kind.DENOISE)
             state = model.start_from(
                 model.sense(torch.from_numpy(frame)), who.seed, first=first, scheduler=scheduler, steps=steps
             )
@@ -92,21 +93,28 @@ def unsplit(table: OptionTable, user: int, program: UserPlan) -> NDArray[np.uint
 
 
 def judge_pictures(
-    table: OptionTable, users: tuple[UserPlan, ...], images: Mapping[str, NDArray[np.uint8]]
+    table: OptionTable,
+    users: tuple[UserPlan, ...],
+    images: Mapping[str, NDArray[np.uint8]],
+    faults: Sequence[Fault] = (),
 ) -> tuple[Picture, ...]:
-    """Compare every executed picture; `images` as `Execution.images` holds them."""
+    """Compare every executed picture; `images` and `faults` as an `Execution` holds them. Who has none is left out."""
     from megdt_opt.models.twin.detector import score
 
+    alone = {fault.user for fault in faults if fault.fell_back}
     pictures = []
     for k, chosen in enumerate(users):
+        if chosen.name not in images:
+            continue
+        own = table.alone(k)[0] if chosen.name in alone else None
         asked = table.scenario.users[k].scene
         executed = images[chosen.name][0]
-        reference = unsplit(table, k, chosen)
+        reference = unsplit(table, k, own or chosen.program)
         found, objects = score(executed, scene_of(asked))
         pictures.append(
             Picture(
                 user=chosen.name,
-                option=chosen.option.name,
+                option=chosen.option.name if own is None else f"local, in place of {chosen.option.name}",
                 executed=executed,
                 unsplit=reference,
                 truth=camera_of(asked, table.spec.name)[0],

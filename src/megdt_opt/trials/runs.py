@@ -11,7 +11,7 @@ from megdt_opt.models.requests import camera_of, request_of
 from megdt_opt.planning.baselines import Baseline
 from megdt_opt.planning.groups import GroupPlan
 from megdt_opt.planning.plan import UserPlan, user_plan
-from megdt_opt.program.schedule import Pace
+from megdt_opt.program.schedule import Pace, schedule
 from megdt_opt.program.stages import Compute, Stage, leaves
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.scenario import User
@@ -42,6 +42,23 @@ def user_runs(table: OptionTable, users: Sequence[UserPlan], groups: Sequence[Gr
         more = {**how, "predicted": chosen.stages, "slot_s": _slots_s(table, chosen.program)}
         runs.append(Run.of_user(chains[chosen.name], chosen.program, pace, **more))
     return runs
+
+
+def fallback_runs(table: OptionTable) -> dict[str, Run]:
+    """What each user's device runs if it is cut off: the whole generation by itself, where the device can make it.
+
+    A user whose picture is shown at the edge, and one whose device has not the memory or the energy, is not among them.
+    """
+    found = {}
+    for k, user in enumerate(table.scenario.users):
+        stages, _ = table.alone(k)
+        if stages is not None:
+            slots = _slots_s(table, stages)
+            found[user.name] = Run.of_user(
+                _chain(table, user), stages, Pace(), scheduler=table.scenario.scheduler, steps=table.scenario.steps,
+                predicted=schedule(stages, slots), slot_s=slots,
+            )  # fmt: skip
+    return found
 
 
 def _chain(table: OptionTable, user: User) -> Chain:

@@ -118,8 +118,10 @@ class Verification:
 
 
 def measured_objective_s(plan: Plan, execution: Execution) -> float:
-    """The scenario's objective of measured latencies [s]; for "missed" a weight [1]."""
-    return plan.scenario.objective_of([execution.measured_s[user.name] for user in plan.scenario.users])
+    """The scenario's objective of measured latencies [s]; for "missed" a weight [1]. Who has no picture is infinitely
+    late."""
+    measured = execution.measured_s
+    return plan.scenario.objective_of([measured.get(user.name, np.inf) for user in plan.scenario.users])
 
 
 def rivals_of(plan: Plan, *, runners_up: int = 2) -> tuple[Baseline, ...]:
