@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from scenarios import mechanism_list, scenario
 
-from megdt_opt import Scenario, TimingProfile, plan
+from megdt_opt import Execution, Plan, Scenario, TimingProfile, plan
 from megdt_opt.cli.calibrate import calibrate_model
 from megdt_opt.execution.cluster import Cluster
 from megdt_opt.files import write_text
@@ -43,37 +43,40 @@ def percentiles(values: list[float]) -> dict[str, float]:
     }
 
 
+def row_of(number: int, made: Plan, done: Execution) -> dict[str, Any]:
+    """What is kept of a paced execution."""
+    return {
+        "run": number,
+        "options": [u.option.name for u in made.users],
+        "predicted_s": done.predicted_s,
+        "measured_s": done.measured_s,
+        "error_percent": done.error_percent,
+        "overruns": len(done.overruns),
+        "busy_fraction": done.busy_fraction,
+        "stages": [
+            {
+                "user": r.user,
+                "stage": r.label,
+                "predicted_start_s": r.predicted_start_s,
+                "predicted_s": r.predicted_duration_s,
+                "start_s": r.start_s,
+                "end_s": r.end_s,
+                "busy_s": r.busy_s,
+                "overrun_s": r.overrun_s,
+                "payload_byte": r.payload_byte,
+            }
+            for r in done.rows
+        ],
+    }
+
+
 def paced(count: int, profile: TimingProfile, cluster: Cluster) -> list[dict[str, Any]]:
     """Paced executions of the seeded list."""
     rows: list[dict[str, Any]] = []
     for number, mechanisms in enumerate(mechanism_list(count)):
         made = plan(scenario(number, len(mechanisms), mechanisms), {"here": profile}, compare=False)
-        done = execute(made, cluster=cluster)
-        rows.append(
-            {
-                "run": number,
-                "options": [u.option.name for u in made.users],
-                "predicted_s": done.predicted_s,
-                "measured_s": done.measured_s,
-                "error_percent": done.error_percent,
-                "overruns": len(done.overruns),
-                "busy_fraction": done.busy_fraction,
-                "stages": [
-                    {
-                        "user": r.user,
-                        "stage": r.label,
-                        "predicted_start_s": r.predicted_start_s,
-                        "predicted_s": r.predicted_duration_s,
-                        "start_s": r.start_s,
-                        "end_s": r.end_s,
-                        "busy_s": r.busy_s,
-                        "overrun_s": r.overrun_s,
-                        "payload_byte": r.payload_byte,
-                    }
-                    for r in done.rows
-                ],
-            }
-        )
+        done = execute(made, cluster=cluster, all_or_nothing=True)
+        rows.append(row_of(number, made, done))
         print(number, rows[-1]["options"], {k: round(v, 2) for k, v in done.error_percent.items()}, flush=True)
     return rows
 

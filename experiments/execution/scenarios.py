@@ -1,4 +1,4 @@
-"""Seeded scenarios for executions: one to four users with devices, radios and limits drawn at random."""
+"""Seeded scenarios for executions: users, groups and edges with devices, radios and limits drawn at random."""
 
 from __future__ import annotations
 
@@ -48,6 +48,72 @@ def scenario(number: int, users: int, mechanisms: tuple[str, ...] | None = None,
         },
         users=[user(rng, k, mechanisms[k] if mechanisms else None) for k in range(users)],
     )
+
+
+KINDS = ("group", "host", "edges", "group beside others", "host beside others")
+"""Kinds of the list of several users, in turn."""
+
+
+def several(number: int, attempt: int = 0) -> Scenario:
+    """Scenario `number` of the list of shared steps, hosts and edges; further attempts draw it anew."""
+    rng = np.random.default_rng([3, number, attempt])
+    kind = KINDS[number % len(KINDS)]
+    if kind == "edges":
+        return _edges(number, rng)
+    hosted, count = kind.startswith("host"), int(rng.integers(2, 5))
+    scene, seed = int(rng.integers(0, 10**6)), int(rng.integers(0, 10**6))
+    members = [user(rng, k) | {"scene": scene, "seed": seed} for k in range(count)]
+    for member in members:
+        member["precisions"] = [str(rng.choice(["fp32", "fp16", "int8"]))]
+        member["codecs"] = [str(rng.choice(["png", "jpeg"]))]
+    precisions = members[0]["precisions"]
+    for member in members[1:]:
+        member["precisions"] = precisions
+    others = [
+        user(rng, k, str(rng.choice([m for m in MECHANISMS if m != "U2E"])))
+        for k in range(count, count + (int(rng.integers(1, 3)) if kind.endswith("others") else 0))
+    ]
+    group: dict[str, Any] = {"members": [m["name"] for m in members], "steps": [int(rng.integers(3, STEPS))]}
+    if hosted:
+        members[0]["device"] |= {"stretch": float(rng.uniform(4, 8)), "powered": "mains"}
+        group |= {"host": "user-0", "d2d_rate": f"{rng.uniform(0.1, 1):.3f} Mbit/s"}
+    return Scenario(
+        name=f"seeded {number}: {kind}",
+        steps=STEPS,
+        scheduler=str(rng.choice(["ddim", "euler", "dpmpp"])),
+        cuts=[],
+        peu_shares=[],
+        objective=str(rng.choice(["max", "sum"])),
+        edge={"profile": "here", "stretch": 40.0 if hosted else EDGE_STRETCH},
+        channel=_channel(rng),
+        users=[*members, *others],
+        groups=[group],
+    )
+
+
+def _edges(number: int, rng: np.random.Generator) -> Scenario:
+    count = int(rng.integers(2, 5))
+    users = [user(rng, k, str(rng.choice([m for m in MECHANISMS if m != "local"]))) for k in range(count)]
+    for k, fields in enumerate(users):
+        for side in ("downlink", "uplink"):
+            near, far = rng.uniform(2, 5), rng.uniform(0.3, 1)
+            first, second = (near, far) if k % 2 == 0 else (far, near)
+            fields[f"{side}_efficiency"] = {"edge": f"{first:.3f} bit/s/Hz", "edge-2": f"{second:.3f} bit/s/Hz"}
+    edges = [{"name": "edge", "profile": "here", "stretch": 4.0}, {"name": "edge-2", "profile": "here", "stretch": 8.0}]
+    return Scenario(
+        name=f"seeded {number}: edges",
+        steps=STEPS,
+        scheduler=str(rng.choice(["ddim", "euler", "dpmpp"])),
+        objective=str(rng.choice(["max", "sum"])),
+        edges=edges,
+        channel=_channel(rng),
+        users=users,
+    )
+
+
+def _channel(rng: np.random.Generator) -> dict[str, str]:
+    bands = {side: f"{rng.uniform(30, 90):.1f} kHz" for side in ("downlink", "uplink")}
+    return {**bands, "propagation": "5 ms"}
 
 
 def mechanism_list(count: int) -> list[tuple[str, ...]]:
