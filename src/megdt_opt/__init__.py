@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from megdt_opt.problem.fairness import AlphaFairProblem, LexicographicProblem
     from megdt_opt.problem.generation_split import GenerationSplit, GenerationSplitProblem
     from megdt_opt.problem.placement_problem import PlacementProblem
+    from megdt_opt.problem.program_problem import ProgramProblem
     from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
     from megdt_opt.program.kinds import register_stage
     from megdt_opt.program.mechanisms import register_mechanism
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from megdt_opt.solving.batch.allocation import BatchAllocation
     from megdt_opt.solving.batch.door import solve_batch
     from megdt_opt.solving.placement import Placement
+    from megdt_opt.solving.program import Program
     from megdt_opt.solving.shared_prefix import SharedPrefix
     from megdt_opt.sweeping import sweep, sweep_users
     from megdt_opt.timing.profile import TimingProfile
@@ -76,6 +78,8 @@ _HOME = {
     "PlacementProblem": "problem.placement_problem",
     "Plan": "planning.plan",
     "ProfileError": "errors",
+    "Program": "solving.program",
+    "ProgramProblem": "problem.program_problem",
     "Regret": "whatif.regret",
     "Replan": "whatif.replan",
     "Scenario": "scenario.scenario",
@@ -128,6 +132,8 @@ __all__ = [
     "PlacementProblem",
     "Plan",
     "ProfileError",
+    "Program",
+    "ProgramProblem",
     "Regret",
     "Replan",
     "Scenario",

@@ -12,6 +12,7 @@ from megdt_opt.problem.allocation_problem import AllocationProblem
 
 _PROOFS: dict[str, str] = {
     "PlacementProblem": "megdt_opt.certificate.placement",
+    "ProgramProblem": "megdt_opt.certificate.program",
     "SharedPrefixProblem": "megdt_opt.certificate.shared_prefix",
 }
 """Classes of problems beside AllocationProblem: the module in which `proof` makes theirs."""

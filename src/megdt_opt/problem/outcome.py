@@ -59,6 +59,7 @@ class Method(TextEnum):
     OPTION_MISOCP_PERSPECTIVE = "option_misocp_perspective"
     SHARED_PREFIX = "shared_prefix"
     SQUARE_ROOT_MILP = "square_root_milp"
+    TASK_PROGRAM = "task_program"
 
 
 def status_of(gap: float, asked: float, source: BoundSource) -> Status:

@@ -31,8 +31,10 @@ from megdt_opt.tolerances import SOLVER
 
 if TYPE_CHECKING:
     from megdt_opt.problem.placement_problem import PlacementProblem
+    from megdt_opt.problem.program_problem import ProgramProblem
     from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
     from megdt_opt.solving.placement import Placement
+    from megdt_opt.solving.program import Program
     from megdt_opt.solving.shared_prefix import SharedPrefix
 
 _ROUTES = {
@@ -45,12 +47,14 @@ _ROUTES = {
 
 _CLASSES: dict[str, str] = {
     "PlacementProblem": "megdt_opt.solving.placement",
+    "ProgramProblem": "megdt_opt.solving.program",
     "SharedPrefixProblem": "megdt_opt.solving.shared_prefix",
 }
 """Classes of problems whose parties decide more than an option: the module in which `solve_class` solves them."""
 
 _OWN: dict[str, Method] = {
     "PlacementProblem": Method.EDGE_PLACEMENT,
+    "ProgramProblem": Method.TASK_PROGRAM,
     "SharedPrefixProblem": Method.SHARED_PREFIX,
 }
 """Their formulations, which take no other class."""
@@ -103,12 +107,18 @@ def solve(
 ) -> SharedPrefix: ...
 
 
+@overload
+def solve(
+    problem: ProgramProblem, method: str = "auto", gap: float = 1e-6, time_limit_s: float | None = None
+) -> Program: ...
+
+
 def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: float | None = None) -> Any:
     """Choose the options and shares of all users, or what another class of problem leaves open.
 
     Parameters
     ----------
-    problem : AllocationProblem, PlacementProblem, SharedPrefixProblem or a problem of another class
+    problem : AllocationProblem, PlacementProblem, SharedPrefixProblem, ProgramProblem or one of another class
         LexicographicProblem, AlphaFairProblem and GenerationSplitProblem are solved by the formulations of their
         classes.
     method : str
@@ -121,9 +131,9 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
 
     Returns
     -------
-    Allocation, Placement, SharedPrefix or GenerationSplit
-        The options and shares with what is proven about them; a `Placement`, `SharedPrefix` or `GenerationSplit` for a
-        problem of that class.
+    Allocation, Placement, SharedPrefix, Program or GenerationSplit
+        The options and shares with what is proven about them; a `Placement`, `SharedPrefix`, `Program` or
+        `GenerationSplit` for a problem of that class.
 
     Raises
     ------

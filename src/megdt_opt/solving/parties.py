@@ -59,6 +59,7 @@ def close_parties(
     time_limit_s: float | None,
     make: Callable[[Any, float], PartiesEngine] = PartiesEngine,
     rescue: Callable[[float], list[Choice]] | None = None,
+    carrying: Callable[[Node, float], Node] | None = None,
 ) -> ClosedParties:
     """Minimise "sum" or "max" over all parties' choices, and prove it.
 
@@ -77,6 +78,8 @@ def close_parties(
     rescue : callable, optional
         Choices that keep the limits, looked for until `time.monotonic()` is the deadline that it is given; it raises
         where there are none.
+    carrying : callable, optional
+        Writes into the leaves of a tree, which was grown at a target, what else its proof needs.
 
     Raises
     ------
@@ -96,12 +99,15 @@ def close_parties(
         raise SolverFailure("none of the choices to begin with keeps the limits")
     if incumbent.objective <= 0.0:
         # nothing is better than no time at all
-        certificate = Certificate(proof.objective, 0.0, Leaf((0.0,) * engine.budgets), engine.budgets)
+        nothing: Node = Leaf((0.0,) * engine.budgets)
+        grown = nothing if carrying is None else carrying(nothing, 0.0)
+        certificate = Certificate(proof.objective, 0.0, grown, engine.budgets)
     else:
         valuer, mask = engine.valuer(), proof.to_partition(False)
         if np.isfinite(deadline):
             tree.part_s = lambda: part_s(tree, mask, valuer)
-        grown: Node = tree.grow(root(tree))
+        grown = tree.grow(root(tree))
+        grown = grown if carrying is None else carrying(grown, tree.target)
         certificate = Certificate.seal(proof, grown, mask, tree.target, valuer)
     return ClosedParties(
         incumbent.objective, incumbent.choice, incumbent.x, min(certificate.bound_s, incumbent.objective),
