@@ -285,6 +285,7 @@ ELSEWHERE = {
     "lexicographic": "test_truth_fair.py",
     "shared_prefix": "../agreement/test_shared_prefix.py",
     "square_root_milp": "test_truth_milp.py",
+    "task_program": "../agreement/test_program.py",
 }
 """Formulations whose points and registries are in files of their own; those of parties are held to enumerations."""
 

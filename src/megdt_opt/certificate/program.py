@@ -1,9 +1,9 @@
 """What certificates of a `ProgramProblem` prove, recomputed in rational or in floating arithmetic.
 
-Rows are the users, choices their options. Behind its three prices a leaf carries, for every open option that asks for a
-resource, in the order of users and options: for "max" the multiplier of the level, then how the flow into each join of
-its graph is divided, then how the price of a share is divided among the sets of tasks that may run at once. Numbers of at
-least 0 that are taken in proportion are a flow and a division whatever they are, and any flow proves a bound
+Rows are the users, choices their options. Behind its three prices a leaf carries, for every open option that asks for
+a resource, in the order of users and options: for "max" the multiplier of the level, then how the flow into each join
+of its graph is divided, then how the price of a share is divided among the sets of tasks that may run at once. Numbers
+of at least 0 that are taken in proportion are a flow and a division whatever they are, and any flow proves a bound
 (`megdt_opt.pricing.program_costs`); so the check is sums, products, square roots and logarithms, and no search.
 """
 

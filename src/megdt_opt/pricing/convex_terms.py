@@ -6,12 +6,12 @@ where every term v_t is a convex function of one or two variables: exp(s (z_p + 
 Shannon law, exp(-z_q) / R(exp z_p) with R(x) = x log1p(gamma / x). In the logarithms of shares, times and shares are of
 this form, and nothing can become negative.
 
-The method is that of Boyd and Vandenberghe, Convex Optimization (2004), 11.7, from a point that keeps all limits.
+The method is that of Boyd and Vandenberghe, Convex Optimization (2004), 11.7, with slacks of their own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import NamedTuple
 
@@ -24,10 +24,9 @@ Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 _ITERATIONS = 80
-_HALVINGS = 30
 _CLOSED, _SETTLED = 1e-13, 1e-11
-"""Products of slack and multiplier, all together, over the objective, at which a program is solved: where steps are long,
-and where they have become short [1]."""
+"""Products of slack and multiplier, all together, over the objective, at which a program is solved: where steps are
+long, and where they have become short [1]."""
 
 _SHORT = 0.05
 _ROUNDING = 1e-14
@@ -70,10 +69,15 @@ class Terms:
         """Where the Shannon law holds, (B, T)."""
         return np.isfinite(self.gamma)
 
+    @cached_property
+    def _places(self) -> tuple[Index, Index]:
+        row = (self.variables + 1) * np.arange(len(self.first))[:, None]
+        return self.first + row, self.second + row
+
     def values(self, z: Array) -> tuple[Array, Array]:
         """Terms at z (B, n), and gamma / exp z_p where the Shannon law holds, each (B, T)."""
-        wide = np.concatenate([z, np.zeros((len(z), 1))], axis=1)
-        p, q = np.take_along_axis(wide, self.first, axis=1), np.take_along_axis(wide, self.second, axis=1)
+        wide = np.concatenate([z, np.zeros((len(z), 1))], axis=1).ravel()
+        p, q = wide[self._places[0]], wide[self._places[1]]
         found = np.exp(self.sign * (p + q))
         if not self.curved.any():
             return found, p
@@ -122,13 +126,21 @@ class Program(NamedTuple):
     constant: Array
     used: NDArray[np.bool_]
 
+    def of(self, some: NDArray[np.bool_]) -> Program:
+        """Some of the programs, (B,)."""
+        terms = self.terms
+        fewer = Terms(terms.first[some], terms.second[some], terms.sign[some], terms.gamma[some], terms.variables)
+        return Program(
+            fewer, self.cost[some], self.slope[some], self.matrix[some], self.linear[some], self.constant[some],
+            self.used[some],
+        )  # fmt: skip
+
     def limits(self, value: Array, z: Array) -> Array:
         """C v + D z + b, (B, m)."""
-        return (
-            np.matmul(self.matrix, value[:, :, None])[:, :, 0]
-            + np.matmul(self.linear, z[:, :, None])[:, :, 0]
-            + self.constant
-        )
+        found: Array = np.matmul(self.matrix, value[:, :, None])[:, :, 0]
+        found += np.matmul(self.linear, z[:, :, None])[:, :, 0]
+        found += self.constant
+        return found
 
     def objective(self, value: Array, z: Array) -> Array:
         """(B,)."""
@@ -140,69 +152,105 @@ def solved(program: Program, start: Array, enough: float = np.inf) -> tuple[Arra
 
     A program ends where multipliers prove that its best is nearly there, or that it is above `enough`.
     """
-    terms, z = program.terms, start.copy()
-    value, u = terms.values(z)
-    slack = -program.limits(value, z)
-    scale = np.maximum(np.abs(program.objective(value, z)), 1e-300)
-    size = slack.shape[1]
-    multiplier = (scale / size)[:, None] / slack
-    idle = np.zeros(z.shape) + np.where(program.used, 0.0, 1.0)
-    rows = np.arange(z.shape[1])
-    active = np.ones(len(z), bool)
-    step = np.ones(len(z))
-    rounding = _ROUNDING * np.abs(program.slope).max(axis=1)
-    for _it in range(_ITERATIONS):
-        gap = (slack * multiplier).sum(axis=1)
-        by_p, by_q, by_pp, by_pq, by_qq = terms.derivatives(value, u)
-        moved = by_p[:, :, None] * terms.one + by_q[:, :, None] * terms.two
-        jacobian = program.linear + np.matmul(program.matrix, moved)
-        weight = program.cost + np.matmul(multiplier[:, None, :], program.matrix)[:, 0]
-        gradient = np.matmul(program.cost[:, None, :], moved)[:, 0] + program.slope
-        residual = gradient + np.matmul(multiplier[:, None, :], jacobian)[:, 0]
-        error = np.abs(residual).max(axis=1)
-        value_now = program.objective(value, z)
-        scale = np.maximum(np.abs(value_now), 1e-300)
-        active &= ~((gap <= np.where(step < _SHORT, _SETTLED, _CLOSED) * scale) & (error <= 1e-9 * scale + rounding))
-        active &= ~((value_now - gap > enough) & (error <= 1e-3 * scale))
-        active &= np.isfinite(gap)
-        if not active.any():
-            break
-        curve = np.matmul((terms.one * (weight * by_pp)[:, :, None]).transpose(0, 2, 1), terms.one)
-        cross = np.matmul((terms.one * (weight * by_pq)[:, :, None]).transpose(0, 2, 1), terms.two)
+    best, multipliers = start.copy(), np.zeros(program.constant.shape)
+    here = np.arange(len(start))
+    state = _State.of(program, start)
+    for _ in range(_ITERATIONS):
+        newton = _Newton(program, state)
+        going = ~newton.ended(enough)
+        if going.sum() <= 0.6 * len(here):
+            over = ~going
+            best[here[over]], multipliers[here[over]] = state.z[over], state.multiplier[over]
+            if not going.any():
+                return best, multipliers
+            here, program, state = here[going], program.of(going), state.of_some(going)
+            newton = _Newton(program, state)
+        state = newton.moved()
+    best[here], multipliers[here] = state.z, state.multiplier
+    return best, multipliers
+
+
+@dataclass
+class _State:
+    """Where the method is: z (B, n), slacks and multipliers (B, m), the step that led there (B,)."""
+
+    z: Array
+    value: Array
+    u: Array
+    limit: Array
+    slack: Array
+    multiplier: Array
+    step: Array
+
+    @classmethod
+    def of(cls, program: Program, z: Array) -> _State:
+        value, u = program.terms.values(z)
+        limit = program.limits(value, z)
+        scale = np.maximum(np.abs(program.objective(value, z)), 1e-300) / limit.shape[1]
+        return cls(z, value, u, limit, -limit, scale[:, None] / -limit, np.zeros(len(z)))
+
+    def of_some(self, some: NDArray[np.bool_]) -> _State:
+        return _State(*(getattr(self, one.name)[some] for one in fields(self)))
+
+
+class _Newton:
+    """One step."""
+
+    def __init__(self, program: Program, state: _State) -> None:
+        self.program, self.state = program, state
+        terms = program.terms
+        self.by_p, by_q, self.by_pp, self.by_pq, self.by_qq = terms.derivatives(state.value, state.u)
+        moved = self.by_p[:, :, None] * terms.one + by_q[:, :, None] * terms.two
+        self.jacobian = program.linear + np.matmul(program.matrix, moved)
+        self.gradient = np.matmul(program.cost[:, None, :], moved)[:, 0] + program.slope
+        self.residual = self.gradient + np.matmul(state.multiplier[:, None, :], self.jacobian)[:, 0]
+        self.broken = state.limit + state.slack
+        self.gap = (state.slack * state.multiplier).sum(axis=1)
+
+    def ended(self, enough: float) -> NDArray[np.bool_]:
+        """Whether the programs are solved, (B,)."""
+        value = self.program.objective(self.state.value, self.state.z)
+        scale = np.maximum(np.abs(value), 1e-300)
+        error = np.abs(self.residual).max(axis=1)
+        rounding = _ROUNDING * np.abs(self.program.slope).max(axis=1)
+        # what a limit that is broken is worth
+        owed = np.abs(self.broken * self.state.multiplier).sum(axis=1)
+        close = np.where(self.state.step < _SHORT, _SETTLED, _CLOSED) * scale
+        done = (self.gap <= close) & (owed <= 1e-10 * scale + rounding) & (error <= 1e-9 * scale + rounding)
+        done |= (value - self.gap - owed > enough) & (error <= 1e-3 * scale)
+        return np.asarray(done | ~np.isfinite(self.gap))
+
+    def moved(self) -> _State:
+        """Where the step leads."""
+        program, state, terms = self.program, self.state, self.program.terms
+        weight = program.cost + np.matmul(state.multiplier[:, None, :], program.matrix)[:, 0]
+        curve = np.matmul((terms.one * (weight * self.by_pp)[:, :, None]).transpose(0, 2, 1), terms.one)
+        cross = np.matmul((terms.one * (weight * self.by_pq)[:, :, None]).transpose(0, 2, 1), terms.two)
         curve += cross + cross.transpose(0, 2, 1)
-        curve += np.matmul((terms.two * (weight * by_qq)[:, :, None]).transpose(0, 2, 1), terms.two)
-        ratio = multiplier / slack
-        curve += np.matmul((jacobian * ratio[:, :, None]).transpose(0, 2, 1), jacobian)
-        curve[:, rows, rows] += idle
-        towards = np.where(step > 0.9, 0.02, np.where(step > 0.3, 0.15, 0.5)) * gap / size
-        pull = gradient + np.matmul((towards[:, None] / slack)[:, None, :], jacobian)[:, 0]
+        curve += np.matmul((terms.two * (weight * self.by_qq)[:, :, None]).transpose(0, 2, 1), terms.two)
+        ratio = state.multiplier / state.slack
+        curve += np.matmul((self.jacobian * ratio[:, :, None]).transpose(0, 2, 1), self.jacobian)
+        rows = np.arange(curve.shape[1])
+        curve[:, rows, rows] += ~program.used
+        towards = np.clip((1.0 - state.step) ** 2, 0.01, 0.5) * self.gap / state.slack.shape[1]
+        towards = towards[:, None] / state.slack
+        pull = self.gradient + np.matmul((towards + ratio * self.broken)[:, None, :], self.jacobian)[:, 0]
         move = _solve(curve, -pull)
-        change = -multiplier + (towards[:, None] + multiplier * np.matmul(jacobian, move[:, :, None])[:, :, 0]) / slack
+        along = np.matmul(self.jacobian, move[:, :, None])[:, :, 0]
+        slack_move = -self.broken - along
+        change = -state.multiplier + towards - ratio * slack_move
         with np.errstate(divide="ignore", invalid="ignore"):
-            longest = np.where(change < 0, -multiplier / change, np.inf).min(axis=1)
-        step = np.where(active, np.minimum(1.0, 0.995 * longest), 0.0)
-        # no variable moves by more than the factor e^3 at once
-        step = np.minimum(step, 3.0 / np.maximum(np.abs(move).max(axis=1), 3.0))
-        for _ in range(_HALVINGS):
-            trial = z + step[:, None] * move
-            new, trial_u = terms.values(trial)
-            left = -program.limits(new, trial)
-            bad = ~((left > 0.002 * slack).all(axis=1)) & (step > 0)
-            if not bad.any():
-                break
-            step = np.where(bad, 0.5 * step, step)
-        else:
-            active &= ~bad
-            step = np.where(bad, 0.0, step)
-            trial = z + step[:, None] * move
-            new, trial_u = terms.values(trial)
-            left = -program.limits(new, trial)
-        z, value, u, slack = trial, new, trial_u, left
-        multiplier = multiplier + step[:, None] * change
-    import os
-    if os.environ.get("DBG"):
-        print("iterations", _it, active.sum())
-    return z, multiplier
+            longest = np.minimum(
+                np.where(change < 0, -state.multiplier / change, np.inf).min(axis=1),
+                np.where(slack_move < 0, -state.slack / slack_move, np.inf).min(axis=1),
+            )
+        # no variable moves by more than the factor e^2 at once
+        step = np.minimum(np.minimum(1.0, 0.99 * longest), 2.0 / np.maximum(np.abs(move).max(axis=1), 2.0))
+        z = state.z + step[:, None] * move
+        value, u = terms.values(z)
+        limit = program.limits(value, z)
+        slack = np.maximum(state.slack + step[:, None] * slack_move, -limit)
+        return _State(z, value, u, limit, slack, state.multiplier + step[:, None] * change, step)
 
 
 def _solve(curve: Array, right: Array) -> Array:

@@ -300,9 +300,9 @@ class FlowPrograms:
     """The options of a problem as convex programs in the logarithms of shares and parts, all at once.
 
     Variables of an option: three shares, the lateness (the latency, for "sum"), the parts of tasks in crowds, and when
-    tasks begin that wait for several. Limits: the arcs that end at these or at the sink, whose multipliers are the flow;
-    the lateness is not negative; shares are within their largest; the parts of a set sum to 1 at most, with multipliers
-    that divide the price.
+    tasks begin that wait for several. Limits: the arcs that end at these or at the sink, whose multipliers are the
+    flow; the lateness is not negative; shares are within their largest; the parts of a set sum to 1 at most, with
+    multipliers that divide the price.
     """
 
     def __init__(self, costs: ProgramCosts) -> None:
@@ -341,7 +341,9 @@ class FlowPrograms:
             for i, t in layout.price_terms.items():
                 cost[b, t] = scaled[i]
             constant[b, layout.sink_rows] -= level[b]
-            start[b, : layout.variables] = layout.start(scaled, float(level[b]), float(self.scale_s[b]), level_s is None)
+            start[b, : layout.variables] = layout.start(
+                scaled, float(level[b]), float(self.scale_s[b]), level_s is None
+            )
         if level_s is not None:
             kept = start[:, 3] == 0.0  # nobody is late: the level is a limit like any other
             linear, used = linear.copy(), used.copy()
@@ -380,7 +382,7 @@ class Layout:
         self.used = np.ones(self.variables, bool)
         self.used[:3] = [i in graph.resources for i in range(3)]
         # terms: times of tasks, parts, then prices of shares
-        self.terms = [(i, part.get(n + 1)) for n, i in enumerate(graph.resources)]
+        self.terms: list[tuple[int | None, int | None]] = [(i, part.get(n + 1)) for n, i in enumerate(graph.resources)]
         tasks = len(self.terms)
         self.part_terms = {node: tasks + n for n, node in enumerate(self.crowded)}
         self.terms += [(None, variable) for variable in part.values()]

@@ -4,10 +4,10 @@ The latency of a user is the longest path through the tasks of its option, where
 
     fixed + downlink_bit / (part r_d(b_d)),  fixed + uplink_bit / (part r_u(b_u))  or  fixed + edge_work / (part f).
 
-A user has one share of each resource: b_d, b_u and f. A task has the whole share while it runs, part = 1, unless another
-of its resource may run at the same time, which is so where neither comes before the other. Tasks that may all run at
-once divide the share: their parts sum to at most 1. A link's parts divide its rate, as packets of several transfers over
-one link do. So nothing that runs at once uses more than is reserved, whatever the stages take.
+A user has one share of each resource: b_d, b_u and f. A task has the whole share while it runs, part = 1, unless
+another of its resource may run at the same time, which is so where neither comes before the other. Tasks that may all
+run at once divide the share: their parts sum to at most 1. A link's parts divide its rate, as packets of several
+transfers over one link do. So nothing that runs at once uses more than is reserved, whatever the stages take.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ class ProgramProblem:
 
     Examples
     --------
-    Upload 1 Mbit while the device computes for 1 s, then 1 s of edge work beside another second on the device; or all on
-    the device:
+    Upload 1 Mbit while the device computes for 1 s, then 1 s of edge work beside another second on the device; or all
+    on the device:
 
     >>> from types import SimpleNamespace
     >>> import numpy as np
@@ -292,7 +292,7 @@ class ProgramProblem:
         return self.allowed_mask & ~(self.demands & ~self.reached[:, :, None]).any(axis=0)
 
     def law(self, side: str) -> Array | None:
-        """Efficiency [bit/s/Hz] or SNR-bandwidth product [Hz] of "downlink" or "uplink", (K,); None where neither is."""
+        """Efficiency [bit/s/Hz] or SNR-bandwidth product [Hz] of "downlink" or "uplink", (K,); None without one."""
         found: Array | None = getattr(self, f"{side}_efficiency")
         return getattr(self, f"{side}_snr_hz") if found is None else found
 

@@ -1,8 +1,8 @@
 """The tasks of a program as a graph: what comes before what, and which tasks of one resource may run at once.
 
-A task takes a fixed time or a share of the downlink, the uplink or the edge. Fixed tasks are folded into the arcs between
-the others, so that a chain of stages, however long, is one arc or two. Two tasks of one resource of which neither comes
-before the other may run at once, and then divide the user's share.
+A task takes a fixed time or a share of the downlink, the uplink or the edge. Fixed tasks are folded into the arcs
+between the others. Two tasks of one resource of which neither comes before the other may run at once, and then divide
+the user's share.
 """
 
 from __future__ import annotations

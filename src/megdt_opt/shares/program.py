@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.pricing.convex_terms import Program, Terms, solved
 from megdt_opt.pricing.program_costs import Array, Layout, Path, ProgramCosts
+from megdt_opt.radio.rates import speed
 
 
 class ProgramShares(NamedTuple):
@@ -73,8 +74,6 @@ def program_shares(costs: ProgramCosts, option: NDArray[np.int64]) -> ProgramSha
 
 def _latency(costs: ProgramCosts, path: Path, x: Array, part: Array) -> float:
     """The longest path of an option with shares and parts [s]."""
-    from megdt_opt.radio.rates import speed
-
     k, tasks = path.user, list(path.graph.shared)
     resources = np.array(path.graph.resources, dtype=np.int64)
     rate = speed(x[:, k], np.where(x[:, k] > 0, costs.scaled.gamma[:, k], np.inf))[resources] * part[k, tasks]
