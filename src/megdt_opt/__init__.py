@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from megdt_opt.sweeping import sweep, sweep_users
     from megdt_opt.timing.profile import TimingProfile
     from megdt_opt.trials.execute import execute
+    from megdt_opt.whatif.pareto import ParetoFront, ParetoPoint, pareto_front
     from megdt_opt.whatif.regret import Regret, regret
     from megdt_opt.whatif.replan import Replan, replan
     from megdt_opt.whatif.shadow import ShadowPrice, ShadowPrices, shadow_prices
@@ -74,6 +75,8 @@ _HOME = {
     "LexicographicProblem": "problem.fairness",
     "MegdtError": "errors",
     "NotRepresentable": "errors",
+    "ParetoFront": "whatif.pareto",
+    "ParetoPoint": "whatif.pareto",
     "Placement": "solving.placement",
     "PlacementProblem": "problem.placement_problem",
     "Plan": "planning.plan",
@@ -95,6 +98,7 @@ _HOME = {
     "execute": "trials.execute",
     "explain": "whatif.why",
     "load_plugin": "program.registry",
+    "pareto_front": "whatif.pareto",
     "plan": "planning.planner",
     "register_mechanism": "program.mechanisms",
     "register_model": "models.registry",
@@ -128,6 +132,8 @@ __all__ = [
     "LexicographicProblem",
     "MegdtError",
     "NotRepresentable",
+    "ParetoFront",
+    "ParetoPoint",
     "Placement",
     "PlacementProblem",
     "Plan",
@@ -150,6 +156,7 @@ __all__ = [
     "execute",
     "explain",
     "load_plugin",
+    "pareto_front",
     "plan",
     "register_mechanism",
     "register_model",

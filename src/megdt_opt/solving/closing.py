@@ -293,6 +293,8 @@ def _searched(
 def _offered(incumbent: Incumbent, first: Choice) -> Array | None:
     """Begin with the options from before; their best shares, unless others dominate them or they break the limits."""
     heads = incumbent.engine.head[np.arange(len(first)), first]
+    if (heads < 0).any():
+        return None  # an option from before is closed now
     better = incumbent.offer(heads)
     return incumbent.x if better and (incumbent.choice == first).all() else None
 
