@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from megdt_opt.problem.generation_split import GenerationSplit, GenerationSplitProblem
     from megdt_opt.problem.placement_problem import PlacementProblem
     from megdt_opt.problem.program_problem import ProgramProblem
+    from megdt_opt.problem.sequenced_edge_problem import SequencedEdgeProblem
     from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
     from megdt_opt.program.kinds import register_stage
     from megdt_opt.program.mechanisms import register_mechanism
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from megdt_opt.solving.placement import Placement
     from megdt_opt.solving.program import Program
     from megdt_opt.solving.shared_prefix import SharedPrefix
+    from megdt_opt.solving.turns.answer import SequencedEdge
     from megdt_opt.sweeping import sweep, sweep_users
     from megdt_opt.timing.profile import TimingProfile
     from megdt_opt.trials.execute import execute
@@ -86,6 +88,8 @@ _HOME = {
     "Regret": "whatif.regret",
     "Replan": "whatif.replan",
     "Scenario": "scenario.scenario",
+    "SequencedEdge": "solving.turns.answer",
+    "SequencedEdgeProblem": "problem.sequenced_edge_problem",
     "ShadowPrice": "whatif.shadow",
     "ShadowPrices": "whatif.shadow",
     "SharedPrefix": "solving.shared_prefix",
@@ -143,6 +147,8 @@ __all__ = [
     "Regret",
     "Replan",
     "Scenario",
+    "SequencedEdge",
+    "SequencedEdgeProblem",
     "ShadowPrice",
     "ShadowPrices",
     "SharedPrefix",

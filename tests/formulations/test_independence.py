@@ -12,7 +12,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "formulations"
 
 COUNTS = (
     "convex_allocation", "edge_placement", "energy_delay", "option_gdp", "option_gdp_bigm", "option_gdp_outer",
-    "option_misocp", "option_misocp_perspective", "shared_prefix", "task_program",
+    "option_misocp", "option_misocp_perspective", "sequenced_edge", "shared_prefix",
+    "task_program",
 )  # fmt: skip
 SHARES = ("alpha_fair", "deadline_milp", "lexicographic", "square_root_milp")
 """What cuts by priced costs, or compares option sets by the package's own best shares."""

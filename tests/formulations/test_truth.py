@@ -283,6 +283,7 @@ ELSEWHERE = {
     "edge_placement": "../agreement/test_placement.py",
     "energy_delay": "test_truth_energy_delay.py",
     "lexicographic": "test_truth_fair.py",
+    "sequenced_edge": "../agreement/test_turns.py",
     "shared_prefix": "../agreement/test_shared_prefix.py",
     "square_root_milp": "test_truth_milp.py",
     "task_program": "../agreement/test_program.py",

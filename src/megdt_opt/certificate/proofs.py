@@ -13,6 +13,7 @@ from megdt_opt.problem.allocation_problem import AllocationProblem
 _PROOFS: dict[str, str] = {
     "PlacementProblem": "megdt_opt.certificate.placement",
     "ProgramProblem": "megdt_opt.certificate.program",
+    "SequencedEdgeProblem": "megdt_opt.certificate.turns",
     "SharedPrefixProblem": "megdt_opt.certificate.shared_prefix",
 }
 """Classes of problems beside AllocationProblem: the module in which `proof` makes theirs."""

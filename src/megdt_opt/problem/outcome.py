@@ -57,6 +57,7 @@ class Method(TextEnum):
     OPTION_GDP_OUTER = "option_gdp_outer"
     OPTION_MISOCP = "option_misocp"
     OPTION_MISOCP_PERSPECTIVE = "option_misocp_perspective"
+    SEQUENCED_EDGE = "sequenced_edge"
     SHARED_PREFIX = "shared_prefix"
     SQUARE_ROOT_MILP = "square_root_milp"
     TASK_PROGRAM = "task_program"

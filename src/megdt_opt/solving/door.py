@@ -32,10 +32,12 @@ from megdt_opt.tolerances import SOLVER
 if TYPE_CHECKING:
     from megdt_opt.problem.placement_problem import PlacementProblem
     from megdt_opt.problem.program_problem import ProgramProblem
+    from megdt_opt.problem.sequenced_edge_problem import SequencedEdgeProblem
     from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
     from megdt_opt.solving.placement import Placement
     from megdt_opt.solving.program import Program
     from megdt_opt.solving.shared_prefix import SharedPrefix
+    from megdt_opt.solving.turns.answer import SequencedEdge
 
 _ROUTES = {
     "AlphaFairProblem": Method.ALPHA_FAIR,
@@ -48,6 +50,7 @@ _ROUTES = {
 _CLASSES: dict[str, str] = {
     "PlacementProblem": "megdt_opt.solving.placement",
     "ProgramProblem": "megdt_opt.solving.program",
+    "SequencedEdgeProblem": "megdt_opt.solving.turns.answer",
     "SharedPrefixProblem": "megdt_opt.solving.shared_prefix",
 }
 """Classes of problems whose parties decide more than an option: the module in which `solve_class` solves them."""
@@ -55,6 +58,7 @@ _CLASSES: dict[str, str] = {
 _OWN: dict[str, Method] = {
     "PlacementProblem": Method.EDGE_PLACEMENT,
     "ProgramProblem": Method.TASK_PROGRAM,
+    "SequencedEdgeProblem": Method.SEQUENCED_EDGE,
     "SharedPrefixProblem": Method.SHARED_PREFIX,
 }
 """Their formulations, which take no other class."""
@@ -75,7 +79,8 @@ def methods(problem_class: str | None = None) -> tuple[Method, ...]:
     if problem_class in _ROUTES:
         return (Method.AUTO, _ROUTES[problem_class])
     if problem_class in _OWN:
-        return (Method.AUTO, Method.PRICES, _OWN[problem_class])
+        complete = (Method.ENUMERATE,) if problem_class == "SequencedEdgeProblem" else ()
+        return (Method.AUTO, Method.PRICES, *complete, _OWN[problem_class])
     left_out = _RESULTS if problem_class is None else (*_RESULTS, *_ROUTES.values(), *_OWN.values())
     return tuple(method for method in Method if method not in left_out)
 
@@ -113,12 +118,18 @@ def solve(
 ) -> Program: ...
 
 
+@overload
+def solve(
+    problem: SequencedEdgeProblem, method: str = "auto", gap: float = 1e-6, time_limit_s: float | None = None
+) -> SequencedEdge: ...
+
+
 def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: float | None = None) -> Any:
     """Choose the options and shares of all users, or what another class of problem leaves open.
 
     Parameters
     ----------
-    problem : AllocationProblem, PlacementProblem, SharedPrefixProblem, ProgramProblem or one of another class
+    problem : AllocationProblem or a problem of another class
         LexicographicProblem, AlphaFairProblem and GenerationSplitProblem are solved by the formulations of their
         classes.
     method : str
@@ -131,9 +142,9 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
 
     Returns
     -------
-    Allocation, Placement, SharedPrefix, Program or GenerationSplit
-        The options and shares with what is proven about them; a `Placement`, `SharedPrefix`, `Program` or
-        `GenerationSplit` for a problem of that class.
+    Allocation, Placement, SequencedEdge, SharedPrefix, Program or GenerationSplit
+        The options and shares with what is proven about them; a `Placement`, `SequencedEdge`, `SharedPrefix`, `Program`
+        or `GenerationSplit` for a problem of that class.
 
     Raises
     ------

@@ -1,0 +1,1 @@
+"""Solving a `SequencedEdgeProblem`: options, order, starts and shares of a server that serves chains in turns."""
