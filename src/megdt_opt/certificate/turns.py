@@ -39,6 +39,7 @@ class TurnsProof:
     """
 
     budgets = BUDGETS
+    cost_prices = 0
 
     def __init__(self, problem: SequencedEdgeProblem, costs: TurnCosts | None = None) -> None:
         self.problem, self.objective = problem, problem.objective
