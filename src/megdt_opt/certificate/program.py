@@ -35,6 +35,7 @@ class ProgramProof:
     """
 
     budgets = 3
+    cost_prices = 0
 
     def __init__(self, problem: ProgramProblem, costs: ProgramCosts | None = None) -> None:
         self.problem, self._costs = problem, costs
