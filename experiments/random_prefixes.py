@@ -165,3 +165,53 @@ def foreign_prefixes(seed: int) -> SharedPrefixProblem:
         edge_share_max=np.full(users, (1.0, 0.35)[seed // 8 % 2]),
         trunk_edge_share_max=np.full(trunks, 0.6) if seed // 16 % 2 else None,
     )  # fmt: skip
+
+
+def random_groupings(
+    seed: int, users: int, *, size: int = 3, near: float = 0.6, cuts: tuple[int, ...] = (8, 16), **others: Any
+) -> SharedPrefixProblem:
+    """Users who may form groups: the devices and trunks of `random_prefixes`, whose groups are left open.
+
+    Parameters
+    ----------
+    seed, users : int
+    size : int
+        Most users of a group.
+    near : float
+        Part of the pairs of users that are similar enough.
+    cuts : tuple of int
+        Numbers of common steps.
+    others
+        As for `random_prefixes`.
+    """
+    draw = np.random.default_rng([seed, users])
+    wants = draw.normal(size=(users, 4))
+    wants /= np.linalg.norm(wants, axis=1)[:, None]
+    alike = np.round(0.5 + 0.5 * np.clip(wants @ wants.T, -1.0, 1.0), 9)
+    alike = np.maximum(alike, alike.T)
+    least = float(np.quantile(alike[np.triu_indices(users, 1)], 1.0 - near))
+    base = random_prefixes(seed, (users,), cuts=cuts, **others)
+    return replace(
+        base, group=None, trunk_group=None, similarity=alike, similarity_min=least, group_size_max=size,
+    )  # fmt: skip
+
+
+def draw_groupings(number: int, seed: int = 0) -> SharedPrefixProblem:
+    """Small problem `number` of a list, as `draw_prefix`, with groups to be formed."""
+    draw = np.random.default_rng([seed, 7, number])
+    users = int(draw.integers(2, 5))
+    found = random_groupings(
+        int(draw.integers(1 << 30)), users, size=int(draw.integers(2, 5)), near=draw.uniform(0.5, 1.0),
+        objective=("sum", "max")[number % 2], reserve=("phased", "separate")[number // 2 % 2],
+        cuts=(int(draw.integers(4, 17)),), law=("linear", "shannon")[number // 4 % 2], limits=bool(number // 8 % 2),
+        hosts=bool(draw.random() < 0.3),
+    )  # fmt: skip
+    allowed = draw.random(found.fixed_s.shape) < 0.85
+    allowed[:, 0] |= draw.random(users) < 0.8
+    allowed[:, 0] |= ~allowed.any(axis=1)
+    limits = np.where(draw.random(found.trunks) < 0.3, draw.uniform(0.3, 1.0, found.trunks), 0.0)
+    return replace(
+        found, allowed=allowed, compatible=found.compatible & (draw.random(found.compatible.shape) < 0.95),
+        trunk_similarity_min=limits if draw.random() < 0.5 else None,
+        trunk_edge_work_s=found.trunk_edge_work_s * (draw.random(found.trunks) < 0.9),
+    )  # fmt: skip

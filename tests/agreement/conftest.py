@@ -1,4 +1,4 @@
-"""The tests of agreement share `barrier_method`, a convex solve of their own."""
+"""The tests of agreement share enumerations and a convex solve of their own."""
 
 from __future__ import annotations
 

@@ -14,18 +14,10 @@ from megdt_opt.solving.door import methods
 
 
 def test_methods() -> None:
-    assert methods("SharedPrefixProblem") == ("auto", "prices", "shared_prefix")
-    assert "shared_prefix" not in methods("AllocationProblem")
+    assert methods("SharedPrefixProblem") == ("auto", "prices", "greedy", "shared_prefix")
+    assert not {"greedy", "shared_prefix"} & set(methods("AllocationProblem"))
     with pytest.raises(InvalidInput, match="method"):
         solve(random_prefixes(0, (2,)), "enumerate")
-
-
-def test_groups_that_are_to_be_formed_are_refused_by_name() -> None:
-    problem = random_prefixes(0, (2,))
-    open_to_all = replace(problem, group=None, trunk_group=None, similarity=np.ones((2, 2)))
-    for method in ("auto", "shared_prefix"):
-        with pytest.raises(InvalidInput, match=r"group.*Give group"):
-            solve(open_to_all, method)
 
 
 def test_more_patterns_than_can_be_listed_are_refused() -> None:

@@ -71,6 +71,8 @@ class AllocationProof:
             costs = f", {self.cost_prices} of costs" if self.cost_prices else ""
             wanted = f"three numbers{costs}{f' and {self.tilts} multipliers' if self.tilts else ''} of at least 0"
             return f"a leaf's prices are not {wanted}"
+        if leaf.cuts:
+            return "cuts mean nothing here"
         return "" if self.problem.tilts is None else self.problem.tilts.fault(leaf.prices[self.budgets :])
 
     def valuer(self, exact: bool) -> Valuer:

@@ -54,7 +54,7 @@ class PlacementProof:
         """As `Proof` has it."""
         if len(leaf.prices) != self.budgets or min(leaf.prices) < 0:
             return f"a leaf's prices are not {self.budgets} numbers of at least 0"
-        return "a leaf has multipliers of counts" if leaf.counts else ""
+        return "a leaf has multipliers of counts or cuts" if leaf.counts or leaf.cuts else ""
 
     def valuer(self, exact: bool) -> Valuer:
         """As `Proof` has it."""

@@ -14,7 +14,7 @@ _PROOFS: dict[str, str] = {
     "PlacementProblem": "megdt_opt.certificate.placement",
     "ProgramProblem": "megdt_opt.certificate.program",
     "SequencedEdgeProblem": "megdt_opt.certificate.turns",
-    "SharedPrefixProblem": "megdt_opt.certificate.shared_prefix",
+    "SharedPrefixProblem": "megdt_opt.certificate.grouping",
 }
 """Classes of problems beside AllocationProblem: the module in which `proof` makes theirs."""
 

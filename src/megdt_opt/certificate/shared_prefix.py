@@ -25,16 +25,13 @@ from megdt_opt.pricing.shared_prefix import Costs, PrefixCosts, rises
 from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
 
 _BITS = 200
-_UNIT = 1 << _BITS
-_NEVER = 1 << (_BITS + 400)
+UNIT = 1 << _BITS
+NEVER = 1 << (_BITS + 400)
 """Stands for infinity: more than 1e120 s."""
 
+_NONE = Fraction(0)
+
 _AT_ONCE = 64
-
-
-def proof(problem: SharedPrefixProblem) -> PrefixProof:
-    """How certificates of a problem are recomputed."""
-    return PrefixProof(problem)
 
 
 class PrefixProof:
@@ -68,7 +65,7 @@ class PrefixProof:
         """As `Proof` has it."""
         if len(leaf.prices) != 3 or min(leaf.prices) < 0:
             return "a leaf's prices are not three numbers of at least 0"
-        return "limits on counts mean nothing here" if leaf.counts else ""
+        return "limits on counts and cuts mean nothing here" if leaf.counts or leaf.cuts else ""
 
     def valuer(self, exact: bool) -> Valuer:
         """As `Proof` has it."""
@@ -147,7 +144,7 @@ class ExactValuer:
 
     def __init__(self, model: PrefixCosts) -> None:
         self.model = model
-        self._tables: dict[tuple[tuple[float, ...], float | None], _Table] = {}
+        self._tables: dict[tuple[tuple[float, ...], float | None], PatternBounds] = {}
 
     def value(self, part: Part, level_s: float | None) -> Fraction | float:
         """As `Valuer` has it."""
@@ -155,18 +152,18 @@ class ExactValuer:
             return Fraction(0)
         key = (part.leaf.prices, level_s)
         if key not in self._tables:
-            self._tables[key] = _Table(self.model, part.leaf.prices, level_s)
+            self._tables[key] = PatternBounds(self.model, part.leaf.prices, level_s)
         found = self._tables[key].value(part)
-        if found >= _NEVER:
+        if found >= NEVER:
             return float("inf")
-        return Fraction(found, _UNIT) - sum(map(Fraction, part.leaf.prices), Fraction(0))
+        return Fraction(found, UNIT) - sum(map(Fraction, part.leaf.prices), Fraction(0))
 
 
-def _down(value: Fraction) -> int:
+def down(value: Fraction) -> int:
     return (value.numerator << _BITS) // value.denominator
 
 
-class _Table:
+class PatternBounds:
     """What all patterns cost at least at given prices, in units of 2^-200."""
 
     def __init__(self, model: PrefixCosts, prices: tuple[float, ...], level: float | None) -> None:
@@ -185,7 +182,7 @@ class _Table:
         return self.model.at(self.float_prices, self.float_level)
 
     def value(self, part: Part) -> int:
-        """The least total of a part; at least `_NEVER` where there is none."""
+        """The least total of a part; at least `NEVER` where there is none."""
         model, patterns = self.model, self.model.patterns
         costs = self.costs
         total, best = costs.least(part.mask)
@@ -198,12 +195,12 @@ class _Table:
         wanted = least[patterns.party] + np.where(touching, min(rise, 1e300), 0.0) - 1e-13 * size
         pools = [self._pool(m, row) for m, row in enumerate(patterns.pools(part.mask))]
         bounds = self._bounds(patterns.allowed(part.mask), wanted, [*pools, 0])
-        lowest = [_NEVER] * len(patterns.member)
+        lowest = [NEVER] * len(patterns.member)
         for e, bound in bounds.items():
             p = int(patterns.party[e])
             lowest[p] = min(lowest[p], bound)
         sum_of = sum(lowest)
-        if part.removed is None or sum_of >= _NEVER:
+        if part.removed is None or sum_of >= NEVER:
             return sum_of
         return sum_of + self._forced(part, bounds, pools, lowest)
 
@@ -211,20 +208,20 @@ class _Table:
         """The least rise if some row takes what is ruled out."""
         patterns, removed = self.model.patterns, part.removed
         assert removed is not None
-        rise = _NEVER
+        rise = NEVER
         pattern, row, choice = patterns.uses
         for e in np.unique(pattern[(removed & part.mask)[row, choice]]).tolist():
             if e in bounds:
                 rise = min(rise, bounds[e] - lowest[int(patterns.party[e])])
         gone = patterns.pools(removed & part.mask)
-        beside = {m: _NEVER for m in np.flatnonzero(gone.any(axis=1)).tolist()}
+        beside = {m: NEVER for m in np.flatnonzero(gone.any(axis=1)).tolist()}
         for e, bound in bounds.items():
             for m in patterns.pool[e].tolist():
                 if m in beside:
                     p = int(patterns.party[e])
                     beside[m] = min(beside[m], bound - pools[m] - lowest[p])
         for m, least in beside.items():
-            if least < _NEVER // 2:
+            if least < NEVER // 2:
                 k = int(patterns.pool_user[m])
                 rise = min([rise, *(least + self._option(k, int(o)) for o in np.flatnonzero(gone[m]))])
         return rise
@@ -234,19 +231,19 @@ class _Table:
         key = (k, o)
         if key not in self._rough:
             cost = self.alone.cost(k, o)
-            self._rough[key] = _NEVER if cost == float("inf") else _down(Fraction(cost))
+            self._rough[key] = NEVER if cost == float("inf") else down(Fraction(cost))
         return self._rough[key]
 
     def _pool(self, m: int, options: Mask) -> int:
         k = int(self.model.patterns.pool_user[m])
-        return min((self._option(k, int(o)) for o in np.flatnonzero(options)), default=_NEVER)
+        return min((self._option(k, int(o)) for o in np.flatnonzero(options)), default=NEVER)
 
     def _bounds(self, allowed: Mask, wanted: Array, pools: list[int]) -> dict[int, int]:
         """What patterns cost at least; looked at closely only where a rough bound is not as much as is wanted."""
         patterns = self.model.patterns
         found: dict[int, int] = {}
         close: list[int] = []
-        goal = [int(w * 2.0**60) << (_BITS - 60) if w < 1e200 else _NEVER for w in np.maximum(wanted, -1e200)]
+        goal = [int(w * 2.0**60) << (_BITS - 60) if w < 1e200 else NEVER for w in np.maximum(wanted, -1e200)]
         for e in np.flatnonzero(allowed).tolist():
             beside = sum(pools[m] for m in patterns.pool[e].tolist())
             bound = self._closed_form(e) if self.model.closed else self._roughly(e)
@@ -268,7 +265,7 @@ class _Table:
         model, n = self.model, self.model.patterns
         q = int(n.trunk[e])
         if q >= 0 and self._shut(q):
-            return _NEVER
+            return NEVER
         cost, own = 0, [0, 0, 0]
         waits, casts = Fraction(0), Fraction(0)
         for k, o in zip(n.who[e].tolist(), n.option[e].tolist(), strict=True):
@@ -291,7 +288,7 @@ class _Table:
     def _of_root(self, i: int, root: int) -> int:
         """2 sqrt(l) P, or l + P^2 where P is larger than sqrt(l)."""
         if i not in self._closed:
-            self._closed[i] = _down(self.prices[i]), isqrt(_down(self.prices[i]) << _BITS)
+            self._closed[i] = down(self.prices[i]), isqrt(down(self.prices[i]) << _BITS)
         price, least = self._closed[i]
         assert isinstance(price, int)
         assert isinstance(least, int)
@@ -307,9 +304,9 @@ class _Table:
             roots = []
             for i in range(3):
                 stage = self._own(i, k, o, None, 0.0)
-                square = 0 if stage is None else _down(self.weight[k] * stage.a)
+                square = 0 if stage is None else down(self.weight[k] * stage.a)
                 roots.append(isqrt(square << _BITS))
-            self._closed[key] = _down(self.weight[k] * fixed), roots
+            self._closed[key] = down(self.weight[k] * fixed), roots
         found: tuple[int, list[int]] = self._closed[key]
         return found
 
@@ -319,7 +316,7 @@ class _Table:
             squares = []
             for i, flow in ((DOWNLINK, casts), (UPLINK, waits), (EDGE, waits)):
                 stage = self._trunk(i, q, None, 0.0)
-                squares.append(0 if stage is None else _down(flow * stage.a))
+                squares.append(0 if stage is None else down(flow * stage.a))
             self._closed[key] = squares
         found: list[int] = self._closed[key]
         return found
@@ -357,48 +354,49 @@ class _Table:
         if q < 0:
             return 0
         if self._shut(q) or self._unreachable(e):
-            return _NEVER
+            return NEVER
         mu, part, x, trunk_x = self._common(q)
         cost, flow, cast = 0, Fraction(0), Fraction(0)
         riders = []
-        for j, (k, o) in enumerate(zip(n.who[e].tolist(), n.option[e].tolist(), strict=True)):
+        for k, o in zip(n.who[e].tolist(), n.option[e].tolist(), strict=True):
             if o >= 0:
-                riders.append((j, bool(self.model.problem.rides[k, o] == 2)))
+                riders.append((k, bool(self.model.problem.rides[k, o] == 2)))
                 key = ("rough", k, o, q)
                 if key not in self._rough:
-                    self._rough[key] = _down(self._rider(k, o, q, mu[j], part, x[:, j]))
+                    self._rough[key] = down(self._rider(k, o, q, mu.get(k, _NONE), part, x.get(k, np.zeros(3))))
                 cost += self._rough[key]
-                flow += mu[j]
-                cast += mu[j] * riders[-1][1]
+                flow += mu.get(k, _NONE)
+                cast += mu.get(k, _NONE) * riders[-1][1]
         of_trunk = ("trunk", q, *riders)
         if of_trunk not in self._rough:
-            self._rough[of_trunk] = _down(self._shared(q, flow, cast, part, trunk_x))
+            self._rough[of_trunk] = down(self._shared(q, flow, cast, part, trunk_x))
         return cost + self._rough[of_trunk]
 
-    def _common(self, q: int) -> tuple[list[Fraction], Fraction | None, Array, Array]:
-        """Multipliers (n,), part of the edge's price, and shares of a trunk's cheapest patterns."""
+    def _common(self, q: int) -> tuple[dict[int, Fraction], Fraction | None, dict[int, Array], Array]:
+        """Multiplier and shares of each user, from the cheapest pattern of a trunk in which it rides; of the cheapest
+        one the part of the edge's price and the trunk's shares."""
         key = ("common", q)
         if key not in self._closed:
             model, n = self.model, self.model.patterns
             rows = np.flatnonzero((n.trunk == q) & np.isfinite(self.costs.riding))
-            rows = rows[np.argsort(self.costs.riding[rows])]
+            rows = rows[np.argsort(self.costs.riding[rows], kind="stable")]
             self._prepare(rows[:1].tolist())
             assert model.mu is not None
             assert model.part is not None
-            # who does not ride in the cheapest has its multiplier from where it does
-            mu, x = np.zeros(n.option.shape[1]), np.zeros((3, n.option.shape[1]))
-            for j in range(len(mu)):
-                riding = rows[n.rides[rows, j]]
-                if riding.size:
-                    if self.level is None:
-                        mu[j] = model.problem.weights[n.who[riding[0], j]]
-                    else:
-                        mu[j] = model.mu[riding[0], j]
-                    x[:, j] = self.costs.worth(riding[:1]).x[:, 0, j]
+            at, j = np.nonzero(n.rides[rows])
+            users, first = np.unique(n.who[rows[at], j], return_index=True)
+            at, j = rows[at[first]], j[first]
+            # found once more for each pattern: refining one moves it
+            own = self.costs.worth(at).x if at.size else np.zeros((3, 0, 0))
+            mu = np.asarray(model.problem.weights[users] if self.level is None else model.mu[at, j])
             trunk_x = self.costs.worth(rows[:1]).trunk_x[:, 0] if rows.size else np.ones(3)
             part = Fraction(float(model.part[rows[0]])) if model.phased and rows.size else None
-            self._closed[key] = [Fraction(float(m)) for m in mu], part, x, trunk_x
-        found: tuple[list[Fraction], Fraction | None, Array, Array] = self._closed[key]
+            self._closed[key] = (
+                {k: Fraction(m) for k, m in zip(users.tolist(), mu.tolist(), strict=True)}, part,
+                {k: own[:, i, place] for i, (k, place) in enumerate(zip(users.tolist(), j.tolist(), strict=True))},
+                trunk_x,
+            )  # fmt: skip
+        found: tuple[dict[int, Fraction], Fraction | None, dict[int, Array], Array] = self._closed[key]
         return found
 
     def _closely(self, e: int) -> int:
@@ -419,7 +417,7 @@ class _Table:
                     cost += self._rider(k, o, q, mu, part, found.x[:, 0, j])
                     flow += mu
                     cast += mu * int(model.problem.rides[k, o] == 2)
-            self._fine[e] = _down(cost + self._shared(q, flow, cast, part, found.trunk_x[:, 0]))
+            self._fine[e] = down(cost + self._shared(q, flow, cast, part, found.trunk_x[:, 0]))
         return self._fine[e]
 
     def _left(self, k: int, o: int, q: int) -> Fraction:

@@ -16,6 +16,15 @@ from megdt_opt.values import integer, real
 Mask = NDArray[np.bool_]
 
 
+class Cut(NamedTuple):
+    """What no partition of users into sets does: of disjoint sets S that hold |S & users| of some users, the sum of
+    floor(|S & users| / divisor) is at most floor(|users| / divisor); `multiplier` is its price, at least 0."""
+
+    users: tuple[int, ...]
+    divisor: int
+    multiplier: float
+
+
 @dataclass(frozen=True)
 class Leaf:
     """End of the tree.
@@ -25,13 +34,17 @@ class Leaf:
     prices : tuple of float
         Of the scaled downlink, uplink and edge budgets, with several servers of each server's downlink, then uplink,
         then edge, and of what the limited costs leave [s for "sum" and "mixed", 1 for "max" and "missed"]; for "mixed"
-        followed by the multipliers nu of the K users [1].
+        followed by the multipliers nu of the K users [1], and where groups are formed by what each user is worth, of
+        any sign [as the prices].
     counts : tuple of float
         Multipliers of the limits on counts above the leaf, in their order from the root; at least 0 [as the prices].
+    cuts : tuple of Cut
+        Where groups are formed, what partitions keep beside.
     """
 
     prices: tuple[float, ...]
     counts: tuple[float, ...] = ()
+    cuts: tuple[Cut, ...] = ()
 
 
 @dataclass
@@ -249,6 +262,8 @@ def _leaf_data(leaf: Leaf, budgets: int, costs: int) -> dict[str, Any]:
         data["multipliers"] = list(leaf.prices[budgets:])
     if leaf.counts:
         data["counts"] = list(leaf.counts)
+    if leaf.cuts:
+        data["cuts"] = [{**cut._asdict(), "users": list(cut.users)} for cut in leaf.cuts]
     return data
 
 
@@ -256,11 +271,11 @@ def _refused(place: str, found: object, expected: str) -> InvalidInput:
     return InvalidInput(place, found, expected, "Save the certificate again with `Certificate.save`.")
 
 
-def _numbers(place: str, value: object) -> tuple[float, ...]:
+def _numbers(place: str, value: object, least: float = 0.0) -> tuple[float, ...]:
     found = [real(one) for one in value] if isinstance(value, list | tuple) else [None]
-    good = tuple(one for one in found if one is not None and 0 <= one < np.inf)
+    good = tuple(one for one in found if one is not None and least <= one < np.inf and one > -np.inf)
     if len(good) < len(found):
-        raise _refused(place, value, "a list of finite numbers of at least 0")
+        raise _refused(place, value, "a list of finite numbers" + " of at least 0" * (least == 0))
     return good
 
 
@@ -293,13 +308,27 @@ def _leaf_of(data: dict[str, Any], listed: bool, place: str) -> tuple[Leaf, tupl
         budgets = 3 * len(lists[0])
         if not budgets or any(3 * len(one) != budgets for one in lists):
             raise _refused(at, given, "as many prices for each resource")
-        tilts = _numbers(f"{place}.multipliers", data.get("multipliers", ()))
+        tilts = _numbers(f"{place}.multipliers", data.get("multipliers", ()), -np.inf)
         prices = (*lists[0], *lists[1], *lists[2], *costs, *tilts)
-    return Leaf(prices, _numbers(f"{place}.counts", data.get("counts", ()))), (budgets + len(costs), len(costs))
+    leaf = Leaf(prices, _numbers(f"{place}.counts", data.get("counts", ())), _cuts_of(data, place))
+    return leaf, (budgets + len(costs), len(costs))
+
+
+def _cuts_of(data: dict[str, Any], place: str) -> tuple[Cut, ...]:
+    cuts = data.get("cuts", [])
+    if not isinstance(cuts, list) or not all(isinstance(cut, dict) and set(cut) == set(Cut._fields) for cut in cuts):
+        raise _refused(f"{place}.cuts", cuts, f"a list of mappings of {', '.join(Cut._fields)}")
+    found = []
+    for n, cut in enumerate(cuts):
+        at = f"{place}.cuts[{n}]"
+        (divisor,) = _indices(f"{at}.divisor", [cut["divisor"]])
+        (multiplier,) = _numbers(f"{at}.multiplier", [cut["multiplier"]])
+        found.append(Cut(_indices(f"{at}.users", cut["users"]), divisor, multiplier))
+    return tuple(found)
 
 
 _FIELDS = {
-    "prices": {"prices", "costs", "multipliers", "counts", "removed"},
+    "prices": {"prices", "costs", "multipliers", "counts", "cuts", "removed"},
     "at_most": {"at_most", "users", "options"},
     "user": {"user", "groups"},
 }

@@ -19,6 +19,7 @@ from functools import cached_property
 import numpy as np
 
 from megdt_opt.pricing import rider_costs
+from megdt_opt.pricing.group_sets import SetPatterns
 from megdt_opt.pricing.priced import Priced as Table
 from megdt_opt.pricing.priced import priced
 from megdt_opt.pricing.ride_patterns import Index, Mask, Patterns
@@ -44,7 +45,7 @@ class PrefixCosts:
 
     def __init__(self, problem: SharedPrefixProblem) -> None:
         self.problem = problem
-        self.patterns = Patterns.of(problem)
+        self.patterns = Patterns.of(problem) if problem.group is not None else SetPatterns.of(problem)
         self.phased = problem.reserve == "phased"
         self.leveled = problem.objective == "max"
         self.alone = _members(problem)
@@ -254,14 +255,21 @@ class Costs:
         total, few = self.totals(mask), _AT_ONCE
         while True:
             best = patterns.least(total)
-            loose = ~self.exact[best] & np.isfinite(total[best])
-            if not loose.any():
+            if not self.sharpen(total, best, few):
                 return total, best
-            rows = self._nearest(total, np.flatnonzero(loose), few)
             few *= 2
-            before = self.riding[rows]
-            self.refine(rows)
-            total[rows] += self.riding[rows] - before
+
+    def sharpen(self, total: Array, best: Index, few: int) -> bool:
+        """Make the costs of some of the cheapest patterns of parties exact whose cheapest, of `best`, is not yet; True
+        where there is such a party. The totals follow."""
+        loose = ~self.exact[best] & np.isfinite(total[best])
+        if not loose.any():
+            return False
+        rows = self._nearest(total, self.model.patterns.party[best[loose]], few)
+        before = self.riding[rows]
+        self.refine(rows)
+        total[rows] += self.riding[rows] - before
+        return True
 
     def _nearest(self, total: Array, parties: Index, most: int) -> Index:
         """The cheapest patterns of some parties that are not exact yet, at most so many of each."""
@@ -285,19 +293,19 @@ class Costs:
         )
 
     def usage(self, rows: Index) -> Array:
-        """Budgets that riders and trunks of patterns use at these prices, (3,)."""
+        """Budgets that riders and trunk of each of some patterns use at these prices, (3, S)."""
         model = self.model
         if model.closed:
             roots = model.roots[1][:, rows]
             with np.errstate(divide="ignore", invalid="ignore"):
                 used = np.where(roots > 0, roots / np.sqrt(self.prices)[:, None], 0.0)
-            return np.asarray(np.minimum(used, 1.0).sum(axis=1))
+            return np.asarray(np.minimum(used, 1.0))
         found = self.worth(rows)
         assert model.part is not None
-        used = found.x.sum(axis=(1, 2)) + found.trunk_x.sum(axis=1)
+        used = found.x.sum(axis=2) + found.trunk_x
         if model.phased:
             part = model.part[rows]
-            used[EDGE] = (part * found.trunk_x[EDGE] + (1.0 - part) * found.x[EDGE].sum(axis=1)).sum()
+            used[EDGE] = part * found.trunk_x[EDGE] + (1.0 - part) * found.x[EDGE].sum(axis=1)
         return np.asarray(used)
 
     def choices(self, rows: Index, mask: Mask) -> Index:

@@ -44,6 +44,8 @@ class Method(TextEnum):
     ENUMERATE = "enumerate"
     BATCH = "batch"
     """What `solve_batch` returns; not for `solve`."""
+    GREEDY = "greedy"
+    """Groups by merging, where they are to be formed."""
     CLOSED_FORM = "closed form"
     """What "auto" takes where a class of problem has one."""
     ALPHA_FAIR = "alpha_fair"

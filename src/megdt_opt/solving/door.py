@@ -51,7 +51,7 @@ _CLASSES: dict[str, str] = {
     "PlacementProblem": "megdt_opt.solving.placement",
     "ProgramProblem": "megdt_opt.solving.program",
     "SequencedEdgeProblem": "megdt_opt.solving.turns.answer",
-    "SharedPrefixProblem": "megdt_opt.solving.shared_prefix",
+    "SharedPrefixProblem": "megdt_opt.solving.grouping",
 }
 """Classes of problems whose parties decide more than an option: the module in which `solve_class` solves them."""
 
@@ -79,9 +79,11 @@ def methods(problem_class: str | None = None) -> tuple[Method, ...]:
     if problem_class in _ROUTES:
         return (Method.AUTO, _ROUTES[problem_class])
     if problem_class in _OWN:
-        complete = (Method.ENUMERATE,) if problem_class == "SequencedEdgeProblem" else ()
-        return (Method.AUTO, Method.PRICES, *complete, _OWN[problem_class])
-    left_out = _RESULTS if problem_class is None else (*_RESULTS, *_ROUTES.values(), *_OWN.values())
+        others = {"SequencedEdgeProblem": (Method.ENUMERATE,), "SharedPrefixProblem": (Method.GREEDY,)}
+        return (Method.AUTO, Method.PRICES, *others.get(problem_class, ()), _OWN[problem_class])
+    left_out = _RESULTS
+    if problem_class is not None:
+        left_out = (*_RESULTS, Method.GREEDY, *_ROUTES.values(), *_OWN.values())
     return tuple(method for method in Method if method not in left_out)
 
 
@@ -134,7 +136,7 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
         classes.
     method : str
         "auto", "prices" (certified bound), "enumerate" (small cases), or a formulation's file name. For another class
-        those that `methods` names.
+        those that `methods` names: "greedy" merges users into groups where a SharedPrefixProblem leaves them open.
     gap : float
         Relative gap to prove [1].
     time_limit_s : float, optional

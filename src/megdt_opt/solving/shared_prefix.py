@@ -29,7 +29,7 @@ from megdt_opt.tolerances import SOLVER
 _WORTH_SAYING_S = 2.0
 """Time spent on compiling from which on the message says so [s]."""
 
-METHODS = (Method.AUTO, Method.PRICES, Method.SHARED_PREFIX)
+METHODS = (Method.AUTO, Method.PRICES, Method.GREEDY, Method.SHARED_PREFIX)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,6 +40,8 @@ class SharedPrefix(Answer):
     ----------
     option : array of int, (K,)
         Chosen option of each user.
+    group : array of int, (K,)
+        Group of each user, as it was given or formed; -1 = in none.
     trunk : array of int, (G,)
         Trunk that each group runs; -1 = none.
     uplink_hz, edge_share, downlink_hz : array, (K,)
@@ -64,6 +66,7 @@ class SharedPrefix(Answer):
     """
 
     option: NDArray[np.int64]
+    group: NDArray[np.int64]
     trunk: NDArray[np.int64]
     uplink_hz: Array
     edge_share: Array
@@ -74,19 +77,19 @@ class SharedPrefix(Answer):
 
 
 def solve_class(problem: SharedPrefixProblem, method: str, gap: float, time_limit_s: float | None) -> SharedPrefix:
-    """As `solve` has it, for this class of problem.
+    """As `solve` has it, for this class of problem where its groups are given.
 
     Raises
     ------
     InvalidInput
-        For a method that does not take it, groups that are to be formed, or groups with more patterns than are listed.
+        For a method that does not take it, or groups with more patterns than are listed.
     Infeasible
         Where the limits on airtime of the trunks that must run take more than the uplink.
     """
     if method not in METHODS:
         raise InvalidInput("method", method, f"one of {METHODS} for SharedPrefixProblem", 'Use "auto".')
-    if problem.group is None:
-        raise InvalidInput("group", None, "the group of each user: groups are not formed yet", "Give group.")
+    if method == Method.GREEDY:
+        raise InvalidInput("method", method, "'auto' where the groups are given", "Give group=None to form them.")
     begin = time.perf_counter()
     model = PrefixCosts(problem)
     waited_s = prepare(model)  # compiling is no solving
@@ -101,7 +104,7 @@ def solve_class(problem: SharedPrefixProblem, method: str, gap: float, time_limi
     message = f"{closed.nodes} nodes, {closed.passes} price vectors"
     if waited_s > _WORTH_SAYING_S:
         message += f"; {waited_s:.1f} s before that to compile or load the compiled code"
-    return _answer(
+    return answered(
         problem, decided(problem, closed.choice, closed.x), gap, Method.PRICES,
         (closed.bound, BoundSource.CERTIFICATE, closed.certificate), (built - begin, solve_s), message,
     )  # fmt: skip
@@ -125,18 +128,24 @@ def decided(problem: SharedPrefixProblem, choice: Choice, x: Array) -> dict[str,
     for g in range(groups):
         if choice[users + g] > 0:
             trunk[g] = np.flatnonzero(problem.trunk_group == g)[choice[users + g] - 1]
-    own, shared = np.fmax(x[:, :users], 0.0), np.fmax(x[:, users:], 0.0) * (trunk >= 0)
     assert problem.group is not None
+    return {"group": problem.group, **in_shares(problem, option, problem.group, trunk, x)}
+
+
+def in_shares(problem: SharedPrefixProblem, option: Choice, group: Choice, trunk: Choice, x: Array) -> dict[str, Any]:
+    """Options (K,), trunks of groups (G,), and scaled shares (3, K + G) in their units."""
+    users, groups = problem.users, len(trunk)
+    own, shared = np.fmax(x[:, :users], 0.0), np.fmax(x[:, users:], 0.0) * (trunk >= 0)
     inside = (problem.rides[np.arange(users), option] > 0) & (problem.reserve == "phased")
     drawn = own.copy()
     drawn[EDGE, inside] = 0.0
     total = np.maximum(drawn.sum(axis=1) + shared.sum(axis=1), 1.0)[:, None]
     own, shared = own / total, shared / total
     if inside.any():
-        within = np.bincount(problem.group[inside], own[EDGE, inside], groups)
+        within = np.bincount(group[inside], own[EDGE, inside], groups)
         with np.errstate(divide="ignore", invalid="ignore"):
             fit = np.where(within > shared[EDGE], shared[EDGE] / within, 1.0)
-        own[EDGE, inside] *= fit[problem.group[inside]]
+        own[EDGE, inside] *= fit[group[inside]]
     return {
         "option": option, "trunk": trunk, "uplink_hz": own[UPLINK] * problem.uplink_hz,
         "edge_share": np.minimum(own[EDGE] * problem.edge_capacity, problem.share_caps),
@@ -149,7 +158,8 @@ def decided(problem: SharedPrefixProblem, choice: Choice, x: Array) -> dict[str,
 def answer_of(problem: SharedPrefixProblem, raw: Any, method: Method, gap: float) -> SharedPrefix:
     """What a formulation found, evaluated again; its bound is the solver's word."""
     decisions = {name: getattr(raw, name) for name in _DECISIONS}
-    return _answer(
+    decisions["group"] = raw.group if problem.group is None else problem.group
+    return answered(
         problem, decisions, gap, method, (raw.bound, BoundSource.SOLVER, None), (raw.build_s, raw.solve_s), raw.message
     )
 
@@ -159,7 +169,7 @@ _DECISIONS = (
 )  # fmt: skip
 
 
-def _answer(
+def answered(
     problem: SharedPrefixProblem,
     decisions: dict[str, Any],
     gap: float,

@@ -38,7 +38,7 @@ class PrefixPricing:
         choice = costs.choices(best, mask)
         if not np.isfinite(value):
             return Priced(np.inf, np.zeros(3), choice)
-        slope = costs.usage(best)
+        slope = costs.usage(best).sum(axis=1)
         k = np.arange(self.problem.users)
         alone = self.problem.rides[k, choice[: len(k)]] == 0
         slope = slope + costs.alone.x[:, k[alone], choice[: len(k)][alone]].sum(axis=1)
@@ -181,48 +181,11 @@ class PrefixPricing:
 
     def _fixed(self, choice: Choice) -> Fixed | None:
         """What was chosen, as a convex program has it; None where it does not go together."""
-        model, p = self.model, self.problem
-        who, option, trunk = self._stages(choice)
-        member, o = option >= 0, np.maximum(option, 0)
-        rides = np.where(member, p.rides[who, o], 0)
-        q, some = np.maximum(trunk, 0), trunk >= 0
-        fits = model.own.open[who, o] & np.where(
-            some[:, None], p.compatible[who, o, q[:, None]] if p.trunks else False, rides == 0
-        )
-        sent = ~(rides == 2).any(axis=1) | (p.open_multicasts[q] if p.trunks else True)
-        if not (fits | ~member).all() or not (~some | (model.shared.open[q, 0] & sent)).all():
-            return None
-        riding = model.riders_of(who, np.where(rides > 0, option, -1), trunk)
-        everyone = Riders(
-            a=np.where(member, model.own.a[:, who, o], 0.0), gamma=riding.gamma, hi=riding.hi, trunk_a=riding.trunk_a,
-            trunk_gamma=riding.trunk_gamma, trunk_lo=riding.trunk_lo, trunk_hi=riding.trunk_hi, weight=riding.weight,
-            fixed=np.where(rides > 0, riding.fixed, np.where(member, p.fixed_s[who, o], 0.0)), rides=riding.rides,
-            both=riding.both,
-        )  # fmt: skip
-        return Fixed(everyone, member, model.phased, self.leveled)
+        return fixed_of(self.model, *self._stages(choice))
 
     def _cost(self, choice: Choice, prices: Array, level_s: float | None) -> Array:
         """Priced cost of what each party has chosen, (P,)."""
-        model, p = self.model, self.problem
-        choice = self._running(choice)
-        who, option, trunk = self._stages(choice)
-        member, o = option >= 0, np.maximum(option, 0)
-        riding = member & (p.rides[who, o] > 0)
-        riders = model.riders_of(who, np.where(riding, option, -1), trunk)
-        alone = model.at(prices, level_s).alone.cost[who, o]
-        cost: Array = np.where(member & ~riding, alone, 0.0).sum(axis=1)
-        some = np.flatnonzero(riding.any(axis=1))
-        if model.closed:
-            constant, roots = model.closed_form(riders)
-            return np.asarray(cost + constant + closed_cost(roots, prices))
-        if some.size:
-            part = riders.take(some)
-            if level_s is None:
-                mu, split = np.where(part.rides, part.weight, 0.0), np.full(len(some), 0.5)
-            else:
-                mu, split = guess(part, prices, level_s)
-            cost[some] += model.ways.most(part, prices, level_s, mu, split, model.phased)[2]
-        return cost
+        return cost_of(self.model, *self._stages(self._running(choice)), prices, level_s)
 
     def _worse(self, choice: Choice, ceiling_s: float, prices: Array) -> bool:
         """Whether prices prove that a choice is not better than a ceiling."""
@@ -232,3 +195,48 @@ class PrefixPricing:
         if not self.leveled:
             return float(self._cost(choice, prices, None).sum()) - total >= ceiling_s
         return float(self._cost(choice, prices / total, ceiling_s).sum()) > 1.0 + 1e-9
+
+
+def fixed_of(model: PrefixCosts, who: Index, option: Index, trunk: Index) -> Fixed | None:
+    """What parties have chosen, as a convex program has it: members (P, n), their options, -1 where there is none, and
+    trunks (P,); None where it does not go together."""
+    p = model.problem
+    member, o = option >= 0, np.maximum(option, 0)
+    rides = np.where(member, p.rides[who, o], 0)
+    q, some = np.maximum(trunk, 0), trunk >= 0
+    fits = model.own.open[who, o] & np.where(
+        some[:, None], p.compatible[who, o, q[:, None]] if p.trunks else False, rides == 0
+    )
+    sent = ~(rides == 2).any(axis=1) | (p.open_multicasts[q] if p.trunks else True)
+    if not (fits | ~member).all() or not (~some | (model.shared.open[q, 0] & sent)).all():
+        return None
+    riding = model.riders_of(who, np.where(rides > 0, option, -1), trunk)
+    everyone = Riders(
+        a=np.where(member, model.own.a[:, who, o], 0.0), gamma=riding.gamma, hi=riding.hi, trunk_a=riding.trunk_a,
+        trunk_gamma=riding.trunk_gamma, trunk_lo=riding.trunk_lo, trunk_hi=riding.trunk_hi, weight=riding.weight,
+        fixed=np.where(rides > 0, riding.fixed, np.where(member, p.fixed_s[who, o], 0.0)), rides=riding.rides,
+        both=riding.both,
+    )  # fmt: skip
+    return Fixed(everyone, member, model.phased, model.leveled)
+
+
+def cost_of(model: PrefixCosts, who: Index, option: Index, trunk: Index, prices: Array, level_s: float | None) -> Array:
+    """Priced cost of what each party has chosen, (P,); the choices as `fixed_of` has them, no trunk without riders."""
+    p = model.problem
+    member, o = option >= 0, np.maximum(option, 0)
+    riding = member & (p.rides[who, o] > 0)
+    riders = model.riders_of(who, np.where(riding, option, -1), trunk)
+    alone = model.at(prices, level_s).alone.cost[who, o]
+    cost: Array = np.where(member & ~riding, alone, 0.0).sum(axis=1)
+    some = np.flatnonzero(riding.any(axis=1))
+    if model.closed:
+        constant, roots = model.closed_form(riders)
+        return np.asarray(cost + constant + closed_cost(roots, prices))
+    if some.size:
+        part = riders.take(some)
+        if level_s is None:
+            mu, split = np.where(part.rides, part.weight, 0.0), np.full(len(some), 0.5)
+        else:
+            mu, split = guess(part, prices, level_s)
+        cost[some] += model.ways.most(part, prices, level_s, mu, split, model.phased)[2]
+    return cost
