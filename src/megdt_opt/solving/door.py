@@ -81,7 +81,7 @@ def methods(problem_class: str | None = None) -> tuple[Method, ...]:
     if problem_class in _OWN:
         others = {"SequencedEdgeProblem": (Method.ENUMERATE,), "SharedPrefixProblem": (Method.GREEDY,)}
         return (Method.AUTO, Method.PRICES, *others.get(problem_class, ()), _OWN[problem_class])
-    left_out = _RESULTS
+    left_out: tuple[Method, ...] = _RESULTS
     if problem_class is not None:
         left_out = (*_RESULTS, Method.GREEDY, *_ROUTES.values(), *_OWN.values())
     return tuple(method for method in Method if method not in left_out)
