@@ -1,6 +1,6 @@
 """Execute a seeded list of plans with shared steps, hosts and several edges, and runs that are spoiled on purpose.
 
-    python experiments/execution/several.py [--count 25] [--spoiled 10] [--out experiments/execution/results]
+    python experiments/execution/several.py [--count 25] [--alone 14] [--out experiments/execution/results]
 
 Paced, one run at a time, every run counted. A list that was interrupted goes on where it stopped. Paced runs predict
 themselves where only the sum of slots is looked at, so ten runs are spoiled: something else is executed than what was
@@ -23,17 +23,18 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from run_list import percentiles, row_of
-from scenarios import KINDS, several
+from scenarios import KINDS, scenario, several
 
 from megdt_opt import Plan, TimingProfile, plan
 from megdt_opt.errors import Infeasible, InvalidInput
 from megdt_opt.execution.cluster import Cluster
 from megdt_opt.execution.job import Run
-from megdt_opt.execution.record import Execution
 from megdt_opt.files import write_text
 from megdt_opt.machine import environment
+from megdt_opt.program.mechanisms import MECHANISMS
 from megdt_opt.program.schedule import schedule
 from megdt_opt.program.stages import Compute, EdgeServer, Kind, Parallel, Send, Series, Stage, is_edge, leaves
+from megdt_opt.trials.costs import measured_costs
 from megdt_opt.trials.execute import execute, run_options
 from megdt_opt.trials.runs import user_runs
 
@@ -295,17 +296,38 @@ def run_spoiled(name: str, count: int, cluster: Cluster) -> dict[str, Any]:
     return row
 
 
-def run_planned(number: int, cluster: Cluster) -> tuple[dict[str, Any], Plan, Execution]:
-    """Execute plan `number`."""
-    made = planned(number)
+COSTS = ("edge_s", "device_s", "edge_compute_j", "device_compute_j", "device_radio_j", "messages", "signals",
+         "signalling_byte")  # fmt: skip
+"""Costs of a user beside latency, as plans and executions name them."""
+
+
+@cache
+def planned_alone(number: int) -> Plan:
+    """The plan of one user whom one mechanism is left, every one in turn."""
+    found = scenario(number, 1, (MECHANISMS[number % len(MECHANISMS)],), seed=4)
+    return plan(found, {"here": TimingProfile.bundled("twin-cpu")}, gap=GAP, compare=False)
+
+
+def run_planned(made: Plan, number: int, kind: str, cluster: Cluster) -> dict[str, Any]:
+    """Execute a plan; what was planned, proven and measured."""
     done = execute(made, cluster=cluster, all_or_nothing=True)
-    row = row_of(number, made, done) | {
-        "kind": KINDS[number % len(KINDS)],
+    verdict = None if made.certificate is None else made.certificate.verify(made.problem)
+    recomputed_s = made.scenario.objective_of([user.latency_s for user in made.users])
+    return row_of(number, made, done) | {
+        "kind": kind,
+        "mechanisms": [user.option.mechanism for user in made.users],
+        "status": made.status,
+        "gap": made.gap,
+        "proof_holds": verdict is not None and verdict.holds,
+        "planned_off": abs(recomputed_s / made.objective_s - 1),
+        "costs": [
+            {name: [getattr(predicted, name), getattr(measured, name)] for name in COSTS}
+            for predicted, measured in zip((u.costs for u in made.users), measured_costs(made, done), strict=True)
+        ],
         "riders": sum(len(group.riders) for group in made.groups),
         "steps": [group.steps for group in made.groups],
         "edges": sorted({user.edge for user in made.users} - {""}),
     }
-    return row, made, done
 
 
 def summary_of(rows: list[dict[str, Any]], wrong: list[dict[str, Any]]) -> dict[str, Any]:
@@ -372,10 +394,11 @@ def main() -> None:
     """Run the list, or what is left of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=25)
+    parser.add_argument("--alone", type=int, default=14, help="runs of one user, for the costs of each mechanism")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     path = args.out / "several.json"
-    data: dict[str, Any] = {"commit": _commit(), "machine": environment(), "rows": [], "spoiled": []}
+    data: dict[str, Any] = {"commit": _commit(), "machine": environment(), "rows": [], "alone": [], "spoiled": []}
     if path.exists():
         data = json.loads(path.read_text(encoding="utf-8"))
 
@@ -387,15 +410,15 @@ def main() -> None:
 
     with Cluster(ACTORS, start_timeout_s=600) as cluster:
         for number in range(len(data["rows"]), args.count):
-            row, _, _ = run_planned(number, cluster)
+            row = run_planned(planned(number), number, KINDS[number % len(KINDS)], cluster)
             data["rows"].append(row | {"load": os.getloadavg()[0]})
-            print(
-                number,
-                row["kind"],
-                row["options"],
-                {k: round(v, 2) for k, v in row["error_percent"].items()},
-                flush=True,
-            )
+            off = {k: round(v, 2) for k, v in row["error_percent"].items()}
+            print(number, row["kind"], row["options"], off, flush=True)
+            keep()
+        for number in range(len(data["alone"]), args.alone):
+            row = run_planned(planned_alone(number), number, "alone", cluster)
+            data["alone"].append(row | {"load": os.getloadavg()[0]})
+            print(number, row["options"], row["error_percent"], flush=True)
             keep()
         done = {row["spoiled"] for row in data["spoiled"]}
         for name in (name for name in SPOILS if name not in done):
