@@ -40,7 +40,7 @@ from megdt_opt.trials.runs import user_runs
 
 RESULTS = Path(__file__).with_name("results")
 ACTORS = ("edge", "edge-2", *(f"user-{k}" for k in range(6)))
-GAP = 1e-3
+GAP = 1e-6
 SPOILED_PERCENT = 5.0
 """A spoiled run is found out where a latency is off by more than this [%]."""
 
@@ -383,7 +383,7 @@ def page(data: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _commit() -> str:
+def commit() -> str:
     found = subprocess.run(
         ["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, cwd=RESULTS.parent
     )
@@ -398,7 +398,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     path = args.out / "several.json"
-    data: dict[str, Any] = {"commit": _commit(), "machine": environment(), "rows": [], "alone": [], "spoiled": []}
+    data: dict[str, Any] = {"commit": commit(), "machine": environment(), "rows": [], "alone": [], "spoiled": []}
     if path.exists():
         data = json.loads(path.read_text(encoding="utf-8"))
 

@@ -97,6 +97,14 @@ def test_the_user_of_an_edge_that_is_lost_generates_locally(made: Plan, tmp_path
         during(cluster, lambda: os.kill(cluster.pids["hall-2"], signal.SIGKILL), after_s=0.02)
         with pytest.raises(PeerLost, match="hall-2"):
             execute(made, cluster=cluster, all_or_nothing=True)
+        # a picture that is shown at the edge cannot be made elsewhere
+        changed = plan(Scenario(**_with_second(made.scenario, {"shown_at": "edge", "mechanisms": ["SEU-UE-first"]})))
+        during(cluster, lambda: os.kill(cluster.pids["hall-2"], signal.SIGKILL), after_s=0.02)
+        without = execute(changed, cluster=cluster)
+        assert without.users == ("a",)
+        assert without.lost == ("b",)
+        assert "the device cannot generate alone (the picture is shown at the edge)" in without.faults[0].words
+    assert [p.user for p in judge_pictures(made.table, made.users, without.images, without.faults)] == ["a"]
     pictures = judge_pictures(made.table, made.users, done.images, done.faults)
     assert [p.option.partition(",")[0] for p in pictures] == [made.users[0].option.name, "local"]
     assert all(picture.identical for picture in pictures)
@@ -135,9 +143,7 @@ def test_a_command_says_who_was_cut_off(made: Plan, monkeypatch: pytest.MonkeyPa
     ids=["memory", "energy", "edge"],
 )
 def test_a_device_that_cannot_make_the_picture_has_nothing_to_fall_back_on(change: dict, reason: str) -> None:
-    scenario = Scenario.from_yaml(SCENARIO).model_dump(mode="json", exclude_none=True)
-    user = scenario["users"][1]
-    table = OptionTable.build(Scenario(**{**scenario, "users": [scenario["users"][0], _merged(user, change)]}))
+    table = OptionTable.build(Scenario(**_with_second(Scenario.from_yaml(SCENARIO), change)))
     assert table.alone(0)[0] is not None
     stages, lacks = table.alone(1)
     assert stages is None
@@ -145,8 +151,12 @@ def test_a_device_that_cannot_make_the_picture_has_nothing_to_fall_back_on(chang
     assert set(fallback_runs(table)) == {"a"}
 
 
-def _merged(user: dict, change: dict) -> dict:
-    return {**user, **change, "device": {**user["device"], **change.get("device", {})}}
+def _with_second(scenario: Scenario, change: dict) -> dict:
+    """The scenario as plain data, its second user changed."""
+    data = scenario.model_dump(mode="json", exclude_none=True)
+    first, user = data["users"]
+    changed = {**user, **change, "device": {**user["device"], **change.get("device", {})}}
+    return {**data, "users": [first, changed]}
 
 
 def test_every_stage_of_an_edge_is_at_its_own(made: Plan) -> None:

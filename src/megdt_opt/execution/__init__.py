@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from megdt_opt.execution.job import Chain, ExecutionOptions, Probe, Run
-from megdt_opt.execution.record import Execution, StageRow
+from megdt_opt.execution.record import Execution, Fault, StageRow
 from megdt_opt.models.registry import DEFAULT_MODEL
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.program.schedule import Pace, StageTime
@@ -26,6 +26,7 @@ __all__ = [
     "Cluster",
     "Execution",
     "ExecutionOptions",
+    "Fault",
     "LinkCheck",
     "Pace",
     "Probe",

@@ -99,6 +99,12 @@ class Fault:
         When the user was cut off, after the common start [s].
     fell_back : bool
         Whether its device then made the whole picture by itself; else the user has none.
+
+    Examples
+    --------
+    >>> from megdt_opt.execution import Fault
+    >>> Fault(user="tablet", cause="the process of hall-2 ended", at_s=1.25, fell_back=True).words
+    'tablet was cut off after 1.25 s, and its device made the whole picture by itself: the process of hall-2 ended.'
     """
 
     user: str

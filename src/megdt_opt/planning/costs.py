@@ -38,8 +38,11 @@ class UserCosts(Costs):
     signalling_byte: int = 0
 
 
-def user_costs(table: OptionTable, k: int, o: int, program: Stage, times: Sequence[StageTime]) -> UserCosts:
-    """Costs of user k with option o, whose stages take these times.
+def user_costs(
+    table: OptionTable, k: int, o: int, program: Stage, times: Sequence[StageTime], *, called: str = ""
+) -> UserCosts:
+    """Costs of user k with option o, whose stages take these times; `called` is the name that its messages carry, if it
+    is another than the user's.
 
     Raises
     ------
@@ -56,7 +59,7 @@ def user_costs(table: OptionTable, k: int, o: int, program: Stage, times: Sequen
         for leaf, time in zip(leaves(program), times, strict=True)
         if isinstance(leaf, Send) and not is_edge(leaf.source)
     )
-    told = predicted_signalling(program, scenario.users[k].name, lambda leaf: table.send_bit(leaf, k) / 8)
+    told = predicted_signalling(program, called or scenario.users[k].name, lambda leaf: table.send_bit(leaf, k) / 8)
     return UserCosts(
         **{field.name: getattr(base, field.name) for field in fields(Costs)},
         edge_compute_j=None if edge.compute_power_w is None else edge.compute_power_w * base.edge_s,

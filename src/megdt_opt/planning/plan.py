@@ -36,7 +36,7 @@ from megdt_opt.planning.notes import notes_on
 from megdt_opt.planning.robustness import Robustness, restated_robustness
 from megdt_opt.problem.outcome import BoundSource, Method, Status, status_of
 from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
-from megdt_opt.program.groups import GROUP_MECHANISMS
+from megdt_opt.program.groups import GROUP_MECHANISMS, shared_name
 from megdt_opt.program.mechanisms import Option
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.schedule import StageTime, predict
@@ -469,6 +469,7 @@ def user_plan(table: OptionTable, problem: Problem, k: int, answer: Any, groups:
 
     times = tuple(replace(t, start_s=start_s + t.start_s) for t in predict(stages, duration_s))
     shared = [group.busy_s(table.scenario.users[k].name) for group in groups]
+    called = next((shared_name(g.riders) for g in groups if table.scenario.users[k].name in g.riders), "")
     busy = {name: sum(of[name] for of in shared) for name in ("device", "uplink", "edge share", "downlink")}
     for leaf, time in zip(leaves(stages), times, strict=True):
         if isinstance(leaf, Send):
@@ -487,7 +488,7 @@ def user_plan(table: OptionTable, problem: Problem, k: int, answer: Any, groups:
         edge_share=share,
         latency_s=max(t.start_s + t.duration_s for t in times),
         stages=times,
-        costs=user_costs(table, k, o, stages, times),
+        costs=user_costs(table, k, o, stages, times, called=called),
         refresh_hz=1.0 / busy[bottleneck],
         bottleneck=bottleneck,
     )

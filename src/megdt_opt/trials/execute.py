@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from megdt_opt.errors import MegdtError
 from megdt_opt.execution.job import ExecutionOptions, Mode
-from megdt_opt.execution.record import Execution
+from megdt_opt.execution.record import Execution, Fault
 from megdt_opt.planning.plan import Plan
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.trials.runs import fallback_runs, user_runs
@@ -105,8 +106,18 @@ def execute(
     made = plan if isinstance(plan, Plan) else Plan.load(plan)
     longest_s = max(user.latency_s for user in made.users)
     with cluster_of(made.table, cluster) as processes:
-        return processes.run(
+        done = processes.run(
             user_runs(made.table, made.users, made.groups),
             run_options(made.table, longest_s, mode),
             fallbacks=None if all_or_nothing else fallback_runs(made.table),
         )
+    return replace(done, faults=tuple(_with_reason(made.table, fault) for fault in done.faults))
+
+
+def _with_reason(table: OptionTable, fault: Fault) -> Fault:
+    """Why a user's device did not go on alone, where it could not have."""
+    names = [user.name for user in table.scenario.users]
+    stages, lacks = table.alone(names.index(fault.user))
+    if stages is not None:
+        return fault
+    return replace(fault, cause=f"{fault.cause}; the device cannot generate alone ({', '.join(lacks)})")
