@@ -1,4 +1,4 @@
-"""The command line: megdt-opt demo | calibrate | plan | execute | sweep | simulate | bounds | show."""
+"""The command line: megdt-opt demo | calibrate | plan | execute | sweep | simulate | front | bounds | show."""
 
 from __future__ import annotations
 
@@ -258,6 +258,28 @@ def simulate(  # wide: each is one option of the command
     service = Service.of(OptionTable.build(asked, profiles))
     drawn = {"rate_per_s": rate, "requests": requests, "seed": seed, "fading_db": fading}
     run_command(service, trace_of(service, trace, links, slot, drawn), policy or [], out, console=console)
+
+
+@app.command()
+@clear_errors
+def front(
+    scenario: ScenarioName,
+    cost: Annotated[list[str], typer.Option(help="A cost, such as device_energy; at most twice.")],
+    points: Annotated[int, typer.Option(min=2, help="Limits of each cost.")] = 10,
+    out: Annotated[Path, typer.Option(help="Folder for front.csv and front.png.")] = Path("front-output"),
+    profile: Profiles = None,
+    gap: Annotated[float, typer.Option(min=0.0, help="Relative gap to prove.")] = 1e-6,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds for each point.")] = None,
+    plugin: Plugins = None,
+) -> None:
+    """Draw the objective of a scenario against one or two costs, every point proven."""
+    from megdt_opt.cli.front import run_command
+
+    _load(plugin)
+    console = console_of()
+    asked, profiles = _inputs(scenario, profile, console)
+    try_folder(out)
+    run_command(asked, cost, points, out, profiles=profiles, gap=gap, time_limit_s=time_limit, console=console)
 
 
 @app.command()

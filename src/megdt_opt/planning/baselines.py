@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import Conflict, Infeasible
 from megdt_opt.planning.claims import read_fields, refused
+from megdt_opt.planning.cost_totals import cost_totals
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.outcome import Status
 from megdt_opt.problem.placement_problem import NO_SERVER, PlacementProblem
@@ -57,7 +58,7 @@ class Baseline:
     proven : bool
         Whether it is a proven optimum of its kind.
     breaks : tuple of str
-        Users whose limits it breaks.
+        Users whose limits it breaks, and costs whose limits it breaks.
     instead : tuple of str
         Users who cannot run the mechanism, or be served by the edge, at all and take their best other option.
     mechanism : str
@@ -299,6 +300,9 @@ def _broken(table: OptionTable, found: Allocation | Placement | SharedPrefix) ->
         late = limit_s is not None and found.latency_s[k] > limit_s * (1 + 1e-9)
         if late or table.closed_by(k, int(found.option[k])):
             yield user.name
+    for cost in cost_totals(table, [table.options[int(o)].name for o in found.option]):
+        if cost.most is not None and cost.total > cost.most * (1 + 1e-9):
+            yield cost.name
 
 
 def _plain(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, ...]:

@@ -30,6 +30,7 @@ from megdt_opt.planning.claims import (
     proven_bound,
     refused,
 )
+from megdt_opt.planning.cost_totals import CostTotal, cost_totals
 from megdt_opt.planning.costs import UserCosts, edge_resident, user_costs
 from megdt_opt.planning.groups import GROUP_SHARES, GroupPlan, group_fields, group_plans, stated_groups
 from megdt_opt.planning.notes import notes_on
@@ -221,6 +222,11 @@ class Plan:
     def options(self) -> NDArray[np.int64]:
         """Columns of the chosen options in the table, (K,)."""
         return np.array([self.table.index(user.option.name) for user in self.users])
+
+    @property
+    def cost_totals(self) -> tuple[CostTotal, ...]:
+        """Totals of the costs that the scenario limits or weighs."""
+        return cost_totals(self.table, [user.option.name for user in self.users])
 
     @property
     def edge_resident(self) -> dict[str, tuple[int, float | None]]:

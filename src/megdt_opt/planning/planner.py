@@ -7,6 +7,7 @@ from pathlib import Path
 
 from megdt_opt.errors import Infeasible
 from megdt_opt.planning.baselines import baselines
+from megdt_opt.planning.cost_totals import with_names_of_costs
 from megdt_opt.planning.groups import group_plans
 from megdt_opt.planning.notes import notes_on
 from megdt_opt.planning.plan import Plan, user_plan
@@ -83,7 +84,7 @@ def solved(table: OptionTable, *, method: str = "auto", gap: float = 1e-6, time_
     try:
         found = solve(problem, method=method, gap=gap, time_limit_s=time_limit_s)
     except Infeasible as error:
-        raise error.with_names([user.name for user in table.scenario.users]) from None
+        raise with_names_of_costs(error, table.scenario) from None
     groups = group_plans(table, problem, found)
     users = tuple(user_plan(table, problem, k, found, groups) for k in range(problem.users))
     return Plan(

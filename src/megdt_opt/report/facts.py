@@ -11,7 +11,7 @@ from megdt_opt.planning.baselines import Baseline
 from megdt_opt.planning.plan import Plan
 from megdt_opt.problem.outcome import BoundSource
 from megdt_opt.report.numbers import count, number, small, words
-from megdt_opt.si import percent
+from megdt_opt.si import percent, show
 from megdt_opt.trials.verification import Verification, VerifiedSet, measured_objective_s
 
 
@@ -117,6 +117,20 @@ def bound_sentence(plan: Plan) -> str:
         f"{objective_name(plan).capitalize()} {objective_text(plan, plan.objective_s)}; {bound}; {proof} "
         f"(method {plan.method}, {number(plan.solve_s, 2)} s)."
     )
+
+
+def cost_sentences(plan: Plan) -> list[str]:
+    """The totals that the scenario limits or weighs, in one line; none where it does neither."""
+    said, part_s = [], 0.0
+    for cost in plan.cost_totals:
+        limit = "" if cost.most is None else f" of at most {show(cost.most, cost.unit).rstrip()}"
+        adds = f", which adds {number(cost.part_s)} s" if cost.weight_s else ""
+        said.append(f"{cost.name} {show(cost.total, cost.unit).rstrip()}{limit}{adds}")
+        part_s += cost.part_s
+    if not said:
+        return []
+    rest = f" Latency alone makes {number(plan.objective_s - part_s)} s of the objective." if part_s else ""
+    return [f"Costs of all users: {'; '.join(said)}.{rest}"]
 
 
 def speed_up_sentence(plan: Plan, verification: Verification | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from megdt_opt.planning.baselines import missing
 from megdt_opt.planning.plan import Plan
-from megdt_opt.report.facts import bound_sentence, objective_label, times_the_plan
+from megdt_opt.report.facts import bound_sentence, cost_sentences, objective_label, times_the_plan
 from megdt_opt.report.grids import Grid, from_columns
 from megdt_opt.report.numbers import NONE, column
 from megdt_opt.scenario.options import OptionTable
@@ -15,7 +15,7 @@ def plan_grid(plan: Plan) -> Grid:
     """One row per user: what runs where, on which shares, how fast."""
     users = plan.users
     survives = [NONE] * len(users)
-    notes = [bound_sentence(plan)]
+    notes = [bound_sentence(plan), *cost_sentences(plan)]
     machines = plan.table.machines
     several = len(machines.edges) > 1
     exact = [name if several else "the edge" for name, profile in machines.edges.items() if profile.published]

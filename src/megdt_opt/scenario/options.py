@@ -39,6 +39,7 @@ from megdt_opt.program.stages import (
     actors,
     is_edge,
 )
+from megdt_opt.scenario.cost_tables import with_cost_limits, with_costs
 from megdt_opt.scenario.edges import Site
 from megdt_opt.scenario.machines import Machines
 from megdt_opt.scenario.problems import Problem, law_of, limited, unlimited
@@ -327,12 +328,15 @@ class OptionTable:
             return grouped_problem(
                 self.shared, self.options, rows, self.allowed, self.seconds, lambda k, leaf: self.send_bit(leaf, k)
             )
-        return limited(self._waived, self.scenario, self.allowed, airtime_s)
+        problem = limited(self._waived, self.scenario, self.allowed, airtime_s)
+        return with_cost_limits(problem, self.scenario)
 
     @cached_property
     def _waived(self) -> AllocationProblem | PlacementProblem:
         terms = [[cell.terms for cell in row] for row in self._cells]
-        return unlimited(self.scenario, terms, self._possible, [self.site(o) for o in range(len(self.options))])
+        problem = unlimited(self.scenario, terms, self._possible, [self.site(o) for o in range(len(self.options))])
+        costs = [[cell.costs for cell in row] for row in self._cells]
+        return with_costs(problem, self.scenario, costs, self.program, self.send_bit)
 
     def closings(self, user: int) -> dict[str, int]:
         """What closed a user's options: each limit in words, with how many options it closed, most first."""

@@ -30,6 +30,7 @@ from megdt_opt.scenario.edges import (
 )
 from megdt_opt.scenario.equipment import Channel, Device, Edge
 from megdt_opt.scenario.groups import Group, check_groups
+from megdt_opt.scenario.limited_costs import CostRule, check_costs, read_costs
 from megdt_opt.scenario.quantities import Quantities
 from megdt_opt.scenario.yaml_text import parse_yaml
 
@@ -187,6 +188,9 @@ class Scenario(Quantities):
     users : tuple of User
     groups : tuple of Group, optional
         Users who may make their common steps once.
+    costs : dict, optional
+        Limits on the users' total costs, and weights with which they are added to the objective, by the names of
+        `limited_costs.COSTS`: {"device_energy": {"max": "40 J", "weight": "0.1 s/J"}}.
     cuts : tuple of int, optional
         Hand-over steps to offer; default every one.
     peu_shares : tuple of float
@@ -223,6 +227,7 @@ class Scenario(Quantities):
     channel: Channel
     users: tuple[User, ...]
     groups: tuple[Group, ...] | None = None
+    costs: dict[str, CostRule] | None = None
     cuts: tuple[int, ...] | None = None
     peu_shares: tuple[float, ...] = (0.25, 0.5, 0.75)
     overlap_rows: int = Field(default=4, ge=0)
@@ -248,6 +253,11 @@ class Scenario(Quantities):
         if data.get("edge") is not None:
             raise InvalidInput("edges", "given", "either edge or edges", "Remove one of the two.")
         return {**data, "edge": None}
+
+    @field_validator("costs", mode="before")
+    @classmethod
+    def _costs(cls, costs: Any) -> Any:
+        return None if costs is None else read_costs(costs)
 
     @field_validator("edges")
     @classmethod
@@ -316,6 +326,8 @@ class Scenario(Quantities):
                 raise InvalidInput("edges", len(self.sites), expected, "State one edge, or leave the groups out.")
             law, objective = self.channel.law, self.objective
             check_groups(self.groups, self.users, steps=self.steps, law=law, objective=objective)
+        if self.costs is not None:
+            check_costs(self.objective, len(self.sites), self.groups is not None)
         self._use_everything()
         self._know_edges()
         return self

@@ -31,9 +31,11 @@ def named(problem: AllocationProblem, resources: Resources, deadline: float = np
     limits = problem.cost_limits
     if limits is not None and not limits.reachable:
         return _costs_below_least(problem)
-    if not resources.open.any(axis=1).all():
+    left = bool(resources.open.any(axis=1).all())
+    served = limits is not None and bool(limits.open_options.any(axis=1).all())
+    if not left and (limits is None or not served or limits.within.any(axis=1).all()):
         return no_option(problem, resources)
-    if limits is not None and keeping_costs(problem, resources, deadline)[1]:
+    if limits is not None and (not left or keeping_costs(problem, resources, deadline)[1]):
         stretch = least_stretch(problem, deadline)
         hint = f"They could be kept if all were at least {stretch:.4g} times as large." if stretch > 1 else ""
         conflicts = _limits_on_costs(problem)
@@ -89,11 +91,6 @@ def _what_closes(problem: AllocationProblem, k: int) -> list[Conflict]:
     if (most := _airtime_s(problem, k, allowed)) is not None:
         words = "{limit} of at most {value} is too short even with the whole uplink band"
         reasons.append(Conflict(k, "uplink airtime", most, "s", words))
-    if problem.cost_limits is not None and problem.option_cost is not None:
-        least = problem.option_cost[k][allowed].min(axis=0)
-        for c in problem.cost_limits.limited.tolist():
-            words = f"{{limit}} is {{value}}, and open options cost at least {least[c]:.10g}"
-            reasons.append(Conflict(k, f"cost_max of cost {c}", float(problem.cost_limits.cost_max[c]), "", words))
     need = "every option that is allowed needs a resource of which the budget is zero"
     return reasons or [Conflict(k, "open options", 0.0, "", need)]
 

@@ -117,7 +117,7 @@ def fits(result: Any, inputs: Any) -> bool:
             return False
         if cell["status"] == Status.INFEASIBLE:
             return not users and cell["objective_s"] is None and bool(cell["reason"])
-        objective_s = Scenario(**scenario).objective_of([user["latency_s"] for user in users])
+        objective_s = Scenario(**scenario).objective_of([user["latency_s"] for user in users]) + cell["cost_part_s"]
         bound_s = -math.inf if cell["lower_bound_s"] is None else cell["lower_bound_s"]
         gap = relative_gap(cell["objective_s"], bound_s)
         return (

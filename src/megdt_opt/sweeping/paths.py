@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.scenario.edges import NamedEdge
+from megdt_opt.scenario.limited_costs import COSTS
 from megdt_opt.scenario.quantities import Quantities
 from megdt_opt.scenario.scenario import Scenario, User
 
@@ -20,6 +21,10 @@ EVERY = "*"
 
 _NAMED: dict[str, type[Quantities]] = {"users": User, "edges": NamedEdge}
 """Lists of a scenario, whose entries go by their names."""
+
+
+_RULES = {"max": "max_si", "weight": "weight_s_per_si"}
+"""What is said of a cost, and its full name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +78,10 @@ class FieldPath:
         for i, part in enumerate(self.parts):
             if i == 1 and self.parts[0] in _NAMED:
                 value = next(entry for entry in value if part in (EVERY, entry.name))
+            elif isinstance(value, dict):
+                value = value.get(part)
             else:
-                value = getattr(value, part)
+                value = None if value is None else getattr(value, part)
         if isinstance(value, BaseModel):
             value = value.model_dump(mode="json", exclude_none=True)
         return json.dumps(value) if isinstance(value, dict | list | tuple) else value
@@ -115,6 +122,9 @@ def parse_path(text: str, users: Sequence[str], edges: Sequence[str] = ()) -> Fi
         parts.append(name)
         if not dot:
             return FieldPath(text=text, parts=tuple(parts), key=key)
+        if owner is Scenario and name == "costs":
+            cost, field = _cost(rest, text)
+            return FieldPath(text=text, parts=(name, cost, _RULES.get(field, field)), key=field)
         if owner is Scenario and name in _NAMED:
             selector, rest = _entry(name, rest, {"users": users, "edges": edges}[name], text)
             parts.append(selector)
@@ -129,8 +139,20 @@ def parse_path(text: str, users: Sequence[str], edges: Sequence[str] = ()) -> Fi
 
 def _down(node: dict[str, Any], parts: Sequence[str]) -> dict[str, Any]:
     for part in parts:
-        node = node.setdefault(part, {})
+        if node.get(part) is None:
+            node[part] = {}
+        node = node[part]
     return node
+
+
+def _cost(rest: str, text: str) -> tuple[str, str]:
+    """Split what follows "costs." into the cost and what is said of it."""
+    cost, _, field = rest.partition(".")
+    if cost not in COSTS:
+        raise InvalidInput(text, cost, f"one of the costs {', '.join(COSTS)}", "Choose one of them.")
+    if _RULES.get(field, field) not in _RULES.values():
+        raise InvalidInput(text, field, f"one of {', '.join(_RULES)}", f"Write costs.{cost}.max, for example.")
+    return cost, field
 
 
 def _field(owner: type[Quantities], key: str, text: str) -> str:

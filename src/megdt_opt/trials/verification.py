@@ -17,7 +17,9 @@ from scipy import stats
 
 from megdt_opt.execution.record import Execution
 from megdt_opt.planning.baselines import ONLY, UNSHARED, Baseline, equal_shares, next_best
+from megdt_opt.planning.cost_totals import cost_part_s
 from megdt_opt.planning.plan import Plan, UserPlan
+from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.trials.execute import cluster_of, run_options
 from megdt_opt.trials.runs import baseline_users, user_runs
 
@@ -119,9 +121,15 @@ class Verification:
 
 def measured_objective_s(plan: Plan, execution: Execution) -> float:
     """The scenario's objective of measured latencies [s]; for "missed" a weight [1]. Who has no picture is infinitely
-    late."""
+    late. Weighted costs count as they were predicted."""
+    part_s = cost_part_s(plan.table, [user.option.name for user in plan.users])
+    return _measured_s(plan.scenario, execution) + part_s
+
+
+def _measured_s(scenario: Scenario, execution: Execution) -> float:
+    """The same without weighted costs."""
     measured = execution.measured_s
-    return plan.scenario.objective_of([measured.get(user.name, np.inf) for user in plan.scenario.users])
+    return float(scenario.objective_of([measured.get(user.name, np.inf) for user in scenario.users]))
 
 
 def rivals_of(plan: Plan, *, runners_up: int = 2) -> tuple[Baseline, ...]:
@@ -166,6 +174,7 @@ def verify(
     rivals = rivals_of(plan)
     names = ["plan", *(r.name for r in rivals)]
     users: list[Sequence[UserPlan]] = [plan.users, *(baseline_users(plan.table, r) for r in rivals)]
+    parts_s = [cost_part_s(plan.table, [user.option.name for user in one]) for one in users]
     measured: list[list[float]] = [[] for _ in names]
     overruns = [0] * len(names)
     rng = np.random.default_rng(seed)
@@ -175,7 +184,7 @@ def verify(
             longest_s = max(user.latency_s for user in users[i])
             groups = plan.groups if i == 0 else ()
             done = processes.run(user_runs(plan.table, users[i], groups), run_options(plan.table, longest_s))
-            measured[i].append(measured_objective_s(plan, done))
+            measured[i].append(_measured_s(plan.scenario, done) + parts_s[i])
             overruns[i] += len(done.overruns)
             if on_progress is not None:
                 on_progress(sum(len(m) for m in measured), repeats * len(names))
