@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from megdt_opt.planning.planner import plan
     from megdt_opt.problem.allocation_problem import AllocationProblem, Evaluation, evaluate
     from megdt_opt.problem.batch_problem import BatchProblem
+    from megdt_opt.problem.batched_edge_problem import BatchedEdgeProblem
     from megdt_opt.problem.fairness import AlphaFairProblem, LexicographicProblem
     from megdt_opt.problem.generation_split import GenerationSplit, GenerationSplitProblem
     from megdt_opt.problem.placement_problem import PlacementProblem
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from megdt_opt.solving.allocation import Allocation
     from megdt_opt.solving.batch.allocation import BatchAllocation
     from megdt_opt.solving.batch.door import solve_batch
+    from megdt_opt.solving.batched_edge import BatchedEdge
+    from megdt_opt.solving.batched_quality import BatchedQuality
     from megdt_opt.solving.placement import Placement
     from megdt_opt.solving.program import Program
     from megdt_opt.solving.shared_prefix import SharedPrefix
@@ -64,6 +67,9 @@ _HOME = {
     "AlphaFairProblem": "problem.fairness",
     "BatchAllocation": "solving.batch.allocation",
     "BatchProblem": "problem.batch_problem",
+    "BatchedEdge": "solving.batched_edge",
+    "BatchedEdgeProblem": "problem.batched_edge_problem",
+    "BatchedQuality": "solving.batched_quality",
     "Change": "whatif.why",
     "Conflict": "errors",
     "Evaluation": "problem.allocation_problem",
@@ -123,6 +129,9 @@ __all__ = [
     "AlphaFairProblem",
     "BatchAllocation",
     "BatchProblem",
+    "BatchedEdge",
+    "BatchedEdgeProblem",
+    "BatchedQuality",
     "Change",
     "Conflict",
     "Evaluation",

@@ -11,16 +11,16 @@ import pytest
 FOLDER = Path(__file__).resolve().parents[2] / "formulations"
 
 COUNTS = (
-    "convex_allocation", "edge_placement", "energy_delay", "option_gdp", "option_gdp_bigm", "option_gdp_outer",
-    "option_misocp", "option_misocp_perspective", "sequenced_edge", "shared_prefix",
+    "batched_edge", "convex_allocation", "edge_placement", "energy_delay", "option_gdp", "option_gdp_bigm",
+    "option_gdp_outer", "option_misocp", "option_misocp_perspective", "sequenced_edge", "shared_prefix",
     "task_program",
 )  # fmt: skip
 SHARES = ("alpha_fair", "deadline_milp", "lexicographic", "square_root_milp")
 """What cuts by priced costs, or compares option sets by the package's own best shares."""
 
 ALLOWED = (
-    "errors", "tolerances", "problem", "radio", "shares.closed_forms", "solving.allocation", "solving.answers",
-    "solving.highs", "formulations",
+    "errors", "tolerances", "problem", "radio", "shares.batched_band", "shares.closed_forms", "solving.allocation",
+    "solving.answers", "solving.highs", "formulations",
 )  # fmt: skip
 """Arrays, rate laws and closed forms, errors, the form of an answer and a backend."""
 

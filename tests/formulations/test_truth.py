@@ -279,6 +279,7 @@ VIOLATION = {
 
 ELSEWHERE = {
     "alpha_fair": "test_truth_fair.py",
+    "batched_edge": "../agreement/test_batched_edge.py",
     "deadline_milp": "test_truth_milp.py",
     "edge_placement": "../agreement/test_placement.py",
     "energy_delay": "test_truth_energy_delay.py",

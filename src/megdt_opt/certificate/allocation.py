@@ -291,7 +291,7 @@ class Linear(Stage):
         self.least_time = a / hi
 
     def phi(self, mu: Fraction) -> Fraction:
-        return _hyperbola(self.price, mu * self.a, self.lo, self.hi)
+        return hyperbola(self.price, mu * self.a, self.lo, self.hi)
 
 
 class Shannon(Stage):
@@ -331,10 +331,10 @@ class Shannon(Stage):
         # y = alpha + beta x: price (y - alpha) / beta + mu a / y
         slope = self.price / self.beta
         low, high = self.alpha + self.beta * self.lo, self.alpha + self.beta * self.hi
-        return _hyperbola(slope, mu * self.a, low, high) - slope * self.alpha
+        return hyperbola(slope, mu * self.a, low, high) - slope * self.alpha
 
 
-def _hyperbola(price: Fraction, area: Fraction, low: Fraction, high: Fraction) -> Fraction:
+def hyperbola(price: Fraction, area: Fraction, low: Fraction, high: Fraction) -> Fraction:
     """A rational at most the minimum of price * x + area / x on [low, high]."""
     if area == 0:
         return price * low

@@ -11,6 +11,7 @@ from megdt_opt.errors import InvalidInput
 from megdt_opt.problem.allocation_problem import AllocationProblem
 
 _PROOFS: dict[str, str] = {
+    "BatchedEdgeProblem": "megdt_opt.certificate.batched_edge",
     "PlacementProblem": "megdt_opt.certificate.placement",
     "ProgramProblem": "megdt_opt.certificate.program",
     "SequencedEdgeProblem": "megdt_opt.certificate.turns",

@@ -22,8 +22,8 @@ OBJECTIVES = ("max", "sum")
 class BatchProblem(ProblemArrays):
     """Scenarios with the same numbers of users and options; each is an `AllocationProblem` of its own.
 
-    A batch is many scenarios that have nothing to do with each other, solved at once (a problem whose edge serves
-    the denoising steps of several users in one batch is another class). Fields mean what they mean there, with one
+    A batch is many scenarios that have nothing to do with each other, solved at once; an edge that makes the denoising
+    steps of several users in one forward pass is a `BatchedEdgeProblem`. Fields mean what they mean there, with one
     axis more in front: tables are (S, K, O), vectors (S, K), budgets (S,) or one number for all. Arrays of float64
     in C order are taken as they are, not copied: do not change them afterwards.
 

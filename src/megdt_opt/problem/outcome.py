@@ -49,6 +49,7 @@ class Method(TextEnum):
     CLOSED_FORM = "closed form"
     """What "auto" takes where a class of problem has one."""
     ALPHA_FAIR = "alpha_fair"
+    BATCHED_EDGE = "batched_edge"
     CONVEX_ALLOCATION = "convex_allocation"
     DEADLINE_MILP = "deadline_milp"
     EDGE_PLACEMENT = "edge_placement"

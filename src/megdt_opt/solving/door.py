@@ -30,10 +30,13 @@ from megdt_opt.solving.search.on_time import OnTime
 from megdt_opt.tolerances import SOLVER
 
 if TYPE_CHECKING:
+    from megdt_opt.problem.batched_edge_problem import BatchedEdgeProblem
     from megdt_opt.problem.placement_problem import PlacementProblem
     from megdt_opt.problem.program_problem import ProgramProblem
     from megdt_opt.problem.sequenced_edge_problem import SequencedEdgeProblem
     from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
+    from megdt_opt.solving.batched_edge import BatchedEdge
+    from megdt_opt.solving.batched_quality import BatchedQuality
     from megdt_opt.solving.placement import Placement
     from megdt_opt.solving.program import Program
     from megdt_opt.solving.shared_prefix import SharedPrefix
@@ -48,6 +51,7 @@ _ROUTES = {
 
 
 _CLASSES: dict[str, str] = {
+    "BatchedEdgeProblem": "megdt_opt.solving.batched_edge",
     "PlacementProblem": "megdt_opt.solving.placement",
     "ProgramProblem": "megdt_opt.solving.program",
     "SequencedEdgeProblem": "megdt_opt.solving.turns.answer",
@@ -56,6 +60,7 @@ _CLASSES: dict[str, str] = {
 """Classes of problems whose parties decide more than an option: the module in which `solve_class` solves them."""
 
 _OWN: dict[str, Method] = {
+    "BatchedEdgeProblem": Method.BATCHED_EDGE,
     "PlacementProblem": Method.EDGE_PLACEMENT,
     "ProgramProblem": Method.TASK_PROGRAM,
     "SequencedEdgeProblem": Method.SEQUENCED_EDGE,
@@ -106,6 +111,12 @@ def solve(
 def solve(
     problem: PlacementProblem, method: str = "auto", gap: float = 1e-6, time_limit_s: float | None = None
 ) -> Placement: ...
+
+
+@overload
+def solve(
+    problem: BatchedEdgeProblem, method: str = "auto", gap: float = 1e-6, time_limit_s: float | None = None
+) -> BatchedEdge | BatchedQuality: ...
 
 
 @overload
@@ -181,6 +192,8 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
     kind = type(problem).__name__
     if kind in _CLASSES:
         module = importlib.import_module(_CLASSES[kind])
+        if method == Method.AUTO and hasattr(module, "preferred"):
+            method = module.preferred(problem)
         if method == _OWN.get(kind):
             return module.answer_of(problem, _by_route(method, problem, None, gap, time_limit_s), Method(method), gap)
         return module.solve_class(problem, method, gap, time_limit_s)

@@ -132,16 +132,27 @@ class Program:
         Columns that must be whole numbers, while the program is not relaxed.
     clock : Clock
         Stops every run in time.
+    tolerance : float
+        On whole numbers. Too small a one makes HiGHS lose solutions of programs with large constants.
     """
 
-    def __init__(self, cost: Array, lower: Array, upper: Array, whole: NDArray[np.bool_], clock: Clock) -> None:
+    def __init__(
+        self,
+        cost: Array,
+        lower: Array,
+        upper: Array,
+        whole: NDArray[np.bool_],
+        clock: Clock,
+        tolerance: float = TOLERANCE,
+    ) -> None:
         self._highs = _silent()()
         self._clock = clock
         self._whole = np.flatnonzero(whole).astype(np.int32)
         self._relaxed = True
         self._bounded = bool(np.isfinite(np.where(cost >= 0, lower, upper)).all())
-        for name in ("primal_feasibility_tolerance", "dual_feasibility_tolerance", "mip_feasibility_tolerance"):
+        for name in ("primal_feasibility_tolerance", "dual_feasibility_tolerance"):
             self._set(name, TOLERANCE)
+        self._set("mip_feasibility_tolerance", tolerance)
         self._set("small_matrix_value", 1e-12)
         columns = np.arange(cost.size, dtype=np.int32)
         self._must(self._highs.addVars(cost.size, lower, upper), "columns")
