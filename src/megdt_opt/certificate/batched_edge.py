@@ -51,6 +51,7 @@ class BlockProof:
     """
 
     budgets = 3
+    cost_prices = 0
 
     def __init__(self, problem: BatchedEdgeProblem, blocks: Blocks | None = None) -> None:
         self.problem, self.objective = problem, problem.objective

@@ -38,6 +38,7 @@ class TimesProof:
     """
 
     budgets = 3
+    cost_prices = 0
 
     def __init__(self, problem: BatchedEdgeProblem, costs: TimeCosts | None = None) -> None:
         self.problem = problem

@@ -155,9 +155,10 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
 
     Returns
     -------
-    Allocation, Placement, SequencedEdge, SharedPrefix, Program or GenerationSplit
-        The options and shares with what is proven about them; a `Placement`, `SequencedEdge`, `SharedPrefix`, `Program`
-        or `GenerationSplit` for a problem of that class.
+    Allocation, Placement, SequencedEdge, BatchedEdge, BatchedQuality, SharedPrefix, Program or GenerationSplit
+        The options and shares with what is proven about them; a `Placement`, `SequencedEdge`, `BatchedEdge`,
+        `SharedPrefix`, `Program` or `GenerationSplit` for a problem of that class, and a `BatchedQuality` for a batched
+        edge whose qualities are maximised.
 
     Raises
     ------
