@@ -3,6 +3,7 @@
 `megdt-opt bounds` checks every one of them on random instances (`megdt_opt.bounds.checks.validation`).
 """
 
+from megdt_opt.bounds.batches import BatchBlocks, batch_blocks, contiguous_batches
 from megdt_opt.bounds.cuts import BangBang, bang_bang
 from megdt_opt.bounds.flow import LargestFlow, largest_flow, speculation_bound_s
 from megdt_opt.bounds.limits import approach_to_unlimited_s, idle_below, unlimited, without
@@ -29,6 +30,7 @@ from megdt_opt.problem.generation_split import generation_split
 __all__ = [
     "Alone",
     "BangBang",
+    "BatchBlocks",
     "Crowd",
     "EnergyDelayFront",
     "LargestFlow",
@@ -38,9 +40,11 @@ __all__ = [
     "Sequence",
     "approach_to_unlimited_s",
     "bang_bang",
+    "batch_blocks",
     "best_seu",
     "best_seu_device_first",
     "centralised_s",
+    "contiguous_batches",
     "device_joins_in",
     "download_threshold_bit_per_s",
     "download_threshold_hz",
