@@ -176,16 +176,18 @@ def _fitting(leaf: Leaf, rows: tuple[Row, ...]) -> Leaf:
 def _branched(node: Branch, here: Mask) -> Iterator[tuple[Node, Mask]]:
     if not 0 <= node.user < here.shape[0] or len(node.groups) != len(node.children):
         raise ValueError("a branch names a user that is not there, or lacks a child")
-    listed = [o for group in node.groups for o in group]
+    own = here[node.user]
+    left = set(own.nonzero()[0].tolist())
     # groups may name closed options too; what counts is that each open one is in exactly one group
-    if len(listed) != len(set(listed)) or not set(np.flatnonzero(here[node.user]).tolist()) <= set(listed):
+    if sum(map(len, node.groups)) != len(named := set().union(*node.groups)) or not left <= named:
         raise ValueError(f"the groups of user {node.user} do not partition its options")
     for group, child in zip(node.groups, node.children, strict=True):
-        part = np.zeros(here.shape[1], bool)
-        part[list(group)] = True
-        below = here.copy()
-        below[node.user] &= part
-        if below[node.user].any():
+        named_here = list(group)
+        part = own[named_here]
+        if not left.isdisjoint(group):
+            below = here.copy()
+            below[node.user] = False
+            below[node.user, named_here] = part
             yield child, below
 
 
@@ -206,10 +208,13 @@ def _counted(node: Count, here: Mask) -> Iterator[tuple[Node, Row]]:
 def _removed(node: Prune, here: Mask) -> Mask:
     if len(node.children) != 1 or not node.removed.size:
         raise ValueError("nothing is ruled out, or nothing follows")
-    if node.removed.min() < 0 or (node.removed.max(axis=0) >= here.shape).any():
-        raise ValueError("an option is ruled out that is not there")
     removed = np.zeros(here.shape, bool)
-    removed[node.removed[:, 0], node.removed[:, 1]] = True
+    try:
+        if node.removed.min() < 0:
+            raise IndexError
+        removed[node.removed[:, 0], node.removed[:, 1]] = True
+    except IndexError:
+        raise ValueError("an option is ruled out that is not there") from None
     result: Mask = removed & here
     return result
 

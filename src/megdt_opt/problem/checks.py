@@ -212,14 +212,19 @@ def number(
         Names the field, the value, the unit and the remedy.
     """
     expected = f"a {'finite ' if finite else ''}number {'of at least 0' if zero else 'above 0'} [{unit}]"
-    found = np.float64(value) if type(value) is float else plain(name, value, expected)
-    if found.shape != ():
-        raise InvalidInput(name, value, expected, remedy)
-    with np.errstate(over="ignore"):
-        single = float(found)
+    single = value if type(value) is float else _single(name, value, expected, remedy)
     if not (single >= 0 if zero else single > 0) or (finite and math.isinf(single)):
         raise InvalidInput(name, value, expected, remedy)
     return single
+
+
+def _single(name: str, value: Any, expected: str, remedy: str) -> float:
+    """What stands for a number, as a float."""
+    found = plain(name, value, expected)
+    if found.shape != ():
+        raise InvalidInput(name, value, expected, remedy)
+    with np.errstate(over="ignore"):
+        return float(found)
 
 
 def count(name: str, value: Any, least: int, remedy: str) -> int:

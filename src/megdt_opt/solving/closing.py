@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -41,8 +42,7 @@ _ROOM = 1e-6
 """Part of a deadline that is left where rounding is no matter [1]."""
 
 
-@dataclass(frozen=True)
-class Closed:
+class Closed(NamedTuple):
     """What the search found and proved.
 
     Parameters
@@ -343,7 +343,7 @@ def _checked(problem: AllocationProblem, closed: Closed) -> Closed | None:
     # scaling to the budgets would hide shares that exceed them
     if most > 1 + _ROUNDING or not (yields.violation <= _ROUNDING and off <= _ROUNDING * yields.objective_s):
         return None
-    return replace(closed, evaluated=(shares, yields))
+    return closed._replace(evaluated=(shares, yields))
 
 
 def _strained(problem: AllocationProblem, incumbent: Incumbent) -> bool:

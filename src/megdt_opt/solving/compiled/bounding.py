@@ -84,20 +84,23 @@ def raise_bound(
     best_price: F,
     cuts: Cuts,
     precision: float,
+    known: int = 0,
 ) -> tuple[float, int, int]:
     """Look for prices whose value reaches the goal: cutting planes, tried between the best and the master's prices.
 
-    Returns the best value, how it ended (PROVEN, ...) and the passes made. `best_price` (3,) gets the best prices.
+    Returns the best value, how it ended (PROVEN, ...) and the passes made. `best_price` (3,) gets the best prices. The
+    first `known` planes and their basis hold from before, as where options have only been added since.
     """
     stay_whole()
     slopes, offsets = cuts.slopes, cuts.offsets
     usage, y, price = np.zeros(3), np.zeros(4), start.copy()
     best = -HUGE
     best_price[:] = start
-    cuts.basis[:] = -99
-    turns = min(int(passes), MOST_CUTS)
+    if known == 0:
+        cuts.basis[:] = -99
+    turns = min(int(passes), MOST_CUTS - known)
     pull = 0.5
-    for n in range(turns):
+    for n in range(known, known + turns):
         value, _ = value_at(kind, terms, begin, end, level, price, usage, cuts.chosen[n])
         if value > best:
             best = value
@@ -105,7 +108,7 @@ def raise_bound(
         else:
             pull = 1.0 - pull if pull != 1.0 else 0.5
         if best >= goal:
-            return best, PROVEN, n + 1
+            return best, PROVEN, n + 1 - known
         for i in range(3):
             slopes[n, i] = usage[i] - (1.0 if kind == SUM else 0.0)
         offsets[n] = 0.0
@@ -114,11 +117,11 @@ def raise_bound(
         cuts.prices[n] = price
         cuts.levels[n] = level
         if not ask_master(kind, cuts, n + 1, box, y):
-            return best, STALLED, n + 1
+            return best, STALLED, n + 1 - known
         if goal < HUGE and y[0] < goal:
-            return best, SHORT, n + 1
+            return best, SHORT, n + 1 - known
         if y[0] - best <= precision * max(abs(y[0]), abs(best)):
-            return best, STALLED, n + 1
+            return best, STALLED, n + 1 - known
         for i in range(3):
             price[i] = max(pull * max(y[i + 1], 0.0) + (1.0 - pull) * best_price[i], 0.0)
     return best, SPENT, turns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,15 @@ from megdt_opt.pricing.scaled import Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.shares.best import best_shares
 from megdt_opt.solving.compiled import passes, tilted
-from megdt_opt.solving.compiled.bounding import CLOSED, PROVEN, new_cuts
+from megdt_opt.solving.compiled.bounding import CLOSED, new_cuts
 from megdt_opt.solving.compiled.driver import terms_of
 from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
 from megdt_opt.solving.compiled.passes import Here, Out, new_sets
+from megdt_opt.solving.compiled.tilting import Tilted
 from megdt_opt.solving.compiled.tilting import room as room_of
-from megdt_opt.solving.engines.engine import NO_CHOICE, Choice, Peak, Priced, Separable, Settled
+from megdt_opt.solving.engines.base import Separable
+from megdt_opt.solving.engines.engine import NO_CHOICE, NO_WEIGHTS, Choice, Narrowed, Peak, Priced, Settled
+from megdt_opt.solving.search.wavering import MIDDLE
 
 _NO_TILTS = np.zeros(0)
 _NO_OPTION = np.zeros(0, np.int32)
@@ -49,13 +53,17 @@ class CompiledEngine(Separable):
         self._here = Here(np.zeros(users, np.int64), left.copy(), left)
         self._cuts = new_cuts(users)
         self._out = Out(
-            np.zeros(3), np.zeros(3), np.zeros(users, np.int32), np.zeros((4, users), np.int32), np.zeros(4),
-            np.zeros((3, users)),
+            np.zeros(3), np.zeros(3), np.zeros(3), np.zeros(users, np.int32), np.zeros((4, users), np.int32),
+            np.zeros(4), np.zeros((3, users)),
         )  # fmt: skip
+        self._costs, self._gone = np.empty(self.heads.shape), np.empty(self.heads.shape, np.bool_)
         self._entered: Mask | None = self.heads
         self._mixed = problem.objective == "mixed"
         self._most = float(problem.max_weight or 0.0)
-        self._room = room_of(users if self._mixed else 0)
+
+    @cached_property
+    def _room(self) -> Tilted:
+        return room_of(self.problem.users)
 
     def _enter(self, mask: Mask) -> None:
         if mask is not self._entered:
@@ -81,11 +89,26 @@ class CompiledEngine(Separable):
 
     def total(self, mask: Mask, gone: Mask | None, prices: Array, level_s: float | None) -> float:
         """Sum of the least costs within a mask (K, O), where it is given with one at least that is `gone` (K, O)."""
-        if gone is None:
-            return self.price(mask, prices, level_s).total
         self._entered = None
-        total = passes.removed(self.kind, self._terms, self._here, mask, gone, level_s or 0.0, prices)
-        return total if total < HUGE else np.inf
+        found = passes.total(
+            self.kind, self._terms, self._here, mask, mask if gone is None else gone, gone is not None, level_s or 0.0,
+            prices,
+        )  # fmt: skip
+        return found if found < HUGE else np.inf
+
+    def switches(
+        self, choice: Choice, prices: Array, own_level_s: float | None, goal: tuple[float | None, float], most: int
+    ) -> list[Choice]:
+        """As `Engine` has it."""
+        self._enter(self.heads)
+        level = goal[0] or 0.0
+        user, other, rise = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most)
+        count = passes.switches(
+            self.kind, self._terms, self._here, choice, own_level_s or level, level, goal[1], prices, user, other, rise
+        )
+        trials = np.repeat(choice[None], count, axis=0)
+        trials[np.arange(count), user[:count]] = other[:count]
+        return list(trials)
 
     def _tilted(self, prices: Array) -> Array:
         """The prices of the budgets; multipliers behind them change the weights."""
@@ -117,13 +140,31 @@ class CompiledEngine(Separable):
 
     def climb(self, mask: Mask, level_s: float | None, goal: float, box: float, most: int, start: Array) -> Peak:
         """As `Engine` has it."""
-        self._enter(mask)
+        return self._narrow(mask, level_s, goal, box, most, start[None], False).peak
+
+    def narrow(self, mask: Mask, level_s: float | None, goal: float, box: float, most: int, tried: Array) -> Narrowed:
+        """As `Engine` has it."""
+        return self._narrow(mask, level_s, goal, box, most, tried, True)
+
+    def _narrow(
+        self, mask: Mask, level_s: float | None, goal: float, box: float, most: int, tried: Array, ruling: bool
+    ) -> Narrowed:
         one = float(self.kind == MAX)
-        value, how, count = passes.climb(
-            self.kind, self._terms, self._here, level_s or 0.0, goal + one, box, float(most), start, self._cuts,
-            self._out,
+        value, count, any_out, proven = passes.narrow(
+            self.kind, self._terms, mask, self._here, level_s or 0.0, goal + one, box, float(most), tried, ruling,
+            self._cuts, self.head, self._costs, self._gone, self._out,
         )  # fmt: skip
-        return self._peak(value - one, count, NO_CHOICE if how == PROVEN else self._out.picked.copy())
+        self._entered = None
+        out = self._out
+        ruled_out = [(out.ruling.copy(), self._gone.copy())] if any_out else []
+        if proven:
+            return Narrowed(Peak(out.price.copy(), value - one, count, NO_CHOICE, NO_WEIGHTS), ruled_out)
+        return Narrowed(self._peak(value - one, count, out.picked.copy()), ruled_out)
+
+    def split(self, mask: Mask, peak: Peak) -> tuple[int, Mask]:
+        """As `Engine` has it."""
+        self._entered, near = None, np.empty(mask.shape[1], np.bool_)
+        return passes.split(self._terms, mask, self._here, peak.weights, peak.choices, MIDDLE, near), near
 
     def peak(self, mask: Mask, ceiling_s: float, box: float, gap: float, start: Array) -> Peak:
         """As `Engine` has it."""
@@ -135,8 +176,8 @@ class CompiledEngine(Separable):
 
     def _peak(self, value: float, count: int, least: Choice) -> Peak:
         out = self._out
-        kept = out.weight > 0.0
-        return Peak(out.price.copy(), value, count, out.chosen[kept], out.weight[kept], least)
+        kept = np.count_nonzero(out.weight)
+        return Peak(out.price.copy(), value, count, out.chosen[:kept].copy(), out.weight[:kept].copy(), least)
 
     def climb_tilted(
         self, mask: Mask, goal: float, box: float, most: int, start: Array, precision: float,

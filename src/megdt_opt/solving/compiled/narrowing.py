@@ -17,10 +17,16 @@ from megdt_opt.solving.compiled.starting import Option, simple_sets
 
 _ROUNDS = 16
 _PASSES = 80.0
+_KNOWN = 48
+"""Planes of the turns before that are kept at most [1]."""
+
 _SETTLING = 5
 _LEVELS = 30
 _ROUGH, _FINER = 1e-4, 0.03
 """Precision of the first turn, and its factor from turn to turn."""
+
+_FINE = 0.1
+"""What the active options are solved to, as a part of a turn's precision: with known planes that costs little [1]."""
 
 _PART = 0.01
 """Precision of the last turn, as a part of the gap [1]."""
@@ -145,11 +151,16 @@ def narrow_prices(
     best = -HUGE
     found[:] = price
     last = min(max(_PART * gap, 1e-12), 1e-7)
-    passes, precision = 1, _ROUGH
+    passes, precision, known = 1, _ROUGH, 0
     for _ in range(_ROUNDS):
         start[:] = price
         if kind == SUM:
-            goal, _, _ = raise_bound(kind, terms, begin, active, 0.0, HUGE, box, _PASSES, start, price, cuts, precision)
+            # options are only added, so that planes stay above the value
+            known = known if known <= _KNOWN else 0
+            goal, _, more = raise_bound(
+                kind, terms, begin, active, 0.0, HUGE, box, _PASSES, start, price, cuts, _FINE * precision, known
+            )
+            known += more
             value, _ = value_at(kind, terms, begin, end, 0.0, price, usage, chosen)
             short = (goal - value) / abs(goal) if goal != 0.0 else 0.0
         else:

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.solving.compiled.bounding import PROVEN, Cuts, best_of_set, objective_of, raise_bound
+from megdt_opt.solving.compiled.bounding import PROVEN, SPENT, Cuts, best_of_set, objective_of, raise_bound
 from megdt_opt.solving.compiled.jit import inner, kernel, stay_whole
 from megdt_opt.solving.compiled.kernels import CLOSE, F, I, Terms, law_of, swap, value_at
-from megdt_opt.solving.compiled.laws import HUGE, Three, option_at, shares_at
+from megdt_opt.solving.compiled.laws import HUGE, SUM, Three, option_at, shares_at
 from megdt_opt.solving.compiled.narrowing import narrow_prices
 from megdt_opt.solving.compiled.starting import row_costs, simple_sets
 
@@ -26,10 +26,11 @@ class Here(NamedTuple):
 
 
 class Out(NamedTuple):
-    """Where answers go: best prices (3,), used budgets (3,), the options that cost least there (K,), options (4, K)
-    with their weights (4,), shares (3, K)."""
+    """Where answers go: best prices (3,), prices that rule options out (3,), used budgets (3,), the options that cost
+    least at the best prices (K,), options (4, K) with their weights (4,), shares (3, K)."""
 
     price: F
+    ruling: F
     usage: F
     picked: Option
     chosen: Option
@@ -99,13 +100,15 @@ def places_of(terms: Terms, here: Here, option: Option, out: Option) -> bool:
 
 @inner
 def tell(terms: Terms, cuts: Cuts, out: Out) -> None:
-    """The master's basic planes: their options and weights."""
+    """The master's basic planes: their options and weights, those above 0 first."""
+    place = 0
+    out.weight[:] = 0.0
     for c in range(4):
         j = cuts.basis[c]
-        out.weight[c] = 0.0
         if j >= 0 and cuts.share[c] > 0.0:
-            out.weight[c] = cuts.share[c]
-            numbers_of(terms, cuts.chosen[j], out.chosen[c])
+            out.weight[place] = cuts.share[c]
+            numbers_of(terms, cuts.chosen[j], out.chosen[place])
+            place += 1
 
 
 @kernel
@@ -124,20 +127,75 @@ def value(kind: int, terms: Terms, here: Here, level: float, goal: float, prices
     return best, at
 
 
+@inner
+def rule_out(
+    kind: int, terms: Terms, here: Here, head: Option, level: float, goal: float, price: F, costs: F,
+    gone: NDArray[np.bool_],
+) -> bool:  # fmt: skip
+    """Take out the options whose reduced cost at prices alone reaches the goal, and note them in `gone` (K, O), with
+    those that they are the `head` of; False where there are none, or where the prices reach it by themselves."""
+    stay_whole()
+    value = -(price[0] + price[1] + price[2]) if kind == SUM else 0.0
+    users, least = costs.shape[0], np.empty(costs.shape[0])
+    for k in range(users):
+        least[k] = row_costs(kind, terms, k, here.begin[k], here.end[k], level, price, HUGE, costs[k])
+        value += least[k]
+    gone[:] = False
+    found = False
+    for k in range(users):
+        j = here.begin[k]
+        while j < here.end[k]:
+            if value < goal and costs[k, j] - least[k] >= goal - value:
+                gone[k, terms.ids[k, j]] = True
+                here.end[k] -= 1
+                swap(terms, k, j, here.end[k])
+                costs[k, j] = costs[k, here.end[k]]
+                found = True
+            else:
+                j += 1
+        for o in range(head.shape[1] if found else 0):
+            if head[k, o] >= 0 and gone[k, head[k, o]]:
+                gone[k, o] = True
+    return found
+
+
+# long: what a node of the tree asks for, in one call, as each call takes as long as a pass over few users
 @kernel
-def climb(
-    kind: int, terms: Terms, here: Here, level: float, goal: float, box: float, passes: float, start: F, cuts: Cuts,
-    out: Out,
-) -> tuple[float, int, int]:  # fmt: skip
-    """`raise_bound`, the options that the best prices waver between, and those that cost least there, in `picked`."""
-    found, how, count = raise_bound(
-        kind, terms, here.begin, here.end, level, goal, box, passes, start, out.price, cuts, _EXACT
-    )
+def narrow(
+    kind: int, terms: Terms, mask: NDArray[np.bool_], here: Here, level: float, goal: float, box: float, passes: float,
+    tried: F, ruling: bool, cuts: Cuts, head: Option, costs: F, gone: NDArray[np.bool_], out: Out,
+) -> tuple[float, int, bool, bool]:  # fmt: skip
+    """`value` of the prices that are tried, `raise_bound` from the first, with `ruling` the options that are ruled out
+    there and `raise_bound` for the rest; then the options that the best prices waver between, and those that cost least
+    there, in `picked`.
+
+    Returns the last value, the passes, whether options were ruled out, and whether the goal is proven."""
+    bring(terms, mask, here)
+    spent = 0
+    if tried.shape[0] > 1:
+        spent = 1
+        for n in range(tried.shape[0]):
+            found, _ = value_at(kind, terms, here.begin, here.end, level, tried[n], out.usage, out.picked)
+            if found >= goal:
+                out.price[:] = tried[n]
+                return found, spent, False, True
+    out.price[:] = tried[0]
+    found, how, any_out = -HUGE, SPENT, False
+    for turn in range(2):
+        out.ruling[:] = out.price
+        found, how, count = raise_bound(
+            kind, terms, here.begin, here.end, level, goal, box, passes, out.ruling, out.price, cuts, _EXACT
+        )
+        spent += count
+        if how == PROVEN:
+            return found, spent, any_out, True
+        if turn or not ruling or not rule_out(kind, terms, here, head, level, goal, out.price, costs, gone):
+            break
+        any_out = True
     tell(terms, cuts, out)
-    if how != PROVEN:
-        value_at(kind, terms, here.begin, here.end, level, out.price, out.usage, out.picked)
-        numbers_of(terms, out.picked.copy(), out.picked)
-    return found, how, count
+    value_at(kind, terms, here.begin, here.end, level, out.price, out.usage, out.picked)
+    numbers_of(terms, out.picked.copy(), out.picked)
+    return found, spent, any_out, False
 
 
 @kernel
@@ -163,22 +221,129 @@ def table(kind: int, terms: Terms, here: Here, level: float, price: F, costs: F)
 
 
 @kernel
-def removed(
-    kind: int, terms: Terms, here: Here, mask: NDArray[np.bool_], gone: NDArray[np.bool_], level: float, price: F
-) -> float:
-    """Least sum of costs in a mask, (K, O), where a user takes one of the options that are `gone`, (K, O); HUGE where
-    none can."""
+def total(
+    kind: int, terms: Terms, here: Here, mask: NDArray[np.bool_], gone: NDArray[np.bool_], some: bool, level: float,
+    price: F,
+) -> float:  # fmt: skip
+    """Least sum of costs in a mask, (K, O); with `some` such that a user takes one of the options that are `gone`,
+    (K, O). HUGE where there is none."""
     bring(terms, mask, here)
-    row, total, rise = np.empty(mask.shape[1]), 0.0, HUGE
+    row, sum_, rise = np.empty(mask.shape[1]), 0.0, HUGE
     for k in range(mask.shape[0]):
         least = row_costs(kind, terms, k, here.begin[k], here.end[k], level, price, HUGE, row)
         if least >= HUGE:
             return HUGE
-        total += least
+        sum_ += least
         for j in range(here.begin[k], here.end[k]):
-            if gone[k, terms.ids[k, j]]:
+            if some and gone[k, terms.ids[k, j]]:
                 rise = min(rise, row[j] - least)
-    return total + rise
+    return sum_ + rise if some else sum_
+
+
+@inner
+def most_torn(weight: F, chosen: Option, begin: I, end: I) -> tuple[int, int, int]:
+    """User whose weight lies most on more than one option, and the numbers of the first two; -1 where nobody's does."""
+    most, who, first, second = 1e-9, -1, -1, -1
+    for k in range(begin.shape[0]):
+        if end[k] - begin[k] < 2:
+            continue
+        top, top_weight, next_, next_weight = -1, 0.0, -1, 0.0
+        for c in range(weight.shape[0]):
+            on_it, fresh = 0.0, True
+            for d in range(weight.shape[0]):
+                if chosen[d, k] == chosen[c, k]:
+                    on_it += weight[d]
+                    fresh = fresh and d >= c
+            if fresh and on_it > top_weight:
+                next_, next_weight = top, top_weight
+                top, top_weight = chosen[c, k], on_it
+            elif fresh and on_it > next_weight:
+                next_, next_weight = chosen[c, k], on_it
+        if next_ >= 0 and next_weight > most:
+            most, who, first, second = next_weight, k, top, next_
+    return who, first, second
+
+
+@kernel
+def split(
+    terms: Terms, mask: NDArray[np.bool_], here: Here, weight: F, chosen: Option, middle: float,
+    near: NDArray[np.bool_],
+) -> int:  # fmt: skip
+    """The user that options (W, K) with weights (W,) leave undecided most; its options `near` (O,) the first of two, up
+    to the `middle`, as a part of the way."""
+    bring(terms, mask, here)
+    who, first, second = most_torn(weight, chosen, here.begin, here.end)
+    near[:] = False
+    if who < 0:
+        who = int(np.argmax(here.end - here.begin))
+        numbers = terms.ids[who, here.begin[who] : here.end[who]]
+        first, second = numbers.min(), numbers.max()
+    begin, end = here.begin[who], here.end[who]
+    term, along, far = np.empty(end - begin), np.zeros(end - begin), 0.0
+    for i in range(5 if terms.has_branch else 4):
+        at_first, at_second = 0.0, 0.0
+        for j in range(begin, end):
+            if i == 0:
+                term[j - begin] = terms.fixed[who, j]
+            elif i == 1:
+                term[j - begin] = terms.up[who, j] ** 2
+            elif i == 2:
+                term[j - begin] = terms.edge[who, j] ** 2
+            elif i == 3:
+                term[j - begin] = terms.down[who, j] ** 2
+            else:
+                term[j - begin] = terms.branch[who, j]
+            if terms.ids[who, j] == first:
+                at_first = term[j - begin]
+            if terms.ids[who, j] == second:
+                at_second = term[j - begin]
+        spread = term.max() - term.min()
+        if spread > 0.0:
+            step = (at_second - at_first) / spread / spread
+            far += step * (at_second - at_first)
+            along += step * (term - at_first)
+    for j in range(begin, end):
+        number = terms.ids[who, j]
+        near[number] = number == first or (number != second and along[j - begin] <= middle * far)
+    return who
+
+
+# wide: numba copies all arrays of a tuple at every call
+@kernel
+def switches(
+    kind: int, terms: Terms, here: Here, option: I, own_level: float, level: float, below: float, price: F,
+    user: I, other: I, rise: F,
+) -> int:  # fmt: skip
+    """Options that a `user` can take instead of its own, (K,), at the least rise of the total, the least first, as far
+    as the arrays reach and the total, less the prices, stays below a value; how many there are."""
+    row, own_cost, count, sum_ = np.empty(terms.ids.shape[1]), np.empty(option.shape[0]), 0, 0.0
+    for k in range(option.shape[0]):
+        row_costs(kind, terms, k, here.begin[k], here.end[k], own_level, price, HUGE, row)
+        own_cost[k] = HUGE
+        for j in range(here.begin[k], here.end[k]):
+            if terms.ids[k, j] == option[k]:
+                own_cost[k] = row[j]
+        sum_ += own_cost[k]
+    room = below + price[0] + price[1] + price[2] - sum_
+    for k in range(option.shape[0]):
+        row_costs(kind, terms, k, here.begin[k], here.end[k], level, price, HUGE, row)
+        for j in range(here.begin[k], here.end[k]):
+            o, more = terms.ids[k, j], row[j] - own_cost[k]
+            if o == option[k] or not more < room:
+                continue
+            # of equal ones the first user's first option
+            place = count
+            while place > 0 and (
+                more < rise[place - 1] or (more == rise[place - 1] and user[place - 1] == k and o < other[place - 1])
+            ):
+                place -= 1
+            if place == rise.shape[0]:
+                continue
+            count = min(count + 1, rise.shape[0])
+            for i in range(count - 1, place, -1):
+                user[i], other[i], rise[i] = user[i - 1], other[i - 1], rise[i - 1]
+            user[place], other[place], rise[place] = k, o, more
+    return count
 
 
 @kernel

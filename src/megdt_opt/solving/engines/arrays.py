@@ -17,14 +17,15 @@ from megdt_opt.pricing import priced as pricing
 from megdt_opt.pricing.scaled import UPLINK, Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.shares.best import best_shares
+from megdt_opt.solving.engines.base import Separable
 from megdt_opt.solving.engines.by_planes import ByPlanes
-from megdt_opt.solving.engines.engine import Choice, Priced, Separable, Settled
+from megdt_opt.solving.engines.engine import Choice, Priced, Settled
 
 _KEPT = 2_000_000
 """Numbers in the tables that are kept [1]."""
 
 
-class ArraysEngine(Separable, ByPlanes):
+class ArraysEngine(ByPlanes, Separable):
     """As `Engine` has it, for "sum" and "max"; it prices options and settles them for "mixed" too.
 
     Parameters

@@ -16,6 +16,8 @@ from megdt_opt.tolerances import LEVEL_EXCESS
 
 _LEVELS, _PASSES = 30, 60
 _COARSE = 1e-3
+_FINE = 0.1
+"""What the prices of "sum" are brought to, as a part of the gap's precision [1]."""
 
 
 class ByPlanes:
@@ -71,7 +73,7 @@ class ByPlanes:
         """As `Engine` has it."""
         last = min(max(0.01 * gap, 1e-12), 1e-7)
         if not self.leveled:
-            return self._climb(mask, None, np.inf, box, _PASSES, start, last)
+            return self._climb(mask, None, np.inf, box, _PASSES, start, _FINE * last)
         # the level at which the best prices cost as much as the budgets, by secants of the logarithms; prices are made
         # only as good as is needed to say on which side of it a level lies
         low, high, level, peak = 0.0, np.inf, ceiling_s * (1.0 - gap), None

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from megdt_opt.certificate.check import Valuer
 from megdt_opt.certificate.tree import Mask
 from megdt_opt.pricing.scaled import Array
-from megdt_opt.problem.allocation_problem import AllocationProblem
 
 Choice = NDArray[np.signedinteger[Any]]
 
 NO_CHOICE: Choice = np.zeros(0, np.int64)
+NO_WEIGHTS: Array = np.zeros(0)
 
 
 class Priced(NamedTuple):
@@ -64,6 +64,23 @@ class Peak(NamedTuple):
     choices: Choice
     weights: Array
     least: Choice = NO_CHOICE
+
+
+class Narrowed(NamedTuple):
+    """A part of the problem, as far as prices decide it.
+
+    Parameters
+    ----------
+    peak : Peak
+        The best prices of what is left. Where their value reaches the goal they prove it of that, and of the whole part
+        if nothing was ruled out.
+    ruled_out : list of tuple of array, (M,), and array of bool, (K, C)
+        Prices, and the choices whose reduced costs there reach the goal, one after another, with those that they stand
+        for.
+    """
+
+    peak: Peak
+    ruled_out: list[tuple[Array, Mask]]
 
 
 class Settled(NamedTuple):
@@ -129,6 +146,11 @@ class Engine(Protocol):
         """The least total within a mask, and by how much it rises if a row takes a choice, (K, C); infinite outside."""
         ...
 
+    def ruled_out(self, mask: Mask, prices: Array, goal: float) -> Iterator[tuple[Array, Mask]]:
+        """Choices (K, C), apart from those of too high a reduced cost at these prices, that reach the goal by
+        themselves, and the prices that prove it."""
+        ...
+
     def switches(
         self, choice: Choice, prices: Array, own_level_s: float | None, goal: tuple[float | None, float], most: int
     ) -> list[Choice]:
@@ -136,13 +158,9 @@ class Engine(Protocol):
         than a goal: its level, for "max" beside the level of the choice itself, and its value. The likeliest first."""
         ...
 
-    def latencies(self, mask: Mask, prices: Array) -> Array | None:
-        """Weighted latencies of all choices within a mask, (K, C) [s], where the largest is paid for too; else None."""
-        ...
-
-    def ruled_out(self, mask: Mask, prices: Array, goal: float) -> Iterator[tuple[Array, Mask]]:
-        """Choices (K, C), apart from those of too high a reduced cost at these prices, that reach the goal by
-        themselves, and the prices that prove it."""
+    def split(self, mask: Mask, peak: Peak) -> tuple[int, Mask]:
+        """The party that the best prices of a mask waver about most, and the part of all choices, (C,), that one of its
+        two sides gets, first the better one."""
         ...
 
     def shares(self, choice: Choice, prices: Array, level_s: float | None) -> Array:
@@ -155,6 +173,11 @@ class Engine(Protocol):
 
     def climb(self, mask: Mask, level_s: float | None, goal: float, box: float, passes: int, start: Array) -> Peak:
         """Look for prices whose value reaches a goal, from `start`."""
+        ...
+
+    def narrow(self, mask: Mask, level_s: float | None, goal: float, box: float, passes: int, tried: Array) -> Narrowed:
+        """Prove that nothing in a mask is below a goal, or rule choices out: by the first of `tried` prices, (N, M),
+        that do, or by looking for better ones from the first of all."""
         ...
 
     def peak(self, mask: Mask, ceiling_s: float, box: float, gap: float, start: Array) -> Peak:
@@ -179,71 +202,3 @@ class Engine(Protocol):
     def valuer(self) -> Valuer:
         """What recomputes the bound of a finished tree."""
         ...
-
-
-class Summed:
-    """What follows for engines for which no largest latency is paid for beside the costs."""
-
-    def latencies(self, mask: Mask, prices: Array) -> Array | None:
-        """As `Engine` has it."""
-        return None
-
-    def ruled_out(self, mask: Mask, prices: Array, goal: float) -> Iterator[tuple[Array, Mask]]:
-        """As `Engine` has it."""
-        return iter(())
-
-
-class Separable(Summed):
-    """What follows for engines whose rows do not meet but in the budgets: the total is the sum over rows."""
-
-    problem: AllocationProblem
-    heads: Mask
-    budgets = 3
-    countable = True
-
-    def terms(self, party: int) -> Array:
-        """As `Engine` has it."""
-        return np.array([table[party] for table in self._tables])
-
-    def summary(self) -> Array:
-        """As `Engine` has it: users may differ in their rates and caps too."""
-        p = self.problem
-        sums = [np.where(self.heads, table, 0.0).sum(axis=1) for table in self._tables]
-        own = (p.downlink_efficiency, p.uplink_efficiency, p.downlink_snr_hz, p.uplink_snr_hz, p.edge_share_max)
-        return np.stack([*sums, *(one for one in own if one is not None)], axis=1)
-
-    @property
-    def _tables(self) -> tuple[Array, ...]:
-        p = self.problem
-        tables = (p.downlink_bit, p.uplink_bit, p.edge_work_s, p.fixed_s)
-        return tables if p.device_branch_s is None else (*tables, p.device_branch_s)
-
-    def costs(self, mask: Mask, prices: Array, level_s: float | None) -> Array:
-        """As `Engine` has it."""
-        raise NotImplementedError
-
-    def rises(
-        self, mask: Mask, prices: Array, level_s: float | None, extra: Array | None = None
-    ) -> tuple[float, Array]:
-        """As `Engine` has it."""
-        cost = self.costs(mask, prices, level_s)
-        cost = cost if extra is None else cost + extra
-        least = cost.min(axis=1)
-        if not np.isfinite(least).all():
-            return np.inf, np.full(cost.shape, np.inf)
-        return float(least.sum()), cost - least[:, None]
-
-    def switches(
-        self, choice: Choice, prices: Array, own_level_s: float | None, goal: tuple[float | None, float], most: int
-    ) -> list[Choice]:
-        """As `Engine` has it."""
-        rows = np.arange(len(choice))
-        costs = self.costs(self.heads, prices, goal[0])
-        own = (costs if own_level_s is None else self.costs(self.heads, prices, own_level_s))[rows, choice]
-        rise = costs - own[:, None]
-        rise[rows, choice] = np.inf
-        user, option = np.nonzero(rise < goal[1] + float(prices[: self.budgets].sum()) - float(own.sum()))
-        order = np.argsort(rise[user, option], kind="stable")[:most]
-        trials = np.repeat(np.asarray(choice)[None], len(order), axis=0)
-        trials[np.arange(len(order)), user[order]] = option[order]
-        return list(trials)

@@ -17,7 +17,8 @@ from megdt_opt.certificate.check import Valuer
 from megdt_opt.certificate.tree import Mask
 from megdt_opt.pricing.scaled import UPLINK, Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
-from megdt_opt.solving.engines.engine import Choice, Engine, Peak, Priced, Separable, Settled
+from megdt_opt.solving.engines.base import Separable
+from megdt_opt.solving.engines.engine import Choice, Engine, Peak, Priced, Settled
 from megdt_opt.solving.search import planes
 from megdt_opt.solving.search.on_time import OnTime
 

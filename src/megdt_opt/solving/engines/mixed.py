@@ -18,8 +18,9 @@ from megdt_opt.certificate.tree import Mask
 from megdt_opt.pricing.scaled import Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.shares.interior import latencies
+from megdt_opt.solving.engines.base import Separable
 from megdt_opt.solving.engines.by_planes import ByPlanes
-from megdt_opt.solving.engines.engine import Choice, Engine, Peak, Priced, Separable, Settled
+from megdt_opt.solving.engines.engine import Choice, Engine, Peak, Priced, Settled
 
 _MOST_CUTS = 60
 """Price vectors whose planes enter a linear program [1]."""

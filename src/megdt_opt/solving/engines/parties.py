@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from megdt_opt.certificate.check import Valuer
 from megdt_opt.certificate.tree import Mask
 from megdt_opt.pricing.scaled import Array
+from megdt_opt.solving.engines.base import Summed
 from megdt_opt.solving.engines.by_planes import ByPlanes
-from megdt_opt.solving.engines.engine import Choice, Priced, Settled, Summed
+from megdt_opt.solving.engines.engine import Choice, Priced, Settled
 
 
 class Pricing(Protocol):

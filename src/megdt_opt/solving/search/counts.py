@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from megdt_opt.certificate.tree import Mask, Row
 from megdt_opt.pricing.scaled import Array
-from megdt_opt.solving.engines.engine import Choice
+from megdt_opt.solving.engines.base import Summed
+from megdt_opt.solving.engines.engine import Choice, Engine, Peak
+from megdt_opt.solving.search import planes
+
+_MORE, _HIGHEST = 4, 4.0
+"""Price vectors that multipliers take, relatively, and their largest for "max" [1]."""
 
 
 @dataclass(frozen=True)
@@ -73,3 +79,55 @@ class Limits:
 def none(mask: Mask) -> Limits:
     """No limits."""
     return Limits((), (), np.zeros((0, *mask.shape)))
+
+
+class Limited(Summed):
+    """Prices of an engine followed by multipliers of limits, as far as `narrow` needs it.
+
+    Parameters
+    ----------
+    engine : Engine
+    limits : Limits
+    leveled : bool
+        As `Objective` has it.
+    in_time : callable
+        Whether to go on.
+    """
+
+    def __init__(self, engine: Engine, limits: Limits, leveled: bool, in_time: Callable[[], bool]) -> None:
+        self.engine, self.limits, self.leveled, self.in_time = engine, limits, leveled, in_time
+        self.head, self.budgets = engine.head, engine.budgets
+
+    def charged(self, prices: Array) -> float:
+        """As `Summed` has it."""
+        return super().charged(prices) + self.limits.offset(prices[len(prices) - len(self.limits) :])
+
+    def rises(
+        self, mask: Mask, prices: Array, level_s: float | None, extra: Array | None = None
+    ) -> tuple[float, Array]:
+        """As `Engine` has it."""
+        size = len(prices) - len(self.limits)
+        return self.engine.rises(mask, prices[:size], level_s, self.limits.extra(prices[size:]))
+
+    def ruled_out(self, mask: Mask, prices: Array, goal: float) -> Iterator[tuple[Array, Mask]]:
+        """As `Summed` has it; of no use to the limits."""
+        none = np.zeros(len(self.limits))
+        for own, late in self.engine.ruled_out(mask, prices[: len(prices) - len(none)], goal):
+            yield np.r_[own, none], late
+
+    def climb(self, mask: Mask, level_s: float | None, goal: float, box: float, passes: int, start: Array) -> Peak:
+        """As `Engine` has it."""
+        limits, size = self.limits, len(start) - len(self.limits)
+        one = np.zeros(size)
+        one[: self.budgets] = 1.0
+
+        def value_at(prices: Array) -> tuple[float, Array, Choice]:
+            found = self.engine.price(mask, prices[:size], level_s, limits.extra(prices[size:]))
+            if not np.isfinite(found.total):
+                return np.inf, np.zeros(len(prices)), found.choice
+            slope = np.r_[found.slope - one, limits.slope(found.choice)]
+            return found.total - self.charged(prices), slope, found.choice
+
+        high = np.full(len(start), _HIGHEST if self.leveled else box)
+        room = planes.Room(high, self.budgets * self.leveled)
+        return planes.climb(value_at, start, goal, room, _MORE * passes, in_time=self.in_time)

@@ -18,14 +18,14 @@ import numpy as np
 
 from megdt_opt.certificate.tree import Branch, Count, Leaf, Mask, Node, Prune, Row
 from megdt_opt.pricing.scaled import Array
-from megdt_opt.solving.engines.engine import NO_CHOICE, Choice, Engine, Peak
-from megdt_opt.solving.search import counts, planes
+from megdt_opt.solving.engines.engine import Choice, Engine, Peak
+from megdt_opt.solving.search import counts
 from megdt_opt.solving.search.classes import classes
-from megdt_opt.solving.search.counts import Limits
+from megdt_opt.solving.search.counts import Limited, Limits
 from megdt_opt.solving.search.exchange import evened
 from megdt_opt.solving.search.incumbent import Incumbent
 from megdt_opt.solving.search.objectives import Objective
-from megdt_opt.solving.search.wavering import shares_of, undecided
+from megdt_opt.solving.search.wavering import shares_of
 
 _PASSES, _LEAF_PASSES = 24, 96
 _ROUNDS = 4
@@ -39,8 +39,6 @@ _CUT_TURNS = 6
 
 _AT_ONCE = 100_000
 """Choices, of all parts together, that are sealed in no time worth keeping back [1]."""
-
-_NO_WEIGHTS = np.zeros(0)
 
 _FRACTION = 1e-3
 """Distance of a count from an integer from which on it is divided there [1]."""
@@ -83,17 +81,8 @@ class Tree:
     nodes: int = 0
     passes: int = 0
     waiting: int = 0
-    alone: int = 0
+    pruned: int = 0
     kinds: list[Choice] | None = None
-
-    def __post_init__(self) -> None:
-        self._budgets = self.engine.budgets
-
-    @cached_property
-    def _followed(self) -> tuple[Mask, Choice]:
-        """Which choices are open, (K, C), and the places of those that they follow, in a table seen as one row."""
-        head = self.engine.head
-        return head >= 0, np.maximum(head, 0) + np.arange(len(head))[:, None] * head.shape[1]
 
     @property
     def in_time(self) -> bool:
@@ -101,7 +90,7 @@ class Tree:
 
         A leaf that was cut short takes several turns, until it is known what it proves.
         """
-        parts = self.nodes + self.alone + _CUT_TURNS * self.waiting
+        parts = self.nodes + self.pruned + _CUT_TURNS * self.waiting
         sealing_s = parts * self._part_s if parts * self.engine.heads.size > _AT_ONCE else 0.0
         return time.monotonic() + sealing_s <= self.deadline
 
@@ -130,22 +119,15 @@ class Tree:
             if not self.in_time or self.nodes > _MOST_NODES:
                 node.attach(self._leaf(node, node.start))
                 continue
-            proof, peak = self._bound(node, pool)
-            if proof is not None:
-                if not node.limits:
-                    pool.insert(1, proof)
+            whole = node.mask
+            node, peak = self._narrowed(node, pool)
+            if peak.value >= self.goal()[1]:
+                node.attach(self._leaf(node, peak.prices))
+                if node.mask is whole and not node.limits:
+                    pool.insert(1, peak.prices)
                     del pool[_POOL + 1 :]
-                node.attach(self._leaf(node, proof))
                 continue
-            pruned = self._prune(node, peak.prices)
-            if pruned is not None:
-                node = pruned
-                peak = self._climb(node, peak.prices)
-                if peak.value >= self.goal()[1]:
-                    node.attach(self._leaf(node, peak.prices))
-                    continue
-            node = node._replace(start=peak.prices)
-            if (node.mask.sum(axis=1) <= 1).all():
+            if np.count_nonzero(node.mask) <= len(node.mask):
                 node.attach(self._leaf(node, self._settle(node)))
             else:
                 stack.extend(reversed(self._divide(node, peak)))
@@ -169,56 +151,35 @@ class Tree:
         return None if at is None else Leaf(tuple(tried[at].tolist()))
 
     def _leaf(self, node: _Node, prices: Array) -> Leaf:
+        if not node.limits:
+            return Leaf(tuple(prices.tolist()))
         size = len(prices) - len(node.limits)
         return Leaf(tuple(prices[:size].tolist()), node.limits.of_leaf(prices[size:]))
 
-    def _climb(self, node: _Node, start: Array, most: int = _PASSES, wide: float = 1.0) -> Peak:
-        """Prices of a node whose value reaches the goal, if there are any; its multipliers follow the prices."""
-        level, goal = self.goal()
-        box = self.objective.box(self.incumbent.objective) * (1.0 if self.objective.leveled else wide)
+    def _engine_of(self, node: _Node) -> Engine | Limited:
+        """What prices a node; its multipliers follow the prices."""
         if not node.limits:
-            peak = self.engine.climb(node.mask, level, goal, box, most, start)
-            self.passes += peak.passes
-            return peak
-        size = len(start) - len(node.limits)
-        one = np.zeros(size)
-        one[: self._budgets] = 1.0
+            return self.engine
+        return Limited(self.engine, node.limits, self.objective.leveled, lambda: self.in_time)
 
-        def value_at(prices: Array) -> tuple[float, Array, Choice]:
-            multipliers = prices[size:]
-            found = self.engine.price(node.mask, prices[:size], level, node.limits.extra(multipliers))
-            if not np.isfinite(found.total):
-                return np.inf, np.zeros(len(prices)), found.choice
-            value = found.total - float(prices[: self._budgets].sum()) - node.limits.offset(multipliers)
-            return value, np.r_[found.slope - one, node.limits.slope(found.choice)], found.choice
-
-        high = np.full(len(start), 4.0 if self.objective.leveled else box)
-        room = planes.Room(high, self._budgets * self.objective.leveled)
-        peak = planes.climb(value_at, start, goal, room, 4 * most, in_time=lambda: self.in_time)
-        self.passes += peak.passes
-        return peak
-
-    def _bound(self, node: _Node, pool: list[Array]) -> tuple[Array | None, Peak]:
-        """Prices that prove a node out of reach, or None, and the best ones found."""
-        level, goal = self.goal()
-        if not node.limits:
-            tried = np.array([node.start, *pool])
-            self.passes += 1
-            at = self.engine.proving(node.mask, tried, level, goal)
-            if at is not None:
-                return tried[at], Peak(tried[at], goal, 0, NO_CHOICE, _NO_WEIGHTS)
-        start = node.start
+    def _narrowed(self, node: _Node, pool: list[Array]) -> tuple[_Node, Peak]:
+        """The node without the choices that are ruled out in it, and the best prices of the rest."""
+        engine, tried = self._engine_of(node), np.array([node.start, *([] if node.limits else pool)])
         for _ in range(_ROUNDS):
-            peak = self._climb(node, start)
+            box = self.objective.box(self.incumbent.objective)
+            peak, ruled_out = engine.narrow(node.mask, *self.goal(), box, _PASSES, tried)
+            self.passes += peak.passes
+            for prices, gone in ruled_out:
+                node = self._without(node, prices, gone)
             if peak.value >= self.goal()[1]:
-                return peak.prices, peak
+                break
             better = False
             for choice in self._proposed(node, peak):
                 better |= self.in_time and self.incumbent.offer(choice, peak.prices[: len(self.incumbent.prices)])
             if not better:
                 break
-            start = peak.prices
-        return None, peak
+            tried = peak.prices[None]
+        return node._replace(start=peak.prices), peak
 
     def _proposed(self, node: _Node, peak: Peak) -> list[Choice]:
         """Choices worth trying where the best prices waver."""
@@ -226,36 +187,12 @@ class Tree:
             return shares_of(peak, node.mask, self.kinds)
         return [peak.least] if len(peak.least) else []
 
-    def _prune(self, node: _Node, prices: Array) -> _Node | None:
-        """The node without the choices whose reduced cost alone proves the goal; None where there are none."""
-        level, goal = self.goal()
-        size = len(prices) - len(node.limits)
-        extra = node.limits.extra(prices[size:]) if node.limits else None
-        total, rises = self.engine.rises(node.mask, prices[:size], level, extra)
-        value = total - float(prices[: self._budgets].sum())
-        if node.limits:
-            value -= node.limits.offset(prices[size:])
-        gone = node.mask & (rises >= goal - value)
-        if value >= goal:
-            return None
-        first = node
-        if gone.any():
-            node = self._without(node, prices, gone)
-        for others, gone in self.engine.ruled_out(node.mask, prices[:size], goal):
-            node = self._without(node, np.r_[others, np.zeros(len(node.limits))], gone)
-            self.alone += 1
-        return node if node is not first else None
-
     def _without(self, node: _Node, prices: Array, gone: Mask) -> _Node:
         """The node without choices that prices rule out."""
-        made = Prune(self._leaf(node, prices), np.argwhere(self._with_followers(gone)))
+        made = Prune(self._leaf(node, prices), np.transpose(gone.nonzero()))
+        self.pruned += 1
         node.attach(made)
         return node._replace(mask=node.mask & ~gone, attach=made.children.append)
-
-    def _with_followers(self, heads: Mask) -> Mask:
-        """Choices, (K, C), that these heads stand for."""
-        is_open, places = self._followed
-        return np.asarray(heads.ravel().take(places) & is_open)
 
     def _settle(self, node: _Node) -> Array:
         """Prices of the one set that is left: its own prove its value, or that it cannot keep the limits."""
@@ -265,7 +202,9 @@ class Tree:
         own = self.objective.start(found.prices)
         starts = [np.r_[own, node.start[size:]], node.start]
         for start, wide in ((starts[0], 1.0), (starts[1], 1.0), (starts[1], 64.0)):
-            peak = self._climb(node, start, _LEAF_PASSES, wide)
+            box = self.objective.box(self.incumbent.objective) * (1.0 if self.objective.leveled else wide)
+            peak = self._engine_of(node).climb(node.mask, *self.goal(), box, _LEAF_PASSES, start)
+            self.passes += peak.passes
             if peak.value >= self.goal()[1] or not self.in_time:
                 break
         return peak.prices
@@ -313,44 +252,25 @@ class Tree:
             size = len(node.start) - len(node.limits)
             start = np.r_[node.start[:size], node.start[size:][kept], 0.0]
             below.append(node._replace(limits=limits, start=start))
-        self._hang(below, made.children)
+        made.children.extend([Leaf(())] * 2)  # room for them, which come in any order
         order = [0, 1] if number - most < 0.5 else [1, 0]
         return [below[i]._replace(attach=_into(made.children, i)) for i in order]
 
-    def _hang(self, below: list[_Node], children: list[Node]) -> None:
-        """Room for the children, which come in any order."""
-        children.extend([Leaf(())] * len(below))
-
     def _by_party(self, node: _Node, peak: Peak) -> list[_Node]:
         """By the options of the party that is the least decided."""
-        party, first, second = undecided(peak, node.mask, self.engine.latencies(node.mask, peak.prices))
-        near = self._nearer(party, first, second, node.mask[party])
-        row = node.mask[party]
-        sides = [row & near, row & ~near]
-        head = self.engine.head[party]
+        party, near = self.engine.split(node.mask, peak)
+        row, head = node.mask[party], self.engine.head[party]
+        sides = row & near, row & ~near
         is_open = head >= 0
-        groups = [tuple(np.flatnonzero(side[head] & is_open).tolist()) for side in sides]
-        made = Branch(party, tuple(groups))
+        made = Branch(party, tuple(tuple((side[head] & is_open).nonzero()[0].tolist()) for side in sides))
         node.attach(made)
+        made.children.extend([Leaf(())] * 2)  # room for them, which come in any order
         below = []
-        for side in sides:
+        for i, side in enumerate(sides):
             mask = node.mask.copy()
             mask[party] = side
-            below.append(node._replace(mask=mask))
-        self._hang(below, made.children)
-        return [one._replace(attach=_into(made.children, i)) for i, one in enumerate(below)]
-
-    def _nearer(self, party: int, first: int, second: int, mask: np.ndarray) -> np.ndarray:
-        """Choices of a party that are nearer to one than to another."""
-        terms = self.engine.terms(party)
-        here = terms[:, mask]
-        spread = here.max(axis=1) - here.min(axis=1)
-        spread[spread == 0.0] = 1.0
-        unit = terms / spread[:, None]
-        along = (unit[:, second] - unit[:, first]) @ unit
-        near = along <= 0.5 * (along[first] + along[second])
-        near[first], near[second] = True, False
-        return np.asarray(near)
+            below.append(node._replace(mask=mask, attach=_into(made.children, i)))
+        return below
 
 
 def _into(children: list[Node], place: int) -> Callable[[Node], None]:

@@ -6,17 +6,21 @@ Few parties are: no more than there are prices (Shapley and Folkman).
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from megdt_opt.certificate.tree import Mask
 from megdt_opt.pricing.scaled import Array
 from megdt_opt.solving.engines.engine import Choice, Peak
+
+MIDDLE = 0.5 * (1.0 + 1e-9)
+"""Part of the way from one choice to another up to which others are nearer to the one: none is so by rounding [1]."""
 
 
 def torn(peak: Peak) -> dict[int, dict[int, float]]:
     """Weight of each choice, of the parties that have more than one."""
     if len(peak.weights) < 2:
         return {}
-    who = np.flatnonzero((peak.choices != peak.choices[0]).any(axis=0))
+    (who,) = (peak.choices != peak.choices[0]).any(axis=0).nonzero()
     found: dict[int, dict[int, float]] = {}
     for party, row in zip(who.tolist(), peak.choices[:, who].T.tolist(), strict=True):
         each = peak.weights[:, party] if peak.weights.ndim == 2 else peak.weights
@@ -34,8 +38,10 @@ def undecided(peak: Peak, mask: Mask, worth: Array | None) -> tuple[int, int, in
     """
     most, found = 1e-9, (-1, -1, -1)
     for party, weights in torn(peak).items():
-        (first, more), (second, less), *_ = sorted(weights.items(), key=lambda pair: -pair[1])
-        amount = less if worth is None else more * less * abs(float(worth[party, first] - worth[party, second]))
+        first, second, *_ = sorted(weights, key=weights.__getitem__, reverse=True)
+        amount = less = weights[second]
+        if worth is not None:
+            amount *= weights[first] * abs(float(worth[party, first] - worth[party, second]))
         if amount > most and less > 1e-9 and np.count_nonzero(mask[party]) > 1:
             most, found = amount, (party, first, second)
     if found[0] >= 0:
@@ -43,6 +49,18 @@ def undecided(peak: Peak, mask: Mask, worth: Array | None) -> tuple[int, int, in
     party = int(np.count_nonzero(mask, axis=1).argmax())
     left = np.flatnonzero(mask[party])
     return party, int(left[0]), int(left[-1])
+
+
+def nearer(terms: Array, first: int, second: int, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Choices, (C,), that are nearer to one than to another by their terms (F, C), relatively to those in a mask."""
+    here = terms[:, mask]
+    spread = here.max(axis=1) - here.min(axis=1)
+    spread[spread == 0.0] = 1.0
+    step = (terms[:, second] - terms[:, first]) / spread
+    along = (step / spread) @ (terms - terms[:, [first]])
+    near = along <= MIDDLE * along[second]
+    near[first], near[second] = True, False
+    return np.asarray(near)
 
 
 def mixed(peak: Peak) -> Choice:
