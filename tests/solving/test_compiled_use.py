@@ -28,8 +28,8 @@ def problem(users, options):
 
 print(compiled.usable(problem(2, 2)), compiled.usable(problem(10, 100)), compiled.usable(problem(100, 100)))
 solve(problem(2, 2))
-from megdt_opt.solving.compiled.passes import climb
-print(len(climb.signatures))
+from megdt_opt.solving.compiled.passes import narrow
+print(len(narrow.signatures))
 """
 
 

@@ -159,7 +159,7 @@ def rule_out(
     return found
 
 
-# long: what a node of the tree asks for, in one call, as each call takes as long as a pass over few users
+# wide: all that a node of the tree asks for in one call, as each call takes as long as a pass over few users
 @kernel
 def narrow(
     kind: int, terms: Terms, mask: NDArray[np.bool_], here: Here, level: float, goal: float, box: float, passes: float,
