@@ -164,7 +164,8 @@ class CompiledEngine(Separable):
     def split(self, mask: Mask, peak: Peak) -> tuple[int, Mask]:
         """As `Engine` has it."""
         self._entered, near = None, np.empty(mask.shape[1], np.bool_)
-        return passes.split(self._terms, mask, self._here, peak.weights, peak.choices, MIDDLE, near), near
+        choices = np.asarray(peak.choices, dtype=np.int32)  # with limits on counts they are the search's own
+        return passes.split(self._terms, mask, self._here, peak.weights, choices, MIDDLE, near), near
 
     def peak(self, mask: Mask, ceiling_s: float, box: float, gap: float, start: Array) -> Peak:
         """As `Engine` has it."""
