@@ -15,7 +15,7 @@ from megdt_opt.errors import InvalidInput
 from megdt_opt.online.policies import POLICIES, policy_named
 from megdt_opt.online.result import Simulation
 from megdt_opt.online.service import Service
-from megdt_opt.online.simulation import simulate
+from megdt_opt.online.simulation import simulate, with_bounds
 from megdt_opt.online.trace import Trace
 from megdt_opt.report.canvas import png_bytes
 from megdt_opt.report.folder import write_folder
@@ -88,7 +88,9 @@ def run_command(
     with progress(console, "simulating") as update:
         for done, name in enumerate(names):
             update(done, len(names), name)
-            found.append(simulate(service, trace, name))
+            found.append(simulate(service, trace, name, bounds=False))
+        update(len(names), len(names), "bounds")
+        found = list(with_bounds(found))
     console.print(GridView(simulation_grid(found)))
     summary = pd.DataFrame([one.summary() for one in found])
     contents = {"simulation.csv": summary.to_csv(index=False).encode("utf-8")}

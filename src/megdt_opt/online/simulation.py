@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,10 +91,27 @@ def simulate(
         plannings=asked.plannings if isinstance(asked, Replanned) else 0,
         run_s=run_s,
     )
-    if not bounds:
-        return found
-    return replace(
-        found,
-        largest_flow_bound_s=largest_flow_bound_s(served, trace),
-        mean_flow_bound_s=mean_flow_bound_s(served, trace, found.mean_flow_s),
-    )
+    return with_bounds([found])[0] if bounds else found
+
+
+def with_bounds(found: Sequence[Simulation]) -> tuple[Simulation, ...]:
+    """The simulations of one trace, each with the bounds of that trace, which are worked out once.
+
+    Parameters
+    ----------
+    found : sequence of Simulation
+        Of the same service and trace.
+
+    Raises
+    ------
+    InvalidInput
+        Where they are of different ones.
+    """
+    if not found:
+        return ()
+    service, trace = found[0].service, found[0].trace
+    if any(one.service is not service or one.trace is not trace for one in found):
+        raise InvalidInput("found", "several traces", "simulations of one service and trace", "Ask for each by itself.")
+    largest_s = largest_flow_bound_s(service, trace)
+    mean_s = mean_flow_bound_s(service, trace, min(one.mean_flow_s for one in found))
+    return tuple(replace(one, largest_flow_bound_s=largest_s, mean_flow_bound_s=mean_s) for one in found)
