@@ -153,7 +153,7 @@ class Trace:
             if memory >= 1:
                 raise InvalidInput("fading_memory", memory, "a correlation below 1 [1]", "Lower it.")
             slots = int(arrival_s[-1] // length_s) + 1
-            factors = 10 ** (deviation_db / 10 * _fading(rng, slots, len(rate), memory))
+            factors = fading_factors(rng, slots, len(rate), deviation_db, memory)
         return cls(arrival_s=arrival_s, user=user, users=len(rate), slot_s=slot_s, link_factor=factors)
 
     @classmethod
@@ -215,13 +215,13 @@ def _arrivals(value: Any, shape: tuple[int, ...]) -> Array:
     return times
 
 
-def _fading(rng: np.random.Generator, slots: int, users: int, memory: float) -> Array:
-    """Standard normal numbers, (S, K), of which neighbouring slots correlate."""
+def fading_factors(rng: np.random.Generator, slots: int, users: int, deviation_db: float, memory: float) -> Array:
+    """Log-normal factors on rates, (S, K) [1]: deviation in decibel [dB], correlation of neighbouring slots [1]."""
     from scipy.signal import lfilter
 
     drawn = rng.standard_normal((slots, users))
     drawn[1:] *= np.sqrt(1 - memory**2)
-    found: Array = lfilter([1.0], [1.0, -memory], drawn, axis=0)
+    found: Array = 10 ** (deviation_db / 10 * lfilter([1.0], [1.0, -memory], drawn, axis=0))
     return found
 
 
