@@ -75,6 +75,7 @@ class CompiledEngine(Separable):
         level = level_s or 0.0
         if extra is None:
             self._enter(mask)
+            prices = self._tilted(prices)
             value, _ = passes.value(self.kind, self._terms, self._here, level, HUGE, prices[None], self._out)
             if value >= HUGE:
                 return Priced(np.inf, self._out.usage, NO_CHOICE)
@@ -194,7 +195,7 @@ class CompiledEngine(Separable):
             self._terms, self._here, _NO_OPTION, self._most if max_weight is None else max_weight, min(goal, HUGE),
             box, most, precision, cuts, room, out,
         )  # fmt: skip
-        prices = np.r_[out.price, room.tilts]
+        prices = np.concatenate((out.price, room.tilts))
         if value >= goal:
             return Peak(prices, value, count, NO_CHOICE, np.zeros(0))
         planes = [j for j, share in zip(cuts.basis.tolist(), cuts.share.tolist(), strict=True) if j >= 0 and share > 0]
@@ -263,7 +264,7 @@ class CompiledEngine(Separable):
                 self._terms, self._here, np.asarray(choice, dtype=np.int32), self._most, min(ceiling_s, HUGE), 0.0, 0,
                 0.0, self._cuts, self._room, out,
             )  # fmt: skip
-            own = np.r_[out.price, self._room.tilts]
+            own = np.concatenate((out.price, self._room.tilts))
             found.append((Settled(worth if worth < HUGE else np.inf, own, out.shares.copy(), choice), bool(known)))
             if worth < ceiling_s and known:
                 ceiling_s = worth

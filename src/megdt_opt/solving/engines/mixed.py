@@ -95,7 +95,7 @@ class MixedEngine(Separable):
         own, tilts = prices[: self.budgets], prices[self.budgets :]
         if not self.tilts.base:
             tilts = np.maximum(tilts, _LEAST * self._even)
-        return np.asarray(np.r_[np.where(self.used, np.maximum(own, 0.0), 0.0), self.tilts.kept(tilts)])
+        return np.concatenate((np.where(self.used, np.maximum(own, 0.0), 0.0), self.tilts.kept(tilts)))
 
     def costs(self, mask: Mask, prices: Array, level_s: float | None) -> Array:
         """As `Engine` has it."""
@@ -105,7 +105,7 @@ class MixedEngine(Separable):
         """As `Engine` has it: how fast costs rise with the multipliers."""
         own, tilts = prices[: self.budgets], prices[self.budgets :]
         step = _STEP * ((self.tilts.base or self._even) + tilts)
-        here, ahead = (self.costs(mask, np.r_[own, tilts + part], None) for part in (0.0 * step, step))
+        here, ahead = (self.costs(mask, np.concatenate((own, tilts + part)), None) for part in (0.0 * step, step))
         return np.where(mask, (np.where(mask, ahead, 0.0) - np.where(mask, here, 0.0)) / step[:, None], 0.0)
 
     def ruled_out(self, mask: Mask, prices: Array, goal: float) -> Iterator[tuple[Array, Mask]]:
@@ -116,13 +116,13 @@ class MixedEngine(Separable):
         none = np.zeros(len(mask))
         place = self._climb_tilted(mask, np.inf, 4.0 * goal, _ALONE_PASSES, prices, _ALONE_CLOSE, 0.0).prices[:3]
         all_of_it = self.most * (1.0 - _ROOM)
-        least = self.costs(mask, np.r_[place, none], None).min(axis=1)
-        late = self.costs(mask, np.r_[place, none + all_of_it], None)
+        least = self.costs(mask, np.concatenate((place, none)), None).min(axis=1)
+        late = self.costs(mask, np.concatenate((place, none + all_of_it)), None)
         gone = mask & (late - least[:, None] >= goal + float(place.sum()) - float(least.sum()))
         for k in np.flatnonzero(gone.any(axis=1)).tolist():
             tilts, own = none.copy(), np.zeros_like(mask)
             tilts[k], own[k] = all_of_it, gone[k]
-            yield np.r_[place, tilts], own
+            yield np.concatenate((place, tilts)), own
 
     def shares(self, choice: Choice, prices: Array, level_s: float | None) -> Array:
         """As `Engine` has it."""
@@ -133,7 +133,7 @@ class MixedEngine(Separable):
         choice, least, x, late = self._parts(mask, prices, extra)
         rows = np.arange(len(choice))
         total = float(least.sum()) + (0.0 if extra is None else float(extra[rows, choice].sum()))
-        return Priced(total, np.r_[x.sum(axis=1), late], choice)
+        return Priced(total, np.concatenate((x.sum(axis=1), late)), choice)
 
     def _parts(self, mask: Mask, prices: Array, extra: Array | None = None) -> tuple[Choice, Array, Array, Array]:
         """Each user's choice, its cost, shares (3, K) and w L there."""
@@ -159,7 +159,7 @@ class MixedEngine(Separable):
     def proving(self, mask: Mask, prices: Array, level_s: float | None, goal: float) -> int | None:
         """As `Engine` has it."""
         for n, one in enumerate(prices):
-            if float(self.costs(mask, one, None).min(axis=1).sum()) - float(one[: self.budgets].sum()) >= goal:
+            if self._inner.price(mask, one, None).total - self.charged(one) >= goal:
                 return n
         return None
 
