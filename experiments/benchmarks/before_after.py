@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -86,12 +87,14 @@ def _median(values: list[float | None]) -> float | None:
 def _cell(answers: list[dict[str, Row]], **what: Any) -> Row:
     """One row from the answers for the instances of a cell."""
     ratios = [_ratio(a["before"].get("time_s"), a["after"].get("time_s")) for a in answers]
+    used = [_ratio(a["before"].get("processor_s"), a["after"].get("processor_s")) for a in answers]
     known = [r for r in ratios if r is not None]
     return {
         **what,
         "before_s": _median([a["before"].get("time_s") for a in answers]),
         "after_s": _median([a["after"].get("time_s") for a in answers]),
         "ratio": _median(ratios),
+        "processor_ratio": _median(used),
         "worst_ratio": max(known) if known else None,
         "open_before": sum(_open(a["before"]) for a in answers),
         "newly_open": sum(_open(a["after"]) and not _open(a["before"]) for a in answers),
@@ -330,13 +333,20 @@ def summary(name: str, rows: list[Row]) -> list[str]:
     """What the cells of a section come to."""
     if name not in ("solve", "many"):
         return []
-    ratios = [row["ratio"] for row in rows if row["ratio"] is not None]
-    worst = max(rows, key=lambda row: row["ratio"] or 0.0)
-    cell = ", ".join(str(worst[key]) for key in ("users", "kind", "family", "objective"))
+    lines = []
+    for key, what in (("ratio", "wall clock"), ("processor_ratio", "processor time")):
+        ratios = [row[key] for row in rows if row[key] is not None]
+        worst = max(rows, key=lambda row: row[key] or 0.0)
+        cell = ", ".join(str(worst[part]) for part in ("users", "kind", "family", "objective"))
+        lines += [
+            f"Ratio of a cell (median of its instances) by {what}: median {np.median(ratios):.2f} over {len(rows)} "
+            f"cells, {sum(r > 2 for r in ratios)} above 2, worst {max(ratios):.2f} ({cell}).",
+            "",
+        ]
     return [
-        f"Ratio of a cell (median of its instances): median {np.median(ratios):.2f} over {len(rows)} cells, worst "
-        f"{max(ratios):.2f} ({cell}). Newly open: {sum(row['newly_open'] for row in rows)} of "
-        f"{sum(row['instances'] for row in rows)}; open before: {sum(row['open_before'] for row in rows)}.",
+        *lines,
+        f"Newly open: {sum(row['newly_open'] for row in rows)} of {sum(row['instances'] for row in rows)}; open "
+        f"before: {sum(row['open_before'] for row in rows)}.",
         "",
     ]
 
@@ -395,9 +405,15 @@ def main() -> None:
                     print(name, {k: _shown(v) for k, v in row.items() if k != "answers"}, flush=True)
                 print(f"{name}: {time.perf_counter() - begin:.0f} s", flush=True)
                 sections[name] = rows
-                keep(target, [sections], gap=GAP)
+                load = [round(one, 1) for one in os.getloadavg()]
+                commits = {side: versions[side].commit() for side in SIDES}
+                keep(target, [sections], versions=commits, gap=GAP, load=load)
                 machine = json.loads(target.read_text(encoding="utf-8"))["machine"]
-                head = f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}; gap {GAP:g}."
+                head = (
+                    f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}; gap {GAP:g}. "
+                    f"Before is commit {commits['before']}, after {commits['after']}. Load of the machine in the last "
+                    f"1, 5 and 15 minutes: {load}; where it is above the number of cores, processor time counts."
+                )
                 write_text(arguments.out / "before_after.md", page(sections, head))
         finally:
             for version in versions.values():
