@@ -18,10 +18,11 @@ from megdt_opt.errors import ExecutionError
 from megdt_opt.execution import Cluster, Run
 from megdt_opt.execution.graph import graph
 from megdt_opt.execution.rpc import Peer
+from megdt_opt.execution.serial import pack
+from megdt_opt.execution.stage_work import first_items
 from megdt_opt.program.groups import COOPERATIVE, SHARED_DEVICE, SHARED_EDGE
 from megdt_opt.program.mechanisms import Option
-from megdt_opt.program.stages import Compute, EdgeServer, Parallel, Send, Series, leaves
-from megdt_opt.program.wire import payload_byte
+from megdt_opt.program.stages import Compute, EdgeServer, Parallel, Payload, Send, Series, leaves
 
 STEPS = 6
 EDGES = ("edge", "edge-2")
@@ -136,6 +137,8 @@ def case(kind, seed):
     runs = (group, *others, local)
     ends_s = [max(t.start_s + t.duration_s for t in run.predicted) for run in runs]
     after_s = 0.1 + float(rng.uniform(0.05, 0.8)) * min(ends_s[:3])
+    if kind == "repeated message" and seed % 2:
+        after_s = 0.0  # the copy races with the message itself
     return Case(kind, seed, runs, targets.get(kind, ""), after_s)
 
 
@@ -199,20 +202,26 @@ def inject(cluster: Cluster, run: Run, index: int, data: bytes, size: int) -> Ex
 
 def strike(cluster: Cluster, made: Case) -> list[ExecutionError | None]:
     """Put the fault into the run in progress; the answers to what was sent."""
-    if made.kind in ("truncated message", "repeated message"):
-        rng = np.random.default_rng(made.seed)
-        late = made.kind == "truncated message"
-        # the last send of a run has not arrived yet, its first one has
-        run = made.runs[int(rng.integers(3))]
-        sends = [n for n, leaf in enumerate(leaves(run.program)) if isinstance(leaf, Send)]
-        index = sends[-1 if late else 0]
+    if made.kind == "truncated message":
+        run = made.runs[made.seed % 3]
+        index = [n for n, leaf in enumerate(leaves(run.program)) if isinstance(leaf, Send)][-1]
+        return [inject(cluster, run, index, bytes(100), 4096)]
+    if made.kind == "repeated message":
+        run, index = requesting(made)[0]
         leaf = list(leaves(run.program))[index]
-        whole = payload_byte(leaf.tensors, "fp32" if leaf.precision in ("png", "raw") else leaf.precision)
-        return [inject(cluster, run, index, bytes(100 if late else whole), whole)]
+        chain = next(c for c in run.chains if c.name == run.chain[index])
+        data = pack(first_items(chain, chain.device), leaf.tensors, leaf.precision)
+        return [inject(cluster, run, index, data, len(data)) for _ in range(2)]
     if made.target:
         how = {"stopped edge": signal.SIGTERM, "frozen process": signal.SIGSTOP}.get(made.kind, signal.SIGKILL)
         os.kill(cluster.pids[made.target], how)
     return []
+
+
+def requesting(made: Case) -> list[tuple[Run, int]]:
+    """Runs that send a request, and the stages that do."""
+    each = ((run, n, leaf) for run in made.runs for n, leaf in enumerate(leaves(run.program)))
+    return [(run, n) for run, n, leaf in each if isinstance(leaf, Send) and leaf.payload is Payload.REQUEST]
 
 
 def must_be_cut_off(made: Case) -> set[str]:

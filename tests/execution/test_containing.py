@@ -4,6 +4,7 @@ the others falls back on its own device or is told why it has no picture."""
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def test_a_fault_concerns_those_alone_who_depend_on_it(hit, kind, seed):
         assert all("byte" in fault.cause for fault in done.faults)
         assert bool(faults) == ("were announced" in str(answers[0]))
     elif kind == "repeated message":
-        assert "delivered before" in str(answers[0])
+        assert "delivered before" in str(answers[1])
         assert not faults
     else:
         assert must_be_cut_off(made) <= faults.keys() <= concerned
@@ -110,6 +111,20 @@ def test_where_nobody_is_left_the_run_fails_with_the_cause(hit):
     during(cluster, lambda: strike(cluster, made), after_s=0.15)
     with pytest.raises(PeerLost, match=r"edge \(exit code -9\)"):
         cluster.run([made.runs[1]], OPTIONS, fallbacks={})
+
+
+def test_who_is_late_is_told_so_and_the_others_have_their_pictures(hit):
+    cluster, _ = hit
+    made = case("failing stage", 1)
+    _, stuck, other, local = made.runs
+    stuck = replace(stuck, scheduler="sleeping")
+    done = cluster.run([stuck, other, local], ExecutionOptions(timeout_s=4.0), fallbacks=made.fallbacks)
+    assert done.lost == ("user u4",)
+    assert "did not end within 4 s" in done.faults[0].cause
+    assert "user user u4: denoise" in done.faults[0].cause
+    assert set(done.images) == {"user u5", "user u6"}
+    # the process that sleeps in its stage is not left behind
+    assert set(cluster.run([other], OPTIONS).images) == {"user u5"}
 
 
 def test_a_fallback_is_a_program_of_the_user_alone(hit):
