@@ -139,7 +139,11 @@ def case(kind, seed):
     after_s = 0.1 + float(rng.uniform(0.05, 0.8)) * min(ends_s[:3])
     if kind == "repeated message" and seed % 2:
         after_s = 0.0  # the copy races with the message itself
-    return Case(kind, seed, runs, targets.get(kind, ""), after_s)
+    made = Case(kind, seed, runs, targets.get(kind, ""), after_s)
+    if kind == "truncated message":
+        run, index = truncated(made)
+        made = replace(made, after_s=0.5 * run.predicted[index].start_s)
+    return made
 
 
 def needed_by(run, name):
@@ -203,8 +207,7 @@ def inject(cluster: Cluster, run: Run, index: int, data: bytes, size: int) -> Ex
 def strike(cluster: Cluster, made: Case) -> list[ExecutionError | None]:
     """Put the fault into the run in progress; the answers to what was sent."""
     if made.kind == "truncated message":
-        run = made.runs[made.seed % 3]
-        index = [n for n, leaf in enumerate(leaves(run.program)) if isinstance(leaf, Send)][-1]
+        run, index = truncated(made)
         return [inject(cluster, run, index, bytes(100), 4096)]
     if made.kind == "repeated message":
         run, index = requesting(made)[0]
@@ -216,6 +219,18 @@ def strike(cluster: Cluster, made: Case) -> list[ExecutionError | None]:
         how = {"stopped edge": signal.SIGTERM, "frozen process": signal.SIGSTOP}.get(made.kind, signal.SIGKILL)
         os.kill(cluster.pids[made.target], how)
     return []
+
+
+def truncated(made: Case) -> tuple[Run, int]:
+    """A run, and the last of its stages that send."""
+    run = made.runs[made.seed % 3]
+    return run, [n for n, leaf in enumerate(leaves(run.program)) if isinstance(leaf, Send)][-1]
+
+
+def waiting_for(made: Case) -> set[str]:
+    """Users who need the stage whose message is truncated."""
+    run, index = truncated(made)
+    return {user for user in {chain.name for chain in run.chains} - run.shared if index in needed_by(run, user)}
 
 
 def requesting(made: Case) -> list[tuple[Run, int]]:
