@@ -11,11 +11,13 @@ Parameters (dimensionless unless noted; the reference is twice the square-root a
           (users without demand: 1/2 for both, which only keeps their idle variables bounded)
     F_k   fixed latency / unit;  G_k  fixed latency + device branch / unit;  E_k  unit / deadline, 0 where none
     w_k   weight / mean weight;  m  weight of the largest latency in the objective
+    r_k   weight of the tail w_k / (K (1 - level)) ("mean_cvar" alone, where m is the weight of the tail)
 Variables
     y_ik  share / reference share;  z_ik  rate / reference rate;  s_ik  stage time / reference stage time
     v_k   latency / unit;  h  largest weighted latency / unit
 Objective
     sum: (1/K) Σ_k w_k v_k;  max: h;  mixed: (1/K) (Σ_k w_k v_k + m h)
+    mean_cvar: (1/K) Σ_k w_k v_k + m h + Σ_k r_k (v_k - h)+, where w / K are probabilities and h is the quantile
 Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `AllocationProblem`)
     budget          Σ_k X_ik y_ik <= 1                                  sum b <= B, sum f <= F
     rate_law        z <= y,  or  c y ln(c y / (κ y + c - κ)) <= y - z   r <= e b;  r <= b log2(1 + g/b)
@@ -47,6 +49,7 @@ from megdt_opt.formulations._checks import RESOURCES, budgets, not_together, onl
 from megdt_opt.formulations._resolve import Compiled
 from megdt_opt.formulations._scaling import Reference, reference, usable_shares
 from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.problem.region import TIMES
 from megdt_opt.solving.allocation import RawSolution
 
 _TIGHTEST, _LOOSEST = 3e-8, 1e-6
@@ -70,6 +73,7 @@ class Model:
     G: Any
     E: Any
     w: Any
+    r: Any
     m: Any
     y: list[Any]
     z: list[Any]
@@ -90,7 +94,7 @@ def make_model(
 
     variables = {name: [cp.Variable(users) for _ in RESOURCES] for name in "yzs"}
     tables = {name: data(name, len(RESOURCES), users) for name in ("X", "T", "κ", "c", "Y", "Q")}
-    vectors = {name: data(name, users) for name in "FGEw"}
+    vectors = {name: data(name, users) for name in "FGEwr"}
     return Model(
         objective=objective, shannon=shannon, m=data("m"), v=cp.Variable(users), h=cp.Variable(),
         **tables, **vectors, **variables,
@@ -146,7 +150,7 @@ def deadline(q: Model) -> list[Any]:
 
 def largest(q: Model) -> list[Any]:
     """h >= w v, where the objective knows the largest latency."""
-    return [] if q.objective == "sum" else [q.h >= cp.multiply(q.w, q.v)]
+    return [q.h >= cp.multiply(q.w, q.v)] if q.objective in ("max", "mixed") else []
 
 
 CONSTRAINTS = (
@@ -159,6 +163,8 @@ def objective(q: Model) -> Any:
     mean = q.w @ q.v / q.v.size
     if q.objective == "sum":
         return mean
+    if q.objective == "mean_cvar":
+        return mean + q.m * q.h + q.r @ cp.pos(q.v - q.h)
     return q.h if q.objective == "max" else mean + q.m * q.h
 
 
@@ -185,13 +191,14 @@ def scaled_numbers(problem: AllocationProblem, scale: Reference) -> dict[str, An
     for i, snr_hz in enumerate((problem.downlink_snr_hz, problem.uplink_snr_hz)):
         if snr_hz is not None:
             np.divide(snr_hz, scale.share[i] * budgets(problem)[i], out=g[i], where=~idle[i])
-    fixed_s = problem.fixed_s[rows, option]
+    fixed_s, tail_weight = problem.fixed_s[rows, option], problem.cvar_weight
     return {
         "X": scale.share, "T": scale.stage_s / unit_s, "κ": 1 / (1 + g) / np.log1p(g), "c": 1 / np.log1p(g),
         "Y": Y, "Q": Q,
         "F": fixed_s / unit_s, "G": (fixed_s + problem.branch_s[rows, option]) / unit_s,
         "E": unit_s / problem.hard_deadline_s, "w": problem.weights / scale.weight_unit,
-        "m": (problem.max_weight or 0.0) / problem.users,
+        "m": (problem.max_weight or 0.0) / problem.users if tail_weight is None else tail_weight,
+        "r": (tail_weight or 0.0) * problem.weights / (1 - (problem.cvar_level or 0.0)),
     }  # fmt: skip
 
 
@@ -226,7 +233,7 @@ def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None)
         Where Clarabel ends without an accurate answer.
     """
     started_s = time.perf_counter()
-    require(problem, "convex_allocation")
+    require(problem, "convex_allocation", objectives=(*TIMES, "mean_cvar"))
     option = only_options(problem)
     workable_options(problem)
     scale = reference(problem, option)

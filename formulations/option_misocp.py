@@ -48,7 +48,7 @@ from megdt_opt.errors import SolverFailure
 from megdt_opt.formulations import _scip, _shares
 from megdt_opt.formulations._checks import RESOURCES, not_together, require, workable_options
 from megdt_opt.formulations._scaling import units
-from megdt_opt.problem.allocation_problem import OBJECTIVES, AllocationProblem
+from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.region import TIMES
 from megdt_opt.solving.allocation import RawSolution
 
@@ -279,7 +279,7 @@ def solve(problem: AllocationProblem, *, gap: float, time_limit_s: float | None)
     SolverFailure
         Where SCIP crashes, is killed, or finds no solution in time.
     """
-    return solve_variant("option_misocp", problem, gap, time_limit_s, OBJECTIVES)
+    return solve_variant("option_misocp", problem, gap, time_limit_s, (*TIMES, "missed"))
 
 
 def finish(problem: AllocationProblem, mask: NDArray[np.bool_], answer: _scip.Answer) -> RawSolution:

@@ -23,7 +23,7 @@ from megdt_opt.problem.evaluation import evaluate_shares as evaluate_shares
 from megdt_opt.problem.evaluation import objective_s as objective_s
 from megdt_opt.problem.tilts import Tilts
 
-OBJECTIVES = ("max", "sum", "mixed", "missed")
+OBJECTIVES = ("max", "sum", "mixed", "missed", "mean_cvar")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,9 +61,12 @@ class AllocationProblem(ProblemArrays):
         Limit on uplink_bit / rate_u(b_u) [s], from the energy left for transmission. Infinite: none.
     objective : str
         "max": max_k w_k L_k; "sum": sum_k w_k L_k; "mixed": sum + max_weight * max; "missed": sum of w_k over
-        the users later than their deadline.
+        the users later than their deadline; "mean_cvar": the mean and a conditional value at risk.
     max_weight : float, optional
         Goes with "mixed" [1].
+    cvar_level, cvar_weight : float, optional
+        Go with "mean_cvar": sum_k p_k L_k + cvar_weight * CVaR, where p = w / sum w, and CVaR is the mean latency of
+        the worst 1 - cvar_level of the probability p; the level is at least 0 and below 1 [1].
     impossible : array_like of bool, (K, O), optional
         True for options that no change of a limit or budget could open, such as those that were never timed; their
         numbers mean nothing, `allowed` must be false for them, and no explanation advises them.
@@ -117,6 +120,8 @@ class AllocationProblem(ProblemArrays):
     option_cost: NDArray[np.float64] | None = None
     cost_max: NDArray[np.float64] | None = None
     cost_weight_s: NDArray[np.float64] | None = None
+    cvar_level: float | None = None
+    cvar_weight: float | None = None
 
     def __repr__(self) -> str:
         return f"<AllocationProblem: {self.users} users, {self.options} options, {self.objective}>"
@@ -137,6 +142,15 @@ class AllocationProblem(ProblemArrays):
             )
         if self.max_weight is not None:
             self._store("max_weight", float(checks.numbers("max_weight", self.max_weight, (), "1")))
+        for name in ("cvar_level", "cvar_weight"):
+            value = getattr(self, name)
+            if (self.objective == "mean_cvar") != (value is not None):
+                expected = 'a number with objective "mean_cvar" only'
+                raise InvalidInput(name, value, expected, "Give cvar_level and cvar_weight, or neither.")
+            if value is not None:
+                self._store(name, float(checks.numbers(name, value, (), "1")))
+        if self.cvar_level is not None and self.cvar_level >= 1.0:
+            raise InvalidInput("cvar_level", self.cvar_level, "at least 0 and below 1 [1]", 'Take "max" for 1.')
         if self.objective == "missed" and self.deadline_s is None:
             raise InvalidInput("deadline_s", None, 'deadlines [s] with objective "missed"', "Add them.")
         if self.impossible is not None:
@@ -175,9 +189,18 @@ class AllocationProblem(ProblemArrays):
             return Tilts(1.0, self.max_weight or 0.0)
         if self.objective == "max" and self.option_cost_s is not None:
             return Tilts(0.0, 1.0, "1")
+        if self.cvar_level is not None and self.cvar_weight is not None:
+            most = float(np.nextafter(self.cvar_weight / (1.0 - self.cvar_level), 0.0))
+            return Tilts(1.0, self.cvar_weight, "cvar_weight", np.full(self.users, most), self.weights)
         return None
 
     # ---- defaults
+
+    @cached_property
+    def weights(self) -> NDArray[np.float64]:
+        """Weights with their default, (K,) [1]; of "mean_cvar" probabilities, which sum to 1."""
+        given = np.ones(self.users) if self.weight is None else self.weight
+        return given / given.sum() if self.objective == "mean_cvar" else given
 
     @cached_property
     def branch_s(self) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ from megdt_opt.problem.arrays import Array
 KEPT = 1e-12
 """Relative: by what a total may exceed its limit and counts as within it, so that sums of decimals fit."""
 
-OBJECTIVES = ("max", "sum", "mixed")
+OBJECTIVES = ("max", "sum", "mixed", "mean_cvar")
 """Objectives that costs go with: times, to which seconds can be added."""
 
 

@@ -115,22 +115,36 @@ def evaluate_shares(problem: ProblemArrays, option: NDArray[np.integer], shares:
 
 def objective_s(problem: ProblemArrays, latency_s: Array) -> Array:
     """The objectives (...) of latencies (..., K) [s]."""
-    max_weight = getattr(problem, "max_weight", None) or 0.0
-    return objective_of(problem.objective, latency_s, problem.weights, problem.on_time_s, max_weight)
+    return objective_of(
+        problem.objective, latency_s, problem.weights, problem.on_time_s, getattr(problem, "max_weight", None) or 0.0,
+        (getattr(problem, "cvar_level", None) or 0.0, getattr(problem, "cvar_weight", None) or 0.0),
+    )  # fmt: skip
 
 
-def objective_of(objective: str, latency_s: Array, weights: Array, on_time_s: Array, max_weight: float = 0.0) -> Array:
+def objective_of(
+    objective: str,
+    latency_s: Array,
+    weights: Array,
+    on_time_s: Array,
+    max_weight: float = 0.0,
+    cvar: tuple[float, float] = (0.0, 0.0),
+) -> Array:
     """An objective (...) of latencies (..., K) [s]; the weight of the late users for "missed" [1].
 
     Parameters
     ----------
     objective : str
-        "max", "sum", "mixed" or "missed".
+        "max", "sum", "mixed", "missed" or "mean_cvar".
     latency_s, weights, on_time_s : array, (..., K)
         Latencies [s], weights [1], and the latest at which a user is on time [s].
     max_weight : float
         Weight of the worst latency in "mixed" [1].
+    cvar : tuple of float
+        Level and weight of the conditional value at risk in "mean_cvar" [1].
     """
+    if objective == "mean_cvar":
+        part = weights / weights.sum(axis=-1, keepdims=True)
+        return np.asarray((part * latency_s).sum(axis=-1) + cvar[1] * cvar_s(latency_s, part, cvar[0]))
     weighted = weights * latency_s
     if objective == "max":
         return np.asarray(weighted.max(axis=-1))
@@ -138,6 +152,22 @@ def objective_of(objective: str, latency_s: Array, weights: Array, on_time_s: Ar
         return np.asarray(np.where(latency_s > on_time_s, weights, 0.0).sum(axis=-1))
     total = np.asarray(weighted.sum(axis=-1))
     return total if objective == "sum" else np.asarray(total + max_weight * weighted.max(axis=-1))
+
+
+def cvar_s(latency_s: Array, part: Array, level: float) -> Array:
+    """Conditional value at risk of latencies (..., K) with probabilities (..., K), (...) [s].
+
+    The mean of the worst 1 - level of the probability, min over t of t + sum_k p_k max(L_k - t, 0) / (1 - level)
+    (Rockafellar and Uryasev 2000); at level 0 the mean.
+    """
+    order = np.argsort(-latency_s, axis=-1, kind="stable")
+    late, own = np.take_along_axis(latency_s, order, axis=-1), np.take_along_axis(np.asarray(part), order, axis=-1)
+    tail = 1.0 - level
+    first = np.minimum((np.cumsum(own, axis=-1) < tail).sum(axis=-1), late.shape[-1] - 1)
+    quantile = np.take_along_axis(late, first[..., None], axis=-1)
+    with np.errstate(invalid="ignore"):
+        over = np.where(late > quantile, late - quantile, 0.0)
+    return np.asarray(quantile[..., 0] + (own * over).sum(axis=-1) / tail)
 
 
 def in_units(problem: ProblemArrays, x: Array) -> tuple[Array, float]:

@@ -4,7 +4,9 @@ Such an objective is, for latencies L,
 
     max over nu of  sum_k (base + nu_k) w_k L_k      within  0 <= nu_k <= most_k,  sum_k part_k nu_k <= total:
 
-"mixed" has base 1 and total max_weight, "max" beside weighted costs base 0 and total 1.
+"mixed" has base 1 and total max_weight, "max" beside weighted costs base 0 and total 1. "mean_cvar" has base 1, total
+cvar_weight, most cvar_weight / (1 - cvar_level) and part w, the users' probabilities: the conditional value at risk is
+the largest sum of q_k L_k with 0 <= q_k <= w_k / (1 - level) and sum q = 1.
 """
 
 from __future__ import annotations

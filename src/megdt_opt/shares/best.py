@@ -19,7 +19,7 @@ def best_shares(
     Parameters
     ----------
     problem : AllocationProblem
-        With objective "max", "sum" or "mixed".
+        With any objective but "missed".
     resources : Resources
         The problem, scaled.
     option : array of int, (S, K)
@@ -38,7 +38,10 @@ def best_shares(
     goal = Goal(
         weight=problem.weights,
         sum_weight=0.0 if problem.objective == "max" else 1.0,
-        max_weight={"max": 1.0, "sum": 0.0, "mixed": float(problem.max_weight or 0.0)}[problem.objective],
+        max_weight=float(problem.max_weight or 0.0)
+        if problem.objective == "mixed"
+        else float(problem.objective == "max"),
+        cvar=(problem.cvar_level or 0.0, problem.cvar_weight) if problem.cvar_weight else None,
     )
     fixed, branch = problem.fixed_s[rows, option], problem.branch_s[rows, option]
     found = closed_form(problem, resources, option)

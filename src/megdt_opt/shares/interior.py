@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from megdt_opt.problem.evaluation import cvar_s
 from megdt_opt.radio.rates import Array, speed, time_and_slopes
 
 _ROUNDS = 400
@@ -57,7 +58,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class Goal:
-    """sum_weight * sum_k w_k L_k + max_weight * max_k w_k L_k.
+    """sum_weight * sum_k w_k L_k + max_weight * max_k w_k L_k, and where asked a conditional value at risk.
 
     Parameters
     ----------
@@ -65,11 +66,14 @@ class Goal:
         w [1].
     sum_weight, max_weight : float
         [1].
+    cvar : tuple of float, optional
+        Level and weight of the conditional value at risk, of which w are the probabilities [1].
     """
 
     weight: Array
     sum_weight: float
     max_weight: float
+    cvar: tuple[float, float] | None = None
 
     def value(self, latency: Array) -> Array:
         """The goal of latencies (S, K) [s]."""
@@ -79,6 +83,8 @@ class Goal:
             total = total + self.sum_weight * weighted.sum(axis=1)
         if self.max_weight > 0:
             total = total + self.max_weight * weighted.max(axis=1)
+        if self.cvar is not None:
+            total = total + self.cvar[1] * cvar_s(latency, np.broadcast_to(self.weight, latency.shape), self.cvar[0])
         return total
 
 
@@ -111,20 +117,26 @@ class _Model:
     weight: Array  # (K,)
     sum_weight: float
     max_weight: float
+    cvar: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
+        self.dear: Array | None = None  # what an excess over D costs
+        if self.cvar is not None:
+            self.dear = self.cvar[1] * self.weight / (1.0 - self.cvar[0])
         self.needs: NDArray[np.bool_] = np.asarray(self.a > 0)
         self.busy: NDArray[np.bool_] = np.any(self.needs, axis=1)
         self.capped = np.isfinite(self.limit)
         self.count = (
             2 * self.needs.sum(axis=(1, 2)) + 2 * self.busy.sum(axis=1) + self.capped.sum(axis=1) + 3
             + (self.busy.shape[1] if self.max_weight > 0 else 0)
+            + (2 * self.busy.shape[1] + 1 if self.dear is not None else 0)
         )  # fmt: skip
 
     def take(self, keep: NDArray[np.bool_]) -> _Model:
         arrays = [getattr(self, n)[keep] for n in ("a", "gamma", "lo", "hi", "fixed", "branch", "limit")]
         a, gamma, lo, hi, fixed, branch, limit = arrays
-        return _Model(a, gamma, lo, hi, fixed, branch, limit, self.weight, self.sum_weight, self.max_weight)
+        goal = self.weight, self.sum_weight, self.max_weight, self.cvar
+        return _Model(a, gamma, lo, hi, fixed, branch, limit, *goal)
 
     def gaps(self, p: _Point) -> tuple[Array, ...]:
         """All constraints, positive inside."""
@@ -139,11 +151,28 @@ class _Model:
             np.where(self.needs, self.hi - p.x, 1.0),
             1.0 - np.where(self.needs, p.x, 0.0).sum(axis=2),
             p.d[:, None] - self.weight * (self.fixed + p.s) if self.max_weight > 0 else one,
+            one if self.dear is None else p.d[:, None],  # a quantile of latencies is at least 0
         )
 
     def objective(self, p: _Point) -> Array:
         result: NDArray[np.float64] = self.sum_weight * (self.weight * p.s).sum(axis=1) + self.max_weight * p.d
-        return result
+        if self.dear is None or self.cvar is None:
+            return result
+        return np.asarray(result + self.cvar[1] * p.d + (self.dear * np.maximum(self.excess(p), 0.0)).sum(axis=1))
+
+    def excess(self, p: _Point) -> Array:
+        """By how much latencies are above D, (S, K) [s]."""
+        return np.asarray(self.fixed + p.s - p.d[:, None])
+
+    def tail(self, p: _Point, t: Array) -> tuple[Array, Array, Array]:
+        """The least of t dear u - log u - log(u - y) over u, with y the excess over D, and its slopes in y, (S, K)."""
+        assert self.dear is not None
+        y, price = self.excess(p), t[:, None] * self.dear
+        root = np.hypot(price * y, 2.0)
+        beyond = price * np.abs(y)
+        larger, smaller = (root + beyond + 2.0) / (2.0 * price), (4.0 / (root + beyond) + 2.0) / (2.0 * price)
+        u, v = np.where(y > 0, larger, smaller), np.where(y > 0, smaller, larger)  # v = u - y
+        return price * u - np.log(u) - np.log(v), 1.0 / v, 1.0 / (u * u + v * v)
 
 
 def interior(
@@ -178,7 +207,8 @@ def interior(
     limit = limit + (limit + fixed) * _TIE
     # a user without any signal, whose options demand nothing, has a rate of 0: 0 bits over it are no number
     gamma = np.where(a > 0, gamma, np.inf)
-    model = _Model(a, gamma, lo * (1.0 - _TIE), hi, fixed, branch, limit, goal.weight, goal.sum_weight, goal.max_weight)
+    weights = goal.weight, goal.sum_weight, goal.max_weight, goal.cvar
+    model = _Model(a, gamma, lo * (1.0 - _TIE), hi, fixed, branch, limit, *weights)
     x, startable = _inside(model)
     idle_late = (~model.busy & (np.maximum(branch, 0.0) > limit)).any(axis=1)
     never = (model.capped & (branch >= limit) & model.busy).any(axis=1)
@@ -297,6 +327,8 @@ def _follow(model: _Model, point: _Point, stop: Array | None, deadline: float) -
         prices = np.where(readable[:, None], 1.0 / (t[:, None] * gaps[5]), prices)
         if model.max_weight > 0:
             tilts = np.where(readable[:, None], 1.0 / (t[:, None] * gaps[6]), tilts)
+        if model.dear is not None:
+            tilts = np.where(readable[:, None], model.tail(point, t)[1] / (t[:, None] * model.weight), tilts)
         finished = centred & (model.count / t <= _PRECISION * scale)
         done |= finished
         if done.all() or time.monotonic() > deadline:
@@ -307,7 +339,7 @@ def _follow(model: _Model, point: _Point, stop: Array | None, deadline: float) -
 
 def _newton(model: _Model, p: _Point, t: Array) -> tuple[_Point, Array]:
     """Newton step of t * objective - sum log(constraints), and its decrement."""
-    c1, c2, c3, c4, c5, c6, c7 = model.gaps(p)
+    c1, c2, c3, c4, c5, c6, c7, _ = model.gaps(p)
     x = np.where(model.needs, p.x, 1.0)
     _, t1, t2 = time_and_slopes(x, model.a, model.gamma)
     t1, t2 = np.where(model.needs, t1, 0.0), np.where(model.needs, t2, 0.0)
@@ -337,6 +369,10 @@ def _newton(model: _Model, p: _Point, t: Array) -> tuple[_Point, Array]:
         w = model.weight
         g[:, :, 3] += w / c7
         h[:, :, 3, 3] += (w / c7) ** 2
+    if model.dear is not None:
+        _, rise, bend = model.tail(p, t)
+        g[:, :, 3] += rise
+        h[:, :, 3, 3] += bend
     # what a user does not have is pinned by a unit block
     free: NDArray[np.bool_] = np.concatenate([need, model.busy[:, :, None]], axis=2)
     idle: NDArray[np.bool_] = np.logical_not(free)
@@ -356,10 +392,14 @@ def _newton(model: _Model, p: _Point, t: Array) -> tuple[_Point, Array]:
         couple[:, :, 3, 3] = np.where(model.busy, -w / (c7 * c7), 0.0)
         core[:, 3, 3] = (1 / (c7 * c7)).sum(axis=1)
         gd = t * model.max_weight - (1 / c7).sum(axis=1)
+    elif model.dear is not None and model.cvar is not None:
+        couple[:, :, 3, 3] = np.where(model.busy, -bend, 0.0)
+        core[:, 3, 3] = bend.sum(axis=1) + 1 / p.d**2
+        gd = t * model.cvar[1] - rise.sum(axis=1) - 1 / p.d
     else:
         core[:, 3, 3] = 1.0
     dz, y = _eliminate(h, g, couple, core, gd)
-    dd = y[:, 3] if border else np.zeros(sets)
+    dd = y[:, 3] if border or model.dear is not None else np.zeros(sets)
     decrement = -(g * dz).sum(axis=(1, 2)) - gd * dd
     return _Point(dz[:, :, :3].transpose(0, 2, 1), dz[:, :, 3], dd), decrement
 
@@ -400,6 +440,9 @@ def _longest(model: _Model, p: _Point, step: _Point, t: Array) -> Array:
 
     def merit(q: _Point) -> Array:
         total = t * model.objective(q)
+        if model.dear is not None and model.cvar is not None:
+            plain = model.sum_weight * (model.weight * q.s).sum(axis=1) + model.cvar[1] * q.d
+            total = t * plain + model.tail(q, t)[0].sum(axis=1)
         bad = np.zeros(len(t), bool)
         with np.errstate(invalid="ignore", divide="ignore"):
             for gap in model.gaps(q):

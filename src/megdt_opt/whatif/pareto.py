@@ -137,7 +137,7 @@ def pareto_front(
     >>> all(point.allocation.is_proven(point.problem) for point in front.points)
     True
     """
-    require(problem, "a Pareto front", "Choose one of them.", objectives=TIMES, costs=True)
+    require(problem, "a Pareto front", "Choose one of them.", objectives=(*TIMES, "mean_cvar"), costs=True)
     check_asked(gap, time_limit_s)
     chosen = _chosen(problem, cost)
     count = integer(points)

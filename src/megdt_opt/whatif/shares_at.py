@@ -52,7 +52,7 @@ def with_field(problem: AllocationProblem, field: str, value: Any) -> Allocation
 
 def require_time(problem: AllocationProblem, what: str) -> None:
     """Refuse the objective "missed", which counts users and has no slope."""
-    require(problem, what, "Choose one of them.", objectives=TIMES, costs=True)
+    require(problem, what, "Choose one of them.", objectives=(*TIMES, "mean_cvar"), costs=True)
 
 
 def checked_options(problem: AllocationProblem | PlacementProblem, option: object) -> NDArray[np.int64]:

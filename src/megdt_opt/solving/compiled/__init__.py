@@ -47,8 +47,8 @@ _MIXED = "mixed"
 
 
 def usable(problem: AllocationProblem) -> bool:
-    """Whether to solve a problem in compiled code, which knows no costs beside the latency."""
-    if problem.cost_limits is not None or problem.option_cost_s is not None:
+    """Whether to solve a problem in compiled code, which knows no costs beside the latency and no tails."""
+    if problem.cost_limits is not None or problem.option_cost_s is not None or problem.objective == "mean_cvar":
         return False
     size = problem.users * problem.options
     mixed = problem.objective == _MIXED
