@@ -11,13 +11,13 @@ Parameters (dimensionless unless noted; the reference is twice the square-root a
           (users without demand: 1/2 for both, which only keeps their idle variables bounded)
     F_k   fixed latency / unit;  G_k  fixed latency + device branch / unit;  E_k  unit / deadline, 0 where none
     w_k   weight / mean weight;  m  weight of the largest latency in the objective
-    r_k   weight of the tail w_k / (K (1 - level)) ("mean_cvar" alone, where m is the weight of the tail)
+    ρ_k   weight of the tail w_k / (K (1 - level)) ("mean_cvar" alone, where m is the weight of the tail)
 Variables
     y_ik  share / reference share;  z_ik  rate / reference rate;  s_ik  stage time / reference stage time
     v_k   latency / unit;  h  largest weighted latency / unit
 Objective
     sum: (1/K) Σ_k w_k v_k;  max: h;  mixed: (1/K) (Σ_k w_k v_k + m h)
-    mean_cvar: (1/K) Σ_k w_k v_k + m h + Σ_k r_k (v_k - h)+, where w / K are probabilities and h is the quantile
+    mean_cvar: (1/K) Σ_k w_k v_k + m h + Σ_k ρ_k (v_k - h)+, where w / K are probabilities and h is the quantile
 Constraints (model: L = fixed + max(device_branch, bits_u/r_u + work/f + bits_d/r_d), `AllocationProblem`)
     budget          Σ_k X_ik y_ik <= 1                                  sum b <= B, sum f <= F
     rate_law        z <= y,  or  c y ln(c y / (κ y + c - κ)) <= y - z   r <= e b;  r <= b log2(1 + g/b)
@@ -73,7 +73,7 @@ class Model:
     G: Any
     E: Any
     w: Any
-    r: Any
+    ρ: Any
     m: Any
     y: list[Any]
     z: list[Any]
@@ -94,7 +94,7 @@ def make_model(
 
     variables = {name: [cp.Variable(users) for _ in RESOURCES] for name in "yzs"}
     tables = {name: data(name, len(RESOURCES), users) for name in ("X", "T", "κ", "c", "Y", "Q")}
-    vectors = {name: data(name, users) for name in "FGEwr"}
+    vectors = {name: data(name, users) for name in "FGEwρ"}
     return Model(
         objective=objective, shannon=shannon, m=data("m"), v=cp.Variable(users), h=cp.Variable(),
         **tables, **vectors, **variables,
@@ -164,7 +164,7 @@ def objective(q: Model) -> Any:
     if q.objective == "sum":
         return mean
     if q.objective == "mean_cvar":
-        return mean + q.m * q.h + q.r @ cp.pos(q.v - q.h)
+        return mean + q.m * q.h + q.ρ @ cp.pos(q.v - q.h)
     return q.h if q.objective == "max" else mean + q.m * q.h
 
 
@@ -198,7 +198,7 @@ def scaled_numbers(problem: AllocationProblem, scale: Reference) -> dict[str, An
         "F": fixed_s / unit_s, "G": (fixed_s + problem.branch_s[rows, option]) / unit_s,
         "E": unit_s / problem.hard_deadline_s, "w": problem.weights / scale.weight_unit,
         "m": (problem.max_weight or 0.0) / problem.users if tail_weight is None else tail_weight,
-        "r": (tail_weight or 0.0) * problem.weights / (1 - (problem.cvar_level or 0.0)),
+        "ρ": (tail_weight or 0.0) * problem.weights / (1 - (problem.cvar_level or 0.0)),
     }  # fmt: skip
 
 

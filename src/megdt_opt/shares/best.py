@@ -38,9 +38,7 @@ def best_shares(
     goal = Goal(
         weight=problem.weights,
         sum_weight=0.0 if problem.objective == "max" else 1.0,
-        max_weight=float(problem.max_weight or 0.0)
-        if problem.objective == "mixed"
-        else float(problem.objective == "max"),
+        max_weight={"max": 1.0, "mixed": float(problem.max_weight or 0.0)}.get(problem.objective, 0.0),
         cvar=(problem.cvar_level or 0.0, problem.cvar_weight) if problem.cvar_weight else None,
     )
     fixed, branch = problem.fixed_s[rows, option], problem.branch_s[rows, option]
