@@ -41,6 +41,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
 from megdt_opt.errors import InvalidInput, SolverFailure
+from megdt_opt.problem.conflicts import nothing_open
 from megdt_opt.problem.program_problem import ProgramProblem
 from megdt_opt.radio.rates import bend, speed
 from megdt_opt.solving.highs import Answer, Clock, Program, Rows, at_least, at_most
@@ -354,11 +355,15 @@ def solve(problem: ProgramProblem, *, gap: float, time_limit_s: float | None) ->
     ------
     InvalidInput
         For another class of problem.
+    Infeasible
+        Where all options of a user are closed.
     SolverFailure
         Where HiGHS fails, or finds no point in time.
     """
     if not isinstance(problem, ProgramProblem):
         raise InvalidInput("problem", type(problem).__name__, "a ProgramProblem", "Build one of them first.")
+    if not problem.open_options.any(axis=1).all():
+        raise nothing_open(problem)
     clock = Clock(time_limit_s)
     m = make_model(problem)
     milp = program(m, clock)

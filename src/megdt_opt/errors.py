@@ -106,7 +106,7 @@ class InvalidInput(MegdtError, ValueError):
 
 
 class NotRepresentable(MegdtError):
-    """A stage program that does not fit the core problem; the message names the stage.
+    """A stage program that no user can have by itself; the message names the stage.
 
     Examples
     --------
@@ -118,7 +118,7 @@ class NotRepresentable(MegdtError):
     ...     latency_terms(send, compute_s=lambda leaf: 1.0, send_bit=lambda leaf: 8.0)
     ... except NotRepresentable as error:
     ...     print(error)
-    stage 'send latent (fp32) a to b': a d2d link is not part of the core problem
+    stage 'send latent (fp32) a to b': a d2d link is no part of a user's own program
     """
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from megdt_opt.errors import InvalidInput, NotRepresentable
 from megdt_opt.program.costs import program_costs
-from megdt_opt.program.latency import latency_terms
+from megdt_opt.program.latency import LatencyTerms, latency_terms
 from megdt_opt.program.mechanisms import MECHANISMS, Option, Setting, catalogue, program, split_rows
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.schedule import predict
@@ -129,20 +129,48 @@ def test_split_rows_overlap_and_cover(spec: ModelSpec) -> None:
         split_rows(spec, 1.0, 4)
 
 
-def test_shapes_that_do_not_fit_name_the_stage(spec: ModelSpec) -> None:
-    def send(source: str, to: str) -> Send:
-        return Send(source=source, to=(to,), payload=Payload.SEED, tensors=(TensorSpec(name="a.b", shape=(1,)),))
+def _send(source: str, to: str) -> Send:
+    return Send(source=source, to=(to,), payload=Payload.SEED, tensors=(TensorSpec(name="a.b", shape=(1,)),))
 
-    def fold(stage: Series | Parallel | Send):  # type: ignore[no-untyped-def]
-        return latency_terms(stage, compute_s=compute_s, send_bit=lambda leaf: BIT)
 
-    with pytest.raises(NotRepresentable, match="send seed"):
-        fold(Parallel((send("phone", EDGE), send(EDGE, "phone"))))
-    with pytest.raises(NotRepresentable, match="d2d"):
-        fold(send("phone", "tablet"))
-    both = Parallel((send(EDGE, "phone"), Compute(at="phone", kind=Kind.DECODE)))
-    with pytest.raises(NotRepresentable, match="series"):
-        fold(Series((send("phone", EDGE), both)))
+DELAY_S = 0.001
+
+
+def _fold(stage: Series | Parallel | Send) -> LatencyTerms:
+    return latency_terms(stage, compute_s=compute_s, send_bit=lambda leaf: BIT, propagation_s=DELAY_S)
+
+
+def test_shapes_that_are_no_chain_with_one_branch_are_graphs_of_tasks() -> None:
+    at_once = _fold(Parallel((_send("phone", EDGE), _send(EDGE, "phone"))))
+    assert [t.waits_for for t in at_once.tasks] == [frozenset(), frozenset()]
+    assert (at_once.uplink_bit, at_once.downlink_bit, at_once.fixed_s) == (BIT, BIT, DELAY_S)
+    both = Parallel((_send(EDGE, "phone"), Compute(at="phone", kind=Kind.DECODE)))
+    joined = _fold(Series((_send("phone", EDGE), both, Compute(at=EDGE, kind=Kind.DECODE))))
+    assert [t.waits_for for t in joined.tasks] == [frozenset(), {0}, {0}, {1, 2}]
+    assert [t.fixed_s for t in joined.tasks] == [DELAY_S, DELAY_S, OTHER_S, 0.0]
+    assert [t.edge_work_s for t in joined.tasks] == [0.0, 0.0, 0.0, OTHER_S]
+    # what no share shortens: both propagations, or the device beside the second
+    assert joined.fixed_s == DELAY_S + max(DELAY_S, OTHER_S)
+    assert joined.device_branch_s == 0.0
+
+
+def test_chains_with_one_branch_have_no_tasks() -> None:
+    both = Parallel((Series((_send("phone", EDGE), _send(EDGE, "phone"))), Compute(at="phone", kind=Kind.DECODE)))
+    found = _fold(Series((both, Compute(at="phone", kind=Kind.DECODE))))
+    assert found.tasks == ()
+    assert (found.fixed_s, found.device_branch_s) == (2 * DELAY_S + OTHER_S, 0.0)
+
+
+def test_what_no_user_can_run_alone_names_the_stage() -> None:
+    with pytest.raises(NotRepresentable, match="send seed.*d2d"):
+        _fold(_send("phone", "tablet"))
+    two = Parallel((Compute(at="phone", kind=Kind.DECODE), Series((Compute(at="phone", kind=Kind.ENCODE_PROMPT),))))
+    with pytest.raises(NotRepresentable, match="'encode_prompt at phone' beside 'decode at phone': a device"):
+        _fold(Series((_send("phone", EDGE), two)))
+    # the same stages one after another, or at the edge, can be
+    assert not _fold(Series(two.branches)).tasks
+    edge = Parallel((Compute(at=EDGE, kind=Kind.DECODE), Compute(at=EDGE, kind=Kind.ENCODE_PROMPT)))
+    assert len(_fold(Series((edge,))).tasks) == 2
 
 
 def test_refuses_unknown_names(setting: Setting, spec: ModelSpec) -> None:

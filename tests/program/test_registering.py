@@ -100,6 +100,15 @@ def _two_uplinks(option: Option, s: Setting) -> tuple[Stage, ...]:
     return (Parallel((blocks.send_request(s), blocks.send_request(s))), *e2u(option, s)[1:])
 
 
+def _device_twice_at_once(option: Option, s: Setting) -> tuple[Stage, ...]:
+    return (*e2u(option, s)[:-1], Parallel((blocks.decode(s.device), blocks.encode_prompt(s.device))))
+
+
+def test_transfers_at_once_are_taken() -> None:
+    register_mechanism("E2U-doubled", _two_uplinks, runs_at="edge", quality="exact", replace=True)
+    assert "E2U-doubled" in MECHANISM_REGISTRY.own
+
+
 def _part_of_an_item(option: Option, s: Setting) -> tuple[Stage, ...]:
     half = Send(
         source=s.edge, to=(s.device,), payload=Payload.SEED,
@@ -130,7 +139,10 @@ def _part_of_an_item(option: Option, s: Setting) -> tuple[Stage, ...]:
         pytest.param(_steps_twice, {}, "step 2, where the chain is", id="a step twice"),
         pytest.param(_too_many_steps, {}, "at most 4 denoising steps", id="more steps than there are"),
         pytest.param(_strange_actor, {}, "'tablet'.*an actor out of", id="strange actor"),
-        pytest.param(_two_uplinks, {}, "stages that the latency model has a form for", id="no form"),
+        pytest.param(
+            _device_twice_at_once, {}, "a device computes one stage at a time.*stages that a user can run",
+            id="a device at two stages at once",
+        ),
         pytest.param(e2u, {"choices": ("band",)}, "choices.*some of", id="unknown choice"),
         pytest.param(e2u, {"choices": "cut"}, "choices.*some of", id="a text for a list"),
         pytest.param(e2u, {"shown_at": ()}, "shown_at", id="shown nowhere"),

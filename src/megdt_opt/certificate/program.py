@@ -19,7 +19,8 @@ from megdt_opt.certificate.allocation import Linear, Shannon, Stage
 from megdt_opt.certificate.check import Valuer, rounded_down, total_of
 from megdt_opt.certificate.exact import LN2, sqrt_below
 from megdt_opt.certificate.tree import Leaf, Mask, Node, Part, Prune
-from megdt_opt.pricing.program_costs import Array, Hint, Path, ProgramCosts, hint_ends, hint_of, minimisers
+from megdt_opt.pricing.program_costs import ProgramCosts
+from megdt_opt.pricing.program_paths import Array, Hint, Path, hint_ends, hint_of, minimisers
 from megdt_opt.pricing.scaled import EDGE, RESOURCES
 from megdt_opt.problem.program_problem import ProgramProblem
 
@@ -84,8 +85,8 @@ def with_flows(tree: Node, costs: ProgramCosts, level_s: float | None) -> Node:
         if not any(leaf.prices):  # proves nothing, whatever it carries
             size = sum(hint_ends(path.graph, level_s is not None)[-1] for path in costs.paths)
             return Leaf((*leaf.prices[:3], *[0.0] * size), leaf.counts)
-        table = costs.at(np.array(leaf.prices[:3]), level_s)
-        numbers = [n for path in costs.paths for n in table.hints[path.user, path.option].numbers(level_s is not None)]
+        prices = np.array(leaf.prices[:3])
+        numbers = [n for path in costs.paths for n in costs.hint(path, prices, level_s).numbers(level_s is not None)]
         return Leaf((*leaf.prices[:3], *numbers), leaf.counts)
 
     if isinstance(tree, Leaf):

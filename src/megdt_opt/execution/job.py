@@ -131,15 +131,19 @@ class Run:
     propagation_s: float = 0.0
 
     @classmethod
-    def of_user(cls, user: Chain, program: Stage, pace: Pace, **more: Any) -> Run:
-        """The run of one user, with its shares; `more` are the other fields of a run."""
+    def of_user(cls, user: Chain, program: Stage, pace: Pace, parts: Sequence[float] | None = None, **more: Any) -> Run:
+        """The run of one user, with its shares; `more` are the other fields of a run.
+
+        `parts` says which part of its share each leaf has while it runs, where some run at once [1]; default all.
+        """
         stages = tuple(leaves(program))
+        each = (1.0,) * len(stages) if parts is None else parts
         return cls(
             name=user.name,
             program=program,
             chains=(user,),
             chain=(user.name,) * len(stages),
-            pace=tuple(pace.of(leaf) for leaf in stages),
+            pace=tuple(pace.of(leaf) * part for leaf, part in zip(stages, each, strict=True)),
             **more,
         )
 

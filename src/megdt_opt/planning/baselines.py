@@ -20,8 +20,10 @@ from megdt_opt.errors import Conflict, Infeasible
 from megdt_opt.planning.claims import read_fields, refused
 from megdt_opt.planning.cost_totals import cost_totals
 from megdt_opt.pricing.scaled import Resources
+from megdt_opt.problem.conflicts import nothing_open
 from megdt_opt.problem.outcome import Status
 from megdt_opt.problem.placement_problem import NO_SERVER, PlacementProblem
+from megdt_opt.problem.program_problem import ProgramProblem
 from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.problems import Problem
@@ -29,6 +31,7 @@ from megdt_opt.solving import solve
 from megdt_opt.solving.allocation import Allocation
 from megdt_opt.solving.conflict import no_option
 from megdt_opt.solving.placement import Placement
+from megdt_opt.solving.program import Program
 from megdt_opt.solving.shared_prefix import SharedPrefix
 from megdt_opt.tolerances import SOLVER
 
@@ -63,6 +66,9 @@ class Baseline:
         Users who cannot run the mechanism, or be served by the edge, at all and take their best other option.
     mechanism : str
         The mechanism of a single one; "" for a single edge or a rule.
+    part : tuple of tuple of float
+        Parts of the users' shares that the tasks of their programs get [1]; empty where all programs are chains beside
+        one device branch.
     """
 
     name: str
@@ -76,15 +82,16 @@ class Baseline:
     breaks: tuple[str, ...] = ()
     instead: tuple[str, ...] = ()
     mechanism: str = ""
+    part: tuple[tuple[float, ...], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data that `from_dict` reads back."""
-        return asdict(self)
+        """Plain data that `from_dict` reads back; parts where there are any."""
+        return {name: value for name, value in asdict(self).items() if name != "part" or value}
 
     @classmethod
     def from_dict(cls, data: object, where: str = "baseline") -> Baseline:
         """Build from plain data; raises InvalidInput where a field is missing, unknown or of another kind."""
-        return cls(**read_fields(cls, data, where))
+        return cls(**read_fields(cls, {"part": [], **data} if isinstance(data, dict) else data, where))
 
 
 def baselines(
@@ -166,6 +173,8 @@ def _missing(problem: Problem) -> Infeasible | None:
     """Why a user has no option, if one has none; at several edges options in no reach are not allowed to begin with."""
     if isinstance(problem, PlacementProblem | SharedPrefixProblem):
         return None
+    if isinstance(problem, ProgramProblem):
+        return None if problem.open_options.any(axis=1).all() else nothing_open(problem)
     resources = Resources.of(problem)
     return None if resources.open.any(axis=1).all() else no_option(problem, resources)
 
@@ -176,7 +185,7 @@ def solve_restricted(
     *,
     gap: float = 1e-6,
     time_limit_s: float | None = None,
-) -> Allocation | Placement | SharedPrefix:
+) -> Allocation | Placement | SharedPrefix | Program:
     """Solve with fewer allowed options, (K, O); raises Infeasible where a user has none left."""
     if not allowed.any(axis=1).all():
         users = [int(k) for k in np.flatnonzero(~allowed.any(axis=1))]
@@ -184,7 +193,7 @@ def solve_restricted(
     return solve(replace(problem, allowed=allowed), gap=gap, time_limit_s=time_limit_s)
 
 
-def fixed(problem: Problem, option: NDArray[np.int64]) -> Allocation | Placement | SharedPrefix:
+def fixed(problem: Problem, option: NDArray[np.int64]) -> Allocation | Placement | SharedPrefix | Program:
     """Best shares for given options, (K,)."""
     allowed = np.zeros((problem.users, problem.options), dtype=bool)
     allowed[np.arange(problem.users), option] = True
@@ -199,17 +208,22 @@ def equal_shares(table: OptionTable, option: NDArray[np.int64]) -> Baseline:
     if isinstance(problem, PlacementProblem):
         server = problem.option_server[rows, option]
 
-    def split(demand: NDArray[np.float64], budget: Any, most: float = np.inf) -> NDArray[np.float64]:
+    def split(demand: NDArray[Any], budget: Any, most: float = np.inf) -> NDArray[np.float64]:
         needs = (demand[rows, option] > 0) & (server != NO_SERVER)
         sharing = np.bincount(server[needs], minlength=np.size(budget))
         each = np.minimum(np.atleast_1d(budget) / np.maximum(sharing, 1), most)
         return np.where(needs, each[server], 0.0)
 
-    down = split(problem.downlink_bit, problem.downlink_hz)
-    up = split(problem.uplink_bit, problem.uplink_hz)
-    edge = split(problem.edge_work_s, problem.edge_capacity, 1.0)
+    if isinstance(problem, ProgramProblem):
+        demands = tuple(problem.demands)
+    else:
+        demands = (problem.downlink_bit, problem.uplink_bit, problem.edge_work_s)
+    down = split(demands[0], problem.downlink_hz)
+    up = split(demands[1], problem.uplink_hz)
+    edge = split(demands[2], problem.edge_capacity, 1.0)
     shares = {"downlink_hz": down, "uplink_hz": up, "edge_share": edge}
-    found = problem.evaluate(SimpleNamespace(option=option, **shares))
+    part = problem.even_parts(option) if isinstance(problem, ProgramProblem) else None
+    found = problem.evaluate(SimpleNamespace(option=option, **shares, part=part))
     return Baseline(
         name="plan's options, equal shares",
         options=tuple(table.options[int(o)].name for o in option),
@@ -220,6 +234,7 @@ def equal_shares(table: OptionTable, option: NDArray[np.int64]) -> Baseline:
         objective_s=found.objective_s,
         proven=False,
         breaks=(),
+        part=_rows_of(part),
     )
 
 
@@ -232,7 +247,7 @@ def next_best(
     the best results of these K solutions are the runners-up.
     """
     problem = table.problem()
-    rivals: dict[tuple[int, ...], Allocation | Placement | SharedPrefix] = {}
+    rivals: dict[tuple[int, ...], Allocation | Placement | SharedPrefix | Program] = {}
     for k in range(problem.users):
         own = table.options[int(option[k])]
         alike = np.array([own.alike(other) for other in table.options])
@@ -275,12 +290,13 @@ def restated_baselines(
 
 def _alike(one: Baseline, other: Baseline) -> bool:
     """Whether two baselines are the same but for rounding and the gap of a search."""
-    figures = ("downlink_hz", "uplink_hz", "edge_share", "latency_s", "objective_s")
+    figures = ("downlink_hz", "uplink_hz", "edge_share", "latency_s", "objective_s", "part")
     same = replace(one, **{name: getattr(other, name) for name in figures}) == other
+    same = same and np.shape(one.part) == np.shape(other.part)
     return same and all(np.allclose(getattr(one, n), getattr(other, n), rtol=SOLVER, atol=0.0) for n in figures)
 
 
-def _baseline(table: OptionTable, name: str, found: Allocation | Placement | SharedPrefix) -> Baseline:
+def _baseline(table: OptionTable, name: str, found: Allocation | Placement | SharedPrefix | Program) -> Baseline:
     return Baseline(
         name=name,
         options=tuple(table.options[int(o)].name for o in found.option),
@@ -291,10 +307,11 @@ def _baseline(table: OptionTable, name: str, found: Allocation | Placement | Sha
         objective_s=found.objective_s,
         proven=found.status is Status.OPTIMAL,
         breaks=tuple(_broken(table, found)),
+        part=_rows_of(getattr(found, "part", None)),
     )
 
 
-def _broken(table: OptionTable, found: Allocation | Placement | SharedPrefix) -> Iterator[str]:
+def _broken(table: OptionTable, found: Allocation | Placement | SharedPrefix | Program) -> Iterator[str]:
     for k, user in enumerate(table.scenario.users):
         limit_s = user.deadline_s if table.scenario.objective_is_time else None
         late = limit_s is not None and found.latency_s[k] > limit_s * (1 + 1e-9)
@@ -303,6 +320,10 @@ def _broken(table: OptionTable, found: Allocation | Placement | SharedPrefix) ->
     for cost in cost_totals(table, [table.options[int(o)].name for o in found.option]):
         if cost.most is not None and cost.total > cost.most * (1 + 1e-9):
             yield cost.name
+
+
+def _rows_of(part: NDArray[np.float64] | None) -> tuple[tuple[float, ...], ...]:
+    return () if part is None else tuple(_plain(row) for row in part)
 
 
 def _plain(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, ...]:

@@ -43,7 +43,7 @@ def fields(value: object, names: Iterable[str], where: str = "plan") -> Mapping[
 
 
 def read_fields(kind: type[Any], value: object, where: str) -> dict[str, Any]:
-    """The fields of a dataclass of numbers, truth values, texts and tuples of them, from plain data."""
+    """The fields of a dataclass of numbers, truth values, texts and tuples of them or of tuples, from plain data."""
     hints, found = get_type_hints(kind), {}
     for name, given in fields(value, hints, where).items():
         of = get_args(hints[name])
@@ -57,6 +57,10 @@ def read_fields(kind: type[Any], value: object, where: str) -> dict[str, Any]:
 def _plain(name: str, value: object, kind: type) -> Any:
     if kind is float:
         return number(name, value)
+    if get_args(kind):
+        if not isinstance(value, list):
+            raise refused(name, value, "a list")
+        return tuple(_plain(f"{name}[{i}]", each, get_args(kind)[0]) for i, each in enumerate(value))
     if type(value) is not kind:
         raise refused(name, value, f"a value of the kind {kind.__name__}")
     return value

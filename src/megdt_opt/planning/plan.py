@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
@@ -31,21 +31,18 @@ from megdt_opt.planning.claims import (
     refused,
 )
 from megdt_opt.planning.cost_totals import CostTotal, cost_totals
-from megdt_opt.planning.costs import UserCosts, edge_resident, user_costs
+from megdt_opt.planning.costs import edge_resident
 from megdt_opt.planning.groups import GROUP_SHARES, GroupPlan, group_fields, group_plans, stated_groups
-from megdt_opt.planning.notes import notes_on
 from megdt_opt.planning.robustness import Robustness, restated_robustness
+from megdt_opt.planning.user_plan import UserPlan, notes_of, user_plan
 from megdt_opt.problem.outcome import BoundSource, Method, Status, status_of
+from megdt_opt.problem.program_problem import ProgramProblem
 from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
-from megdt_opt.program.groups import GROUP_MECHANISMS, shared_name
-from megdt_opt.program.mechanisms import Option
 from megdt_opt.program.model_spec import ModelSpec
-from megdt_opt.program.schedule import StageTime, predict
-from megdt_opt.program.stages import Compute, Send, Stage, actors, is_edge, leaves
+from megdt_opt.program.stages import leaves
 from megdt_opt.scenario.options import OptionTable
-from megdt_opt.scenario.problems import Problem, rate_of
+from megdt_opt.scenario.problems import Problem
 from megdt_opt.scenario.scenario import Scenario
-from megdt_opt.si import percent
 from megdt_opt.solving.answers import relative_gap
 from megdt_opt.solving.asked import check_asked
 from megdt_opt.timing.profile import TimingProfile
@@ -58,80 +55,6 @@ FORMAT = "megdt-opt plan 2"
 
 
 @dataclass(frozen=True, kw_only=True)
-class UserPlan:
-    """What one user runs.
-
-    Parameters
-    ----------
-    name : str
-        The user.
-    option : Option
-        Mechanism, protocol, cut and precision.
-    program : Stage
-        The stages.
-    downlink_hz, uplink_hz : float
-        Bands [Hz].
-    downlink_bit_per_s, uplink_bit_per_s : float
-        Rates on these bands [bit/s].
-    edge_share : float
-        Share of an edge server [1].
-    latency_s : float
-        Predicted latency [s].
-    stages : tuple of StageTime
-        Predicted start and duration of each leaf stage [s].
-    costs : UserCosts
-        Edge seconds, memory, energy, loading, messages, signalling.
-    refresh_hz : float
-        Pictures a second that the shares can sustain when pictures follow one another as in a pipeline: one
-        over the busiest of device, uplink, edge share and downlink [Hz].
-    bottleneck : str
-        Which of them is the busiest.
-    """
-
-    name: str
-    option: Option
-    program: Stage
-    downlink_hz: float
-    uplink_hz: float
-    downlink_bit_per_s: float
-    uplink_bit_per_s: float
-    edge_share: float
-    latency_s: float
-    stages: tuple[StageTime, ...]
-    costs: UserCosts
-    refresh_hz: float
-    bottleneck: str
-
-    @property
-    def edge(self) -> str:
-        """Edge server that takes part, "" where none does."""
-        return str(next(filter(is_edge, actors(self.program)), ""))
-
-    @property
-    def hand_over(self) -> str:
-        """Where the denoising steps run, in words; of a member who shares steps, where it goes on."""
-        where = {"edge": f"at {self.option.edge or 'the edge'}", "device": "on the device"}
-        steps = {True: 0, False: 0}
-        first_at_edge: bool | None = None
-        for leaf in leaves(self.program):
-            if isinstance(leaf, Compute) and leaf.kind == "denoise":
-                steps[is_edge(leaf.at)] += leaf.amount
-                first_at_edge = is_edge(leaf.at) if first_at_edge is None else first_at_edge
-        if self.option.mechanism in GROUP_MECHANISMS:
-            own = steps[True] or steps[False]
-            common = f"{self.option.cut} common {'step' if self.option.cut == 1 else 'steps'}"
-            return f"{common}, then {own} {where['edge' if steps[True] else 'device']}"
-        if self.option.share:
-            return f"{percent(100 * self.option.share, 0, signed=False)} of the content {where['edge']}"
-        if steps[True] and steps[False]:
-            first, then = ("edge", "device") if first_at_edge else ("device", "edge")
-            count = steps[first == "edge"]
-            noun = "step" if count == 1 else "steps"
-            return f"{count} {noun} {where[first]}, then {steps[then == 'edge']} {where[then]}"
-        return f"{steps[True] or steps[False]} steps {where['edge' if steps[True] else 'device']}"
-
-
-@dataclass(frozen=True, kw_only=True)
 class Plan:
     """The chosen options and shares of all users, with the proof of how good they are.
 
@@ -139,9 +62,9 @@ class Plan:
     ----------
     table : OptionTable
         The scenario, its machines and its options.
-    problem : AllocationProblem, PlacementProblem or SharedPrefixProblem
-        The problem that was solved, the second where there are several edges, the third where there are groups;
-        `certificate.verify(plan.problem)` checks the proof.
+    problem : AllocationProblem, PlacementProblem, SharedPrefixProblem or ProgramProblem
+        The problem that was solved, the second where there are several edges, the third where there are groups, the
+        fourth where the program of an option forks more than once; `certificate.verify(plan.problem)` checks the proof.
     users : tuple of UserPlan
         One per user.
     objective_s : float
@@ -312,7 +235,7 @@ class Plan:
         return frame
 
     def stage_frame(self) -> pd.DataFrame:
-        """One row per user and stage: predicted start and duration [s]."""
+        """One row per user and stage: predicted start and duration [s], and the part of the user's share [1]."""
         import pandas as pd
 
         return pd.DataFrame(
@@ -322,6 +245,7 @@ class Plan:
                 "label": leaf.label,
                 "start_s": u.stages[index].start_s,
                 "duration_s": u.stages[index].duration_s,
+                "part": u.parts[index],
             }
             for u in self.users
             for index, leaf in enumerate(leaves(u.program))
@@ -340,6 +264,7 @@ class Plan:
             "uplink_hz": [u.uplink_hz for u in self.users],
             "edge_share": [u.edge_share for u in self.users],
             **({} if shared is None else group_fields(self.groups, len(shared.groups))),
+            **({"part": [list(u.parts) for u in self.users]} if isinstance(self.problem, ProgramProblem) else {}),
             "latency_s": [u.latency_s for u in self.users],
             "objective_s": self.objective_s,
             "lower_bound_s": finite(self.lower_bound_s),
@@ -385,13 +310,16 @@ class Plan:
             Where an embedded profile is malformed.
         """
         grouped = "groups" in data["scenario"] if isinstance(data.get("scenario"), Mapping) else False
-        fields(data, (*_FIELDS, "trunk", *GROUP_SHARES) if grouped else _FIELDS)
+        more = ("trunk", *GROUP_SHARES) if grouped else ("part",) if "part" in data else ()
+        fields(data, (*_FIELDS, *more))
         table, users = _table(data), len(data["options"])
         problem = table.problem()
         option = np.array([table.index(str(name)) for name in data["options"]])
         names = ("downlink_hz", "uplink_hz", "edge_share")
         shares = {name: np.array(numbers(name, data[name], users)) for name in names}
         stated = stated_groups(data, problem) if isinstance(problem, SharedPrefixProblem) else {}
+        if isinstance(problem, ProgramProblem) or "part" in data:
+            stated |= _stated_parts(data, table, problem, option)
         answer = SimpleNamespace(option=option, **shares, **stated)
         found = problem.evaluate(answer)
         if not found.violation <= EXACT:
@@ -426,7 +354,7 @@ class Plan:
             certificate=certificate,
             baselines=restated_baselines(data["baselines"], table, option, asked_gap, time_limit_s),
             robustness=restated_robustness(data["robustness"], table, option, asked_gap, time_limit_s),
-            notes=notes_on(table, [user.option for user in chosen], groups),
+            notes=notes_of(table, chosen, groups),
             groups=groups,
         )
         now = json.loads(json.dumps(made.to_dict()))
@@ -441,6 +369,27 @@ _FIELDS = (
 )  # fmt: skip
 
 
+def _stated_parts(
+    data: Mapping[str, Any], table: OptionTable, problem: Problem, option: NDArray[np.int64]
+) -> dict[str, NDArray[np.float64]]:
+    """The parts of a plan file, (K, N), which stand there for each leaf of the users' programs."""
+    if not isinstance(problem, ProgramProblem) or "part" not in data:
+        expected = "parts where, and only where, a program forks more than once"
+        raise refused("part", sorted(set(data) & {"part"}), expected)
+    if not isinstance(data["part"], list) or len(data["part"]) != problem.users:
+        raise refused("part", data["part"], f"a list of {problem.users} lists")
+    part = np.ones((problem.users, problem.tasks))
+    for k, o in enumerate(option.tolist()):
+        count = sum(1 for _ in leaves(table.program(k, o)))
+        given = numbers(f"part[{k}]", data["part"][k], count)
+        terms = table.terms(k, o)
+        if terms is not None and terms.tasks:
+            part[k, :count] = given
+        elif any(one != 1.0 for one in given):
+            raise refused(f"part[{k}]", given, "1 for each stage of a chain")
+    return {"part": part}
+
+
 def _table(data: Mapping[str, Any]) -> OptionTable:
     """The table of a plan file: its scenario, with the profiles that it holds and no others."""
     if not isinstance(data["scenario"], Mapping) or not isinstance(data["profiles"], Mapping):
@@ -452,49 +401,3 @@ def _table(data: Mapping[str, Any]) -> OptionTable:
         raise refused("options", data["options"], f"a list of {len(scenario.users)} values, one per user")
     profiles = {name: TimingProfile.from_dict(data["profiles"][name]) for name in names}
     return OptionTable.build(scenario, profiles, spec=ModelSpec.from_dict(data["spec"]))
-
-
-def user_plan(table: OptionTable, problem: Problem, k: int, answer: Any, groups: Sequence[GroupPlan] = ()) -> UserPlan:
-    """Figures of user k in an answer with `option`, `downlink_hz`, `uplink_hz` and `edge_share`, each (K,).
-
-    The own stages of a user who shares steps begin when its group says.
-    """
-    o = int(answer.option[k])
-    stages = table.program(k, o)
-    down_hz, up_hz = np.asarray(answer.downlink_hz), np.asarray(answer.uplink_hz)
-    down = rate_of(problem, "downlink", k, o, down_hz)
-    up = rate_of(problem, "uplink", k, o, up_hz)
-    share = float(answer.edge_share[k])
-    start_s = max((group.start_s(table.scenario.users[k].name) for group in groups), default=0.0)
-    propagation_s = table.scenario.channel.propagation_s
-
-    def duration_s(leaf: Compute | Send) -> float:
-        if isinstance(leaf, Send):
-            return table.send_bit(leaf, k) / (down if is_edge(leaf.source) else up) + propagation_s
-        return table.machines.compute_s(leaf, k) / (share if is_edge(leaf.at) else 1.0)
-
-    times = tuple(replace(t, start_s=start_s + t.start_s) for t in predict(stages, duration_s))
-    shared = [group.busy_s(table.scenario.users[k].name) for group in groups]
-    called = next((shared_name(g.riders) for g in groups if table.scenario.users[k].name in g.riders), "")
-    busy = {name: sum(of[name] for of in shared) for name in ("device", "uplink", "edge share", "downlink")}
-    for leaf, time in zip(leaves(stages), times, strict=True):
-        if isinstance(leaf, Send):
-            busy[leaf.direction] += time.duration_s - propagation_s
-        else:
-            busy["edge share" if is_edge(leaf.at) else "device"] += time.duration_s
-    bottleneck = max(busy, key=lambda name: busy[name])
-    return UserPlan(
-        name=table.scenario.users[k].name,
-        option=table.options[o],
-        program=stages,
-        downlink_hz=float(down_hz[k]),
-        uplink_hz=float(up_hz[k]),
-        downlink_bit_per_s=down,
-        uplink_bit_per_s=up,
-        edge_share=share,
-        latency_s=max(t.start_s + t.duration_s for t in times),
-        stages=times,
-        costs=user_costs(table, k, o, stages, times, called=called),
-        refresh_hz=1.0 / busy[bottleneck],
-        bottleneck=bottleneck,
-    )

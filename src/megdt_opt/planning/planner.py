@@ -9,9 +9,9 @@ from megdt_opt.errors import Infeasible
 from megdt_opt.planning.baselines import baselines
 from megdt_opt.planning.cost_totals import with_names_of_costs
 from megdt_opt.planning.groups import group_plans
-from megdt_opt.planning.notes import notes_on
-from megdt_opt.planning.plan import Plan, user_plan
+from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.robustness import robustness
+from megdt_opt.planning.user_plan import notes_of, user_plan
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.solving import solve
@@ -101,7 +101,7 @@ def solved(table: OptionTable, *, method: str = "auto", gap: float = 1e-6, time_
         asked_gap=gap,
         time_limit_s=time_limit_s,
         certificate=found.certificate,
-        notes=notes_on(table, [user.option for user in users], groups),
+        notes=notes_of(table, users, groups),
         groups=groups,
     )
 

@@ -7,6 +7,7 @@ import numpy as np
 from megdt_opt.errors import Conflict, Infeasible
 from megdt_opt.problem.checks import NO_AIRTIME_LIMIT_S
 from megdt_opt.problem.placement_problem import NO_SERVER, PlacementProblem
+from megdt_opt.problem.program_problem import ProgramProblem
 from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
 from megdt_opt.radio.rates import shannon_band
 from megdt_opt.si import show
@@ -60,6 +61,27 @@ def limits_of(problem: PlacementProblem, k: int) -> list[Conflict]:
         if limits.size:
             found.append(Conflict(k, "uplink airtime", float(limits.max()), "s", "{limit} at most {value}"))
     return found
+
+
+def nothing_open(problem: ProgramProblem) -> Infeasible:
+    """The error for users whose allowed options all ask for a resource that carries nothing."""
+    users = np.flatnonzero(~problem.open_options.any(axis=1)).tolist()
+    fields = (("downlink_hz", "Hz"), ("uplink_hz", "Hz"), ("edge_capacity", ""))
+    conflicts = []
+    for k in users:
+        allowed = problem.allowed_mask[k]
+        if not allowed.any():
+            conflicts.append(Conflict(k, "allowed", 0.0, "options", "every option is forbidden by `{limit}`"))
+        for i, (field, unit) in enumerate(fields):
+            needs = int((problem.demands[i, k] & allowed).sum())
+            if not needs or problem.reached[i, k]:
+                continue
+            if problem.budgets[i] > 0:
+                side = field.removesuffix("_hz")
+                linear = getattr(problem, f"{side}_efficiency") is not None
+                field, unit = (f"{side}_efficiency", "bit/s/Hz") if linear else (f"{side}_snr_hz", "Hz")
+            conflicts.append(Conflict(k, field, 0.0, unit, f"{{limit}} = {{value}}, which {needs} options need"))
+    return Infeasible("no option is left", conflicts, users)
 
 
 def airtime_too_short(problem: SharedPrefixProblem) -> Infeasible:

@@ -75,8 +75,8 @@ class ProgramProblem:
     ------
     InvalidInput
         Where an array has another shape or numbers out of range, a task asks for two resources or waits for one with a
-        larger number, more sets of tasks may run at once than are looked at, or a user is left without any option; the
-        message names field, place, value, unit and remedy.
+        larger number, or more sets of tasks may run at once than are looked at; the message names field, place, value,
+        unit and remedy.
 
     Examples
     --------
@@ -129,7 +129,6 @@ class ProgramProblem:
         self._refuse_two_resources()
         self._refuse_order()
         self._refuse_crowds()
-        self._refuse_stranded()
 
     # ---- reading
 
@@ -201,27 +200,6 @@ class ProgramProblem:
                         f"at most {MOST_SETS} sets [1] of tasks of one resource that may run at once",
                         "Let more of these tasks wait for each other.",
                     )  # fmt: skip
-
-    def _refuse_stranded(self) -> None:
-        stranded = np.flatnonzero(~self.open_options.any(axis=1))
-        if not stranded.size:
-            return
-        k = int(stranded[0])
-        if not self.allowed_mask[k].any():
-            wanted, remedy = "at least one option that is allowed", "Allow one, or leave out the user."
-            raise InvalidInput(f"allowed (user {k})", False, wanted, remedy)
-        o = int(np.flatnonzero(self.allowed_mask[k])[0])
-        i = int(np.flatnonzero(self.demands[:, k, o] & ~self.reached[:, k])[0])
-        field, unit = (("downlink_hz", "Hz"), ("uplink_hz", "Hz"), ("edge_capacity", "1"))[i]
-        if self.budgets[i] > 0:
-            kind = "efficiency" if getattr(self, f"{field[:-3]}_efficiency") is not None else "snr_hz"
-            field = f"{field[:-3]}_{kind}"
-            unit = _LAWS[field]
-        raise InvalidInput(
-            f"{field} (user {k}, option {o})", 0.0,
-            f"more than that [{unit}], because no option of the user does without it",
-            "Give the user an option that what is there can serve.",
-        )  # fmt: skip
 
     # ---- shapes and defaults
 
@@ -309,6 +287,16 @@ class ProgramProblem:
         resource = np.where((amounts > 0).any(axis=0), amounts.argmax(axis=0), -1)
         there = (resource >= 0) | (self.fixed_s[user, option] > 0) | before.any(axis=0) | before.any(axis=1)
         return task_graph(before, resource, there)
+
+    def even_parts(self, option: NDArray[np.int64]) -> Array:
+        """Parts (K, N) with which tasks of options (K,) that may run at once divide a share evenly."""
+        part = np.ones((self.users, self.tasks))
+        for k, o in enumerate(option.tolist()):
+            graph = self.graph(k, o)
+            for crowd in graph.crowds:
+                most = max(len(one) for one in crowd.sets)
+                part[k, [graph.shared[node - 1] for node in crowd.nodes]] = 1.0 / most
+        return part
 
     # ---- the truth
 

@@ -189,6 +189,7 @@ def tail_terms(
     leads = trunk is not None and trunk.lead.device == setting.device
     stages = tail(option, setting, leads=leads)
     own = latency_terms(stages, compute_s=compute_s, send_bit=send_bit, propagation_s=propagation_s)
+    assert trunk is None or not own.tasks  # a member's own stages are one chain
     if trunk is None or rides(option, leads=leads) != RECEIVES:
         return own
     out_of_band = 0.0 if trunk.d2d_bit_per_s is None else 1.0 / trunk.d2d_bit_per_s

@@ -1,18 +1,41 @@
-"""Latency terms of a stage program: the form that the core problem understands.
+"""Latency terms of a stage program: one chain beside one device branch where that is its shape, else a graph of tasks.
 
     L = fixed + max(device_branch, uplink_bit / rate_u + edge_work / f + downlink_bit / rate_d)
 
-Series add and parallel branches take the maximum. A program whose shape does not fit (shared resources
-on both branches, or in series with a parallel pair) raises `NotRepresentable` and names the stage.
+Series add and parallel branches take the maximum. A program of another shape (shared resources on several branches, or
+in series with a parallel pair) has `tasks`: its latency is the longest path through them, as `ProgramProblem` has it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from megdt_opt.errors import NotRepresentable
 from megdt_opt.program.stages import Compute, Parallel, Send, Series, Stage, is_edge, leaves
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One leaf of a program, with what it takes of each resource.
+
+    Parameters
+    ----------
+    fixed_s : float
+        Seconds that no shared resource shortens: of the device, or of the propagation.
+    uplink_bit, downlink_bit : float
+        Payload of a send [bit].
+    edge_work_s : float
+        Seconds on one whole edge server.
+    waits_for : frozenset of int
+        Leaves that end before this one starts, the last ones alone.
+    """
+
+    fixed_s: float = 0.0
+    uplink_bit: float = 0.0
+    downlink_bit: float = 0.0
+    edge_work_s: float = 0.0
+    waits_for: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +45,15 @@ class LatencyTerms:
     Parameters
     ----------
     fixed_s : float
-        Seconds that no shared resource shortens.
+        Seconds that no shared resource shortens; of a program with `tasks` the longest path without the shared ones.
     device_branch_s : float
-        Seconds of the device branch beside the edge branch; 0 = sequential.
+        Seconds of the device branch beside the edge branch; 0 = sequential, or a program with `tasks`.
     uplink_bit, downlink_bit : float
-        Payloads of the edge branch [bit].
+        Payloads of the edge branch, or of all tasks together [bit].
     edge_work_s : float
-        Seconds of the edge branch on one whole edge server.
+        Seconds of the edge branch, or of all tasks together, on one whole edge server.
+    tasks : tuple of Task
+        The leaves of a program that is no chain beside one device branch; empty for one that is.
     """
 
     fixed_s: float = 0.0
@@ -36,6 +61,7 @@ class LatencyTerms:
     uplink_bit: float = 0.0
     downlink_bit: float = 0.0
     edge_work_s: float = 0.0
+    tasks: tuple[Task, ...] = ()
 
     @property
     def shared(self) -> bool:
@@ -63,56 +89,122 @@ def latency_terms(
     propagation_s : float
         One-way delay added to each send [s].
 
+    Returns
+    -------
+    LatencyTerms
+        With the five numbers alone where the program has the form above, else with its tasks.
+
     Raises
     ------
     NotRepresentable
-        Where the program does not have the form above; the message names the stage.
+        Where a send is from device to device or to several receivers, which a user's own program has not, or a device
+        would compute two stages at once; names them.
     """
+    _require_one_at_a_time(program)
 
-    def fold(stage: Stage) -> LatencyTerms:
+    def of(leaf: Compute | Send) -> LatencyTerms:
+        if isinstance(leaf, Compute):
+            seconds = compute_s(leaf)
+            return LatencyTerms(edge_work_s=seconds) if is_edge(leaf.at) else LatencyTerms(fixed_s=seconds)
+        bits = send_bit(leaf)
+        if leaf.direction == "uplink":
+            return LatencyTerms(fixed_s=propagation_s, uplink_bit=bits)
+        if leaf.direction == "downlink":
+            return LatencyTerms(fixed_s=propagation_s, downlink_bit=bits)
+        raise NotRepresentable(f"stage '{leaf.label}': a {leaf.direction} link is no part of a user's own program")
+
+    each = [of(leaf) for leaf in leaves(program)]
+    unused = iter(each)
+
+    def fold(stage: Stage) -> LatencyTerms | None:
         match stage:
-            case Compute():
-                seconds = compute_s(stage)
-                return LatencyTerms(edge_work_s=seconds) if is_edge(stage.at) else LatencyTerms(fixed_s=seconds)
-            case Send():
-                bits = send_bit(stage)
-                if stage.direction == "uplink":
-                    return LatencyTerms(fixed_s=propagation_s, uplink_bit=bits)
-                if stage.direction == "downlink":
-                    return LatencyTerms(fixed_s=propagation_s, downlink_bit=bits)
-                raise NotRepresentable(
-                    f"stage '{stage.label}': a {stage.direction} link is not part of the core problem"
-                )
             case Series(stages):
-                return _add([(s, fold(s)) for s in stages])
+                return _add([fold(part) for part in stages])
             case Parallel(branches):
-                return _widest([(b, fold(b)) for b in branches])
+                return _widest([fold(branch) for branch in branches])
+            case _:
+                return next(unused)
 
-    return fold(program)
+    return fold(program) or _of_tasks(program, each)
 
 
-def _add(parts: list[tuple[Stage, LatencyTerms]]) -> LatencyTerms:
-    forked = [stage for stage, terms in parts if terms.device_branch_s > 0]
-    if len(forked) > 1 or (forked and any(t.shared for _, t in parts if t.device_branch_s == 0)):
-        raise NotRepresentable(f"stage '{_name(forked[-1])}': a parallel pair in series with other shared resources")
+def _require_one_at_a_time(program: Stage) -> None:
+    """Refuse parallel branches in which the same device computes: it does one stage at a time."""
+    match program:
+        case Series(stages):
+            for part in stages:
+                _require_one_at_a_time(part)
+        case Parallel(branches):
+            at: dict[str, Compute] = {}
+            for branch in branches:
+                _require_one_at_a_time(branch)
+                here = {leaf.at: leaf for leaf in leaves(branch) if isinstance(leaf, Compute) and not is_edge(leaf.at)}
+                for device in here.keys() & at.keys():
+                    both = f"stage '{here[device].label}' beside '{at[device].label}'"
+                    raise NotRepresentable(f"{both}: a device computes one stage at a time")
+                at |= here
+        case _:
+            return
+
+
+def _of_tasks(program: Stage, each: list[LatencyTerms]) -> LatencyTerms:
+    """The terms of a program by its leaves', each."""
+    waits: list[frozenset[int]] = []
+
+    def walk(stage: Stage, before: frozenset[int]) -> frozenset[int]:
+        match stage:
+            case Series(stages):
+                for part in stages:
+                    before = walk(part, before)
+                return before
+            case Parallel(branches):
+                return frozenset().union(*(walk(branch, before) for branch in branches)) if branches else before
+            case _:
+                waits.append(before)
+                return frozenset({len(waits) - 1})
+
+    walk(program, frozenset())
+    tasks = tuple(
+        Task(fixed_s=t.fixed_s, uplink_bit=t.uplink_bit, downlink_bit=t.downlink_bit, edge_work_s=t.edge_work_s,
+             waits_for=before)
+        for t, before in zip(each, waits, strict=True)
+    )  # fmt: skip
+    ends: list[float] = []
+    for task in tasks:
+        ends.append(task.fixed_s + max((ends[n] for n in task.waits_for), default=0.0))
+    total = _sum(each)
+    return replace(total, fixed_s=max(ends, default=0.0), tasks=tasks)
+
+
+def _sum(parts: list[LatencyTerms]) -> LatencyTerms:
     return LatencyTerms(
-        fixed_s=sum(t.fixed_s for _, t in parts),
-        device_branch_s=sum(t.device_branch_s for _, t in parts),
-        uplink_bit=sum(t.uplink_bit for _, t in parts),
-        downlink_bit=sum(t.downlink_bit for _, t in parts),
-        edge_work_s=sum(t.edge_work_s for _, t in parts),
+        fixed_s=sum(t.fixed_s for t in parts),
+        device_branch_s=sum(t.device_branch_s for t in parts),
+        uplink_bit=sum(t.uplink_bit for t in parts),
+        downlink_bit=sum(t.downlink_bit for t in parts),
+        edge_work_s=sum(t.edge_work_s for t in parts),
     )
 
 
-def _widest(parts: list[tuple[Stage, LatencyTerms]]) -> LatencyTerms:
-    """Of a branch f + max(d, e) beside device-only branches of c seconds: f + max(d, c - f, e)."""
-    shared = [(stage, terms) for stage, terms in parts if terms.shared]
-    device_s = max((t.fixed_s for _, t in parts if not t.shared), default=0.0)
+def _add(parts: list[LatencyTerms | None]) -> LatencyTerms | None:
+    """Of parts one after another; None where they are no chain beside one branch."""
+    found = [terms for terms in parts if terms is not None]
+    forked = [terms for terms in found if terms.device_branch_s > 0]
+    mixed = bool(forked) and any(t.shared for t in found if t.device_branch_s == 0)
+    return None if len(found) < len(parts) or len(forked) > 1 or mixed else _sum(found)
+
+
+def _widest(parts: list[LatencyTerms | None]) -> LatencyTerms | None:
+    """Of a branch f + max(d, e) beside device-only branches of c seconds: f + max(d, c - f, e); None where two branches
+    share."""
+    found = [terms for terms in parts if terms is not None]
+    shared = [terms for terms in found if terms.shared]
+    device_s = max((t.fixed_s for t in found if not t.shared), default=0.0)
+    if len(found) < len(parts) or len(shared) > 1:
+        return None
     if not shared:
         return LatencyTerms(fixed_s=device_s)
-    if len(shared) > 1:
-        raise NotRepresentable(f"stage '{_name(shared[1][0])}': shared resources on two parallel branches")
-    edge = shared[0][1]
+    (edge,) = shared
     return LatencyTerms(
         fixed_s=edge.fixed_s,
         device_branch_s=max(edge.device_branch_s, device_s - edge.fixed_s, 0.0),
@@ -120,7 +212,3 @@ def _widest(parts: list[tuple[Stage, LatencyTerms]]) -> LatencyTerms:
         downlink_bit=edge.downlink_bit,
         edge_work_s=edge.edge_work_s,
     )
-
-
-def _name(stage: Stage) -> str:
-    return next(leaves(stage)).label

@@ -395,7 +395,7 @@ def _try_option(made: Mechanism, option: Option, setting: Setting, programs: dic
         check_dataflow(program, setting, senses=made.senses, shown_at=setting.shown_at)
         latency_terms(program, compute_s=lambda leaf: 1.0, send_bit=lambda leaf: 1.0)
     except NotRepresentable as error:
-        raise InvalidInput(field, str(error), "stages that the latency model has a form for", remedy) from error
+        raise InvalidInput(field, str(error), "stages that a user can run by itself", remedy) from error
     except InvalidInput as error:
         raise error if error.field == field else error.within(field) from None
     except MegdtError:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from megdt_opt.planning.plan import Plan, UserPlan
+from megdt_opt.planning.plan import Plan
+from megdt_opt.planning.user_plan import UserPlan
 from megdt_opt.program.schedule import StageTime
 from megdt_opt.program.stages import Compute, Kind, Parallel, Send, Series, Stage, is_edge, leaves
 

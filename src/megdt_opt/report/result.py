@@ -14,7 +14,8 @@ import numpy as np
 from megdt_opt.execution.record import Execution
 from megdt_opt.planning.baselines import missing
 from megdt_opt.planning.groups import GroupPlan
-from megdt_opt.planning.plan import Plan, UserPlan
+from megdt_opt.planning.plan import Plan
+from megdt_opt.planning.user_plan import UserPlan
 from megdt_opt.program.stages import leaves
 from megdt_opt.report.facts import best_single, error_summary, headline, mechanisms, times_the_plan
 from megdt_opt.timing.profile import TimingProfile

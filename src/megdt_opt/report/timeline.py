@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from megdt_opt.execution.record import Execution
-from megdt_opt.planning.plan import Plan, UserPlan
+from megdt_opt.planning.plan import Plan
+from megdt_opt.planning.user_plan import UserPlan
 from megdt_opt.program.stages import Compute
 from megdt_opt.report.canvas import CLEAR, FAINT, GRID, INK, new_figure, settings
 from megdt_opt.report.lanes import Bar, alone_bars, bars, colours_of, resource_of, short_text

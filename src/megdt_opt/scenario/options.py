@@ -21,6 +21,7 @@ from megdt_opt.models.registry import find_spec
 from megdt_opt.models.requests import makes_requests, reference_byte, request_of
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.placement_problem import PlacementProblem
+from megdt_opt.problem.program_problem import ProgramProblem
 from megdt_opt.program.costs import Costs, program_costs, resident_byte
 from megdt_opt.program.groups import GROUP_MECHANISMS, tail_terms
 from megdt_opt.program.latency import LatencyTerms, latency_terms
@@ -43,7 +44,7 @@ from megdt_opt.scenario.cost_tables import with_cost_limits, with_costs
 from megdt_opt.scenario.edges import Site
 from megdt_opt.scenario.machines import Machines
 from megdt_opt.scenario.problems import Problem, law_of, limited, unlimited
-from megdt_opt.scenario.rules import never_timed, ruled_out_by_privacy, ruled_out_by_wish
+from megdt_opt.scenario.rules import never_timed, ruled_out_by_privacy, ruled_out_by_shape, ruled_out_by_wish
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.scenario.shared_steps import SharedSteps, grouped_problem
 from megdt_opt.timing.finding import Profiles, check_used, find_profile
@@ -328,13 +329,20 @@ class OptionTable:
             return grouped_problem(
                 self.shared, self.options, rows, self.allowed, self.seconds, lambda k, leaf: self.send_bit(leaf, k)
             )
-        problem = limited(self._waived, self.scenario, self.allowed, airtime_s)
+        folded = ~np.array([[cell.terms is not None and bool(cell.terms.tasks) for cell in row] for row in self._cells])
+        chains = isinstance(self._waived, ProgramProblem) and bool(folded[self.allowed].all())
+        # where limits leave chains beside one device branch alone, the core problem has them, with its limits
+        problem = self._unlimited(self._possible & folded) if chains else self._waived
+        problem = limited(problem, self.scenario, self.allowed, airtime_s)
         return with_cost_limits(problem, self.scenario)
 
     @cached_property
-    def _waived(self) -> AllocationProblem | PlacementProblem:
+    def _waived(self) -> AllocationProblem | PlacementProblem | ProgramProblem:
+        return self._unlimited(self._possible)
+
+    def _unlimited(self, possible: NDArray[np.bool_]) -> AllocationProblem | PlacementProblem | ProgramProblem:
         terms = [[cell.terms for cell in row] for row in self._cells]
-        problem = unlimited(self.scenario, terms, self._possible, [self.site(o) for o in range(len(self.options))])
+        problem = unlimited(self.scenario, terms, possible, [self.site(o) for o in range(len(self.options))])
         costs = [[cell.costs for cell in row] for row in self._cells]
         return with_costs(problem, self.scenario, costs, self.program, self.send_bit)
 
@@ -388,6 +396,10 @@ class OptionTable:
             words = "{limit}: a link that the option needs carries nothing"
             closed.append(Conflict(k, f"reach of {site.name}", 0.0, "bit/s", words))
         closed += self._ruled_out_by_costs(k, limiting, terms, site)
+        if terms.tasks:
+            shape, planned = ruled_out_by_shape(k, self.scenario)
+            closed += shape
+            possible &= planned
         if self.shared is not None:
             closed += self.shared.not_planned(k, terms, limiting if hosts else None, option)
         closed += ruled_out_by_privacy(k, user, stages)

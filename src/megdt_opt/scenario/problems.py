@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.checks import NO_AIRTIME_LIMIT_S
 from megdt_opt.problem.placement_problem import NO_SERVER, PlacementProblem
+from megdt_opt.problem.program_problem import ProgramProblem
 from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
-from megdt_opt.program.latency import LatencyTerms
+from megdt_opt.program.latency import LatencyTerms, Task
 from megdt_opt.radio.rates import linear_rate, shannon_rate
 from megdt_opt.scenario.scenario import Scenario
 
-Problem = AllocationProblem | PlacementProblem | SharedPrefixProblem
-"""What a scenario becomes: the second where it has several edge servers, the third where it has groups."""
+Problem = AllocationProblem | PlacementProblem | SharedPrefixProblem | ProgramProblem
+"""What a scenario becomes: the second where it has several edge servers, the third where it has groups, the fourth
+where the program of an option is no chain beside one device branch."""
 
 Rows = Sequence[Sequence[LatencyTerms | None]]
 """Terms of every user's options, (K, O); None where there are none."""
@@ -33,7 +35,7 @@ def law_of(scenario: Scenario) -> tuple[NDArray[np.float64], NDArray[np.float64]
 
 def unlimited(
     scenario: Scenario, terms: Rows, possible: NDArray[np.bool_], servers: Sequence[int | None]
-) -> AllocationProblem | PlacementProblem:
+) -> AllocationProblem | PlacementProblem | ProgramProblem:
     """The problem without the users' own limits.
 
     Parameters
@@ -66,6 +68,8 @@ def unlimited(
     kind = "snr_hz" if scenario.channel.law == "shannon" else "efficiency"
     if len(sites) == 1:
         (site,) = sites
+        if any(found is not None and found.tasks and possible[k, o] for k, o, found in _each(terms)):
+            return _of_programs(scenario, terms, possible)
         tables |= {f"downlink_{kind}": down[:, 0], f"uplink_{kind}": up[:, 0]}
         tables |= {"downlink_hz": site.downlink_hz, "uplink_hz": site.uplink_hz, "edge_capacity": site.edge.servers}
         # what "missed" counts is no limit that a baseline could waive
@@ -81,24 +85,67 @@ def unlimited(
     )
 
 
+def _each(terms: Rows) -> Iterator[tuple[int, int, LatencyTerms | None]]:
+    return ((k, o, found) for k, row in enumerate(terms) for o, found in enumerate(row))
+
+
+def _of_programs(scenario: Scenario, terms: Rows, possible: NDArray[np.bool_]) -> ProgramProblem:
+    """The problem where options are graphs of tasks: of the leaves, or of the terms of a chain and its branch."""
+    rows = [[() if found is None else found.tasks or _chain(found) for found in row] for row in terms]
+    size = max(len(tasks) for row in rows for tasks in row)
+    shape = (len(rows), len(rows[0]), size)
+    names = ("fixed_s", "downlink_bit", "uplink_bit", "edge_work_s")
+    tables: dict[str, NDArray[np.float64]] = {name: np.zeros(shape) for name in names}
+    before = np.zeros((*shape, size), dtype=bool)
+    for k, row in enumerate(rows):
+        for o, tasks in enumerate(row):
+            for n, task in enumerate(tasks):
+                for name in names:
+                    tables[name][k, o, n] = getattr(task, name)
+                before[k, o, sorted(task.waits_for), n] = True
+    (site,) = scenario.sites
+    kind = "snr_hz" if scenario.channel.law == "shannon" else "efficiency"
+    down, up = law_of(scenario)
+    laws: dict[str, Any] = {f"downlink_{kind}": down[:, 0], f"uplink_{kind}": up[:, 0]}
+    return ProgramProblem(
+        **tables, **laws, before=before, downlink_hz=site.downlink_hz, uplink_hz=site.uplink_hz,
+        edge_capacity=site.edge.servers, allowed=possible, weight=scenario.weights,
+        edge_share_max=np.ones(len(rows)), objective=scenario.objective,
+    )  # fmt: skip
+
+
+def _chain(terms: LatencyTerms) -> tuple[Task, ...]:
+    """The tasks of a chain beside a device branch."""
+    first = frozenset({0})
+    return (
+        Task(fixed_s=terms.fixed_s),
+        Task(uplink_bit=terms.uplink_bit, waits_for=first),
+        Task(edge_work_s=terms.edge_work_s, waits_for=frozenset({1})),
+        Task(downlink_bit=terms.downlink_bit, waits_for=frozenset({2})),
+        Task(fixed_s=terms.device_branch_s, waits_for=first),
+    )
+
+
 def limited(
-    problem: AllocationProblem | PlacementProblem,
+    problem: AllocationProblem | PlacementProblem | ProgramProblem,
     scenario: Scenario,
     allowed: NDArray[np.bool_],
     airtime_s: NDArray[np.float64],
-) -> AllocationProblem | PlacementProblem:
+) -> AllocationProblem | PlacementProblem | ProgramProblem:
     """The problem with the users' own limits.
 
     Parameters
     ----------
-    problem : AllocationProblem or PlacementProblem
-        Without them.
+    problem : AllocationProblem, PlacementProblem or ProgramProblem
+        Without them; of the last, options are closed where users have limits that depend on the shares.
     scenario : Scenario
     allowed : array of bool, (K, O)
         Options that no limit closes.
     airtime_s : array, (K, O)
         Longest time that the energy limit leaves for sending; infinite where there is none [s].
     """
+    if isinstance(problem, ProgramProblem):
+        return replace(problem, allowed=allowed)
     return replace(
         problem,
         allowed=allowed,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from megdt_opt.errors import Conflict, ProfileError
+from megdt_opt.problem.program_problem import OBJECTIVES
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, Option
 from megdt_opt.program.stages import PRECISIONS, Compute, Kind, Send, Stage, is_edge, leaves
-from megdt_opt.scenario.scenario import User
+from megdt_opt.scenario.scenario import Scenario, User
 
 
 def never_timed(error: ProfileError) -> str:
@@ -46,6 +47,37 @@ def ruled_out_by_wish(k: int, user: User, option: Option) -> tuple[list[Conflict
         add("shown_at", (user.shown_at,), f"the picture is shown at the {user.shown_at}")
         possible = False
     return closed, possible
+
+
+def ruled_out_by_shape(k: int, scenario: Scenario) -> tuple[list[Conflict], bool]:
+    """What closes options whose programs are no chains beside one device branch, and whether such a scenario can have
+    them at all, limits apart."""
+    words = "programs that fork more than once are not planned "
+    closed = []
+
+    def add(limit: str, value: float, unit: str, why: str) -> None:
+        closed.append(Conflict(k, limit, value, unit, words + why))
+
+    if len(scenario.sites) > 1:
+        add("edges", float(len(scenario.sites)), "", "over several edges")
+    if scenario.groups is not None:
+        add("groups", float(len(scenario.groups)), "", "beside groups")
+    if scenario.costs is not None:
+        add("costs", float(len(scenario.costs)), "", "where costs are limited or weighed")
+    if scenario.objective not in OBJECTIVES:
+        add("objective", 0.0, "", f"for the objective '{scenario.objective}'")
+    planned = not closed
+    for user in scenario.users:
+        if user.deadline_s is not None and scenario.objective_is_time:
+            add("deadlines", user.deadline_s, "s", f"where a user, here {user.name}, has a deadline of {{value}}")
+        if user.energy_max_j is not None:
+            add(
+                "energy",
+                user.energy_max_j,
+                "J",
+                f"where a user, here {user.name}, has a limit of {{value}} per picture",
+            )
+    return closed, planned
 
 
 def ruled_out_by_privacy(k: int, user: User, stages: Stage) -> list[Conflict]:

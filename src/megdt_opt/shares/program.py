@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.pricing.convex_terms import Program, Terms, solved
-from megdt_opt.pricing.program_costs import Array, Layout, Path, ProgramCosts
+from megdt_opt.pricing.flow_programs import Layout
+from megdt_opt.pricing.program_costs import ProgramCosts
+from megdt_opt.pricing.program_paths import Array, Path
 from megdt_opt.radio.rates import speed
 
 

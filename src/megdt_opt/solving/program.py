@@ -14,11 +14,13 @@ from megdt_opt.certificate.certificate import Certificate
 from megdt_opt.certificate.program import ProgramProof, with_flows
 from megdt_opt.certificate.tree import Node
 from megdt_opt.errors import InvalidInput, SolverFailure
-from megdt_opt.pricing.program_costs import Array, ProgramCosts
+from megdt_opt.pricing.program_costs import ProgramCosts
+from megdt_opt.pricing.program_paths import Array
+from megdt_opt.problem.conflicts import nothing_open
 from megdt_opt.problem.outcome import BoundSource, Method, status_of
 from megdt_opt.problem.program_problem import ProgramProblem
 from megdt_opt.solving.answers import Answer, relative_gap
-from megdt_opt.solving.engines.program import ProgramPricing
+from megdt_opt.solving.engines.program import ProgramEngine, ProgramPricing
 from megdt_opt.solving.parties import close_parties
 from megdt_opt.tolerances import SOLVER
 
@@ -71,9 +73,13 @@ def solve_class(problem: ProgramProblem, method: str, gap: float, time_limit_s: 
     ------
     InvalidInput
         For a method that does not take it.
+    Infeasible
+        Where all options of a user are closed; names what is missing.
     """
     if method not in METHODS:
         raise InvalidInput("method", method, f"one of {METHODS} for ProgramProblem", 'Use "auto".')
+    if not problem.open_options.any(axis=1).all():
+        raise nothing_open(problem)
     begin = time.perf_counter()
     costs = ProgramCosts(problem)
     pricing, proof = ProgramPricing(costs), ProgramProof(problem, costs)
@@ -82,7 +88,7 @@ def solve_class(problem: ProgramProblem, method: str, gap: float, time_limit_s: 
         return with_flows(tree, costs, target if pricing.leveled else None)
 
     built = time.perf_counter()
-    closed = close_parties(pricing, proof, gap=gap, time_limit_s=time_limit_s, carrying=carrying)
+    closed = close_parties(pricing, proof, gap=gap, time_limit_s=time_limit_s, carrying=carrying, make=ProgramEngine)
     x, part = closed.x[:3], closed.x[3:].T
     return _answer(
         problem, closed.choice, _in_units(problem, x), part, gap, Method.PRICES,

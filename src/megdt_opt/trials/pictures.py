@@ -12,7 +12,7 @@ from megdt_opt.execution.record import Fault
 from megdt_opt.models.registry import load_model
 from megdt_opt.models.requests import camera_of, request_of
 from megdt_opt.models.twin.scene_requests import scene_of
-from megdt_opt.planning.plan import UserPlan
+from megdt_opt.planning.user_plan import UserPlan
 from megdt_opt.program.stages import Compute, Kind, Stage, leaves
 from megdt_opt.scenario.options import OptionTable
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.execution.job import Probe
-from megdt_opt.planning.plan import UserPlan
+from megdt_opt.planning.user_plan import UserPlan
 from megdt_opt.program.schedule import predict
 from megdt_opt.program.stages import Compute, Kind, Send, is_edge, leaves
 from megdt_opt.scenario.options import OptionTable

@@ -10,7 +10,7 @@ from megdt_opt.execution.job import Chain, Run
 from megdt_opt.models.requests import camera_of, request_of
 from megdt_opt.planning.baselines import Baseline
 from megdt_opt.planning.groups import GroupPlan
-from megdt_opt.planning.plan import UserPlan, user_plan
+from megdt_opt.planning.user_plan import UserPlan, user_plan
 from megdt_opt.program.schedule import Pace, schedule
 from megdt_opt.program.stages import Compute, Stage, leaves
 from megdt_opt.scenario.options import OptionTable
@@ -40,7 +40,7 @@ def user_runs(table: OptionTable, users: Sequence[UserPlan], groups: Sequence[Gr
             edge_share=chosen.edge_share,
         )
         more = {**how, "predicted": chosen.stages, "slot_s": _slots_s(table, chosen.program)}
-        runs.append(Run.of_user(chains[chosen.name], chosen.program, pace, **more))
+        runs.append(Run.of_user(chains[chosen.name], chosen.program, pace, parts=chosen.parts, **more))
     return runs
 
 
@@ -80,6 +80,6 @@ def baseline_users(table: OptionTable, rival: Baseline) -> tuple[UserPlan, ...]:
     problem = table.waived_problem()
     answer = SimpleNamespace(
         option=[table.index(name) for name in rival.options], downlink_hz=rival.downlink_hz,
-        uplink_hz=rival.uplink_hz, edge_share=rival.edge_share,
+        uplink_hz=rival.uplink_hz, edge_share=rival.edge_share, part=rival.part or None,
     )  # fmt: skip
     return tuple(user_plan(table, problem, k, answer) for k in range(len(rival.options)))

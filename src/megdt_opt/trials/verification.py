@@ -18,7 +18,8 @@ from scipy import stats
 from megdt_opt.execution.record import Execution
 from megdt_opt.planning.baselines import ONLY, UNSHARED, Baseline, equal_shares, next_best
 from megdt_opt.planning.cost_totals import cost_part_s
-from megdt_opt.planning.plan import Plan, UserPlan
+from megdt_opt.planning.plan import Plan
+from megdt_opt.planning.user_plan import UserPlan
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.trials.execute import cluster_of, run_options
 from megdt_opt.trials.runs import baseline_users, user_runs

@@ -7,12 +7,28 @@ import numpy as np
 from megdt_opt.certificate.check import Valuer
 from megdt_opt.certificate.program import FloatValuer
 from megdt_opt.certificate.tree import Mask
-from megdt_opt.pricing.program_costs import Array, ProgramCosts
+from megdt_opt.pricing.program_costs import ProgramCosts
+from megdt_opt.pricing.program_paths import Array
 from megdt_opt.shares.program import program_shares
-from megdt_opt.solving.engines.engine import Choice, Priced, Settled
+from megdt_opt.solving.engines.engine import Choice, Peak, Priced, Settled
+from megdt_opt.solving.engines.parties import PartiesEngine
+from megdt_opt.tolerances import LEVEL_EXCESS
 
 _SCALES = (1e-6, 1e-3, 1e-1, 1.0)
 """Prices of the first choices, in parts of the largest latency [1]."""
+
+
+class ProgramEngine(PartiesEngine):
+    """The engine of parties, which looks no further where the prices that it begins with prove what is asked."""
+
+    def peak(self, mask: Mask, ceiling_s: float, box: float, gap: float, start: Array) -> Peak:
+        """As `Engine` has it."""
+        prices: Array = start if start.any() else np.where(self.used, float(self.budgets), 0.0)
+        level = ceiling_s * (1.0 - gap) if self.leveled else None
+        value = self.price(mask, prices, level).total - float(prices.sum())
+        if value > (LEVEL_EXCESS if self.leveled else ceiling_s * (1.0 - gap)):
+            return Peak(prices, value, 1, np.zeros((0, len(mask)), np.int64), np.zeros(0))
+        return super().peak(mask, ceiling_s, box, gap, start)
 
 
 class ProgramPricing:

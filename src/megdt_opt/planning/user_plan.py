@@ -1,0 +1,173 @@
+"""What one user of a plan runs, and how its stages follow each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from megdt_opt.planning.costs import UserCosts, user_costs
+from megdt_opt.planning.groups import GroupPlan
+from megdt_opt.planning.notes import notes_on
+from megdt_opt.program.groups import GROUP_MECHANISMS, shared_name
+from megdt_opt.program.mechanisms import Option
+from megdt_opt.program.schedule import StageTime, schedule
+from megdt_opt.program.stages import Compute, Send, Stage, actors, is_edge, leaves
+from megdt_opt.scenario.options import OptionTable
+from megdt_opt.scenario.problems import Problem, rate_of
+from megdt_opt.si import percent
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserPlan:
+    """What one user runs.
+
+    Parameters
+    ----------
+    name : str
+        The user.
+    option : Option
+        Mechanism, protocol, cut and precision.
+    program : Stage
+        The stages.
+    downlink_hz, uplink_hz : float
+        Bands [Hz].
+    downlink_bit_per_s, uplink_bit_per_s : float
+        Rates on these bands [bit/s].
+    edge_share : float
+        Share of an edge server [1].
+    parts : tuple of float
+        Part of the user's rate or share that each leaf stage has while it runs [1]; less than 1 only where another of
+        the same link, or of the edge, may run at the same time.
+    latency_s : float
+        Predicted latency [s].
+    stages : tuple of StageTime
+        Predicted start and duration of each leaf stage [s].
+    costs : UserCosts
+        Edge seconds, memory, energy, loading, messages, signalling.
+    refresh_hz : float
+        Pictures a second that the shares can sustain when pictures follow one another as in a pipeline: one
+        over the busiest of device, uplink, edge share and downlink [Hz].
+    bottleneck : str
+        Which of them is the busiest.
+    """
+
+    name: str
+    option: Option
+    program: Stage
+    downlink_hz: float
+    uplink_hz: float
+    downlink_bit_per_s: float
+    uplink_bit_per_s: float
+    edge_share: float
+    parts: tuple[float, ...]
+    latency_s: float
+    stages: tuple[StageTime, ...]
+    costs: UserCosts
+    refresh_hz: float
+    bottleneck: str
+
+    @property
+    def edge(self) -> str:
+        """Edge server that takes part, "" where none does."""
+        return str(next(filter(is_edge, actors(self.program)), ""))
+
+    @property
+    def hand_over(self) -> str:
+        """Where the denoising steps run, in words; of a member who shares steps, where it goes on."""
+        where = {"edge": f"at {self.option.edge or 'the edge'}", "device": "on the device"}
+        steps = {True: 0, False: 0}
+        first_at_edge: bool | None = None
+        for leaf in leaves(self.program):
+            if isinstance(leaf, Compute) and leaf.kind == "denoise":
+                steps[is_edge(leaf.at)] += leaf.amount
+                first_at_edge = is_edge(leaf.at) if first_at_edge is None else first_at_edge
+        if self.option.mechanism in GROUP_MECHANISMS:
+            own = steps[True] or steps[False]
+            common = f"{self.option.cut} common {'step' if self.option.cut == 1 else 'steps'}"
+            return f"{common}, then {own} {where['edge' if steps[True] else 'device']}"
+        if self.option.share:
+            return f"{percent(100 * self.option.share, 0, signed=False)} of the content {where['edge']}"
+        if steps[True] and steps[False]:
+            first, then = ("edge", "device") if first_at_edge else ("device", "edge")
+            count = steps[first == "edge"]
+            noun = "step" if count == 1 else "steps"
+            return f"{count} {noun} {where[first]}, then {steps[then == 'edge']} {where[then]}"
+        return f"{steps[True] or steps[False]} steps {where['edge' if steps[True] else 'device']}"
+
+
+def notes_of(table: OptionTable, users: Sequence[UserPlan], groups: Sequence[GroupPlan]) -> tuple[str, ...]:
+    """What a reader of a plan should know, and how transfers and edge work that may run at once divide shares."""
+    found = list(notes_on(table, [user.option for user in users], groups))
+    for user in users:
+        divided = [
+            f"{leaf.label} {part:.2f}" for leaf, part in zip(leaves(user.program), user.parts, strict=True) if part < 1
+        ]
+        if divided:
+            found.append(f"Stages of {user.name} that may run at once divide its share: {', '.join(divided)}.")
+    return tuple(found)
+
+
+def parts_of(table: OptionTable, k: int, answer: Any) -> tuple[float, ...]:
+    """The part of its share that each leaf of user k's option has in an answer; 1 where the answer has none."""
+    o = int(answer.option[k])
+    count = sum(1 for _ in leaves(table.program(k, o)))
+    terms, part = table.terms(k, o), getattr(answer, "part", None)
+    if part is None or terms is None or not terms.tasks:
+        return (1.0,) * count
+    whole = [not (t.uplink_bit or t.downlink_bit or t.edge_work_s) for t in terms.tasks]
+    return tuple(1.0 if w else float(p) for w, p in zip(whole, part[k], strict=False))
+
+
+def user_plan(table: OptionTable, problem: Problem, k: int, answer: Any, groups: Sequence[GroupPlan] = ()) -> UserPlan:
+    """Figures of user k in an answer with `option`, `downlink_hz`, `uplink_hz` and `edge_share`, each (K,), and maybe
+    `part` (K, N).
+
+    The own stages of a user who shares steps begin when its group says.
+    """
+    o = int(answer.option[k])
+    stages = table.program(k, o)
+    down_hz, up_hz = np.asarray(answer.downlink_hz), np.asarray(answer.uplink_hz)
+    down = rate_of(problem, "downlink", k, o, down_hz)
+    up = rate_of(problem, "uplink", k, o, up_hz)
+    share = float(answer.edge_share[k])
+    parts = parts_of(table, k, answer)
+    start_s = max((group.start_s(table.scenario.users[k].name) for group in groups), default=0.0)
+    propagation_s = table.scenario.channel.propagation_s
+
+    def duration_s(leaf: Compute | Send, part: float) -> float:
+        if isinstance(leaf, Send):
+            return table.send_bit(leaf, k) / (part * (down if is_edge(leaf.source) else up)) + propagation_s
+        return table.machines.compute_s(leaf, k) / (part * share if is_edge(leaf.at) else 1.0)
+
+    durations = [duration_s(leaf, part) for leaf, part in zip(leaves(stages), parts, strict=True)]
+    times = tuple(replace(t, start_s=start_s + t.start_s) for t in schedule(stages, durations))
+    shared = [group.busy_s(table.scenario.users[k].name) for group in groups]
+    called = next((shared_name(g.riders) for g in groups if table.scenario.users[k].name in g.riders), "")
+    busy = {name: sum(of[name] for of in shared) for name in ("device", "uplink", "edge share", "downlink")}
+    for leaf, time, part in zip(leaves(stages), times, parts, strict=True):
+        if isinstance(leaf, Send):
+            busy[leaf.direction] += part * (time.duration_s - propagation_s)
+        elif is_edge(leaf.at):
+            busy["edge share"] += part * time.duration_s
+        else:
+            busy["device"] += time.duration_s
+    bottleneck = max(busy, key=lambda name: busy[name])
+    return UserPlan(
+        name=table.scenario.users[k].name,
+        option=table.options[o],
+        program=stages,
+        downlink_hz=float(down_hz[k]),
+        uplink_hz=float(up_hz[k]),
+        downlink_bit_per_s=down,
+        uplink_bit_per_s=up,
+        edge_share=share,
+        parts=parts,
+        latency_s=max(t.start_s + t.duration_s for t in times),
+        stages=times,
+        costs=user_costs(table, k, o, stages, times, called=called),
+        refresh_hz=1.0 / busy[bottleneck],
+        bottleneck=bottleneck,
+    )
