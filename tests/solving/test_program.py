@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from random_programs import draw_program
 
-from megdt_opt import AllocationProblem, InvalidInput, ProgramProblem, solve
+from megdt_opt import AllocationProblem, Infeasible, InvalidInput, ProgramProblem, solve
 from megdt_opt.solving.door import methods
 from megdt_opt.tolerances import SOLVER
 
@@ -20,6 +20,27 @@ def test_methods_of_the_class() -> None:
     assert "task_program" not in methods("AllocationProblem")
     with pytest.raises(InvalidInput, match="method: found 'enumerate'"):
         solve(draw_program(1), "enumerate")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        pytest.param({"allowed": np.zeros((1, 2), bool)}, "user 0: every option is forbidden by `allowed`", id="none"),
+        pytest.param({"uplink_hz": 0.0}, "user 0: uplink_hz = 0 Hz, which 1 options need", id="no band"),
+        pytest.param({"uplink_snr_hz": [0.0]}, "user 0: uplink_snr_hz = 0 Hz, which 1 options need", id="no reach"),
+        pytest.param({"edge_capacity": 0.0}, "user 0: edge_capacity = 0, which 1 options need", id="no edge"),
+    ],
+)
+def test_who_has_no_option_is_told_why(changed: dict[str, Any], said: str) -> None:
+    tables = {name: np.zeros((1, 2, 2)) for name in ("fixed_s", "uplink_bit", "edge_work_s", "downlink_bit")}
+    tables["uplink_bit"][0, 0, 0], tables["edge_work_s"][0, 0, 1] = 1e6, 1.0
+    base = {"before": np.zeros((1, 2, 2, 2), bool), "downlink_hz": 1e6, "uplink_hz": 1e6, "uplink_snr_hz": [1e6]}
+    problem = ProgramProblem(**{**base, **tables, "allowed": [[True, False]], **changed})
+    for method in ("auto", "task_program"):
+        with pytest.raises(Infeasible) as error:
+            solve(problem, method)
+        assert said in str(error.value)
+        assert error.value.users == (0,)
 
 
 def folded(core: AllocationProblem) -> ProgramProblem:
