@@ -126,6 +126,7 @@ def test_without_an_open_program_of_that_shape_the_core_problem_stays() -> None:
     ("more", "said"),
     [
         pytest.param({"objective": "missed"}, "for the objective 'missed'", id="objective"),
+        pytest.param({"costs": {"edge_time": {"max": "9 s"}}}, "where costs are limited", id="costs"),
         pytest.param({"groups": [{"members": ["u0", "u1"], "psnr_min": "20 dB"}]}, "beside groups", id="groups"),
         pytest.param(
             {"edges": [{"name": n, "profile": "twin-cpu", "stretch": 4, "downlink": "1 MHz", "uplink": "1 MHz"}

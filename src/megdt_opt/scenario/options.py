@@ -333,8 +333,7 @@ class OptionTable:
         chains = isinstance(self._waived, ProgramProblem) and bool(folded[self.allowed].all())
         # where limits leave chains beside one device branch alone, the core problem has them, with its limits
         problem = self._unlimited(self._possible & folded) if chains else self._waived
-        problem = limited(problem, self.scenario, self.allowed, airtime_s)
-        return with_cost_limits(problem, self.scenario)
+        return with_cost_limits(limited(problem, self.scenario, self.allowed, airtime_s), self.scenario)
 
     @cached_property
     def _waived(self) -> AllocationProblem | PlacementProblem | ProgramProblem:
