@@ -152,7 +152,7 @@ def replan(
         kept_s = kept.objective_s
         if not again.warm and kept_s <= allocation.objective_s * (1 + EXACT):
             allocation, settled_s = _keep(allocation, kept, gap), kept_s  # a switch that gains nothing is not made
-        else:
+        elif charged is not problem:
             settled_s = allocation.evaluate(problem).objective_s
     return Replan(
         allocation=allocation,
