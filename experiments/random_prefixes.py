@@ -213,5 +213,6 @@ def draw_groupings(number: int, seed: int = 0) -> SharedPrefixProblem:
     return replace(
         found, allowed=allowed, compatible=found.compatible & (draw.random(found.compatible.shape) < 0.95),
         trunk_similarity_min=limits if draw.random() < 0.5 else None,
+        trunk_lead=draw.integers(-1, users, found.trunks) if draw.random() < 0.5 else None,
         trunk_edge_work_s=found.trunk_edge_work_s * (draw.random(found.trunks) < 0.9),
     )  # fmt: skip

@@ -39,7 +39,8 @@ def given(problem: Any, sets: list[tuple[int, ...]]) -> Any:
         group[list(members)] = g
         least = min(problem.similarity[i, j] for i, j in combinations(members, 2))
         limits = np.zeros(problem.trunks) if problem.trunk_similarity_min is None else problem.trunk_similarity_min
-        rows += [(g, q) for q in range(problem.trunks) if least >= limits[q]]
+        leads = np.full(problem.trunks, -1) if problem.trunk_lead is None else problem.trunk_lead
+        rows += [(g, q) for q in range(problem.trunks) if least >= limits[q] and leads[q] in (-1, *members)]
     of, q = np.array(rows, dtype=np.int64).reshape(-1, 2).T
     fields = {name: getattr(problem, name) for name in KEPT}
     own = {name: getattr(problem, name) for name in TRUNKS}

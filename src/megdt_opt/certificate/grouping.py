@@ -123,7 +123,7 @@ class Sets:
         least = cost.min(axis=1)
         with np.errstate(invalid="ignore"):
             extra = np.where(np.isfinite(cost), cost - least[:, None], np.inf)
-        np.minimum.at(table, (patterns.pool_user[:, None], patterns.pool_codes), beside[:-1, None] + extra)
+        np.minimum.at(table[:, : cost.shape[1]], patterns.pool_user, beside[:-1, None] + extra)
         sets = np.minimum.reduceat(self.above, patterns.starts)
         i, j = patterns.pairs.T
         together, without = np.full((users, users), np.inf), np.full((users, users), np.inf)

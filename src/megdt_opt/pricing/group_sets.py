@@ -1,11 +1,13 @@
 """Groups that may be formed, listed, and what each of them can do.
 
-Who does not ride may as well leave its group: alone it may take the same option, and costs the same. So a group that
-is worth listing is one of users who all ride the same trunk, or a pair of which one rides, for a group has two members
-at least. A party is such a set of users, or a user alone; what is decided is a partition of the users into parties.
+Who does not ride may as well leave its group, unless it leads: alone it may take the same option, and costs the same.
+So a group that is worth listing is one of users who all ride the same trunk, but perhaps its lead, or a pair of which
+one rides, for a group has two members at least. A party is such a set of users, or a user alone; what is decided is a
+partition of the users into parties.
 
-Rows of the tree are the K users, whose choice (q + 1) O + o is option o beside trunk q, with q = -1 for none, and then
-the pairs of users that some set holds: 0 = apart, 1 = together (Ryan and Foster 1981).
+Rows of the tree are the K users, whose choices are the O options for who does not ride, and behind them the pairs of a
+trunk and an option that rides it; then the pairs of users that some set holds: 0 = apart, 1 = together (Ryan and Foster
+1981).
 """
 
 from __future__ import annotations
@@ -28,15 +30,7 @@ APART, TOGETHER = 0, 1
 
 @dataclass(frozen=True)
 class SetPatterns(Patterns):
-    """As `Patterns` has it, of all sets of users that may be parties.
-
-    Parameters
-    ----------
-    pool_trunk : array of int, (M,)
-        Trunk beside which the options of each pool are taken; -1 for none.
-    """
-
-    pool_trunk: Index
+    """As `Patterns` has it, of all sets of users that may be parties."""
 
     @classmethod
     def of(cls, problem: SharedPrefixProblem) -> SetPatterns:
@@ -92,36 +86,43 @@ class SetPatterns(Patterns):
         return self.problem.users + len(self.pairs)
 
     @cached_property
+    def rider_code(self) -> Index:
+        """Choice of a user that rides a trunk with an option, (Q, O); -1 where nobody does."""
+        n, j = np.nonzero(self.rides)
+        found = np.full((self.problem.trunks, self.problem.options), -1)
+        found[self.trunk[n], self.option[n, j]] = 0
+        q, o = np.nonzero(found == 0)
+        found[q, o] = self.problem.options + np.arange(len(q))
+        return found
+
+    @cached_property
+    def trunk_option(self) -> Index:
+        """Trunk, -1 for none, and option of each choice, (2, C)."""
+        q, o = np.nonzero(self.rider_code >= 0)
+        options = np.arange(self.problem.options)
+        return np.array([np.r_[np.full(len(options), -1), q], np.r_[options, o]])
+
+    @cached_property
     def uses(self) -> tuple[Index, Index, Index]:
         """As `Patterns` has it; of riders alone."""
         n, j = np.nonzero(self.rides)
-        code = (self.trunk[n] + 1) * self.problem.options + self.option[n, j]
-        return n, self.who[n, j], code
-
-    @cached_property
-    def pool_codes(self) -> Index:
-        """Choices that the options of each pool are, (M, O)."""
-        return (self.pool_trunk[:, None] + 1) * self.problem.options + np.arange(self.problem.options)
+        return n, self.who[n, j], self.rider_code[self.trunk[n], self.option[n, j]]
 
     @cached_property
     def open(self) -> Mask:
         """As `Patterns` has it."""
-        users, options = self.problem.users, self.problem.options
-        mask = np.zeros((self.rows, max(2, options * (self.problem.trunks + 1))), bool)
+        users = self.problem.users
+        mask = np.zeros((self.rows, max(2, self.trunk_option.shape[1])), bool)
         _, row, choice = self.uses
         mask[row, choice] = True
         m, o = np.nonzero(self.pool_options)
-        mask[self.pool_user[m], self.pool_codes[m, o]] = True
+        mask[self.pool_user[m], o] = True
         held = self.inside.astype(np.float64)
         beside = self.inside.sum(axis=0)[:, None] - held.T @ held  # parties that hold one user but not the other
         i, j = self.pairs.T
         mask[users:, TOGETHER] = True
         mask[users:, APART] = (beside[i, j] > 0) & (beside[j, i] > 0)
         return mask
-
-    def pools(self, mask: Mask) -> Mask:
-        """As `Patterns` has it."""
-        return self.pool_options & mask[self.pool_user[:, None], self.pool_codes]
 
     def allowed(self, mask: Mask) -> Mask:
         """As `Patterns` has it."""
@@ -173,12 +174,11 @@ class _Listed:
         self.open, self.riding = problem.open_options, problem.rides > 0
         self.pool_user: list[Index] = []
         self.pool_options: list[Mask] = []
-        self.pool_trunk: list[Index] = []
         self.parts: list[tuple[Index, ...]] = []
 
     def alone(self) -> None:
         """Users by themselves."""
-        pool = self._pools(-1, self.open & ~self.riding)
+        pool = self._pools(self.open & ~self.riding)
         users = np.flatnonzero(pool >= 0)
         self._add(-1, users[:, None], np.full((len(users), 1), -1), pool[users][:, None])
 
@@ -196,25 +196,36 @@ class _Listed:
         table = np.full((problem.users, most), -1)
         row, o = np.nonzero(riders)
         table[row, np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)] = o
+        pool = self._pools(fits & ~self.riding)
+        lead = -1 if problem.trunk_lead is None else int(problem.trunk_lead[q])
+        if lead >= 0:
+            sets = sets[(sets == lead).any(axis=1)]
+        self._riding(q, sets, -1, count, table, pool)
+        for idle in range(sets.shape[1]):
+            some = sets if sets.shape[1] == 2 else sets[sets[:, idle] == lead]
+            self._riding(q, some, idle, count, table, pool)
+
+    # long: what is listed, and how many each has
+    def _riding(self, q: int, sets: Index, idle: int, count: Index, table: Index, pool: Index) -> None:
+        """Sets whose members all ride, but the one in the place `idle`, if any; `table` (K, R) has their options."""
         n = sets.shape[1]
-        whole = sets[(count[sets] > 0).all(axis=1)]
-        self._room(float(count[whole].astype(float).prod(axis=1).sum()))
-        if len(whole):
-            grid = np.indices((most,) * n).reshape(n, -1)
-            option = table[whole[:, None, :], grid.T[None]].reshape(-1, n)
-            who = np.repeat(whole, grid.shape[1], axis=0)
-            kept = (option >= 0).all(axis=1)
-            self._add(q, who[kept], option[kept], np.full((int(kept.sum()), n), -1))
-        if n == 2:
-            pool = self._pools(q, fits & ~self.riding)
-            for first, second in ((0, 1), (1, 0)):
-                pairs = sets[(count[sets[:, first]] > 0) & (pool[sets[:, second]] >= 0)]
-                self._room(float(count[pairs[:, first]].sum()))
-                who = np.repeat(pairs, count[pairs[:, first]], axis=0)
-                option = np.full(who.shape, -1)
-                chosen = table[pairs[:, first]]
-                option[:, first] = chosen[chosen >= 0]
-                self._add(q, who, option, np.where(np.arange(2) == second, pool[who], -1))
+        rides = np.arange(n) != idle
+        fits = (count[sets[:, rides]] > 0).all(axis=1)
+        if idle >= 0:
+            fits &= pool[sets[:, idle]] >= 0
+        sets = sets[fits]
+        self._room(float(count[sets[:, rides]].astype(float).prod(axis=1).sum()))
+        if not len(sets):
+            return
+        grid = np.indices((table.shape[1],) * int(rides.sum())).reshape(int(rides.sum()), -1)
+        chosen = table[sets[:, rides][:, None, :], grid.T[None]].reshape(-1, int(rides.sum()))
+        who = np.repeat(sets, grid.shape[1], axis=0)
+        kept = (chosen >= 0).all(axis=1)
+        option, beside = np.full(who.shape, -1), np.full(who.shape, -1)
+        option[:, rides] = chosen
+        if idle >= 0:
+            beside[:, idle] = pool[who[:, idle]]
+        self._add(q, who[kept], option[kept], beside[kept])
 
     def _room(self, more: float) -> None:
         self.total += int(more)
@@ -224,14 +235,13 @@ class _Listed:
                 "Lower group_size_max, raise similarity_min, or forbid options that ride.",
             )  # fmt: skip
 
-    def _pools(self, q: int, options: Mask) -> Index:
-        """The pool of each user beside a trunk, (K,); -1 where it is empty."""
+    def _pools(self, options: Mask) -> Index:
+        """The pool of each user of these options, (K,); -1 where it is empty."""
         users = np.flatnonzero(options.any(axis=1))
         found = np.full(self.problem.users, -1)
         found[users] = sum(map(len, self.pool_user)) + np.arange(len(users))
         self.pool_user.append(users)
         self.pool_options.append(options[users])
-        self.pool_trunk.append(np.full(len(users), q))
         return found
 
     def _add(self, q: int, who: Index, option: Index, pool: Index) -> None:
@@ -256,6 +266,5 @@ class _Listed:
         user, options = np.concatenate(self.pool_user), np.concatenate(self.pool_options)
         pool = np.where(pool < 0, len(user), pool)[order]
         return cls(
-            self.problem, who[first], party[order], trunk[order], trunk[order] + 1, option[order], pool, user, options,
-            np.concatenate(self.pool_trunk),
+            self.problem, who[first], party[order], trunk[order], trunk[order] + 1, option[order], pool, user, options
         )  # fmt: skip

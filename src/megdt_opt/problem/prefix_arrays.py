@@ -50,7 +50,7 @@ _NO_LIMIT = {
 }
 _LINKS = (("uplink", "trunk_uplink", "trunk_uplink_bit"), ("downlink", "multicast", "multicast_bit"))
 """Directions, how a trunk's rate in each is named, and what it sends."""
-_GROUPING = ("similarity", "similarity_min", "group_size_max", "trunk_similarity_min")
+_GROUPING = ("similarity", "similarity_min", "group_size_max", "trunk_similarity_min", "trunk_lead")
 
 
 class PrefixArrays:
@@ -89,6 +89,7 @@ class PrefixArrays:
     similarity_min: float | None
     group_size_max: int | None
     trunk_similarity_min: Array | None
+    trunk_lead: NDArray[np.int64] | None
     objective: str
 
     def _read(self) -> None:
@@ -227,6 +228,12 @@ class PrefixArrays:
                     f"trunk_similarity_min (trunk {q})", float(limits[q]), "a number from 0 to 1 [1]", "Lower it."
                 )
             self._store("trunk_similarity_min", checks.read_only(limits))
+        if self.trunk_lead is not None:
+            lead = _integers("trunk_lead", self.trunk_lead, (self.trunks,), "Name a user for each trunk, or -1.")
+            for q in np.flatnonzero((lead < ALONE) | (lead >= self.users)).tolist():
+                expected = f"a user from 0 to {self.users - 1} [1], or -1 for nobody in particular"
+                raise InvalidInput(f"trunk_lead (trunk {q})", int(lead[q]), expected, "Name a user that is there.")
+            self._store("trunk_lead", checks.read_only(lead))
 
     def _refuse_stranded(self) -> None:
         """A user without any option that is allowed has no answer whatever the shares."""

@@ -129,7 +129,7 @@ def _fits(problem: PrefixArrays, found: Decided, rides: Index, runs: NDArray[np.
 
 
 def _formed(problem: PrefixArrays, found: Decided, runs: NDArray[np.bool_]) -> bool:
-    """Whether groups that were formed have the size and similarity that they must."""
+    """Whether groups that were formed have the size, the similarity and the lead that they must."""
     assert problem.similarity is not None
     assert problem.group_size_max is not None
     assert problem.similarity_min is not None
@@ -139,6 +139,9 @@ def _formed(problem: PrefixArrays, found: Decided, runs: NDArray[np.bool_]) -> b
         if runs[g] and problem.trunk_similarity_min is not None:
             least = max(least, float(problem.trunk_similarity_min[found.trunk[g]]))
         if not 2 <= len(members) <= problem.group_size_max:
+            return False
+        lead = -1 if problem.trunk_lead is None or not runs[g] else int(problem.trunk_lead[found.trunk[g]])
+        if lead >= 0 and lead not in members:
             return False
         if any(problem.similarity[i, j] < least for i, j in combinations(members, 2)):
             return False

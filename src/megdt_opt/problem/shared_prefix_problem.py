@@ -76,6 +76,8 @@ class SharedPrefixProblem(PrefixArrays):
         Most users of a group, at least 2.
     trunk_similarity_min : array_like, (Q,), optional
         Least similarity of any two users of a group that runs the trunk; default 0.
+    trunk_lead : array_like of int, (Q,), optional
+        User who must be a member of the group that runs the trunk, riding or not; -1 = nobody in particular.
     objective : str
         "max": max_k w_k L_k; "sum": sum_k w_k L_k.
 
@@ -141,6 +143,7 @@ class SharedPrefixProblem(PrefixArrays):
     similarity_min: float | None = None
     group_size_max: int | None = None
     trunk_similarity_min: Array | None = None
+    trunk_lead: NDArray[np.int64] | None = None
     objective: str = "max"
 
     def __repr__(self) -> str:

@@ -72,9 +72,9 @@ def solve_class(problem: SharedPrefixProblem, method: str, gap: float, time_limi
     solved(model, solve_s)
     formed = pricing.formed(found.choice)
     assert formed is not None
-    option = np.asarray(found.choice[: problem.users] % problem.options, dtype=np.int64)
     trunk = formed.trunk[formed.trunk >= 0]
-    group = np.full(problem.users, -1)
+    option, group = np.zeros(problem.users, np.int64), np.full(problem.users, -1)
+    option[formed.who[formed.option >= 0]] = formed.option[formed.option >= 0]
     for g in range(len(trunk)):
         group[formed.who[g][formed.option[g] >= 0]] = g
     decisions = {"group": group, **in_shares(problem, option, group, trunk, found.x)}

@@ -183,16 +183,14 @@ class GroupingPricing:
 
     def _choice(self, solved: Solved, sets: list[int], mask: Mask, choice: Choice | None = None) -> Choice:
         """What the rows take in some sets; users in none keep what they have."""
-        patterns, users, options = self.patterns, self.problem.users, self.problem.options
+        patterns, users = self.patterns, self.problem.users
         choice = mask.argmax(axis=1) if choice is None else choice.copy()
         picks = self._picks(solved.costs, mask)
         for p in sets:
             row = solved.best[p]
             members = patterns.member[p][patterns.member[p] >= 0]
             for j, k in enumerate(members.tolist()):
-                o = patterns.option[row, j]
-                o = picks[patterns.pool[row, j]] if o < 0 else o
-                choice[k] = (patterns.trunk[row] + 1) * options + o
+                choice[k] = self._code(int(row), j, picks)
                 rows = patterns.pair_row[k]
                 choice[rows[rows >= users]] = APART
         for p in sets:
@@ -200,6 +198,12 @@ class GroupingPricing:
             rows = patterns.pair_row[np.ix_(members, members)]
             choice[rows[rows >= users]] = TOGETHER
         return choice
+
+    def _code(self, row: int, j: int, picks: Index) -> int:
+        """What a member takes in a pattern."""
+        patterns = self.patterns
+        o = patterns.option[row, j]
+        return int(picks[patterns.pool[row, j]] if o < 0 else patterns.rider_code[patterns.trunk[row], o])
 
     def rises(self, mask: Mask, prices: Array, level_s: float | None) -> tuple[float, Array]:
         """As `Pricing` has it."""
@@ -210,7 +214,7 @@ class GroupingPricing:
 
     def fractions(self, tokens: list[Solved], weights: Array, base: Choice, mask: Mask) -> tuple[Choice, Array]:
         """Choices (3, R) and weights (3, R) of a mixture of fractional partitions, first those of a whole one."""
-        patterns, users, options = self.patterns, self.problem.users, self.problem.options
+        patterns, users = self.patterns, self.problem.users
         together = np.zeros((users, users))
         own: list[dict[int, float]] = [{} for _ in range(users)]
         for solved, weight in zip(tokens, weights.tolist(), strict=True):
@@ -222,9 +226,7 @@ class GroupingPricing:
                 row = int(solved.best[p])
                 for j, k in enumerate(patterns.member[p].tolist()):
                     if k >= 0:
-                        o = int(patterns.option[row, j])
-                        o = int(picks[patterns.pool[row, j]]) if o < 0 else o
-                        code = (int(patterns.trunk[row]) + 1) * options + o
+                        code = self._code(row, j, picks)
                         own[k][code] = own[k].get(code, 0.0) + weight * part
         choices, parts = np.tile(base, (3, 1)), np.zeros((3, len(base)))
         i, j = patterns.pairs.T
@@ -250,9 +252,12 @@ class GroupingPricing:
         first = together.argmax(axis=1)
         if (together != (first[:, None] == first)).any():
             return None
-        trunk, option = choice[: p.users] // p.options - 1, choice[: p.users] % p.options
+        ridden, option = patterns.trunk_option[:, choice[: p.users]]
+        trunk = np.where(together, ridden, -1).max(axis=1)
         size = together.sum(axis=1)
         if size.max() > (p.group_size_max or 0) or ((size == 1) != (trunk < 0)).any():
+            return None
+        if ((ridden >= 0) & (ridden != trunk)).any() or not self._alike(together, trunk):
             return None
         heads = np.flatnonzero(first == np.arange(p.users))
         heads = np.r_[heads[size[heads] > 1], heads[size[heads] == 1]]
@@ -260,26 +265,20 @@ class GroupingPricing:
         who, held = np.zeros((len(heads), n), np.int64), np.full((len(heads), n), -1)
         for row, head in enumerate(heads.tolist()):
             members = np.flatnonzero(together[head])
-            if (trunk[members] != trunk[head]).any():
-                return None
             who[row, : len(members)], held[row, : len(members)] = members, option[members]
-        trunks = trunk[heads]
-        if not self._alike(together, trunk) or (self._idle(who, held) & (trunks >= 0)).any():
-            return None
-        return Formed(who, held, trunks)
-
-    def _idle(self, who: Index, option: Index) -> Mask:
-        """Parties of which nobody rides."""
-        rides = np.where(option >= 0, self.problem.rides[who, np.maximum(option, 0)], 0)
-        return np.asarray(~(rides > 0).any(axis=1))
+        return Formed(who, held, trunk[heads])
 
     def _alike(self, together: Mask, trunk: Index) -> bool:
-        """Whether users are as similar as their trunk demands."""
-        p = self.problem
+        """Whether users are with the lead of their trunk, and as similar as it demands; trunks (K,)."""
+        p, q, some = self.problem, np.maximum(trunk, 0), trunk >= 0
+        if p.trunk_lead is not None and p.trunks:
+            lead = np.where(some, p.trunk_lead[q], -1)
+            if ((lead >= 0) & ~together[np.arange(p.users), np.maximum(lead, 0)]).any():
+                return False
         if p.trunk_similarity_min is None or not p.trunks:
             return True
         assert p.similarity is not None
-        least = np.where(trunk >= 0, p.trunk_similarity_min[np.maximum(trunk, 0)], 0.0)
+        least = np.where(some, p.trunk_similarity_min[q], 0.0)
         return not (together & ~np.eye(p.users, dtype=bool) & (p.similarity < least[:, None])).any()
 
     def settle(self, choice: Choice, ceiling_s: float, prices: Array) -> Settled:
@@ -427,17 +426,15 @@ class GroupingPricing:
 
     def terms(self, row: int) -> Array:
         """As `Pricing` has it."""
-        p, options = self.problem, self.problem.options
+        p, (trunk, option) = self.problem, self.patterns.trunk_option
         table = np.zeros((6, self.open.shape[1]))
         if row >= p.users:
             table[0, TOGETHER] = 1.0
             return table
-        for q in range(-1, p.trunks):
-            at = slice((q + 1) * options, (q + 2) * options)
-            table[0, at] = p.weights[row] * p.fixed_s[row]
-            table[1:4, at] = self.model.own.a[:, row]
-            table[4, at] = p.rides[row]
-            table[5, at] = q + 1
+        at = slice(len(option))
+        table[0, at] = p.weights[row] * p.fixed_s[row, option]
+        table[1:4, at] = self.model.own.a[:, row, option]
+        table[4, at], table[5, at] = p.rides[row, option], trunk + 1
         return table
 
     def valuer(self) -> Valuer:
