@@ -223,6 +223,8 @@ def _sending_s(problem: AllocationProblem, side: str, at_edge: NDArray[np.bool_]
 def _single_edge(table: OptionTable) -> AllocationProblem:
     problem = table.problem()
     remedy = "Take a scenario with one edge server and without groups."
+    if table.scenario.grouping is not None:
+        raise InvalidInput("scenario.grouping", "given", "one edge server, and no groups", remedy)
     if not isinstance(problem, AllocationProblem):
         raise InvalidInput("scenario", type(problem).__name__, "one edge server, and no groups", remedy)
     if problem.edge_capacity != 1:

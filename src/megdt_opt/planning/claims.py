@@ -42,6 +42,13 @@ def fields(value: object, names: Iterable[str], where: str = "plan") -> Mapping[
     return value
 
 
+def texts(name: str, value: object) -> tuple[str, ...]:
+    """A list of sentences."""
+    if not isinstance(value, list) or not value or not all(isinstance(one, str) and one for one in value):
+        raise refused(name, value, "a list of sentences, or nothing")
+    return tuple(value)
+
+
 def read_fields(kind: type[Any], value: object, where: str) -> dict[str, Any]:
     """The fields of a dataclass of numbers, truth values, texts and tuples of them or of tuples, from plain data."""
     hints, found = get_type_hints(kind), {}

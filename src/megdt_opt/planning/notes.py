@@ -30,7 +30,7 @@ def notes_on(table: OptionTable, chosen: Sequence[Option], groups: Sequence[Grou
     if table.shared is not None and any(option.share for option in table.options):
         found.append(
             "Beside groups no parallel generation (PEU) and no uplink of users with an energy limit is planned; the "
-            "baseline without sharing has them, and may be the better one."
+            "baseline without sharing has them, and would be the plan if it were better."
         )
     found += _registered(chosen)
     found += _closed(table)

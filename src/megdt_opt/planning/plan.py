@@ -29,6 +29,7 @@ from megdt_opt.planning.claims import (
     one_of,
     proven_bound,
     refused,
+    texts,
 )
 from megdt_opt.planning.cost_totals import CostTotal, cost_totals
 from megdt_opt.planning.costs import edge_resident
@@ -95,6 +96,8 @@ class Plan:
         What a reader should know, for example that the optimum is all on one side by theorem.
     groups : tuple of GroupPlan
         What groups share, where somebody rides.
+    remarks : tuple of str
+        What was said when the plan was made, of groups that were formed or left out; among the notes too.
     restated : tuple of str
         Of a plan that was read from a file: "baselines", "robustness" and "notes" that the file states otherwise than
         they are worked out now; what the plan has is what was worked out.
@@ -134,6 +137,7 @@ class Plan:
     robustness: Robustness | None = None
     notes: tuple[str, ...] = field(default_factory=tuple)
     groups: tuple[GroupPlan, ...] = ()
+    remarks: tuple[str, ...] = ()
     restated: tuple[str, ...] = ()
 
     @property
@@ -279,6 +283,7 @@ class Plan:
             "baselines": [b.to_dict() for b in self.baselines],
             "robustness": None if self.robustness is None else self.robustness.to_dict(),
             "notes": list(self.notes),
+            **({"remarks": list(self.remarks)} if self.remarks else {}),
         }
 
     def save(self, path: str | Path) -> None:
@@ -311,7 +316,8 @@ class Plan:
         """
         grouped = "groups" in data["scenario"] if isinstance(data.get("scenario"), Mapping) else False
         more = ("trunk", *GROUP_SHARES) if grouped else ("part",) if "part" in data else ()
-        fields(data, (*_FIELDS, *more))
+        remarks = texts("remarks", data["remarks"]) if "remarks" in data else ()
+        fields(data, (*_FIELDS, *more, *(("remarks",) if remarks else ())))
         table, users = _table(data), len(data["options"])
         problem = table.problem()
         option = np.array([table.index(str(name)) for name in data["options"]])
@@ -354,8 +360,9 @@ class Plan:
             certificate=certificate,
             baselines=restated_baselines(data["baselines"], table, option, asked_gap, time_limit_s),
             robustness=restated_robustness(data["robustness"], table, option, asked_gap, time_limit_s),
-            notes=notes_of(table, chosen, groups),
+            notes=(*remarks, *notes_of(table, chosen, groups)),
             groups=groups,
+            remarks=remarks,
         )
         now = json.loads(json.dumps(made.to_dict()))
         known(data, now)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from megdt_opt.errors import Infeasible
+from megdt_opt.errors import Infeasible, SolverFailure
 from megdt_opt.planning.baselines import baselines
 from megdt_opt.planning.cost_totals import with_names_of_costs
+from megdt_opt.planning.forming import at_least, formed
 from megdt_opt.planning.groups import group_plans
 from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.robustness import robustness
@@ -15,7 +16,9 @@ from megdt_opt.planning.user_plan import notes_of, user_plan
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.solving import solve
+from megdt_opt.solving.door import methods
 from megdt_opt.timing.finding import Profiles, check_used
+from megdt_opt.tolerances import EXACT
 
 
 def plan(
@@ -79,7 +82,44 @@ def plan(
 
 
 def solved(table: OptionTable, *, method: str = "auto", gap: float = 1e-6, time_limit_s: float | None = None) -> Plan:
-    """The plan of a table's users, compared with nothing; parameters and errors as for `plan`."""
+    """The plan of a table's users, compared with nothing; parameters and errors as for `plan`.
+
+    Where a scenario leaves its groups open, they are formed first, in half of the time. Where it is better to share
+    nothing, as mechanisms that are not planned beside groups may make it, that is the plan.
+    """
+    said: tuple[str, ...] = ()
+    if table.scenario.grouping is not None:
+        time_limit_s = None if time_limit_s is None else time_limit_s / 2
+        found = formed(table, gap=gap, time_limit_s=time_limit_s)
+        table, said = found.table, (found.words,)
+    made = _solved(table, method, gap, time_limit_s)
+    if table.shared is not None:
+        made = _better(made, method, gap, time_limit_s)
+    return _remarked(made, said)
+
+
+def _better(made: Plan, method: str, gap: float, time_limit_s: float | None) -> Plan:
+    """The plan of groups, or that of nothing shared where it is better; its bound is of nothing shared then, and that
+    of groups is said beside."""
+    route = method if method in methods("AllocationProblem") else "auto"
+    try:
+        alone = _solved(made.table.unshared(), route, gap, time_limit_s)
+    except (Infeasible, SolverFailure):
+        return made
+    if not alone.objective_s < made.objective_s * (1.0 - EXACT):
+        return made
+    words = (
+        f"Nothing is shared: no plan of groups comes to less than {at_least(made.lower_bound_s)}, for beside groups no "
+        "parallel generation (PEU) and no uplink of users with an energy limit is planned."
+    )
+    return _remarked(alone, (words,))
+
+
+def _remarked(made: Plan, said: tuple[str, ...]) -> Plan:
+    return replace(made, remarks=(*said, *made.remarks), notes=(*said, *made.notes))
+
+
+def _solved(table: OptionTable, method: str, gap: float, time_limit_s: float | None) -> Plan:
     problem = table.problem()
     try:
         found = solve(problem, method=method, gap=gap, time_limit_s=time_limit_s)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.pricing.ride_patterns import MOST, Index, Mask, Patterns
@@ -35,7 +36,10 @@ class SetPatterns(Patterns):
     @classmethod
     def of(cls, problem: SharedPrefixProblem) -> SetPatterns:
         """List them; raises InvalidInput where there are too many."""
-        sets = cliques(problem)
+        assert problem.similarity is not None
+        assert problem.similarity_min is not None
+        assert problem.group_size_max is not None
+        sets = cliques(problem.similarity, problem.similarity_min, problem.group_size_max)
         listed = _Listed(problem, max([1, *(len(users[0]) for users, _ in sets)]))
         listed.alone()
         for q in np.flatnonzero(problem.open_trunks).tolist():
@@ -139,23 +143,37 @@ class SetPatterns(Patterns):
         return fits
 
 
-def cliques(problem: SharedPrefixProblem) -> list[tuple[Index, np.ndarray]]:
-    """Sets of users of each size from 2 that may form a group, (N, n), and their least similarity, (N,)."""
-    assert problem.similarity is not None
-    assert problem.similarity_min is not None
-    assert problem.group_size_max is not None
-    alike = problem.similarity
-    near = alike >= problem.similarity_min
-    users = np.arange(problem.users)
-    found: list[tuple[Index, np.ndarray]] = []
-    sets, least, total = users[:, None], np.ones(problem.users), 0
-    for _ in range(min(problem.group_size_max, problem.users) - 1):
+def cliques(
+    alike: NDArray[np.float64], similarity_min: float, size_max: int
+) -> list[tuple[Index, NDArray[np.float64]]]:
+    """Sets of users of each size from 2 that may form a group, (N, n), and their least similarity, (N,).
+
+    Parameters
+    ----------
+    alike : array, (K, K)
+        Similarity of the users [1].
+    similarity_min : float
+        Least similarity of two users of a group [1].
+    size_max : int
+        Most users of a group [1].
+
+    Raises
+    ------
+    InvalidInput
+        Where there are more than can be listed.
+    """
+    near = alike >= similarity_min
+    count = len(alike)
+    users = np.arange(count)
+    found: list[tuple[Index, NDArray[np.float64]]] = []
+    sets, least, total = users[:, None], np.ones(count), 0
+    for _ in range(min(size_max, count) - 1):
         fits = near[sets].all(axis=1) & (users > sets[:, -1:])
         row, user = np.nonzero(fits)
         total += len(row)
         if total > MOST_SETS:
             raise InvalidInput(
-                "group_size_max", problem.group_size_max, f"groups of which there are at most {MOST_SETS}",
+                "group_size_max", size_max, f"groups of which there are at most {MOST_SETS}",
                 "Lower it, or raise similarity_min.",
             )  # fmt: skip
         if not len(row):

@@ -162,7 +162,7 @@ class OptionTable:
     def unshared(self) -> OptionTable:
         """The table of the same scenario without its groups."""
         alone = tuple(option for option in self.options if option.mechanism not in GROUP_MECHANISMS)
-        scenario = self.scenario.model_copy(update={"groups": None})
+        scenario = self.scenario.model_copy(update={"groups": None, "grouping": None})
         return replace(self, scenario=scenario, options=alone, shared=None)
 
     @cached_property

@@ -29,7 +29,7 @@ from megdt_opt.scenario.edges import (
     snr_products,
 )
 from megdt_opt.scenario.equipment import Channel, Device, Edge
-from megdt_opt.scenario.groups import Group, check_groups
+from megdt_opt.scenario.groups import Group, Grouping, check_sharing
 from megdt_opt.scenario.limited_costs import CostRule, check_costs, read_costs
 from megdt_opt.scenario.quantities import Quantities
 from megdt_opt.scenario.yaml_text import parse_yaml
@@ -191,6 +191,8 @@ class Scenario(Quantities):
     costs : dict, optional
         Limits on the users' total costs, and weights with which they are added to the objective, by the names of
         `limited_costs.COSTS`: {"device_energy": {"max": "40 J", "weight": "0.1 s/J"}}.
+    grouping : Grouping, optional
+        In place of `groups`: who may be put into groups, which the plan forms.
     cuts : tuple of int, optional
         Hand-over steps to offer; default every one.
     peu_shares : tuple of float
@@ -228,6 +230,7 @@ class Scenario(Quantities):
     users: tuple[User, ...]
     groups: tuple[Group, ...] | None = None
     costs: dict[str, CostRule] | None = None
+    grouping: Grouping | None = None
     cuts: tuple[int, ...] | None = None
     peu_shares: tuple[float, ...] = (0.25, 0.5, 0.75)
     overlap_rows: int = Field(default=4, ge=0)
@@ -320,14 +323,12 @@ class Scenario(Quantities):
                     "a distance in m",
                     "The Shannon law needs the user's distance.",
                 )
-        if self.groups is not None:
-            if len(self.sites) > 1:
-                expected = "one edge server where there are groups"
-                raise InvalidInput("edges", len(self.sites), expected, "State one edge, or leave the groups out.")
-            law, objective = self.channel.law, self.objective
-            check_groups(self.groups, self.users, steps=self.steps, law=law, objective=objective)
+        sharing = self.groups, self.grouping
+        if sharing != (None, None):
+            law, objective, edges = self.channel.law, self.objective, len(self.sites)
+            check_sharing(*sharing, self.users, steps=self.steps, law=law, objective=objective, edges=edges)
         if self.costs is not None:
-            check_costs(self.objective, len(self.sites), self.groups is not None)
+            check_costs(self.objective, len(self.sites), sharing != (None, None))
         self._use_everything()
         self._know_edges()
         return self

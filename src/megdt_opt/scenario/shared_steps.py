@@ -109,14 +109,15 @@ class SharedSteps:
 
     @cached_property
     def leads(self) -> tuple[int, ...]:
-        """For each group, the user whose request the common steps follow: its host, or the member whose least similar
-        fellow is most similar."""
+        """For each group, the user whose request the common steps follow: its host, the lead that it names, or the
+        member whose least similar fellow is most similar."""
         found = []
         for number, group in enumerate(self.groups):
             members = self.members(number)
             names = [self.scenario.users[k].name for k in members]
-            if group.host is not None:
-                found.append(members[names.index(group.host)])
+            named = group.host or group.lead
+            if named is not None:
+                found.append(members[names.index(named)])
             elif number in self.similarity:
                 found.append(members[int(np.argmax(self.similarity[number].min(axis=1)))])
             else:

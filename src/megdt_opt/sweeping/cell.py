@@ -73,7 +73,7 @@ def mechanisms_of(scenarios: Iterable[Scenario]) -> tuple[str, ...]:
     """The package's mechanisms, and those that the users of some scenarios name beside them."""
     found = list(MECHANISMS)
     for scenario in scenarios:
-        found += GROUP_MECHANISMS if scenario.groups is not None else ()
+        found += GROUP_MECHANISMS if (scenario.groups, scenario.grouping) != (None, None) else ()
         found += [name for user in scenario.users for name in user.mechanisms or ()]
     return tuple(dict.fromkeys(found))
 
@@ -148,7 +148,7 @@ def compute(
     row |= _of_plan(made, mechanisms)
     if settings.compare:
         try:
-            row |= _of_rivals(baselines(table, made.options, gap=settings.gap, time_limit_s=settings.time_limit_s))
+            row |= _of_rivals(baselines(made.table, made.options, gap=settings.gap, time_limit_s=settings.time_limit_s))
         except (Infeasible, SolverFailure) as error:
             row["reason"] = f"no baselines: {error}"  # the plan stands without them
     users = made.to_frame().drop(columns="survives_calibration").to_dict("records")
