@@ -27,7 +27,8 @@ Constraints (model: `BatchedEdgeProblem`)
     largest       h >= w_i L_i                                     epigraph of max_i w_i L_i
     deadline      C_i + R_i e_i + t_i <= D_i                       of users with steps
 The answer is the best schedule found, with the best shares for it in closed form, evaluated by the problem; the bound
-is HiGHS' own. Its tolerance on whole numbers is 1e-7: with a smaller one HiGHS 1.16 loses optima of such programs.
+is HiGHS' own. Its tolerance on whole numbers is 1e-7, and it runs without presolve and restarts: with a smaller
+tolerance, or with them, HiGHS 1.16 loses optima of such programs and says nothing.
 """
 
 from __future__ import annotations
@@ -60,6 +61,9 @@ _LEAST_GAP = 1e-8
 
 _WHOLE = 1e-7
 """HiGHS' tolerance on whole numbers."""
+
+_SETTINGS: dict[str, float | str | bool] = {"presolve": "off", "mip_allow_restart": False}
+"""Options of HiGHS: with its presolve, or its restarts, version 1.16 calls wrong points of such programs optimal."""
 
 _POINTS = 8
 """Tangents to the download's time at first."""
@@ -296,7 +300,7 @@ def program(m: Model, clock: Clock) -> Program:
         cost[at["n"] : at["s"]] = -p.weights * p.steps_s / m.unit
     else:
         cost[at["h"]] = 1.0
-    milp = Program(cost, lower, upper, np.arange(at["end"]) < at["o"], clock, _WHOLE)
+    milp = Program(cost, lower, upper, np.arange(at["end"]) < at["o"], clock, _WHOLE, _SETTINGS)
     rows = [served(m), steps(m), all_before(m), some_before(m), either(m), end(m), band(m)]
     rows += [deadline(m)] if m.scored else [largest(m)] if p.objective == "max" else []
     sent = np.flatnonzero(m.a > 0)

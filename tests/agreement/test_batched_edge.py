@@ -225,6 +225,13 @@ def test_few_users_reach_the_enumerated_optimum(objective: str, number: int) -> 
     assert (found.status, found.bound_source, found.certificate) == ("feasible", "solver", None)
 
 
+def test_no_optimum_is_lost_by_the_solver() -> None:
+    """With its presolve or its restarts HiGHS 1.16 calls 3.477 optimal here, and that its bound."""
+    problem = draw_batches(185, "quality")
+    found = solve(problem, "batched_edge", gap=5e-8)
+    assert value(found)[0] == pytest.approx(enumerated(problem), rel=1e-9)
+
+
 @pytest.mark.long_list
 @pytest.mark.parametrize("number", range(60))
 def test_the_formulation_reaches_the_enumerated_sum(number: int) -> None:

@@ -15,7 +15,7 @@ from megdt_opt.problem.batched_schedule import ends_s
 from megdt_opt.solving.batched_prices import Climbed, Points, climb, proven_level
 from megdt_opt.solving.batched_schedules import Schedule
 
-_PIECES, _FEWEST = 1200, 12
+_PIECES, _FEWEST = 2400, 12
 """Pieces of time times users, and the fewest pieces [1]."""
 
 _LEVELS = 16

@@ -6,6 +6,7 @@ highspy is loaded by the first program, and scipy not at all: either takes a goo
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -134,6 +135,8 @@ class Program:
         Stops every run in time.
     tolerance : float
         On whole numbers. Too small a one makes HiGHS lose solutions of programs with large constants.
+    settings : mapping, optional
+        More of HiGHS' options, by their names.
     """
 
     def __init__(
@@ -144,6 +147,7 @@ class Program:
         whole: NDArray[np.bool_],
         clock: Clock,
         tolerance: float = TOLERANCE,
+        settings: Mapping[str, float | str | bool] | None = None,
     ) -> None:
         self._highs = _silent()()
         self._clock = clock
@@ -153,6 +157,8 @@ class Program:
         for name in ("primal_feasibility_tolerance", "dual_feasibility_tolerance"):
             self._set(name, TOLERANCE)
         self._set("mip_feasibility_tolerance", tolerance)
+        for name, value in (settings or {}).items():
+            self._set(name, value)
         self._set("small_matrix_value", 1e-12)
         columns = np.arange(cost.size, dtype=np.int32)
         self._must(self._highs.addVars(cost.size, lower, upper), "columns")
@@ -235,7 +241,7 @@ class Program:
             raise SolverFailure(f"HiGHS: {self._highs.modelStatusToString(status)}")
         return _ENDS[name]
 
-    def _set(self, name: str, value: float) -> None:
+    def _set(self, name: str, value: float | str | bool) -> None:
         self._must(self._highs.setOptionValue(name, value), f"{name} = {value!r}")
 
     def _must(self, status: Any, what: str) -> None:
