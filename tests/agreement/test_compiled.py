@@ -150,9 +150,9 @@ def test_every_problem_runs_the_same_compiled_code(monkeypatch: pytest.MonkeyPat
         replace(problem, deadline_s=np.full(3, 1e3), objective="max"),
     ):
         assert solve(variant, "prices").status == "optimal"
-    kernels = (gather, passes.enter, passes.value, passes.narrow, passes.peak, passes.total, passes.settle)
-    assert [len(kernel.signatures) for kernel in kernels] == [1] * 7
-    for kernel in (passes.table, passes.switches, passes.split):  # asked for by some problems only
+    kernels = (gather, passes.enter, passes.value, passes.narrow, passes.peak, passes.settle)
+    assert [len(kernel.signatures) for kernel in kernels] == [1] * 6
+    for kernel in (passes.removed, passes.table, passes.switches, passes.split):  # asked for by some problems only
         assert len(kernel.signatures) <= 1
 
 

@@ -388,3 +388,28 @@ def test_least_shares_of_a_flat_rate_are_proven(band_hz: float) -> None:
     exact = ExactValuer(problem, resources)
     part = Part(Leaf((0.0, 1e6, 0.0)), problem.open_options, ())
     assert float(exact.value(part, None)) == pytest.approx(FloatValuer(problem, resources).value(part, None), rel=1e-3)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_proof_where_a_link_takes_its_whole_band_holds_when_it_is_sealed(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user whose edge share is capped to next to nothing has all of the uplink, which plain costs know nothing of."""
+    monkeypatch.setattr(compiled, "usable", lambda _: True)
+    factor = np.random.default_rng(seed).uniform(0.9, 1.1, (3, 4, 3)) if seed else np.ones((3, 4, 3))
+    problem = AllocationProblem(
+        fixed_s=np.array([[1.3e-7, 1.31e-7, 0], [1.36e-7, 0, 1.65e-7], [2.13e-7, 0, 2.18e-7], [0, 1.12e-7, 9.7e-8]]),
+        downlink_bit=factor[0] * [[17.6, 8.38, 9.75], [8.58, 0, 6.27], [7.72, 10.2, 5.25], [5.69, 23.1, 6.74]] * 1e-9,
+        uplink_bit=factor[1] * [[4.67, 6.31, 0], [5.78, 6.55, 0], [5.9, 0, 2.94], [0, 2.46, 3.98]] * 1e-9,
+        edge_work_s=factor[2] * [[2.31, 0, 4.19], [3.92, 0.846, 4.04], [0.987, 0, 1.08], [0.541, 0.823, 3.43]] * 1e-4,
+        downlink_hz=0.008567, uplink_hz=0.03816, edge_capacity=0.04704, edge_share_max=[1e9, 1.0, 1e-9, 0.3],
+        downlink_efficiency=[8.73e8, 1.21e9, 3.39e8, 5.33e8], uplink_efficiency=[3.22e-6, 2.37e-6, 1.28e-5, 6.1e-6],
+        objective="max",
+    )  # fmt: skip
+    found = solve(problem, "prices")
+    assert found.status == "optimal"
+    assert found.objective_s == pytest.approx(solve(problem, "enumerate").objective_s, rel=1e-6)
+    assert found.certificate is not None
+    assert found.certificate.verify(problem, exact=True).holds
+    with pytest.raises(Infeasible):
+        solve(replace(problem, deadline_s=np.full(4, found.objective_s * (1 - 1e-5))), "prices")

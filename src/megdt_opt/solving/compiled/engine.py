@@ -90,12 +90,12 @@ class CompiledEngine(Separable):
 
     def total(self, mask: Mask, gone: Mask | None, prices: Array, level_s: float | None) -> float:
         """Sum of the least costs within a mask (K, O), where it is given with one at least that is `gone` (K, O)."""
+        if gone is None:
+            # exact where a link's share is the whole band too, as the search has it
+            return self.price(mask, prices, level_s).total
         self._entered = None
-        found = passes.total(
-            self.kind, self._terms, self._here, mask, mask if gone is None else gone, gone is not None, level_s or 0.0,
-            prices,
-        )  # fmt: skip
-        return found if found < HUGE else np.inf
+        total = passes.removed(self.kind, self._terms, self._here, mask, gone, level_s or 0.0, prices)
+        return total if total < HUGE else np.inf
 
     def switches(
         self, choice: Choice, prices: Array, own_level_s: float | None, goal: tuple[float | None, float], most: int

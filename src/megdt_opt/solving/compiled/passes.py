@@ -221,23 +221,22 @@ def table(kind: int, terms: Terms, here: Here, level: float, price: F, costs: F)
 
 
 @kernel
-def total(
-    kind: int, terms: Terms, here: Here, mask: NDArray[np.bool_], gone: NDArray[np.bool_], some: bool, level: float,
-    price: F,
-) -> float:  # fmt: skip
-    """Least sum of costs in a mask, (K, O); with `some` such that a user takes one of the options that are `gone`,
-    (K, O). HUGE where there is none."""
+def removed(
+    kind: int, terms: Terms, here: Here, mask: NDArray[np.bool_], gone: NDArray[np.bool_], level: float, price: F
+) -> float:
+    """Least sum of costs in a mask, (K, O), where a user takes one of the options that are `gone`, (K, O); HUGE where
+    none can."""
     bring(terms, mask, here)
-    row, sum_, rise = np.empty(mask.shape[1]), 0.0, HUGE
+    row, total, rise = np.empty(mask.shape[1]), 0.0, HUGE
     for k in range(mask.shape[0]):
         least = row_costs(kind, terms, k, here.begin[k], here.end[k], level, price, HUGE, row)
         if least >= HUGE:
             return HUGE
-        sum_ += least
+        total += least
         for j in range(here.begin[k], here.end[k]):
-            if some and gone[k, terms.ids[k, j]]:
+            if gone[k, terms.ids[k, j]]:
                 rise = min(rise, row[j] - least)
-    return sum_ + rise if some else sum_
+    return total + rise
 
 
 @inner
