@@ -91,7 +91,7 @@ def test_deadlines_that_no_simple_rule_keeps_are_kept(monkeypatch: pytest.Monkey
     assert found.status == "optimal"
     assert found.evaluate(problem).violation <= SOLVER
     assert len(begun) == 1
-    assert begun[0].option is not None
+    assert begun[0].choice is not None
 
 
 def _table(users: int, options: int, objective: str, seed: int) -> AllocationProblem:
