@@ -61,6 +61,7 @@ _OBJECTIVES = {
     "max": "worst weighted latency",
     "sum": "sum of weighted latencies",
     "mixed": "sum and worst of weighted latencies",
+    "mean_cvar": "mean latency and that of the worst",
     "missed": "weight of users later than their deadline",
 }
 

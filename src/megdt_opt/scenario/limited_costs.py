@@ -70,7 +70,9 @@ def check_costs(objective: str, edges: int, groups: bool) -> None:
     """Refuse costs where no plan could be proven to keep them."""
     if objective == "missed":
         expected = "an objective in seconds where there are costs"
-        raise InvalidInput("objective", objective, expected, 'Choose "max", "sum" or "mixed", or remove the costs.')
+        raise InvalidInput(
+            "objective", objective, expected, 'Choose "max", "sum", "mixed" or "mean_cvar", or remove the costs.'
+        )
     if edges > 1 or groups:
         what = "groups" if groups else "edges"
         expected = "one edge server and no groups where there are costs, which no plan of several is proven to keep"

@@ -74,6 +74,7 @@ def unlimited(
         tables |= {"downlink_hz": site.downlink_hz, "uplink_hz": site.uplink_hz, "edge_capacity": site.edge.servers}
         # what "missed" counts is no limit that a baseline could waive
         late = None if scenario.objective_is_time else scenario.deadlines_s
+        tables |= {"cvar_level": scenario.cvar_level, "cvar_weight": scenario.cvar_weight}
         return AllocationProblem(impossible=~possible, max_weight=scenario.max_weight, deadline_s=late, **tables)
     tables |= {f"downlink_{kind}": down, f"uplink_{kind}": up}
     return PlacementProblem(

@@ -31,6 +31,7 @@ from megdt_opt.scenario.edges import (
 from megdt_opt.scenario.equipment import Channel, Device, Edge
 from megdt_opt.scenario.groups import Group, Grouping, check_sharing
 from megdt_opt.scenario.limited_costs import CostRule, check_costs, read_costs
+from megdt_opt.scenario.objectives import check_objective, check_provable
 from megdt_opt.scenario.quantities import Quantities
 from megdt_opt.scenario.yaml_text import parse_yaml
 
@@ -180,6 +181,9 @@ class Scenario(Quantities):
         "missed" (the weight of the users later than their deadline, which is then no limit).
     max_weight : float, optional
         Weight of the worst latency beside the sum, for "mixed" alone [1].
+    cvar_level, cvar_weight : float, optional
+        For "mean_cvar" alone, the mean latency (weights are probabilities) and `cvar_weight` times the mean of the
+        worst 1 - `cvar_level` of them [1].
     edge : Edge or None
         The only edge server; None where there are `edges`.
     edges : tuple of NamedEdge, optional
@@ -222,8 +226,10 @@ class Scenario(Quantities):
     model: str = "twin"
     steps: int = Field(default=20, ge=1, le=1000)
     scheduler: str = "ddim"
-    objective: Literal["max", "sum", "mixed", "missed"] = "max"
+    objective: Literal["max", "sum", "mixed", "missed", "mean_cvar"] = "max"
     max_weight: float | None = Field(default=None, gt=0.0)
+    cvar_level: float | None = Field(default=None, ge=0.0, lt=1.0)
+    cvar_weight: float | None = Field(default=None, gt=0.0)
     edge: Edge | None = Edge()
     edges: tuple[NamedEdge, ...] | None = None
     channel: Channel
@@ -287,9 +293,7 @@ class Scenario(Quantities):
     @field_validator("objective", mode="before")
     @classmethod
     def _provable(cls, objective: object) -> object:
-        if objective in ("mean_cvar", "alpha_fair"):
-            expected = "one of 'max', 'sum', 'mixed' and 'missed': of a plan for any other no bound is proven"
-            raise InvalidInput("", objective, expected, 'For fairness and tails take "mixed" or "max".')
+        check_provable(objective)
         return objective
 
     @model_validator(mode="after")
@@ -302,12 +306,8 @@ class Scenario(Quantities):
             if self.model != type(self).model_fields["model"].default and "profile" not in machine.model_fields_set:
                 remedy = 'Name a file of `megdt-opt calibrate`, a bundled profile or "published: DEVICE / MODEL".'
                 raise InvalidInput(f"{where}.profile", None, f"a timing profile of the model {self.model!r}", remedy)
-        if (self.objective == "mixed") != (self.max_weight is not None):
-            expected = 'a number above 0 with the objective "mixed", and none with others'
-            raise InvalidInput("max_weight", self.max_weight, expected, "State both or neither.")
-        if self.objective == "missed" and not any(user.deadline_s for user in self.users):
-            expected = 'another objective, or a deadline of some user: "missed" counts who is later'
-            raise InvalidInput("objective", self.objective, expected, "Give users a deadline.")
+        cvar, dated = (self.cvar_level, self.cvar_weight), any(user.deadline_s for user in self.users)
+        check_objective(self.objective, self.max_weight, cvar, dated, len(self.sites))
         for user in self.users:
             if user.private_steps > self.steps:
                 raise InvalidInput(
@@ -337,9 +337,6 @@ class Scenario(Quantities):
         """Users are called otherwise than edges, their figures are of edges that there are, and plans can be proven."""
         sites = self.sites
         names = [str(site.name) for site in sites]
-        if len(sites) > 1 and self.objective not in ("max", "sum"):
-            expected = "'max' or 'sum' where there are several edge servers"
-            raise InvalidInput("objective", self.objective, expected, "Choose one of them, or state one edge.")
         for number, user in enumerate(self.users):
             if user.name in names:
                 expected = f"a name other than those of the edges, {names}"
@@ -467,7 +464,8 @@ class Scenario(Quantities):
     def objective_of(self, latency_s: Sequence[float]) -> float:
         """The objective of the users' latencies, (K,) [s]: in seconds, or for "missed" a weight [1]."""
         times, limits = np.array(latency_s, dtype=np.float64), on_time(self.deadlines_s)
-        return float(objective_of(self.objective, times, self.weights, limits, self.max_weight or 0.0))
+        cvar = self.cvar_level or 0.0, self.cvar_weight or 0.0
+        return float(objective_of(self.objective, times, self.weights, limits, self.max_weight or 0.0, cvar))
 
     def snr_products_hz(self) -> tuple[np.ndarray, np.ndarray]:
         """SNR-bandwidth products of downlink and uplink, each (K,), with `edges` (K, E) [Hz].
