@@ -1,4 +1,4 @@
-"""Shared prefixes of many sizes: time to the target gap, and HiGHS on the same configurations.
+"""Shared prefixes of many sizes, and groups that are formed: time to the gap, and HiGHS on the same configurations.
 
 PYTHONPATH=experiments python experiments/benchmarks/parties_prefix.py [beginning of a run's name] [seeds]
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from random_prefixes import random_prefixes
+from random_prefixes import random_groupings, random_prefixes
 from record import RESULTS, keep
 from scipy.sparse import csr_array, hstack
 
@@ -33,6 +33,8 @@ TABLE: dict[str, tuple[str, int, float, dict[str, Any]]] = {
     "max, separate, 200 users": ("max", 200, 1e-6, {"reserve": "separate"}),
     "max, cooperating, 50 users": ("max", 50, 1e-6, {"hosts": True}),
     "max, Shannon and limits, 50 users": ("max", 50, 1e-6, {"law": "shannon", "limits": True}),
+    "grouping, sum, 40 users": ("sum", 40, 1e-3, {}),
+    "grouping, max, 20 users": ("max", 20, 1e-2, {}),
     "HiGHS, all configurations, 30 users": ("sum", 30, 1e-4, {}),
     "HiGHS, those that none beats, 30 users": ("sum", 30, 1e-4, {}),
 }
@@ -42,8 +44,10 @@ LIMIT_S = 60.0
 
 
 def problem_of(name: str, seed: int) -> SharedPrefixProblem:
-    """Groups of 3, 4 and 5 users in turn."""
+    """Groups of 3, 4 and 5 users in turn, or groups of at most three that are to be formed."""
     objective, users, _, made = TABLE[name]
+    if name.startswith("grouping"):
+        return random_groupings(seed, users, objective=objective, **made)
     sizes: list[int] = []
     while users - sum(sizes) >= 3:
         sizes.append(min((3, 4, 5)[len(sizes) % 3], users - sum(sizes)))
@@ -62,6 +66,9 @@ def row(name: str, seed: int) -> dict[str, Any]:
         "objective_s": found.objective_s, "wall_s": round(wall_s, 4), "processor_s": round(processor_s, 4),
         "message": found.message,
     }  # fmt: skip
+    if problem.group is None:
+        merged = solve(problem, "greedy", gap=gap)
+        result |= {"greedy_objective_s": merged.objective_s, "greedy_worse": merged.objective_s / found.objective_s - 1}
     if name.startswith("HiGHS"):
         other = by_highs(problem, gap, every="all" in name)
         result |= other | {"ratio": round(other["highs_processor_s"] / processor_s, 1)}
