@@ -7,6 +7,7 @@ import pytest
 
 from megdt_opt import InvalidInput, Scenario, TimingProfile
 from megdt_opt.online import Service, Trace, simulate
+from megdt_opt.scenario.groups import Grouping
 from megdt_opt.scenario.options import OptionTable
 
 
@@ -84,6 +85,10 @@ def test_what_is_planned_for_a_moment_alone_is_refused_by_name() -> None:
     here = {"here": TimingProfile.bundled("twin-cpu")}
     with pytest.raises(InvalidInput, match=r"^scenario: found 'SharedPrefixProblem'; expected one edge server"):
         Service.of("guided-tour", here)
+    forming = Grouping(similarity_min=0.9, size_max=3, steps=(4,))
+    open_groups = Scenario.bundled("guided-tour").model_copy(update={"groups": None, "grouping": forming})
+    with pytest.raises(InvalidInput, match=r"^scenario.grouping: found 'given'; expected one edge server"):
+        Service.of(open_groups, here)
     halls = Scenario.bundled("two-halls")
     with pytest.raises(InvalidInput, match=r"^scenario: found 'PlacementProblem'"):
         Service.of(halls, {n: TimingProfile.bundled("twin-cpu") for n in halls.profile_names if n == "here"} or None)

@@ -160,6 +160,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown reservation": ({"reserve": "both"}, "reserve"),
     "an unknown objective": ({"objective": "mixed"}, "objective"),
     "a similarity beside groups": ({"similarity": np.ones((3, 3))}, "similarity"),
+    "a lead of a trunk beside groups": ({"trunk_lead": [0]}, "trunk_lead"),
     "a user without options": ({"allowed": [[True] * 4, [False] * 4, [True] * 4]}, "allowed (user 1)"),
 }
 
@@ -197,6 +198,10 @@ def formed(**others: Any) -> SharedPrefixProblem:
         ({"group_size_max": 1}, "group_size_max"),
         ({"group_size_max": 2.5}, "group_size_max"),
         ({"trunk_similarity_min": [1.5]}, "trunk_similarity_min (trunk 0)"),
+        ({"trunk_lead": [3]}, "trunk_lead (trunk 0)"),
+        ({"trunk_lead": [-2]}, "trunk_lead (trunk 0)"),
+        ({"trunk_lead": [0.5]}, "trunk_lead"),
+        ({"trunk_lead": [0, 1]}, "trunk_lead"),
         ({"trunk_group": [0]}, "trunk_group"),
     ],
 )  # fmt: skip
@@ -213,6 +218,9 @@ def test_formed_groups_keep_size_and_similarity() -> None:
     assert problem.evaluate(answer(option=[0, 3, 2], group=[-1, 0, 0])).violation == np.inf
     strict = replace(problem, trunk_similarity_min=[0.9])
     assert strict.evaluate(answer(group=[0, 0, -1])).violation == np.inf
+    for lead, violation in ((-1, 0.0), (1, 0.0), (2, np.inf)):
+        led = replace(problem, trunk_lead=[lead])
+        assert led.evaluate(answer(group=[0, 0, -1])).violation == violation
 
 
 @pytest.mark.parametrize(
