@@ -124,3 +124,13 @@ def test_other_numbers_than_one_for_each_user_are_refused() -> None:
         assert "one for each user" in Certificate("sum", 1.0, Leaf(prices)).verify(problem).reason
     counted = Count((0, 1), (0,), 0, [Leaf((1.0,) * 7, (1.0,)), Leaf((1.0,) * 7, (1.0,))])
     assert "counts" in Certificate("sum", 1.0, counted).verify(problem).reason
+
+
+def test_many_patterns_are_checked_in_floats_unless_exactness_is_asked_for() -> None:
+    problem = random_groupings(1, 24, near=1.0)
+    found = solve(problem, "greedy")
+    assert found.certificate is not None
+    verdict = found.certificate.verify(problem)
+    assert verdict.holds
+    assert not verdict.exact
+    assert solve(random_groupings(1, 4)).certificate.verify(random_groupings(1, 4)).exact

@@ -37,7 +37,11 @@ def proof(problem: SharedPrefixProblem) -> PrefixProof:
 
 
 class GroupingProof(PrefixProof):
-    """As `Proof` has it."""
+    """As `Proof` has it; its size is the number of patterns, each of which is priced again."""
+
+    def __init__(self, problem: SharedPrefixProblem, model: PrefixCosts | None = None) -> None:
+        super().__init__(problem, model)
+        self.size = len(self.patterns.party)
 
     @property
     def patterns(self) -> SetPatterns:
