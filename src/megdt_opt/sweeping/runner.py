@@ -115,7 +115,8 @@ def sweep(
     pandas.DataFrame
         One row per cell and seed, in the order of the grid. Columns: the swept fields with their unit in the name, in
         SI units, then "seed"; "users", "objective"; "status" ("optimal", "feasible", "infeasible" or "failed") and the
-        "reason" of the latter two; "objective_s" and "lower_bound_s" (for "missed" weights [1], not seconds), "gap",
+        "reason" of the latter two; "objective_s" and "lower_bound_s" (for "missed" weights [1], not seconds),
+        "cost_part_s", what weighted costs add to the objective, "gap",
         "build_s" (options and arrays), "solve_s"; "users_MECHANISM", how many users run it (of those that you
         registered, the ones that users name); totals of "edge_s", "device_compute_j" and "messages"; the baselines'
         objectives "all_centralised_s", "all_local_s", "best_single_s" (of the mechanism "best_single"), "best_edge_s"

@@ -193,7 +193,7 @@ def explain(problem: AllocationProblem, *, time_limit_s: float = 60.0) -> Explan
     >>> found.feasible, found.users
     (False, (0,))
     """
-    require(problem, "an explanation", "Give the problem of a scenario with one edge server and no groups.")
+    require(problem, "an explanation", "Give the problem of a scenario with one edge server, no groups and no costs.")
     until = time.monotonic() + time_limit_s
     resources = Resources.of(problem)
     users = list(range(problem.users))
