@@ -175,7 +175,7 @@ def test_ends_of_many_orders_are_those_of_each(objective: str) -> None:
 
 def test_moves_do_not_make_a_plan_worse() -> None:
     costs = TurnCosts(crowd(8, "max"))
-    plan = good_plan(costs, np.inf)
+    plan = good_plan(costs, np.inf, 1)
     first = min(one.objective for one in Moves(costs, np.inf).starts())
     assert plan.objective <= first
     assert costs.problem.evaluate(plan.schedule).violation == 0.0

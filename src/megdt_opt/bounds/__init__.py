@@ -25,6 +25,7 @@ from megdt_opt.bounds.single_user import (
 )
 from megdt_opt.bounds.splitting import EnergyDelayFront, energy_delay_front
 from megdt_opt.bounds.thresholds import Crowd, device_joins_in, download_threshold_bit_per_s, download_threshold_hz
+from megdt_opt.bounds.turns import identical_turns_s, sequencing_prefixes
 from megdt_opt.problem.generation_split import generation_split
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "equal_deadline_bound_s",
     "equal_deadline_rule",
     "generation_split",
+    "identical_turns_s",
     "idle_below",
     "largest_flow",
     "local_s",
@@ -63,6 +65,7 @@ __all__ = [
     "reserving_ratio_bound",
     "reserving_s",
     "sequencing_max",
+    "sequencing_prefixes",
     "sequencing_sum",
     "seu_device_first_s",
     "seu_s",

@@ -269,14 +269,19 @@ class Optimum:
 
 
 def minimum(
-    cost: Array, rows: Array, right: Array, lower: Array, upper: Array, equal: tuple[Array, float] | None = None
+    cost: Array,
+    rows: Array | csr_array,
+    right: Array,
+    lower: Array,
+    upper: Array,
+    equal: tuple[Array, float] | None = None,
 ) -> Optimum | None:
     """Minimise cost v over rows v <= right within bounds; None where HiGHS finds no optimum.
 
     Parameters
     ----------
     cost, lower, upper : array, (N,)
-    rows : array, (M, N)
+    rows : array or sparse array, (M, N)
     right : array, (M,)
     equal : tuple of array, (N,), and float, optional
         One more row, with its right side, that must hold exactly.

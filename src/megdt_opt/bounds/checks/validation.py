@@ -118,7 +118,7 @@ def validator(
 
 def validators() -> dict[str, Validator]:
     """All validators, by name."""
-    for module in ("forms", "shares", "orders", "arrivals", "batches"):
+    for module in ("forms", "shares", "orders", "turns", "arrivals", "batches"):
         importlib.import_module(f"megdt_opt.bounds.checks.{module}")
     return dict(_FOUND)
 

@@ -114,7 +114,7 @@ def _in_time(
     costs: TurnCosts, proof: TurnsProof, method: str, gap: float, deadline: float
 ) -> tuple[Schedule, Proven, str]:
     """Everything else: plans by moves, all sets of few users, and the price of the server's time."""
-    plan = good_plan(costs, deadline)
+    plan = good_plan(costs, deadline, 3 if costs.problem.users <= MOST_CHAINS else 0)
     if plan.objective <= 0.0:
         return plan.schedule, (0.0, BoundSource.CERTIFICATE, _nothing(proof)), "nothing takes any time"
     if method != Method.PRICES:

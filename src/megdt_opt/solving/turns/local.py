@@ -19,14 +19,17 @@ from megdt_opt.shares.turns import best_sum
 from megdt_opt.solving.turns.labels import Labels, Spending
 from megdt_opt.solving.turns.schedule import Choice, Schedule, scheduled
 
-_BEAM = 256
+_BEAM = 96
 _WIDE = 1_500_000
 """Users of all orders that are judged at once, at most [1]."""
 
 _NEAR = 12
 """Places by which a chain moves where there are too many to try all [1]."""
 
-_DROPS = (0.2, 0.08, 0.03, 0.01, 3e-3, 1e-3, 1e-4, 1e-6)
+_SHIFTS = ((0,), (1, 0), (2, 0, 1), (1, 2, 0), (2, 1, 0))
+"""Orders of the next users that are tried beside the plan's own."""
+
+_DROPS = (0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3)
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,12 @@ class Moves:
     costs : TurnCosts
     deadline : float
         `time.monotonic()` at which to end [s].
+    floor_s : float
+        No plan is better than this [s].
     """
 
-    def __init__(self, costs: TurnCosts, deadline: float) -> None:
-        self.costs, self.deadline = costs, deadline
+    def __init__(self, costs: TurnCosts, deadline: float, floor_s: float = 0.0) -> None:
+        self.costs, self.deadline, self.floor_s = costs, deadline, floor_s
         self.users = costs.problem.users
         self.leveled = costs.problem.objective == "max"
 
@@ -146,8 +151,8 @@ class Moves:
         k, o = np.nonzero(self.costs.open)
         return k, o
 
-    def _neighbours(self, plan: Plan) -> list[tuple[Choice, Choice]]:
-        """Options and orders one move away, in batches."""
+    def _neighbours(self, plan: Plan) -> list[tuple[Choice, Choice, Choice]]:
+        """Moves, in batches: a user, its option, and its place in the order."""
         queue, n = plan.queue, self.users
         place = np.empty(n, dtype=np.int64)
         place[queue] = np.arange(n)
@@ -155,21 +160,24 @@ class Moves:
         other = plan.option[k] != o
         k, o = k[other], o[other]
         everywhere = (k.size + n) * n * n <= _WIDE
-        to = np.arange(n) if everywhere or n <= 2 * _NEAR else None
-        who = np.r_[k, np.arange(n)] if everywhere else np.arange(n)
-        what = np.r_[o, plan.option] if everywhere else plan.option
-        if to is None:
-            shift = np.r_[-_NEAR:0, 1 : _NEAR + 1]
-            target = np.clip(place[who][:, None] + shift, 0, n - 1).ravel()
-            who, what = np.repeat(who, shift.size), np.repeat(what, shift.size)
+        # all places, or those nearby; options where the chain is, or with its new place
+        near = k.size * (2 * _NEAR + 1) * n <= _WIDE
+        if everywhere or near:
+            who, what = np.r_[k, np.arange(n)], np.r_[o, plan.option]
         else:
-            target = np.tile(to, who.size)
-            who, what = np.repeat(who, n), np.repeat(what, n)
-        if not everywhere:
+            who, what = np.arange(n), plan.option
+        if everywhere or n <= 2 * _NEAR:
+            target = np.tile(np.arange(n), who.size)
+        else:
+            target = np.clip(place[who][:, None] + np.arange(-_NEAR, _NEAR + 1), 0, n - 1).ravel()
+        each = target.size // who.size
+        who, what = np.repeat(who, each), np.repeat(what, each)
+        if not (everywhere or near):
             who, what, target = np.r_[who, k], np.r_[what, o], np.r_[target, place[k]]
-        size = max(_WIDE // (4 * n), 1)
-        return [self._moved(plan, who[i : i + size], what[i : i + size], target[i : i + size])
-                for i in range(0, who.size, size)]  # fmt: skip
+        # shuffled, so that a batch has moves of all kinds
+        order = np.random.default_rng(who.size).permutation(who.size)
+        size = max(_WIDE // (12 * n), 1)
+        return [(who[part], what[part], target[part]) for part in np.split(order, range(size, who.size, size))]
 
     def _moved(self, plan: Plan, who: Choice, what: Choice, target: Choice) -> tuple[Choice, Choice]:
         n, rows = self.users, np.arange(who.size)
@@ -188,70 +196,109 @@ class Moves:
         np.put_along_axis(queue, new, np.repeat(plan.queue[None], who.size, axis=0), axis=1)
         return option, queue
 
-    def improved(self, plan: Plan, most: int = 400) -> Plan:
-        """A plan that no move of a single user improves."""
-        for _ in range(most):
-            if not self.in_time():
-                break
-            level = plan.objective * (1.0 - 1e-9)
-            best, found = np.inf, None
-            for option, queue in self._neighbours(plan):
-                value = self.judged(option, queue, plan, level)
+    def improved(self, plan: Plan, enough_s: float = 0.0) -> Plan:
+        """A plan that no move of a single user improves, or the first that is no longer than `enough_s`."""
+        while plan.objective > enough_s:
+            before = plan
+            for who, what, target in self._neighbours(plan):
+                if not self.in_time():
+                    return plan
+                option, queue = self._moved(plan, who, what, target)
+                value = self.judged(option, queue, plan, plan.objective * (1.0 - 1e-9))
                 at = int(value.argmin())
-                if value[at] < best:
-                    best, found = float(value[at]), (option[at], queue[at])
-            if found is None or (self.leveled and not best <= 1.0):
+                if self.leveled and not value[at] <= 1.0:
+                    continue
+                new = self.plan(option[at], queue[at])
+                if new.objective < plan.objective * (1.0 - 1e-12):
+                    plan = new
+                if plan.objective <= enough_s:
+                    return plan
+            if plan is before:
                 break
-            new = self.plan(*found)
-            if not new.objective < plan.objective * (1.0 - 1e-12):
-                break
-            plan = new
         return plan
 
     # ---- the best options for an order
 
-    def reoptioned(self, plan: Plan) -> Plan:
-        """A plan with better options for the same order, where some are found."""
+    def reoptioned(self, plan: Plan, wide: bool = False) -> Plan:
+        """A plan with better options for the same order, or with `wide` for orders nearby, where some are found."""
         if not self.leveled:
-            return self._with_options(plan, Spending(self.costs, None, plan.price)) or plan
+            found = self._with_options(plan, Spending(self.costs, None, plan.price), wide)
+            while wide and found is not None and self.in_time():
+                plan = found
+                found = self._with_options(plan, Spending(self.costs, None, plan.price), wide)
+            return found or plan
         for drop in _DROPS:
-            while self.in_time():
-                found = self._with_options(plan, Spending(self.costs, plan.objective * (1.0 - drop)))
+            while self.in_time() and plan.objective * (1.0 - drop) > self.floor_s:
+                found = self._with_options(plan, Spending(self.costs, plan.objective * (1.0 - drop)), wide)
                 if found is None:
                     break
                 plan = found
         return plan
 
-    def _with_options(self, plan: Plan, spending: Spending) -> Plan | None:
+    def _with_options(self, plan: Plan, spending: Spending, wide: bool) -> Plan | None:
         """The best options for the order, by labels of which few are kept."""
-        p = self.costs.problem
-        stages = [Labels.first()]
-        for i, k in enumerate(plan.queue.tolist()):
-            labels = stages[-1]
-            parts = [spending.idled(labels, k, i)]
-            if spending.turns[k].size:
-                # the prefix is served with the first member; labels do not tell whether another was before
-                parts.append(spending.served(labels, k, i, self.costs.ready if p.groups else None))
-            labels = Labels.joined(parts)
-            labels.kind[:] = 0
-            labels = labels.undominated()
-            if len(labels) > _BEAM:
-                labels = labels.where(np.linspace(0, len(labels) - 1, _BEAM).astype(np.int64))
-            if not len(labels):
-                return None
-            stages.append(labels)
+        shifts = _SHIFTS if wide else _SHIFTS[:1]
+        pending: list[list[Labels]] = [[] for _ in range(self.users + 1)]
+        pending[0].append(Labels.first())
+        known: dict[int, Labels] = {}
+        extra = self.users + 1
+        for i in range(self.users + 1):
+            if not pending[i] or not self.in_time():
+                continue
+            known[i] = self._few(pending[i])
+            for shift in shifts:
+                if i + len(shift) > self.users:
+                    continue
+                source = i
+                for ahead in shift[:-1]:
+                    known[extra] = self._few(self._next(spending, known[source], int(plan.queue[i + ahead]), source))
+                    source, extra = extra, extra + 1
+                last = self._next(spending, known[source], int(plan.queue[i + shift[-1]]), source)
+                pending[i + len(shift)].extend(last)
         best: Plan | None = None
-        for at in np.argsort(stages[-1].spent)[:3].tolist():
-            option = np.empty(self.users, dtype=np.int64)
-            place = at
-            for labels in reversed(stages[1:]):
-                k, o = labels.taken[place].tolist()
-                option[k] = o
-                place = int(labels.before[place, 1])
-            new = self.plan(option, plan.queue)
+        if self.users not in known:
+            return None
+        for at in np.argsort(known[self.users].spent)[:3].tolist():
+            new = self._traced(known, at)
             if new.objective < (plan.objective if best is None else best.objective) * (1.0 - 1e-12):
                 best = new
         return best
+
+    def _next(self, spending: Spending, labels: Labels, k: int, source: int) -> list[Labels]:
+        parts = [spending.idled(labels, k, source)]
+        if spending.turns[k].size:
+            # the prefix is served with the first member; labels do not tell whether another was before
+            ready = self.costs.ready if self.costs.problem.groups else None
+            parts.append(spending.served(labels, k, source, ready))
+        return parts
+
+    def _few(self, parts: list[Labels]) -> Labels:
+        labels = Labels.joined(parts)
+        labels.kind[:] = 0
+        labels = labels.undominated()
+        if len(labels) > _BEAM:
+            labels = labels.where(np.linspace(0, len(labels) - 1, _BEAM).astype(np.int64))
+        return labels
+
+    def _traced(self, known: dict[int, Labels], at: int) -> Plan:
+        option, queue, place = np.empty(self.users, dtype=np.int64), [], self.users
+        while place:
+            k, o = known[place].taken[at].tolist()
+            option[k] = o
+            queue.append(k)
+            place, at = known[place].before[at].tolist()
+        return self.plan(option, np.array(queue[::-1], dtype=np.int64))
+
+    def polished(self, plan: Plan, enough_s: float = 0.0) -> Plan:
+        """A plan that neither moves of single users nor other options for its order (for "sum" for orders nearby too)
+        improve; or the first that is no longer than `enough_s`."""
+        plan = self.reoptioned(plan)
+        while self.in_time() and plan.objective > enough_s:
+            new = self.reoptioned(self.improved(plan, enough_s), wide=not self.leveled)
+            if not new.objective < plan.objective * (1.0 - 1e-4):
+                return min(plan, new, key=lambda one: one.objective)
+            plan = new
+        return plan
 
     # ---- where to begin
 
@@ -270,34 +317,24 @@ class Moves:
         density = densities(self.costs)
         for option in (fastest, lazy):
             tail = p.after_s[rows, option] + alone[rows, option]
-            for key in (p.release_s[rows, option], -density[rows, option], -tail * p.weights):
+            keys = [p.release_s[rows, option], -density[rows, option], -tail * p.weights]
+            for key in (*keys, np.where(np.isfinite(idle), idle, 0.0).max(axis=1)):
                 found.append(self.plan(option, np.argsort(key, kind="stable")))
         return found
 
 
-def good_plan(costs: TurnCosts, deadline: float, first: list[Plan] | None = None, rounds: int = 3) -> Plan:
-    """The best plan of simple rules, each improved.
+def good_plan(costs: TurnCosts, deadline: float, most: int) -> Plan:
+    """The best plan of simple rules, with the best options for their orders; some are improved by moves.
 
     Parameters
     ----------
     costs : TurnCosts
     deadline : float
         `time.monotonic()` at which to end [s].
-    first : list of Plan, optional
-        To begin with, instead of those of simple rules.
-    rounds : int
-        How many of them are improved [1].
+    most : int
+        Plans that are improved [1].
     """
     moves = Moves(costs, deadline)
-    starts = first or moves.starts()
-    starts = [moves.reoptioned(one) for one in sorted(starts, key=lambda one: one.objective)]
-    best = min(starts, key=lambda one: one.objective)
-    for start in sorted(starts, key=lambda one: one.objective)[:rounds]:
-        plan = start
-        while moves.in_time():
-            new = moves.reoptioned(moves.improved(plan))
-            if not new.objective < plan.objective * (1.0 - 1e-9):
-                break
-            plan = new
-        best = min(best, plan, key=lambda one: one.objective)
-    return best
+    tried = {start.queue.tobytes(): start for start in sorted(moves.starts(), key=lambda one: -one.objective)}
+    starts = sorted((moves.reoptioned(one) for one in tried.values()), key=lambda one: one.objective)
+    return min([starts[0], *(moves.polished(one) for one in starts[:most])], key=lambda one: one.objective)

@@ -9,31 +9,59 @@ what a mixture keeps.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from megdt_opt.certificate.tree import Leaf
 from megdt_opt.pricing.scaled import Array
 from megdt_opt.pricing.turns import Steps, TimeTable, TurnCosts, least_total, need, time_costs
-from megdt_opt.solving.highs import minimum
-from megdt_opt.solving.turns.local import Moves, Plan, good_plan
+from megdt_opt.solving.highs import Optimum, minimum
+from megdt_opt.solving.turns.local import Moves, Plan
 from megdt_opt.solving.turns.schedule import Choice
 
 _FEWEST, _MOST = 48, 200
-_ROUNDS = 40
-_LEVELS = 12
+_ROUNDS = 150
+_EACH = 3
+"""Options of a user that are added at a time [1]."""
+
+_CLOSE = 0.05
+"""Part of the gap that is left between mixture and prices of "sum" at the end [1]."""
+
+_PARTS, _POLISHED = (0.5, 0.3, 0.7, 0.15, 0.85, 0.4, 0.6), 3
+"""Parts of the users' mixtures at which plans are made, and how many of these are improved by moves [1]."""
+
+_PATIENCE = 8
+"""Programs after which a turn that none took is dropped [1]."""
+
+_NARROW = 1.03
+"""How near a level that a mixture keeps is to what is proven, where a plan is made of it [1]."""
+
+_STAYS = 0.6
+"""Part of the best prices so far in those that are tried next (Wentges 1997) [1]."""
+
+_LEVELS, _TURNS = 16, 3
 _NEW = 1e-9
 
 
 @dataclass
 class _Columns:
-    """Turns that have been priced: user, option, end, and share of the band; prefixes are users K + g, option -1."""
+    """Turns that have been priced: user, option, end, share of the band, and how many programs in a row took none;
+    prefixes are users K + g, with the option -1."""
 
     user: Choice
     option: Choice
     end: Array
     x: Array
+    unused: Choice
+
+    def where(self, keep: NDArray[np.bool_]) -> _Columns:
+        """Some of them."""
+        return _Columns(*(getattr(self, name)[keep] for name in _NAMES))
+
+
+_NAMES = ("user", "option", "end", "x", "unused")
 
 
 def priced_time(costs: TurnCosts, plan: Plan, gap: float, deadline: float) -> tuple[Plan, Leaf, float]:
@@ -67,6 +95,7 @@ class _Pricing:
         self.width = np.diff(self.at, prepend=0.0)
         self.best, self.price, self.bound = Steps(self.at, np.zeros(pieces)), 0.0, 0.0
         self.columns = self._of_plan(plan)
+        self.mixture: tuple[Array, _Columns] | None = None
 
     def in_time(self) -> bool:
         return time.monotonic() <= self.deadline
@@ -82,32 +111,35 @@ class _Pricing:
         return _Columns(
             np.r_[rows, p.users + g], np.r_[plan.option, np.full(g.size, -1)],
             np.r_[end, (plan.schedule.prefix_start_s + p.prefix_works)[g]], np.r_[x, np.zeros(g.size)],
+            np.zeros(p.users + g.size, dtype=np.int64),
         )  # fmt: skip
 
     def _add(self, table: TimeTable) -> bool:
         """The cheapest turn of each user at some prices; whether any is new."""
         p, rows = self.costs.problem, np.arange(self.costs.problem.users)
-        masks = [np.ones_like(self.costs.open)]
-        if p.groups:
-            masks.append(~self.costs.turn)
+        masks = [np.ones_like(self.costs.open)] + ([~self.costs.turn] if p.groups else [])
         users, options = [], []
         for mask in masks:
             cost = np.where(mask, table.cost, np.inf)
-            choice = cost.argmin(axis=1)
-            some = np.isfinite(cost[rows, choice])
-            users.append(rows[some])
-            options.append(choice[some])
+            for choice in np.argsort(cost, axis=1)[:, :_EACH].T:
+                some = np.isfinite(cost[rows, choice])
+                users.append(rows[some])
+                options.append(choice[some])
         k, o = np.concatenate(users), np.concatenate(options)
         g = np.flatnonzero(np.isfinite(table.prefix))
         new = _Columns(
             np.r_[k, p.users + g], np.r_[o, np.full(g.size, -1)], np.r_[table.end[k, o], table.prefix_end[g]],
-            np.r_[table.x[k, o], np.zeros(g.size)],
+            np.r_[table.x[k, o], np.zeros(g.size)], np.zeros(k.size + g.size, dtype=np.int64),
         )  # fmt: skip
         known = {self._key(self.columns, i) for i in range(self.columns.user.size)}
         keep = np.array([self._key(new, i) not in known for i in range(new.user.size)], dtype=bool)
-        names = ("user", "option", "end", "x")
-        self.columns = _Columns(*(np.r_[getattr(self.columns, n), getattr(new, n)[keep]] for n in names))
+        new, old = new.where(keep), self.columns.where(self.columns.unused <= _PATIENCE)
+        self.columns = _Columns(*(np.r_[getattr(old, n), getattr(new, n)] for n in _NAMES))
         return bool(keep.any())
+
+    def _note(self, which: NDArray[np.intp], v: Array) -> None:
+        """Note which turns a mixture took."""
+        self.columns.unused[which] = np.where(v > 1e-9, 0, self.columns.unused[which] + 1)
 
     def _key(self, columns: _Columns, i: int) -> tuple[int, int, float, float]:
         x = round(float(columns.x[i]), 9) if self.costs.problem.objective == "sum" else 0.0
@@ -152,7 +184,7 @@ class _Pricing:
         p = self.costs.problem
         self._try(Steps(self.at, np.zeros(self.at.size)), self.plan.price)
         centre: tuple[Array, float] | None = None
-        for turn in range(_ROUNDS):
+        for _ in range(_ROUNDS):
             if not self.in_time() or self.bound >= self.plan.objective * (1.0 - self.gap):
                 break
             c, n = self.columns, self.columns.user.size
@@ -166,14 +198,14 @@ class _Pricing:
             sending = np.where(self.costs.a[k, o] > 0, _seconds(self.costs, k, o, c.x[own]), 0.0)
             cost[own] = p.weights[k] * (np.where(moving, c.end[own], 0.0) + self.costs.fixed[k, o] + sending)
             cost[~own] = p.prefix_weights[c.user[~own] - p.users] * c.end[~own]
-            found = minimum(cost, matrix, np.r_[np.ones(self.at.size + 1), right], np.zeros(n), np.full(n, np.inf))
+            found = _least(cost, matrix, np.r_[np.ones(self.at.size + 1), right])
             if found is None:
                 break
+            self._note(np.arange(n), found.v)
             lam, price = found.multipliers[: self.at.size] / self.width, float(found.multipliers[self.at.size])
-            if turn == 0 or turn % 4 == 3:
-                self._round(found.v)
+            ends = found.value - self.bound <= _CLOSE * self.gap * self.plan.objective
             before = self.bound
-            for part in (0.4, 0.0) if centre is not None else (0.0,):
+            for part in (_STAYS, 0.0) if centre is not None else (0.0,):
                 if centre is None:
                     steps, own_price = lam, price
                 else:
@@ -183,7 +215,8 @@ class _Pricing:
                     break
             if self.bound > before:
                 centre = self.best.height, self.price
-            if not added or found.value - self.bound <= 0.05 * self.gap * self.plan.objective:
+            if not added or ends:
+                self._round(found.v, c, polish=True)
                 break
 
     def _try(self, lam: Steps, price: float) -> bool:
@@ -201,19 +234,34 @@ class _Pricing:
 
     def levels(self) -> None:
         """Raise the level that is proven."""
-        low, high = self._least_level(), self.plan.objective
-        self.bound = low
-        first = True
-        for _ in range(_LEVELS):
-            goal = self.plan.objective * (1.0 - self.gap)
-            high = min(high, self.plan.objective)
-            if not self.in_time() or low >= goal or high - low <= 0.25 * self.gap * high:
+        self.bound = self._least_level()
+        for _ in range(_TURNS):
+            self._raise()
+            before = self.plan
+            if self.bound >= self.goal or self.mixture is None or not self.in_time():
                 break
-            level = goal if first or (goal < high * (1 - 1e-12) and high >= self.plan.objective) else 0.5 * (low + high)
-            level = level if low < level else 0.5 * (low + high)
-            first = False
+            self._round(*self.mixture, polish=True)
+            if self.plan is before:
+                break
+
+    @property
+    def goal(self) -> float:
+        """What is to be proven [s]."""
+        return self.plan.objective * (1.0 - self.gap)
+
+    def _raise(self) -> None:
+        """Between what is proven and what a mixture keeps, until they meet."""
+        high = self.plan.objective
+        for _ in range(_LEVELS):
+            high, low = min(high, self.plan.objective), self.bound
+            if not self.in_time() or low >= self.goal or high - low <= 0.1 * self.gap * high:
+                break
+            level = 0.5 * (low + high)
+            # the goal itself, where that is about half way or nothing contradicts it yet
+            if level >= self.goal or (high >= self.plan.objective and self.goal - level <= 2.0 * self.gap * high):
+                level = self.goal
             if self._refuted(level):
-                low = self.bound = level
+                self.bound = level
             else:
                 high = level
 
@@ -230,71 +278,83 @@ class _Pricing:
     def _refuted(self, level: float) -> bool:
         """Whether prices are found that prove a level out of reach; they are kept."""
         flat = Steps(self.at, np.full(self.at.size, 1.0 / self.at[-1]))
-        base = self.best if self.best.total + self.price > 0 else flat
-        steps, price = base, self.price
-        for turn in range(_ROUNDS):
+        steps, price = (self.best, self.price) if self.best.total + self.price > 0 else (flat, 0.0)
+        centre, best = (steps.height, price), 0.0
+        for _ in range(_ROUNDS):
             table = time_costs(self.costs, price, steps, level)
-            value = self._total(table) - price - steps.total
-            if value > 1e-11 * (price + steps.total):
+            charge = price + steps.total
+            value = self._total(table) / charge
+            if value > 1.0 + 1e-11:
                 self.best, self.price = steps, price
                 return True
+            if value > best:
+                best, centre = value, (steps.height / charge, price / charge)
             added = self._add(table)
-            if not self.in_time() or (turn > 0 and not added):
+            if not self.in_time():
                 return False
-            c = self._kept(level)
+            which, x = self._kept(level)
+            c = replace(self.columns.where(which), x=x[which])
             rows, right = self._rows(c, 1)
             n = c.user.size
             usage = np.vstack([self._usage(c) / self.width[:, None], c.x[None]])
             matrix = np.vstack([np.hstack([usage, -np.ones((usage.shape[0], 1))]), rows])
             cost = np.r_[np.zeros(n), 1.0]
-            found = minimum(
-                cost, matrix, np.r_[np.zeros(usage.shape[0]), right], np.zeros(n + 1), np.full(n + 1, np.inf)
-            )
+            found = _least(cost, matrix, np.r_[np.zeros(usage.shape[0]), right])
             if found is None:
                 return False
-            if turn % 6 == 2:
-                self._round(found.v[:-1], c)
-            if found.value <= 1.0:
+            self._note(np.flatnonzero(which), found.v[:-1])
+            if found.value <= 1.0 or (not added and found.value <= best + 1e-9):
                 # a mixture keeps the level: no prices refute it
-                self._round(found.v[:-1], c)
+                if level <= _NARROW * self.bound:
+                    self.mixture = found.v[:-1], c
+                    self._round(*self.mixture)
                 return False
             lam, new = found.multipliers[: self.at.size] / self.width, float(found.multipliers[self.at.size])
-            mix = 0.3 if turn > 1 else 0.0
-            total = steps.total + price
-            steps = Steps(self.at, mix * steps.height / total + (1 - mix) * lam)
-            price = mix * price / total + (1 - mix) * new
+            stays = _STAYS if added else 0.0
+            steps = Steps(self.at, stays * centre[0] + (1 - stays) * lam)
+            price = stays * centre[1] + (1 - stays) * new
         return False
 
-    def _kept(self, level: float) -> _Columns:
-        """The turns that keep a level, with the shares that it takes."""
+    def _kept(self, level: float) -> tuple[NDArray[np.bool_], Array]:
+        """Which turns keep a level, and the shares that it takes."""
         p, c = self.costs.problem, self.columns
         own = c.user < p.users
         k, o = np.where(own, c.user, 0), np.where(own, c.option, 0)
         end = np.where(self.costs.turn[k, o], c.end, 0.0)
         seconds = level / p.weights[k] - self.costs.fixed[k, o] - end
         x = np.where(own, need(seconds, self.costs.a[k, o], self.costs.gamma[k])[0], 0.0)
-        good = x <= 1.0 + 1e-9
-        return _Columns(c.user[good], c.option[good], c.end[good], x[good])
+        return np.asarray(x <= 1.0 + 1e-9), x
 
     # ---- plans from mixtures
 
-    def _round(self, v: Array, columns: _Columns | None = None) -> None:
-        """A plan of the turns that the mixture takes most of, in the order of their mean places."""
-        p, c = self.costs.problem, self.columns if columns is None else columns
-        users = p.users
-        votes, places = np.zeros((users, p.options)), np.zeros(users)
-        own = np.flatnonzero(c.user < users)
-        np.add.at(votes, (c.user[own], c.option[own]), v[own])
-        option = votes.argmax(axis=1)
-        same = own[c.option[own] == option[c.user[own]]]
-        np.add.at(places, c.user[same], v[same] * c.end[same])
-        places = places / np.maximum(votes[np.arange(users), option], 1e-12)
-        moves = Moves(self.costs, self.deadline)
-        plan = moves.plan(option, np.argsort(places, kind="stable"))
-        if users <= 60 or plan.objective < 1.02 * self.plan.objective:
-            plan = good_plan(self.costs, self.deadline, [plan], 1)
-        if plan.objective < self.plan.objective:
-            self.plan = plan
+    def _round(self, v: Array, columns: _Columns, polish: bool = False) -> None:
+        """Plans of a mixture: of each user's turns by their ends the one at which a part of the user is served."""
+        users, moves = self.costs.problem.users, Moves(self.costs, self.deadline, self.bound)
+        own = np.flatnonzero(columns.user < users)
+        who, what = columns.user[own], columns.option[own]
+        end = np.where(self.costs.turn[who, what], columns.end[own], np.inf)
+        own, end = own[order := np.lexsort((end, who))], end[order]
+        begin = np.searchsorted(columns.user[own], np.arange(users))
+        total = np.cumsum(v[own])
+        before = np.r_[0.0, total][begin]
+        size = np.diff(np.r_[before, total[-1]])
+        plans: dict[float, Plan] = {}
+        for part in _PARTS if polish else _PARTS[:2]:
+            at = np.minimum(np.searchsorted(total, before + part * size), np.r_[begin[1:], own.size] - 1)
+            option = columns.option[own[at]]
+            plan = moves.reoptioned(moves.plan(option, np.argsort(end[at], kind="stable")))
+            plans[plan.objective] = plan
+        for objective in sorted(plans)[:_POLISHED]:
+            plan = moves.polished(plans[objective], self.bound / (1.0 - self.gap)) if polish else plans[objective]
+            if plan.objective < self.plan.objective:
+                self.plan = plan
+
+
+def _least(cost: Array, matrix: Array, right: Array) -> Optimum | None:
+    """The least cost @ v over v >= 0 with matrix v <= right; most entries are 0."""
+    from scipy.sparse import csr_array
+
+    return minimum(cost, csr_array(matrix), right, np.zeros(cost.size), np.full(cost.size, np.inf))
 
 
 def _seconds(costs: TurnCosts, k: Choice, o: Choice, x: Array) -> Array:
