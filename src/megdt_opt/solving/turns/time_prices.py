@@ -21,7 +21,12 @@ from megdt_opt.solving.highs import Optimum, minimum
 from megdt_opt.solving.turns.local import Moves, Plan
 from megdt_opt.solving.turns.schedule import Choice
 
-_FEWEST, _MOST = 48, 200
+_FEWEST, _MANY, _MOST = 48, 66, 200
+"""Pieces of the time; where there are more than the second, a part of them comes first [1]."""
+
+_COARSE = 0.01
+"""How near to each other what is proven and what is kept come with a part of the pieces [1]."""
+
 _ROUNDS = 150
 _EACH = 3
 """Options of a user that are added at a time [1]."""
@@ -91,6 +96,8 @@ class _Pricing:
         span = last if p.objective == "sum" else plan.objective / float(p.weights.min())
         horizon = max(min(1.25 * last, span), last) or 1.0
         pieces = int(np.clip(1.3 * p.users, _FEWEST, _MOST))
+        self.fine = -(-pieces // _MANY) if p.objective == "max" else 1
+        pieces = -(-pieces // self.fine)
         self.at = np.linspace(0.0, horizon, pieces + 1)[1:]
         self.width = np.diff(self.at, prepend=0.0)
         self.best, self.price, self.bound = Steps(self.at, np.zeros(pieces)), 0.0, 0.0
@@ -235,8 +242,16 @@ class _Pricing:
     def levels(self) -> None:
         """Raise the level that is proven."""
         self.bound = self._least_level()
+        high = np.inf
+        if self.fine > 1:
+            # few pieces first, which tell where to look
+            high = self._raise(high, _COARSE) * _NARROW
+            self.at = np.linspace(0.0, self.at[-1], self.at.size * self.fine + 1)[1:]
+            self.width = np.diff(self.at, prepend=0.0)
+            self.best = Steps(self.at, np.repeat(self.best.height, self.fine))
         for _ in range(_TURNS):
-            self._raise()
+            self._raise(high, 0.25 * self.gap)
+            high = np.inf
             before = self.plan
             if self.bound >= self.goal or self.mixture is None or not self.in_time():
                 break
@@ -249,12 +264,11 @@ class _Pricing:
         """What is to be proven [s]."""
         return self.plan.objective * (1.0 - self.gap)
 
-    def _raise(self) -> None:
-        """Between what is proven and what a mixture keeps, until they meet."""
-        high = self.plan.objective
+    def _raise(self, high: float, near: float) -> float:
+        """Between what is proven and what a mixture keeps, until they are near; what it keeps [s]."""
         for _ in range(_LEVELS):
             high, low = min(high, self.plan.objective), self.bound
-            if not self.in_time() or low >= self.goal or high - low <= 0.1 * self.gap * high:
+            if not self.in_time() or low >= self.goal or high - low <= near * high:
                 break
             level = 0.5 * (low + high)
             # the goal itself, where that is about half way or nothing contradicts it yet
@@ -264,6 +278,7 @@ class _Pricing:
                 self.bound = level
             else:
                 high = level
+        return high
 
     def _least_level(self) -> float:
         """What is proven without prices: the best that each user can do alone."""
