@@ -33,6 +33,9 @@ METHODS = (Method.AUTO, Method.PRICES, Method.BATCHED_EDGE)
 MOST_EXACT = 6
 """Users up to which "auto" takes the formulation, whose bound only the solver vouches for, where prices leave a gap."""
 
+_LONGEST_S = 60.0
+"""What it is given where no limit was asked for [s]."""
+
 Proven = tuple[float, BoundSource, Certificate | QualityCertificate | None]
 
 
@@ -66,10 +69,11 @@ class BatchedEdge(Answer):
     downlink_hz: NDArray[np.float64]
 
 
-def preferred(problem: BatchedEdgeProblem) -> Method:
-    """The method that "auto" stands for."""
-    exact = problem.users <= MOST_EXACT and not blocks_suffice(problem)
-    return Method.BATCHED_EDGE if exact else Method.PRICES
+def preferred(problem: BatchedEdgeProblem, time_limit_s: float | None) -> tuple[Method, float | None]:
+    """The method that "auto" stands for, and its limit on time [s]: users who are nearly alike keep HiGHS for long."""
+    if problem.users > MOST_EXACT or blocks_suffice(problem):
+        return Method.PRICES, time_limit_s
+    return Method.BATCHED_EDGE, _LONGEST_S if time_limit_s is None else time_limit_s
 
 
 def solve_class(

@@ -194,7 +194,7 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
     if kind in _CLASSES:
         module = importlib.import_module(_CLASSES[kind])
         if method == Method.AUTO and hasattr(module, "preferred"):
-            method = module.preferred(problem)
+            method, time_limit_s = module.preferred(problem, time_limit_s)
         if method == _OWN.get(kind):
             return module.answer_of(problem, _by_route(method, problem, None, gap, time_limit_s), Method(method), gap)
         return module.solve_class(problem, method, gap, time_limit_s)
