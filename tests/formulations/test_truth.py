@@ -95,6 +95,11 @@ def good_late(problem: AllocationProblem) -> Point:
     return replace(p, taken=np.array([[0.0, 0.0], [1.0, 0.0]]), late=np.array([1.0, 0.0]))
 
 
+def good_costly(problem: AllocationProblem) -> Point:
+    """The good point, with costs of 3 and 2 units for the options taken, of which 5.5 are allowed in all."""
+    return good(replace(problem, option_cost=[[[3.0], [1.0]], [[2.0], [1.0]]], cost_max=[5.5]))
+
+
 def _with(table: NDArray[np.float64], where: tuple[int, ...], value: float) -> NDArray[np.float64]:
     changed = table.copy()
     changed[where] = value
@@ -158,6 +163,13 @@ def _late_below_its_airtime(p: Point) -> list[Point]:
     return [replace(p, share=_with(p.share, (1, 0), least_hz / OFF))]
 
 
+def _too_costly(p: Point) -> list[Point]:
+    return [replace(p, problem=replace(p.problem, cost_max=[5.0 / OFF]))]
+
+
+GOOD: dict[str, Callable[[AllocationProblem], Point]] = {"late_share": good_late, "cost_limit": good_costly}
+"""Points that keep a constraint which others do not have."""
+
 BROKEN: dict[str, Callable[[Point], list[Point]]] = {
     "budget": _over_budget,
     "rate_law": _faster_than_the_law,
@@ -172,6 +184,7 @@ BROKEN: dict[str, Callable[[Point], list[Point]]] = {
     "largest": _largest_too_small,
     "one_option": _no_or_two_options,
     "late_share": _late_below_its_airtime,
+    "cost_limit": _too_costly,
 }
 """The registry: a constraint without an entry here fails the suite."""
 
@@ -281,15 +294,15 @@ ELSEWHERE = {
     "alpha_fair": "test_truth_fair.py",
     "batched_edge": "../agreement/test_batched_edge.py",
     "deadline_milp": "test_truth_milp.py",
-    "edge_placement": "../agreement/test_placement.py",
+    "edge_placement": "test_truth_parties.py",
     "energy_delay": "test_truth_energy_delay.py",
     "lexicographic": "test_truth_fair.py",
     "sequenced_edge": "../agreement/test_turns.py",
-    "shared_prefix": "../agreement/test_shared_prefix.py",
+    "shared_prefix": "test_truth_parties.py",
     "square_root_milp": "test_truth_milp.py",
     "task_program": "../agreement/test_program.py",
 }
-"""Formulations whose points and registries are in files of their own; those of parties are held to enumerations."""
+"""Formulations whose points and registries are in files of their own; some are held to enumerations."""
 
 
 def _cases() -> list[Any]:
@@ -306,8 +319,7 @@ def _cases() -> list[Any]:
 @pytest.mark.parametrize(("name", "constraint", "shannon"), _cases())
 def test_truth(name: str, constraint: Callable[[Any], Any], shannon: bool) -> None:
     assert constraint.__name__ in BROKEN, "add points that break this constraint to the registry"
-    make = good_late if constraint.__name__ == "late_share" else good
-    point = make(_problem(shannon=shannon, one=name == "convex_allocation"))
+    point = GOOD.get(constraint.__name__, good)(_problem(shannon=shannon, one=name == "convex_allocation"))
     violation = VIOLATION[name]
     assert violation(constraint, point) <= 1e-9
     for broken in BROKEN[constraint.__name__](point):
