@@ -84,7 +84,7 @@ def test_methods_are_the_formulations_that_there_are() -> None:
     import megdt_opt.formulations
 
     files = {path.stem for path in Path(megdt_opt.formulations.__path__[0]).glob("[!_]*.py")}
-    assert set(methods()) == files | {"auto", "prices", "enumerate"}
+    assert set(methods()) == files | {"auto", "prices", "enumerate", "greedy"}
 
 
 @pytest.mark.parametrize("name", ["batch", "closed form", "PRICES", "alpha_fair"])

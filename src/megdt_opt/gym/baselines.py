@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from megdt_opt.errors import InvalidInput
 from megdt_opt.gym.environment import Action, AllocationEnv, Observation
 from megdt_opt.problem import checks
+from megdt_opt.si import percent
 
 Env = gymnasium.Env[Observation, Action]
 Act = Callable[[AllocationEnv, Observation], Action]
@@ -82,7 +83,8 @@ class Score:
 
     def __str__(self) -> str:
         means = f"{self.objective_s:.4g} s where {self.bound_s:.4g} s is the bound"
-        return f"regret {self.regret:.2%} (worst {self.regret_worst:.2%}), {means}"
+        lost, worst = (percent(100 * part, signed=False) for part in (self.regret, self.regret_worst))
+        return f"regret {lost} (worst {worst}), {means}"
 
 
 def score(env: Env, policy: str | Act, *, episodes: int = 10, seed: int = 0) -> Score:

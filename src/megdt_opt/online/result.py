@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from megdt_opt.files import write_text
 from megdt_opt.online.service import Service
 from megdt_opt.online.trace import Trace
+from megdt_opt.si import percent
 from megdt_opt.values import real
 
 if TYPE_CHECKING:
@@ -237,7 +238,8 @@ class Simulation:
         told = f"{self.policy}: {len(self.trace)} requests, largest {self.largest_flow_s:.4g} s"
         if self.ratio is not None:
             told += f" ({self.ratio:.3f} times the clairvoyant {self.largest_flow_bound_s:.4g} s)"
-        return f"{told}, mean {self.mean_flow_s:.4g} s, {self.late.mean():.1%} late, edge used {self.utilisation:.1%}"
+        late, used = (percent(100 * float(part), 1, signed=False) for part in (self.late.mean(), self.utilisation))
+        return f"{told}, mean {self.mean_flow_s:.4g} s, {late} late, edge used {used}"
 
 
 def _over(value: float, bound: float | None) -> float | None:

@@ -27,7 +27,7 @@ def objective_name(plan: Plan) -> str:
         case "mixed":
             return f"{weighted}sum of latencies and {scenario.max_weight:g} times the worst"
         case "mean_cvar":
-            worst = f"{100 * (1 - (scenario.cvar_level or 0.0)):.3g} %"
+            worst = percent(100 * (1 - (scenario.cvar_level or 0.0)), None, signed=False)
             return f"{weighted}mean of latencies and {scenario.cvar_weight:g} times that of the worst {worst}"
         case "missed":
             return f"{'weight' if weighted else 'number'} of users later than their deadline"
