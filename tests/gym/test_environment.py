@@ -8,7 +8,7 @@ import itertools
 import subprocess
 import sys
 import warnings
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import gymnasium
@@ -128,11 +128,13 @@ def test_options_left_out_are_never_better() -> None:
 def test_the_same_seed_gives_the_same_episode_and_baselines_are_ordered() -> None:
     env = gymnasium.make("megdt_opt/Demo-v0", slots=6)
     found = {name: score(env, name, episodes=3, seed=7) for name in BASELINES}
-    again = {name: score(env, name, episodes=3, seed=7) for name in BASELINES}
-    assert found == again
+    for name, one in found.items():
+        # but for the last digits: either engine may have solved it
+        assert asdict(score(env, name, episodes=3, seed=7)) == pytest.approx(asdict(one), rel=1e-5, abs=1e-6)
     assert all(one.regret >= 0 for one in found.values())
     assert found["greedy"].regret < found["random"].regret
-    assert len({one.bound_s for one in found.values()}) == 1  # all see the same slots
+    bounds_s = [one.bound_s for one in found.values()]
+    assert bounds_s == pytest.approx([bounds_s[0]] * len(bounds_s), rel=2e-6)  # all see the same slots
     assert "regret" in str(found["greedy"])
 
 
