@@ -27,7 +27,8 @@ def objective_name(plan: Plan) -> str:
         case "mixed":
             return f"{weighted}sum of latencies and {scenario.max_weight:g} times the worst"
         case "mean_cvar":
-            worst = percent(100 * (1 - (scenario.cvar_level or 0.0)), None, signed=False)
+            part = round(100 * (1 - (scenario.cvar_level or 0.0)), 9)
+            worst = percent(part, 0 if part == int(part) else None, signed=False)
             return f"{weighted}mean of latencies and {scenario.cvar_weight:g} times that of the worst {worst}"
         case "missed":
             return f"{'weight' if weighted else 'number'} of users later than their deadline"
