@@ -129,3 +129,25 @@ def test_a_rise_without_limit_is_no_number_too_large(seed: int) -> None:
     found = solve(problem)
     assert found.certificate is not None
     assert found.certificate.verify(problem, exact=True).holds
+
+
+@pytest.mark.parametrize("weight", [None, [1.0, 1.0], [2.0, 1.0], [3.0, 2.0]])
+@pytest.mark.parametrize("reserve", ["phased", "separate"])
+def test_whole_weights_are_no_numbers_of_options(weight: list[float] | None, reserve: str) -> None:
+    """What is kept of riders and of trunks stays apart, whatever numbers users, options and weights have."""
+    two = np.zeros((2, 2))
+    tables = {
+        "fixed_s": [[6.0, 1.0]] * 2, "edge_work_s": two, "uplink_bit": two, "downlink_bit": two, "rides": [[0, 1]] * 2,
+        "trunk_fixed_s": [0.0], "trunk_uplink_bit": [5e5], "trunk_edge_work_s": [1.0], "multicast_bit": [0.0],
+        "compatible": np.ones((2, 2, 1), bool), "downlink_hz": 1e6, "uplink_hz": 1e6, "uplink_efficiency": [1.0, 1.0],
+        "trunk_uplink_efficiency": [1.0], "objective": "sum", "weight": weight, "reserve": reserve,
+    }  # fmt: skip
+    for groups in ({"group": [0, 0], "trunk_group": [0]}, FORMED):
+        problem = SharedPrefixProblem(**tables, **groups)
+        found = solve(problem)
+        assert found.certificate is not None
+        assert found.certificate.verify(problem, exact=True).holds
+        assert found.objective_s == pytest.approx(2.5 * (sum(weight) if weight else 2.0))
+
+
+FORMED = {"similarity": np.ones((2, 2)), "similarity_min": 0.5, "group_size_max": 2}

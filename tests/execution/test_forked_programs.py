@@ -47,4 +47,4 @@ def test_forked_programs_run_as_planned(tmp_path: Path) -> None:
     first, second = (rows[n] for n, part in enumerate(made.users[1].parts) if part < 1)
     assert max(first.start_s, second.start_s) < min(first.end_s, second.end_s)
     written = write_report(tmp_path / "report", made, done, None, pictures)
-    assert "may run at once divide its share" in written["report"].read_text("utf-8")
+    assert "may run at once divide its share" in written["page"].read_text("utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,3 +64,22 @@ def test_a_plan_of_another_problem_is_refused() -> None:
     assert isinstance(problem, PlacementProblem)
     with pytest.raises(InvalidInput, match="option"):
         regret(problem, allocation=solve(other))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"samples": 2.5}, "samples: found 2.5; expected an integer of at least 1"),
+        ({"samples": 0}, "samples: found 0"),
+        ({"percent": "a"}, r"percent: found 'a'; expected a number in \[0, 100\) \[%\]"),
+        ({"percent": 100.0}, "percent: found 100"),
+        ({"seed": -1}, "seed: found -1"),
+        ({"seed": None}, "seed: found None"),
+        ({"perturb": "fixed_s"}, "perturb: found 'fixed_s'"),
+        ({"perturb": [["fixed_s"]]}, "perturb"),
+        ({"allocation": "mine"}, "allocation: found 'str'; expected Placement"),
+    ],
+)
+def test_wrong_arguments_are_refused_by_name(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        regret(draw_placement(0), **given)

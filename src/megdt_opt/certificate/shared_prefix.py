@@ -287,9 +287,10 @@ class PatternBounds:
 
     def _of_root(self, i: int, root: int) -> int:
         """2 sqrt(l) P, or l + P^2 where P is larger than sqrt(l)."""
-        if i not in self._closed:
-            self._closed[i] = down(self.prices[i]), isqrt(down(self.prices[i]) << _BITS)
-        price, least = self._closed[i]
+        key = ("price", i)
+        if key not in self._closed:
+            self._closed[key] = down(self.prices[i]), isqrt(down(self.prices[i]) << _BITS)
+        price, least = self._closed[key]
         assert isinstance(price, int)
         assert isinstance(least, int)
         if root > least:
@@ -297,7 +298,7 @@ class PatternBounds:
         return 2 * least * root >> _BITS
 
     def _rider_roots(self, k: int, o: int, q: int) -> tuple[int, list[int]]:
-        key = (k, o, q)
+        key = ("rider", k, o, q)
         if key not in self._closed:
             p = self.model.problem
             fixed = Fraction(float(p.fixed_s[k, o])) + Fraction(float(p.trunk_fixed_s[q]))
@@ -311,7 +312,7 @@ class PatternBounds:
         return found
 
     def _trunk_squares(self, q: int, waits: Fraction, casts: Fraction) -> list[int]:
-        key = (q, waits, casts)
+        key = ("trunk", q, waits, casts)
         if key not in self._closed:
             squares = []
             for i, flow in ((DOWNLINK, casts), (UPLINK, waits), (EDGE, waits)):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import Infeasible, InvalidInput
 from megdt_opt.pricing.placement import ServerCosts
+from megdt_opt.problem import checks
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.placement_problem import PlacementProblem
 from megdt_opt.shares.placement import server_shares
@@ -19,6 +20,7 @@ from megdt_opt.solving.asked import check_asked
 from megdt_opt.solving.door import solve, solve_again
 from megdt_opt.solving.placement import Placement
 from megdt_opt.tolerances import SOLVER
+from megdt_opt.values import entries, real
 from megdt_opt.whatif.shares_at import checked_options, require_time, value_of
 
 TIMINGS = ("fixed_s", "device_branch_s", "edge_work_s")
@@ -183,17 +185,24 @@ def regret(
     if not isinstance(problem, PlacementProblem):
         require_time(problem, "regret")
     check_asked(gap, time_limit_s)
-    perturb = tuple(perturb)
-    if not perturb or not set(perturb) <= set(TIMINGS):
-        raise InvalidInput("perturb", perturb, f"some of {TIMINGS}", "Name the timings that are off.")
-    if not 0 <= percent < 100:
+    names = entries(perturb)
+    if not names or not all(isinstance(name, str) and name in TIMINGS for name in names):
+        raise InvalidInput("perturb", perturb, f"some of {TIMINGS}", 'Name the timings that are off: ["fixed_s"].')
+    perturb = tuple(map(str, names))
+    most = real(percent)
+    if most is None or not 0 <= most < 100:
         raise InvalidInput("percent", percent, "a number in [0, 100) [%]", "Use 10 for ten percent.")
-    if samples < 1:
-        raise InvalidInput("samples", samples, "an integer of at least 1", "Use the default 50.")
+    percent = most
+    samples = checks.count("samples", samples, 1, "Use the default 50.")
+    seed = checks.count("seed", seed, 0, "Use the default 0.")
     if spread not in SPREADS:
         raise InvalidInput("spread", spread, f"one of {SPREADS}", "Choose one of them.")
+    kind = Placement if isinstance(problem, PlacementProblem) else Allocation
     if allocation is None:
         allocation = solve(problem, gap=gap, time_limit_s=time_limit_s)
+    elif not isinstance(allocation, kind):
+        expected = f"{kind.__name__}, as `solve` returns it for {type(problem).__name__}"
+        raise InvalidInput("allocation", type(allocation).__name__, expected, "Solve the problem, or leave it out.")
     option = checked_options(problem, allocation.option)
     by_option, by_share = np.full(samples, np.nan), np.full(samples, np.nan)
     broken_options = broken_shares = infeasible = switched = 0

@@ -104,6 +104,8 @@ class ShadowPrice:
     def __str__(self) -> str:
         name = self.field.split("_")[0]
         now = show(self.budget, "Hz") if self.unit == "Hz" else f"{self.budget:g} servers"
+        if math.isnan(self.kept_s):
+            return f"{name} ({now}): not known, as there is none of it to begin with"
         text = f"{name} ({now}): {_per(self.kept_s, self.unit)} with these options"
         text += f"; more gains {_per(self.more_s, self.unit)}, less costs {_per(self.less_s, self.unit)}"
         for word, users, mean in (
@@ -268,7 +270,7 @@ def _price(
     demands = (problem.downlink_bit, problem.uplink_bit, problem.edge_work_s)[resource]
     if budget == 0 or not (demands[problem.open_options] > 0).any():
         # with no budget the options that need it are closed, so there is nothing to take a slope of
-        zero = 0.0 if budget > 0 else float("nan")
+        zero = 0.0 if budget > 0 or not demands[problem.allowed_mask].any() else float("nan")
         price = ShadowPrice(
             field=field, budget=budget, kept_s=zero, more_s=zero, less_s=zero, step_more_s=zero, step_less_s=zero
         )

@@ -305,9 +305,11 @@ class Moves:
     def starts(self) -> list[Plan]:
         """Plans of simple rules."""
         p, rows = self.costs.problem, np.arange(self.users)
-        alone = np.where(self.costs.a > 0, self.costs.a / np.log1p(np.minimum(self.costs.gamma, 1e300))[:, None], 0.0)
-        if self.costs.linear:
-            alone = self.costs.a
+        alone = self.costs.a
+        if not self.costs.linear:
+            speed = np.log1p(np.minimum(self.costs.gamma, 1e300))[:, None]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                alone = np.where(self.costs.a > 0, self.costs.a / speed, 0.0)
         own = self.costs.ready * self.costs.turn + p.edge_work_s * self.costs.turn + self.costs.fixed + alone
         own = np.where(self.costs.open, p.weights[:, None] * own, np.inf)
         idle = np.where(self.costs.turn, np.inf, own)
