@@ -177,3 +177,11 @@ def test_bad_arguments() -> None:
         shadow_prices(replace(problem, deadline_s=[0.1]), solve(problem))
     with pytest.raises(KeyError):
         shadow_prices(problem)["sidelink"]
+
+
+def test_a_budget_that_nobody_uses_is_worth_nothing_and_one_that_is_missing_is_not_known() -> None:
+    text = str(shadow_prices(replace(tie(), uplink_hz=0.0)))
+    assert "uplink (0 Hz): 0 ms per MHz" in text
+    missing = str(shadow_prices(replace(tie(), edge_work_s=[[2.0, 0.0]], edge_capacity=0.0)).edge)
+    assert "not known" in missing
+    assert "nan" not in text + missing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,9 @@ MOST_EXACT = 6
 
 _LONGEST_S = 60.0
 """What it is given where no limit was asked for [s]."""
+
+_FIRST_S, _FIRST_PART = 0.5, 0.25
+"""What prices are given before it [s], at most that part of the limit [1]."""
 
 Proven = tuple[float, BoundSource, Certificate | QualityCertificate | None]
 
@@ -69,11 +73,37 @@ class BatchedEdge(Answer):
     downlink_hz: NDArray[np.float64]
 
 
-def preferred(problem: BatchedEdgeProblem, time_limit_s: float | None) -> tuple[Method, float | None]:
-    """The method that "auto" stands for, and its limit on time [s]: users who are nearly alike keep HiGHS for long."""
+def automatic(
+    problem: BatchedEdgeProblem,
+    gap: float,
+    time_limit_s: float | None,
+    by_program: Callable[[float], BatchedEdge | BatchedQuality],
+) -> BatchedEdge | BatchedQuality:
+    """What "auto" stands for: prices; for few users of whom they leave a gap the program, and the better of the two.
+
+    `by_program` runs it within a time [s]: users who are nearly alike keep HiGHS for long.
+    """
     if problem.users > MOST_EXACT or blocks_suffice(problem):
-        return Method.PRICES, time_limit_s
-    return Method.BATCHED_EDGE, _LONGEST_S if time_limit_s is None else time_limit_s
+        return solve_class(problem, Method.PRICES, gap, time_limit_s)
+    longest_s = _LONGEST_S if time_limit_s is None else time_limit_s
+    first: BatchedEdge | BatchedQuality | None = None
+    try:
+        first = solve_class(problem, Method.PRICES, gap, min(_FIRST_S, _FIRST_PART * longest_s))
+    except SolverFailure:  # the program may know of a schedule, or that there is none
+        first = None
+    if first is not None and first.is_optimal(gap):
+        return first
+    found = by_program(longest_s)
+    return found if first is None or not _better(first, found) else first
+
+
+def _better(one: BatchedEdge | BatchedQuality, other: BatchedEdge | BatchedQuality) -> bool:
+    """Whether an answer beats another by more than rounding: a solver may have lost an optimum."""
+    if isinstance(one, BatchedQuality) or isinstance(other, BatchedQuality):
+        assert isinstance(one, BatchedQuality)
+        assert isinstance(other, BatchedQuality)
+        return one.objective > other.objective + SOLVER * abs(other.objective)
+    return one.objective_s < other.objective_s * (1.0 - SOLVER)
 
 
 def solve_class(

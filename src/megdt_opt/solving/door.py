@@ -193,10 +193,16 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
     kind = type(problem).__name__
     if kind in _CLASSES:
         module = importlib.import_module(_CLASSES[kind])
-        if method == Method.AUTO and hasattr(module, "preferred"):
-            method, time_limit_s = module.preferred(problem, time_limit_s)
-        if method == _OWN.get(kind):
-            return module.answer_of(problem, _by_route(method, problem, None, gap, time_limit_s), Method(method), gap)
+        own = _OWN.get(kind)
+
+        def by_program(limit_s: float | None) -> Any:
+            assert own is not None
+            return module.answer_of(problem, _by_route(own, problem, None, gap, limit_s), Method(own), gap)
+
+        if method == Method.AUTO and hasattr(module, "automatic"):
+            return module.automatic(problem, gap, time_limit_s, by_program)
+        if method == own:
+            return by_program(time_limit_s)
         return module.solve_class(problem, method, gap, time_limit_s)
     if kind in _ROUTES:
         return _solve_richer(problem, kind, method, gap, time_limit_s)
