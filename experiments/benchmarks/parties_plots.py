@@ -23,11 +23,12 @@ def figure(rows: list[dict[str, Any]]) -> Figure:
     """Runs from top to bottom; seconds to the left, the gap that was reached beside the one asked to the right."""
     from matplotlib.figure import Figure
 
+    rows = [{**row, "run": _name(row)} for row in rows if "gap" in row]
     names = list(dict.fromkeys(row["run"] for row in rows))
     found = Figure(figsize=(7.2, 0.7 + 0.27 * len(names)), layout="constrained")
     left, right = found.subplots(1, 2, sharey=True, width_ratios=[3, 2])
     for row in rows:
-        y, solver = names.index(row["run"]), row["run"].endswith("HiGHS")
+        y, solver = names.index(row["run"]), row.get("bound") == "solver" or row["run"].endswith("HiGHS")
         ours = {"color": OTHER if solver else OURS, "marker": "s" if solver else "o", "markersize": 4.5, "lw": 0}
         left.plot(row["processor_s"], y, **ours)
         if "highs_processor_s" in row:
@@ -43,11 +44,18 @@ def figure(rows: list[dict[str, Any]]) -> Figure:
     left.set_yticks(range(len(names)), names)
     left.invert_yaxis()
     left.plot([], [], color=OURS, marker="o", lw=0, label="prices")
-    if any("HiGHS" in name for name in names):
+    if any("HiGHS" in name for name in names) or any(row.get("bound") == "solver" for row in rows):
         left.plot([], [], color=OTHER, marker="s", lw=0, label="HiGHS")
     right.plot([], [], color="0.4", lw=1.2, label="asked")
     found.legend(loc="outside upper right", ncols=3, frameon=False)
     return found
+
+
+def _name(row: dict[str, Any]) -> str:
+    """A run by its name; of batches with the intercept over the slope of a step's time, and whether devices differ."""
+    if "alike" not in row:
+        return str(row["run"])
+    return f"{row['run']}, b/a = {row['ratio']:g}, devices {'alike' if row['alike'] else 'mixed'}"
 
 
 def main() -> None:
