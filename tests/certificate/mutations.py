@@ -1,9 +1,12 @@
-"""Altering the numbers of a saved certificate, one at a time."""
+"""What certificates of every class of problems are held to: altered numbers, one at a time, prove no more."""
 
 from __future__ import annotations
 
 import copy
+import json
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from megdt_opt import InvalidInput
@@ -42,3 +45,28 @@ def holds(data: dict[str, Any], problem: Any) -> bool:
         return Certificate.from_dict(data).verify(problem, exact=True).holds
     except InvalidInput:
         return False
+
+
+def refuses_raised_bounds(certificate: Certificate, problem: Any, objective_s: float) -> None:
+    """A bound above the objective, or none that is a number, is never proven."""
+    for factor in (1 + 1e-6, 1.5, 100.0):
+        assert not replace(certificate, bound_s=objective_s * factor).verify(problem, exact=True).holds
+    for value in (math.nan, math.inf):
+        assert not replace(certificate, bound_s=value).verify(problem).holds
+
+
+def proves_no_more_than_the_truth(certificate: Certificate, problem: Any, objective_s: float) -> None:
+    """Whatever number of a saved certificate is altered, what it then proves is true; some are refused."""
+    data = json.loads(json.dumps(certificate.to_dict()))
+    refused = 0
+    for path in places(data):
+        value = at(data, path)
+        for other in (value * 0.5, value * 1.5, value + 1.0, -value - 1e-9, math.nan):
+            changed = altered(data, path, other)
+            if other == value or path == ("bound_s",):
+                continue
+            if holds(changed, problem):
+                assert changed["bound_s"] <= objective_s * (1 + 1e-9)
+            else:
+                refused += 1
+    assert refused > 0

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from mutations import altered, at, holds, places
+from mutations import proves_no_more_than_the_truth, refuses_raised_bounds
 from random_placements import draw_placement
 
 from megdt_opt import Placement, PlacementProblem, solve
@@ -36,28 +34,13 @@ def test_comes_back_from_a_file(case: tuple[PlacementProblem, Placement], tmp_pa
 def test_a_raised_bound_is_refused(case: tuple[PlacementProblem, Placement]) -> None:
     problem, found = case
     assert found.certificate is not None
-    for factor in (1 + 1e-6, 1.5, 100.0):
-        assert not replace(found.certificate, bound_s=found.objective_s * factor).verify(problem, exact=True).holds
-    for value in (math.nan, math.inf):
-        assert not replace(found.certificate, bound_s=value).verify(problem).holds
+    refuses_raised_bounds(found.certificate, problem, found.objective_s)
 
 
 def test_no_altered_number_proves_more_than_the_truth(case: tuple[PlacementProblem, Placement]) -> None:
     problem, found = case
     assert found.certificate is not None
-    data = json.loads(json.dumps(found.certificate.to_dict()))
-    refused = 0
-    for path in places(data):
-        value = at(data, path)
-        for other in (value * 0.5, value * 1.5, value + 1.0, -value - 1e-9, math.nan):
-            changed = altered(data, path, other)
-            if other == value or path == ("bound_s",):
-                continue
-            if holds(changed, problem):
-                assert changed["bound_s"] <= found.objective_s * (1 + 1e-9)
-            else:
-                refused += 1
-    assert refused > 0
+    proves_no_more_than_the_truth(found.certificate, problem, found.objective_s)
 
 
 def test_it_is_about_this_problem_alone(case: tuple[PlacementProblem, Placement]) -> None:
