@@ -34,6 +34,7 @@ take the form with shares. The answer is the best point found, evaluated by the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -41,21 +42,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
-from megdt_opt.errors import InvalidInput, SolverFailure
+from megdt_opt.errors import Infeasible, InvalidInput
+from megdt_opt.formulations._refining import refined
 from megdt_opt.problem.checks import NO_AIRTIME_LIMIT_S
 from megdt_opt.problem.conflicts import limits_not_kept, models_too_large
 from megdt_opt.problem.placement_problem import NO_SERVER, PlacementProblem
 from megdt_opt.radio.rates import time_and_slopes
-from megdt_opt.solving.highs import Answer, Clock, Program, Rows, at_least, at_most
+from megdt_opt.solving.highs import Clock, Program, Rows, at_least, at_most
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _ROUNDS = 60
 """Programs that are made finer, at most."""
-
-_LEAST_GAP = 1e-8
-"""A smaller one is not asked of HiGHS."""
 
 _POINTS, _ROOTS = 6, 24
 """Tangents to a stage's time and to a square at first."""
@@ -344,36 +343,26 @@ def solve(problem: PlacementProblem, *, gap: float, time_limit_s: float | None) 
     clock = Clock(time_limit_s)
     m = make_model(problem)
     milp = program(m, clock)
-    build_s, gap = clock.spent_s, max(gap, _LEAST_GAP)
-    best, bound, found = np.inf, 0.0, None
-    programs = 0
-    while programs < _ROUNDS:
-        programs += 1
-        answer: Answer = milp.run(rel_gap=0.3 * gap)
-        if answer.status == "infeasible":
-            raise limits_not_kept(problem, list(range(problem.users))) if problem.limited else models_too_large(problem)
-        bound = max(bound, answer.bound * m.unit) if np.isfinite(answer.bound) else bound
-        if answer.v is None:
-            break
-        option, placed, shares, g = _read(m, answer.v)
-        decided = SimpleNamespace(
-            option=option, placed=placed, downlink_hz=shares[0], uplink_hz=shares[1], edge_share=shares[2]
-        )
-        seen = problem.evaluate(decided)
-        if seen.violation <= 1e-9 and seen.objective_s < best:
-            best, found = seen.objective_s, decided
-        if best - bound <= gap * best or clock.left_s <= 0:
-            break
-        if m.roots:
-            b = np.unique(m.budget[g])
-            roots = np.sqrt(m.w[m.pair[g]] * m.a[g])
-            total = np.bincount(m.budget[g], weights=roots, minlength=3 * problem.servers)
-            milp.add(root(m, b, np.asarray(total[b], dtype=np.float64)))
-        else:
-            milp.add(stage_time(m, g, np.clip(answer.v[m.at["x"] + g], 1e-6 * m.H[g], m.H[g])))
-    if found is None:
-        raise SolverFailure("HiGHS found no point in time; raise time_limit_s or leave it out")
-    return RawPlacement(
-        **vars(found), bound=min(bound, best), build_s=build_s, solve_s=clock.spent_s - build_s,
-        message=f"HiGHS: {programs} programs",
+
+    def read(v: Array) -> tuple[SimpleNamespace, Ints]:
+        option, placed, shares, g = _read(m, v)
+        given = {"downlink_hz": shares[0], "uplink_hz": shares[1], "edge_share": shares[2]}
+        return SimpleNamespace(option=option, placed=placed, **given), g
+
+    def finer(v: Array, g: Ints) -> Iterator[Rows]:
+        if not m.roots:
+            yield stage_time(m, g, np.clip(v[m.at["x"] + g], 1e-6 * m.H[g], m.H[g]))
+            return
+        b = np.unique(m.budget[g])
+        roots = np.sqrt(m.w[m.pair[g]] * m.a[g])
+        total = np.bincount(m.budget[g], weights=roots, minlength=3 * problem.servers)
+        yield root(m, b, np.asarray(total[b], dtype=np.float64))
+
+    def infeasible() -> Infeasible:
+        return limits_not_kept(problem, list(range(problem.users))) if problem.limited else models_too_large(problem)
+
+    found = refined(
+        problem, milp, clock, unit=m.unit, gap=gap, rounds=_ROUNDS, read=read, finer=finer,
+        infeasible=infeasible,
     )  # fmt: skip
+    return RawPlacement(**found.fields)

@@ -30,8 +30,9 @@ HiGHS' own.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -39,18 +40,16 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
 from megdt_opt.errors import InvalidInput, SolverFailure
+from megdt_opt.formulations._refining import refined
 from megdt_opt.problem.sequenced_edge_problem import SequencedEdgeProblem
 from megdt_opt.radio.rates import time_and_slopes
-from megdt_opt.solving.highs import Answer, Clock, Program, Rows, at_least, at_most
+from megdt_opt.solving.highs import Clock, Program, Rows, at_least, at_most
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _ROUNDS = 60
 """Programs that are made finer, at most."""
-
-_LEAST_GAP = 1e-8
-"""A smaller one is not asked of HiGHS."""
 
 _POINTS = 8
 """Tangents to a download's time at first."""
@@ -333,27 +332,12 @@ def solve(problem: SequencedEdgeProblem, *, gap: float, time_limit_s: float | No
     clock = Clock(time_limit_s)
     m = make_model(problem)
     milp = program(m, clock)
-    build_s, gap = clock.spent_s, max(gap, _LEAST_GAP)
-    best, bound, found = np.inf, 0.0, None
-    programs = 0
-    while programs < _ROUNDS:
-        programs += 1
-        answer: Answer = milp.run(rel_gap=0.3 * gap)
-        if answer.status == "infeasible":
-            raise SolverFailure("HiGHS calls a problem infeasible that has an answer")
-        bound = max(bound, answer.bound * m.unit) if np.isfinite(answer.bound) else bound
-        if answer.v is None:
-            break
-        decided, j = _read(m, answer.v)
-        seen = problem.evaluate(decided)
-        if seen.violation <= 1e-9 and seen.objective_s < best:
-            best, found = seen.objective_s, decided
-        if best - bound <= gap * best or clock.left_s <= 0:
-            break
-        milp.add(download(m, j, np.clip(answer.v[m.at["x"] + j], 1e-6, 1.0)))
-    if found is None:
-        raise SolverFailure("HiGHS found no point in time; raise time_limit_s or leave it out")
-    return RawTurns(
-        **vars(found), bound=min(bound, best), build_s=build_s, solve_s=clock.spent_s - build_s,
-        message=f"HiGHS: {programs} programs",
+
+    def finer(v: Array, j: Ints) -> Iterator[Rows]:
+        yield download(m, j, np.clip(v[m.at["x"] + j], 1e-6, 1.0))
+
+    found = refined(
+        problem, milp, clock, unit=m.unit, gap=gap, rounds=_ROUNDS, read=partial(_read, m), finer=finer,
+        infeasible=lambda: SolverFailure("HiGHS calls a problem infeasible that has an answer"),
     )  # fmt: skip
+    return RawTurns(**found.fields)

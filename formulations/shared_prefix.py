@@ -34,18 +34,21 @@ point found, evaluated by the problem; the bound is HiGHS' own.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
-from megdt_opt.errors import Infeasible, InvalidInput, SolverFailure
+from megdt_opt.errors import Infeasible, InvalidInput
+from megdt_opt.formulations._refining import refined
 from megdt_opt.problem.conflicts import airtime_too_short
 from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
 from megdt_opt.radio.rates import shannon_band, time_and_slopes
-from megdt_opt.solving.highs import Answer, Clock, Program, Rows, at_least, at_most
+from megdt_opt.solving.highs import Clock, Program, Rows, at_least, at_most
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -54,9 +57,6 @@ DOWNLINK, UPLINK, EDGE = range(3)
 
 _ROUNDS = 80
 """Programs that are made finer, at most."""
-
-_LEAST_GAP = 1e-8
-"""A smaller one is not asked of HiGHS."""
 
 _POINTS = 7
 """Tangents to a stage's time at first."""
@@ -420,29 +420,17 @@ def solve(problem: SharedPrefixProblem, *, gap: float, time_limit_s: float | Non
     clock = Clock(time_limit_s)
     m = make_model(problem)
     milp = program(m, clock)
-    build_s, gap = clock.spent_s, max(gap, _LEAST_GAP)
-    best, bound, found = np.inf, 0.0, None
-    programs = 0
-    while programs < _ROUNDS:
-        programs += 1
-        answer: Answer = milp.run(rel_gap=0.3 * gap)
-        if answer.status == "infeasible":
-            if problem.trunk_uplink_airtime_max_s is not None:
-                raise airtime_too_short(problem)
-            raise Infeasible("options and trunks do not go together")
-        bound = max(bound, answer.bound * m.unit) if np.isfinite(answer.bound) else bound
-        if answer.v is None:
-            break
-        decided, s = _read(m, answer.v)
-        seen = problem.evaluate(decided)
-        if seen.violation <= 1e-9 and seen.objective_s < best:
-            best, found = seen.objective_s, decided
-        if best - bound <= gap * best or clock.left_s <= 0:
-            break
-        milp.add(stage_time(m, s, np.clip(answer.v[m.at["x"] + s], np.maximum(m.least, 1e-6 * m.H)[s], m.H[s])))
-    if found is None:
-        raise SolverFailure("HiGHS found no point in time; raise time_limit_s or leave it out")
-    return RawPrefix(
-        **vars(found), bound=min(bound, best), build_s=build_s, solve_s=clock.spent_s - build_s,
-        message=f"HiGHS: {programs} programs",
+
+    def finer(v: Array, s: Ints) -> Iterator[Rows]:
+        yield stage_time(m, s, np.clip(v[m.at["x"] + s], np.maximum(m.least, 1e-6 * m.H)[s], m.H[s]))
+
+    def infeasible() -> Infeasible:
+        if problem.trunk_uplink_airtime_max_s is not None:
+            return airtime_too_short(problem)
+        return Infeasible("options and trunks do not go together")
+
+    found = refined(
+        problem, milp, clock, unit=m.unit, gap=gap, rounds=_ROUNDS, read=partial(_read, m), finer=finer,
+        infeasible=infeasible,
     )  # fmt: skip
+    return RawPrefix(**found.fields)

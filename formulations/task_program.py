@@ -32,8 +32,9 @@ bound is HiGHS' own.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -41,19 +42,17 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
 from megdt_opt.errors import InvalidInput, SolverFailure
+from megdt_opt.formulations._refining import refined
 from megdt_opt.problem.conflicts import nothing_open
 from megdt_opt.problem.program_problem import ProgramProblem
 from megdt_opt.radio.rates import bend, speed
-from megdt_opt.solving.highs import Answer, Clock, Program, Rows, at_least, at_most
+from megdt_opt.solving.highs import Clock, Program, Rows, at_least, at_most
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _ROUNDS = 80
 """Programs that are made finer, at most."""
-
-_LEAST_GAP = 1e-8
-"""A smaller one is not asked of HiGHS."""
 
 _POINTS = 6
 """Tangents at first."""
@@ -367,29 +366,16 @@ def solve(problem: ProgramProblem, *, gap: float, time_limit_s: float | None) ->
     clock = Clock(time_limit_s)
     m = make_model(problem)
     milp = program(m, clock)
-    build_s, gap = clock.spent_s, max(gap, _LEAST_GAP)
-    best, bound, found = np.inf, 0.0, None
-    programs = 0
-    while programs < _ROUNDS:
-        programs += 1
-        answer: Answer = milp.run(rel_gap=0.3 * gap)
-        bound = max(bound, answer.bound * m.unit) if np.isfinite(answer.bound) else bound
-        if answer.v is None:
-            break
-        decided, e = _read(m, answer.v)
-        seen = problem.evaluate(decided)
-        if seen.violation <= 1e-9 and seen.objective_s < best:
-            best, found = seen.objective_s, decided
-        if best - bound <= gap * best or clock.left_s <= 0:
-            break
+
+    def finer(v: Array, e: Ints) -> Iterator[Rows]:
         i, j = np.unique(np.stack([m.resource[e], m.pair[e]]), axis=1)
-        x = answer.v[m.at["x"] + i * m.user.size + j]
-        milp.add(divided(m, i, j, np.clip(x, 1e-6 * m.H[i, j], m.H[i, j])))
+        x = v[m.at["x"] + i * m.user.size + j]
+        yield divided(m, i, j, np.clip(x, 1e-6 * m.H[i, j], m.H[i, j]))
         top = m.rate(m.resource[e], m.pair[e], m.H[m.resource[e], m.pair[e]])[0]
-        milp.add(task_time(m, e, np.clip(answer.v[m.at["q"] + e], 1e-6 * top, top)))
-    if found is None:
-        raise SolverFailure("HiGHS found no point in time; raise time_limit_s or leave it out")
-    return RawProgram(
-        **vars(found), bound=min(bound, best), build_s=build_s, solve_s=clock.spent_s - build_s,
-        message=f"HiGHS: {programs} programs",
+        yield task_time(m, e, np.clip(v[m.at["q"] + e], 1e-6 * top, top))
+
+    found = refined(
+        problem, milp, clock, unit=m.unit, gap=gap, rounds=_ROUNDS, read=partial(_read, m), finer=finer,
+        infeasible=lambda: SolverFailure("HiGHS calls a problem infeasible that has an answer"),
     )  # fmt: skip
+    return RawProgram(**found.fields)
