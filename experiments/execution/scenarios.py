@@ -91,6 +91,25 @@ def several(number: int, attempt: int = 0) -> Scenario:
     )
 
 
+def formed(number: int, attempt: int = 0) -> Scenario:
+    """Scenario `number` in which all ask for the same, and who shares steps with whom is left to the plan."""
+    rng = np.random.default_rng([5, number, attempt])
+    scene, seed = int(rng.integers(0, 10**6)), int(rng.integers(0, 10**6))
+    wishes = {"precisions": [str(rng.choice(["fp32", "fp16", "int8"]))], "codecs": [str(rng.choice(["png", "jpeg"]))]}
+    return Scenario(
+        name=f"seeded {number}: formed",
+        steps=STEPS,
+        scheduler=str(rng.choice(["ddim", "euler", "dpmpp"])),
+        cuts=[],
+        peu_shares=[],
+        objective=("sum", "sum", "max")[number % 3],
+        edge={"profile": "here", "stretch": EDGE_STRETCH},
+        channel=_channel(rng),
+        users=[user(rng, k) | {"scene": scene, "seed": seed} | wishes for k in range(4 + number % 3)],
+        grouping={"similarity_min": 0.9, "size_max": 2 + number % 2, "steps": [int(rng.integers(3, STEPS))]},
+    )
+
+
 def _edges(number: int, rng: np.random.Generator) -> Scenario:
     count = int(rng.integers(2, 5))
     users = [user(rng, k, str(rng.choice([m for m in MECHANISMS if m != "local"]))) for k in range(count)]

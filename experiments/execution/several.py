@@ -1,6 +1,6 @@
 """Execute a seeded list of plans with shared steps, hosts and several edges, and runs that are spoiled on purpose.
 
-    python experiments/execution/several.py [--count 25] [--alone 14] [--out experiments/execution/results]
+    python experiments/execution/several.py [--count 25] [--alone 14] [--formed 6] [--out experiments/execution/results]
 
 Paced, one run at a time, every run counted. A list that was interrupted goes on where it stopped. Paced runs predict
 themselves where only the sum of slots is looked at, so ten runs are spoiled: something else is executed than what was
@@ -23,7 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from run_list import percentiles, row_of
-from scenarios import KINDS, scenario, several
+from scenarios import KINDS, formed, scenario, several
 
 from megdt_opt import Plan, TimingProfile, plan
 from megdt_opt.errors import Infeasible, InvalidInput
@@ -62,6 +62,17 @@ def planned(number: int) -> Plan:
         if len(used) > 1 if kind == "edges" else any(len(group.riders) > 1 for group in made.groups):
             return made
     raise SystemExit(f"no draw of scenario {number} uses what it is about")
+
+
+@cache
+def planned_formed(number: int) -> Plan:
+    """Plan `number` whose groups are formed: the first draw in which somebody shares steps."""
+    profile = TimingProfile.bundled("twin-cpu")
+    for attempt in range(20):
+        made = plan(formed(number, attempt), {"here": profile}, gap=GAP, compare=False)
+        if made.groups:
+            return made
+    raise SystemExit(f"no draw of scenario {number} forms groups")
 
 
 def rewritten(made: Plan, run: Run, change: Change) -> Run:
@@ -395,15 +406,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=25)
     parser.add_argument("--alone", type=int, default=14, help="runs of one user, for the costs of each mechanism")
+    parser.add_argument("--formed", type=int, default=6, help="runs of groups that the plan forms")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     path = args.out / "several.json"
-    data: dict[str, Any] = {"commit": commit(), "machine": environment(), "rows": [], "alone": [], "spoiled": []}
+    lists: dict[str, list[Any]] = {"rows": [], "alone": [], "formed": [], "spoiled": []}
+    data: dict[str, Any] = {"commit": commit(), "machine": environment(), **lists}
     if path.exists():
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data |= json.loads(path.read_text(encoding="utf-8"))
 
     def keep() -> None:
-        data["summary"] = summary_of(data["rows"], data["spoiled"])
+        data["summary"] = summary_of([*data["rows"], *data["formed"]], data["spoiled"])
         args.out.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(data, indent=1) + "\n")
         write_text(args.out / "several.md", page(data))
@@ -418,6 +431,11 @@ def main() -> None:
         for number in range(len(data["alone"]), args.alone):
             row = run_planned(planned_alone(number), number, "alone", cluster)
             data["alone"].append(row | {"load": os.getloadavg()[0]})
+            print(number, row["options"], row["error_percent"], flush=True)
+            keep()
+        for number in range(len(data["formed"]), args.formed):
+            row = run_planned(planned_formed(number), number, "formed", cluster)
+            data["formed"].append(row | {"load": os.getloadavg()[0]})
             print(number, row["options"], row["error_percent"], flush=True)
             keep()
         done = {row["spoiled"] for row in data["spoiled"]}

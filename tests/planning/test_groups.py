@@ -10,11 +10,12 @@ import pytest
 from small_cell import STEPS, make_profile
 
 from megdt_opt import InvalidInput, Plan, Scenario, SharedPrefixProblem, plan
-from megdt_opt.planning.baselines import UNSHARED
+from megdt_opt.planning.baselines import UNSHARED, Baseline, next_best
 from megdt_opt.planning.planner import solved
 from megdt_opt.program.groups import COOPERATIVE, GROUP_MECHANISMS
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.scenario.options import OptionTable
+from megdt_opt.trials.runs import baseline_parts, user_runs
 
 GROUP = {"members": ["u0", "u1", "u2"], "steps": [2, 4]}
 HOST = {"host": "u0", "d2d_rate": "2 Mbit/s"}
@@ -92,6 +93,21 @@ def test_sharing_wins_where_the_edge_is_busy(made: Plan) -> None:
     assert [u for u, r in zip(frame["user"], frame["rides"], strict=True) if r] == list(group.riders)
     assert set(frame["common_steps"]) <= {0, 4}
     assert any("4 common steps, then 2" in user.hand_over for user in made.users)
+
+
+def test_runners_up_share_other_steps_or_go_on_elsewhere(made: Plan) -> None:
+    rivals = next_best(made.table, made.options, count=9)
+    shared = [(rival, *baseline_parts(made.table, rival)) for rival in rivals]
+    assert {group.steps for _, _, groups in shared for group in groups} >= {2, 4}
+    assert len({groups[0].receivers for _, _, groups in shared if groups}) > 1
+    for rival, users, groups in shared:
+        assert rival.objective_s >= made.objective_s * (1 - 1e-6)
+        assert [user.latency_s for user in users] == pytest.approx(rival.latency_s)
+        chains = [set(run.chain) - run.shared for run in user_runs(made.table, users, groups)]
+        assert sorted(name for chain in chains for name in chain) == ["u0", "u1", "u2", "u3"]
+        ends = [max(t.start_s + t.duration_s for t in user.stages) for user in users]
+        assert ends == pytest.approx(rival.latency_s)  # stage by stage, by the groups' own trees
+        assert Baseline.from_dict(json.loads(json.dumps(rival.to_dict()))) == rival
 
 
 def test_without_a_reason_nothing_is_shared(spec: ModelSpec) -> None:

@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 from megdt_opt.errors import Conflict, Infeasible
 from megdt_opt.planning.claims import read_fields, refused
 from megdt_opt.planning.cost_totals import cost_totals
+from megdt_opt.planning.groups import GROUP_SHARES
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.conflicts import nothing_open
 from megdt_opt.problem.outcome import Status
 from megdt_opt.problem.placement_problem import NO_SERVER, PlacementProblem
 from megdt_opt.problem.program_problem import ProgramProblem
 from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
+from megdt_opt.program.groups import GROUP_MECHANISMS
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.problems import Problem
 from megdt_opt.solving import solve
@@ -69,6 +71,10 @@ class Baseline:
     part : tuple of tuple of float
         Parts of the users' shares that the tasks of their programs get [1]; empty where all programs are chains beside
         one device branch.
+    trunk : tuple of int
+        Which trunk each group runs, -1 for none; empty where there are no groups.
+    trunk_uplink_hz, trunk_edge_share, multicast_hz : tuple of float
+        Shares of the groups' common steps [Hz, 1, Hz].
     """
 
     name: str
@@ -83,15 +89,23 @@ class Baseline:
     instead: tuple[str, ...] = ()
     mechanism: str = ""
     part: tuple[tuple[float, ...], ...] = ()
+    trunk: tuple[int, ...] = ()
+    trunk_uplink_hz: tuple[float, ...] = ()
+    trunk_edge_share: tuple[float, ...] = ()
+    multicast_hz: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data that `from_dict` reads back; parts where there are any."""
-        return {name: value for name, value in asdict(self).items() if name != "part" or value}
+        """Plain data that `from_dict` reads back; parts and trunks where there are any."""
+        return {name: value for name, value in asdict(self).items() if name not in _WHERE_THERE_ARE or value}
 
     @classmethod
     def from_dict(cls, data: object, where: str = "baseline") -> Baseline:
         """Build from plain data; raises InvalidInput where a field is missing, unknown or of another kind."""
-        return cls(**read_fields(cls, {"part": [], **data} if isinstance(data, dict) else data, where))
+        none: dict[str, Any] = {name: [] for name in _WHERE_THERE_ARE}
+        return cls(**read_fields(cls, {**none, **data} if isinstance(data, dict) else data, where))
+
+
+_WHERE_THERE_ARE = ("part", "trunk", *GROUP_SHARES)
 
 
 def baselines(
@@ -243,16 +257,12 @@ def next_best(
 ) -> tuple[Baseline, ...]:
     """The best option sets that differ from the plan's in at least one user's mechanism, cut or edge server.
 
-    Each user in turn is forbidden its chosen mechanism and cut there (in any precision), then all is solved again;
-    the best results of these K solutions are the runners-up.
+    Each user in turn is forbidden its chosen mechanism and cut there (in any precision), and each group its number of
+    common steps, then all is solved again; the best results of these solutions are the runners-up.
     """
     problem = table.problem()
     rivals: dict[tuple[int, ...], Allocation | Placement | SharedPrefix | Program] = {}
-    for k in range(problem.users):
-        own = table.options[int(option[k])]
-        alike = np.array([own.alike(other) for other in table.options])
-        allowed = problem.allowed_mask.copy()
-        allowed[k] &= ~alike
+    for allowed in _forbidding(table, problem, option):
         try:
             found = solve_restricted(problem, allowed, gap=gap)
         except Infeasible:
@@ -260,6 +270,24 @@ def next_best(
         rivals.setdefault(tuple(int(o) for o in found.option), found)
     best = sorted(rivals.values(), key=lambda a: a.objective_s)[:count]
     return tuple(_baseline(table, f"runner-up {i}", found) for i, found in enumerate(best, 1))
+
+
+def _forbidding(table: OptionTable, problem: Problem, option: NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:
+    """What is left, (K, O), without a user's choice, for each user, and without a group's common steps."""
+    chosen = [table.options[int(o)] for o in option]
+    for k, own in enumerate(chosen):
+        allowed = problem.allowed_mask.copy()
+        allowed[k] &= ~np.array([own.alike(other) for other in table.options])
+        yield allowed
+    for g in range(0 if table.shared is None else len(table.shared.groups)):
+        assert table.shared is not None
+        members = list(table.shared.members(g))
+        cuts = {chosen[k].cut for k in members if chosen[k].mechanism in GROUP_MECHANISMS}
+        common = np.array([o.mechanism in GROUP_MECHANISMS and o.cut in cuts for o in table.options])
+        if common.any():
+            allowed = problem.allowed_mask.copy()
+            allowed[members] &= ~common
+            yield allowed
 
 
 def restated_baselines(
@@ -290,9 +318,9 @@ def restated_baselines(
 
 def _alike(one: Baseline, other: Baseline) -> bool:
     """Whether two baselines are the same but for rounding and the gap of a search."""
-    figures = ("downlink_hz", "uplink_hz", "edge_share", "latency_s", "objective_s", "part")
+    figures = ("downlink_hz", "uplink_hz", "edge_share", "latency_s", "objective_s", "part", *GROUP_SHARES)
     same = replace(one, **{name: getattr(other, name) for name in figures}) == other
-    same = same and np.shape(one.part) == np.shape(other.part)
+    same = same and all(np.shape(getattr(one, n)) == np.shape(getattr(other, n)) for n in figures)
     return same and all(np.allclose(getattr(one, n), getattr(other, n), rtol=SOLVER, atol=0.0) for n in figures)
 
 
@@ -308,6 +336,10 @@ def _baseline(table: OptionTable, name: str, found: Allocation | Placement | Sha
         proven=found.status is Status.OPTIMAL,
         breaks=tuple(_broken(table, found)),
         part=_rows_of(getattr(found, "part", None)),
+        trunk=tuple(int(q) for q in getattr(found, "trunk", ())),
+        trunk_uplink_hz=_plain(getattr(found, "trunk_uplink_hz", ())),
+        trunk_edge_share=_plain(getattr(found, "trunk_edge_share", ())),
+        multicast_hz=_plain(getattr(found, "multicast_hz", ())),
     )
 
 

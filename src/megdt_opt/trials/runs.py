@@ -9,7 +9,7 @@ from typing import Any
 from megdt_opt.execution.job import Chain, Run
 from megdt_opt.models.requests import camera_of, request_of
 from megdt_opt.planning.baselines import Baseline
-from megdt_opt.planning.groups import GroupPlan
+from megdt_opt.planning.groups import GROUP_SHARES, GroupPlan, group_plans
 from megdt_opt.planning.user_plan import UserPlan, user_plan
 from megdt_opt.program.schedule import Pace, schedule
 from megdt_opt.program.stages import Compute, Stage, leaves
@@ -77,9 +77,16 @@ def _slots_s(table: OptionTable, program: Stage) -> tuple[float, ...]:
 
 def baseline_users(table: OptionTable, rival: Baseline) -> tuple[UserPlan, ...]:
     """A baseline's users, in the form of a plan's."""
-    problem = table.waived_problem()
+    return baseline_parts(table, rival)[0]
+
+
+def baseline_parts(table: OptionTable, rival: Baseline) -> tuple[tuple[UserPlan, ...], tuple[GroupPlan, ...]]:
+    """A baseline's users and the groups that share steps in it, in the form of a plan's."""
+    problem = table.problem() if rival.trunk else table.waived_problem()
     answer = SimpleNamespace(
         option=[table.index(name) for name in rival.options], downlink_hz=rival.downlink_hz,
-        uplink_hz=rival.uplink_hz, edge_share=rival.edge_share, part=rival.part or None,
+        uplink_hz=rival.uplink_hz, edge_share=rival.edge_share, part=rival.part or None, trunk=rival.trunk,
+        **{share: getattr(rival, share) for share in GROUP_SHARES},
     )  # fmt: skip
-    return tuple(user_plan(table, problem, k, answer) for k in range(len(rival.options)))
+    groups = group_plans(table, problem, answer) if rival.trunk else ()
+    return tuple(user_plan(table, problem, k, answer, groups) for k in range(len(rival.options))), groups

@@ -8,7 +8,7 @@ every user's limits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,13 @@ from scipy import stats
 from megdt_opt.execution.record import Execution
 from megdt_opt.planning.baselines import ONLY, UNSHARED, Baseline, equal_shares, next_best
 from megdt_opt.planning.cost_totals import cost_part_s
+from megdt_opt.planning.groups import GroupPlan
 from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.user_plan import UserPlan
+from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.trials.execute import cluster_of, run_options
-from megdt_opt.trials.runs import baseline_users, user_runs
+from megdt_opt.trials.runs import baseline_parts, user_runs
 
 if TYPE_CHECKING:
     from megdt_opt.execution.cluster import Cluster
@@ -133,20 +135,38 @@ def _measured_s(scenario: Scenario, execution: Execution) -> float:
     return float(scenario.objective_of([measured.get(user.name, np.inf) for user in scenario.users]))
 
 
+@dataclass(frozen=True)
+class _Rival:
+    """What is executed: a plan, or a rival of it."""
+
+    name: str
+    table: OptionTable
+    users: tuple[UserPlan, ...]
+    groups: tuple[GroupPlan, ...]
+    predicted_s: float
+    breaks: tuple[str, ...] = ()
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        return tuple(user.option.name for user in self.users)
+
+
 def rivals_of(plan: Plan, *, runners_up: int = 2) -> tuple[Baseline, ...]:
     """The sets that a plan is verified against: all centralised, all local, the best single mechanism, the best single
-    edge where there are several, the plan's options with equal shares, and the runners-up. Where there are groups, in
-    place of the last two the best that is had without sharing.
+    edge where there are several, the plan's options with equal shares, and the runners-up. Where there are groups,
+    which divide no shares equally, the best that is had without sharing stands in place of equal shares, and runners-up
+    may share other steps, or among fewer.
     """
     named = {b.name: b for b in plan.baselines}
     singles = [b for b in plan.baselines if b.mechanism]
     edges = [b for b in plan.baselines if b.name in {f"{ONLY}{site.name}" for site in plan.table.sites}]
     names = dict.fromkeys(["all centralised", "all local", *(b.name for b in [*singles[:1], *edges[:1]])])
     found = [named[name] for name in names if name in named]
-    if plan.table.shared is not None:
-        return (*found, *(b for b in plan.baselines if b.name == UNSHARED))
-    found.append(equal_shares(plan.table, plan.options))
-    return (*found, *next_best(plan.table, plan.options, count=runners_up))
+    runners = next_best(plan.table, plan.options, count=runners_up)
+    if plan.table.shared is None:
+        return (*found, equal_shares(plan.table, plan.options), *runners)
+    alone = [b for b in plan.baselines if b.name == UNSHARED]
+    return (*found, *(b for b in runners if b.options not in [a.options for a in alone]), *alone)
 
 
 def verify(
@@ -156,6 +176,7 @@ def verify(
     seed: int = 0,
     cluster: Cluster | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    others: Mapping[str, Plan] | None = None,
 ) -> Verification:
     """Execute a plan and its rivals, each `repeats` times in an order shuffled again in every round.
 
@@ -163,6 +184,8 @@ def verify(
     ----------
     plan : Plan
         With its baselines.
+    others : mapping of str to Plan, optional
+        More rivals by their names: plans of the same users, such as with other groups.
     repeats : int
         Rounds [1].
     seed : int
@@ -172,36 +195,34 @@ def verify(
     on_progress : callable, optional
         Called with (runs done, runs in all) after each run.
     """
-    rivals = rivals_of(plan)
-    names = ["plan", *(r.name for r in rivals)]
-    users: list[Sequence[UserPlan]] = [plan.users, *(baseline_users(plan.table, r) for r in rivals)]
-    parts_s = [cost_part_s(plan.table, [user.option.name for user in one]) for one in users]
-    measured: list[list[float]] = [[] for _ in names]
-    overruns = [0] * len(names)
+    rows = [_Rival("plan", plan.table, plan.users, plan.groups, plan.objective_s)]
+    rows += [
+        _Rival(r.name, plan.table, *baseline_parts(plan.table, r), r.objective_s, r.breaks) for r in rivals_of(plan)
+    ]
+    rows += [_Rival(name, p.table, p.users, p.groups, p.objective_s) for name, p in (others or {}).items()]
+    measured: list[list[float]] = [[] for _ in rows]
+    overruns = [0] * len(rows)
     rng = np.random.default_rng(seed)
-    order = [int(i) for _ in range(repeats) for i in rng.permutation(len(names))]
+    order = [int(i) for _ in range(repeats) for i in rng.permutation(len(rows))]
     with cluster_of(plan.table, cluster) as processes:
         for i in order:
-            longest_s = max(user.latency_s for user in users[i])
-            groups = plan.groups if i == 0 else ()
-            done = processes.run(user_runs(plan.table, users[i], groups), run_options(plan.table, longest_s))
-            measured[i].append(_measured_s(plan.scenario, done) + parts_s[i])
+            row = rows[i]
+            longest_s = max(user.latency_s for user in row.users)
+            done = processes.run(user_runs(row.table, row.users, row.groups), run_options(row.table, longest_s))
+            measured[i].append(_measured_s(plan.scenario, done) + cost_part_s(row.table, row.options))
             overruns[i] += len(done.overruns)
             if on_progress is not None:
-                on_progress(sum(len(m) for m in measured), repeats * len(names))
-    none: tuple[str, ...] = ()
-    rows = [("plan", tuple(u.option.name for u in plan.users), plan.objective_s, none)]
-    rows += [(r.name, r.options, r.objective_s, r.breaks) for r in rivals]
+                on_progress(sum(len(m) for m in measured), repeats * len(rows))
     sets = tuple(
         VerifiedSet(
-            name=name,
-            options=options,
-            predicted_s=predicted_s,
+            name=row.name,
+            options=row.options,
+            predicted_s=row.predicted_s,
             measured_s=tuple(measured[i]),
             overruns=overruns[i],
-            breaks=breaks,
+            breaks=row.breaks,
         )
-        for i, (name, options, predicted_s, breaks) in enumerate(rows)
+        for i, row in enumerate(rows)
     )
     return judge(sets, "s" if plan.scenario.objective_is_time else "")
 
