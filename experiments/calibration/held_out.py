@@ -2,6 +2,10 @@
 
     python experiments/calibration/held_out.py twin --sessions 5
     python experiments/calibration/held_out.py sd15
+    python experiments/calibration/held_out.py twin --calibrate 5 --sessions 5 --label loaded
+
+With `--calibrate N` a profile of N sessions is taken first, a minute apart, on the machine as it is, with smaller
+settings; the sessions after it tell how many of their medians the stated 90 % interval of a later session holds.
 
 Two kinds of unseen: batches and regions that no fit used, and a run at least ten minutes after the
 calibration. Every session is sandwiched between two short re-calibrations, whose mean factor corrects
@@ -16,7 +20,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -49,6 +53,12 @@ CONFIG: dict[str, dict[str, Any]] = {
         "pause_s": 0.0,
     },
 }
+BRIEF: dict[str, Any] = {
+    "again": {"batches": (1, 2, 4), "rows": (8,), "samples": 7, "warmup": 1},
+    "drift": {"kinds": (Kind.DENOISE,), "samples": 3, "warmup": 1},
+    "pause_s": 60.0,
+}
+"""Settings with `--calibrate`."""
 
 
 @dataclass(frozen=True)
@@ -101,24 +111,62 @@ def errors(profile: TimingProfile, sessions: Sequence[Session], wanted: Callable
     }
 
 
+def coverage(profile: TimingProfile, sessions: Sequence[Session], level: float = 0.9) -> dict[str, Any]:
+    """How many medians of later sessions' cells the stated interval holds: of all sessions of the profile, and of its
+    first one alone."""
+    first = replace(profile, cells=tuple(c.session(0) if c.sessions else c for c in profile.cells))
+    found: dict[str, Any] = {"level": level, "medians": sum(len(s.cells) for s in sessions)}
+    for name, asked in (("inside", profile), ("inside_of_one_session", first)):
+        inside, widths = [], []
+        for session in sessions:
+            hits = 0
+            for cell in session.cells:
+                stated = asked.stage_interval_s(
+                    cell.kind, batch=cell.batch, rows=cell.rows, codec=cell.codec, level=level
+                )
+                low, high = stated or (math.nan, math.nan)
+                hits += low <= cell.median_s <= high
+                widths.append(high / low)
+            inside.append(hits)
+        found[name] = {"by_session": inside, "share": sum(inside) / found["medians"], "ratio": float(np.median(widths))}
+    return found
+
+
+def taken(model: Any, count: int, threads: int, path: Path) -> TimingProfile:
+    """A profile of so many sessions on the machine as it is, stored."""
+    fixed = {"pause_s": 60.0, "held_out_batches": {}, "name": "cpu", "threads": threads}
+    made = calibrate(model, sessions=count, **fixed, **BRIEF["again"])
+    made.save(path)
+    print(f"calibrated: {count} sessions, {'; '.join(made.provenance.texts)}")
+    return made
+
+
 def main() -> None:
     """Measure, print a table, store every row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=sorted(CONFIG))
     parser.add_argument("--sessions", type=int, default=1)
     parser.add_argument("--profile", type=Path)
+    parser.add_argument("--calibrate", type=int, metavar="N", help="take a profile of N sessions first")
+    parser.add_argument("--threads", type=int, default=1, help="of the profile that is taken")
+    parser.add_argument("--label", default="", help="part of the results' names, for example the load")
     arguments = parser.parse_args()
-    config = CONFIG[arguments.name]
-    profile = (
-        TimingProfile.load(arguments.profile) if arguments.profile else TimingProfile.bundled(f"{arguments.name}-cpu")
-    )
+    config = BRIEF if arguments.calibrate else CONFIG[arguments.name]
+    RESULTS.mkdir(exist_ok=True)
+    name = f"{arguments.name}-cpu" + (f"-{arguments.label}" if arguments.label else "")
+    model = load(arguments.name)
+    if arguments.calibrate:
+        profile = taken(model, arguments.calibrate, arguments.threads, RESULTS / f"profile_{name}.json")
+    elif arguments.profile:
+        profile = TimingProfile.load(arguments.profile)
+    else:
+        profile = TimingProfile.bundled(f"{arguments.name}-cpu")
     created = datetime.fromisoformat(profile.provenance.created)
     ended = created.timestamp() + max(t for c in profile.cells for t in c.at_s)
     wait = ended + LATER_S - time.time()
     if wait > 0:
         print(f"waiting {wait:.0f} s: the profile is younger than {LATER_S / 60:.0f} minutes")
         time.sleep(wait)
-    model = load(arguments.name)
     sessions = []
     for number in range(arguments.sessions):
         if number:
@@ -157,13 +205,16 @@ def main() -> None:
                 )
     for held in same_run:
         print(f"same run: {held['kind']} batch {held['batch']} rows {held['rows']}: {held['error']:+.2%}")
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"held_out_{arguments.name}-cpu.json"
+    covered = coverage(profile, sessions)
+    for how in ("inside", "inside_of_one_session"):
+        print(f"{how}: {covered[how]['share']:.1%} of {covered['medians']} medians in the stated 90 % interval")
+    path = RESULTS / f"held_out_{name}.json"
     record = {
         "profile_created": profile.provenance.created,
         "hardware": dict(profile.provenance.hardware),
         "software": dict(profile.provenance.software),
         "summary": summary,
+        "coverage": covered,
         "same_run_held_out": same_run,
         "sessions": [_plain(s) for s in sessions],
     }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import time
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter, process_time
 
@@ -69,6 +71,9 @@ _IDLE = 0.95
 _LEAST_SHARE = 0.05
 """Where all cores are busy, the scheduler still gives a share [1]."""
 
+_LOOK_S = 1.0
+"""How long it takes to see whether a machine is busy [s]."""
+
 
 class OtherLoad:
     """How many cores other processes kept busy meanwhile: what shares the cores is measured too.
@@ -102,6 +107,21 @@ class OtherLoad:
         """The same as a note for a provenance."""
         used = self.cores()
         return () if used is None else (f"other processes kept {used:.2f} cores busy meanwhile",)
+
+
+def wait_until_idle(threads: int, longest_s: float, tell: Callable[[float], None]) -> None:
+    """Wait until other processes leave some threads their cores, but no longer than that [s].
+
+    `tell` is called with the part of the threads' time that is left to them [1], before each further wait.
+    """
+    end = perf_counter() + longest_s
+    while (left_s := end - perf_counter()) > 0.0:
+        load = OtherLoad()
+        time.sleep(min(_LOOK_S, left_s))
+        share = load.idle_share(threads)
+        if share == 1.0:
+            return
+        tell(share)
 
 
 def _busy_s() -> float | None:

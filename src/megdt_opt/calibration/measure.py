@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from megdt_opt.calibration.environment import OtherLoad, hardware, software, torch_device
+from megdt_opt.calibration.environment import hardware, software, torch_device
 from megdt_opt.calibration.inputs import example_requests, has_real_requests, pictures
 from megdt_opt.calibration.jobs import Jobs
+from megdt_opt.calibration.sessions import Sessions, in_sessions
 from megdt_opt.calibration.settings import CODECS, Batches, Settings
-from megdt_opt.calibration.timing_loop import Progress, Rounds, take
+from megdt_opt.calibration.timing_loop import Progress, Rounds
 from megdt_opt.errors import InvalidInput
 from megdt_opt.models.codec import compress
 from megdt_opt.models.registry import load_model
@@ -42,6 +43,9 @@ def calibrate(  # wide: each is one setting of a measurement, by keyword
     rows: Sequence[int] | None = None,
     samples: int = 20,
     warmup: int = 3,
+    sessions: int = 1,
+    pause_s: float = 0.0,
+    wait_s: float = 0.0,
     threads: int = 1,
     precision: str = "fp32",
     held_out_batches: Batches = (3,),
@@ -69,9 +73,17 @@ def calibrate(  # wide: each is one setting of a measurement, by keyword
         Rows of the latent regions at which a denoising step is timed (parallel generation) [rows]; by
         default every region where there are at most eight, else quarters; () for none.
     samples : int
-        Samples of each cell, all kept, at least 1 [1].
+        Samples of each cell in each session, all kept, at least 1 [1].
     warmup : int
-        Runs of each cell discarded after its first, at least 1 [1].
+        Runs of each cell discarded after its first, in each session, at least 1 [1].
+    sessions : int
+        How often all of it is repeated, at least 1 [1]. From two sessions on the profile's intervals say where a later
+        session's times lie; with one they cover the noise within it alone.
+    pause_s : float
+        Time from one session to the next, in which the machine may drift [s].
+    wait_s : float
+        Longest that each session waits for other processes to leave the threads their cores [s]. What they then still
+        take is in `Provenance.idle_share`, and the intervals are wider by it.
     threads : int
         Torch threads while timing [1]; the executor's processes have one.
     precision : str
@@ -117,6 +129,7 @@ def calibrate(  # wide: each is one setting of a measurement, by keyword
         held_out_rows=held_out_rows,
     )
     rounds = Rounds(samples=samples, warmup=warmup, threads=threads, seed=seed)
+    repeated = Sessions(count=sessions, pause_s=pause_s, wait_s=wait_s)
     where = torch_device(device)
     if isinstance(model, str):
         model = load_model(model, device=device, precision=precision)
@@ -134,8 +147,9 @@ def calibrate(  # wide: each is one setting of a measurement, by keyword
     shown = pictures(model, requests[:_PICTURES], scheduler=scheduler) if coded else []
     jobs = Jobs(model, where, requests, scheduler, shown)
 
-    created, others = utc_now(), OtherLoad()
-    cells = take([jobs.stage(key) for key in (*fitted, *held_out)], rounds, device=where, on_progress=on_progress)
+    created = utc_now()
+    listed = [jobs.stage(key) for key in (*fitted, *held_out)]
+    cells, loads = in_sessions(listed, rounds, repeated, device=where, on_progress=on_progress)
     provenance = Provenance(
         created=created,
         source="measured",
@@ -149,8 +163,8 @@ def calibrate(  # wide: each is one setting of a measurement, by keyword
         latent_shape=spec.latent_shape,
         image_shape=spec.image_shape,
         passes_per_step=spec.passes_per_step,
-        texts=others.sentence(),
-        idle_share=others.idle_share(threads) if where.type == "cpu" else 1.0,
+        texts=loads.sentences,
+        idle_share=loads.idle_share if where.type == "cpu" else 1.0,
     )
     return TimingProfile(
         device=name if name is not None else device,

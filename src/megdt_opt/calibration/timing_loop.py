@@ -91,6 +91,10 @@ class Rounds:
         for field_name in ("samples", "warmup", "threads"):
             check_count(field_name, getattr(self, field_name))
 
+    def runs(self, jobs: int) -> int:
+        """Runs of so many cells, first runs and warm-up included [1]."""
+        return jobs * (1 + self.warmup + self.samples)
+
 
 def check_count(field_name: str, value: object) -> None:
     """Refuse with InvalidInput what is no integer of at least 1."""
@@ -117,7 +121,7 @@ def take(jobs: Sequence[Job], rounds: Rounds, *, device: torch.device, on_progre
     list of Cell
         One for each job, in the jobs' order.
     """
-    total = len(jobs) * (1 + rounds.warmup + rounds.samples)
+    total = rounds.runs(len(jobs))
     done = 0
     order = random.Random(rounds.seed)
     first: list[float] = []

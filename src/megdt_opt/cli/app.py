@@ -112,12 +112,15 @@ def demo(
 
 @app.command()
 @clear_errors
-def calibrate(
+def calibrate(  # wide: each is one option of the command
     output: Annotated[Path, typer.Argument(help="Profile to write (JSON).")],
     model: Annotated[str, typer.Option(help="'twin', 'sd15', 'sdxl', a pipeline folder or a hub id.")] = "twin",
     device: Annotated[str, typer.Option(help="'cpu' or 'cuda'.")] = "cpu",
     batches: Annotated[str, typer.Option(help="Batch sizes, separated by commas.")] = "1,2,4",
-    samples: Annotated[int, typer.Option(min=3, help="Samples of each stage, warm-up excluded.")] = 20,
+    samples: Annotated[int, typer.Option(min=3, help="Samples of each stage and session, warm-up excluded.")] = 20,
+    sessions: Annotated[int, typer.Option(min=1, help="Repetitions; from 2 on, intervals are of later ones.")] = 1,
+    pause: Annotated[float, typer.Option(min=0.0, help="Seconds from one session to the next.")] = 0.0,
+    wait: Annotated[float, typer.Option(min=0.0, help="Longest wait of a session for an idle machine [s].")] = 10.0,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
     precision: Annotated[str, typer.Option(help="'fp32', 'fp16' or 'bf16'.")] = "fp32",
     plugin: Plugins = None,
@@ -134,6 +137,9 @@ def calibrate(
         device=device,
         batches=sizes,
         samples=samples,
+        sessions=sessions,
+        pause_s=pause,
+        wait_s=wait,
         threads=threads,
         precision=precision,
         console=console,

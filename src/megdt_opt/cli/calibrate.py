@@ -19,6 +19,9 @@ def calibrate_model(
     device: str = "cpu",
     batches: tuple[int, ...] = (1, 2, 4),
     samples: int = 20,
+    sessions: int = 1,
+    pause_s: float = 0.0,
+    wait_s: float = 0.0,
     threads: int = 1,
     precision: str = "fp32",
     console: Console | None = None,
@@ -38,9 +41,17 @@ def calibrate_model(
             batches=batches,
             held_out_batches=(),
             samples=samples,
+            sessions=sessions,
+            pause_s=pause_s,
+            wait_s=wait_s,
             threads=threads,
             precision=precision,
             on_progress=update,
+        )
+    if sessions == 1:
+        console.print(
+            "One session: the intervals do not say what a later session varies by; --sessions 5 --pause 60 does.",
+            markup=False,
         )
     for doubt in doubts(profile):
         console.print(f"Warning: {doubt}. Calibrate again when the machine is idle.", style="yellow", markup=False)

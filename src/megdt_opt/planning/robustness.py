@@ -123,6 +123,6 @@ def robustness(
 
 def corners_of(machines: Machines) -> tuple[tuple[str, str], ...]:
     """Ends of the intervals for (edges, devices), "middle" for those without; empty where none has any."""
-    measured = [not all(p.published for p in those) for those in (machines.edges.values(), machines.devices)]
+    measured = [any(p.has_intervals for p in those) for those in (machines.edges.values(), machines.devices)]
     edge, devices = (_ENDS if has else ("middle",) for has in measured)
     return tuple(product(edge, devices)) if any(measured) else ()

@@ -58,10 +58,10 @@ def _sources(actors: dict[str, TimingProfile]) -> list[str]:
             f"Timed with random weights: {words(random)}. Latency does not depend on the weights; sizes of compressed "
             "pictures do."
         )
-    published = [name for name, p in actors.items() if p.published]
-    if published:
+    single = [name for name, p in actors.items() if not p.has_intervals]
+    if single:
         found.append(
-            f"Timings printed by others: {words(published)}. They have no variance and count as exact where survival "
-            "of the calibration is judged."
+            f"Timings of a single figure for each stage: {words(single)}. They have no variance and count as exact "
+            "where survival of the calibration is judged."
         )
     return found

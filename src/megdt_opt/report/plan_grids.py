@@ -18,8 +18,8 @@ def plan_grid(plan: Plan) -> Grid:
     notes = [bound_sentence(plan), *cost_sentences(plan)]
     machines = plan.table.machines
     several = len(machines.edges) > 1
-    exact = [name if several else "the edge" for name, profile in machines.edges.items() if profile.published]
-    exact += [u.name for u, profile in zip(users, machines.devices, strict=True) if profile.published]
+    exact = [name if several else "the edge" for name, p in machines.edges.items() if not p.has_intervals]
+    exact += [u.name for u, p in zip(users, machines.devices, strict=True) if not p.has_intervals]
     if plan.robustness is not None:
         survives = ["yes" if s else "no" for s in plan.robustness.survives]
         notes.append(

@@ -14,11 +14,15 @@ from megdt_opt.timing.trust import doubts
 def profile_grid(profile: TimingProfile) -> Grid:
     """One row per timed cell, with the provenance below."""
     cells = profile.cells
-    left = profile.provenance.idle_share
-    intervals = [None if profile.published else (cell.interval_s[0] * left, cell.interval_s[1]) for cell in cells]
+    intervals = [
+        profile.stage_interval_s(c.kind, batch=c.batch, rows=c.rows, rows_total=c.rows_total, codec=c.codec)
+        for c in cells
+    ]
     notes = [f"{_sentence(profile)} Times are for one stage of the whole batch."]
-    if not profile.published:
-        notes.append("Interval: 95 %, of the median. First run: before the warm-up, kept apart.")
+    if profile.has_intervals:
+        sessions = max(len(cell.sessions) for cell in cells)
+        later = f"where a later session's lies, by {sessions} sessions" if sessions else "of this session alone"
+        notes.append(f"Interval: 95 %, of the median, {later}. First run: before the warm-up, kept apart.")
     if profile.held_out:
         errors = sorted(abs(e.error) for e in profile.held_out_errors())
         notes.append(

@@ -96,6 +96,8 @@ class Cell:
         Time of the first run of this cell in the process [s], before the warm-up.
     at_s : tuple of float
         When each sample began, from the start of the calibration [s]; empty where unknown.
+    sessions : tuple of int
+        How many of the samples each session took, in their order [1]; empty where all are of one session.
 
     Raises
     ------
@@ -118,6 +120,7 @@ class Cell:
     codec: str = ""
     first_s: float | None = None
     at_s: tuple[float, ...] = ()
+    sessions: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         kept: dict[str, str | int | None] = {
@@ -139,6 +142,14 @@ class Cell:
             refuse(f"at_s of {self.label}", self.at_s, f"{len(self.samples_s)} finite times [s]", MEASURE_AGAIN)
         if self.first_s is not None:
             object.__setattr__(self, "first_s", self._times("first_s", (self.first_s,))[0])
+        counts = entries(self.sessions)
+        if counts is None:
+            refuse(f"sessions of {self.label}", self.sessions, "a list of counts of samples [1]", MEASURE_AGAIN)
+        taken = tuple(_count(f"sessions of {self.label}", count, "samples") for count in counts)
+        if taken and sum(taken) != len(self.samples_s):
+            expected = f"counts that add up to the {len(self.samples_s)} samples"
+            refuse(f"sessions of {self.label}", taken, expected, MEASURE_AGAIN)
+        object.__setattr__(self, "sessions", taken if len(taken) > 1 else ())
 
     def _region(self) -> dict[str, int | None]:
         """Rows and all rows of the latent, as integers."""
@@ -193,6 +204,17 @@ class Cell:
         """Stage, batch and region, for messages."""
         region = f", rows {self.rows} of {self.rows_total}" if self.rows is not None else ""
         return f"{self.label_stage}, batch {self.batch}{region}"
+
+    @property
+    def is_single(self) -> bool:
+        """Whether there is one sample alone, which says nothing of how times vary."""
+        return len(self.samples_s) == 1
+
+    def session(self, number: int) -> Cell:
+        """The samples of one session alone."""
+        begin = sum(self.sessions[:number])
+        part = slice(begin, begin + self.sessions[number])
+        return replace(self, samples_s=self.samples_s[part], at_s=self.at_s[part], sessions=())
 
     def scaled(self, factor: float) -> Cell:
         """The cell with every time multiplied by a factor [1]."""

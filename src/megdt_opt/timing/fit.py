@@ -1,13 +1,14 @@
 """Statistics of timing samples: medians with their intervals, and affine fits of cost against size.
 
-Two kinds of interval are used, and no other:
+Of samples of one session:
 
 - of one measured cell's median: the distribution-free interval between two order statistics;
 - of anything fitted: the percentile bootstrap, resampling within each cell, with a fixed seed so that
   a profile always gives the same plan.
 
-Both take a cell's samples for independent draws. They cover the noise within one calibration, not the
-drift of a machine afterwards; `megdt_opt.calibration.recalibrate` measures that apart.
+Both take a cell's samples for independent draws. They cover the noise within one session, not what a
+machine does afterwards; `megdt_opt.calibration.recalibrate` measures that apart. Of samples of several
+sessions, `later_interval` says where the time of a later one lies.
 """
 
 from __future__ import annotations
@@ -63,6 +64,36 @@ def median_interval(samples: Sequence[float], level: float = LEVEL) -> tuple[flo
         rank += 1
     rank = max(rank, 1)
     return ordered[rank - 1], ordered[n - rank]
+
+
+def later_interval(times_s: Sequence[float], level: float = LEVEL) -> tuple[float, float]:
+    """Prediction interval of a later session's time, from those of at least two sessions.
+
+    The logarithms are taken for independent draws of one normal distribution, so with their mean m, their standard
+    deviation s and Student's t of S - 1 degrees of freedom the next one lies in m -+ t s sqrt(1 + 1/S) at `level`
+    (Geisser, Predictive Inference, 1993, section 2.2).
+
+    Parameters
+    ----------
+    times_s : sequence of float
+        Time of each session [s].
+    level : float
+        Probability that the next session's time lies inside [1].
+
+    Returns
+    -------
+    tuple of float
+        (low, high) [s].
+    """
+    from scipy.special import stdtrit
+
+    logs = [math.log(time) for time in times_s]
+    count = len(logs)
+    quantile = float(stdtrit(count - 1, (1.0 + level) / 2.0))
+    half = quantile * statistics.stdev(logs) * math.sqrt(1.0 + 1.0 / count)
+    middle = statistics.fmean(logs)
+    # the end of an interval stays a number also where two sessions differ by decades
+    return math.exp(max(middle - half, -700.0)), math.exp(min(middle + half, 700.0))
 
 
 def bootstrap_medians(samples: Sequence[Sequence[float]], replicates: int = REPLICATES) -> NDArray[np.float64]:
@@ -123,15 +154,15 @@ class AffineFit:
             )
         return value
 
-    def interval_at(self, size: float) -> tuple[float, float] | None:
-        """95 % interval of the time at a size [s]; None for published figures.
+    def interval_at(self, size: float, level: float = LEVEL) -> tuple[float, float] | None:
+        """Interval of the time at a size, of 95 % if no other level is asked for [s]; None for single figures.
 
         The bootstrap interval, widened on both sides by `misfit`: a fit that does not pass through what
         was measured is not more certain elsewhere.
         """
         if self._replicates is None:
             return None
-        low, high = _percentiles(self._replicates[:, 0] * size + self._replicates[:, 1])
+        low, high = _percentiles(self._replicates[:, 0] * size + self._replicates[:, 1], level)
         return max(low * (1.0 - self.misfit), 0.0), high * (1.0 + self.misfit)
 
 
@@ -148,7 +179,7 @@ def affine_fit(sizes: Sequence[int], samples: Sequence[Sequence[float]], *, cert
     samples : sequence of sequence of float
         The cells' samples [s].
     certain : bool
-        True for published figures: one value each, no interval.
+        True for single figures: one value each, no interval.
 
     Returns
     -------
@@ -209,6 +240,6 @@ def _solve(x: NDArray[np.float64], medians: NDArray[np.float64]) -> NDArray[np.f
     return np.stack([a, mean_t - a * mean_x], axis=1)
 
 
-def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
-    low, high = np.quantile(values, [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0])
+def _percentiles(values: NDArray[np.float64], level: float = LEVEL) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
     return float(low), float(high)

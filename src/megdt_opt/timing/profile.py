@@ -19,9 +19,10 @@ from typing import Any
 from megdt_opt.files import write_text
 from megdt_opt.program.stages import Kind
 from megdt_opt.timing.cells import Cell, HeldOutError, StageKey, cells_of, sizes_byte, stage_kind
-from megdt_opt.timing.fit import AffineFit, affine_fit, expected_byte
+from megdt_opt.timing.fit import LEVEL, AffineFit, expected_byte
 from megdt_opt.timing.profile_file import bundled_path, profile_content, profile_text, read_profile
 from megdt_opt.timing.provenance import Provenance, refuse
+from megdt_opt.timing.stage_times import StageTimes
 from megdt_opt.values import integer
 
 __all__ = ["AffineFit", "Cell", "HeldOutError", "Provenance", "TimingProfile"]
@@ -176,26 +177,31 @@ class TimingProfile:
         return self.provenance.source == "published"
 
     @property
+    def has_intervals(self) -> bool:
+        """Whether some stage has more than one sample, and so an interval."""
+        return not all(cell.is_single for cell in self.cells)
+
+    @property
     def stretch(self) -> float:
         """Declared slow-down of this profile against the machine it was measured on [1]."""
         return self.provenance.factor
 
     def batches(self, kind: Kind | str) -> tuple[int, ...]:
         """Batch sizes at which a stage was timed on the whole latent, ascending."""
-        return tuple(sorted({c.batch for c in self._cells_of(stage_kind(kind)) if c.rows is None}))
+        return tuple(sorted({c.batch for c in self._times.of(stage_kind(kind)) if c.rows is None}))
 
     def regions(self, kind: Kind | str) -> tuple[int, ...]:
         """Rows of the latent regions at which a stage was timed at batch 1, ascending; not the whole."""
-        return tuple(sorted(c.rows for c in self._cells_of(stage_kind(kind)) if c.rows is not None and c.batch == 1))
+        return tuple(sorted(c.rows for c in self._times.of(stage_kind(kind)) if c.rows is not None and c.batch == 1))
 
     def cell(self, kind: Kind | str, *, batch: int = 1, rows: int | None = None, codec: str = "") -> Cell | None:
         """The measured cell, or None where this batch, region or codec was not timed."""
         key = StageKey(kind=stage_kind(kind), batch=batch, rows=self._region(rows, None), codec=codec)
-        return self._by_key.get(key)
+        return self._times.cell(key)
 
     def first_s(self, kind: Kind | str, *, codec: str = "") -> float | None:
         """Time of the very first run of a stage at its smallest batch [s], kept apart from steady state."""
-        whole = [c for c in self._cells_of(stage_kind(kind), codec) if c.rows is None]
+        whole = [c for c in self._times.of(stage_kind(kind), codec) if c.rows is None]
         return min(whole, key=lambda c: c.batch).first_s if whole else None
 
     # ---- what planning asks
@@ -238,7 +244,7 @@ class TimingProfile:
         ProfileError
             If the stage was not timed, or a region is asked for and none was timed.
         """
-        return self._seconds(self._key(kind, batch, rows, rows_total, codec))
+        return self._times.seconds(self._key(kind, batch, rows, rows_total, codec))
 
     def stage_interval_s(
         self,
@@ -248,20 +254,24 @@ class TimingProfile:
         rows: int | None = None,
         rows_total: int | None = None,
         codec: str = "",
+        level: float = LEVEL,
     ) -> tuple[float, float] | None:
-        """95 % confidence interval (low, high) of `stage_s` [s]; None for published figures.
+        """Interval (low, high) of `stage_s` [s], of 95 % if no other level is asked for; None for single figures.
 
-        For a measured cell: the distribution-free interval between two order statistics of its samples.
-        For a fitted time: the bootstrap interval of the fit, widened by the fit's largest relative
-        misfit. For a region in a batch that was not timed: the product of the three relative intervals,
-        which is wider than 95 %. The low end is times `Provenance.idle_share`. None covers later drift.
+        Where the samples are of several sessions: where the time of a later session lies
+        (`timing.fit.later_interval`), widened by the largest relative misfit of a fit. Of one session:
+        for a measured cell the distribution-free interval between two order statistics of its samples;
+        for a fitted time the bootstrap interval of the fit, widened by its misfit; for a region in a batch
+        that was not timed the product of the three relative intervals, which is wider than the level. These
+        do not cover what a later session varies by. The low end is times `Provenance.idle_share`. A stage of
+        which some cell has one sample alone, as published figures have, varies by nobody knows how much.
 
-        Parameters and errors are those of `stage_s`.
+        Parameters and errors are those of `stage_s`; `level` is the probability of covering [1].
         """
-        key = self._key(kind, batch, rows, rows_total, codec)
-        self._seconds(key)  # a published stage that was not timed is refused as well
-        low, high = (0.0, 0.0) if self.published else self._interval_s(key)
-        return None if self.published else (low * self.provenance.idle_share, high)
+        if not 0.0 < level < 1.0:
+            refuse("level", level, "a probability above 0 and below 1 [1]", "Ask for example for 0.9.")
+        found = self._times.interval_s(self._key(kind, batch, rows, rows_total, codec), level)
+        return None if found is None else (found[0] * self.provenance.idle_share, found[1])
 
     def fit(self, kind: Kind | str, *, codec: str = "") -> AffineFit:
         """Time against batch, a*X + b for X chains on the whole latent, with 95 % bootstrap intervals.
@@ -271,18 +281,7 @@ class TimingProfile:
         ProfileError
             If the stage was not timed.
         """
-        key = (stage_kind(kind), codec, "batch")
-        if key not in self._fits:
-            cells = [c for c in self._require(stage_kind(kind), codec) if c.rows is None]
-            if not cells:
-                refuse(
-                    f"stage {kind}",
-                    self.regions(kind),
-                    "at least one batch on the whole latent",
-                    "Calibrate the stage without rows too.",
-                )
-            self._fits[key] = self._fitted([(c.batch, c) for c in cells])
-        return self._fits[key]
+        return self._times.fit(stage_kind(kind), codec)
 
     def region_fit(self, kind: Kind | str, *, codec: str = "") -> AffineFit:
         """Time against rows of the latent region at batch 1, a*rows + b, the whole latent included.
@@ -292,20 +291,7 @@ class TimingProfile:
         ProfileError
             If the stage, or no region of it, was timed, or the rows of the whole latent are not known.
         """
-        key = (stage_kind(kind), codec, "rows")
-        if key not in self._fits:
-            cells = [c for c in self._require(stage_kind(kind), codec) if c.batch == 1]
-            totals = [c.rows_total for c in cells if c.rows_total is not None]
-            if not totals:
-                refuse(
-                    f"regions of stage {kind} on {self.device}",
-                    (),
-                    "at least one latent region [rows]",
-                    "Calibrate with rows=..., or leave parallel generation out on this device.",
-                )
-            total = self._rows_total(totals[0])
-            self._fits[key] = self._fitted([(total if c.rows is None else c.rows, c) for c in cells])
-        return self._fits[key]
+        return self._times.region_fit(stage_kind(kind), codec)
 
     def image_byte(self, codec: str, reference_byte: int | None = None) -> int:
         """Expected size of a generated picture in a codec [byte]; "raw" follows from the picture's shape.
@@ -344,7 +330,7 @@ class TimingProfile:
                 kind=cell.kind,
                 batch=cell.batch,
                 rows=cell.rows,
-                predicted_s=self._seconds(cell.key),
+                predicted_s=self._times.seconds(cell.key),
                 measured_s=cell.median_s,
             )
             for cell in self.held_out
@@ -397,61 +383,10 @@ class TimingProfile:
     # ---- internals
 
     @cached_property
-    def _by_key(self) -> dict[StageKey, Cell]:
-        return {cell.key: cell for cell in self.cells}
-
-    @cached_property
-    def _fits(self) -> dict[tuple[str, str, str], AffineFit]:
-        return {}
-
-    def _fitted(self, sized: list[tuple[int, Cell]]) -> AffineFit:
-        """Fit of time against size, through the samples of cells."""
-        sized.sort(key=lambda pair: pair[0])
-        return affine_fit([n for n, _ in sized], [cell.samples_s for _, cell in sized], certain=self.published)
-
-    def _seconds(self, key: StageKey) -> float:
-        """As `stage_s` [s]."""
-        cell = self._by_key.get(key)
-        if cell is not None:
-            return cell.median_s
-        if key.rows is None:
-            return self.fit(key.kind, codec=key.codec).at(key.batch)
-        if key.batch == 1:
-            return self.region_fit(key.kind, codec=key.codec).at(key.rows)
-        return self._seconds(key.whole) * self._seconds(key.alone) / self._seconds(key.whole.alone)
-
-    def _interval_s(self, key: StageKey) -> tuple[float, float]:
-        """As `stage_interval_s` of a measured profile [s]."""
-        cell = self._by_key.get(key)
-        if cell is not None:
-            return cell.interval_s
-        middle = self._seconds(key)
-        if key.rows is None:
-            return _around(middle, self.fit(key.kind, codec=key.codec).interval_at(key.batch))
-        if key.batch == 1:
-            return _around(middle, self.region_fit(key.kind, codec=key.codec).interval_at(key.rows))
-        low = high = middle
-        for factor in (key.whole, key.alone):
-            value, (below, above) = self._seconds(factor), self._interval_s(factor)
-            low, high = low * below / value, high * above / value
-        value, (below, above) = self._seconds(key.whole.alone), self._interval_s(key.whole.alone)
-        return low * value / above, high * value / below
-
-    def _cells_of(self, kind: str, codec: str | None = None) -> list[Cell]:
-        return [c for c in self.cells if c.kind == kind and codec in (None, c.codec)]
-
-    def _require(self, kind: str, codec: str) -> list[Cell]:
-        cells = self._cells_of(kind, codec)
-        if not cells:
-            what = f"{kind} ({codec})" if codec else str(kind)
-            had = sorted({c.label_stage for c in self.cells})
-            refuse(
-                f"stage of the profile of {self.model} on {self.device}",
-                what,
-                f"one of {had}",
-                "Calibrate this stage, or rule out the options that need it on this device.",
-            )
-        return cells
+    def _times(self) -> StageTimes:
+        shape = self.provenance.latent_shape
+        rows = None if shape is None else shape[1]
+        return StageTimes(owner=f"{self.model} on {self.device}", cells=self.cells, latent_rows=rows)
 
     def _key(self, kind: Kind | str, batch: int, rows: int | None, rows_total: int | None, codec: str) -> StageKey:
         """What is asked for, checked."""
@@ -459,34 +394,15 @@ class TimingProfile:
         if chains is None or chains < 1:
             refuse("batch", batch, "an integer of at least 1 [chains]", "Ask for one chain or more.")
         key = StageKey(kind=stage_kind(kind), batch=chains, rows=self._region(rows, rows_total), codec=codec)
-        self._require(key.kind, codec)
+        self._times.of_stage(key.kind, codec)
         return key
 
     def _region(self, rows: int | None, rows_total: int | None) -> int | None:
         """Rows of a region, or None when it is the whole latent."""
         if rows is None:
             return None
-        total = self._rows_total(rows_total)
+        total = self._times.rows_total(rows_total)
         count = integer(rows)
         if count is None or not 1 <= count <= total:
             refuse("rows", rows, f"an integer from 1 to {total} [rows of the latent]", "Ask for rows that it has.")
         return None if count == total else count
-
-    def _rows_total(self, rows_total: int | None) -> int:
-        shape = self.provenance.latent_shape
-        if rows_total is None and shape is None:
-            refuse("rows_total", None, "the rows of the whole latent", "Pass rows_total.")
-        if shape is not None and rows_total is not None and rows_total != shape[1]:
-            refuse(
-                "rows_total",
-                rows_total,
-                f"the {shape[1]} rows that were timed",
-                "Calibrate the model at the latent size that is planned.",
-            )
-        return shape[1] if shape is not None else int(rows_total or 0)
-
-
-def _around(middle: float, interval: tuple[float, float] | None) -> tuple[float, float]:
-    """An interval that holds its point, which a percentile bootstrap does not promise."""
-    low, high = interval if interval is not None else (middle, middle)
-    return min(low, middle), max(high, middle)

@@ -18,7 +18,7 @@ VERSION = 1
 
 _FOLDER = resources.files("megdt_opt.data").joinpath("profiles")
 
-_CELL = ("kind", "batch", "rows", "rows_total", "codec", "first_s", "samples_s", "at_s")
+_CELL = ("kind", "batch", "rows", "rows_total", "codec", "first_s", "samples_s", "at_s", "sessions")
 _SIZES = ("image_byte_samples", "image_reference_byte_samples")
 
 
@@ -105,6 +105,8 @@ def _plain_cell(cell: Cell) -> dict[str, Any]:
     plain["samples_s"] = list(cell.samples_s)
     if cell.at_s:
         plain["at_s"] = list(cell.at_s)
+    if cell.sessions:
+        plain["sessions"] = list(cell.sessions)
     return plain
 
 

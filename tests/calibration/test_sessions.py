@@ -1,0 +1,166 @@
+"""Repeated sessions of a calibration, and intervals that say where a later one lies. No time is asserted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from megdt_opt.calibration import calibrate, environment
+from megdt_opt.calibration.environment import OtherLoad, wait_until_idle
+from megdt_opt.errors import InvalidInput, ProfileError
+from megdt_opt.models.diffusers.model import DiffusersModel
+from megdt_opt.program.stages import Kind
+from megdt_opt.report.profile_grids import profile_grid
+from megdt_opt.timing.fit import later_interval
+from megdt_opt.timing.profile import Cell, TimingProfile
+
+
+@pytest.fixture(scope="module")
+def profile(model: DiffusersModel) -> TimingProfile:
+    kinds = ["denoise", "decode"]
+    return calibrate(
+        model, kinds=kinds, batches=(1, 2), held_out_batches=(), samples=3, warmup=1, sessions=3, pause_s=0.01
+    )
+
+
+def test_every_session_is_kept_with_its_samples_and_moments(profile: TimingProfile, tmp_path: Path) -> None:
+    for cell in profile.cells:
+        assert cell.sessions == (3, 3, 3)
+        assert len(cell.samples_s) == len(cell.at_s) == 9
+        assert list(cell.at_s[::3]) == sorted(cell.at_s[::3])
+        assert cell.session(2).samples_s == cell.samples_s[6:]
+    assert len(profile.provenance.texts) in (0, 3)
+    profile.save(tmp_path / "three.json")
+    assert TimingProfile.load(tmp_path / "three.json") == profile
+
+
+@pytest.mark.parametrize("asked", [{}, {"batch": 2}, {"batch": 5}, {"rows": 4}, {"rows": 4, "batch": 2}])
+def test_an_interval_of_several_sessions_holds_its_time_and_grows_with_its_level(
+    profile: TimingProfile, asked: dict[str, int]
+) -> None:
+    time_s = profile.stage_s(Kind.DENOISE, **asked)
+    narrow = profile.stage_interval_s(Kind.DENOISE, **asked, level=0.5)
+    wide = profile.stage_interval_s(Kind.DENOISE, **asked)
+    assert narrow is not None
+    assert wide is not None
+    assert wide[0] <= narrow[0] <= time_s <= narrow[1] <= wide[1]
+    assert any("where a later session's lies, by 3 sessions" in note for note in profile_grid(profile).notes)
+
+
+def test_the_interval_of_a_later_session_is_students() -> None:
+    """By hand: logarithms 0, 0.1, 0.2; mean 0.1, deviation 0.1, t of 2 degrees at 95 % 4.302653, sqrt(4/3)."""
+    low, high = later_interval([1.0, math.exp(0.1), math.exp(0.2)])
+    half = 4.302652729749464 * 0.1 * math.sqrt(4 / 3)
+    assert (low, high) == pytest.approx((math.exp(0.1 - half), math.exp(0.1 + half)), rel=1e-9)
+    assert later_interval([2.0, 2.0], 0.9) == pytest.approx((2.0, 2.0))
+
+
+@pytest.mark.parametrize("sessions", [2, 3, 5, 8])
+def test_of_later_sessions_as_many_lie_inside_as_is_said(sessions: int) -> None:
+    """Machines that are 10 % faster or slower in each session, and samples with 2 % of noise: 90 % of the medians."""
+    rng, inside = np.random.default_rng(sessions), 0
+    for _ in range(1000):
+        speed = np.exp(0.1 * rng.standard_normal(sessions + 1))
+        medians = [float(np.median(s * np.exp(0.02 * rng.standard_normal(9)))) for s in speed]
+        low, high = later_interval(medians[:-1], 0.9)
+        inside += low <= medians[-1] <= high
+    assert 0.87 <= inside / 1000 <= 0.93
+
+
+def test_one_session_does_not_cover_what_a_machine_does_later() -> None:
+    """Why sessions are repeated: the interval of one session misses most of the later medians."""
+    rng, inside = np.random.default_rng(0), 0
+    for _ in range(200):
+        now, later = (s * np.exp(0.02 * rng.standard_normal(20)) for s in np.exp(0.1 * rng.standard_normal(2)))
+        low, high = Cell(kind="decode", batch=1, samples_s=now).interval_s
+        inside += low <= float(np.median(later)) <= high
+    assert inside / 200 < 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"sessions": 0}, "sessions"),
+        ({"sessions": 2.0}, "sessions"),
+        ({"sessions": 2, "pause_s": -1}, "pause_s"),
+        ({"sessions": 2, "pause_s": math.nan}, "pause_s"),
+        ({"wait_s": math.inf}, "wait_s"),
+        ({"wait_s": "10 s"}, "wait_s"),
+        ({"pause_s": 60.0}, "pause_s"),
+    ],
+)
+def test_sessions_that_cannot_be_held_are_refused(
+    model: DiffusersModel, arguments: dict[str, object], field: str
+) -> None:
+    with pytest.raises(InvalidInput, match=field):
+        calibrate(model, **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("sessions", [(2, 2), (3, 1), (0, 3), (3.5,), "abc"])
+def test_counts_that_are_not_those_of_the_samples_are_refused(sessions: object) -> None:
+    with pytest.raises(ProfileError, match="sessions of decode"):
+        Cell(kind="decode", batch=1, samples_s=(0.1, 0.2, 0.3), sessions=sessions)  # type: ignore[arg-type]
+
+
+def test_stages_of_unlike_sessions_have_the_interval_of_one(profile: TimingProfile) -> None:
+    first, *others = [cell for cell in profile.cells if cell.kind is Kind.DECODE]
+    mixed = replace(profile, cells=(replace(first, sessions=()), *others))
+    found = mixed.stage_interval_s(Kind.DECODE)
+    assert found is not None
+    assert found[1] == first.interval_s[1]
+
+
+# ---- a busy machine
+
+
+@pytest.mark.parametrize(("busy", "looks"), [([1.84, 1.9, 0.0], 3), ([0.0], 1), ([1.5, 0.2], 2)])
+def test_a_calibration_waits_for_a_busy_machine_and_says_so(
+    busy: list[float], looks: int, model: DiffusersModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([*busy, *[0.0] * 100])
+    seen: list[float] = []
+
+    def cores(_: OtherLoad) -> float:
+        seen.append(next(found))
+        return seen[-1]
+
+    monkeypatch.setattr(OtherLoad, "cores", cores)
+    monkeypatch.setattr(environment, "cores", lambda: 2)
+    monkeypatch.setattr(environment, "_LOOK_S", 0.001)
+    told: list[str] = []
+    made = calibrate(
+        model, kinds=["decode"], batches=(1,), held_out_batches=(), samples=2, warmup=1, wait_s=60.0,
+        on_progress=lambda done, total, what: told.append(what),
+    )  # fmt: skip
+    assert seen[:looks] == busy
+    waits = [what for what in told if what.startswith("waiting: other processes leave")]
+    assert len(waits) == looks - 1
+    assert made.provenance.idle_share == 1.0
+
+
+def test_the_wait_ends_where_the_machine_stays_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OtherLoad, "cores", lambda _: 2.0)
+    monkeypatch.setattr(environment, "cores", lambda: 2)
+    monkeypatch.setattr(environment, "_LOOK_S", 0.01)
+    told: list[float] = []
+    wait_until_idle(1, 0.05, told.append)
+    assert told
+    assert set(told) == {0.05}
+
+
+def test_the_least_idle_session_counts(model: DiffusersModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three sessions, of which the second had 60 % of a core."""
+    shares = iter([1.0, 0.6, 1.0])
+    monkeypatch.setattr(OtherLoad, "idle_share", lambda *_: next(shares))
+    made = calibrate(
+        model, kinds=["decode"], batches=(1,), held_out_batches=(), samples=2, warmup=1, sessions=3, threads=1
+    )
+    assert made.provenance.idle_share == 0.6
+    found = made.stage_interval_s(Kind.DECODE)
+    medians = [made.cells[0].session(number).median_s for number in range(3)]
+    low, high = later_interval(medians)
+    assert found == pytest.approx((min(low, made.stage_s(Kind.DECODE)) * 0.6, max(high, made.stage_s(Kind.DECODE))))
