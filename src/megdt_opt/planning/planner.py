@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from megdt_opt.errors import Infeasible, SolverFailure
+from megdt_opt.errors import Infeasible, InvalidInput, SolverFailure
 from megdt_opt.planning.baselines import baselines
 from megdt_opt.planning.cost_totals import with_names_of_costs
 from megdt_opt.planning.forming import at_least, formed
@@ -87,6 +87,9 @@ def solved(table: OptionTable, *, method: str = "auto", gap: float = 1e-6, time_
     Where a scenario leaves its groups open, they are formed first, in half of the time. Where it is better to share
     nothing, as mechanisms that are not planned beside groups may make it, that is the plan.
     """
+    if table.serving is not None:
+        expected = "'reserved': plans of other disciplines are not made yet"
+        raise InvalidInput("edge.discipline", table.scenario.discipline, expected, "Choose it.")
     said: tuple[str, ...] = ()
     if table.scenario.grouping is not None:
         time_limit_s = None if time_limit_s is None else time_limit_s / 2

@@ -113,10 +113,15 @@ def _options(
     # a picture goes down as an image only where the device shows it
     downloads = codecs if "codec" in choices and setting.shown_at == "device" else ("",)
     whole = 0 if "share" in choices or mechanism.runs_at == "device" else setting.steps
-    for cut in inner if "cut" in choices else (whole,):
+    cuts = [(cut, 0) for cut in (inner if "cut" in choices else (whole,))]
+    if "back" in choices:
+        cuts = [(cut, back) for cut in inner for back in inner if cut < back]
+    for cut, back in cuts:
         for share in _valid_shares(setting, shares) if "share" in choices else (0.0,):
             for codec in downloads:
-                yield Option(mechanism=mechanism.name, cut=cut, share=share, precision=precision, codec=codec)
+                yield Option(
+                    mechanism=mechanism.name, cut=cut, back=back, share=share, precision=precision, codec=codec
+                )
 
 
 def _valid_shares(setting: Setting, shares: Sequence[float]) -> Iterator[float]:
@@ -287,8 +292,9 @@ def register_mechanism(  # wide: each is one declaration of the mechanism, by ke
     quality : str
         What it does to the pictures, in a few words that plans and reports repeat; "exact" if nothing.
     choices : sequence of str
-        What its options differ in: "cut" (step of the hand-over), "share" (of the content made at the edge),
-        "precision" (of the features sent) and "codec" (of the picture sent to the device).
+        What its options differ in: "cut" (step of the hand-over), "back" (step of a second one, behind the first),
+        "share" (of the content made at the edge), "precision" (of the features sent) and "codec" (of the picture sent
+        to the device).
     runs_at : str
         "device" or "edge": where the denoising steps run, if "cut" is not among the choices.
     shown_at : sequence of str
@@ -382,7 +388,7 @@ def _try(made: Mechanism) -> None:
 
 
 def _try_option(made: Mechanism, option: Option, setting: Setting, programs: dict[Series, Option]) -> None:
-    chosen = {"cut": option.cut, "share": option.share, "precision": option.precision, "codec": option.codec}
+    chosen = {name: getattr(option, name) for name in CHOICES}
     where = ", ".join(f"{name} {chosen[name]}" for name in made.choices)
     field = f"mechanism {made.name}" + (f" ({where})" if where else "")
     remedy = "Correct its function of stages."

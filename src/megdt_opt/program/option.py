@@ -10,7 +10,7 @@ from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.registry import MECHANISM_PLUGINS, Registry
 from megdt_opt.program.stages import EDGE, EdgeServer, Stage, is_edge
 
-CHOICES = ("cut", "share", "precision", "codec")
+CHOICES = ("cut", "back", "share", "precision", "codec")
 """What the options of a mechanism may differ in."""
 
 
@@ -24,6 +24,8 @@ class Option:
         One of `MECHANISMS`, or one that a user registered.
     cut : int
         Denoising steps before the hand-over (SEU), or at the edge (the others) [1].
+    back : int
+        Denoising steps before the second hand-over, back to the device, where there are two [1].
     share : float
         Share of the content made at the edge (PEU) [1].
     precision : str
@@ -36,6 +38,7 @@ class Option:
 
     mechanism: str
     cut: int = 0
+    back: int = 0
     share: float = 0.0
     precision: str = ""
     codec: str = ""
@@ -52,7 +55,7 @@ class Option:
         choices = MECHANISM_REGISTRY.require(self.mechanism).choices
         parts = [self.mechanism]
         if "cut" in choices:
-            parts.append(str(self.cut))
+            parts.append(f"{self.cut}-{self.back}" if "back" in choices else str(self.cut))
         if "share" in choices:
             parts.append(f"{self.share:.2f}")
         at = f"@{self.edge}" if self.edge else ""

@@ -80,7 +80,7 @@ class NamedEdge(Edge):
     ----------
     name : str
         Unique name.
-    profile, stretch, servers, memory_byte
+    profile, stretch, servers, memory_byte, discipline
         As for the only edge.
     downlink_hz, uplink_hz : float, optional
         Its bands [Hz]; default those that the channel states for every edge.

@@ -26,6 +26,9 @@ class Edge(Quantities):
         Power drawn by one whole edge server while computing [W].
     load_byte_per_s : float, optional
         Rate at which weights are loaded [byte/s]; in YAML "load: 500 MB/s".
+    discipline : str
+        How it divides its time among the users: "reserved" shares, whole chains "in_turns" at full speed in an order
+        that is planned, or steps of several chains "batched" in one pass.
     """
 
     dimensions: ClassVar[dict[str, str]] = {
@@ -40,6 +43,7 @@ class Edge(Quantities):
     memory_byte: float | None = Field(default=None, gt=0.0)
     compute_power_w: float | None = Field(default=None, gt=0.0)
     load_byte_per_s: float | None = Field(default=None, gt=0.0)
+    discipline: Literal["reserved", "in_turns", "batched"] = "reserved"
 
 
 class Device(Quantities):

@@ -7,7 +7,7 @@ terms, the costs and later the execution all come from the option's stage progra
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -32,38 +32,35 @@ from megdt_opt.program.stages import (
     CODECS,
     PRECISIONS,
     Compute,
-    EdgeServer,
     Payload,
     Send,
     Series,
     Stage,
-    actors,
     is_edge,
 )
 from megdt_opt.scenario.cost_tables import with_cost_limits, with_costs
+from megdt_opt.scenario.disciplines import IN_TURNS, MECHANISMS_OF, RESERVED
 from megdt_opt.scenario.edges import Site
+from megdt_opt.scenario.in_turns import InTurns
 from megdt_opt.scenario.machines import Machines
+from megdt_opt.scenario.offered import at_edges, setting_of, used_names
 from megdt_opt.scenario.problems import Problem, law_of, limited, unlimited
-from megdt_opt.scenario.rules import never_timed, ruled_out_by_privacy, ruled_out_by_shape, ruled_out_by_wish
+from megdt_opt.scenario.rules import (
+    never_timed,
+    ruled_out_by_costs,
+    ruled_out_by_privacy,
+    ruled_out_by_shape,
+    ruled_out_by_wish,
+)
 from megdt_opt.scenario.scenario import Scenario
+from megdt_opt.scenario.serving import Serving
 from megdt_opt.scenario.shared_steps import SharedSteps, grouped_problem
 from megdt_opt.timing.finding import Profiles, check_used, find_profile
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.timing.trust import check_model
 
-
-def setting_of(scenario: Scenario, spec: ModelSpec, user: int, edge: str = "") -> Setting:
-    """What the programs of a user of a scenario are built for, with an edge server by its name; default the first."""
-    return Setting(
-        spec=spec,
-        scheduler=scenario.scheduler,
-        steps=scenario.steps,
-        device=scenario.users[user].name,
-        edge=EdgeServer(edge or scenario.sites[0].name),
-        shown_at=scenario.users[user].shown_at,
-        overlap=scenario.overlap_rows,
-        sense_strength=scenario.sense_strength,
-    )
+SERVINGS: dict[str, Callable[[Any], Serving]] = {IN_TURNS: InTurns}
+"""What a discipline of the edge makes of a table of options."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,9 +132,10 @@ class OptionTable:
             options=(),
             profiles=found,
         )
-        precisions = _used(PRECISION_REGISTRY.names, PRECISIONS, [u.precisions for u in scenario.users])
-        codecs = _used(CODECS, CODECS, [u.codecs for u in scenario.users])
-        mechanisms = _used(MECHANISM_REGISTRY.own, (), [u.mechanisms for u in scenario.users])
+        precisions = used_names(PRECISION_REGISTRY.names, PRECISIONS, [u.precisions for u in scenario.users])
+        codecs = used_names(CODECS, CODECS, [u.codecs for u in scenario.users])
+        mechanisms = used_names(MECHANISM_REGISTRY.own, (), [u.mechanisms for u in scenario.users])
+        mechanisms += MECHANISMS_OF[scenario.discipline]
         names: dict[Option, None] = {}
         for shown_at in ("device", "edge"):
             users = [k for k, user in enumerate(scenario.users) if user.shown_at == shown_at]
@@ -151,7 +149,7 @@ class OptionTable:
                     cuts=scenario.cuts,
                     shares=scenario.peu_shares,
                 )
-                names.update(dict.fromkeys(_at_edges(offered, setting, scenario)))
+                names.update(dict.fromkeys(at_edges(offered, setting, scenario)))
         if scenario.groups is not None:
             settings = tuple(draft.setting(k) for k in range(len(scenario.users)))
             shared = SharedSteps(scenario, settings, precisions, codecs, law_of(scenario)[0][:, 0])
@@ -164,6 +162,23 @@ class OptionTable:
         alone = tuple(option for option in self.options if option.mechanism not in GROUP_MECHANISMS)
         scenario = self.scenario.model_copy(update={"groups": None, "grouping": None})
         return replace(self, scenario=scenario, options=alone, shared=None)
+
+    @cached_property
+    def serving(self) -> Serving | None:
+        """What the edge's discipline makes of the scenario; None where it reserves shares.
+
+        Raises
+        ------
+        InvalidInput
+            Where no plan of the discipline is made yet.
+        """
+        name = self.scenario.discipline
+        if name in SERVINGS:
+            return SERVINGS[name](self)
+        if name != RESERVED:
+            expected = f"one of {[RESERVED, *SERVINGS]}: others are not planned yet"
+            raise InvalidInput("edge.discipline", name, expected, "Choose one of them.")
+        return None
 
     @cached_property
     def sites(self) -> tuple[Site, ...]:
@@ -261,7 +276,8 @@ class OptionTable:
             Where a user has no option that was timed and yields the picture.
         """
         self._require(self._possible)
-        return self._waived
+        waived: Problem = self._waived
+        return waived
 
     def _require(self, allowed: NDArray[np.bool_]) -> None:
         stuck = [int(k) for k in np.flatnonzero(~allowed.any(axis=1))]
@@ -323,6 +339,9 @@ class OptionTable:
 
     @cached_property
     def _limited(self) -> Problem:
+        if self.serving is not None:
+            served: Problem = self.serving.problem(self.allowed)
+            return served
         airtime_s = np.array([[cell.airtime_s for cell in row] for row in self._cells])
         if self.shared is not None:
             rows = [[(cell.terms, cell.costs) for cell in row] for row in self._cells]
@@ -336,7 +355,10 @@ class OptionTable:
         return with_cost_limits(limited(problem, self.scenario, self.allowed, airtime_s), self.scenario)
 
     @cached_property
-    def _waived(self) -> AllocationProblem | PlacementProblem | ProgramProblem:
+    def _waived(self) -> Any:
+        """Of the class that the scenario has; raises as `_unlimited`."""
+        if self.serving is not None:
+            return self.serving.problem(self._possible, waived=True)
         return self._unlimited(self._possible)
 
     def _unlimited(self, possible: NDArray[np.bool_]) -> AllocationProblem | PlacementProblem | ProgramProblem:
@@ -394,11 +416,13 @@ class OptionTable:
             possible = False
             words = "{limit}: a link that the option needs carries nothing"
             closed.append(Conflict(k, f"reach of {site.name}", 0.0, "bit/s", words))
-        closed += self._ruled_out_by_costs(k, limiting, terms, site)
-        if terms.tasks:
-            shape, planned = ruled_out_by_shape(k, self.scenario)
-            closed += shape
-            possible &= planned
+        closed += ruled_out_by_costs(k, self.scenario, site, limiting, terms)
+        if self.serving is not None:
+            found, planned = self.serving.closed(k, stages, costs)
+        else:
+            found, planned = ruled_out_by_shape(k, self.scenario) if terms.tasks else ([], True)
+        closed += found
+        possible &= planned
         if self.shared is not None:
             closed += self.shared.not_planned(k, terms, limiting if hosts else None, option)
         closed += ruled_out_by_privacy(k, user, stages)
@@ -425,7 +449,8 @@ class OptionTable:
         except ProfileError as error:
             return None, (never_timed(error),)
         costs = self._costs(stages, user, self.sites[0])
-        closed = tuple(limit.text("") for limit in self._ruled_out_by_costs(user, costs, terms, self.sites[0]))
+        limits = ruled_out_by_costs(user, self.scenario, self.sites[0], costs, terms)
+        closed = tuple(limit.text("") for limit in limits)
         return (None if closed else stages), closed
 
     def _costs(self, stages: Stage, k: int, site: Site) -> Costs:
@@ -453,23 +478,6 @@ class OptionTable:
         bands = np.array([[site.downlink_hz, site.uplink_hz] for site in self.sites]).T
         return (np.stack(law_of(self.scenario), axis=1) > 0) & (bands > 0)
 
-    def _ruled_out_by_costs(self, k: int, costs: Costs, terms: LatencyTerms, site: Site) -> list[Conflict]:
-        closed = []
-        user, edge = self.scenario.users[k], site.edge
-        at = "edge memory" if len(self.sites) == 1 else f"memory of {site.name}"
-        device, too_large = user.device, "{limit} {value}: the weights do not fit"
-        if device.memory_byte is not None and costs.device_byte > device.memory_byte:
-            closed.append(Conflict(k, "device memory", device.memory_byte, "B", too_large))
-        if edge.memory_byte is not None and costs.edge_byte > edge.memory_byte:
-            closed.append(Conflict(k, at, edge.memory_byte, "B", too_large))
-        if user.energy_max_j is not None and costs.device_compute_j is not None:
-            # an option that sends needs something left for the radio
-            left_j = user.energy_max_j - costs.device_compute_j
-            if left_j < 0 or (left_j == 0 and terms.uplink_bit > 0):
-                words = "{limit} {value} per picture: the device's computing exceeds it"
-                closed.append(Conflict(k, "energy", user.energy_max_j, "J", words))
-        return closed
-
 
 @dataclass(frozen=True)
 class _Cell:
@@ -482,19 +490,3 @@ class _Cell:
     unreached: bool = False
     """Whether the only reason against the option is that its edge does not reach the user."""
     untimed: bool = False
-
-
-def _at_edges(offered: Sequence[Option], setting: Setting, scenario: Scenario) -> Iterator[Option]:
-    """The catalogue where there are several edges: what runs on the device alone once, all else at each of them."""
-    if len(scenario.sites) == 1:
-        yield from offered
-        return
-    served = {option: any(map(is_edge, actors(program(option, setting)))) for option in offered}
-    yield from (option for option in offered if not served[option])
-    for site in scenario.sites:
-        yield from (replace(option, edge=site.name) for option in offered if served[option])
-
-
-def _used(known: tuple[str, ...], default: tuple[str, ...], wishes: list[tuple[str, ...] | None]) -> tuple[str, ...]:
-    """Names that some user accepts; a user without wishes accepts the default ones."""
-    return tuple(name for name in known if any(name in (default if w is None else w) for w in wishes))

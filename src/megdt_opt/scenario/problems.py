@@ -13,14 +13,18 @@ from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.checks import NO_AIRTIME_LIMIT_S
 from megdt_opt.problem.placement_problem import NO_SERVER, PlacementProblem
 from megdt_opt.problem.program_problem import ProgramProblem
+from megdt_opt.problem.sequenced_edge_problem import SequencedEdgeProblem
 from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
 from megdt_opt.program.latency import LatencyTerms, Task
 from megdt_opt.radio.rates import linear_rate, shannon_rate
 from megdt_opt.scenario.scenario import Scenario
 
-Problem = AllocationProblem | PlacementProblem | SharedPrefixProblem | ProgramProblem
+Reserved = AllocationProblem | PlacementProblem | SharedPrefixProblem | ProgramProblem
+"""Problems in which every user has a share of each resource."""
+
+Problem = Reserved | SequencedEdgeProblem
 """What a scenario becomes: the second where it has several edge servers, the third where it has groups, the fourth
-where the program of an option is no chain beside one device branch."""
+where the program of an option is no chain beside one device branch, the fifth where the edge serves in turns."""
 
 Rows = Sequence[Sequence[LatencyTerms | None]]
 """Terms of every user's options, (K, O); None where there are none."""
@@ -155,7 +159,7 @@ def limited(
     )
 
 
-def rate_of(problem: Problem, side: str, user: int, option: int, band_hz: NDArray[np.float64]) -> float:
+def rate_of(problem: Reserved, side: str, user: int, option: int, band_hz: NDArray[np.float64]) -> float:
     """Rate of a user on its band, of bands (K,) [Hz], with one of its options [bit/s]; 0 without an edge.
 
     `side` is "downlink" or "uplink".

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from megdt_opt.errors import Conflict, ProfileError
 from megdt_opt.problem.program_problem import OBJECTIVES
+from megdt_opt.program.costs import Costs
+from megdt_opt.program.latency import LatencyTerms
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, Option
 from megdt_opt.program.stages import PRECISIONS, Compute, Kind, Send, Stage, is_edge, leaves
+from megdt_opt.scenario.edges import Site
 from megdt_opt.scenario.scenario import Scenario, User
 
 
@@ -78,6 +81,25 @@ def ruled_out_by_shape(k: int, scenario: Scenario) -> tuple[list[Conflict], bool
                 f"where a user, here {user.name}, has a limit of {{value}} per picture",
             )
     return closed, planned
+
+
+def ruled_out_by_costs(k: int, scenario: Scenario, site: Site, costs: Costs, terms: LatencyTerms) -> list[Conflict]:
+    """The weights must fit, and a device's energy must last for its computing."""
+    closed = []
+    user, edge = scenario.users[k], site.edge
+    at = "edge memory" if len(scenario.sites) == 1 else f"memory of {site.name}"
+    device, too_large = user.device, "{limit} {value}: the weights do not fit"
+    if device.memory_byte is not None and costs.device_byte > device.memory_byte:
+        closed.append(Conflict(k, "device memory", device.memory_byte, "B", too_large))
+    if edge.memory_byte is not None and costs.edge_byte > edge.memory_byte:
+        closed.append(Conflict(k, at, edge.memory_byte, "B", too_large))
+    if user.energy_max_j is not None and costs.device_compute_j is not None:
+        # an option that sends needs something left for the radio
+        left_j = user.energy_max_j - costs.device_compute_j
+        if left_j < 0 or (left_j == 0 and terms.uplink_bit > 0):
+            words = "{limit} {value} per picture: the device's computing exceeds it"
+            closed.append(Conflict(k, "energy", user.energy_max_j, "J", words))
+    return closed
 
 
 def ruled_out_by_privacy(k: int, user: User, stages: Stage) -> list[Conflict]:

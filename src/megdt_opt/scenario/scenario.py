@@ -17,6 +17,7 @@ from megdt_opt.problem.evaluation import objective_of
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY
 from megdt_opt.program.precisions import PRECISION_REGISTRY
 from megdt_opt.program.stages import CODECS, EDGE
+from megdt_opt.scenario.disciplines import check_disciplines
 from megdt_opt.scenario.edges import (
     DistanceByEdge,
     EfficiencyByEdge,
@@ -310,12 +311,8 @@ class Scenario(Quantities):
         check_objective(self.objective, self.max_weight, cvar, dated, len(self.sites))
         for user in self.users:
             if user.private_steps > self.steps:
-                raise InvalidInput(
-                    f"users.{user.name}.private_steps",
-                    user.private_steps,
-                    f"at most {self.steps} steps",
-                    "Lower it.",
-                )
+                expected = f"at most {self.steps} steps"
+                raise InvalidInput(f"users.{user.name}.private_steps", user.private_steps, expected, "Lower it.")
             if self.channel.law == "shannon" and user.distance_m is None:
                 raise InvalidInput(
                     f"users.{user.name}.distance",
@@ -329,6 +326,9 @@ class Scenario(Quantities):
             check_sharing(*sharing, self.users, steps=self.steps, law=law, objective=objective, edges=edges)
         if self.costs is not None:
             check_costs(self.objective, len(self.sites), sharing != (None, None))
+        stated = {"groups": self.groups, "grouping": self.grouping, "costs": self.costs}
+        wishes = {user.name: user.mechanisms or () for user in self.users}
+        check_disciplines([site.edge for site in self.sites], self.edges is None, self.objective, stated, wishes)
         self._use_everything()
         self._know_edges()
         return self
@@ -445,6 +445,11 @@ class Scenario(Quantities):
         """Profiles that edges and devices name, each once, in alphabetical order."""
         edges = {site.edge.profile for site in self.sites}
         return tuple(sorted(edges | {user.device.profile for user in self.users}))
+
+    @property
+    def discipline(self) -> str:
+        """How the edge divides its time; "reserved" where there are several edges."""
+        return self.sites[0].edge.discipline
 
     @property
     def deadlines_s(self) -> np.ndarray:

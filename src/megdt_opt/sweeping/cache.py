@@ -22,7 +22,7 @@ from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.precisions import PRECISION_REGISTRY, PRECISIONS
 from megdt_opt.program.stages import Compute, Payload, Send, leaves
 from megdt_opt.program.wire import payload_byte
-from megdt_opt.scenario.options import setting_of
+from megdt_opt.scenario.offered import setting_of
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.solving.answers import relative_gap
 from megdt_opt.sweeping.cell import Settings, all_columns, mechanisms_of

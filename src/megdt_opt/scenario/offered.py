@@ -1,0 +1,43 @@
+"""What programs are built for in a scenario, and what of the catalogue of options it offers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from megdt_opt.program.mechanisms import Option, Setting, program
+from megdt_opt.program.model_spec import ModelSpec
+from megdt_opt.program.stages import EdgeServer, actors, is_edge
+from megdt_opt.scenario.scenario import Scenario
+
+
+def setting_of(scenario: Scenario, spec: ModelSpec, user: int, edge: str = "") -> Setting:
+    """What the programs of a user of a scenario are built for, with an edge server by its name; default the first."""
+    return Setting(
+        spec=spec,
+        scheduler=scenario.scheduler,
+        steps=scenario.steps,
+        device=scenario.users[user].name,
+        edge=EdgeServer(edge or scenario.sites[0].name),
+        shown_at=scenario.users[user].shown_at,
+        overlap=scenario.overlap_rows,
+        sense_strength=scenario.sense_strength,
+    )
+
+
+def at_edges(offered: Sequence[Option], setting: Setting, scenario: Scenario) -> Iterator[Option]:
+    """The catalogue where there are several edges: what runs on the device alone once, all else at each of them."""
+    if len(scenario.sites) == 1:
+        yield from offered
+        return
+    served = {option: any(map(is_edge, actors(program(option, setting)))) for option in offered}
+    yield from (option for option in offered if not served[option])
+    for site in scenario.sites:
+        yield from (replace(option, edge=site.name) for option in offered if served[option])
+
+
+def used_names(
+    known: tuple[str, ...], default: tuple[str, ...], wishes: list[tuple[str, ...] | None]
+) -> tuple[str, ...]:
+    """Names that some user accepts; a user without wishes accepts the default ones."""
+    return tuple(name for name in known if any(name in (default if w is None else w) for w in wishes))

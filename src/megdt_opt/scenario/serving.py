@@ -1,0 +1,55 @@
+"""What an edge server that does not reserve shares makes of a scenario: closed options, and a problem of its own class.
+
+For each such discipline there is a `Serving`, which `options.OptionTable` asks; `options.SERVINGS` lists them by
+the names in `disciplines`. It sees the table of options as an `Offer`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from megdt_opt.errors import Conflict
+from megdt_opt.program.costs import Costs
+from megdt_opt.program.option import Option
+from megdt_opt.program.stages import Compute, Send, Stage
+from megdt_opt.scenario.scenario import Scenario
+
+
+class Offer(Protocol):
+    """The table of options, as a discipline sees it."""
+
+    @property
+    def scenario(self) -> Scenario:
+        """What is planned for."""
+
+    @property
+    def options(self) -> tuple[Option, ...]:
+        """The catalogue, length O."""
+
+    def program(self, user: int, option: int) -> Stage:
+        """Stages of a user's option."""
+
+    def seconds(self, leaf: Compute) -> float:
+        """Seconds of a compute stage on its whole actor [s]."""
+
+    def send_bit(self, leaf: Send, user: int) -> float:
+        """Payload of a send stage of a user [bit]."""
+
+
+class Serving(Protocol):
+    """A discipline of an edge server other than reserved shares."""
+
+    def closed(self, user: int, stages: Stage, costs: Costs) -> tuple[list[Conflict], bool]:
+        """What closes an option that has these stages and costs, beside wishes, memory, privacy and the energy of
+        computing; and whether it could be had under this discipline at all, the user's limits apart."""
+
+    def problem(self, allowed: NDArray[Any], *, waived: bool = False) -> Any:
+        """The problem of the options that are allowed, (K, O); `waived`: without the users' own limits and wishes."""
+
+    def rate(self, side: str, user: int, band_hz: float) -> float:
+        """Rate of a user on a band of the "downlink" or the "uplink" [bit/s]."""
+
+    def notes(self) -> tuple[str, ...]:
+        """What a plan says of how the edge and the bands are divided."""
