@@ -15,9 +15,9 @@ from megdt_opt.report.canvas import png_bytes
 from megdt_opt.report.folder import write_folder
 from megdt_opt.report.numbers import count
 from megdt_opt.scenario.scenario import Scenario
-from megdt_opt.scenario.yaml_text import parse_yaml
 from megdt_opt.sweeping.cell import Solving
 from megdt_opt.sweeping.runner import SweepResult, run_sweep
+from megdt_opt.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -34,7 +34,7 @@ from megdt_opt.scenario.groups import Group, Grouping, check_sharing
 from megdt_opt.scenario.limited_costs import CostRule, check_costs, read_costs
 from megdt_opt.scenario.objectives import check_objective, check_provable
 from megdt_opt.scenario.quantities import Quantities
-from megdt_opt.scenario.yaml_text import parse_yaml
+from megdt_opt.yaml_text import parse_yaml
 
 READ_LIMIT_BYTE = 2**26
 """Largest scenario file that is read [byte]."""

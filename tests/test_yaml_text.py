@@ -9,7 +9,7 @@ import pytest
 
 from megdt_opt import InvalidInput, Scenario
 from megdt_opt.cli.sweep import read_over
-from megdt_opt.scenario.yaml_text import DEPTH, VALUES, parse_yaml
+from megdt_opt.yaml_text import DEPTH, VALUES, parse_yaml
 
 TEXT = """\
 x-phone: &phone
