@@ -8,7 +8,7 @@ gives the same bits.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -186,23 +186,65 @@ class Sampler:
             )
         if count == 0:
             return dict(state)
+        scheduler = self._prepared(state, first)
+        latent = state["latent"]
+        for timestep in scheduler.timesteps[first : first + count]:
+            noise = predict(self._scaled(scheduler, latent, timestep), timestep)
+            latent = scheduler.step(noise, timestep, latent, return_dict=False)[0]
+        return self._left(scheduler, latent, first + count)
+
+    def step_together(
+        self, states: Sequence[Mapping[str, Tensor]], predict: Predict, steps: Sequence[int]
+    ) -> list[dict[str, Tensor]]:
+        """State of each of several chains after a step of its own, with one call of the denoiser for all of them.
+
+        A denoiser computes a batch in other blocks than a single latent, so the latents are those of `run` to within
+        rounding, not to the last bit.
+
+        Parameters
+        ----------
+        states : sequence of mapping of str to Tensor
+            Of each chain, as `run` takes it.
+        predict : callable
+            The denoiser: the latents one behind the other, and the timestep of each, (B,).
+        steps : sequence of int
+            Which step each chain makes [1].
+
+        Raises
+        ------
+        InvalidInput
+            If there is no chain, or one has no such step.
+        """
+        if not states or len(states) != len(steps) or not all(0 <= step < self.steps for step in steps):
+            expected = f"one step from 0 to {self.steps - 1} for each of {len(states)} chains, at least one"
+            raise InvalidInput("steps", list(steps), expected, "Leave out chains that have ended.")
+        chains = [(self._prepared(state, step), state["latent"]) for state, step in zip(states, steps, strict=True)]
+        times = [scheduler.timesteps[step] for (scheduler, _), step in zip(chains, steps, strict=True)]
+        scaled = [self._scaled(*chain, time) for chain, time in zip(chains, times, strict=True)]
+        each = torch.cat([time.expand(len(latent)) for time, latent in zip(times, scaled, strict=True)])
+        noise = predict(torch.cat(scaled), each).split([len(latent) for latent in scaled])
+        return [
+            self._left(scheduler, scheduler.step(part, time, latent, return_dict=False)[0], step + 1)
+            for (scheduler, latent), part, time, step in zip(chains, noise, times, steps, strict=True)
+        ]
+
+    def _prepared(self, state: Mapping[str, Tensor], first: int) -> Any:
+        """The scheduler before a step, with the history of a state."""
         scheduler = self._at(first)
-        multistep = isinstance(scheduler, DPMSolverMultistepScheduler)
-        if multistep:
+        if isinstance(scheduler, DPMSolverMultistepScheduler):
             known = state.get(HISTORY)
             scheduler.model_outputs = [None, known]
             scheduler.lower_order_nums = 0 if known is None else 1
-        latent = state["latent"]
-        for timestep in scheduler.timesteps[first : first + count]:
-            scaled = scheduler.scale_model_input(latent, timestep) if self._scales else latent
-            latent = scheduler.step(predict(scaled, timestep), timestep, latent, return_dict=False)[0]
-        if multistep and first + count < self.steps:
+        return scheduler
+
+    def _scaled(self, scheduler: Any, latent: Tensor, timestep: Tensor) -> Tensor:
+        return scheduler.scale_model_input(latent, timestep) if hasattr(scheduler, "scale_model_input") else latent
+
+    def _left(self, scheduler: Any, latent: Tensor, done: int) -> dict[str, Tensor]:
+        """State after so many steps of the chain."""
+        if isinstance(scheduler, DPMSolverMultistepScheduler) and done < self.steps:
             return {"latent": latent, HISTORY: scheduler.model_outputs[-1]}
         return {"latent": latent}
-
-    @property
-    def _scales(self) -> bool:
-        return hasattr(self._made, "scale_model_input")
 
     def _at(self, step: int) -> Any:
         """The scheduler before a step: a copy, as the indices that it keeps must not outlive a call."""

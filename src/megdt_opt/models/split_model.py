@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 from megdt_opt.program.model_spec import ModelSpec
 
@@ -22,6 +22,7 @@ class SplitModel(Protocol):
 
     A model may also offer what a calibration asks for: `example_requests(count, seed)`, requests to be timed on;
     `real_requests`, whether those are such as users send; `weights`, "trained" or "random"; `precision` and `device`.
+    One that an edge runs for several chains in one pass offers `denoise_together` (`TogetherModel`).
     """
 
     spec: ModelSpec
@@ -67,4 +68,21 @@ class SplitModel(Protocol):
 
     def start_from(self, latent: Tensor, seed: int, *, scheduler: str, steps: int, first: int) -> dict[str, Tensor]:
         """State before step `first`, noised from a sensed latent."""
+        ...
+
+
+@runtime_checkable
+class TogetherModel(Protocol):
+    """A model that makes a step of several chains in one pass, wherever each of them stands."""
+
+    def denoise_together(
+        self,
+        states: Sequence[Mapping[str, Tensor]],
+        conditionings: Sequence[Mapping[str, Tensor]],
+        *,
+        scheduler: str,
+        steps: int,
+        at: Sequence[int],
+    ) -> list[dict[str, Tensor]]:
+        """State of each chain after its own step `at`: that of `denoise` to within rounding."""
         ...

@@ -98,6 +98,29 @@ def test_a_sampler_gives_what_diffusers_gives(model: DiffusersModel, scheduler: 
     assert torch.allclose(ours, latent, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("design", ["tiny", "tiny_xl", "tiny_3"])
+def test_chains_in_one_pass_at_steps_of_their_own_end_as_they_do_alone(
+    design: str, request: pytest.FixtureRequest
+) -> None:
+    model = DiffusersModel.from_config(request.getfixturevalue(design))
+    scheduler, steps, begins = model.spec.schedulers[-1], 4, (0, 1, 3)
+    conditionings = [model.encode_prompt(one) for one in model.example_requests(3, seed=5)]
+    states = [model.start(seed, scheduler=scheduler, steps=steps) for seed in range(3)]
+    for now in range(max(begins) + steps):
+        here = [k for k, begin in enumerate(begins) if begin <= now < begin + steps]
+        after = model.denoise_together(
+            [states[k] for k in here], [conditionings[k] for k in here], scheduler=scheduler, steps=steps,
+            at=[now - begins[k] for k in here],
+        )  # fmt: skip
+        for k, state in zip(here, after, strict=True):
+            states[k] = state
+    for k, state in enumerate(states):
+        begin = model.start(k, scheduler=scheduler, steps=steps)
+        alone = model.denoise(begin, conditionings[k], scheduler=scheduler, steps=steps, first=0, count=steps)
+        difference = (state["latent"] - alone["latent"]).abs().max() / alone["latent"].abs().max()
+        assert difference < 1e-5
+
+
 def test_regions_are_fused_to_the_whole(model: DiffusersModel) -> None:
     a, b = split_rows(model.spec, 0.5, 4)
     conditioning = model.encode_prompt(model.example_requests(1)[0])

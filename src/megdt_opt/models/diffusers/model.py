@@ -6,7 +6,7 @@ of a pipeline folder or hub id that the user has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +19,7 @@ from megdt_opt.models.diffusers.architecture import ARCHITECTURES, Architecture,
 from megdt_opt.models.diffusers.denoisers import PASSES, region_multiple, token_width
 from megdt_opt.models.diffusers.loading import Parts, build, load_parts
 from megdt_opt.models.diffusers.text import TextEncoders
-from megdt_opt.models.sampling import Samplers, standard_normal
+from megdt_opt.models.sampling import Predict, Samplers, standard_normal
 from megdt_opt.models.split_model import Rows
 from megdt_opt.models.tensors import check_batch, checked, checked_part, checked_state
 from megdt_opt.program.model_spec import ModelSpec
@@ -233,16 +233,32 @@ class DiffusersModel:
         channels, _, columns = self.spec.latent_shape
         known = checked_state(state, (channels, end - begin, columns))
         known = {name: value.to(self.device) for name, value in known.items()}
-        tokens, pooled = self._guided(conditioning, known["latent"].shape[0])
-        denoiser, once = self._parts.denoiser, PASSES[self._parts.kind]
+        predict = self._predict(conditioning, known["latent"].shape[0])
+        return self._samplers.get(scheduler, steps).run(known, predict, first=first, count=count)
+
+    @torch.no_grad()
+    def denoise_together(
+        self,
+        states: Sequence[Mapping[str, Tensor]],
+        conditionings: Sequence[Mapping[str, Tensor]],
+        *,
+        scheduler: str,
+        steps: int,
+        at: Sequence[int],
+    ) -> list[State]:
+        """State of each of several chains after a step of its own (`at`), with one pass of the network for all."""
+        known = [checked_state(state, self.spec.latent_shape) for state in states]
+        known = [{name: value.to(self.device) for name, value in state.items()} for state in known]
+        sizes = [state["latent"].shape[0] for state in known]
+        for given, size in zip(conditionings, sizes, strict=True):
+            for name in self.spec.conditioning:
+                check_batch(name, checked_part(name, given, self.spec.conditioning[name]), size)
 
         def predict(latent: Tensor, timestep: Tensor) -> Tensor:
-            both = torch.cat([latent, latent]).to(self._dtype)
-            noise = once(denoiser, both, timestep, tokens, pooled, self.spec.image_shape)
-            free, told = noise.float().chunk(2)
-            return free + _GUIDANCE * (told - free)
+            together = {n: torch.cat([given[n] for given in conditionings]) for n in self.spec.conditioning}
+            return self._predict(together, sum(sizes))(latent, timestep)
 
-        return self._samplers.get(scheduler, steps).run(known, predict, first=first, count=count)
+        return self._samplers.get(scheduler, steps).step_together(known, predict, at)
 
     def fuse(self, latent_a: Tensor, rows_a: Rows, latent_b: Tensor, rows_b: Rows) -> Tensor:
         """Whole latent from a top and a bottom region, blended where they overlap; see `regions.fuse`."""
@@ -267,6 +283,22 @@ class DiffusersModel:
         return ((mode - shift) * scale).float()
 
     # ---- internals
+
+    def _predict(self, conditioning: Mapping[str, Tensor], batch: int) -> Predict:
+        """The denoiser with guidance, for chains of this conditioning; each at its own timestep where there are
+        several."""
+        tokens, pooled = self._guided(conditioning, batch)
+        denoiser, once = self._parts.denoiser, PASSES[self._parts.kind]
+
+        def predict(latent: Tensor, timestep: Tensor) -> Tensor:
+            both, times = torch.cat([latent, latent]).to(self._dtype), timestep
+            if timestep.dim():
+                times = torch.cat([timestep, timestep])
+            noise = once(denoiser, both, times, tokens, pooled, self.spec.image_shape)
+            free, told = noise.float().chunk(2)
+            return free + _GUIDANCE * (told - free)
+
+        return predict
 
     def _guided(self, conditioning: Mapping[str, Tensor], batch: int) -> tuple[Tensor, Tensor | None]:
         """Conditioning of both passes, first without and then with the prompt."""

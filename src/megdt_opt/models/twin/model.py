@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +196,45 @@ class TwinModel:
             return self._denoiser(latent, timestep, tokens, band)
 
         return self._samplers.get(scheduler, steps).run(known, predict, first=first, count=count)
+
+    @torch.no_grad()
+    def denoise_together(
+        self,
+        states: Sequence[Mapping[str, Tensor]],
+        conditionings: Sequence[Mapping[str, Tensor]],
+        *,
+        scheduler: str,
+        steps: int,
+        at: Sequence[int],
+    ) -> list[State]:
+        """One step of several chains in one pass of the network, each at a step of its own.
+
+        Parameters
+        ----------
+        states, conditionings : sequence of mapping
+            Of each chain, as `denoise` takes them, on the whole latent.
+        scheduler : str
+            One of `spec.schedulers`.
+        steps : int
+            Denoising steps of every chain [1].
+        at : sequence of int
+            The step that each chain makes [1].
+
+        Returns
+        -------
+        list of dict
+            State of each chain after its step: that of `denoise` to within rounding in float32.
+        """
+        channels, rows, columns = self.spec.latent_shape
+        known = [checked_state(state, (channels, rows, columns)) for state in states]
+        parts = [checked_part("tokens", given, self.spec.conditioning["tokens"]) for given in conditionings]
+        for state, part in zip(known, parts, strict=True):
+            check_batch("tokens", part, state["latent"].shape[0])
+
+        def predict(latent: Tensor, timestep: Tensor) -> Tensor:
+            return self._denoiser(latent, timestep, torch.cat(parts), (0, rows))
+
+        return self._samplers.get(scheduler, steps).step_together(known, predict, at)
 
     def fuse(self, latent_a: Tensor, rows_a: Rows, latent_b: Tensor, rows_b: Rows) -> Tensor:
         """Join the latents of two bands, blended where they overlap; see `regions.fuse`."""
