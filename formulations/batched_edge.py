@@ -255,9 +255,10 @@ def download(m: Model, k: Ints, point: Array) -> Rows:
 
 
 def _latency(m: Model, scale: Array) -> Entries:
-    """Entries of scale_i (C_i - n_i tU_i + t_i), a row a user."""
-    k = np.arange(m.K)
+    """Entries of scale_i (C_i - n_i tU_i + (R_i - R0_i) e_i + t_i), a row a user."""
+    k, p = np.arange(m.K), m.problem
     return [
+        (k, m.at["e"] + k, scale * (p.rest_s - p.local_rest_s) / m.unit),
         (k, m.at["C"] + k, scale), (k, m.at["n"] + k, -scale * m.problem.steps_s / m.unit), (k, m.at["t"] + k, scale),
     ]  # fmt: skip
 
@@ -265,7 +266,7 @@ def _latency(m: Model, scale: Array) -> Entries:
 def largest(m: Model) -> Rows:
     """h >= w_i L_i."""
     p, k = m.problem, np.arange(m.K)
-    fixed = p.weights * (m.N * p.steps_s + p.rest_s) / m.unit
+    fixed = p.weights * (m.N * p.steps_s + p.local_rest_s) / m.unit
     return at_least(_rows(m, [(k, np.full(m.K, m.at["h"]), 1.0), *_latency(m, -p.weights)], m.K), fixed)
 
 
@@ -298,6 +299,7 @@ def program(m: Model, clock: Clock) -> Program:
         cost[at["C"] : at["x"]] = p.weights
         cost[at["t"] : at["h"]] = p.weights
         cost[at["n"] : at["s"]] = -p.weights * p.steps_s / m.unit
+        cost[at["e"] : at["n"]] = p.weights * (p.rest_s - p.local_rest_s) / m.unit
     else:
         cost[at["h"]] = 1.0
     milp = Program(cost, lower, upper, np.arange(at["end"]) < at["o"], clock, _WHOLE, _SETTINGS)
@@ -368,7 +370,7 @@ def solve(problem: BatchedEdgeProblem, *, gap: float, time_limit_s: float | None
     scale = 1.0 if m.scored else m.unit
     fixed = 0.0
     if problem.objective == "sum":
-        fixed = float((problem.weights * (m.N * problem.steps_s + problem.rest_s)).sum())
+        fixed = float((problem.weights * (m.N * problem.steps_s + problem.local_rest_s)).sum())
     bound, rounds = -np.inf, 0
     while rounds < _ROUNDS:
         rounds += 1

@@ -35,6 +35,7 @@ class Chains:
 
         self.weight, self.bit = listed(problem.weight, 1.0), listed(problem.downlink_bit, 0.0)
         self.device, self.after = listed(problem.device_step_s, 0.0), listed(problem.after_s, 0.0)
+        self.local = self.after if problem.local_after_s is None else listed(problem.local_after_s, 0.0)
         self.efficiency, self.snr = listed(problem.downlink_efficiency, -1.0), listed(problem.downlink_snr_hz, -1.0)
         self.deadline = listed(problem.deadline_s, math.inf)
 
@@ -132,7 +133,8 @@ def least_sum(c: Chains, cut: tuple[int, ...]) -> float:
 def least_level(c: Chains, cut: tuple[int, ...], times: Times, goal: float) -> float:
     """Least largest weighted latency of completion times, by halving; infinite where it is not below `goal`."""
     fixed = [
-        times[k] + c.start * (cut[k] > 0) + (c.n - cut[k]) * c.device[k] + c.after[k] for k in range(c.k)
+        times[k] + c.start * (cut[k] > 0) + (c.n - cut[k]) * c.device[k] + (c.after if cut[k] else c.local)[k]
+        for k in range(c.k)
     ]  # fmt: skip
 
     def kept(level: float) -> bool:
@@ -164,7 +166,9 @@ def enumerated(problem: BatchedEdgeProblem) -> float:
             continue
         if problem.objective == "sum":
             own = sum(
-                c.weight[k] * (c.start * (cut[k] > 0) + (c.n - cut[k]) * c.device[k] + c.after[k]) for k in range(c.k)
+                c.weight[k]
+                * (c.start * (cut[k] > 0) + (c.n - cut[k]) * c.device[k] + (c.after if cut[k] else c.local)[k])
+                for k in range(c.k)
             )
             if own + c.ends(cut) < best:
                 best = min(best, own + c.ends(cut) + least_sum(c, cut))

@@ -54,6 +54,14 @@ def test_chains_may_pause_join_and_leave() -> None:
     assert found.latency_s.tolist() == pytest.approx([2.5 + 3.5, 3.25 + 2.0], rel=1e-15)
 
 
+def test_a_user_without_edge_steps_may_have_another_rest() -> None:
+    made = problem(edge_start_s=10.0, local_after_s=[0.75, 11.0])
+    found = made.evaluate(answer(cut=[0, 1], batches=((1,),)))
+    assert found.latency_s.tolist() == pytest.approx([6.75, 10.75 + 6.0 + 1.0 + 1.0], rel=1e-15)
+    # whom the edge never serves may have any
+    assert problem(local_after_s=[9.0, 0.0], cut_allowed=[[1, 0, 0, 0], [1, 1, 1, 1]]).local_rest_s[0] == 9.0
+
+
 def test_the_edge_starts_late_for_those_whom_it_serves() -> None:
     found = problem(edge_start_s=10.0).evaluate(answer(cut=[0, 1], batches=((1,),)))
     assert found.latency_s.tolist() == pytest.approx([6.5, 10.75 + 6.0 + 1.0 + 1.0], rel=1e-15)
@@ -153,6 +161,13 @@ def test_only_the_decisions_are_read() -> None:
         ({"device_step_s": 2.0}, r"device_step_s: found \(\)"),
         ({"device_step_s": [1.0, -2.0]}, r"device_step_s \(user 1\): found -2.0"),
         ({"after_s": [1.0]}, "after_s: found"),
+        ({"local_after_s": [1.0]}, "local_after_s: found"),
+        ({"local_after_s": [-0.1, 0.0]}, r"local_after_s \(user 0\): found -0.1"),
+        ({"local_after_s": [0.5, 1.1]}, r"local_after_s \(user 1\): found 1.1; expected at most 1 \[s\]"),
+        (
+            {"local_after_s": [0.9, 1.1], "edge_start_s": 0.2},
+            r"local_after_s \(user 0\): found 0.9; expected at most 0.7",
+        ),
         ({"downlink_bit": [-1.0, 0.0]}, r"downlink_bit \(user 0\)"),
         ({"downlink_bit": []}, "downlink_bit: found"),
         ({"downlink_hz": -1.0}, "downlink_hz: found -1.0"),

@@ -112,9 +112,9 @@ class BlockIntegers:
         n, users = p.steps, p.users
         self._weight = [Fraction(float(p.weights[k])) for k in order]
         slope, base = n * Fraction(p.step_slope_s), n * Fraction(p.step_base_s)
-        rest = [Fraction(float(p.rest_s[k])) for k in order]
+        rest, local = ([Fraction(float(s[k])) for k in order] for s in (p.rest_s, p.local_rest_s))
         self._stay = [
-            w * (n * Fraction(float(p.steps_s[k])) + r) for w, r, k in zip(self._weight, rest, order, strict=True)
+            w * (n * Fraction(float(p.steps_s[k])) + r) for w, r, k in zip(self._weight, local, order, strict=True)
         ]
         self._fixed = [w * (Fraction(p.start_s) + r) for w, r in zip(self._weight, rest, strict=True)]
         self._by_users = [[w * slope * u for u in range(users + 1)] for w in self._weight]

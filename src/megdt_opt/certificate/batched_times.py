@@ -169,7 +169,7 @@ class ExactTimes:
 
     def _cost(self, k: int, n: int) -> Number:
         p = self.problem
-        weight, rest = Fraction(float(p.weights[k])), Fraction(float(p.rest_s[k]))
+        weight, rest = Fraction(float(p.weights[k])), Fraction(float((p.rest_s if n > 0 else p.local_rest_s)[k]))
         own = rest if p.objective == "quality" else rest + (p.steps - n) * Fraction(float(p.steps_s[k]))
         if p.objective == "sum":
             if n == 0:

@@ -62,7 +62,7 @@ class Blocks:
         self.blocks = min(users, BLOCKS)
         self.open = problem.open_cuts[:, [0, n]][self.order]
         w = problem.weights[self.order]
-        self.local = w * (n * problem.steps_s + problem.rest_s)[self.order]
+        self.local = w * (n * problem.steps_s + problem.local_rest_s)[self.order]
         self.fixed = w * (problem.start_s + problem.rest_s)[self.order]
         self.by_users = w[:, None] * (n * problem.step_slope_s * np.arange(users + 1))
         self.by_blocks = w[:, None] * (n * problem.step_base_s * np.arange(self.blocks + 1))

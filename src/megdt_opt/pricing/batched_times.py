@@ -98,7 +98,8 @@ class TimeCosts:
         p = self.problem
         if p.objective == "quality":
             return np.broadcast_to(p.rest_s[:, None], (p.users, p.steps + 1))
-        return (p.steps - self.n) * p.steps_s[:, None] + p.rest_s[:, None]
+        rest_s = np.where(self.n > 0, p.rest_s[:, None], p.local_rest_s[:, None])
+        return np.asarray((p.steps - self.n) * p.steps_s[:, None] + rest_s)
 
     def latest_s(self, level_s: float | None) -> Array:
         """By when steps and download must have ended, (K, N + 1) [s]; infinite for "sum"."""

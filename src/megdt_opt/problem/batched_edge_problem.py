@@ -2,8 +2,9 @@
 
 L_k = C_k + (N - n_k) device_step + after + [n_k > 0] downlink_bit / rate_d(b_k),
 
-C_k the end of the user's last batch (0 at n_k = 0), with the sum of the b_k within the band. Not to be confused with
-`BatchProblem`, which is many scenarios at once.
+with `local_after` in place of `after` at n_k = 0, where it is given; C_k is the end of the user's last batch (0 at
+n_k = 0), and the sum of the b_k is within the band. Not to be confused with `BatchProblem`, which is many scenarios at
+once.
 """
 
 from __future__ import annotations
@@ -86,6 +87,10 @@ class BatchedEdgeProblem:
         A step on the user's device [s]. In "quality" 0 or left out: there the device makes none.
     after_s : array_like, (K,), optional
         What follows the steps and no share shortens [s]; in "quality" it may be left out or 0.
+    local_after_s : array_like, (K,), optional
+        What stands in place of `after_s` for a user without edge steps [s], such as its device's encoding of the
+        prompt; default `after_s`, and at most `after_s + edge_start_s` where the edge may make steps: nobody is served
+        sooner than it has started. Not in "quality".
     downlink_efficiency, downlink_snr_hz : array_like, (K,), optional
         Linear rate r = e b [bit/s/Hz], or Shannon rate r = b log2(1 + g / b) [Hz]: exactly one, where bits are sent.
     weight : array_like, (K,), optional
@@ -130,6 +135,7 @@ class BatchedEdgeProblem:
     downlink_hz: float
     device_step_s: NDArray[np.float64] | None = None
     after_s: NDArray[np.float64] | None = None
+    local_after_s: NDArray[np.float64] | None = None
     downlink_efficiency: NDArray[np.float64] | None = None
     downlink_snr_hz: NDArray[np.float64] | None = None
     weight: NDArray[np.float64] | None = None
@@ -157,6 +163,7 @@ class BatchedEdgeProblem:
             self._store("cut_allowed", checks.read_only(allowed))
         self._read_rates(shape)
         self._read_quality(shape)
+        self._read_local(shape)
         self._refuse_stranded()
 
     # ---- reading
@@ -240,6 +247,22 @@ class BatchedEdgeProblem:
         self._store("deadline_s", np.where(value == np.inf, checks.NO_DEADLINE_S, value))
         self._numbers("deadline_s", shape, "s", zero=False)
 
+    def _read_local(self, shape: tuple[int, ...]) -> None:
+        if self.local_after_s is None:
+            return
+        if self.objective == "quality":
+            expected = 'nothing for objective "quality", in which users without steps have no latency'
+            raise InvalidInput("local_after_s", "given", expected, "Leave it out.")
+        self._numbers("local_after_s", shape, "s")
+        over = (self.local_rest_s > self.rest_s + self.start_s) & self.allowed_mask[:, 1:].any(axis=1)
+        for k in np.flatnonzero(over).tolist():
+            raise InvalidInput(
+                f"local_after_s (user {k})", float(self.local_rest_s[k]),
+                f"at most {float(self.rest_s[k] + self.start_s):.6g} [s], after_s + edge_start_s, for cut_allowed lets "
+                "the edge make steps",
+                "Let the edge start no sooner than the user's request is there.",
+            )  # fmt: skip
+
     def _refuse_stranded(self) -> None:
         stranded = np.flatnonzero(~self.open_cuts.any(axis=1))
         if not stranded.size:
@@ -295,6 +318,11 @@ class BatchedEdgeProblem:
     def rest_s(self) -> Array:
         """`after_s` with its default, (K,) [s]."""
         return np.zeros(self.users) if self.after_s is None else self.after_s
+
+    @cached_property
+    def local_rest_s(self) -> Array:
+        """`local_after_s` with its default, (K,) [s]."""
+        return self.rest_s if self.local_after_s is None else self.local_after_s
 
     @cached_property
     def allowed_mask(self) -> NDArray[np.bool_]:
@@ -388,7 +416,7 @@ class BatchedEdgeProblem:
             over.append(_over(latency, self.hard_deadline_s))
             value = float(self.weights @ self.quality[np.arange(self.users), cut])
             return QualityEvaluation(latency_s=latency, objective=value, violation=max(over) if holds else np.inf)
-        latency = latency + (self.steps - cut) * self.steps_s + np.where(at, 0.0, self.rest_s)
+        latency = latency + (self.steps - cut) * self.steps_s + np.where(at, 0.0, self.local_rest_s)
         weighted = self.weights * latency
         return Evaluation(
             latency_s=latency,

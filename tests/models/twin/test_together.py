@@ -1,4 +1,4 @@
-"""Several chains in one pass of the network, each at a step of its own: they end as chains that run alone, up to rounding."""
+"""Several chains in one pass, each at a step of its own: they end as chains that run alone, up to rounding."""
 
 from __future__ import annotations
 

@@ -72,9 +72,8 @@ class BlockPricing:
         problem, band = self.problem, self.blocks.band
         served = choice > 0
         x = np.zeros((3, problem.users))
-        total = float(
-            (problem.weights * (problem.rest_s + np.where(served, 0.0, problem.steps * problem.steps_s))).sum()
-        )
+        local_s = problem.steps * problem.steps_s + problem.local_rest_s
+        total = float((problem.weights * np.where(served, problem.rest_s, local_s)).sum())
         ends = self.ends_s(choice)
         total += float(problem.weights[served] @ ends[served])
         if total >= ceiling_s:
