@@ -20,11 +20,14 @@ from megdt_opt.errors import Conflict, Infeasible
 from megdt_opt.planning.claims import read_fields, refused
 from megdt_opt.planning.cost_totals import cost_totals
 from megdt_opt.planning.groups import GROUP_SHARES
+from megdt_opt.planning.in_turns import first_come
+from megdt_opt.planning.user_plan import decisions
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.conflicts import nothing_open
 from megdt_opt.problem.outcome import Status
 from megdt_opt.problem.placement_problem import NO_SERVER, PlacementProblem
 from megdt_opt.problem.program_problem import ProgramProblem
+from megdt_opt.problem.sequenced_edge_problem import SequencedEdgeProblem
 from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
 from megdt_opt.program.groups import GROUP_MECHANISMS
 from megdt_opt.scenario.options import OptionTable
@@ -35,7 +38,17 @@ from megdt_opt.solving.conflict import no_option
 from megdt_opt.solving.placement import Placement
 from megdt_opt.solving.program import Program
 from megdt_opt.solving.shared_prefix import SharedPrefix
+from megdt_opt.solving.turns.answer import SequencedEdge
 from megdt_opt.tolerances import SOLVER
+
+RESERVED_SHARES = "reserved shares"
+"""Name of the baseline in which an edge that serves in turns reserves shares instead, with the options of that."""
+
+EQUAL_SHARES = "plan's options, equal shares"
+"""Name of the baseline in which the users of a resource divide it equally; turns are in the order of arrival."""
+
+Solved = Allocation | Placement | SharedPrefix | Program | SequencedEdge
+"""What `solve` makes of the problems of scenarios."""
 
 ONLY = "only "
 """What the baseline of a single edge is called, before the edge's name."""
@@ -75,6 +88,10 @@ class Baseline:
         Which trunk each group runs, -1 for none; empty where there are no groups.
     trunk_uplink_hz, trunk_edge_share, multicast_hz : tuple of float
         Shares of the groups' common steps [Hz, 1, Hz].
+    order : tuple of int
+        Users in the order of their turns, where the edge serves in turns; empty where it reserves shares.
+    start_s : tuple of float
+        Start of each of these turns [s].
     """
 
     name: str
@@ -93,9 +110,11 @@ class Baseline:
     trunk_uplink_hz: tuple[float, ...] = ()
     trunk_edge_share: tuple[float, ...] = ()
     multicast_hz: tuple[float, ...] = ()
+    order: tuple[int, ...] = ()
+    start_s: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data that `from_dict` reads back; parts and trunks where there are any."""
+        """Plain data that `from_dict` reads back; parts, trunks and turns where there are any."""
         return {name: value for name, value in asdict(self).items() if name not in _WHERE_THERE_ARE or value}
 
     @classmethod
@@ -105,14 +124,14 @@ class Baseline:
         return cls(**read_fields(cls, {**none, **data} if isinstance(data, dict) else data, where))
 
 
-_WHERE_THERE_ARE = ("part", "trunk", *GROUP_SHARES)
+_WHERE_THERE_ARE = ("part", "trunk", *GROUP_SHARES, "order", "start_s")
 
 
 def baselines(
     table: OptionTable, option: NDArray[np.int64], *, gap: float = 1e-6, time_limit_s: float | None = None
 ) -> tuple[Baseline, ...]:
     """All single mechanisms and edges, best first, then the plan's options with equal shares; of groups, what is best
-    where each generates on its own.
+    where each generates on its own, and of an edge in turns, before the last, the best with reserved shares.
 
     Parameters
     ----------
@@ -130,21 +149,34 @@ def baselines(
             continue
         found = solve(single, gap=gap, time_limit_s=time_limit_s)
         instead = tuple(name for name, can in zip(names, able, strict=True) if not can)
-        singles.append(replace(_baseline(alone, title, found), instead=instead, mechanism=mechanism))
+        rival = _baseline(alone, title, found, single, waived=True)
+        singles.append(replace(rival, instead=instead, mechanism=mechanism))
     singles.sort(key=lambda b: b.objective_s)
+    if table.serving is not None:
+        singles += reserved_shares(table, gap=gap, time_limit_s=time_limit_s)
     if table.shared is None:
         return (*singles, equal_shares(table, option))
     return (*singles, *unshared(table, gap=gap, time_limit_s=time_limit_s))
 
 
-def unshared(table: OptionTable, *, gap: float = 1e-6, time_limit_s: float | None = None) -> tuple[Baseline, ...]:
-    """The best that users of groups have where each generates on its own; none where that cannot be."""
-    alone = table.unshared()
+def reserved_shares(
+    table: OptionTable, *, gap: float = 1e-6, time_limit_s: float | None = None
+) -> tuple[Baseline, ...]:
+    """The best that the users of an edge in turns have where it reserves shares; none where that cannot be."""
+    return _best_of(table.reserved(), RESERVED_SHARES, gap, time_limit_s)
+
+
+def _best_of(table: OptionTable, name: str, gap: float, time_limit_s: float | None) -> tuple[Baseline, ...]:
     try:
-        found = solve(alone.problem(), gap=gap, time_limit_s=time_limit_s)
+        problem = table.problem()
+        return (_baseline(table, name, solve(problem, gap=gap, time_limit_s=time_limit_s), problem),)
     except Infeasible:
         return ()
-    return (_baseline(alone, UNSHARED, found),)
+
+
+def unshared(table: OptionTable, *, gap: float = 1e-6, time_limit_s: float | None = None) -> tuple[Baseline, ...]:
+    """The best that users of groups have where each generates on its own; none where that cannot be."""
+    return _best_of(table.unshared(), UNSHARED, gap, time_limit_s)
 
 
 def missing(table: OptionTable) -> dict[str, str]:
@@ -185,7 +217,7 @@ def _singles(table: OptionTable) -> Iterator[tuple[str, str, Problem, NDArray[np
 
 def _missing(problem: Problem) -> Infeasible | None:
     """Why a user has no option, if one has none; at several edges options in no reach are not allowed to begin with."""
-    if isinstance(problem, PlacementProblem | SharedPrefixProblem):
+    if isinstance(problem, PlacementProblem | SharedPrefixProblem | SequencedEdgeProblem):
         return None
     if isinstance(problem, ProgramProblem):
         return None if problem.open_options.any(axis=1).all() else nothing_open(problem)
@@ -199,7 +231,7 @@ def solve_restricted(
     *,
     gap: float = 1e-6,
     time_limit_s: float | None = None,
-) -> Allocation | Placement | SharedPrefix | Program:
+) -> Solved:
     """Solve with fewer allowed options, (K, O); raises Infeasible where a user has none left."""
     if not allowed.any(axis=1).all():
         users = [int(k) for k in np.flatnonzero(~allowed.any(axis=1))]
@@ -207,7 +239,7 @@ def solve_restricted(
     return solve(replace(problem, allowed=allowed), gap=gap, time_limit_s=time_limit_s)
 
 
-def fixed(problem: Problem, option: NDArray[np.int64]) -> Allocation | Placement | SharedPrefix | Program:
+def fixed(problem: Problem, option: NDArray[np.int64]) -> Solved:
     """Best shares for given options, (K,)."""
     allowed = np.zeros((problem.users, problem.options), dtype=bool)
     allowed[np.arange(problem.users), option] = True
@@ -215,8 +247,12 @@ def fixed(problem: Problem, option: NDArray[np.int64]) -> Allocation | Placement
 
 
 def equal_shares(table: OptionTable, option: NDArray[np.int64]) -> Baseline:
-    """The given options, each resource split equally among the users that demand it."""
+    """The given options, each resource split equally among the users that demand it; turns in the order of arrival."""
     problem = table.waived_problem()
+    if isinstance(problem, SequencedEdgeProblem):
+        kept = table.problem()  # with the plan's parts of the uplink
+        assert isinstance(kept, SequencedEdgeProblem)
+        return _baseline(table, EQUAL_SHARES, first_come(kept, option), kept)
     rows = np.arange(problem.users)
     server = np.zeros(problem.users, dtype=np.int64)
     if isinstance(problem, PlacementProblem):
@@ -239,7 +275,7 @@ def equal_shares(table: OptionTable, option: NDArray[np.int64]) -> Baseline:
     part = problem.even_parts(option) if isinstance(problem, ProgramProblem) else None
     found = problem.evaluate(SimpleNamespace(option=option, **shares, part=part))
     return Baseline(
-        name="plan's options, equal shares",
+        name=EQUAL_SHARES,
         options=tuple(table.options[int(o)].name for o in option),
         downlink_hz=_plain(down),
         uplink_hz=_plain(up),
@@ -261,7 +297,7 @@ def next_best(
     common steps, then all is solved again; the best results of these solutions are the runners-up.
     """
     problem = table.problem()
-    rivals: dict[tuple[int, ...], Allocation | Placement | SharedPrefix | Program] = {}
+    rivals: dict[tuple[int, ...], Solved] = {}
     for allowed in _forbidding(table, problem, option):
         try:
             found = solve_restricted(problem, allowed, gap=gap)
@@ -269,7 +305,7 @@ def next_best(
             continue
         rivals.setdefault(tuple(int(o) for o in found.option), found)
     best = sorted(rivals.values(), key=lambda a: a.objective_s)[:count]
-    return tuple(_baseline(table, f"runner-up {i}", found) for i, found in enumerate(best, 1))
+    return tuple(_baseline(table, f"runner-up {i}", found, problem) for i, found in enumerate(best, 1))
 
 
 def _forbidding(table: OptionTable, problem: Problem, option: NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:
@@ -318,19 +354,25 @@ def restated_baselines(
 
 def _alike(one: Baseline, other: Baseline) -> bool:
     """Whether two baselines are the same but for rounding and the gap of a search."""
-    figures = ("downlink_hz", "uplink_hz", "edge_share", "latency_s", "objective_s", "part", *GROUP_SHARES)
+    figures = (
+        "downlink_hz", "uplink_hz", "edge_share", "latency_s", "objective_s", "part", *GROUP_SHARES, "start_s",
+    )  # fmt: skip
     same = replace(one, **{name: getattr(other, name) for name in figures}) == other
     same = same and all(np.shape(getattr(one, n)) == np.shape(getattr(other, n)) for n in figures)
     return same and all(np.allclose(getattr(one, n), getattr(other, n), rtol=SOLVER, atol=0.0) for n in figures)
 
 
-def _baseline(table: OptionTable, name: str, found: Allocation | Placement | SharedPrefix | Program) -> Baseline:
+def _baseline(table: OptionTable, name: str, found: Any, problem: Problem, *, waived: bool = False) -> Baseline:
+    made = decisions(table, problem, found, waived=waived)
+    order = tuple(int(k) for k in getattr(found, "order", ()))
     return Baseline(
         name=name,
         options=tuple(table.options[int(o)].name for o in found.option),
-        downlink_hz=_plain(found.downlink_hz),
-        uplink_hz=_plain(found.uplink_hz),
-        edge_share=_plain(found.edge_share),
+        downlink_hz=_plain(made.downlink_hz),
+        uplink_hz=_plain(made.uplink_hz),
+        edge_share=_plain(made.edge_share),
+        order=order,
+        start_s=tuple(float(found.start_s[k]) for k in order),
         latency_s=_plain(found.latency_s),
         objective_s=found.objective_s,
         proven=found.status is Status.OPTIMAL,
@@ -343,7 +385,7 @@ def _baseline(table: OptionTable, name: str, found: Allocation | Placement | Sha
     )
 
 
-def _broken(table: OptionTable, found: Allocation | Placement | SharedPrefix | Program) -> Iterator[str]:
+def _broken(table: OptionTable, found: Any) -> Iterator[str]:
     for k, user in enumerate(table.scenario.users):
         limit_s = user.deadline_s if table.scenario.objective_is_time else None
         late = limit_s is not None and found.latency_s[k] > limit_s * (1 + 1e-9)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from megdt_opt.certificate.certificate import Certificate
 from megdt_opt.errors import InvalidInput, shown
 from megdt_opt.problem.outcome import BoundSource
+from megdt_opt.problem.sequenced_edge_problem import SequencedEdgeProblem
 from megdt_opt.scenario.problems import Problem
 from megdt_opt.solving import solve
 from megdt_opt.tolerances import EXACT, SOLVER
@@ -140,12 +141,14 @@ def proven_bound(
 ) -> tuple[float, BoundSource, Certificate | None]:
     """The bound that a plan file states, with its source and certificate, after both were checked.
 
-    A certificate is verified and gives the bound. A bound without one is compared with a bound that is proven now: one
-    that no proof reaches is refused.
+    A certificate is verified and gives the bound, unless it stands beside an enumeration of turns. A bound without one
+    is compared with a bound that is proven now: one that no proof reaches is refused.
     """
     source = one_of("bound_source", data["bound_source"], BoundSource)
+    beside = source is BoundSource.ENUMERATION and isinstance(problem, SequencedEdgeProblem)
+    certificate = None
     if source is BoundSource.CERTIFICATE or data["certificate"] is not None:
-        if source is not BoundSource.CERTIFICATE:
+        if source is not BoundSource.CERTIFICATE and not beside:
             raise refused("bound_source", source.value, "'certificate', as there is one")
         certificate = Certificate.from_dict(data["certificate"])
         verdict = certificate.verify(problem)
@@ -153,11 +156,12 @@ def proven_bound(
             raise refused(
                 "certificate", certificate.bound_s, f"a proof of its bound for this problem ({verdict.reason})"
             )
-        return min(certificate.bound_s, objective_s), source, certificate
+        if not beside:
+            return min(certificate.bound_s, objective_s), source, certificate
     if source is BoundSource.NONE:
         return -math.inf, source, None
     stated = number("lower_bound_s", data["lower_bound_s"])
     proof = solve(problem, gap=SOLVER / 10, time_limit_s=PATIENCE_S)
     if stated > min(objective_s, proof.lower_bound_s + SOLVER * objective_s):
         raise refused("lower_bound_s", stated, f"a bound that can be proven, which {shown(proof.lower_bound_s)} is")
-    return stated, source, None
+    return stated, source, certificate

@@ -20,13 +20,15 @@ _EXECUTED = "fp32"
 def notes_on(table: OptionTable, chosen: Sequence[Option], groups: Sequence[GroupPlan] = ()) -> tuple[str, ...]:
     """Sentences on the plan that gives the users these options, and lets these groups share steps."""
     found = []
-    if all(option.mechanism in ("local", "E2U", "centralised") for option in chosen):
+    one_sided = all(option.mechanism in ("local", "E2U", "centralised") for option in chosen)
+    if one_sided and table.serving is None:
         found.append(
             "Every chain runs on one side: with static shares, constant step times and a latent of constant "
             "size there is an optimum without interior cuts (bang-bang theorem), unless a user's own limit "
             "asks for one."
         )
     found += [f"{group.words}." for group in groups]
+    found += () if table.serving is None else table.serving.notes()
     if table.shared is not None and any(option.share for option in table.options):
         found.append(
             "Beside groups no parallel generation (PEU) and no uplink of users with an energy limit is planned; the "

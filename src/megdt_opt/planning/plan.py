@@ -34,10 +34,12 @@ from megdt_opt.planning.claims import (
 from megdt_opt.planning.cost_totals import CostTotal, cost_totals
 from megdt_opt.planning.costs import edge_resident
 from megdt_opt.planning.groups import GROUP_SHARES, GroupPlan, group_fields, group_plans, stated_groups
+from megdt_opt.planning.in_turns import read_turns, require_in_time, stated_turns
 from megdt_opt.planning.robustness import Robustness, restated_robustness
-from megdt_opt.planning.user_plan import UserPlan, notes_of, user_plan
+from megdt_opt.planning.user_plan import UserPlan, decisions, notes_of, user_plan
 from megdt_opt.problem.outcome import BoundSource, Method, Status, status_of
 from megdt_opt.problem.program_problem import ProgramProblem
+from megdt_opt.problem.sequenced_edge_problem import SequencedEdgeProblem
 from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.stages import leaves
@@ -63,9 +65,10 @@ class Plan:
     ----------
     table : OptionTable
         The scenario, its machines and its options.
-    problem : AllocationProblem, PlacementProblem, SharedPrefixProblem or ProgramProblem
+    problem : AllocationProblem, PlacementProblem, SharedPrefixProblem, ProgramProblem or SequencedEdgeProblem
         The problem that was solved, the second where there are several edges, the third where there are groups, the
-        fourth where the program of an option forks more than once; `certificate.verify(plan.problem)` checks the proof.
+        fourth where the program of an option forks more than once, the fifth where the edge serves in turns;
+        `certificate.verify(plan.problem)` checks the proof.
     users : tuple of UserPlan
         One per user.
     objective_s : float
@@ -87,7 +90,7 @@ class Plan:
     time_limit_s : float or None
         Limit on each solution [s].
     certificate : Certificate or None
-        Proof of the bound, where the method yields one.
+        Proof of the bound, where the method yields one; beside an enumeration of turns, of a bound that may be looser.
     baselines : tuple of Baseline
         Single mechanisms and simple rules for comparison.
     robustness : Robustness or None
@@ -197,7 +200,8 @@ class Plan:
             "device_load_s", to load the device's weights [s], None where the rate is not declared; "messages" sent [1]
             and "signalling_byte" around them [byte]. Where the scenario has groups: "group", its number, -1 in none;
             "common_steps" that the user waits for [1]; "rides", 0 on its own, 1 where it waits for them, 2 where it
-            gets their latent.
+            gets their latent. Where the edge serves in turns: "back", the step of a second hand-over [1], "turn", its
+            place from 0 [1], "turn_start_s", "turn_end_s" and "turn_waiting_s" [s], None without a turn.
         """
         import pandas as pd
 
@@ -236,6 +240,11 @@ class Plan:
             frame["group"] = shared.group
             frame["rides"] = [shared.rides(k, u.option) for k, u in enumerate(self.users)]
             frame["common_steps"] = np.where(frame["rides"] > 0, frame["cut"], 0)
+        if isinstance(self.problem, SequencedEdgeProblem):
+            turns = [u.turn for u in self.users]
+            frame["back"] = [u.option.back for u in self.users]
+            for name, field_name in (("", "place"), *((f"_{n}", n) for n in ("start_s", "end_s", "waiting_s"))):
+                frame[f"turn{name}"] = [None if turn is None else getattr(turn, field_name) for turn in turns]
         return frame
 
     def stage_frame(self) -> pd.DataFrame:
@@ -268,6 +277,7 @@ class Plan:
             "uplink_hz": [u.uplink_hz for u in self.users],
             "edge_share": [u.edge_share for u in self.users],
             **({} if shared is None else group_fields(self.groups, len(shared.groups))),
+            **(stated_turns([u.turn for u in self.users]) if isinstance(self.problem, SequencedEdgeProblem) else {}),
             **({"part": [list(u.parts) for u in self.users]} if isinstance(self.problem, ProgramProblem) else {}),
             "latency_s": [u.latency_s for u in self.users],
             "objective_s": self.objective_s,
@@ -315,7 +325,7 @@ class Plan:
             Where an embedded profile is malformed.
         """
         grouped = "groups" in data["scenario"] if isinstance(data.get("scenario"), Mapping) else False
-        more = ("trunk", *GROUP_SHARES) if grouped else ("part",) if "part" in data else ()
+        more = ("trunk", *GROUP_SHARES) if grouped else tuple(n for n in ("part", "order", "start_s") if n in data)
         remarks = texts("remarks", data["remarks"]) if "remarks" in data else ()
         fields(data, (*_FIELDS, *more, *(("remarks",) if remarks else ())))
         table, users = _table(data), len(data["options"])
@@ -326,6 +336,10 @@ class Plan:
         stated = stated_groups(data, problem) if isinstance(problem, SharedPrefixProblem) else {}
         if isinstance(problem, ProgramProblem) or "part" in data:
             stated |= _stated_parts(data, table, problem, option)
+        if isinstance(problem, SequencedEdgeProblem):
+            stated |= read_turns(data, users)
+        elif "order" in data or "start_s" in data:
+            raise refused("order, start_s", "given", "nothing, as the edge does not serve in turns")
         answer = SimpleNamespace(option=option, **shares, **stated)
         found = problem.evaluate(answer)
         if not found.violation <= EXACT:
@@ -333,6 +347,12 @@ class Plan:
         for k, latency_s in enumerate(numbers("latency_s", data["latency_s"], users)):
             agrees(f"latency_s[{k}]", latency_s, float(found.latency_s[k]))
         agrees("objective_s", data["objective_s"], found.objective_s)
+        answer = decisions(table, problem, answer)
+        if isinstance(problem, SequencedEdgeProblem):
+            require_in_time(table, found.latency_s)
+            for name in ("uplink_hz", "edge_share"):
+                for k, value in enumerate(getattr(answer, name).tolist()):
+                    agrees(f"{name}[{k}]", data[name][k], value, 1.0)
         asked_gap, time_limit_s = number("asked_gap", data["asked_gap"]), data["time_limit_s"]
         check_asked(asked_gap, time_limit_s)
         bound_s, source, certificate = proven_bound(data, problem, found.objective_s)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from megdt_opt.errors import Infeasible, InvalidInput, SolverFailure
+from megdt_opt.errors import Infeasible, SolverFailure
 from megdt_opt.planning.baselines import baselines
 from megdt_opt.planning.cost_totals import with_names_of_costs
 from megdt_opt.planning.forming import at_least, formed
 from megdt_opt.planning.groups import group_plans
+from megdt_opt.planning.in_turns import require_in_time, solved_in_turns
 from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.robustness import robustness
-from megdt_opt.planning.user_plan import notes_of, user_plan
+from megdt_opt.planning.user_plan import decisions, notes_of, user_plan
+from megdt_opt.problem.sequenced_edge_problem import SequencedEdgeProblem
 from megdt_opt.scenario.options import OptionTable
+from megdt_opt.scenario.problems import Problem
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.solving import solve
 from megdt_opt.solving.door import methods
@@ -87,9 +91,6 @@ def solved(table: OptionTable, *, method: str = "auto", gap: float = 1e-6, time_
     Where a scenario leaves its groups open, they are formed first, in half of the time. Where it is better to share
     nothing, as mechanisms that are not planned beside groups may make it, that is the plan.
     """
-    if table.serving is not None:
-        expected = "'reserved': plans of other disciplines are not made yet"
-        raise InvalidInput("edge.discipline", table.scenario.discipline, expected, "Choose it.")
     said: tuple[str, ...] = ()
     if table.scenario.grouping is not None:
         time_limit_s = None if time_limit_s is None else time_limit_s / 2
@@ -125,11 +126,11 @@ def _remarked(made: Plan, said: tuple[str, ...]) -> Plan:
 def _solved(table: OptionTable, method: str, gap: float, time_limit_s: float | None) -> Plan:
     problem = table.problem()
     try:
-        found = solve(problem, method=method, gap=gap, time_limit_s=time_limit_s)
+        found = answered(table, problem, method, gap, time_limit_s)
     except Infeasible as error:
         raise with_names_of_costs(error, table.scenario) from None
-    groups = group_plans(table, problem, found)
-    users = tuple(user_plan(table, problem, k, found, groups) for k in range(problem.users))
+    groups, made = group_plans(table, problem, found), decisions(table, problem, found)
+    users = tuple(user_plan(table, problem, k, made, groups) for k in range(problem.users))
     return Plan(
         table=table,
         problem=problem,
@@ -147,6 +148,15 @@ def _solved(table: OptionTable, method: str, gap: float, time_limit_s: float | N
         notes=notes_of(table, users, groups),
         groups=groups,
     )
+
+
+def answered(table: OptionTable, problem: Problem, method: str, gap: float, time_limit_s: float | None) -> Any:
+    """The answer of `solve`, with what the discipline of the edge asks for beside."""
+    if not isinstance(problem, SequencedEdgeProblem):
+        return solve(problem, method=method, gap=gap, time_limit_s=time_limit_s)
+    found = solved_in_turns(problem, method, gap, time_limit_s)
+    require_in_time(table, found.latency_s)
+    return found
 
 
 def compared(made: Plan) -> Plan:

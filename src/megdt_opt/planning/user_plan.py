@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from megdt_opt.planning.costs import UserCosts, user_costs
 from megdt_opt.planning.groups import GroupPlan
+from megdt_opt.planning.in_turns import Turn, decided, turn_of
 from megdt_opt.planning.notes import notes_on
+from megdt_opt.problem.sequenced_edge_problem import SequencedEdgeProblem
 from megdt_opt.program.groups import GROUP_MECHANISMS, shared_name
 from megdt_opt.program.mechanisms import Option
 from megdt_opt.program.schedule import StageTime, schedule
@@ -47,6 +50,8 @@ class UserPlan:
         Predicted start and duration of each leaf stage [s].
     costs : UserCosts
         Edge seconds, memory, energy, loading, messages, signalling.
+    turn : Turn or None
+        When an edge that serves chains in turns serves the user's; None without a turn, and where it reserves shares.
     refresh_hz : float
         Pictures a second that the shares can sustain when pictures follow one another as in a pipeline: one
         over the busiest of device, uplink, edge share and downlink [Hz].
@@ -68,6 +73,7 @@ class UserPlan:
     costs: UserCosts
     refresh_hz: float
     bottleneck: str
+    turn: Turn | None = None
 
     @property
     def edge(self) -> str:
@@ -78,12 +84,8 @@ class UserPlan:
     def hand_over(self) -> str:
         """Where the denoising steps run, in words; of a member who shares steps, where it goes on."""
         where = {"edge": f"at {self.option.edge or 'the edge'}", "device": "on the device"}
-        steps = {True: 0, False: 0}
-        first_at_edge: bool | None = None
-        for leaf in leaves(self.program):
-            if isinstance(leaf, Compute) and leaf.kind == "denoise":
-                steps[is_edge(leaf.at)] += leaf.amount
-                first_at_edge = is_edge(leaf.at) if first_at_edge is None else first_at_edge
+        made = [leaf for leaf in leaves(self.program) if isinstance(leaf, Compute) and leaf.kind == "denoise"]
+        steps = {at: sum(leaf.amount for leaf in made if is_edge(leaf.at) == at) for at in (True, False)}
         if self.option.mechanism in GROUP_MECHANISMS:
             own = steps[True] or steps[False]
             common = f"{self.option.cut} common {'step' if self.option.cut == 1 else 'steps'}"
@@ -91,10 +93,9 @@ class UserPlan:
         if self.option.share:
             return f"{percent(100 * self.option.share, 0, signed=False)} of the content {where['edge']}"
         if steps[True] and steps[False]:
-            first, then = ("edge", "device") if first_at_edge else ("device", "edge")
-            count = steps[first == "edge"]
-            noun = "step" if count == 1 else "steps"
-            return f"{count} {noun} {where[first]}, then {steps[then == 'edge']} {where[then]}"
+            places = [f"{leaf.amount} {where['edge' if is_edge(leaf.at) else 'device']}" for leaf in made]
+            noun = "step" if made[0].amount == 1 else "steps"
+            return ", then ".join([places[0].replace(" ", f" {noun} ", 1), *places[1:]])
         return f"{steps[True] or steps[False]} steps {where['edge' if steps[True] else 'device']}"
 
 
@@ -121,17 +122,31 @@ def parts_of(table: OptionTable, k: int, answer: Any) -> tuple[float, ...]:
     return tuple(1.0 if w else float(p) for w, p in zip(whole, part[k], strict=False))
 
 
+def _rate(table: OptionTable, problem: Problem, side: str, k: int, o: int, band_hz: NDArray[np.float64]) -> float:
+    if table.serving is not None:
+        return table.serving.rate(side, k, float(band_hz[k]))
+    assert not isinstance(problem, SequencedEdgeProblem)  # which comes from an edge in turns
+    return rate_of(problem, side, k, o, band_hz)
+
+
+def decisions(table: OptionTable, problem: Problem, answer: Any, *, waived: bool = False) -> Any:
+    """An answer with all that `user_plan` reads, where its class of problem leaves some of it open; `waived` where the
+    problem is without the users' own limits."""
+    if isinstance(problem, SequencedEdgeProblem):
+        return decided(table, answer, waived=waived)
+    return answer
+
+
 def user_plan(table: OptionTable, problem: Problem, k: int, answer: Any, groups: Sequence[GroupPlan] = ()) -> UserPlan:
-    """Figures of user k in an answer with `option`, `downlink_hz`, `uplink_hz` and `edge_share`, each (K,), and maybe
-    `part` (K, N).
+    """Figures of user k in `decisions`: `option`, `downlink_hz`, `uplink_hz` and `edge_share`, each (K,), and maybe
+    `part` (K, N), or `order` and `start_s` (K,) of turns.
 
     The own stages of a user who shares steps begin when its group says.
     """
     o = int(answer.option[k])
     stages = table.program(k, o)
     down_hz, up_hz = np.asarray(answer.downlink_hz), np.asarray(answer.uplink_hz)
-    down = rate_of(problem, "downlink", k, o, down_hz)
-    up = rate_of(problem, "uplink", k, o, up_hz)
+    down, up = (_rate(table, problem, side, k, o, hz) for side, hz in (("downlink", down_hz), ("uplink", up_hz)))
     share = float(answer.edge_share[k])
     parts = parts_of(table, k, answer)
     start_s = max((group.start_s(table.scenario.users[k].name) for group in groups), default=0.0)
@@ -143,7 +158,8 @@ def user_plan(table: OptionTable, problem: Problem, k: int, answer: Any, groups:
         return table.machines.compute_s(leaf, k) / (part * share if is_edge(leaf.at) else 1.0)
 
     durations = [duration_s(leaf, part) for leaf, part in zip(leaves(stages), parts, strict=True)]
-    times = tuple(replace(t, start_s=start_s + t.start_s) for t in schedule(stages, durations))
+    turn, begins = turn_of(k, answer, stages, durations) or (None, {})
+    times = tuple(replace(t, start_s=start_s + t.start_s) for t in schedule(stages, durations, begins))
     shared = [group.busy_s(table.scenario.users[k].name) for group in groups]
     called = next((shared_name(g.riders) for g in groups if table.scenario.users[k].name in g.riders), "")
     busy = {name: sum(of[name] for of in shared) for name in ("device", "uplink", "edge share", "downlink")}
@@ -154,6 +170,9 @@ def user_plan(table: OptionTable, problem: Problem, k: int, answer: Any, groups:
             busy["edge share"] += part * time.duration_s
         else:
             busy["device"] += time.duration_s
+    if turn is not None and isinstance(problem, SequencedEdgeProblem):  # the others' turns come in between
+        order = np.asarray(answer.order, dtype=np.int64)
+        busy["edge turns"] = float(problem.edge_work_s[order, np.asarray(answer.option)[order]].sum())
     bottleneck = max(busy, key=lambda name: busy[name])
     return UserPlan(
         name=table.scenario.users[k].name,
@@ -170,4 +189,5 @@ def user_plan(table: OptionTable, problem: Problem, k: int, answer: Any, groups:
         costs=user_costs(table, k, o, stages, times, called=called),
         refresh_hz=1.0 / busy[bottleneck],
         bottleneck=bottleneck,
+        turn=turn,
     )

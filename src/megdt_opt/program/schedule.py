@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from megdt_opt.program.stages import Compute, Parallel, Send, Series, Stage, is_edge, leaves
@@ -68,12 +68,17 @@ def predict(program: Stage, duration_s: Callable[[Compute | Send], float]) -> tu
     return schedule(program, [duration_s(leaf) for leaf in leaves(program)])
 
 
-def schedule(program: Stage, durations_s: Sequence[float]) -> tuple[StageTime, ...]:
+def schedule(
+    program: Stage, durations_s: Sequence[float], not_before_s: Mapping[int, float] | None = None
+) -> tuple[StageTime, ...]:
     """As `predict`, from the duration of each leaf in the order of `stages.leaves` [s].
+
+    Leaves in `not_before_s`, by their position, start no earlier than stated there [s], whenever they are ready.
 
     In a program of several users the same stage may stand twice, with a share of its own each time.
     """
     times: list[StageTime] = []
+    least_s = not_before_s or {}
 
     def walk(stage: Stage, start_s: float) -> float:
         match stage:
@@ -84,7 +89,7 @@ def schedule(program: Stage, durations_s: Sequence[float]) -> tuple[StageTime, .
             case Parallel(branches):
                 return max((walk(branch, start_s) for branch in branches), default=start_s)
             case _:
-                seconds = durations_s[len(times)]
+                seconds, start_s = durations_s[len(times)], max(start_s, least_s.get(len(times), 0.0))
                 times.append(StageTime(start_s=start_s, duration_s=seconds))
                 return start_s + seconds
 

@@ -85,6 +85,10 @@ class InTurns:
         """The part of the uplink's band that each user has who may send [Hz]; `waived`: whatever they wish."""
         return self._offer.scenario.sites[0].uplink_hz / max(self._senders[waived], 1)
 
+    def sends(self, user: int, option: int) -> bool:
+        """Whether an option of a user sends on the uplink."""
+        return any(map(_is_up, leaves(self._offer.program(user, option))))
+
     def rate(self, side: str, user: int, band_hz: float) -> float:
         """Rate of a user on a band of the "downlink" or the "uplink" [bit/s]."""
         return float(self._rates(("downlink", "uplink").index(side), band_hz)[user])

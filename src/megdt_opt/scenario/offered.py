@@ -8,6 +8,7 @@ from dataclasses import replace
 from megdt_opt.program.mechanisms import Option, Setting, program
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.stages import EdgeServer, actors, is_edge
+from megdt_opt.scenario.disciplines import RESERVED
 from megdt_opt.scenario.scenario import Scenario
 
 
@@ -41,3 +42,9 @@ def used_names(
 ) -> tuple[str, ...]:
     """Names that some user accepts; a user without wishes accepts the default ones."""
     return tuple(name for name in known if any(name in (default if w is None else w) for w in wishes))
+
+
+def with_reserved_shares(scenario: Scenario) -> Scenario:
+    """The same scenario, whose edges reserve shares."""
+    edge, *more = (site.edge.model_copy(update={"discipline": RESERVED}) for site in scenario.sites)
+    return scenario.model_copy(update={"edge": edge} if scenario.edges is None else {"edges": (edge, *more)})

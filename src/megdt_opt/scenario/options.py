@@ -43,7 +43,7 @@ from megdt_opt.scenario.disciplines import IN_TURNS, MECHANISMS_OF, RESERVED
 from megdt_opt.scenario.edges import Site
 from megdt_opt.scenario.in_turns import InTurns
 from megdt_opt.scenario.machines import Machines
-from megdt_opt.scenario.offered import at_edges, setting_of, used_names
+from megdt_opt.scenario.offered import at_edges, setting_of, used_names, with_reserved_shares
 from megdt_opt.scenario.problems import Problem, law_of, limited, unlimited
 from megdt_opt.scenario.rules import (
     never_timed,
@@ -162,6 +162,12 @@ class OptionTable:
         alone = tuple(option for option in self.options if option.mechanism not in GROUP_MECHANISMS)
         scenario = self.scenario.model_copy(update={"groups": None, "grouping": None})
         return replace(self, scenario=scenario, options=alone, shared=None)
+
+    def reserved(self) -> OptionTable:
+        """The table of the same scenario where the edge reserves shares, with the options of that."""
+        more = MECHANISMS_OF[self.scenario.discipline]
+        options = tuple(option for option in self.options if option.mechanism not in more)
+        return replace(self, scenario=with_reserved_shares(self.scenario), options=options)
 
     @cached_property
     def serving(self) -> Serving | None:

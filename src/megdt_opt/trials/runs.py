@@ -8,7 +8,7 @@ from typing import Any
 
 from megdt_opt.execution.job import Chain, Run
 from megdt_opt.models.requests import camera_of, request_of
-from megdt_opt.planning.baselines import Baseline
+from megdt_opt.planning.baselines import RESERVED_SHARES, Baseline
 from megdt_opt.planning.groups import GROUP_SHARES, GroupPlan, group_plans
 from megdt_opt.planning.user_plan import UserPlan, user_plan
 from megdt_opt.program.schedule import Pace, schedule
@@ -82,10 +82,13 @@ def baseline_users(table: OptionTable, rival: Baseline) -> tuple[UserPlan, ...]:
 
 def baseline_parts(table: OptionTable, rival: Baseline) -> tuple[tuple[UserPlan, ...], tuple[GroupPlan, ...]]:
     """A baseline's users and the groups that share steps in it, in the form of a plan's."""
+    table = table.reserved() if rival.name == RESERVED_SHARES else table
     problem = table.problem() if rival.trunk else table.waived_problem()
+    start_s = dict(zip(rival.order, rival.start_s, strict=True))
     answer = SimpleNamespace(
         option=[table.index(name) for name in rival.options], downlink_hz=rival.downlink_hz,
         uplink_hz=rival.uplink_hz, edge_share=rival.edge_share, part=rival.part or None, trunk=rival.trunk,
+        order=rival.order, start_s=start_s,
         **{share: getattr(rival, share) for share in GROUP_SHARES},
     )  # fmt: skip
     groups = group_plans(table, problem, answer) if rival.trunk else ()
