@@ -29,7 +29,7 @@ def test_planning_reads_specs_and_makes_requests_without_torch() -> None:
 def test_a_spec_goes_by_its_models_name() -> None:
     known = {name: MODELS.require(name) for name in MODELS.built_in}
     planned = {name: model.spec() for name, model in known.items() if model.spec is not None}
-    assert set(planned) == {"twin", "sd15", "sdxl"}
+    assert set(planned) == {"twin", "sd15", "sd21", "sdxl", "sd3"}
     assert all(spec.name == name for name, spec in planned.items())
 
 
@@ -41,9 +41,9 @@ def test_a_spec_file_is_read(tmp_path: Path) -> None:
     assert find_spec(str(path)).name == "own"
 
 
-@pytest.mark.parametrize("name", ["sd3", "sd99", "no/such/file.json"])
+@pytest.mark.parametrize("name", ["sd4", "sd99", "no/such/file.json"])
 def test_a_model_without_a_spec_is_refused_with_those_that_have_one(name: str) -> None:
-    with pytest.raises(InvalidInput, match="'twin', 'sd15', 'sdxl'"):
+    with pytest.raises(InvalidInput, match="'twin', 'sd15', 'sd21', 'sdxl', 'sd3'"):
         find_spec(name)
 
 

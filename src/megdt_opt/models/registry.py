@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput, MegdtError
-from megdt_opt.files import read_text
-from megdt_opt.models.diffusers.architecture import ARCHITECTURES
+from megdt_opt.files import JSON, is_path, read_text
+from megdt_opt.models.diffusers.architecture import ARCHITECTURES, Architecture
 from megdt_opt.models.specs import PUBLISHED_SPECS, bundled_spec
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.models.twin.scene_requests import TwinRequests
@@ -31,11 +31,13 @@ MODEL_PLUGINS = "megdt_opt.models"
 DEFAULT_MODEL = "megdt_opt.models.twin.model:TwinModel"
 """Import path of the bundled model, "module:class", as the processes of an execution take it."""
 
+_SPEC_BYTE = 2**24
+
 Request = dict[str, NDArray[Any]]
 """Tensors of one request by name, with a batch dimension of 1."""
 
-Subject = int | Mapping[str, Any]
-"""What a user asks to be shown, as scenarios state it: in full, or a seed to draw it from."""
+Subject = int | str | Mapping[str, Any]
+"""What a user asks to be shown, as scenarios state it: a prompt, a scene in full, or a seed to draw either from."""
 
 
 class Requests(Protocol):
@@ -49,8 +51,8 @@ class Requests(Protocol):
         """Frame of a camera that looks at the subject, uint8 (1, rows, columns, 3)."""
         ...
 
-    def reference(self, request: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
-        """Picture that a request asks for, known before anything is generated, uint8 (rows, columns, 3)."""
+    def reference(self, request: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8] | None:
+        """Picture that a request asks for, uint8 (rows, columns, 3); None where it is not known beforehand."""
         ...
 
 
@@ -79,23 +81,38 @@ def find_spec(name: str) -> ModelSpec:
     Parameters
     ----------
     name : str
-        A name in `MODELS` that has a spec, or the path of a spec's JSON file.
+        A name in `MODELS` that has a spec, the path of a spec's JSON file, a pipeline folder with its weights, or a hub
+        id that is cached on this machine.
 
     Raises
     ------
     InvalidInput
-        If there is neither.
+        If there is none of these, or a configuration of the folder cannot be used.
+    WeightsError
+        Where a part of the folder has no weights.
     """
     known = MODELS.find(name)
     if known is not None and known.spec is not None:
         return known.spec()
+    if Path(name).is_dir() or _is_hub_id(name):
+        return _folder_spec(name)
     if not Path(name).exists():
         planned = tuple(n for n in MODELS.names if MODELS.require(n).spec is not None)
-        raise InvalidInput("model", name, f"one of {planned} or a spec file", f"Choose one of them, or {LOAD_IT}.")
-    return ModelSpec.from_json(read_text(name, "model spec"), name)
+        expected = f"one of {planned}, a pipeline folder, a cached hub id or a spec file"
+        raise InvalidInput("model", name, expected, f"Choose one of them, or {LOAD_IT}.")
+    return ModelSpec.from_json(read_text(name, "model spec", limit_byte=_SPEC_BYTE), name)
 
 
-def load_model(name: str, *, device: str = "cpu", precision: str = "fp32") -> SplitModel:
+def load_model(  # wide: each is one setting of a model, by keyword
+    name: str,
+    *,
+    device: str = "cpu",
+    precision: str = "fp32",
+    guidance: float | None = None,
+    pixels: int | tuple[int, int] | None = None,
+    weights: str = "trained",
+    variant: str | None = None,
+) -> SplitModel:
     """The model of this name.
 
     Parameters
@@ -106,27 +123,90 @@ def load_model(name: str, *, device: str = "cpu", precision: str = "fp32") -> Sp
         Torch device.
     precision : str
         "fp32", "fp16" or "bf16".
+    guidance : float, optional
+        Scale of the guidance of a pipeline [1]; up to 1 there is one pass in a step. Default the family's.
+    pixels : int or tuple of int, optional
+        Sides of a pipeline's picture, or (rows, columns) [pixel]; default its native size.
+    weights : str
+        "trained", or "random" to build a pipeline folder's configurations with random ones.
+    variant : str, optional
+        Variant of a pipeline's weight files, such as "fp16".
 
     Raises
     ------
     InvalidInput
-        Where it is no such name, and neither a folder nor the form of a hub id.
+        Where it is no such name, and neither a folder nor the form of a hub id, or a setting does not go with it.
     MegdtError
-        Where the packages of the extra `diffusion` are missing, or the model cannot be loaded.
+        Where the packages of the extra `diffusion` are missing, the model cannot be loaded, or its weights need
+        more memory than there is.
     """
     known = MODELS.find(name)
-    if known is None and "/" not in name and not (name and Path(name).is_dir()):
+    if known is None and "/" not in name and not (name and Path(name).exists()):
         near = get_close_matches(name, MODELS.names, n=1)
         expected = f"one of {MODELS.names}, a pipeline folder, or a hub id of the form OWNER/MODEL"
         remedy = f"Did you mean {near[0]!r}?" if near else f"Choose one of them, or {LOAD_IT}."
         raise InvalidInput("model", name, expected, remedy)
-    load = partial(_pretrained, name) if known is None else known.load
+    if weights not in ("trained", "random"):
+        raise InvalidInput("weights", weights, "'trained' or 'random'", "Choose one of them.")
+    settings = {"guidance": guidance, "pixels": pixels, "variant": variant}
+    given = {key: value for key, value in settings.items() if value is not None}
     try:
-        return load(device, precision)
+        if known is None:
+            return _pipeline(name, device, precision, weights, given)
+        if name in ARCHITECTURES and "variant" not in given:
+            return _random_weights(name, device, precision, **given)
+        for key, value in given.items():
+            remedy = "Leave it out, or take a pipeline folder."
+            raise InvalidInput(key, value, f"nothing with the model {name!r}, which has its own", remedy)
+        return known.load(device, precision)
     except ImportError as error:
         raise MegdtError(
             f"calibration needs the package {error.name}: install it with pip install 'megdt-opt[diffusion]'"
         ) from error
+
+
+def load_planned(spec: ModelSpec, *, precision: str = "fp32", device: str = "cpu") -> SplitModel:
+    """The model that a spec says: what an execution runs. Nothing that a spec names is downloaded or imported.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        As a plan holds it.
+    precision : str
+        "fp32", "fp16" or "bf16".
+    device : str
+        Torch device.
+
+    Raises
+    ------
+    InvalidInput
+        Where the model has another shape than the spec says.
+    MegdtError
+        As by `load_model`.
+    """
+    if spec.source:
+        from megdt_opt.models.diffusers.model import DiffusersModel
+
+        guidance = None if spec.guidance_by == "none" else spec.guidance
+        rows, columns, _ = spec.image_shape
+        how: dict[str, Any] = {
+            "device": device,
+            "precision": precision,
+            "guidance": guidance,
+            "pixels": (rows, columns),
+        }
+        if spec.weights == "random":
+            found: SplitModel = DiffusersModel.from_config(spec.source, **how)
+        else:
+            found = DiffusersModel.from_pretrained(spec.source, name=spec.name, local_files_only=True, **how)
+    else:
+        found = load_model(spec.name, device=device, precision=precision)
+    for field in ("latent_shape", "image_shape", "conditioning", "request", "passes_per_step"):
+        mine, theirs = getattr(spec, field), getattr(found.spec, field)
+        if mine != theirs:
+            remedy = "Calibrate and plan the model again."
+            raise InvalidInput(f"model {spec.name}, {field}", theirs, f"{mine}, as it was planned", remedy)
+    return found
 
 
 def _twin(device: str, precision: str) -> SplitModel:
@@ -140,16 +220,51 @@ def _twin(device: str, precision: str) -> SplitModel:
     return TwinModel.load()
 
 
-def _random_weights(name: str, device: str, precision: str) -> SplitModel:
+def _random_weights(name: str, device: str, precision: str, **settings: Any) -> SplitModel:
+    from megdt_opt.models.diffusers.memory import require_memory
     from megdt_opt.models.diffusers.model import DiffusersModel
 
-    return DiffusersModel.from_config(name, device=device, precision=precision)
+    require_memory(ARCHITECTURES[name], precision, device)
+    return DiffusersModel.from_config(name, device=device, precision=precision, **settings)
 
 
-def _pretrained(name: str, device: str, precision: str) -> SplitModel:
+def _pipeline(name: str, device: str, precision: str, weights: str, settings: dict[str, Any]) -> SplitModel:
+    from megdt_opt.models.diffusers.location import folder_of
+    from megdt_opt.models.diffusers.memory import require_memory
     from megdt_opt.models.diffusers.model import DiffusersModel
 
-    return DiffusersModel.from_pretrained(name, device=device, precision=precision)
+    find = {"variant": settings.get("variant")}
+    require_memory(Architecture.read(folder_of(name, **find)), precision, device)
+    if weights == "random":
+        if settings.pop("variant", None) is not None:
+            raise InvalidInput("variant", find["variant"], "none with random weights", "Leave one of the two out.")
+        return DiffusersModel.from_config(folder_of(name), device=device, precision=precision, **settings)
+    return DiffusersModel.from_pretrained(name, device=device, precision=precision, **settings)
+
+
+def _is_hub_id(name: str) -> bool:
+    """Whether a name has the form of a hub id, and is no path of a file."""
+    return name.count("/") == 1 and not name.startswith(("/", ".", "~")) and not is_path(name, JSON, folders=False)
+
+
+def _folder_spec(name: str) -> ModelSpec:
+    from megdt_opt.models.diffusers.design import folder_weights, spec_of
+    from megdt_opt.models.diffusers.folder import PipelineFolder
+    from megdt_opt.models.diffusers.location import folder_of
+
+    local = Path(name).is_dir()
+    folder = PipelineFolder.open(folder_of(name, local_files_only=True))
+    design = Architecture.read(folder, name.rstrip("/").rsplit("/", 1)[-1])
+    byte = folder_weights(folder, "fp32")
+    from megdt_opt.models.sampling import Samplers  # its names follow from the scheduler's file, which torch reads
+
+    return spec_of(
+        design,
+        weight_byte=byte,
+        precision="fp32",
+        schedulers=Samplers(design.schedule).names,
+        source=str(Path(name).resolve()) if local else name,
+    )
 
 
 def _published_spec(name: str) -> Callable[[], ModelSpec] | None:

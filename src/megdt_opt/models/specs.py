@@ -14,36 +14,68 @@ def bundled_spec() -> ModelSpec:
     return ModelSpec.from_json(text)
 
 
-def _stable_diffusion(name: str, pixels: int, tokens: dict[str, tuple[int, ...]], weights: dict[str, int]) -> ModelSpec:
+def _published(  # wide: each is one setting of a model
+    name: str,
+    pixels: int,
+    tokens: dict[str, tuple[int, ...]],
+    weights: dict[str, int],
+    *,
+    guidance: float = 7.5,
+    channels: int = 4,
+    schedulers: tuple[str, ...] = ("ddim", "euler", "dpmpp"),
+    request: dict[str, tuple[int, ...]] | None = None,
+    region_multiple: int = 8,
+) -> ModelSpec:
     return ModelSpec(
         name=name,
-        latent_shape=(4, pixels // 8, pixels // 8),
+        latent_shape=(channels, pixels // 8, pixels // 8),
         image_shape=(pixels, pixels, 3),
         conditioning=tokens,
-        request={"state": (77,)},
+        request=request or {"state": (77,)},
         passes_per_step=2,
         steps_default=20,
-        schedulers=("ddim", "euler", "dpmpp"),
+        schedulers=schedulers,
         weight_byte=weights,
         weight_precision="fp16",
-        region_multiple=8,
+        region_multiple=region_multiple,
+        guidance=guidance,
+        guidance_by="passes",
+        weights="random",
     )
 
 
 # parameters x 2 byte (fp16) as published in the model cards' configurations: SD1.5 U-Net 860 M, VAE 84 M,
-# CLIP ViT-L/14 123 M; SDXL U-Net 2,567 M, VAE 84 M, both text encoders 817 M
+# CLIP ViT-L/14 123 M; SD2.1 U-Net 866 M, OpenCLIP ViT-H/14 340 M; SDXL U-Net 2,567 M, VAE 84 M, both text encoders
+# 817 M; SD3 medium transformer 2,028 M, VAE 84 M, two CLIP and T5-XXL encoders 5,581 M
 PUBLISHED_SPECS: Mapping[str, ModelSpec] = {
-    "sd15": _stable_diffusion(
+    "sd15": _published(
         "sd15",
         512,
         {"tokens": (77, 768), "negative": (77, 768)},
         {"encode_prompt": 246_000_000, "denoise": 1_719_000_000, "decode": 99_000_000, "sense": 68_000_000},
     ),
-    "sdxl": _stable_diffusion(
+    "sd21": _published(
+        "sd21",
+        512,
+        {"tokens": (77, 1024), "negative": (77, 1024)},
+        {"encode_prompt": 681_000_000, "denoise": 1_732_000_000, "decode": 99_000_000, "sense": 68_000_000},
+    ),
+    "sdxl": _published(
         "sdxl",
         1024,
         {"tokens": (77, 2048), "negative": (77, 2048), "pooled": (1280,), "pooled_negative": (1280,)},
         {"encode_prompt": 1_634_000_000, "denoise": 5_135_000_000, "decode": 99_000_000, "sense": 68_000_000},
+        guidance=5.0,
+    ),
+    "sd3": _published(
+        "sd3",
+        1024,
+        {"tokens": (333, 4096), "negative": (333, 4096), "pooled": (2048,), "pooled_negative": (2048,)},
+        {"encode_prompt": 11_161_000_000, "denoise": 4_057_000_000, "decode": 99_000_000, "sense": 69_000_000},
+        guidance=7.0,
+        channels=16,
+        schedulers=("flow_euler",),
+        request={"state": (77,), "t5": (256,)},
     ),
 }
 """Specs of public models, at their native size."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from megdt_opt.errors import InvalidInput
@@ -37,7 +37,16 @@ class ModelSpec:
     weight_precision : str
         Precision in which `weight_byte` counts them.
     region_multiple : int
-        Rows of a latent region must be a multiple of this [1].
+        Rows of a latent region must be a multiple of this [1]; 0 where the model makes no regions.
+    guidance : float
+        Scale of classifier-free guidance [1]; 1 without.
+    guidance_by : str
+        "passes" (a second denoiser pass without the prompt), "embedding" (the scale is an input of the denoiser) or
+        "none".
+    source : str
+        Pipeline folder or hub id that executions load; "" for a model that is registered by its name.
+    weights : str
+        "trained", or "random" where a pipeline's configurations are built with random ones.
     """
 
     name: str
@@ -51,6 +60,10 @@ class ModelSpec:
     weight_byte: Mapping[str, int] = field(default_factory=dict)
     weight_precision: str = "fp32"
     region_multiple: int = 1
+    guidance: float = 1.0
+    guidance_by: str = "none"
+    source: str = ""
+    weights: str = "trained"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `from_dict` reads back."""
@@ -69,7 +82,7 @@ class ModelSpec:
             raise InvalidInput("model spec", type(data).__name__, "an object with the fields of a model spec", _REMEDY)
         found = {}
         for name, read in _READERS.items():
-            if name not in data and name in ("weight_byte", "weight_precision", "region_multiple"):
+            if name not in data and name in _DEFAULTED:
                 continue
             try:
                 found[name] = read(data[name])
@@ -79,6 +92,8 @@ class ModelSpec:
                 raise InvalidInput(
                     f"model spec, field {name!r}", data[name], "a value as `ModelSpec` describes it", _REMEDY
                 ) from None
+        if "guidance_by" not in found and found["passes_per_step"] == 2:
+            found |= {"guidance": 7.5, "guidance_by": "passes"}  # files from before these fields
         return cls(**found)
 
     @classmethod
@@ -92,15 +107,77 @@ class ModelSpec:
 
 
 _REMEDY = "Point to the spec of a model."
+_MOST = 2**24
+
+
+def with_guidance(spec: ModelSpec, scale: float) -> ModelSpec:
+    """The spec of the same model at another scale of the guidance; up to 1 a step has one pass.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    scale : float
+        Scale of the guidance, at least 0 [1].
+
+    Raises
+    ------
+    InvalidInput
+        Where the model has no guidance, or the scale is no such number.
+
+    Examples
+    --------
+    >>> from megdt_opt.models.registry import find_spec
+    >>> turbo = with_guidance(find_spec("sdxl"), 1)
+    >>> turbo.passes_per_step, sorted(turbo.conditioning)
+    (1, ['pooled', 'tokens'])
+    """
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 <= scale <= 1000:
+        raise InvalidInput("guidance", scale, "a scale from 0 to 1000 [1]", "Give the scale; 1 is one pass in a step.")
+    if spec.guidance_by == "none":
+        if scale == spec.guidance:
+            return spec
+        remedy = "Leave it out, or take a model with guidance."
+        raise InvalidInput("guidance", scale, f"none: the model {spec.name!r} has no guidance", remedy)
+    if spec.guidance_by == "embedding":
+        return replace(spec, guidance=float(scale))
+    others = {name: "negative" if name == "tokens" else f"{name}_negative" for name in spec.conditioning}
+    first = {name: shape for name, shape in spec.conditioning.items() if "negative" not in name}
+    if scale <= 1:
+        return replace(spec, guidance=float(scale), passes_per_step=1, conditioning=first)
+    both = {name: shape for own, shape in first.items() for name in (own, others[own])}
+    return replace(spec, guidance=float(scale), passes_per_step=2, conditioning=both)
+
+
+def _size(value: Any) -> int:
+    found = int(value)
+    if not 0 < found <= _MOST:
+        raise ValueError
+    return found
 
 
 def _triple(value: Any) -> tuple[int, int, int]:
-    a, b, c = (int(n) for n in value)
+    a, b, c = (_size(n) for n in value)
     return a, b, c
 
 
 def _shapes(value: Any) -> dict[str, tuple[int, ...]]:
-    return {str(name): tuple(int(n) for n in shape) for name, shape in value.items()}
+    return {str(name): tuple(_size(n) for n in shape) for name, shape in value.items()}
+
+
+def _one_of(*names: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if value not in names:
+            raise ValueError
+        return str(value)
+
+    return read
+
+
+def _scale(value: Any) -> float:
+    found = float(value)
+    if not 0 <= found <= 1000:
+        raise ValueError
+    return found
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {
@@ -109,10 +186,17 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "image_shape": _triple,
     "conditioning": _shapes,
     "request": _shapes,
-    "passes_per_step": int,
-    "steps_default": int,
+    "passes_per_step": _size,
+    "steps_default": _size,
     "schedulers": lambda value: tuple(str(name) for name in value),
     "weight_byte": lambda value: {str(name): int(size) for name, size in value.items()},
     "weight_precision": str,
     "region_multiple": int,
+    "guidance": _scale,
+    "guidance_by": _one_of("passes", "embedding", "none"),
+    "source": str,
+    "weights": _one_of("trained", "random"),
 }
+_DEFAULTED = (
+    "weight_byte", "weight_precision", "region_multiple", "guidance", "guidance_by", "source", "weights",
+)  # fmt: skip

@@ -134,9 +134,12 @@ def split_rows(spec: ModelSpec, share: float, overlap: int) -> tuple[tuple[int, 
     Raises
     ------
     InvalidInput
-        Where a side would be left without rows of its own.
+        Where a side would be left without rows of its own, or the model makes no regions.
     """
     rows, unit = spec.latent_shape[1], spec.region_multiple
+    if not unit:
+        expected = f"no parallel generation: the architecture of {spec.name!r} makes no regions"
+        raise InvalidInput("share", share, expected, "Take another mechanism than PEU, or another model.")
     border = round(share * rows / unit) * unit
     units = max(1, round(overlap / unit))
     # an odd unit of overlap is made by the side that has less to do

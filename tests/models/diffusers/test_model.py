@@ -16,10 +16,10 @@ import torch
 from huggingface_hub import constants
 
 from megdt_opt.errors import InvalidInput, WeightsError
-from megdt_opt.models.diffusers import loading
+from megdt_opt.models.diffusers import location
 from megdt_opt.models.diffusers.architecture import ARCHITECTURES, Architecture
 from megdt_opt.models.diffusers.loading import build
-from megdt_opt.models.diffusers.model import DiffusersModel, _spec, _text
+from megdt_opt.models.diffusers.model import DiffusersModel, _spec
 from megdt_opt.models.registry import find_spec
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.program.mechanisms import split_rows
@@ -204,7 +204,7 @@ def test_example_tokens_lie_within_each_encoders_vocabulary(tiny_3: Architecture
     }
     for name, design in designs.items():
         with torch.device("meta"):
-            text = _text(build(design))
+            text = build(design).prompts
         limits = {"state": min(c["vocab_size"] for c in design.text[:2]), "t5": design.text[2]["vocab_size"]}
         for request in text.examples(8, seed=0):
             assert all(0 <= request[n].min() <= request[n].max() < limit for n, limit in limits.items()), name
@@ -311,7 +311,7 @@ def test_what_is_cached_is_loaded_where_the_hub_is_silent(
     _save(model, cached / "snapshots" / ("0" * 40))
     with hub(None, monkeypatch) as asked:
         again = DiffusersModel.from_pretrained("owner/own", cache_dir=tmp_path)
-    assert again.spec == replace(model.spec, name="own")
+    assert again.spec == replace(model.spec, name="own", source="owner/own", weights="trained")
     assert len(asked) == 1
 
 
@@ -343,7 +343,7 @@ def hub(answer: int | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[st
         Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(loading, "HUB_WAIT_S", 0.2)
+        monkeypatch.setattr(location, "HUB_WAIT_S", 0.2)
         try:
             yield asked
         finally:
@@ -389,12 +389,21 @@ def test_what_cannot_be_used_is_refused(model: DiffusersModel, tiny: Architectur
         model.fuse(state["latent"], (0, 4), state["latent"], (6, 8))
 
 
-@pytest.mark.parametrize("name", ["sd15", "sdxl"])
+@pytest.mark.parametrize("name", ["sd15", "sd21", "sdxl", "sd3"])
 def test_the_specs_that_planning_uses_are_those_of_the_architectures(name: str) -> None:
     planned = find_spec(name)
     with torch.device("meta"):
         built = _spec(name, build(ARCHITECTURES[name]), None)
-    for field in ("latent_shape", "image_shape", "conditioning", "request", "passes_per_step", "schedulers"):
+    for field in (
+        "latent_shape",
+        "image_shape",
+        "conditioning",
+        "request",
+        "passes_per_step",
+        "schedulers",
+        "guidance",
+        "guidance_by",
+    ):
         assert getattr(built, field) == getattr(planned, field), field
     assert planned.region_multiple % built.region_multiple == 0
     for part, size in planned.weight_byte.items():  # planned in fp16, built in fp32

@@ -10,12 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from megdt_opt.errors import InvalidInput
-from megdt_opt.files import read_json
-
-Config = Mapping[str, Any]
+from megdt_opt.errors import InvalidInput, WeightsError
+from megdt_opt.models.diffusers.configs import (
+    AUTOENCODERS,
+    DENOISERS,
+    SCHEDULER,
+    TEXT_MODELS,
+    Config,
+    check_config,
+    refused,
+)
+from megdt_opt.models.diffusers.folder import PipelineFolder
 
 DEFAULT_SCHEDULE: Config = {
     "num_train_timesteps": 1000,
@@ -31,8 +37,8 @@ DEFAULT_SCHEDULE: Config = {
 FLOW_SCHEDULE: Config = {"num_train_timesteps": 1000, "shift": 3.0}
 """Noise schedule of flow matching models, Stable Diffusion 3."""
 
-KINDS = ("UNet2DConditionModel", "SD3Transformer2DModel")
-"""Classes of diffusers that a denoiser may have."""
+FLOW_KINDS = ("SD3Transformer2DModel", "FluxTransformer2DModel")
+"""Denoisers that are trained by flow matching."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +52,20 @@ class Architecture:
     denoiser : mapping
         Configuration of diffusers' class `kind`.
     vae : mapping
-        Configuration of `diffusers.AutoencoderKL`.
+        Configuration of diffusers' class `vae_kind`.
     text : tuple of mapping
         Configurations of `transformers` text models, each with its class under "architectures": CLIP
         models first, then at most one T5 encoder.
     kind : str
-        "UNet2DConditionModel" or "SD3Transformer2DModel".
+        One of `configs.DENOISERS`.
+    vae_kind : str
+        One of `configs.AUTOENCODERS`.
     schedule : mapping
         Noise schedule, as diffusers' schedulers take it.
+    pipeline : str
+        diffusers' class of the pipeline, "" where it is not known.
+    settings : mapping
+        What else the pipeline's index says, such as "force_zeros_for_empty_prompt".
     """
 
     name: str
@@ -61,15 +73,18 @@ class Architecture:
     vae: Config
     text: tuple[Config, ...]
     kind: str = "UNet2DConditionModel"
+    vae_kind: str = "AutoencoderKL"
     schedule: Config = field(default_factory=lambda: DEFAULT_SCHEDULE)
+    pipeline: str = ""
+    settings: Config = field(default_factory=dict)
 
     @classmethod
-    def read(cls, folder: str | Path, name: str | None = None) -> Architecture:
+    def read(cls, folder: str | Path | PipelineFolder, name: str | None = None) -> Architecture:
         """Read the configuration files of a pipeline folder; weights are not needed.
 
         Parameters
         ----------
-        folder : str or Path
+        folder : str, Path or PipelineFolder
             With `unet/config.json` or `transformer/config.json`, `vae/config.json`,
             `text_encoder/config.json` and, where there are more, `text_encoder_2/config.json` and
             `text_encoder_3/config.json`; `scheduler/scheduler_config.json` if present.
@@ -79,23 +94,92 @@ class Architecture:
         Raises
         ------
         InvalidInput
-            If a file is missing or no JSON object, or the denoiser is of a class that is not supported.
+            If a file is missing or no JSON object, a field of it cannot be used, or a part is of a class that is not
+            supported; names the file and the field.
         """
-        base = Path(folder)
-        denoiser = _read(base / ("transformer" if (base / "transformer").is_dir() else "unet") / "config.json")
-        kind = denoiser.get("_class_name", "UNet2DConditionModel")
-        if kind not in KINDS:
-            raise InvalidInput("architecture", kind, f"a denoiser of {KINDS}", "Other classes are not supported.")
+        at = folder if isinstance(folder, PipelineFolder) else PipelineFolder.open(folder)
+        base, part = at.path, at.denoiser_part
+        kind = _class(at, part, at.raw_config(part).get("_class_name", "UNet2DConditionModel"), DENOISERS)
+        vae_kind = _class(at, "vae", at.raw_config("vae").get("_class_name", "AutoencoderKL"), AUTOENCODERS)
+        if at.index and not at.text_parts:
+            raise WeightsError(
+                f"pipeline {str(base)!r}: no text encoder; expected at least one text model. Take another."
+            )
+        texts = at.text_parts or ("text_encoder",)
         schedule = base / "scheduler" / "scheduler_config.json"
-        encoders = [base / f"text_encoder{end}" / "config.json" for end in ("", "_2", "_3")]
-        return cls(
+        made = cls(
             name=name if name is not None else base.name,
             kind=kind,
-            denoiser=plain(denoiser),
-            vae=plain(_read(base / "vae" / "config.json")),
-            text=(_read(encoders[0]), *(_read(path) for path in encoders[1:] if path.is_file())),
-            schedule=known_schedule(_read(schedule) if schedule.is_file() else {}, kind),
+            vae_kind=vae_kind,
+            denoiser=plain(at.config(part, kind)),
+            vae=plain(at.config("vae", vae_kind)),
+            text=tuple(_text_config(at, one) for one in texts),
+            schedule=known_schedule(
+                at.config("scheduler", SCHEDULER, "scheduler_config.json") if schedule.is_file() else {}, kind
+            ),
+            pipeline=str(at.index.get("_class_name", "")),
+            settings={key: value for key, value in plain(at.index).items() if not isinstance(value, list | tuple)},
         )
+        check_fits(made, str(base))
+        return made
+
+
+def _class(at: PipelineFolder, part: str, named: object, allowed: tuple[str, ...]) -> str:
+    """Class of a part, which its own file and the index agree on."""
+    found = at.class_of(part) if at.index else str(named)
+    if found not in allowed:
+        field, expected = f"architecture: {part}", f"one of {allowed}"
+        if at.index:
+            raise WeightsError(f"pipeline {str(at.path)!r}: {part} is {found!r}; expected {expected}. Take another.")
+        raise InvalidInput(field, found, expected, "Other classes are not supported.")
+    return found
+
+
+def _text_config(at: PipelineFolder, part: str) -> Config:
+    raw, file = at.raw_config(part), str(at.path / part / "config.json")
+    listed = raw.get("architectures")
+    named = listed[0] if isinstance(listed, list) and listed and isinstance(listed[0], str) else ""
+    kind = at.class_of(part) if at.index else named
+    if kind not in TEXT_MODELS:
+        raise refused(file, "architectures", named, f"one of {TEXT_MODELS}", "Other text models are not supported.")
+    check_config(kind, raw, file)
+    return {**raw, "architectures": [kind]}
+
+
+def check_fits(design: Architecture, where: str) -> None:
+    """Refuse parts that do not belong together: extra channels of the latent (inpainting), widths that differ.
+
+    Raises
+    ------
+    InvalidInput
+        Names the folder and the field.
+    """
+    part = "unet" if design.kind == "UNet2DConditionModel" else "transformer"
+    file = f"{where}/{part}/config.json"
+    latents = int(design.vae["latent_channels"])
+    channels = int(design.denoiser["in_channels"]) // (4 if design.kind == "FluxTransformer2DModel" else 1)
+    if channels != latents:
+        remedy = (
+            "Pipelines that denoise extra channels (inpainting, depth, edits, upscaling) cannot be split; take the "
+            "text-to-image one."
+        )
+        raise refused(file, "in_channels", channels, f"{latents}, the channels of the latent", remedy)
+    found = [config["architectures"][0] for config in design.text]
+    wanted = {
+        "UNet2DConditionModel": ("CLIPTextModel", "CLIPTextModelWithProjection"),
+        "SD3Transformer2DModel": ("CLIPTextModelWithProjection",),
+        "FluxTransformer2DModel": ("CLIPTextModel", "T5EncoderModel"),
+        "PixArtTransformer2DModel": ("T5EncoderModel",),
+    }[design.kind]
+    if not found or not set(found) <= {*wanted, *(("T5EncoderModel",) if design.kind in FLOW_KINDS else ())}:
+        expected = f"text encoders out of {wanted}"
+        remedy = "Pipelines with other text models, or without one, cannot be split; take another."
+        raise InvalidInput(f"architecture {where}, text encoder", tuple(found), expected, remedy)
+    if design.kind == "UNet2DConditionModel":
+        width = sum(int(config.get("hidden_size", 512)) for config in design.text)
+        if design.denoiser["cross_attention_dim"] != width:
+            expected = f"{width}, the width of the text encoders' tokens"
+            raise refused(file, "cross_attention_dim", design.denoiser["cross_attention_dim"], expected)
 
 
 def architecture(name: str | Path) -> Architecture:
@@ -118,10 +202,6 @@ def architecture(name: str | Path) -> Architecture:
     )
 
 
-def _read(path: Path) -> Config:
-    return read_json(path, "architecture", remedy="Point to a pipeline's folder.")
-
-
 def plain(config: Config) -> Config:
     """A configuration without the notes that diffusers adds to it."""
     return {key: value for key, value in config.items() if not key.startswith("_")}
@@ -129,7 +209,7 @@ def plain(config: Config) -> Config:
 
 def known_schedule(config: Config, kind: str) -> Config:
     """The part of a scheduler's configuration that every sampler understands, completed by defaults."""
-    default = FLOW_SCHEDULE if kind == "SD3Transformer2DModel" else DEFAULT_SCHEDULE
+    default = FLOW_SCHEDULE if kind in FLOW_KINDS else DEFAULT_SCHEDULE
     return {**default, **{key: config[key] for key in default if key in config}}
 
 

@@ -4,47 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import diffusers
+import torch
 import transformers
-from huggingface_hub import HfApi, constants, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from megdt_opt.errors import InvalidInput, WeightsError
-from megdt_opt.models.diffusers.architecture import KINDS, Architecture, Config, known_schedule
+from megdt_opt.models.diffusers.architecture import Architecture, check_fits
+from megdt_opt.models.diffusers.configs import AUTOENCODERS, DENOISERS, TEXT_MODELS, Config, check_config
+from megdt_opt.models.diffusers.design import text_layout
+from megdt_opt.models.diffusers.folder import PipelineFolder
+from megdt_opt.models.diffusers.location import folder_of
+from megdt_opt.models.diffusers.prompts import Prompts, tokenizers_of
 
-# diffusers' and transformers' constructors and loaders carry no types
-_Vae: Any = diffusers.AutoencoderKL
-_Pipeline: Any = diffusers.DiffusionPipeline
-_Scheduler: Any = diffusers.DDIMScheduler
-_Tokenizer: Any = transformers.AutoTokenizer
 _TEXT: Mapping[str, tuple[Any, Any]] = {
     "CLIPTextModel": (transformers.CLIPTextModel, transformers.CLIPTextConfig),
     "CLIPTextModelWithProjection": (transformers.CLIPTextModelWithProjection, transformers.CLIPTextConfig),
     "T5EncoderModel": (transformers.T5EncoderModel, transformers.T5Config),
 }
 
-HUB_WAIT_S = 10.0
-"""How long to wait for a hub's answer whether it has a model [s]."""
-
 
 @dataclass(frozen=True)
 class Parts:
-    """The networks of a pipeline, and the tokenisers where there are any."""
+    """The networks of a pipeline, what they are built from, and its prompts."""
 
+    design: Architecture
     denoiser: Any
     vae: Any
     text: tuple[Any, ...]
-    schedule: Config
-    tokenizers: tuple[Any, ...] | None = None
+    prompts: Prompts
 
     @property
     def kind(self) -> str:
         """Class of the denoiser."""
-        return type(self.denoiser).__name__
+        return self.design.kind
+
+    @property
+    def schedule(self) -> Config:
+        """Noise schedule, as diffusers' schedulers take it."""
+        return self.design.schedule
 
 
 def build(design: Architecture) -> Parts:
@@ -53,138 +52,113 @@ def build(design: Architecture) -> Parts:
     Raises
     ------
     InvalidInput
-        If the denoiser or a text model is of another class, or diffusers or transformers refuse a
-        configuration.
+        If a part is of another class, a field of a configuration cannot be used, or diffusers or transformers refuse
+        it.
     """
-    if design.kind not in KINDS:
-        raise InvalidInput("architecture", design.kind, f"a denoiser of {KINDS}", "Name one of them.")
+    for kind, allowed in ((design.kind, DENOISERS), (design.vae_kind, AUTOENCODERS)):
+        if kind not in allowed:
+            raise InvalidInput("architecture", kind, f"a part of {allowed}", "Name one of them.")
+    where = f"architecture {design.name}"
+    check_config(design.kind, design.denoiser, f"{where}, denoiser")
+    check_config(design.vae_kind, design.vae, f"{where}, vae")
+    for config in design.text:
+        if config["architectures"][0] not in TEXT_MODELS:
+            raise InvalidInput(where, config["architectures"], f"a text model of {TEXT_MODELS}", "Name one of them.")
+        check_config(config["architectures"][0], config, f"{where}, text encoder")
+    check_fits(design, where)
     try:
         # through from_config, which knows the defaults and turns lists of a JSON file into what it needs
         denoiser = getattr(diffusers, design.kind).from_config(dict(design.denoiser))
-        vae = _Vae.from_config(dict(design.vae))
+        vae = getattr(diffusers, design.vae_kind).from_config(dict(design.vae))
         text = []
         for config in design.text:
             network, settings = _TEXT[config["architectures"][0]]
             text.append(network(settings(**config)))
-    except (TypeError, ValueError, KeyError) as error:
+    except Exception as error:  # their constructors raise many unrelated classes
         raise InvalidInput(
-            "architecture", design.name, "configurations that diffusers and transformers accept", f"{error}."
+            "architecture", design.name, "configurations that diffusers and transformers accept", f"{_line(error)}."
         ) from error
-    return Parts(denoiser, vae, tuple(text), design.schedule)
+    return Parts(design, denoiser, vae, tuple(text), Prompts(text_layout(design)))
 
 
-def load_parts(path: str, options: Mapping[str, Any]) -> Parts:
-    """Networks of a pipeline folder or hub id with its weights, from safetensors only.
+def parameters_of(design: Architecture) -> dict[str, int]:
+    """Parameters of each part, from the configurations alone: nothing is allocated [1].
+
+    Returns
+    -------
+    dict
+        "encode_prompt", "denoise", "decode" and "sense".
+    """
+    with torch.device("meta"):
+        return parameters(build(design))
+
+
+def parameters(parts: Parts) -> dict[str, int]:
+    """Parameters of each part of a pipeline [1]; keys as in `parameters_of`."""
+    sizes = {
+        "encode_prompt": sum(p.numel() for network in parts.text for p in network.parameters()),
+        "denoise": sum(p.numel() for p in parts.denoiser.parameters()),
+        "decode": 0,
+        "sense": 0,
+    }
+    for name, value in parts.vae.named_parameters():
+        sizes["sense" if name.startswith(("encoder.", "quant_conv.")) else "decode"] += value.numel()
+    return sizes
+
+
+def load_parts(path: str, options: Mapping[str, Any], name: str | None = None) -> Parts:
+    """Networks of a pipeline folder or hub id with its weights, from safetensors only; none of its code is run.
 
     Raises
     ------
     WeightsError
-        If it cannot be found or loaded, or is of a kind that is not supported.
+        If it cannot be found or loaded, lacks a tensor, or is of a kind that is not supported.
+    InvalidInput
+        Where a configuration cannot be used; names its file and field.
     """
-    options = _answered(path, options)
+    folder = PipelineFolder.open(folder_of(path, **options))
+    if not folder.index:
+        what = "there is no model_index.json"
+        raise WeightsError(f"pipeline {path!r}: not found ({what}). Pass a folder saved by diffusers' save_pretrained.")
+    design = Architecture.read(folder, name if name is not None else path.rstrip("/").rsplit("/", 1)[-1])
+    variant = options.get("variant")
+    for part in (folder.denoiser_part, "vae", *folder.text_parts):
+        tuple(folder.tensors(part, variant))  # there and whole, before anything is taken
+    network = getattr(diffusers, design.kind)
+    denoiser = _loaded(folder, folder.denoiser_part, network, variant)
+    vae = _loaded(folder, "vae", getattr(diffusers, design.vae_kind), variant)
+    texts = zip(folder.text_parts, design.text, strict=True)
+    text = tuple(_loaded(folder, part, _TEXT[config["architectures"][0]][0], variant) for part, config in texts)
+    layout = text_layout(design)
+    return Parts(design, denoiser, vae, text, Prompts(layout, tokenizers_of(folder, layout)))
+
+
+def _loaded(folder: PipelineFolder, part: str, network: Any, variant: str | None) -> Any:
+    """A part with its weights, none of which is missing."""
     try:
-        index = dict(_Pipeline.load_config(path, **_hub_only(options)))
-    except Exception as error:  # the loaders raise many unrelated classes for "not there"
-        raise _not_found(path, type(error).__name__) from error
-    part = "transformer" if _present(index.get("transformer")) else "unet"
-    kind = _named(index, part)
-    names = [n for n in ("text_encoder", "text_encoder_2", "text_encoder_3") if _present(index.get(n))]
-    found = {part: kind, "vae": _named(index, "vae"), **{n: _named(index, n) for n in names}}
-    allowed: dict[str, tuple[str, ...]] = {part: KINDS, "vae": ("AutoencoderKL",)}
-    for name, named in found.items():
-        if named not in allowed.get(name, tuple(_TEXT)):
-            raise WeightsError(
-                f"pipeline {path!r}: {name} is {named!r}; expected one of {allowed.get(name, tuple(_TEXT))}. "
-                "Supported are SD1.x, SD2.x, SDXL, SD3 and their kin."
-            )
-    if "text_encoder" not in names:
-        raise WeightsError(f"pipeline {path!r}: no text encoder; expected at least one CLIP text model.")
-    try:
-        denoiser = getattr(diffusers, kind).from_pretrained(path, subfolder=part, use_safetensors=True, **options)
-        vae = _Vae.from_pretrained(path, subfolder="vae", use_safetensors=True, **options)
-        text = tuple(
-            _TEXT[found[n]][0].from_pretrained(path, subfolder=n, use_safetensors=True, **options) for n in names
+        made, report = network.from_pretrained(
+            str(folder.path / part),
+            use_safetensors=True,
+            variant=variant,
+            local_files_only=True,
+            output_loading_info=True,
+            **({"low_cpu_mem_usage": False} if issubclass(network, diffusers.ModelMixin) else {}),
         )
-        schedule = _Scheduler.load_config(path, subfolder="scheduler", **_hub_only(options))
-        tokenizers = _tokenizers(path, index, [n for n in names if found[n] == "T5EncoderModel"], options)
     except Exception as error:
         raise WeightsError(
-            f"pipeline {path!r}: cannot be loaded ({type(error).__name__}: {_line(error)}). It needs "
-            "complete safetensors weights of denoiser, vae and text encoders; save or download it again."
+            f"pipeline {str(folder.path)!r}: {part} cannot be loaded ({type(error).__name__}: {_line(error)}). It "
+            "needs complete safetensors weights; save or download it again."
         ) from error
-    return Parts(denoiser, vae, text, known_schedule(dict(schedule), kind), tokenizers)
-
-
-def _answered(path: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The options with which to look for a pipeline, without a long wait for a hub that does not have it.
-
-    The loaders would ask for a file again and again. Where the hub does not answer one question, what is cached is
-    taken; where nothing is, that is said.
-    """
-    if path and Path(path).is_dir():
-        return options
-    try:
-        validate_repo_id(path)
-        owned = "/" in path
-    except HFValidationError:
-        owned = False
-    if not owned:
-        raise _not_found(path, "neither a folder nor an id of the form OWNER/MODEL")
-    if options.get("local_files_only") or constants.HF_HUB_OFFLINE:
-        return options
-    try:
-        HfApi().model_info(path, timeout=HUB_WAIT_S, revision=options.get("revision"), token=options.get("token"))
-    except HfHubHTTPError as error:
-        if error.response.status_code < 500:
-            raise _not_found(path, f"the hub says {type(error).__name__}") from error
-        return _cached(path, options, error)
-    except Exception as error:  # what a network can do
-        return _cached(path, options, error)
-    return options
-
-
-def _cached(path: str, options: Mapping[str, Any], error: Exception) -> Mapping[str, Any]:
-    """The options with which to load what is on this machine, for want of the hub."""
-    found = try_to_load_from_cache(
-        path, "model_index.json", cache_dir=options.get("cache_dir"), revision=options.get("revision")
-    )
-    if not isinstance(found, str):
-        reason = f"not cached, and {constants.ENDPOINT} gave no answer within {HUB_WAIT_S:g} s: {type(error).__name__}"
-        raise _not_found(path, reason) from error
-    return {**options, "local_files_only": True}
-
-
-def _not_found(path: str, reason: str) -> WeightsError:
-    return WeightsError(
-        f"pipeline {path!r}: not found ({reason}). Pass a folder saved by diffusers, or the id of a model that this "
-        "machine can download or has cached."
-    )
-
-
-def _tokenizers(
-    path: str, index: Mapping[str, Any], t5: list[str], options: Mapping[str, Any]
-) -> tuple[Any, ...] | None:
-    """Tokeniser of the CLIP models, and of the T5 encoder where there is one; None without."""
-    folders = ["tokenizer", *(name.replace("text_encoder", "tokenizer") for name in t5)]
-    if not all(_present(index.get(folder)) for folder in folders):
-        return None
-    return tuple(_Tokenizer.from_pretrained(path, subfolder=f, **_hub_only(options)) for f in folders)
-
-
-def _named(index: Mapping[str, Any], part: str) -> str:
-    entry: Any = index.get(part)
-    return str(entry[1]) if _present(entry) else "missing"
-
-
-def _present(entry: Any) -> bool:
-    return isinstance(entry, list | tuple) and len(entry) == 2 and entry[0] is not None
-
-
-def _hub_only(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options that concern finding a file, not the weights in it."""
-    return {k: v for k, v in options.items() if k in ("revision", "local_files_only", "cache_dir", "token")}
+    missing = sorted(str(name) for name in report["missing_keys"])
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise WeightsError(
+            f"pipeline {str(folder.path)!r}: {part} lacks the tensor {missing[0]!r}{more}. Random numbers would stand "
+            "in its place; save or download the part again."
+        )
+    return made
 
 
 def _line(error: Exception) -> str:
     text = str(error).strip().splitlines()
-    return text[0][:160] if text else ""
+    return text[0][:160].rstrip(".") if text else type(error).__name__

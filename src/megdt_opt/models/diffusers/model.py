@@ -7,17 +7,19 @@ of a pipeline folder or hub id that the user has.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from megdt_opt.errors import InvalidInput
+from megdt_opt.errors import ExecutionError, InvalidInput
 from megdt_opt.models import regions
 from megdt_opt.models.diffusers.architecture import ARCHITECTURES, Architecture, architecture
-from megdt_opt.models.diffusers.denoisers import PASSES, region_multiple, token_width
-from megdt_opt.models.diffusers.loading import Parts, build, load_parts
+from megdt_opt.models.diffusers.denoisers import PASSES, Given
+from megdt_opt.models.diffusers.design import PRECISION_BYTE, spec_of
+from megdt_opt.models.diffusers.loading import Parts, build, load_parts, parameters
 from megdt_opt.models.diffusers.text import TextEncoders
 from megdt_opt.models.sampling import Predict, Samplers, standard_normal
 from megdt_opt.models.split_model import Rows
@@ -27,14 +29,13 @@ from megdt_opt.program.model_spec import ModelSpec
 __all__ = ["ARCHITECTURES", "Architecture", "DiffusersModel"]
 
 State = dict[str, Tensor]
+Pixels = int | tuple[int, int] | None
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-_STEPS = 20
-_GUIDANCE = 7.5
 
 
 class DiffusersModel:
-    """A latent diffusion model with classifier-free guidance.
+    """A latent diffusion model, with classifier-free guidance where it has any.
 
     Latents are fp32 at the interface whatever the precision inside, so that payloads and hand-overs are
     the same for every precision. Make one with `from_config` or `from_pretrained`.
@@ -42,18 +43,26 @@ class DiffusersModel:
     Attributes
     ----------
     spec : ModelSpec
-        Shapes and sizes. A request holds the prompt's token numbers (`TextEncoders`).
+        Shapes and sizes. A request holds the prompt's token numbers (`prompts.Prompts`).
     weights : str
         "random" or "trained".
     precision, device : str
         Arithmetic, and the torch device that the networks are on.
     """
 
-    def __init__(
-        self, name: str, parts: Parts, *, weights: str, precision: str, device: str, pixels: int | None = None
+    def __init__(  # wide: each is one setting of a model, by keyword
+        self,
+        name: str,
+        parts: Parts,
+        *,
+        weights: str,
+        precision: str,
+        device: str,
+        pixels: Pixels = None,
+        guidance: float | None = None,
+        source: str = "",
     ) -> None:
-        if precision not in _DTYPES:
-            raise InvalidInput("precision", precision, f"one of {tuple(_DTYPES)}", "Choose one of them.")
+        _check_precision(precision)
         self.weights = weights
         self.precision = precision
         self.device = device
@@ -64,9 +73,9 @@ class DiffusersModel:
             _settle(part, device, self._dtype)
         _settle(parts.vae, device, self._vae_dtype)
         self._channels_last(parts.denoiser, parts.vae)
-        self._text = _text(parts)
+        self._text = TextEncoders(parts.text, parts.prompts)
+        self.spec = _spec(name, parts, pixels, guidance=guidance, source=source, weights=weights)
         self._samplers = Samplers(parts.schedule)
-        self.spec = _spec(name, parts, pixels)
 
     @classmethod
     def load(cls) -> Self:
@@ -81,7 +90,8 @@ class DiffusersModel:
         device: str = "cpu",
         precision: str = "fp32",
         seed: int = 0,
-        pixels: int | None = None,
+        pixels: Pixels = None,
+        guidance: float | None = None,
     ) -> Self:
         """A model with random weights.
 
@@ -96,60 +106,69 @@ class DiffusersModel:
             "fp32", "fp16" or "bf16".
         seed : int
             Of the random weights.
-        pixels : int, optional
-            Rows and columns of the picture [pixel]; by default the architecture's native size.
+        pixels : int or tuple of int, optional
+            Sides of the picture, or (rows, columns) [pixel]; by default the architecture's native size.
+        guidance : float, optional
+            Scale of the guidance [1]; by default the family's. Up to 1 a step has one pass.
 
         Raises
         ------
         InvalidInput
             If the model is unknown or its configuration cannot be built.
         """
+        _check_precision(precision)
         design = model if isinstance(model, Architecture) else architecture(model)
+        folder = not isinstance(model, Architecture) and str(model) not in ARCHITECTURES
         with torch.random.fork_rng(devices=[]), torch.device(device):
             torch.manual_seed(seed)
             parts = build(design)
-        return cls(design.name, parts, weights="random", precision=precision, device=device, pixels=pixels)
+        how = {"precision": precision, "device": device, "pixels": pixels, "guidance": guidance}
+        return cls(design.name, parts, weights="random", source=_absolute(str(model)) if folder else "", **how)
 
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # wide: each is one setting of a model, by keyword
         cls,
         path_or_id: str | Path,
         *,
         device: str = "cpu",
         precision: str = "fp32",
         name: str | None = None,
-        pixels: int | None = None,
+        pixels: Pixels = None,
+        guidance: float | None = None,
         **options: Any,
     ) -> Self:
-        """The model of a pipeline folder or hub id; weights are read from safetensors only.
+        """The model of a pipeline folder or hub id; read from safetensors only; none of its code is run.
 
         Parameters
         ----------
         path_or_id : str or Path
             Folder of a saved pipeline, or a hub id such as "owner/model".
-        device, precision, pixels
+        device, precision, pixels, guidance
             As in `from_config`.
         name : str, optional
             Name of the model in profiles; by default the last part of the path or id.
         **options
-            Passed on to diffusers' and transformers' loaders, for example `variant`, `revision` or
-            `local_files_only`.
+            How it is found: `variant`, `revision`, `cache_dir`, `token` or `local_files_only`, as diffusers'
+            loaders take them.
 
         Raises
         ------
         WeightsError
-            If the pipeline cannot be found or loaded, or is of another kind than SD1.x, SD2.x, SDXL and SD3.
+            If the pipeline cannot be found or loaded, lacks a tensor, or is of a kind that is not supported.
+        InvalidInput
+            If a configuration cannot be used; names its file and field.
         """
-        parts = load_parts(str(path_or_id), options)
-        last = str(path_or_id).rstrip("/").rsplit("/", 1)[-1]
-        return cls(name or last, parts, weights="trained", precision=precision, device=device, pixels=pixels)
+        _check_precision(precision)
+        parts = load_parts(str(path_or_id), options, name)
+        how = {"precision": precision, "device": device, "pixels": pixels, "guidance": guidance}
+        return cls(parts.design.name, parts, weights="trained", source=_absolute(str(path_or_id)), **how)
 
     # ---- requests
 
     @property
     def real_requests(self) -> bool:
         """Whether prompts can be written as text, so that example pictures are such as users get."""
-        return self._text.has_tokenizer
+        return self._parts.prompts.worded
 
     def request(self, prompt: str) -> State:
         """Request of a text prompt.
@@ -159,32 +178,39 @@ class DiffusersModel:
         InvalidInput
             If the model has no tokeniser.
         """
-        return self._text.from_prompt(prompt)
+        return _tensors(self._parts.prompts.from_text(prompt))
 
     def example_requests(self, count: int, seed: int = 0) -> list[State]:
         """Requests to time the model on: example prompts, or random tokens without a tokeniser."""
-        return self._text.examples(count, seed)
+        return [_tensors(one) for one in self._parts.prompts.examples(count, seed)]
 
     # ---- stages
 
     @torch.no_grad()
     def encode_prompt(self, request: Mapping[str, Tensor]) -> State:
-        """Conditioning of a request, for guidance also that of the empty prompt.
+        """Conditioning of a request, for a second pass of guidance also that of the empty prompt.
 
         Returns
         -------
         dict
-            "tokens" and "negative" (B, length, width); with several text encoders also "pooled" and
-            "pooled_negative" (B, width).
+            What `spec.conditioning` says: "tokens" (B, length, width), and by the family "pooled" (B, width) and
+            "mask" (B, length); for a second pass "negative", "pooled_negative" and "mask_negative" too.
+
+        Raises
+        ------
+        ExecutionError
+            Where the text models make NaN or infinity.
         """
         known = {n: checked_part(n, request, shape) for n, shape in self.spec.request.items()}
-        batch = known["state"].shape[0]
-        tokens, pooled = self._text.encode(known, self.device)
-        negative, pooled_negative = self._text.encode(self._text.empty(batch), self.device)
-        made = {"tokens": tokens, "negative": negative}
-        if pooled is not None and pooled_negative is not None:
-            made |= {"pooled": pooled, "pooled_negative": pooled_negative}
-        return made
+        batch = next(iter(known.values())).shape[0]
+        made = self._text.encode(known, self.device)
+        if self.spec.passes_per_step == 2:
+            if self._parts.prompts.layout.zeros:
+                free = {name: torch.zeros_like(value) for name, value in made.items()}
+            else:
+                free = self._text.encode(_tensors(self._parts.prompts.empty(batch)), self.device)
+            made = {n: given[own] for own in made for n, given in ((own, made), (_negative(own), free))}
+        return {name: self._finite("encoding of the prompt", value) for name, value in made.items()}
 
     def start(self, seed: int, *, scheduler: str, steps: int, rows: Rows | None = None) -> State:
         """State that a chain begins with; a region gets its rows of the whole picture's noise."""
@@ -233,8 +259,11 @@ class DiffusersModel:
         channels, _, columns = self.spec.latent_shape
         known = checked_state(state, (channels, end - begin, columns))
         known = {name: value.to(self.device) for name, value in known.items()}
-        predict = self._predict(conditioning, known["latent"].shape[0])
-        return self._samplers.get(scheduler, steps).run(known, predict, first=first, count=count)
+        predict = self._predict(conditioning, known["latent"].shape[0], begin)
+        made = self._samplers.get(scheduler, steps).run(known, predict, first=first, count=count)
+        if self.device == "cpu" and count:
+            self._finite(f"denoising step {first + count - 1}", made["latent"])
+        return made
 
     @torch.no_grad()
     def denoise_together(
@@ -266,10 +295,18 @@ class DiffusersModel:
 
     @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
-        """Picture of a latent, uint8 (B, rows, columns, 3), on the model's device."""
+        """Picture of a latent, uint8 (B, rows, columns, 3), on the model's device.
+
+        Raises
+        ------
+        ExecutionError
+            Where the picture has NaN or infinity, as a decoder that overflows in half precision makes them.
+        """
         latent = checked("latent", latent, self.spec.latent_shape).to(self.device, self._vae_dtype)
         scale, shift = _scaling(self._parts.vae)
         decoded = self._parts.vae.decode(latent / scale + shift, return_dict=False)[0]
+        made_by = "decoding" if torch.isfinite(latent).all() else "denoising"
+        self._finite(made_by, decoded)
         picture = ((decoded.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         return picture.permute(0, 2, 3, 1).contiguous()
 
@@ -278,37 +315,54 @@ class DiffusersModel:
         """Latent of a picture, uint8 (B, rows, columns, 3) to float32 (B, C, rows, columns)."""
         image = checked("image", image, self.spec.image_shape, torch.uint8).to(self.device)
         scaled = (image.permute(0, 3, 1, 2).float() / 127.5 - 1).to(self._vae_dtype)
-        mode = self._parts.vae.encode(scaled).latent_dist.mode()
+        encoded = self._parts.vae.encode(scaled)
+        mode = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
         scale, shift = _scaling(self._parts.vae)
-        return ((mode - shift) * scale).float()
+        return self._finite("encoding of the picture", ((mode - shift) * scale).float())
 
     # ---- internals
 
-    def _predict(self, conditioning: Mapping[str, Tensor], batch: int) -> Predict:
+    def _predict(self, conditioning: Mapping[str, Tensor], batch: int, first_row: int = 0) -> Predict:
         """The denoiser with guidance, for chains of this conditioning; each at its own timestep where there are
         several."""
-        tokens, pooled = self._guided(conditioning, batch)
-        denoiser, once = self._parts.denoiser, PASSES[self._parts.kind]
+        given = self._given(conditioning, batch, first_row)
+        denoiser, once, scale = self._parts.denoiser, PASSES[self._parts.kind], self.spec.guidance
 
         def predict(latent: Tensor, timestep: Tensor) -> Tensor:
-            both, times = torch.cat([latent, latent]).to(self._dtype), timestep
-            if timestep.dim():
-                times = torch.cat([timestep, timestep])
-            noise = once(denoiser, both, times, tokens, pooled, self.spec.image_shape)
-            free, told = noise.float().chunk(2)
-            return free + _GUIDANCE * (told - free)
+            if not given.unguided:
+                return once(denoiser, latent.to(self._dtype), timestep, given).float()
+            both = torch.cat([latent, latent]).to(self._dtype)
+            times = torch.cat([timestep, timestep]) if timestep.dim() else timestep
+            free, told = once(denoiser, both, times, given).float().chunk(2)
+            return free + scale * (told - free)
 
         return predict
 
-    def _guided(self, conditioning: Mapping[str, Tensor], batch: int) -> tuple[Tensor, Tensor | None]:
-        """Conditioning of both passes, first without and then with the prompt."""
+    def _given(self, conditioning: Mapping[str, Tensor], batch: int, first_row: int) -> Given:
+        """What every pass is given: for guidance by a second pass first what goes without the prompt, then with it."""
         found = {n: checked_part(n, conditioning, s) for n, s in self.spec.conditioning.items()}
         for name, value in found.items():
             check_batch(name, value, batch)
-        tokens = torch.cat([found["negative"], found["tokens"]]).to(self.device, self._dtype)
-        if "pooled" not in found:
-            return tokens, None
-        return tokens, torch.cat([found["pooled_negative"], found["pooled"]]).to(self.device, self._dtype)
+        own = {name: value for name, value in found.items() if "negative" not in name}
+        unguided = batch if self.spec.passes_per_step == 2 else 0
+        if unguided:
+            own = {name: torch.cat([found[_negative(name)], value]) for name, value in own.items()}
+        return Given(
+            conditioning={name: value.to(self.device, self._dtype) for name, value in own.items()},
+            image_shape=self.spec.image_shape,
+            guidance=self.spec.guidance,
+            first_row=first_row,
+            unguided=unguided,
+        )
+
+    def _finite(self, stage: str, made: Tensor) -> Tensor:
+        """What a stage has made, if a picture can come of it."""
+        if bool(torch.isfinite(made).all()):
+            return made
+        remedy = "Take bf16 or fp32." if self.precision == "fp16" else "Look at the weights, which may be damaged."
+        raise ExecutionError(
+            f"{self.spec.name}, {stage}: found NaN or infinity in {self.precision}; expected finite values. {remedy}"
+        )
 
     def _noise(self, seed: int) -> Tensor:
         return standard_normal(seed, (1, *self.spec.latent_shape)).to(self.device)
@@ -332,43 +386,48 @@ def _scaling(vae: Any) -> tuple[float, float]:
     return float(vae.config.scaling_factor), float(getattr(vae.config, "shift_factor", None) or 0.0)
 
 
-def _text(parts: Parts) -> TextEncoders:
-    flow = parts.kind == "SD3Transformer2DModel"
-    return TextEncoders(parts.text, parts.tokenizers, width=token_width(parts.denoiser), padded=flow)
-
-
-def _spec(name: str, parts: Parts, pixels: int | None) -> ModelSpec:
-    vae, denoiser, text = parts.vae, parts.denoiser, _text(parts)
-    scale = 2 ** (len(vae.config.block_out_channels) - 1)
-    multiple = region_multiple(denoiser)
-    side = int(denoiser.config.sample_size) * scale if pixels is None else pixels
-    if side < 1 or side % (scale * multiple):
-        raise InvalidInput("pixels", side, f"a multiple of {scale * multiple} [pixel]", "Round it.")
-    return ModelSpec(
-        name=name,
-        latent_shape=(int(denoiser.config.in_channels), side // scale, side // scale),
-        image_shape=(side, side, 3),
-        conditioning=text.conditioning,
-        request=text.request,
-        passes_per_step=2,
-        steps_default=_STEPS,
+def _spec(
+    name: str,
+    parts: Parts,
+    pixels: Pixels,
+    *,
+    guidance: float | None = None,
+    source: str = "",
+    weights: str = "trained",
+) -> ModelSpec:
+    precision = next(name for name, dtype in _DTYPES.items() if dtype == parts.denoiser.dtype)
+    byte = PRECISION_BYTE[precision]
+    return spec_of(
+        replace(parts.design, name=name),
+        weight_byte={part: byte * count for part, count in parameters(parts).items()},
+        precision=precision,
         schedulers=Samplers(parts.schedule).names,
-        weight_byte={
-            "encode_prompt": _byte(*parts.text),
-            "denoise": _byte(denoiser),
-            "decode": _byte(vae.decoder, vae.post_quant_conv),
-            "sense": _byte(vae.encoder, vae.quant_conv),
-        },
-        weight_precision=next(name for name, dtype in _DTYPES.items() if dtype == denoiser.dtype),
-        region_multiple=multiple,
+        pixels=pixels,
+        guidance=guidance,
+        source=source,
+        weights=weights,
     )
+
+
+def _check_precision(precision: str) -> None:
+    if precision not in _DTYPES:
+        raise InvalidInput("precision", precision, f"one of {tuple(_DTYPES)}", "Choose one of them.")
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).resolve()) if Path(path).is_dir() else path
+
+
+def _negative(name: str) -> str:
+    """Name of the tensor that goes without the prompt."""
+    return "negative" if name == "tokens" else f"{name}_negative"
+
+
+def _tensors(request: Mapping[str, Any]) -> State:
+    return {name: torch.from_numpy(value) for name, value in request.items()}
 
 
 def _settle(part: Any, device: str, dtype: torch.dtype) -> None:
     part.to(device).eval().requires_grad_(False)
     if part.dtype != dtype:  # diffusers warns at any cast, also at one that changes nothing
         part.to(dtype=dtype)
-
-
-def _byte(*networks: nn.Module | None) -> int:
-    return sum(p.numel() * p.element_size() for n in networks if n is not None for p in n.parameters())
