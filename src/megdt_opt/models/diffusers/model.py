@@ -122,7 +122,7 @@ class DiffusersModel:
         with torch.random.fork_rng(devices=[]), torch.device(device):
             torch.manual_seed(seed)
             parts = build(design)
-        how = {"precision": precision, "device": device, "pixels": pixels, "guidance": guidance}
+        how: dict[str, Any] = {"precision": precision, "device": device, "pixels": pixels, "guidance": guidance}
         return cls(design.name, parts, weights="random", source=_absolute(str(model)) if folder else "", **how)
 
     @classmethod
@@ -160,7 +160,7 @@ class DiffusersModel:
         """
         _check_precision(precision)
         parts = load_parts(str(path_or_id), options, name)
-        how = {"precision": precision, "device": device, "pixels": pixels, "guidance": guidance}
+        how: dict[str, Any] = {"precision": precision, "device": device, "pixels": pixels, "guidance": guidance}
         return cls(parts.design.name, parts, weights="trained", source=_absolute(str(path_or_id)), **how)
 
     # ---- requests
