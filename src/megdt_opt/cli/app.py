@@ -1,4 +1,4 @@
-"""The command line: megdt-opt demo | calibrate | plan | execute | sweep | simulate | front | bounds | show."""
+"""The command line: megdt-opt demo | calibrate | import-timings | plan | execute | sweep | simulate | front | ..."""
 
 from __future__ import annotations
 
@@ -147,6 +147,31 @@ def calibrate(  # wide: each is one option of the command
     profile.save(output)
     console.print(profile_table(profile))
     console.print(f"written: {output}")
+
+
+@app.command()
+@clear_errors
+def import_timings(  # wide: each is one option of the command
+    file: Annotated[Path, typer.Argument(help="optimum-benchmark's JSON, diffusers' CSV, a perf.yaml, or a CSV.")],
+    output: Annotated[
+        Path | None, typer.Argument(help="Profile to write (JSON); without it the file is shown.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Device, where the file has several or none.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model, likewise; as scenarios call it.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Precision, likewise: 'fp16', 'w8a16'.")] = None,
+    variant: Annotated[str | None, typer.Option(help="Runtime, or how the model was made faster.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of a generation, where not in the file.")] = None,
+    passes: Annotated[int | None, typer.Option(min=1, help="Network passes of a step: 2 with guidance.")] = None,
+    picture: Annotated[str | None, typer.Option(help="ROWSxCOLUMNS of the pictures, where known.")] = None,
+) -> None:
+    """Make a timing profile of another program's timing file; nothing is filled in, and what is missing is said."""
+    from megdt_opt.cli.timing_files import run_command
+
+    if output is not None:
+        try_file(output)
+    asked = {"device": device, "model": model, "precision": precision, "variant": variant}
+    size = None if picture is None else _size(picture)
+    run_command(file, output, console_of(), steps=steps, passes_per_step=passes, picture=size, **asked)
 
 
 @app.command()
@@ -345,6 +370,13 @@ def _numbers(text: str) -> tuple[int, ...]:
     if not found or min(found) < 1:
         raise typer.BadParameter(f"{text!r}: expected positive whole numbers separated by commas, for example 1,2,4")
     return found
+
+
+def _size(text: str) -> tuple[int, int]:
+    rows, x, columns = text.partition("x")
+    if not (x and rows.isdecimal() and columns.isdecimal() and int(rows) and int(columns)):
+        raise typer.BadParameter(f"{text!r}: expected rows and columns in pixels, for example 512x512")
+    return int(rows), int(columns)
 
 
 def _profiles(pairs: list[str] | None) -> dict[str, TimingProfile]:

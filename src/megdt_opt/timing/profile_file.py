@@ -11,6 +11,7 @@ from typing import Any
 from megdt_opt.errors import InvalidInput, ProfileError
 from megdt_opt.files import read_json
 from megdt_opt.timing.cells import MEASURE_AGAIN, Cell
+from megdt_opt.timing.formats.recognise import described
 from megdt_opt.timing.provenance import Provenance, refuse
 
 SCHEMA = "megdt-opt/timing-profile"
@@ -52,11 +53,16 @@ def read_profile(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     ProfileError
-        If the file cannot be read, is truncated, or holds what a profile must not.
+        If the file cannot be read, is truncated, is of another kind, or holds what a profile must not.
     """
+    data = None
     try:
-        return profile_content(read_json(path, "file", remedy=MEASURE_AGAIN))
+        data = read_json(path, "file", remedy=MEASURE_AGAIN)
+        return profile_content(data)
     except (InvalidInput, ProfileError) as error:
+        other = described(path) if data is None or data.get("schema") != SCHEMA else None
+        if other is not None:
+            raise ProfileError(f"profile {path}: expected a timing profile, but this is {other}.") from None
         raise ProfileError(f"profile {path}: {error}") from error
 
 

@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 from megdt_opt.errors import ProfileError, shown
 from megdt_opt.values import entries, integer, real
 
-SOURCES = ("measured", "published")
-"""Kinds of profile: samples taken by `calibrate`, or figures printed by somebody else."""
+SOURCES = ("measured", "published", "imported")
+"""Kinds of profile: samples that `calibrate` took, figures printed by somebody else, or another program's file."""
 
 WEIGHTS = ("trained", "random", "published")
 """Whose weights were timed. Latency does not depend on them, payload sizes of pictures do."""
@@ -56,9 +56,9 @@ class Provenance:
     weights : str
         One of `WEIGHTS`.
     threads : int or None
-        Compute threads of the process [1]; None for published figures.
+        Compute threads of the process [1]; None where they are not known.
     warmup : int or None
-        Discarded runs of every cell before its first sample [1]; None for published figures.
+        Discarded runs of every cell before its first sample [1]; None where they are not known.
     latent_shape : tuple of int or None
         (channels, rows, columns) of the latent that was timed.
     image_shape : tuple of int or None
@@ -66,7 +66,7 @@ class Provenance:
     passes_per_step : int
         Denoiser passes that one timed denoising step holds [1].
     texts : tuple of str
-        Source texts of published figures, as they are to be cited; notes of a measured profile.
+        Source texts of published and imported figures, as they are to be cited; notes of a measured profile.
     factor : float
         Product of all declared stretches [1]; 1 = the times are as they were measured.
     stretches : tuple of str
@@ -129,7 +129,7 @@ class Provenance:
         for name, value in kept.items():
             object.__setattr__(self, name, value)
         if not measured and not self.texts:
-            expected = "the source text of every published figure"
+            expected = "the source text of every figure"
             refuse("provenance.texts", self.texts, expected, "Cite where the figures stand.")
 
     def to_dict(self) -> dict[str, Any]:

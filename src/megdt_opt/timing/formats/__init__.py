@@ -1,0 +1,1 @@
+"""Timing files of other programs, each read into the same figures."""
