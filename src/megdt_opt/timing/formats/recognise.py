@@ -20,6 +20,7 @@ READ_LIMIT_BYTE = 2**26
 KINDS = f"{optimum.KIND} (JSON), {diffusers.KIND} (CSV), {qualcomm.KIND}, or {plain.KIND} (CSV)"
 """What is read, in words."""
 
+_UNKNOWN = "text of another kind"
 _CALIBRATE = "Take one of these, or time the stages with `megdt-opt calibrate`."
 
 
@@ -40,12 +41,15 @@ def timing_file(path: str | Path) -> TimingFile:
 
 
 def described(path: str | Path) -> str | None:
-    """What a readable file of another kind than a timing profile is, in words; None where nothing recognises it."""
+    """What a file that is no timing profile is, in words; None where that is not known, or it is JSON of some kind."""
     try:
-        what, found = _recognised(read_text(path, "file", limit_byte=READ_LIMIT_BYTE), str(path))
+        text = read_text(path, "file", limit_byte=READ_LIMIT_BYTE)
+        what, found = _recognised(text, str(path))
     except InvalidInput as error:
         return f"a timing file with a fault ({error.field})" if error.field.startswith(str(path)) else None
-    return what if found is None else f"{found.kind}: `megdt-opt import-timings` makes a profile of it"
+    if found is not None:
+        return f"{found.kind}: `megdt-opt import-timings` makes a profile of it"
+    return None if text.lstrip().startswith(("{", "[")) or what == _UNKNOWN else what
 
 
 def _recognised(text: str, source: str) -> tuple[str, TimingFile | None]:
@@ -74,7 +78,7 @@ def _recognised(text: str, source: str) -> tuple[str, TimingFile | None]:
         return "a perf.yaml of Qualcomm AI Hub before 2025, by models in place of precisions", None
     if isinstance(document, Mapping):
         return f"YAML with {', '.join(map(str, list(document)[:12]))}", None
-    return "text of another kind", None
+    return _UNKNOWN, None
 
 
 def _table(text: str) -> Sequence[dict[str, str]]:
