@@ -333,14 +333,7 @@ class Plan:
         option = np.array([table.index(str(name)) for name in data["options"]])
         names = ("downlink_hz", "uplink_hz", "edge_share")
         shares = {name: np.array(numbers(name, data[name], users)) for name in names}
-        stated = stated_groups(data, problem) if isinstance(problem, SharedPrefixProblem) else {}
-        if isinstance(problem, ProgramProblem) or "part" in data:
-            stated |= _stated_parts(data, table, problem, option)
-        if isinstance(problem, SequencedEdgeProblem):
-            stated |= read_turns(data, users)
-        elif "order" in data or "start_s" in data:
-            raise refused("order, start_s", "given", "nothing, as the edge does not serve in turns")
-        answer = SimpleNamespace(option=option, **shares, **stated)
+        answer = SimpleNamespace(option=option, **shares, **_stated(data, table, problem, option))
         found = problem.evaluate(answer)
         if not found.violation <= EXACT:
             raise refused("shares", found.violation, "shares that keep every budget and limit")
@@ -350,9 +343,9 @@ class Plan:
         answer = decisions(table, problem, answer)
         if isinstance(problem, SequencedEdgeProblem):
             require_in_time(table, found.latency_s)
-            for name in ("uplink_hz", "edge_share"):
-                for k, value in enumerate(getattr(answer, name).tolist()):
-                    agrees(f"{name}[{k}]", data[name][k], value, 1.0)
+        for name in names:
+            for k, value in enumerate(getattr(answer, name).tolist()):
+                agrees(f"{name}[{k}]", data[name][k], value, 1.0)
         asked_gap, time_limit_s = number("asked_gap", data["asked_gap"]), data["time_limit_s"]
         check_asked(asked_gap, time_limit_s)
         bound_s, source, certificate = proven_bound(data, problem, found.objective_s)
@@ -394,6 +387,20 @@ _FIELDS = (
     "objective_s", "lower_bound_s", "gap", "status", "method", "bound_source", "solve_s", "asked_gap", "time_limit_s",
     "certificate", "baselines", "robustness", "notes",
 )  # fmt: skip
+
+
+def _stated(
+    data: Mapping[str, Any], table: OptionTable, problem: Problem, option: NDArray[np.int64]
+) -> dict[str, NDArray[Any]]:
+    """What a plan file states beside options and shares, where its class of problem decides more."""
+    stated = stated_groups(data, problem) if isinstance(problem, SharedPrefixProblem) else {}
+    if isinstance(problem, ProgramProblem) or "part" in data:
+        stated |= _stated_parts(data, table, problem, option)
+    if isinstance(problem, SequencedEdgeProblem):
+        stated |= read_turns(data, problem.users)
+    elif "order" in data or "start_s" in data:
+        raise refused("order, start_s", "given", "nothing, as the edge does not serve in turns")
+    return stated
 
 
 def _stated_parts(
