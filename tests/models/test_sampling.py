@@ -18,8 +18,9 @@ from torch import Tensor
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.models.diffusers.architecture import DEFAULT_SCHEDULE, FLOW_SCHEDULE
-from megdt_opt.models.sampling import CHAIN_CLASSES, HISTORY, SCHEDULERS, Samplers
+from megdt_opt.models.sampling import CHAIN_KINDS, SCHEDULERS, Samplers
 from megdt_opt.models.twin.networks import SCHEDULE
+from megdt_opt.program.samplers import HISTORY
 
 STEPS = 6
 TRAILING = {**DEFAULT_SCHEDULE, "timestep_spacing": "trailing", "steps_offset": 0}
@@ -36,7 +37,7 @@ PIPELINES = [
     *(pytest.param(s, schedule, id=f"{s}-{name}") for s in SCHEDULERS for name, schedule in SCHEDULES.items()),
     pytest.param("flow_euler", FLOW_SCHEDULE, id="flow_euler"),
 ]
-TWIN = Samplers(SCHEDULE, CHAIN_CLASSES)
+TWIN = Samplers(SCHEDULE, CHAIN_KINDS)
 
 
 def normal(seed: int) -> Tensor:

@@ -19,6 +19,7 @@ from megdt_opt.models.codec import compress
 from megdt_opt.models.registry import load_model
 from megdt_opt.models.requests import reference_byte
 from megdt_opt.models.split_model import SplitModel
+from megdt_opt.program.samplers import is_offered
 from megdt_opt.program.stages import Kind
 from megdt_opt.timing.cells import CODED
 from megdt_opt.timing.profile import Provenance, TimingProfile
@@ -136,7 +137,7 @@ def calibrate(  # wide: each is one setting of a measurement, by keyword
     _check_agrees(model, where, precision)
     spec = model.spec
     scheduler = scheduler if scheduler is not None else spec.schedulers[0]
-    if scheduler not in spec.schedulers:
+    if not is_offered(scheduler, spec.schedulers):
         raise InvalidInput("scheduler", scheduler, f"one of {spec.schedulers}", "Choose one of them.")
     weights = str(getattr(model, "weights", "trained"))
     stages = settings.stages(coded=weights == "trained" and (requests is not None or has_real_requests(model)))

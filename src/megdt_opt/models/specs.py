@@ -7,6 +7,19 @@ from importlib import resources
 
 from megdt_opt.program.model_spec import ModelSpec
 
+_SCHEDULERS = (
+    "ddim",
+    "euler",
+    "dpmpp",
+    "ddim_eta1",
+    "euler_ancestral",
+    "dpmpp_2m_sde",
+    "dpmpp_2s",
+    "dpmpp_sde",
+    "pndm",
+    "lcm",
+)
+
 
 def bundled_spec() -> ModelSpec:
     """The spec that lies beside the twin's weights."""
@@ -22,7 +35,7 @@ def _published(  # wide: each is one setting of a model
     *,
     guidance: float = 7.5,
     channels: int = 4,
-    schedulers: tuple[str, ...] = ("ddim", "euler", "dpmpp"),
+    schedulers: tuple[str, ...] = _SCHEDULERS,
     request: dict[str, tuple[int, ...]] | None = None,
     region_multiple: int = 8,
 ) -> ModelSpec:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.program.samplers import GENERATOR, GENERATOR_BYTE
 
 
 def checked(name: str, value: Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
@@ -49,7 +50,7 @@ def checked_part(name: str, given: Mapping[str, Tensor], shape: Sequence[int]) -
 
 
 def checked_state(state: Mapping[str, Tensor], shape: Sequence[int]) -> dict[str, Tensor]:
-    """A chain's state, whose tensors all have the latent's shape (without the batch dimension).
+    """A chain's state, whose tensors have the latent's shape (without the batch dimension), but for `GENERATOR`.
 
     Raises
     ------
@@ -58,7 +59,10 @@ def checked_state(state: Mapping[str, Tensor], shape: Sequence[int]) -> dict[str
     """
     if "latent" not in state:
         raise InvalidInput("state", sorted(state), "a tensor named 'latent'", "Pass the state that start gives.")
-    return {name: checked(name, value, shape) for name, value in state.items()}
+    return {
+        name: checked(name, value, (GENERATOR_BYTE,), torch.uint8) if name == GENERATOR else checked(name, value, shape)
+        for name, value in state.items()
+    }
 
 
 def check_batch(name: str, value: Tensor, batch: int) -> None:

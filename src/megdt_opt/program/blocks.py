@@ -5,26 +5,55 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from megdt_opt.program.option import Setting
+from megdt_opt.program.samplers import GENERATOR, state_shapes
 from megdt_opt.program.stages import Compute, Kind, Payload, Send, Stage, TensorSpec
-
-MULTISTEP = frozenset({"dpmpp"})
-"""Samplers whose history (one more tensor of the latent's shape) travels with an interior hand-over."""
 
 
 def _item(item: str, tensors: Mapping[str, tuple[int, ...]]) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(name=f"{item}.{name}", shape=(1, *shape)) for name, shape in tensors.items())
+    return tuple(
+        TensorSpec(name=f"{item}.{name}", shape=(1, *shape), floating=name != GENERATOR)
+        for name, shape in tensors.items()
+    )
 
 
 def latent_tensors(
-    setting: Setting, *, item: str = "state", rows: tuple[int, int] | None = None, history: bool = False
+    setting: Setting,
+    *,
+    item: str = "state",
+    rows: tuple[int, int] | None = None,
+    history: bool = False,
+    done: int | None = None,
+    entered: int = 0,
 ) -> tuple[TensorSpec, ...]:
-    """Tensors of a latent, or of some rows of it; with the sampler's history where the chain goes on elsewhere."""
+    """Tensors of a latent, or of some rows of it; with all that its sampler needs where the chain goes on elsewhere.
+
+    Parameters
+    ----------
+    setting : Setting
+        The model and sampler.
+    item : str
+        What actors call it.
+    rows : tuple of int, optional
+        Rows [begin, end) of the latent; None = all.
+    history : bool
+        Whether the chain goes on where it is sent.
+    done, entered : int
+        Steps of the chain done before, and the step at which it was entered, as for `samplers.state_shapes`.
+
+    Returns
+    -------
+    tuple of TensorSpec
+
+    Raises
+    ------
+    InvalidInput
+        If the sampler's history depends on `done` and it is missing.
+    """
     channels, height, width = setting.spec.latent_shape
     shape = (channels, height if rows is None else rows[1] - rows[0], width)
-    tensors = {"latent": shape}
-    if history and setting.scheduler in MULTISTEP:
-        tensors["previous_x0"] = shape
-    return _item(item, tensors)
+    if not history:
+        return _item(item, {"latent": shape})
+    return _item(item, state_shapes(setting.scheduler, shape, done=done, entered=entered))
 
 
 def conditioning_tensors(setting: Setting) -> tuple[TensorSpec, ...]:
@@ -40,11 +69,11 @@ def send_request(setting: Setting) -> Send:
     )  # fmt: skip
 
 
-def send_latent(setting: Setting, precision: str, *, history: bool) -> Send:
-    """The latent, from the edge to the device; `history` where denoising goes on there."""
+def send_latent(setting: Setting, precision: str, *, history: bool, done: int | None = None) -> Send:
+    """The latent, from the edge to the device; `history` where denoising goes on there, after `done` steps."""
     return Send(
         source=setting.edge, to=(setting.device,), payload=Payload.LATENT if history else Payload.SEED,
-        tensors=latent_tensors(setting, history=history), precision=precision,
+        tensors=latent_tensors(setting, history=history, done=done), precision=precision,
     )  # fmt: skip
 
 

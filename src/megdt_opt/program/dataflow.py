@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.program.blocks import MULTISTEP
 from megdt_opt.program.kinds import Kind, own_stage
 from megdt_opt.program.option import Setting
+from megdt_opt.program.samplers import state_shapes
 from megdt_opt.program.stages import Compute, Parallel, Send, Series, Stage
 
 Held = dict[str, dict[str, "Item"]]
@@ -24,12 +24,13 @@ class Item:
     ----------
     tensors : frozenset of str or None
         Names of its tensors; None where only a user's stage knows them.
-    step : int
-        For a latent, the next step of its chain.
+    step, entered : int
+        For a latent, the next step of its chain, and the one at which the chain was entered.
     """
 
     tensors: frozenset[str] | None
     step: int = 0
+    entered: int = 0
 
 
 def check_dataflow(program: Stage, setting: Setting, *, senses: bool, shown_at: str) -> None:
@@ -139,8 +140,10 @@ def _denoised(leaf: Compute, here: dict[str, Item], setting: Setting) -> Item:
             raise InvalidInput(f"stage '{leaf.label}'", leaf.first, expected, "Go on where the chain is.")
     elif leaf.first > 0:
         _take(leaf, "sensed", here)
-    history = setting.scheduler in MULTISTEP and end < setting.steps
-    return Item(frozenset({"latent", *(("previous_x0",) if history else ())}), end)
+    entered = here[leaf.item].entered if leaf.item in here else leaf.first
+    if end == setting.steps:
+        return Item(frozenset({"latent"}), end, entered)
+    return Item(frozenset(state_shapes(setting.scheduler, (), done=end, entered=entered)), end, entered)
 
 
 def _sent(leaf: Send, here: dict[str, Item]) -> dict[str, Item]:

@@ -181,7 +181,7 @@ def _seu(option: Option, s: Setting) -> tuple[Stage, ...]:
         send_request(s),
         encode_prompt(s.edge),
         denoise(s.edge, 0, option.cut),
-        send_latent(s, option.precision, history=True),
+        send_latent(s, option.precision, history=True, done=option.cut),
         denoise(s.device, option.cut, s.steps - option.cut),
         decode(s.device),
     )
@@ -192,7 +192,8 @@ def _seu_ue_first(option: Option, s: Setting) -> tuple[Stage, ...]:
     # the request itself never leaves the device: the edge gets the latent and the encoded conditioning
     up = Send(
         source=s.device, to=(s.edge,), payload=Payload.LATENT,
-        tensors=(*latent_tensors(s, history=True), *conditioning_tensors(s)), precision=option.precision,
+        tensors=(*latent_tensors(s, history=True, done=option.cut), *conditioning_tensors(s)),
+        precision=option.precision,
     )  # fmt: skip
     ends: tuple[Stage, ...] = (
         (send_latent(s, option.precision, history=False), decode(s.device))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from megdt_opt.errors import InvalidInput
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.registry import MECHANISM_PLUGINS, Registry
+from megdt_opt.program.samplers import is_offered
 from megdt_opt.program.stages import EDGE, EdgeServer, Stage, is_edge
 
 CHOICES = ("cut", "back", "share", "precision", "codec")
@@ -101,7 +102,7 @@ class Setting:
     sense_strength: float = 0.6
 
     def __post_init__(self) -> None:
-        if self.scheduler not in self.spec.schedulers:
+        if not is_offered(self.scheduler, self.spec.schedulers):
             raise InvalidInput("scheduler", self.scheduler, f"one of {self.spec.schedulers}", "Choose one of them.")
         if self.steps < 1:
             raise InvalidInput("steps", self.steps, "at least 1 denoising step", "Raise it.")

@@ -10,10 +10,11 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.models.sampling import HISTORY, SCHEDULERS
+from megdt_opt.models.sampling import SCHEDULERS
 from megdt_opt.models.twin.model import TwinModel
 from megdt_opt.models.twin.scenes import Scene, render
 from megdt_opt.program.mechanisms import split_rows
+from megdt_opt.program.samplers import HISTORY
 
 STEPS = 6
 

@@ -208,9 +208,9 @@ def plain(config: Config) -> Config:
 
 
 def known_schedule(config: Config, kind: str) -> Config:
-    """The part of a scheduler's configuration that every sampler understands, completed by defaults."""
+    """A scheduler's configuration as its file states it; a usual noise schedule where there is no file."""
     default = FLOW_SCHEDULE if kind in FLOW_KINDS else DEFAULT_SCHEDULE
-    return {**default, **{key: config[key] for key in default if key in config}}
+    return dict(config) or default
 
 
 _CLIP_L: Config = {

@@ -18,10 +18,11 @@ from megdt_opt.errors import ExecutionError, InvalidInput
 from megdt_opt.models import regions
 from megdt_opt.models.diffusers.architecture import ARCHITECTURES, Architecture, architecture
 from megdt_opt.models.diffusers.denoisers import PASSES, Given
-from megdt_opt.models.diffusers.design import PRECISION_BYTE, spec_of
+from megdt_opt.models.diffusers.design import PRECISION_BYTE, latent_size, spec_of
 from megdt_opt.models.diffusers.loading import Parts, build, load_parts, parameters
+from megdt_opt.models.diffusers.samplers import samplers_of
 from megdt_opt.models.diffusers.text import TextEncoders
-from megdt_opt.models.sampling import Predict, Samplers, standard_normal
+from megdt_opt.models.sampling import Predict
 from megdt_opt.models.split_model import Rows
 from megdt_opt.models.tensors import check_batch, checked, checked_part, checked_state
 from megdt_opt.program.model_spec import ModelSpec
@@ -75,7 +76,7 @@ class DiffusersModel:
         self._channels_last(parts.denoiser, parts.vae)
         self._text = TextEncoders(parts.text, parts.prompts)
         self.spec = _spec(name, parts, pixels, guidance=guidance, source=source, weights=weights)
-        self._samplers = Samplers(parts.schedule)
+        self._samplers = samplers_of(parts.design, self.spec.latent_shape[1:])
 
     @classmethod
     def load(cls) -> Self:
@@ -214,14 +215,13 @@ class DiffusersModel:
 
     def start(self, seed: int, *, scheduler: str, steps: int, rows: Rows | None = None) -> State:
         """State that a chain begins with; a region gets its rows of the whole picture's noise."""
-        begin, end = regions.band(rows, self.spec)
-        noise = self._noise(seed)[:, :, begin:end].contiguous()
-        return {"latent": self._samplers.get(scheduler, steps).begin(noise)}
+        band, shape = regions.band(rows, self.spec), self.spec.latent_shape
+        return self._samplers.get(scheduler, steps).start(seed, shape, rows=band, device=self.device)
 
     def start_from(self, latent: Tensor, seed: int, *, scheduler: str, steps: int, first: int) -> State:
         """State that continues from a sensed latent, noised to the level of step `first`."""
         latent = checked("latent", latent, self.spec.latent_shape).to(self.device)
-        return {"latent": self._samplers.get(scheduler, steps).begin_from(latent, self._noise(seed), first)}
+        return self._samplers.get(scheduler, steps).start_from(latent, seed, first)
 
     @torch.no_grad()
     def denoise(
@@ -240,7 +240,7 @@ class DiffusersModel:
         Parameters
         ----------
         state : mapping
-            "latent" (B, C, rows, columns), and the multistep sampler's "previous_x0" within its chain.
+            "latent" (B, C, rows, columns), and what else the sampler needs within its chain (`samplers.state_shapes`).
         conditioning : mapping
             As `encode_prompt` gives it.
         scheduler : str
@@ -255,12 +255,13 @@ class DiffusersModel:
         dict
             After the last step only "latent" is left.
         """
-        begin, end = regions.band(rows, self.spec)
-        channels, _, columns = self.spec.latent_shape
-        known = checked_state(state, (channels, end - begin, columns))
+        band = regions.band(rows, self.spec)
+        channels, height, columns = self.spec.latent_shape
+        known = checked_state(state, (channels, band[1] - band[0], columns))
         known = {name: value.to(self.device) for name, value in known.items()}
-        predict = self._predict(conditioning, known["latent"].shape[0], begin)
-        made = self._samplers.get(scheduler, steps).run(known, predict, first=first, count=count)
+        predict = self._predict(conditioning, known["latent"].shape[0], band[0])
+        sampler = self._samplers.get(scheduler, steps)
+        made = sampler.run(known, predict, first=first, count=count, rows=band, height=height)
         if self.device == "cpu" and count:
             self._finite(f"denoising step {first + count - 1}", made["latent"])
         return made
@@ -364,9 +365,6 @@ class DiffusersModel:
             f"{self.spec.name}, {stage}: found NaN or infinity in {self.precision}; expected finite values. {remedy}"
         )
 
-    def _noise(self, seed: int) -> Tensor:
-        return standard_normal(seed, (1, *self.spec.latent_shape)).to(self.device)
-
     def _channels_last(self, *parts: nn.Module) -> None:
         """The memory layout that convolutions on half precision GPUs are fastest with."""
         if self._dtype is not torch.float32 and self.device != "cpu":
@@ -401,7 +399,7 @@ def _spec(
         replace(parts.design, name=name),
         weight_byte={part: byte * count for part, count in parameters(parts).items()},
         precision=precision,
-        schedulers=Samplers(parts.schedule).names,
+        schedulers=samplers_of(parts.design, latent_size(parts.design, pixels)).names,
         pixels=pixels,
         guidance=guidance,
         source=source,

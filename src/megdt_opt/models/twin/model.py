@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from megdt_opt.models import regions
-from megdt_opt.models.sampling import CHAIN_CLASSES, Samplers, standard_normal
+from megdt_opt.models.sampling import CHAIN_KINDS, Samplers
 from megdt_opt.models.split_model import Rows
 from megdt_opt.models.tensors import check_batch, checked, checked_part, checked_state
 from megdt_opt.models.twin.networks import SCHEDULE, Denoiser, TokenEncoder, fold, make_autoencoder, unfold
@@ -56,7 +56,7 @@ class TwinModel:
         self._autoencoder: Any = autoencoder.eval().requires_grad_(False)
         self._mean = mean[:, None, None]
         self._std = std[:, None, None]
-        self._samplers = Samplers(SCHEDULE, CHAIN_CLASSES)
+        self._samplers = Samplers(SCHEDULE, CHAIN_KINDS)
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> TwinModel:
@@ -125,9 +125,8 @@ class TwinModel:
         dict
             "latent": (1, 4, rows, 16).
         """
-        begin, end = regions.band(rows, self.spec)
-        noise = standard_normal(seed, (1, *self.spec.latent_shape))[:, :, begin:end].contiguous()
-        return {"latent": self._samplers.get(scheduler, steps).begin(noise)}
+        band = regions.band(rows, self.spec)
+        return self._samplers.get(scheduler, steps).start(seed, self.spec.latent_shape, rows=band)
 
     @torch.no_grad()
     def start_from(self, latent: Tensor, seed: int, *, scheduler: str, steps: int, first: int) -> State:
@@ -151,8 +150,7 @@ class TwinModel:
             "latent": (B, 4, 16, 16).
         """
         latent = checked("latent", latent, self.spec.latent_shape)
-        noise = standard_normal(seed, (1, *self.spec.latent_shape))
-        return {"latent": self._samplers.get(scheduler, steps).begin_from(latent, noise, first)}
+        return self._samplers.get(scheduler, steps).start_from(latent, seed, first)
 
     @torch.no_grad()
     def denoise(
