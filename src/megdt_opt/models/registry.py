@@ -248,7 +248,7 @@ def _is_hub_id(name: str) -> bool:
 
 
 def _folder_spec(name: str) -> ModelSpec:
-    from megdt_opt.models.diffusers.design import folder_weights, spec_of
+    from megdt_opt.models.diffusers.design import folder_weights, latent_size, spec_of
     from megdt_opt.models.diffusers.folder import PipelineFolder
     from megdt_opt.models.diffusers.location import folder_of
 
@@ -256,13 +256,15 @@ def _folder_spec(name: str) -> ModelSpec:
     folder = PipelineFolder.open(folder_of(name, local_files_only=True))
     design = Architecture.read(folder, name.rstrip("/").rsplit("/", 1)[-1])
     byte = folder_weights(folder, "fp32")
-    from megdt_opt.models.sampling import Samplers  # its names follow from the scheduler's file, which torch reads
+    from megdt_opt.models.diffusers.samplers import (
+        samplers_of,  # its names follow from the scheduler's file, which torch reads
+    )
 
     return spec_of(
         design,
         weight_byte=byte,
         precision="fp32",
-        schedulers=Samplers(design.schedule).names,
+        schedulers=samplers_of(design, latent_size(design, None)).names,
         source=str(Path(name).resolve()) if local else name,
     )
 

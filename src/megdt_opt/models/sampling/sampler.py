@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from megdt_opt.errors import InvalidInput
+from megdt_opt.errors import ExecutionError, InvalidInput
 from megdt_opt.models.sampling.kinds import Memory, SamplerKind
 from megdt_opt.models.sampling.noise import Draws, drawn, standard_normal
 from megdt_opt.program.samplers import GENERATOR
@@ -119,8 +119,9 @@ class Sampler:
         Raises
         ------
         InvalidInput
-            If these steps do not lie within the chain, the state lacks what the sampler needs, or the latent that comes
-            out holds NaN or infinity.
+            If these steps do not lie within the chain, or the state lacks what the sampler needs.
+        ExecutionError
+            If the latent that comes out holds NaN or infinity.
         """
         if not 0 <= first <= first + count <= self.steps:
             raise InvalidInput(
@@ -163,7 +164,7 @@ class Sampler:
         times = [self._made.timesteps[step] for step in steps]
         scaled = [chain.scaled(time) for chain, time in zip(chains, times, strict=True)]
         each = torch.cat([time.expand(len(latent)) for time, latent in zip(times, scaled, strict=True)])
-        made = predict(torch.cat(scaled), each).split([len(latent) for latent in scaled])
+        made = torch.split(predict(torch.cat(scaled), each), [len(latent) for latent in scaled])
         for chain, part, time in zip(chains, made, times, strict=True):
             chain.step(part, time)
         return [chain.state(ends=step + 1 == self.steps) for chain, step in zip(chains, steps, strict=True)]
@@ -178,7 +179,7 @@ class Sampler:
         """
         try:
             self.run(self.start(0, (4, 2, 2)), lambda latent, _: 0.1 * latent, first=0, count=self.steps)
-        except (ValueError, NotImplementedError, IndexError, RuntimeError) as error:
+        except (ValueError, NotImplementedError, IndexError, RuntimeError, ExecutionError) as error:
             expected = "settings with which it makes all of its steps"
             remedy = "Choose another sampler or number of steps."
             where = f"{type(self._made).__name__} over {self.steps} steps"
@@ -227,6 +228,7 @@ class _Walk:
         self._frame = frame
         self._latent = latent
         self._draws = draws
+        self._first = scheduler._step_index
         self._how: dict[str, Any] = {**eta, **({} if draws is None else {"generator": draws.generators})}
         self._made = 0
 
@@ -247,7 +249,8 @@ class _Walk:
         found = {"latent": self._frame.part(self._latent)}
         if not torch.isfinite(found["latent"]).all():
             remedy = "Take another precision, such as bf16 or fp32, or another sampler."
-            raise InvalidInput("latent after a denoising step", "NaN or infinity", "finite values", remedy)
+            step = self._first + self._made - 1
+            raise ExecutionError(f"denoising step {step}: found NaN or infinity; expected finite values. {remedy}")
         if ends:
             return found
         found |= {name: self._frame.part(value) for name, value in self._memory.take(self._scheduler).items()}
