@@ -14,6 +14,8 @@ from typing import Any
 import torch
 
 from megdt_opt.errors import ExecutionError
+from megdt_opt.execution.batch_schedule import BatchSchedule
+from megdt_opt.execution.batch_steps import together
 from megdt_opt.execution.clock import Turns
 from megdt_opt.execution.graph import image_holder, latent_holder
 from megdt_opt.execution.job import ExecutionOptions, Probe, Run
@@ -87,6 +89,12 @@ class Actor:
         self._connect({str(k): str(v) for k, v in message["peers"].items() if k != self.name})
         for run in (*runs, *spares):
             self._warm_up(run)
+        planned = message.get("batches")
+        batches = None if planned is None else BatchSchedule.from_dict(planned)
+        if batches is not None and batches.edge != self.name:
+            batches = None
+        if batches is not None:
+            self._warm_up_batches(batches, runs)
         self._session = Session(
             actor=self.name,
             runs=runs,
@@ -97,6 +105,7 @@ class Actor:
             turns=self._turns,
             pool=self._pool,
             identity=str(message["run"]),
+            batches=batches,
         )
         return {}
 
@@ -187,6 +196,20 @@ class Actor:
                     codec=leaf.codec or "png",
                 )
                 self._once(probe, partial(measure, self._model, probe, 1, warm_up=1))
+
+    def _warm_up_batches(self, batches: BatchSchedule, runs: list[Run]) -> None:
+        """A pass of each size that a batch has."""
+        model = together(self._model)
+        chains = {chain.name: (chain, run) for run in runs for chain in run.chains}
+        for size in sorted({len(batch) for batch in batches.batches}):
+            chain, run = chains[batches.batches[0][0]]
+            how: dict[str, Any] = {"scheduler": run.scheduler, "steps": run.steps}
+            request = {name: torch.from_numpy(value.copy()) for name, value in chain.request.items()}
+            given = [self._model.encode_prompt(request)] * size
+            states = [self._model.start(chain.seed, **how)] * size
+            self._once(
+                ("batch", size, *how.values()), partial(model.denoise_together, states, given, **how, at=[0] * size)
+            )
 
     def _once(self, key: Hashable, task: Callable[[], object]) -> None:
         if key not in self._warm:

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from megdt_opt.errors import ExecutionError, ExecutionTimeout, InvalidInput, PeerLost
 from megdt_opt.execution.assembly import execution
+from megdt_opt.execution.batch_schedule import BatchSchedule
 from megdt_opt.execution.job import ExecutionOptions, Probe, Run
 from megdt_opt.execution.process import ActorProcess
 from megdt_opt.execution.record import Execution
@@ -128,6 +129,7 @@ class Cluster:
         options: ExecutionOptions | None = None,
         *,
         fallbacks: Mapping[str, Run] | None = None,
+        batches: BatchSchedule | None = None,
     ) -> Execution:
         """Execute the programs of all users and groups, with one common start.
 
@@ -142,6 +144,8 @@ class Cluster:
             names. Given, if only as an empty mapping, a failure after the start concerns those alone whose stages
             depend on what failed: they fall back, or have no picture, and `Execution.faults` says why. Without it the
             first failure ends the run for all.
+        batches : BatchSchedule, optional
+            Batches in which an edge server makes the steps of several chains in one pass.
 
         Returns
         -------
@@ -165,10 +169,12 @@ class Cluster:
         options = options or ExecutionOptions()
         spares = None if fallbacks is None else {u: replace(r, name=f"{u}, alone") for u, r in fallbacks.items()}
         self._check(runs, spares or {})
+        if batches is not None:
+            batches.check(runs)
         self.start()
         self._running = f"run-{next(self._count)}"
         try:
-            facts = self._prepare(runs, spares, options, self._running)
+            facts = self._prepare(runs, spares, options, self._running, batches)
             pairs = {a: (self._peers[a], self._processes[a]) for a in facts}
             self._supervision = Supervision(pairs, runs, spares, options, self._running)
             results = self._supervision.run()
@@ -256,21 +262,31 @@ class Cluster:
         return found
 
     def _prepare(
-        self, runs: Sequence[Run], spares: Mapping[str, Run] | None, options: ExecutionOptions, identity: str
+        self,
+        runs: Sequence[Run],
+        spares: Mapping[str, Run] | None,
+        options: ExecutionOptions,
+        identity: str,
+        batches: BatchSchedule | None,
     ) -> dict[str, dict[str, Any]]:
         """Give a run to all who take part; facts of their processes. Where failures are contained, a process that ends
         before the start is replaced once."""
         try:
-            return self._prepare_once(runs, spares, options, identity)
+            return self._prepare_once(runs, spares, options, identity, batches)
         except PeerLost:
             if spares is None:
                 raise
             self._abort(identity)
             self.start()
-            return self._prepare_once(runs, spares, options, identity)
+            return self._prepare_once(runs, spares, options, identity, batches)
 
     def _prepare_once(
-        self, runs: Sequence[Run], spares: Mapping[str, Run] | None, options: ExecutionOptions, identity: str
+        self,
+        runs: Sequence[Run],
+        spares: Mapping[str, Run] | None,
+        options: ExecutionOptions,
+        identity: str,
+        batches: BatchSchedule | None,
     ) -> dict[str, dict[str, Any]]:
         addresses = {actor: peer.address for actor, peer in self._peers.items()}
         used = sorted(frozenset().union(*(actors(r.program) for r in runs)))
@@ -279,6 +295,7 @@ class Cluster:
             "runs": [r.to_dict() for r in runs],
             "options": options.to_dict(),
             "peers": {a: addresses[a] for a in used},
+            "batches": None if batches is None else batches.to_dict(),
         }
         limit_s = self._start_timeout_s
         calls = {

@@ -51,6 +51,8 @@ class StageRow:
         slack.
     late_steps : int
         Steps that ended after their own slot [1].
+    step_s : tuple of tuple of float
+        Begin and end of each step that was made in a batch with other chains [s]; empty for other stages.
     signals : int
         Other actors who were told that the stage has ended, and got nothing else of it [1].
     signalling_byte : int
@@ -79,11 +81,15 @@ class StageRow:
     payload_byte: int = 0
     overrun_s: float = 0.0
     late_steps: int = 0
+    step_s: tuple[tuple[float, float], ...] = ()
     signals: int = 0
     signalling_byte: int = 0
     copies: int = 1
     shared: bool = False
     fallback: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "step_s", tuple((float(begin), float(end)) for begin, end in self.step_s))
 
 
 @dataclass(frozen=True, kw_only=True)

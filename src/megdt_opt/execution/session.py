@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from megdt_opt.errors import ExecutionError, InvalidInput, MegdtError
+from megdt_opt.execution.batch_schedule import BatchSchedule
+from megdt_opt.execution.batch_steps import BatchSteps, run_batched
 from megdt_opt.execution.clock import Ended, Stopped, Turns
 from megdt_opt.execution.graph import Node, graph
 from megdt_opt.execution.job import ExecutionOptions, Run
@@ -46,6 +48,8 @@ class Session:
         Threads that walk.
     identity : str
         Name of the run, which every message of it carries.
+    batches : BatchSchedule, optional
+        Batches in which this actor, an edge server, makes denoising steps.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Session:
         turns: Turns,
         pool: ThreadPoolExecutor,
         identity: str,
+        batches: BatchSchedule | None = None,
     ) -> None:
         self.actor = actor
         self.options = options
@@ -78,6 +83,7 @@ class Session:
         self._active: dict[tuple[str, int], float] = {}
         self.walks = {run.name: self._walk_of(run) for run in runs}
         self._spares = {run.name: self._walk_of(run) for run in spares}
+        self._batches = None if batches is None else BatchSteps(batches, model, options, turns)
         self._left = {(name, node.index) for name, walk in self.walks.items() for node in self._own(walk)}
 
     @property
@@ -88,6 +94,8 @@ class Session:
     def start(self, start_s: float) -> None:
         """Begin at a common time of the monotonic clock [s]."""
         self.start_s = start_s
+        if self._batches is not None:
+            self._batches.start(start_s)
         self._open_calls()
         for walk in self.walks.values():
             self._begin(walk, start_s)
@@ -224,6 +232,8 @@ class Session:
             calls = [call for (of, index, _), call in self._calls.items() if of == name and index in given_up]
         for index in given_up:
             walk.stops[index].set()
+            if self._batches is not None and self._batched(walk, index):
+                self._batches.leave(walk.run.chain[index])
         for call in calls:
             call.cancel()
 
@@ -268,6 +278,11 @@ class Session:
         works = {chain.name: StageWork(self.model, run, chain, stores[chain.name]) for chain in run.chains}
         return Walk(run, graph(run.program), stores, works)
 
+    def _batched(self, walk: Walk, index: int) -> bool:
+        """Whether a leaf's steps are made in batches here."""
+        schedule = None if self._batches is None else self._batches.schedule
+        return schedule is not None and schedule.batched(walk.run.chain[index], walk.nodes[index].leaf)
+
     def _own(self, walk: Walk) -> list[Node]:
         return [node for node in walk.nodes if node.actor == self.actor]
 
@@ -302,7 +317,9 @@ class Session:
         with self._news:
             self._active[key] = time.monotonic()
         try:
-            if isinstance(node.leaf, Compute):
+            if isinstance(node.leaf, Compute) and self._batches is not None and self._batched(walk, node.index):
+                row, ended = run_batched(self, self._batches, walk, node.leaf, node.index, ready_s)
+            elif isinstance(node.leaf, Compute):
                 row, ended = run_compute(self, walk, node.leaf, node.index, ready_s)
             else:
                 row, ended = run_send(self, walk, node.leaf, node.index, ready_s, self._pool)

@@ -39,7 +39,7 @@ class StageWork:
 
     def __init__(self, model: SplitModel, run: Run, chain: Chain, store: Store) -> None:
         self._model = model
-        self._run = run
+        self.run = run
         self._seed = chain.seed
         self._store = store
         self._regions = regions(run.stages_of(chain.name))
@@ -70,22 +70,29 @@ class StageWork:
         camera = self._item("camera")
         self._store["sensed"] = {"latent": self._model.sense(next(iter(camera.values())))}
 
-    def _denoise(self, leaf: Compute, step: int) -> None:
+    def before(self, leaf: Compute) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+        """State and conditioning of a denoising stage's next step."""
         state = self._store.get(leaf.item)
-        if state is None:
-            state = self._begin(leaf)
+        return self._begin(leaf) if state is None else state, self._item("conditioning")
+
+    def after(self, leaf: Compute, state: dict[str, Tensor]) -> None:
+        """Take the state after a step of a denoising stage."""
+        self._store[leaf.item] = state
+
+    def _denoise(self, leaf: Compute, step: int) -> None:
+        state, conditioning = self.before(leaf)
         self._store[leaf.item] = self._model.denoise(
             state,
-            self._item("conditioning"),
-            scheduler=self._run.scheduler,
-            steps=self._run.steps,
+            conditioning,
+            scheduler=self.run.scheduler,
+            steps=self.run.steps,
             first=step,
             count=1,
             rows=leaf.rows,
         )
 
     def _begin(self, leaf: Compute) -> dict[str, Tensor]:
-        scheduler, steps, seed = self._run.scheduler, self._run.steps, self._seed
+        scheduler, steps, seed = self.run.scheduler, self.run.steps, self._seed
         if leaf.first == 0:
             return self._model.start(seed, scheduler=scheduler, steps=steps, rows=leaf.rows)
         if "sensed" not in self._store or leaf.rows is not None:
