@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from megdt_opt.certificate.allocation import FloatValuer
-from megdt_opt.certificate.check import Valuer
-from megdt_opt.certificate.tree import Mask
+from megdt_opt.certificate.check import Valuer, total_of
+from megdt_opt.certificate.tree import Mask, Part
 from megdt_opt.pricing.scaled import UPLINK, Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.solving.engines.base import Separable
+from megdt_opt.solving.engines.by_planes import ByPlanes
 from megdt_opt.solving.engines.engine import Choice, Engine, Peak, Priced, Settled
 from megdt_opt.solving.search import planes
 from megdt_opt.solving.search.on_time import OnTime
+from megdt_opt.solving.search.wavering import mixed, nearer, undecided
 
 _DROPS = 8
 """Rounds of making users late until the others are on time [1]."""
@@ -28,7 +30,17 @@ _DROPS = 8
 _PRICES = 40
 """Price vectors that say what cannot be kept together [1]."""
 
+_TURNS, _ROUNDINGS = 4, 6
+"""Times that users are exchanged by better prices, and choices of users that are tried in turn [1]."""
+
+_AT_ONCE = 4_000_000
+"""Numbers in a table [1]."""
+
 _PASSES = 60
+_ROUGH = 1e-4
+"""How near the best value comes to the highest point of the planes where no prices reach the goal: what they waver
+between decides where the tree divides [1]."""
+
 _KEPT = 1e-9
 _NO_LEVEL = 1e250
 """A level that no latency comes near to [s]."""
@@ -72,6 +84,8 @@ class MissedEngine(Separable):
             self.head[k, self.head[k] >= 0] = int(free[k].argmax())
         self.heads: Mask = self.head == np.arange(late + 1)
         self._tried: list[Array] = []
+        self._best: Array = nothing
+        self._known: dict[bytes, Array] = {}
 
     def terms(self, party: int) -> Array:
         """As `Engine` has it; being late differs from all else."""
@@ -115,9 +129,11 @@ class MissedEngine(Separable):
 
     def climb(self, mask: Mask, level_s: float | None, goal: float, box: float, most: int, start: Array) -> Peak:
         """As `Engine` has it."""
-        return self._climb(mask, goal, box, most, start, 1e-13)
+        return self._climb(mask, goal, box, most, start, 1e-13, _ROUGH)
 
-    def _climb(self, mask: Mask, goal: float, box: float, most: int, start: Array, precision: float) -> Peak:
+    def _climb(
+        self, mask: Mask, goal: float, box: float, most: int, start: Array, precision: float, rough: float = np.inf
+    ) -> Peak:
         def value_at(prices: Array) -> tuple[float, Array, Choice]:
             self._remember(prices)
             found = self.price(mask, prices, None)
@@ -125,13 +141,99 @@ class MissedEngine(Separable):
 
         used = (self.resources.a > 0).any(axis=(1, 2))
         room = planes.Room(np.where(used, box, 0.0), 0)
-        return planes.climb(value_at, start, goal, room, most, precision, lambda: time.monotonic() <= self.deadline)
+        return planes.climb(value_at, start, goal, room, most, precision, self._in_time, rough)
 
     def peak(self, mask: Mask, ceiling_s: float, box: float, gap: float, start: Array) -> Peak:
         """As `Engine` has it."""
         busy = (self.resources.a > 0).any(axis=(1, 2)).astype(float)
         start = start if start.any() else busy * float(self.problem.weights.sum()) / 3
-        return self._climb(mask, np.inf, box, _PASSES, start, min(max(0.01 * gap, 1e-12), 1e-7))
+        found = self._climb(mask, np.inf, box, _PASSES, start, min(max(0.01 * gap, 1e-12), 1e-7))
+        self._best = found.prices
+        return found
+
+    def split(self, mask: Mask, peak: Peak) -> tuple[int, Mask]:
+        """As `Engine` has it: late or not, where that is the question."""
+        party, first, second = undecided(peak, mask, None)
+        if self.on_time.late in (first, second):
+            return party, np.arange(mask.shape[1]) == self.on_time.late
+        return party, nearer(self.terms(party), first, second, mask[party])
+
+    def switches(
+        self, choice: Choice, prices: Array, own_level_s: float | None, goal: tuple[float | None, float], most: int
+    ) -> list[Choice]:
+        """As `Engine` has it: a late user is put back on time, and somebody else late for it, whatever options they
+        take, where that is possible."""
+        on = np.asarray(choice != self.on_time.late)
+        for _ in range(_TURNS):
+            for trial in self._exchanged(on)[:most]:
+                served = self._served(trial)
+                if served is not None:
+                    return [served]
+                if not self._in_time():
+                    return []
+        return []
+
+    def _exchanged(self, on: Mask) -> list[Mask]:
+        """Users on time (K,), with one more of them and at most one less, who together weigh more, unless known prices
+        prove that to be too much; those that weigh most first."""
+        weights = self.problem.weights
+        least, aside, charged = self._least_known()
+        back, out = np.flatnonzero(~on & self.heads[:, :-1].any(axis=1)), np.flatnonzero(on)
+        most = max(_AT_ONCE // (len(charged) * (len(out) + 1)), 1)
+        back = back[np.argsort(-weights[back], kind="stable")[:most]]
+        rise = least - aside
+        load = aside.sum(axis=1) + rise[:, on].sum(axis=1)
+        less = np.column_stack([rise[:, out], np.zeros(len(load))])
+        loads = load[:, None, None] + rise[:, back, None] - less[:, None, :]
+        gain = weights[back][:, None] - np.r_[weights[out], 0.0]
+        fits = (loads <= (charged * (1.0 + _KEPT))[:, None, None]).all(axis=0) & (gain > 0.0)
+        who, whom = np.nonzero(fits)
+        trials = []
+        for n in np.argsort(-gain[who, whom], kind="stable").tolist():
+            trial = on.copy()
+            trial[back[who[n]]] = True
+            if whom[n] < len(out):
+                trial[out[whom[n]]] = False
+            trials.append(trial)
+        return trials
+
+    def _least_known(self) -> tuple[Array, Array, Array]:
+        """What being on time and being late take at the least at known prices, (N, K), and the prices' sums (N,)."""
+        prices = np.array([self._best, *self._tried][: max(_AT_ONCE // self.heads.size, 1)])
+        keys = [one.tobytes() for one in prices]
+        known = {key: self._known[key] for key in keys if key in self._known}
+        for key, one in zip(keys, prices, strict=True):
+            if key not in known:
+                known[key] = self.costs(self.heads, one, None)[:, :-1].min(axis=1)
+        self._known = known
+        return np.array([known[key] for key in keys]), prices[:, [UPLINK]] * self.on_time.least, prices.sum(axis=1)
+
+    def _served(self, on: Mask) -> Choice | None:
+        """Choices with which users are on time together; None where none are found."""
+        mask = self.heads.copy()
+        mask[on, -1], mask[~on, :-1] = False, False
+
+        def least(prices: Array) -> Choice:
+            cost = self.costs(mask, prices, None)
+            return np.where(on, cost.argmin(axis=1), self.on_time.late)
+
+        peak, _ = self._balanced(least)
+        if peak.value >= _KEPT:
+            self._remember(peak.prices)
+            return None
+        seen: set[bytes] = set()
+        trials = [mixed(peak)] if len(peak.weights) else []
+        while trials and len(seen) < _ROUNDINGS:
+            choice = trials.pop()
+            if choice.tobytes() in seen:
+                continue
+            seen.add(choice.tobytes())
+            x, against = self._together(choice)
+            if x is not None:
+                return choice
+            if against is not None:
+                trials.append(least(against))
+        return None
 
     def settle(self, choice: Choice, ceiling_s: float, prices: Array) -> Settled:
         """As `Engine` has it; users are made late, those first that cost most for their weight, until the others can
@@ -147,12 +249,12 @@ class MissedEngine(Separable):
             weight = float(on_time.weight(choice[None])[0])
             if weight >= ceiling_s:
                 break
-            found = on_time.fit(choice[None], self.deadline)
-            if on_time.together(found.objective)[0]:
-                return Settled(weight, np.zeros(3), found.x[0], choice)
-            if not np.isfinite(found.objective[0]) or time.monotonic() > self.deadline:
+            x, against = self._together(choice)
+            if x is not None:
+                return Settled(weight, np.zeros(3), x, choice)
+            if against is None or time.monotonic() > self.deadline:
                 break
-            steep = self._steep(choice, found.prices[0], float(weights.sum()))
+            steep = self._steep(choice, against, float(weights.sum()))
             if (choice == asked).all():
                 found_prices = steep
             if not steep.any():
@@ -160,19 +262,63 @@ class MissedEngine(Separable):
             self._remember(steep)
         return Settled(np.inf, found_prices, np.zeros((3, len(choice))), choice)
 
+    def _together(self, choice: Choice) -> tuple[Array | None, Array | None]:
+        """Shares (3, K) with which choices are on time, or prices (3,) that prove that none are, as far as is known.
+
+        At prices that sum to 1, being on time costs more than 1 only where it is out of reach. Times are convex in the
+        shares, so the average of the highest planes' shares is on time too, and takes what the planes say.
+        """
+        peak, shares = self._balanced(lambda _: choice)
+        if peak.value >= _KEPT:
+            return None, peak.prices
+        if len(peak.weights):
+            fitted = self.on_time.filled(choice, np.tensordot(peak.weights, shares, 1))
+            if fitted is not None:
+                return fitted, None
+        found = self.on_time.fit(choice[None], self.deadline)
+        if self.on_time.together(found.objective)[0]:
+            return found.x[0], None
+        return None, found.prices[0] if np.isfinite(found.objective[0]) else None
+
+    def _balanced(self, chosen: Callable[[Array], Choice]) -> tuple[Peak, Array]:
+        """Prices that sum to 1 at which the cheapest choices of users on time cost most, as far as it matters whether
+        that is more than 1; and the shares at each of the highest planes, (W, 3, K)."""
+        shares: list[Array] = []
+        choices: list[Choice] = []
+
+        def value_at(prices: Array) -> tuple[float, Array, Choice]:
+            choice = chosen(prices)
+            x = self._needed(choice, prices)
+            shares.append(x)
+            choices.append(choice)
+            used = x.sum(axis=1)
+            return float(prices @ used - prices.sum()), used - 1.0, np.array([len(shares) - 1])
+
+        used = (self.resources.a > 0).any(axis=(1, 2))
+        start = np.where(used, 1.0, 0.0) / max(int(used.sum()), 1)
+        peak = planes.climb(value_at, start, _KEPT, planes.Room(np.ones(3), 3), _PASSES, in_time=self._in_time)
+        at = peak.choices[:, 0] if len(peak.choices) else np.zeros(0, np.int64)
+        return peak._replace(choices=np.array(choices)[at]), np.array(shares)[at]
+
+    def _in_time(self) -> bool:
+        return time.monotonic() <= self.deadline
+
+    def _needed(self, choice: Choice, prices: Array) -> Array:
+        """Shares (3, K) at which choices cost least."""
+        late = choice == self.on_time.late
+        x = self._inner.shares(np.where(late, -1, choice), prices, _NO_LEVEL)
+        x[UPLINK] = np.where(late, self.on_time.least, x[UPLINK])
+        return x
+
     def _drop(self, choice: Choice) -> Array | None:
         """Make users late until no known prices prove that the others cannot be on time; the first that did."""
         why: Array | None = None
-        rows, late = np.arange(len(choice)), self.on_time.late
+        late = self.on_time.late
         for prices in self._tried:
             charged = float(prices.sum())
             if charged <= 0:
                 continue
-            only = np.zeros(self.heads.shape, bool)
-            only[rows, choice] = True
-            cost = self.costs(only, prices, None)[rows, choice]
-            is_late = choice == late
-            each = np.where(is_late, prices[UPLINK] * self.on_time.least, cost)
+            each = prices @ self._needed(choice, prices)
             while each.sum() > charged * (1.0 + _KEPT):
                 ready = np.where(choice != late, each / self.problem.weights, -1.0)
                 k = int(ready.argmax())
@@ -189,11 +335,7 @@ class MissedEngine(Separable):
         if total <= 0:
             return np.zeros(3)
         prices = prices / total
-        rows = np.arange(len(choice))
-        only = np.zeros(self.heads.shape, bool)
-        only[rows, choice] = True
-        cost = self.costs(only, prices, None)[rows, choice]
-        need = float(np.where(choice == self.on_time.late, prices[UPLINK] * self.on_time.least, cost).sum()) - 1.0
+        need = float((prices @ self._needed(choice, prices)).sum()) - 1.0
         return np.asarray(prices * all_late * (min(2.0 / need, 1e9) if need > 0 else 1.0))
 
     def settle_all(
@@ -211,4 +353,16 @@ class MissedEngine(Separable):
 
     def valuer(self) -> Valuer:
         """As `Engine` has it."""
-        return FloatValuer(self.problem, self.resources)
+        return FloatValuer(self.problem, self.resources) if isinstance(self._inner, ByPlanes) else _ByCosts(self)
+
+
+@dataclass
+class _ByCosts:
+    """By the costs of a compiled engine, which take a hundredth of the time."""
+
+    engine: MissedEngine
+
+    def value(self, part: Part, level_s: float | None) -> float:
+        """As `Valuer` has it."""
+        mask = part.mask & self.engine.heads  # what is dominated costs no less
+        return total_of(part._replace(mask=mask), self.engine.costs(mask, np.array(part.leaf.prices), None))

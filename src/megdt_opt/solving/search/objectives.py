@@ -10,6 +10,10 @@ from megdt_opt.pricing.priced import grain
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.tolerances import LEVEL_EXCESS, SUM_EXCESS
 
+_DEAR = 16.0
+"""Prices of "missed" in sums of all weights, at most: with everybody free to be late one is enough, but what proves
+that users who have to be on time cannot be is as dear as it is near [1]."""
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -22,7 +26,7 @@ class Objective:
     grain : float
         Step between values that the objective can have; 0 where it has any [1].
     ceiling : float
-        More than any price, where that is known; else 0.
+        More than any price that matters, where that is known; else 0.
     """
 
     leveled: bool
@@ -33,7 +37,7 @@ class Objective:
     def of(cls, problem: AllocationProblem) -> Objective:
         """That of a problem."""
         if problem.objective == "missed":
-            return cls(False, float(grain(problem.weights)), float(problem.weights.sum()))
+            return cls(False, float(grain(problem.weights)), _DEAR * float(problem.weights.sum()))
         return cls(problem.objective == "max" and problem.tilts is None)
 
     def goal(self, best: float, gap: float) -> tuple[float | None, float]:

@@ -85,6 +85,23 @@ class OnTime:
         result: NDArray[np.bool_] = np.asarray(ratio <= _MOST_LATE)
         return result
 
+    def filled(self, choice: NDArray[np.int64], x: Array) -> Array | None:
+        """Shares (3, K) of choices (K,), scaled to the budgets; None where some user is late with them."""
+        late = choice == self.late
+        option = np.where(late, 0, choice)
+        aside = np.zeros(x.shape)
+        aside[UPLINK] = np.where(late, self.least, 0.0)
+        on = np.where(late, 0.0, x)
+        used, left = on.sum(axis=1), 1.0 - aside.sum(axis=1)
+        if (left < 0.0).any():
+            return None
+        a, gamma, lo, hi = (table[0] for table in self.resources.pick(option[None]))
+        on = np.minimum(on * (left / np.where(used > 0.0, used, 1.0))[:, None], hi)
+        fixed, branch = self.problem.fixed_s[self._rows, option], self.problem.branch_s[self._rows, option]
+        seconds = latencies(a[None], gamma[None], on[None], fixed, branch)[0]
+        good = late | (self.together(seconds / self.problem.on_time_s) & (on >= lo).all(axis=0))
+        return on + aside if good.all() else None
+
     def settle(self, choice: NDArray[np.int64], x: Array) -> tuple[NDArray[np.int64], Array]:
         """Options of all users and shares (3, K), with what the others can spare for the late ones.
 

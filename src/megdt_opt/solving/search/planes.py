@@ -100,6 +100,7 @@ def climb(
     most: int,
     precision: float = 1e-13,
     in_time: Callable[[], bool] = lambda: True,
+    rough: float = np.inf,
 ) -> Peak:
     """Look for prices whose value reaches the goal.
 
@@ -116,6 +117,8 @@ def climb(
         How near the best value is to come to the highest point of the planes, relatively [1].
     in_time : callable
         Whether to go on.
+    rough : float
+        The same where no prices reach the goal [1].
     """
     slopes: list[Array] = []
     offsets: list[float] = []
@@ -144,9 +147,8 @@ def climb(
         if top is None:
             break
         height = top.height - 1.0 if room.shared else top.height
-        if (np.isfinite(goal) and height < goal) or height - best <= precision * max(
-            abs(top.height), abs(best + bool(room.shared))
-        ):
+        near = rough if np.isfinite(goal) and height < goal else precision
+        if height - best <= near * max(abs(top.height), abs(best + bool(room.shared))):
             break
         price = np.maximum(pull * np.maximum(top.place, 0.0) + (1.0 - pull) * best_price, 0.0)
     weights = np.zeros(len(chosen)) if top is None else np.r_[top.weights, np.zeros(len(chosen) - len(top.weights))]
