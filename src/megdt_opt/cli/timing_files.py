@@ -10,8 +10,9 @@ from rich.console import Console
 from megdt_opt.report.grids import from_columns
 from megdt_opt.report.numbers import NONE, count
 from megdt_opt.report.tables import GridView, profile_table
+from megdt_opt.timing.borrow import missing_stages
 from megdt_opt.timing.formats.recognise import timing_file
-from megdt_opt.timing.importer import choices, import_timings, missing_stages
+from megdt_opt.timing.importer import choices, import_timings
 
 
 def run_command(file: Path, output: Path | None, console: Console, **asked: Any) -> None:

@@ -9,7 +9,9 @@ from megdt_opt.models.requests import makes_requests
 from megdt_opt.planning.groups import GroupPlan
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, Option
 from megdt_opt.program.precisions import PRECISION_REGISTRY
+from megdt_opt.scenario.machines import advice, borrowed_stages
 from megdt_opt.scenario.options import OptionTable
+from megdt_opt.si import show
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.timing.trust import doubts
 
@@ -35,6 +37,7 @@ def notes_on(table: OptionTable, chosen: Sequence[Option], groups: Sequence[Grou
             "baseline without sharing has them, and would be the plan if it were better."
         )
     found += _registered(chosen)
+    found += _borrowed(table)
     found += _closed(table)
     # as they were given: the scenario's own stretches stand in the scenario
     sites = table.sites
@@ -63,6 +66,16 @@ def _registered(chosen: Sequence[Option]) -> Iterator[str]:
             yield f"Precision {precision.name}, registered by the user: {precision.quality.rstrip('.')}."
 
 
+def _borrowed(table: OptionTable) -> Iterator[str]:
+    """Each stage whose time was not taken on its actor's own device, with the time and where it is from."""
+    machines = table.machines
+    profiles = dict(machines.edges) | dict(zip((u.name for u in table.scenario.users), machines.devices, strict=True))
+    for actor, those in borrowed_stages(table.scenario).items():
+        for one in those:
+            cell = next(cell for cell in profiles[actor].cells if cell.kind == one.stage)
+            yield f"Borrowed for {actor}: {cell.label} takes {show(cell.median_s, 's')}, from {one.words}."
+
+
 def _closed(table: OptionTable) -> Iterator[str]:
     """How many options were not in the choice, by reason, for users who lack some that were never timed."""
     for k, user in enumerate(table.scenario.users):
@@ -74,6 +87,9 @@ def _closed(table: OptionTable) -> Iterator[str]:
                 f"{user.name} chose among {left} of {len(table.options)} options, and {untimed} of the others were "
                 f"never timed, so a better one may be among them. Closed: {reasons}."
             )
+    way_out = advice(table.scenario, table.machines, table.spec.name)
+    if way_out:
+        yield way_out
 
 
 def _not_executed(profile: TimingProfile) -> Iterator[str]:

@@ -76,12 +76,12 @@ def provenance_grid(table: OptionTable) -> Grid:
         user.name: profile for user, profile in zip(table.scenario.users, machines.devices, strict=True)
     }
     sources = [profile.provenance for profile in actors.values()]
-    # a single stretch is told by its column
+    # a single stretch is told by its column, what is borrowed is not
     notes = [
         f"{name}: {text}."
         for name, profile in actors.items()
         for text in profile.provenance.stretches
-        if len(profile.provenance.stretches) > 1
+        if len(profile.provenance.stretches) > 1 or profile.provenance.factor == 1.0
     ]
     notes += list(dict.fromkeys(f"Method: {p.method}." for p in sources))
     notes += list(dict.fromkeys(f"{text.rstrip('.')}." for p in sources for text in p.texts))

@@ -12,6 +12,7 @@ from megdt_opt.program.stages import Compute
 from megdt_opt.report.canvas import CLEAR, FAINT, GRID, INK, new_figure, settings
 from megdt_opt.report.lanes import Bar, alone_bars, bars, colours_of, resource_of, short_text
 from megdt_opt.report.numbers import number, short
+from megdt_opt.scenario.machines import borrowed_stages
 from megdt_opt.si import percent
 
 if TYPE_CHECKING:
@@ -86,7 +87,12 @@ def timeline_figure(plan: Plan, execution: Execution | None = None) -> Figure:
         axes.set_ylim(block * len(plan.users) - _SPACE / 2, 0)
         axes.set_yticks([y for y, _ in ticks], [label for _, label in ticks])
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel("time since the common start [s]")
+        borrowed = [
+            f"{actor}: {one.stage} from {one.words}"
+            for actor, those in borrowed_stages(plan.scenario).items()
+            for one in those
+        ]
+        axes.set_xlabel("\n".join(["time since the common start [s]", *(f"borrowed for {text}" for text in borrowed)]))
         axes.xaxis.grid(True, color=GRID, lw=0.6)
         axes.set_axisbelow(True)
         axes.spines[["top", "right", "left"]].set_visible(False)

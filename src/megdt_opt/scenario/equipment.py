@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Iterable
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from megdt_opt.scenario.quantities import Quantities
+from megdt_opt.timing.borrow import read_borrowed
+
+
+def _readable(given: dict[str, str] | None) -> dict[str, str] | None:
+    read_borrowed(given)
+    return given
+
+
+Borrow = Annotated[dict[str, str] | None, AfterValidator(_readable)]
 
 
 class Edge(Quantities):
@@ -15,9 +25,14 @@ class Edge(Quantities):
     Parameters
     ----------
     profile : str
-        Timing profile: the name of a bundled one, a path, or "published: DEVICE / MODEL".
+        Timing profile: the name of a bundled one, a path, or "published: DEVICE / MODEL", where several were published
+        with their precision, pixels or passes behind: "published: NVIDIA A10 / SD1.4 / fp16".
     stretch : float
         Declared slowdown of the profile's machine, at least 1 [1]; 1 = as measured.
+    borrow : dict of str to str, optional
+        Stages whose time is another profile's, each by its name: {decode: V100 / SD1.5 x 0.5} takes half the published
+        time, {decode: 2.5 passes} two and a half passes of the own denoising network. The stretch does not count for
+        them, lenders may be of another model, and plan, report and figure say what was borrowed.
     servers : float
         Edge servers to share [1].
     memory_byte : float, optional
@@ -39,6 +54,7 @@ class Edge(Quantities):
 
     profile: str = "twin-cpu"
     stretch: float = Field(default=1.0, ge=1.0)
+    borrow: Borrow = None
     servers: float = Field(default=1.0, gt=0.0)
     memory_byte: float | None = Field(default=None, gt=0.0)
     compute_power_w: float | None = Field(default=None, gt=0.0)
@@ -55,6 +71,8 @@ class Device(Quantities):
         Timing profile, as for the edge.
     stretch : float
         Declared slowdown of the profile's machine, at least 1 [1].
+    borrow : dict of str to str, optional
+        Stages whose time is another profile's, as for the edge.
     memory_byte : float, optional
         Memory for weights [byte].
     compute_power_w : float, optional
@@ -76,6 +94,7 @@ class Device(Quantities):
 
     profile: str = "twin-cpu"
     stretch: float = Field(default=1.0, ge=1.0)
+    borrow: Borrow = None
     memory_byte: float | None = Field(default=None, gt=0.0)
     compute_power_w: float | None = Field(default=None, gt=0.0)
     transmit_power_w: float = Field(default=0.19952623149688797, gt=0.0)
@@ -125,3 +144,9 @@ class Channel(Quantities):
     edge_transmit_w: float = Field(default=1.0, gt=0.0)
     noise_figure_db: float = Field(default=7.0, ge=0.0)
     antenna_gain_db: float = 0.0
+
+
+def named_profiles(machines: Iterable[Edge | Device]) -> tuple[str, ...]:
+    """Profiles that edges and devices name, and those that lend them stages, each once, in alphabetical order."""
+    names = {name for one in machines for name in (one.profile, *(b.source for b in read_borrowed(one.borrow)))}
+    return tuple(sorted(names - {""}))

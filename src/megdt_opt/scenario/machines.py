@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 
 from megdt_opt.program.stages import Compute, Payload, Send, is_edge
 from megdt_opt.program.wire import payload_byte
+from megdt_opt.scenario.equipment import Device, Edge
 from megdt_opt.scenario.scenario import Scenario
-from megdt_opt.timing.finding import find_profile
+from megdt_opt.timing.borrow import Borrowed, lender_of, missing_stages, read_borrowed, with_borrowed
+from megdt_opt.timing.finding import Profiles, find_profile
 from megdt_opt.timing.profile import TimingProfile
 
 
@@ -33,15 +35,20 @@ class Machines:
 
     @classmethod
     def of(cls, scenario: Scenario, known: Mapping[str, TimingProfile] | None = None) -> Machines:
-        """Find and stretch the profiles that a scenario names; raises ProfileError where one is missing."""
+        """Find and stretch the profiles that a scenario names, and add what they borrow, for which the stretch does not
+        count; raises ProfileError where one is missing."""
 
-        def get(name: str, stretch: float, actor: str) -> TimingProfile:
-            found = find_profile(name, known)
-            return found if stretch == 1.0 else found.stretched(stretch, f"{actor} (x{stretch:g})")
+        def get(machine: Edge | Device, actor: str) -> TimingProfile:
+            found = find_profile(machine.profile, known)
+            if machine.stretch != 1.0:
+                found = found.stretched(machine.stretch, f"{actor} (x{machine.stretch:g})")
+            borrowed = read_borrowed(machine.borrow)
+            lenders = {one.source: find_profile(one.source, known, lends=True) for one in borrowed if one.source}
+            return with_borrowed(found, borrowed, lenders)
 
         return cls(
-            edges={site.name: get(site.edge.profile, site.edge.stretch, site.name) for site in scenario.sites},
-            devices=tuple(get(u.device.profile, u.device.stretch, u.name) for u in scenario.users),
+            edges={site.name: get(site.edge, site.name) for site in scenario.sites},
+            devices=tuple(get(user.device, user.name) for user in scenario.users),
         )
 
     def at(self, edge: str, devices: str) -> Machines:
@@ -71,6 +78,35 @@ class Machines:
             coded = (sizes or next(iter(self.edges.values()))).image_byte(leaf.precision, reference_byte)
             picture = type(picture)(name=picture.name, shape=(coded,), floating=False)
         return 8.0 * payload_byte((picture,), "fp32")
+
+
+def find_profiles(scenario: Scenario, known: Profiles | None = None) -> dict[str, TimingProfile]:
+    """The profiles that a scenario names, by name, lenders of stages among them; raises as `find_profile` does."""
+    own = {site.edge.profile for site in scenario.sites} | {user.device.profile for user in scenario.users}
+    return {name: find_profile(name, known, lends=name not in own) for name in scenario.profile_names}
+
+
+def advice(scenario: Scenario, machines: Machines, model: str) -> str:
+    """A sentence that says what to borrow for actors whose profiles lack stages of every generation; "" if none."""
+    actors: dict[str, TimingProfile] = {f"edges.{name}": profile for name, profile in machines.edges.items()}
+    if scenario.edge is not None:
+        actors = {"edge": machines.edges[scenario.sites[0].name]}
+    actors |= {f"users.{u.name}.device": p for u, p in zip(scenario.users, machines.devices, strict=True)}
+    found = []
+    for actor, profile in actors.items():
+        missing = missing_stages(profile)
+        kind = profile.provenance.hardware.get("kind")
+        lenders = {stage: lender_of(stage, model, kind) or "DEVICE / MODEL x FACTOR" for stage in missing}
+        if missing:
+            found.append(f"{actor}.borrow: {{{', '.join(f'{stage}: {name}' for stage, name in lenders.items())}}}")
+    text = ", ".join(found)
+    return f"Stages that were not timed can be borrowed, for example {text}." if found else ""
+
+
+def borrowed_stages(scenario: Scenario) -> dict[str, tuple[Borrowed, ...]]:
+    """What the actors of a scenario borrow, by their names; those who borrow nothing are left out."""
+    machines = {str(site.name): site.edge for site in scenario.sites} | {u.name: u.device for u in scenario.users}
+    return {actor: read_borrowed(machine.borrow) for actor, machine in machines.items() if machine.borrow}
 
 
 def _rows(leaf: Compute) -> int | None:

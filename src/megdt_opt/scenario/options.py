@@ -42,7 +42,7 @@ from megdt_opt.scenario.cost_tables import with_cost_limits, with_costs
 from megdt_opt.scenario.disciplines import IN_TURNS, MECHANISMS_OF, RESERVED
 from megdt_opt.scenario.edges import Site
 from megdt_opt.scenario.in_turns import InTurns
-from megdt_opt.scenario.machines import Machines
+from megdt_opt.scenario.machines import Machines, advice, find_profiles
 from megdt_opt.scenario.offered import at_edges, setting_of, used_names, with_reserved_shares
 from megdt_opt.scenario.problems import Problem, law_of, limited, unlimited
 from megdt_opt.scenario.rules import (
@@ -55,7 +55,7 @@ from megdt_opt.scenario.rules import (
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.scenario.serving import Serving
 from megdt_opt.scenario.shared_steps import SharedSteps, grouped_problem
-from megdt_opt.timing.finding import Profiles, check_used, find_profile
+from megdt_opt.timing.finding import Profiles, check_used
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.timing.trust import check_model
 
@@ -118,7 +118,7 @@ class OptionTable:
         """
         scenario = Scenario.named(scenario)
         check_used(profiles, scenario.profile_names)
-        found = {name: find_profile(name, profiles) for name in scenario.profile_names}
+        found = find_profiles(scenario, profiles)
         spec = spec or find_spec(scenario.model)
         for site in scenario.sites:
             who = "the edge" if len(scenario.sites) == 1 else f"edge {site.name}"
@@ -295,7 +295,8 @@ class OptionTable:
                 for k in stuck
                 for limit, count in self._counted(k)
             ]
-            raise Infeasible("no option is allowed", limits, stuck, names=[u.name for u in self.scenario.users])
+            names, hint = [u.name for u in self.scenario.users], advice(self.scenario, self.machines, self.spec.name)
+            raise Infeasible("no option is allowed", limits, stuck, names=names, hint=hint)
 
     def _require_reach(self, k: int) -> None:
         """Where no edge serves a user who has no option of its own left, that is what is wrong."""

@@ -29,7 +29,7 @@ from megdt_opt.scenario.edges import (
     sites_of,
     snr_products,
 )
-from megdt_opt.scenario.equipment import Channel, Device, Edge
+from megdt_opt.scenario.equipment import Channel, Device, Edge, named_profiles
 from megdt_opt.scenario.groups import Group, Grouping, check_sharing
 from megdt_opt.scenario.limited_costs import CostRule, check_costs, read_costs
 from megdt_opt.scenario.objectives import check_objective, check_provable
@@ -442,9 +442,8 @@ class Scenario(Quantities):
 
     @property
     def profile_names(self) -> tuple[str, ...]:
-        """Profiles that edges and devices name, each once, in alphabetical order."""
-        edges = {site.edge.profile for site in self.sites}
-        return tuple(sorted(edges | {user.device.profile for user in self.users}))
+        """Profiles that edges and devices name, and those that lend them stages, each once, in alphabetical order."""
+        return named_profiles([*(site.edge for site in self.sites), *(user.device for user in self.users)])
 
     @property
     def discipline(self) -> str:

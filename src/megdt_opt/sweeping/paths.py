@@ -122,6 +122,8 @@ def parse_path(text: str, users: Sequence[str], edges: Sequence[str] = ()) -> Fi
         parts.append(name)
         if not dot:
             return FieldPath(text=text, parts=tuple(parts), key=key)
+        if name == "borrow":
+            return FieldPath(text=text, parts=(*parts, rest), key=rest)
         if owner is Scenario and name == "costs":
             cost, field = _cost(rest, text)
             return FieldPath(text=text, parts=(name, cost, _RULES.get(field, field)), key=field)

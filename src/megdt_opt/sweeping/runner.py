@@ -12,6 +12,7 @@ from megdt_opt.files import try_folder
 from megdt_opt.models.registry import find_spec
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.registry import load_plugins, loaded_plugins
+from megdt_opt.scenario.machines import find_profiles
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.sweeping.cache import Cache, digest, inputs_of, profile_digest
 from megdt_opt.sweeping.cell import (
@@ -25,7 +26,7 @@ from megdt_opt.sweeping.cell import (
     users_columns,
 )
 from megdt_opt.sweeping.grid import Cell, Over, cells_of
-from megdt_opt.timing.finding import Profiles, check_used, find_profile
+from megdt_opt.timing.finding import Profiles, check_used
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -251,10 +252,9 @@ def _tasks(
     keys, tasks = [], {}
     for cell in cells:
         s = cell.scenario
-        for name in s.profile_names:
-            if name not in profiles:
-                profiles[name] = find_profile(name, known)
-                digests[name] = profile_digest(profiles[name])
+        if not profiles.keys() >= set(s.profile_names):
+            profiles |= find_profiles(s, {**(known or {}), **profiles})
+            digests |= {name: profile_digest(profile) for name, profile in profiles.items() if name not in digests}
         if s.model not in specs:
             specs[s.model] = find_spec(s.model)
         inputs = inputs_of(s, {name: digests[name] for name in s.profile_names}, specs[s.model], settings)

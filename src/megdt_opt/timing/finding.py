@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.files import JSON, is_path
@@ -19,6 +21,7 @@ Profiles = Mapping[str, TimingProfile | str | Path]
 """Profiles at hand by the name that a scenario uses: themselves, or the paths of their files."""
 
 
+_PASSES = re.compile(r"([1-9][0-9]{0,2}) pass(?:es)?")
 _EXAMPLE = 'Write for example {"here": "here.json"}.'
 
 
@@ -39,15 +42,19 @@ def check_used(known: Profiles | None, named: Iterable[str]) -> None:
             raise InvalidInput("profiles", name, expected, "Give the profile by one of them, or leave it out.")
 
 
-def find_profile(name: str, known: Profiles | None = None) -> TimingProfile:
+def find_profile(name: str, known: Profiles | None = None, *, lends: bool = False) -> TimingProfile:
     """The profile of this name.
 
     Parameters
     ----------
     name : str
-        A key of `known`, "published: DEVICE / MODEL", the path of a JSON file, or a bundled profile.
+        A key of `known`, "published: DEVICE / MODEL", the path of a JSON file, or a bundled profile. Where several
+        precisions, sizes or numbers of passes were published, they are named behind: "published: NVIDIA A10 / SD1.4 /
+        fp16", "published: RTX 4090 / SDXL / 1024", "published: H100 / SDXL-LCM / 1 pass".
     known : mapping of str to TimingProfile or path, optional
         Profiles at hand, for example those just measured, or their files; they go first.
+    lends : bool
+        Whether it only lends stages to another one; then published figures need no denoising time.
 
     Raises
     ------
@@ -66,12 +73,26 @@ def find_profile(name: str, known: Profiles | None = None) -> TimingProfile:
     if name.startswith(PUBLISHED):
         from megdt_opt.timing.published import published_profile
 
-        device, _, model = (part.strip() for part in name.removeprefix(PUBLISHED).partition("/"))
-        if not device or not model:
-            raise InvalidInput(
-                "profile", name, '"published: DEVICE / MODEL"', "See `megdt-opt show published` for the pairs."
-            )
-        return published_profile(device, model)
+        return published_profile(**_published(name), lends=lends)
     if is_path(name, JSON):
         return TimingProfile.load(Path(name))
     return TimingProfile.bundled(name)
+
+
+def _published(name: str) -> dict[str, Any]:
+    """Device, model and what stands behind them in "published: DEVICE / MODEL / PRECISION / PIXELS / N passes"."""
+    parts = [part.strip() for part in name.removeprefix(PUBLISHED).split("/")]
+    if len(parts) < 2 or "" in parts:
+        expected = f'"{PUBLISHED} DEVICE / MODEL", where needed with / PRECISION, / PIXELS and / N passes'
+        raise InvalidInput("profile", name, expected, "See `megdt-opt show published` for the pairs.")
+    found: dict[str, Any] = {"device": parts[0], "model": parts[1]}
+    for part in parts[2:]:
+        passes = _PASSES.fullmatch(part)
+        if passes is not None:
+            key, value = "passes_per_step", int(passes[1])
+        else:
+            key, value = ("resolution", int(part)) if part.isdecimal() else ("precision", part)  # type: ignore[assignment]
+        if key in found:
+            raise InvalidInput("profile", name, f"one {key.replace('_', ' ')}", "Remove one of the two.")
+        found[key] = value
+    return found

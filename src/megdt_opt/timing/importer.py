@@ -9,6 +9,7 @@ from pathlib import Path
 from megdt_opt.errors import InvalidInput
 from megdt_opt.files import read_bytes
 from megdt_opt.program.stages import Kind
+from megdt_opt.timing.borrow import EVERY
 from megdt_opt.timing.cells import Cell
 from megdt_opt.timing.formats.figures import GENERATION, MODELS, PASS, Figure, TimingFile
 from megdt_opt.timing.formats.recognise import READ_LIMIT_BYTE, timing_file
@@ -18,9 +19,6 @@ from megdt_opt.values import integer
 
 GUIDED = 2
 """Passes of a denoising step with guidance [1], where neither file nor user says how many there are."""
-
-WANTED = (Kind.ENCODE_PROMPT, Kind.DENOISE, Kind.DECODE)
-"""Stages that every generation of a picture from text has."""
 
 
 def import_timings(  # wide: each is one fact that a file may leave open, by keyword
@@ -95,7 +93,7 @@ def import_timings(  # wide: each is one fact that a file may leave open, by key
     denoise, passes, how = _denoise(figures, steps, passes_per_step, str(path))
     others = [_cell(f, f.stage, f.samples_s) for f in figures if f.stage not in (PASS, GENERATION, Kind.DENOISE)]
     timed = {cell.kind for cell in (*denoise, *others)}
-    missing = [str(kind) for kind in WANTED if kind not in timed]
+    missing = [str(kind) for kind in EVERY if kind not in timed]
     said = [f"a denoising step is {how}", *([f"not in the file: {', '.join(missing)}"] if missing else [])]
     provenance = Provenance(
         created=utc_now(),
@@ -118,11 +116,6 @@ def choices(found: TimingFile) -> tuple[tuple[str, str, str, str], ...]:
     """Device, model, precision and variant of every set of figures in a file that has a denoising time, sorted."""
     denoises = [f for f in found.figures if f.stage in (PASS, GENERATION, Kind.DENOISE)]
     return tuple(sorted({(f.device, _model(f.model), f.precision, f.variant) for f in denoises}))
-
-
-def missing_stages(profile: TimingProfile) -> tuple[str, ...]:
-    """Stages of every generation that a profile has no time of."""
-    return tuple(str(kind) for kind in WANTED if kind not in profile.kinds)
 
 
 def _model(text: str) -> str:

@@ -91,6 +91,7 @@ class PublishedTimings:
         resolution: int | None = None,
         precision: str | None = None,
         passes_per_step: int | None = None,
+        lends: bool = False,
     ) -> TimingProfile:
         """Profile of a device from published figures; `TimingProfile.published` is true for it.
 
@@ -109,6 +110,8 @@ class PublishedTimings:
         passes_per_step : int, optional
             Passes per step to assume where single passes were published [1]; by default 2 (guidance),
             and 1 for models made to run without guidance.
+        lends : bool
+            Whether it only lends stages to other profiles; then no denoising time is needed.
 
         Raises
         ------
@@ -117,16 +120,18 @@ class PublishedTimings:
             there is.
         """
         named = [r for r in self.rows if r.device == device and r.model == model]
-        if not any(_denoises(r) for r in named):
+        if not any(_denoises(r) or (lends and r.stage in _STAGES) for r in named):
             refuse(
                 "published device and model",
                 (device, model),
-                "a pair with a published denoising time",
+                "a pair with a published denoising time" if not lends else "a pair with a published time of a stage",
                 f"Take one of PublishedTimings.load().devices(): {self._near(model)}.",
             )
         rows = _only("resolution", resolution, named)
         rows = _only("precision", precision, rows)
-        denoise, passes, extra = _denoise_cells(rows, passes_per_step, model)
+        denoise, passes, extra = ([], 1, "stages to lend")
+        if not lends or any(_denoises(r) for r in rows):
+            denoise, passes, extra = _denoise_cells(rows, passes_per_step, model)
         others = [Cell(kind=_STAGES[r.stage], batch=r.batch, samples_s=(r.time_s,)) for r in rows if r.stage in _STAGES]
         first = rows[0]
         side = first.resolution
@@ -160,10 +165,11 @@ def published_profile(
     resolution: int | None = None,
     precision: str | None = None,
     passes_per_step: int | None = None,
+    lends: bool = False,
 ) -> TimingProfile:
     """Profile of a device from the published tables; see `PublishedTimings.profile`."""
     return PublishedTimings.load().profile(
-        device, model, resolution=resolution, precision=precision, passes_per_step=passes_per_step
+        device, model, resolution=resolution, precision=precision, passes_per_step=passes_per_step, lends=lends
     )
 
 
@@ -172,8 +178,8 @@ def _denoises(row: PublishedRow) -> bool:
 
 
 def _only(name: str, wanted: int | str | None, rows: Sequence[PublishedRow]) -> list[PublishedRow]:
-    """Rows of one resolution or precision; the one with a denoising time if none is named."""
-    there = sorted({getattr(r, name) for r in rows if _denoises(r)})
+    """Rows of one resolution or precision; the one with a denoising time, where there is one, if none is named."""
+    there = sorted({getattr(r, name) for r in rows if _denoises(r)} or {getattr(r, name) for r in rows})
     if wanted is None and len(there) == 1:
         wanted = there[0]
     if wanted not in there:

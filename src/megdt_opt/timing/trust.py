@@ -12,8 +12,8 @@ from megdt_opt.timing.cells import Cell
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.timing.provenance import refuse
 
-PUBLISHED_MODELS = {"SD1.4": "sd15", "SD1.5": "sd15", "SDXL": "sdxl"}
-"""Specs of the models that published figures are about; SD1.4 has the networks of SD1.5."""
+PUBLISHED_MODELS = {"SD1.4": "sd15", "SD1.5": "sd15", "SD2.1": "sd21", "SDXL": "sdxl", "SDXL-LCM": "sdxl"}
+"""Specs of the models that published figures are about; SD1.4 has the networks of SD1.5, SDXL-LCM those of SDXL."""
 
 DRIFT = 1.25
 """Times that change by more than this within a calibration are said to drift [1]."""
