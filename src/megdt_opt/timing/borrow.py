@@ -151,7 +151,7 @@ def missing_stages(profile: TimingProfile) -> tuple[str, ...]:
 
 
 def lender_of(stage: str, model: str, kind: object) -> str | None:
-    """Whose published figures have a stage of a model, as "DEVICE / MODEL", on such hardware if there are; else None."""
+    """Whose published figures have a stage of a model, "DEVICE / MODEL", on such hardware if there are; else None."""
     named = _PUBLISHED_STAGES.get(stage)  # type: ignore[call-overload]
     rows = [r for r in PublishedTimings.load().rows if r.stage == named and PUBLISHED_MODELS.get(r.model) == model]
     rows.sort(key=lambda r: (r.device_kind != kind, r.device))

@@ -129,7 +129,8 @@ class PublishedTimings:
             )
         rows = _only("resolution", resolution, named)
         rows = _only("precision", precision, rows)
-        denoise, passes, extra = ([], 1, "stages to lend")
+        denoise: list[Cell] = []
+        passes, extra = 1, "stages to lend"
         if not lends or any(_denoises(r) for r in rows):
             denoise, passes, extra = _denoise_cells(rows, passes_per_step, model)
         others = [Cell(kind=_STAGES[r.stage], batch=r.batch, samples_s=(r.time_s,)) for r in rows if r.stage in _STAGES]
