@@ -68,6 +68,27 @@ def draw_placement(
         return PlacementProblem(**fields)
 
 
+def draw_parts(number: int, seed: int = 0) -> PlacementProblem:
+    """Problem `number` of a seed, whose options need some of two to four parts each at their servers; every second one
+    with a memory that holds few of them."""
+    problem = draw_placement(number, seed)
+    rng = np.random.default_rng([seed, number, 2])
+    parts = int(rng.integers(2, 5))
+    needs = rng.random((*problem.option_server.shape, parts)) < 0.5
+    needs &= (problem.option_server >= 0)[:, :, None]
+    size = rng.integers(1, 5, parts).astype(float)
+    memory = rng.integers(1, 7 if number % 2 else 4, problem.servers).astype(float)
+    memory[int(rng.integers(problem.servers))] = max(float(size.max()), float(memory.max()))
+    fields = {"user_model": None, "option_model": needs, "model_byte": 1e9 * size, "memory_byte": 1e9 * memory}
+    try:
+        return replace(problem, **fields)
+    except InvalidInput:  # a user is left without any option: what it asks for at a server is small then
+        fits = (needs @ size) <= memory[np.maximum(problem.option_server, 0)]
+        lost = ~(problem.open_options & fits).any(axis=1)
+        needs[lost] = False
+        return replace(problem, **fields)
+
+
 def draw_limited(number: int, seed: int = 0) -> PlacementProblem:
     """Problem `number` of a seed, with deadlines of some users, limits on what they send, or both.
 

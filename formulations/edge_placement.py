@@ -17,7 +17,7 @@ Objective
     sum: Σ w v;  max: h;  root form: Σ_j w F y + Σ_b z
 Constraints (model: `PlacementProblem`)
     one_option    Σ_{j of k} y = 1                       one option per user
-    held          y_j <= u_{e(j) m(j)}                   a server runs the models that it holds
+    held          y_j <= u_{e(j) m}, m needed by j       a server runs the models that it holds
     memory        Σ_m S u_em <= R_e                      the models that a server holds fit its memory
     budget        Σ_{g of b} x <= 1                      sum b <= B, sum f <= F at each server
     share_limit   x_g <= H_g y_j                         f <= edge_share_max; no share of what is not taken
@@ -175,11 +175,10 @@ def one_option(m: Model) -> Rows:
 
 
 def held(m: Model) -> Rows:
-    """y_j <= u_{e(j) m(j)}."""
-    model = m.problem.user_model
-    j = np.flatnonzero(m.server != NO_SERVER) if model is not None else np.zeros(0, np.int64)
+    """y_j <= u_{e(j) m}, for every model m that j needs."""
+    j, model = np.nonzero(m.problem.needs(m.user, m.option))
     row, one = np.arange(j.size), np.ones(j.size)
-    place = m.at["u"] + m.server[j] * m.problem.models + (0 if model is None else model[m.user[j]])
+    place = m.at["u"] + m.server[j] * m.problem.models + model
     return at_most(_rows(m, [(row, j, one), (row, place, -one)], j.size), 0.0)
 
 

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 import pytest
 from barrier_method import barrier, seconds
-from random_placements import draw_limited, draw_placement
+from random_placements import draw_limited, draw_parts, draw_placement
 
 from megdt_opt import Infeasible, PlacementProblem, solve
 from megdt_opt.tolerances import BOUND, EXACT, SOLVER
@@ -84,7 +84,7 @@ def enumerated(problem: PlacementProblem) -> float:
 
     @cache
     def known(e: int, who: tuple[int, ...], what: tuple[int, ...]) -> float:
-        return best_of_server(problem, e, who, what) if fitting(problem, e, who) else np.inf
+        return best_of_server(problem, e, who, what) if fitting(problem, e, who, what) else np.inf
 
     where = np.array(problem.option_server)
     best = np.inf
@@ -112,16 +112,20 @@ def alone(problem: PlacementProblem, users: tuple[int, ...], options: tuple[int,
     return float(late.max() if problem.objective == "max" else late.sum())
 
 
-def fitting(problem: PlacementProblem, server: int, users: tuple[int, ...]) -> bool:
-    """Whether a server's memory holds the models of these users."""
-    if problem.user_model is None or problem.model_byte is None or problem.memory_byte is None:
+def fitting(problem: PlacementProblem, server: int, users: tuple[int, ...], options: tuple[int, ...]) -> bool:
+    """Whether a server's memory holds the models of these users, or what these options of theirs need."""
+    if problem.model_byte is None or problem.memory_byte is None:
         return True
-    held = {int(problem.user_model[k]) for k in users}
+    if problem.option_model is not None:
+        held = {int(m) for k, o in zip(users, options, strict=True) for m in np.flatnonzero(problem.option_model[k, o])}
+    else:
+        assert problem.user_model is not None
+        held = {int(problem.user_model[k]) for k in users}
     return sum(float(problem.model_byte[m]) for m in held) <= float(problem.memory_byte[server])
 
 
 @pytest.mark.long_list
-@pytest.mark.parametrize("draw", [draw_placement, draw_limited], ids=["free", "limited"])
+@pytest.mark.parametrize("draw", [draw_placement, draw_limited, draw_parts], ids=["free", "limited", "parts"])
 @pytest.mark.parametrize("number", range(200))
 def test_the_search_reaches_the_enumerated_optimum_and_proves_it(
     number: int, draw: Callable[[int, int], PlacementProblem]
@@ -148,7 +152,7 @@ def test_the_search_reaches_the_enumerated_optimum_and_proves_it(
 
 
 @pytest.mark.long_list
-@pytest.mark.parametrize("draw", [draw_placement, draw_limited], ids=["free", "limited"])
+@pytest.mark.parametrize("draw", [draw_placement, draw_limited, draw_parts], ids=["free", "limited", "parts"])
 @pytest.mark.parametrize("number", range(60))
 def test_the_formulation_reaches_the_enumerated_optimum(
     number: int, draw: Callable[[int, int], PlacementProblem]

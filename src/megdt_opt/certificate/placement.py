@@ -16,6 +16,7 @@ from megdt_opt.certificate.allocation import ExactTable
 from megdt_opt.certificate.check import MARGIN, Valuer, rounded_down
 from megdt_opt.certificate.tree import Leaf, Mask, Part
 from megdt_opt.pricing.held_models import HeldModels
+from megdt_opt.pricing.held_parts import held_models
 from megdt_opt.pricing.placement import ServerCosts
 from megdt_opt.problem.placement_problem import NO_SERVER, PlacementProblem
 
@@ -44,7 +45,7 @@ class PlacementProof:
         self.objective, self.budgets = problem.objective, 3 * problem.servers
         self.size = problem.users * problem.options
         self.costs = costs or ServerCosts(problem)
-        self.held = held or HeldModels(problem)
+        self.held = held or held_models(problem)
 
     def to_partition(self, exact: bool) -> Mask:
         """Open options of the users, and the maximal sets of models of the servers; neither depends on rounding."""

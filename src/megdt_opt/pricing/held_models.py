@@ -84,14 +84,14 @@ class HeldModels:
         self.users, self.servers = problem.users, problem.servers
         self.server = problem.option_server
         self.rows = np.arange(self.users)[:, None]
-        self.placing = problem.user_model is not None
+        self.placing = problem.models > 0
         self.model = np.zeros(self.users, np.int64) if problem.user_model is None else problem.user_model
         options = problem.open_options
         self.sets: list[Mask] = []
         if self.placing:
             asked = np.zeros((self.servers, problem.models), dtype=bool)
             k, o = np.nonzero(options & (self.server != NO_SERVER))
-            asked[self.server[k, o], self.model[k]] = True
+            np.logical_or.at(asked, self.server[k, o], problem.needs(k, o))
             self.sets = [maximal_sets(problem, e, np.flatnonzero(asked[e])) for e in range(self.servers)]
         width = max([problem.options, *(len(one) for one in self.sets)])
         self.open: Mask = np.zeros((self.users + len(self.sets), width), dtype=bool)
@@ -138,9 +138,7 @@ class HeldModels:
             return Least(np.inf, np.zeros(len(mask), np.int64), nothing)
         if self._too_many(left):
             return self._relaxed(here, left, mask.shape, rises)
-        swift = swift and self.users << self.servers > _FEW
-        tables = (self._swiftly if swift else self._by_servers)(here)
-        return self._exactly(here, tables, left, mask, rises)
+        return self._exactly(here, self._totals(here, left, mask, swift), left, mask, rises)
 
     def consistent(self, cost: Numbers, mask: Mask) -> Choice | None:
         """Choices (R,) of little total cost in which every option's server holds its model; None if none was found."""
@@ -172,9 +170,8 @@ class HeldModels:
         if not self.placing or not all(len(one) for one in left) or self._too_many(left):
             return []
         here = np.where(mask[: self.users, : cost.shape[1]], cost, np.inf)
-        tables = self._swiftly(here)
-        places, codes = self._placements(left, mask)
-        totals = sum((tables[m][codes[m]] for m in range(len(tables))), np.zeros(len(codes[0])))
+        totals = self._totals(here, left, mask, swift=True)
+        places, _ = self._placements(left, mask)
         found = []
         for y in np.argsort(totals, kind="stable")[:most].tolist():
             if totals[y] < np.inf:
@@ -195,9 +192,15 @@ class HeldModels:
                 table[:, : here.shape[1]] = here - least[:, None]
         return Least(total, choice, table)
 
-    def _exactly(self, here: Numbers, tables: list[Numbers], left: list[Choice], mask: Mask, rises: bool) -> Least:
-        places, codes = self._placements(left, mask)
-        totals = sum((tables[m][codes[m]] for m in range(len(tables))), np.zeros(len(codes[0]), dtype=here.dtype))
+    def _totals(self, here: Numbers, left: list[Choice], mask: Mask, swift: bool) -> Numbers:
+        """The least total under each joint placement, (N,), in the order of `_placements`."""
+        swift = swift and self.users << self.servers > _FEW
+        tables = (self._swiftly if swift else self._by_servers)(here)
+        _, codes = self._placements(left, mask)
+        return np.asarray(sum((tables[m][code] for m, code in enumerate(codes)), np.zeros(len(codes[0]), here.dtype)))
+
+    def _exactly(self, here: Numbers, totals: Numbers, left: list[Choice], mask: Mask, rises: bool) -> Least:
+        places, _ = self._placements(left, mask)
         best = int(totals.argmin())
         total = totals[best]
         sets = np.array([left[e][places[e][best]] for e in range(self.servers)], dtype=np.int64)
@@ -311,17 +314,9 @@ class HeldModels:
         own = np.where(self.served(union), here, np.inf)
         option, least = _least_of(own)
         total = _sum(least)
-        # what it costs to do without a server, one model after another
-        nearest = self._nearest(own)
-        place = nearest.argmin(axis=1)
-        rows = self.rows[:, 0]
-        without = nearest.copy()
-        without[rows, place] = np.inf
-        lost = np.zeros((self.servers, self.problem.models), dtype=here.dtype)
-        away = place < self.servers
+        rise = [np.zeros(len(c), here.dtype) for c in left]
         if total != np.inf:
-            np.add.at(lost, (place[away], self.model[away]), (without.min(axis=1) - least)[away])
-        rise = [(np.where(self.sets[e][c], 0, lost[e])).sum(axis=1) for e, c in enumerate(left)]
+            rise = self._rises_without(own, least, left)
         sets = np.array([c[int(r.argmin())] for c, r in zip(left, rise, strict=True)], dtype=np.int64)
         if not rises:
             return Least(total, np.r_[option, sets], None)
@@ -331,6 +326,19 @@ class HeldModels:
             for e, c in enumerate(left):
                 table[self.users + e, c] = rise[e]
         return Least(total, np.r_[option, sets], table)
+
+    def _rises_without(self, own: Numbers, least: Numbers, left: list[Choice]) -> list[Numbers]:
+        """By how much the total of costs (K, O) rises at least where a server holds one of its sets, in turn."""
+        # what it costs to do without a server, one model after another
+        nearest = self._nearest(own)
+        place = nearest.argmin(axis=1)
+        rows = self.rows[:, 0]
+        without = nearest.copy()
+        without[rows, place] = np.inf
+        lost = np.zeros((self.servers, self.problem.models), dtype=own.dtype)
+        away = place < self.servers
+        np.add.at(lost, (place[away], self.model[away]), (without.min(axis=1) - least)[away])
+        return [(np.where(self.sets[e][c], 0, lost[e])).sum(axis=1) for e, c in enumerate(left)]
 
 
 def _least_of(cost: Numbers) -> tuple[Choice, Numbers]:

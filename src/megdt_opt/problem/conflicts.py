@@ -18,15 +18,14 @@ def models_too_large(problem: PlacementProblem) -> Infeasible:
 
     Names the users who have no option on their devices, with their models, and the servers' memories.
     """
-    assert problem.user_model is not None
     assert problem.model_byte is not None
     assert problem.memory_byte is not None
     bound = ~(problem.open_options & (problem.option_server == NO_SERVER)).any(axis=1)
     users = np.flatnonzero(bound).tolist()
-    model = [int(problem.user_model[k]) for k in users]
     sizes = [
-        Conflict(k, f"model {m}", float(problem.model_byte[m]), "B", "{limit} of {value}")
-        for k, m in zip(users, model, strict=True)
+        Conflict(k, f"model{'s' * (len(m) > 1)} {' + '.join(map(str, m))}", size, "B", "{limit} of {value}")
+        for k in users
+        for m, size in [_smallest_need(problem, k)]
     ]
     memories = [
         Conflict(None, f"server {e}", float(size), "B", "{limit} has a memory of {value}")
@@ -38,6 +37,16 @@ def models_too_large(problem: PlacementProblem) -> Infeasible:
         users,
         hint="Raise memory_byte, or give some of these users an option with option_server -1.",
     )
+
+
+def _smallest_need(problem: PlacementProblem, k: int) -> tuple[list[int], float]:
+    """The models that the open option of a user that needs the least memory needs, and their size [byte]."""
+    assert problem.model_byte is not None
+    options = np.flatnonzero(problem.open_options[k])
+    needs = problem.needs(np.full(options.size, k), options)
+    sizes = needs @ problem.model_byte
+    n = int(sizes.argmin())
+    return np.flatnonzero(needs[n]).tolist(), float(sizes[n])
 
 
 def limits_not_kept(problem: PlacementProblem, users: list[int]) -> Infeasible:

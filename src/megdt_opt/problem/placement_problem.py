@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.problem import checks
+from megdt_opt.problem import checks, placed_models
 from megdt_opt.problem.arrays import NO_LIMIT
 from megdt_opt.problem.evaluation import Evaluation
 from megdt_opt.radio.rates import linear_rate, shannon_rate
@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 
 OBJECTIVES = ("max", "sum")
 
-NO_SERVER = -1
+NO_SERVER = placed_models.NO_SERVER
 """The server of an option that runs on the device alone."""
 
 _TABLES = {
@@ -38,7 +38,6 @@ _LAWS = {
     "downlink_efficiency": "bit/s/Hz", "uplink_efficiency": "bit/s/Hz", "downlink_snr_hz": "Hz", "uplink_snr_hz": "Hz",
 }  # fmt: skip
 _AMOUNTS = ("downlink_bit", "uplink_bit", "edge_work_s")
-_MODELS = ("user_model", "model_byte", "memory_byte")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,10 +73,13 @@ class PlacementProblem:
         needed for a direction that no option uses.
     user_model : array_like of int, (K,), optional
         Model that the user's options run at a server, 0 to M - 1; left out: every server has every model.
+    option_model : array_like of bool, (K, O, M), optional
+        In place of `user_model`: the models, or parts of one, that an option needs at its server, all of them; none
+        without a server.
     model_byte : array_like, (M,), optional
-        Memory that each model takes [byte]; goes with `user_model`.
+        Memory that each model takes [byte]; goes with `user_model` or `option_model`.
     memory_byte : array_like, (E,), optional
-        Memory of each server [byte]; goes with `user_model`.
+        Memory of each server [byte]; goes with `user_model` or `option_model`.
     deadline_s : array_like, (K,), optional
         Hard limits on the latencies [s]; infinite or left out: none.
     uplink_airtime_max_s : array_like, (K, O), optional
@@ -129,6 +131,7 @@ class PlacementProblem:
     downlink_snr_hz: NDArray[np.float64] | None = None
     uplink_snr_hz: NDArray[np.float64] | None = None
     user_model: NDArray[np.int64] | None = None
+    option_model: NDArray[np.bool_] | None = None
     model_byte: NDArray[np.float64] | None = None
     memory_byte: NDArray[np.float64] | None = None
     deadline_s: NDArray[np.float64] | None = None
@@ -231,30 +234,9 @@ class PlacementProblem:
                 raise InvalidInput(f"{side}_efficiency", None, expected, "Add one of them.")
 
     def _read_models(self) -> None:
-        given = [name for name in _MODELS if getattr(self, name) is not None]
-        if not given:
-            return
-        for name in _MODELS:
-            if name not in given:
-                expected = f"an array, for {given[0]} is given: placement needs {', '.join(_MODELS)}"
-                raise InvalidInput(
-                    name, None, expected, "Add it, or leave out all of them if every server has every model."
-                )
-        shape = checks.plain("model_byte", self.model_byte, "numbers [byte], shape (M models,)").shape
-        if len(shape) != 1 or not shape[0]:
-            raise InvalidInput("model_byte", shape, "the size of each model [byte], shape (M,)", "Give a list of them.")
-        self._numbers("model_byte", shape, "byte", ("model",))
-        self._numbers("memory_byte", (self.servers,), "byte", ("server",))
-        self._store("user_model", self._indices("user_model", (self.users,), 0, shape[0] - 1, "model"))
-        assert self.model_byte is not None
-        assert self.memory_byte is not None
-        large = np.flatnonzero(self.model_byte > self.memory_byte.max())
-        if large.size:
-            raise InvalidInput(
-                f"model_byte (model {int(large[0])})", float(self.model_byte[large[0]]),
-                f"at most the largest memory of a server, {float(self.memory_byte.max()):g} [byte]",
-                "Give a server more memory, or leave out the model and the users' options that need it.",
-            )  # fmt: skip
+        given = {name: getattr(self, name) for name in placed_models.FIELDS}
+        for name, value in placed_models.read_models(given, self.option_server, self.servers, self._indices).items():
+            self._store(name, value)
 
     def _refuse_work_of_devices(self) -> None:
         for name in _AMOUNTS:
@@ -299,10 +281,11 @@ class PlacementProblem:
             return "edge_capacity", 0.0, "more than that [1]"
         assert self.memory_byte is not None
         assert self.model_byte is not None
-        assert self.user_model is not None
-        m = int(self.user_model[k])
-        wanted = f"at least {self.model_byte[m]:g} [byte], the size of the user's model {m}"
-        return "memory_byte", float(self.memory_byte[e]), wanted
+        needed = np.flatnonzero(self.needs(np.array([k]), np.array([o]))[0])
+        size = f"at least {self.model_byte[needed].sum():g} [byte], the size of "
+        if self.user_model is not None:
+            return "memory_byte", float(self.memory_byte[e]), f"{size}the user's model {needed[0]}"
+        return "memory_byte", float(self.memory_byte[e]), f"{size}the option's models {needed.tolist()}"
 
     # ---- shapes and defaults
 
@@ -384,19 +367,32 @@ class PlacementProblem:
             return np.zeros((self.users, self.servers))
         return np.broadcast_to(found if found.ndim == 2 else found[:, None], (self.users, self.servers))
 
+    def needs(self, user: NDArray[Any], option: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Models that options (n,) of users (n,) need at their servers, (n, M)."""
+        asked = self.user_model, self.option_model
+        return placed_models.needs_of(*asked, self.option_server, self.models, user, option)
+
+    def needed(self, option: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+        """The least that servers must hold for the users' options (K,), (E, M); None where every server has all."""
+        if not self.models:
+            return None
+        rows = np.arange(self.users)
+        found, server = np.zeros((self.servers, self.models), dtype=bool), self.option_server[rows, option]
+        at = server != NO_SERVER
+        np.logical_or.at(found, server[at], self.needs(rows, option)[at])
+        return found
+
     @cached_property
     def fits(self) -> NDArray[np.bool_]:
-        """Whether a server's memory holds the user's model, if it holds that alone, (K, E)."""
-        if self.user_model is None or self.model_byte is None or self.memory_byte is None:
-            return np.ones((self.users, self.servers), dtype=bool)
-        return np.asarray(self.model_byte[self.user_model][:, None] <= self.memory_byte)
+        """Whether the server of an option holds what it needs, if it holds that alone, (K, O)."""
+        asked = self.user_model, self.option_model
+        return placed_models.fits(*asked, self.option_server, self.model_byte, self.memory_byte)
 
     @cached_property
     def open_options(self) -> NDArray[np.bool_]:
         """Options that are allowed, demand no resource of their server that is zero, and fit its memory, (K, O)."""
         rows, server = np.arange(self.users)[:, None], self.option_server
-        away = server == NO_SERVER
-        mask = self.allowed_mask & (away | self.fits[rows, server])
+        mask = self.allowed_mask & self.fits
         for side in ("downlink", "uplink"):
             reached = (self.law(side) > 0) & (getattr(self, f"{side}_hz") > 0)
             mask &= (getattr(self, f"{side}_bit") == 0) | reached[rows, server]
@@ -435,7 +431,7 @@ class PlacementProblem:
             for name, one, unit in zip(names[1:4], given, ("Hz", "Hz", "1"), strict=False)
         ])  # fmt: skip
         if not self.models and getattr(answer, "placed", None) is not None:
-            expected = "nothing, because the problem places no models (user_model is not given)"
+            expected = "nothing, because the problem places no models (neither user_model nor option_model is given)"
             raise InvalidInput("placed", answer.placed, expected, "Leave it out, or give the problem its models.")
         rows = np.arange(users)
         server = self.option_server[rows, option]
@@ -447,10 +443,10 @@ class PlacementProblem:
         over = [_over(used, self.budgets), _over(shares[2], self.share_caps), _over(latency, self.hard_deadline_s)]
         if self.uplink_airtime_max_s is not None:
             over.append(_over(times[1], self.uplink_airtime_max_s[rows, option]))
-        if self.user_model is not None and self.model_byte is not None and self.memory_byte is not None:
+        if self.model_byte is not None and self.memory_byte is not None:
             placed = checks.flags("placed", given[3], (self.servers, self.models), ("server", "model"))
             over.append(_over(placed @ self.model_byte, self.memory_byte))
-            holds = holds and bool(placed[server[at], self.user_model[at]].all())
+            holds = holds and not bool((self.needs(rows[at], option[at]) & ~placed[server[at]]).any())
         weighted = self.weights * latency
         return Evaluation(
             latency_s=latency,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from megdt_opt.certificate.certificate import Certificate
 from megdt_opt.certificate.placement import PlacementProof
 from megdt_opt.errors import InvalidInput, SolverFailure
-from megdt_opt.pricing.held_models import HeldModels
+from megdt_opt.pricing.held_parts import held_models
 from megdt_opt.pricing.placement import ServerCosts
 from megdt_opt.pricing.scaled import Array
 from megdt_opt.problem.conflicts import models_too_large
@@ -77,7 +77,7 @@ def solve_class(problem: PlacementProblem, method: str, gap: float, time_limit_s
     if method not in METHODS:
         raise InvalidInput("method", method, f"one of {METHODS} for PlacementProblem", 'Use "auto".')
     begin = time.perf_counter()
-    costs, held = ServerCosts(problem), HeldModels(problem)
+    costs, held = ServerCosts(problem), held_models(problem)
     pricing = PlacementPricing(costs, held)
     if problem.limited:
         refuse_closed(problem, costs)

@@ -9,7 +9,7 @@ import numpy as np
 
 from megdt_opt.certificate.placement import PlacementProof
 from megdt_opt.errors import Infeasible, SolverFailure
-from megdt_opt.pricing.held_models import HeldModels
+from megdt_opt.pricing.held_parts import held_models
 from megdt_opt.pricing.placement import ServerCosts
 from megdt_opt.problem.conflicts import limits_not_kept, limits_of
 from megdt_opt.problem.placement_problem import PlacementProblem
@@ -22,7 +22,7 @@ from megdt_opt.solving.parties import close_parties
 _OF_USERS = (
     "fixed_s", "downlink_bit", "uplink_bit", "edge_work_s", "option_server", "device_branch_s", "allowed", "weight",
     "edge_share_max", "downlink_efficiency", "uplink_efficiency", "downlink_snr_hz", "uplink_snr_hz", "user_model",
-    "deadline_s", "uplink_airtime_max_s",
+    "option_model", "deadline_s", "uplink_airtime_max_s",
 )  # fmt: skip
 
 _PATIENCE_S = 10.0
@@ -75,7 +75,7 @@ def _kept(problem: PlacementProblem, users: list[int], deadline: float) -> Kept:
     part = replace(
         problem, **{**cut, "deadline_s": None, "weight": urgency(problem.hard_deadline_s)[users], "objective": "max"}
     )
-    costs, held = ServerCosts(part), HeldModels(part)
+    costs, held = ServerCosts(part), held_models(part)
 
     def late(gap: float, time_limit_s: float | None) -> Late:
         closed = close_parties(
