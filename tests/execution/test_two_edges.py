@@ -14,14 +14,14 @@ from typer.testing import CliRunner
 
 from megdt_opt import Execution, Plan, Scenario, execute, plan
 from megdt_opt.cli.app import app
-from megdt_opt.errors import PeerLost
+from megdt_opt.errors import ExecutionError, PeerLost
 from megdt_opt.execution.record import Fault
 from megdt_opt.program.stages import is_edge, leaves
 from megdt_opt.report import write_report
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.trials.execute import cluster_of, run_options
 from megdt_opt.trials.pictures import judge_pictures
-from megdt_opt.trials.runs import fallback_runs
+from megdt_opt.trials.runs import fallback_runs, user_runs
 from megdt_opt.trials.verification import measured_objective_s
 
 SCENARIO = """
@@ -81,6 +81,40 @@ def test_both_edges_run_and_every_picture_is_the_unsplit_one(made: Plan, tmp_pat
     assert "edge server" in page
     timeline = written["timeline_svg"].read_text(encoding="utf-8")
     assert all(f"compute at {edge}" in timeline for edge in ("hall-1", "hall-2"))
+
+
+@pytest.mark.slow
+def test_an_edge_runs_the_parts_alone_that_are_placed_there(tmp_path: Path) -> None:
+    data = Scenario.from_yaml(SCENARIO).model_dump(mode="json", exclude_none=True)
+    for edge in data["edges"]:
+        edge["memory_byte"] = 8.2e6  # the denoiser, and encoder or decoder
+    data["users"][1] |= {"mechanisms": ["U2E"], "senses": True}
+    plan(Scenario(**data), compare=False).save(tmp_path / "plan.json")
+    found = Plan.load(tmp_path / "plan.json")
+    assert {name: set(parts) for name, parts in found.edge_parts.items()} == {
+        "hall-1": {"encode_prompt", "denoise"},
+        "hall-2": {"denoise", "decode"},
+    }
+    with cluster_of(found.table) as cluster:
+        done = execute(found, cluster=cluster, all_or_nothing=True)
+        assert set(done.images) == {"a", "b"}
+        computed = {(row.actor, row.kind) for row in done.rows}
+        assert computed >= {
+            ("hall-1", "encode_prompt"),
+            ("hall-1", "denoise"),
+            ("hall-2", "denoise"),
+            ("hall-2", "decode"),
+        }
+        assert ("hall-1", "decode") not in computed
+        assert ("hall-2", "encode_prompt") not in computed
+        # what is not placed at an edge is refused there, whoever asks for it
+        options = run_options(found.table, 1.0, users=found.users)
+        lacks = replace(options, holds={**options.holds, "hall-1": ("decode",)})
+        expected = r"a: encode_prompt at hall-1: found 'encode_prompt'; expected a part that hall-1 holds: decode"
+        with pytest.raises(ExecutionError, match=expected):
+            cluster.run(user_runs(found.table, found.users), lacks)
+    picture = judge_pictures(found.table, found.users, done.images)[0]
+    assert picture.identical
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from megdt_opt import (
     plan,
     replan,
     shadow_prices,
+    solve,
 )
 from megdt_opt.planning.baselines import baselines, equal_shares, fixed, next_best
 from megdt_opt.planning.planner import solved
@@ -272,3 +273,60 @@ def test_deadlines_are_kept_and_who_cannot_keep_them_is_named(spec: ModelSpec, t
         Plan.from_dict(data)
     with pytest.raises(Infeasible, match="u0: deadline"):
         plan(tabled(1e-3, None, None, None))
+
+
+def placing(spec: ModelSpec, objective: str = "sum", **more: Any) -> OptionTable:
+    """The halls, each with a memory for the denoiser and for one of encoder and decoder; two users' devices sense."""
+    size = spec.weight_byte
+    memory = float(size["denoise"] + max(size["encode_prompt"], size["decode"]))
+    scenario = halls(objective).model_dump(mode="json", exclude_none=True)
+    for edge in scenario["edges"]:
+        edge |= {"memory_byte": memory, "load_byte_per_s": 1e6, **more}
+    for k, user in enumerate(scenario["users"]):
+        user |= {"mechanisms": ["U2E"], "senses": True, "shown_at": "device"} if k % 2 else {"mechanisms": ["E2U"]}
+        user["device"]["stretch"] = 40.0
+    return OptionTable.build(Scenario(**scenario), {"here": make_profile()}, spec=spec)
+
+
+@pytest.mark.parametrize("objective", ["sum", "max"])
+def test_parts_are_placed_where_no_memory_holds_all(spec: ModelSpec, tmp_path: Path, objective: str) -> None:
+    table = placing(spec, objective)
+    made = plan(table)
+    assert made.status == "optimal"
+    assert made.certificate is not None
+    assert made.certificate.verify(made.problem).holds
+    other = solve(made.problem, method="edge_placement", gap=1e-3)
+    assert made.objective_s <= other.objective_s * (1 + 1e-6)
+    assert other.lower_bound_s <= made.objective_s * (1 + 1e-6) <= other.objective_s * (1 + 2e-3)
+    # who draws is served where the encoder is, who senses where the decoder is, near or not
+    (drawn,), (sensed,) = ({user.edge for user in made.users[k::2]} for k in (0, 1))
+    assert {drawn, sensed} == {"hall-1", "hall-2"}
+    assert set(made.edge_parts[drawn]) == {"encode_prompt", "denoise"}
+    assert set(made.edge_parts[sensed]) == {"denoise", "decode"}
+    for site in table.sites:
+        byte, load_s = made.edge_resident[site.name]
+        assert byte == sum(made.edge_parts[site.name].values())
+        assert byte <= (site.edge.memory_byte or 0.0)
+        assert load_s == pytest.approx(byte / 1e6)
+    (note,) = [note for note in made.notes if note.startswith("Parts of the model are placed")]
+    assert f"{drawn} holds denoise, encode_prompt" in note
+    free = plan(placing(spec, objective, memory_byte=1e12), compare=False)
+    assert free.table.parts is None
+    assert free.objective_s < made.objective_s
+    made.save(tmp_path / "plan.json")
+    again = Plan.load(tmp_path / "plan.json")
+    assert again.to_dict() == made.to_dict()
+    rivals = next_best(table, made.options)
+    assert all(rival.objective_s >= made.objective_s * (1 - 1e-6) for rival in rivals)
+
+
+def test_parts_that_no_memory_holds_together_are_refused_by_name(spec: ModelSpec) -> None:
+    with pytest.raises(Infeasible, match=r"u0: .*memory of hall-1 50 kB: the weights do not fit"):
+        plan(placing(spec, memory_byte=float(spec.weight_byte["denoise"])))
+    scenario = placing(spec).scenario.model_dump(mode="json", exclude_none=True)
+    for user in scenario["users"]:  # only one hall is in reach
+        for side in ("downlink", "uplink"):
+            user[f"{side}_efficiency_bit_per_s_per_hz"] = {"hall-1": 4.0}
+    table = OptionTable.build(Scenario(**scenario), {"here": make_profile()}, spec=spec)
+    with pytest.raises(Infeasible, match=r"memories cannot hold together.*u0.*of .*B.*has a memory of"):
+        plan(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -198,7 +199,7 @@ def test_a_memory_closes_options_at_its_edge_alone() -> None:
     assert not table.closed_by(0, table.index(heavy.replace("2", "1")))
 
 
-def test_a_memory_that_holds_no_option_or_not_all_of_them_together_is_refused() -> None:
+def test_a_memory_that_holds_no_option_is_refused_and_parts_are_placed_where_one_holds_not_all() -> None:
     with pytest.raises(
         InvalidInput, match=r"edges\.hall-2\.memory.*1\.0.*at least \d+ B, the least weights.*leave the"
     ):
@@ -208,10 +209,23 @@ def test_a_memory_that_holds_no_option_or_not_all_of_them_together_is_refused() 
     most = float(weights["denoise"] + max(weights["encode_prompt"], weights["decode"]))
     senses, draws = ["U2E", "local"], ["E2U", "local"]
     apart = {"users__0__mechanisms": senses, "users__0__senses": True, "edges__1__memory_byte": most}
-    with pytest.raises(InvalidInput, match=r"edges\.hall-2\.memory.*weights of all options that are open there"):
-        build(**apart, users__1__mechanisms=draws, users__2__mechanisms=draws).problem()
-    table = build(**apart, users__1__mechanisms=["local"], users__2__mechanisms=["local"])
-    assert isinstance(table.problem(), PlacementProblem)
+    table = build(**apart, users__1__mechanisms=draws, users__2__mechanisms=draws)
+    problem = table.problem()
+    assert isinstance(problem, PlacementProblem)
+    assert table.parts is not None
+    assert set(table.parts.names) == {"encode_prompt fp32", "denoise fp32", "decode fp32"}
+    assert problem.option_model is not None
+    needs = {o: problem.option_model[:, o].any(axis=0).sum() for o in range(problem.options)}
+    assert all(needs[o] == 0 for o, option in enumerate(table.options) if not option.edge)
+    # it is refused to hold more than fits: users at hall-2 who need both encoder and decoder
+    both = [table.index(name) for name in ("U2E fp16 @hall-2", "E2U fp16 @hall-2", "E2U fp16 @hall-2")]
+    placed = problem.needed(np.array(both))
+    assert placed is not None
+    shares = {"downlink_hz": [1.0, 1.0, 1.0], "uplink_hz": [1.0, 1.0, 1.0], "edge_share": [0.1, 0.1, 0.1]}
+    assert problem.evaluate(SimpleNamespace(option=both, placed=placed, **shares)).violation > 0
+    alone = build(**apart, users__1__mechanisms=["local"], users__2__mechanisms=["local"])
+    assert alone.parts is None
+    assert isinstance(alone.problem(), PlacementProblem)
 
 
 def test_deadlines_and_limits_on_energy_are_those_of_the_problem() -> None:

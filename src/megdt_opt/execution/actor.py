@@ -88,6 +88,7 @@ class Actor:
         options = ExecutionOptions.from_dict(message["options"])
         self._connect({str(k): str(v) for k, v in message["peers"].items() if k != self.name})
         for run in (*runs, *spares):
+            options.check_held(self.name, run)
             self._warm_up(run)
         planned = message.get("batches")
         batches = None if planned is None else BatchSchedule.from_dict(planned)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.execution.plain import array_from_plain, array_to_plain, program_from_plain, program_to_plain
+from megdt_opt.program.costs import part_of
 from megdt_opt.program.groups import GroupProgram, shared_name
 from megdt_opt.program.kinds import stage_kind
 from megdt_opt.program.schedule import Pace, StageTime
@@ -317,6 +318,9 @@ class ExecutionOptions:
     stretch : mapping of str to float
         Declared stretch factor of each actor's compute [1]; it is already contained in
         `Run.slot_s` and is stated in the record. Must be 1 in raw mode.
+    holds : mapping of str to tuple of str
+        Parts of the model that actors hold ("encode_prompt", "sense", "denoise", "decode"; of other stages their kind);
+        an actor that is named here refuses a run in which it needs another. One that is not named holds all.
     chunk_s : float
         Link time of the pieces in which a payload is handed over [s].
     slack_s : float
@@ -332,6 +336,7 @@ class ExecutionOptions:
     mode: Mode = "paced"
     timeout_s: float = 120.0
     stretch: Mapping[str, float] = field(default_factory=dict)
+    holds: Mapping[str, Sequence[str]] = field(default_factory=dict)
     chunk_s: float = 0.02
     slack_s: float = 0.002
     lead_s: float = 0.1
@@ -358,12 +363,22 @@ class ExecutionOptions:
                     "Only paced mode can emulate a slower device.",
                 )
 
+    def check_held(self, actor: str, run: Run) -> None:
+        """Raise InvalidInput where an actor should compute with a part of the model that it does not hold."""
+        held = self.holds.get(actor)
+        for leaf in leaves(run.program):
+            if held is not None and isinstance(leaf, Compute) and leaf.at == actor and part_of(leaf) not in held:
+                expected = f"a part that {actor} holds: {', '.join(held) or 'it holds none'}"
+                remedy = "Let another edge run the stage, or place the part there."
+                raise InvalidInput(f"{run.name}: {leaf.label}", part_of(leaf), expected, remedy)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `from_dict` reads back."""
         return {
             "mode": self.mode,
             "timeout_s": self.timeout_s,
             "stretch": dict(self.stretch),
+            "holds": {actor: list(parts) for actor, parts in self.holds.items()},
             "chunk_s": self.chunk_s,
             "slack_s": self.slack_s,
             "lead_s": self.lead_s,

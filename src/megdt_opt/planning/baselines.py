@@ -147,7 +147,10 @@ def baselines(
     for title, mechanism, single, able in _singles(alone):
         if _missing(single) is not None:
             continue
-        found = solve(single, gap=gap, time_limit_s=time_limit_s)
+        try:
+            found = solve(single, gap=gap, time_limit_s=time_limit_s)
+        except Infeasible:  # what all need there does not fit the memories together
+            continue
         instead = tuple(name for name, can in zip(names, able, strict=True) if not can)
         rival = _baseline(alone, title, found, single, waived=True)
         singles.append(replace(rival, instead=instead, mechanism=mechanism))
@@ -199,6 +202,8 @@ def _singles(table: OptionTable) -> Iterator[tuple[str, str, Problem, NDArray[np
     the problem that leaves it alone to those who can have it, and who can, (K,).
     """
     waived = table.waived_problem()
+    # of several edges what fits the memories, which belong to all users
+    possible = waived.open_options if isinstance(waived, PlacementProblem) else waived.allowed_mask
     offered: list[tuple[str, str, list[bool]]] = [
         (f"all {mechanism}", mechanism, [option.mechanism == mechanism for option in table.options])
         for mechanism in dict.fromkeys(option.mechanism for option in table.options)
@@ -207,11 +212,11 @@ def _singles(table: OptionTable) -> Iterator[tuple[str, str, Problem, NDArray[np
         names = [str(site.name) for site in table.sites]
         offered += [(f"{ONLY}{name}", "", [option.edge in ("", name) for option in table.options]) for name in names]
     for title, mechanism, among in offered:
-        mask = waived.allowed_mask & np.array(among)
+        mask = possible & np.array(among)
         able = mask.any(axis=1)
         if 2 * able.sum() > len(able):  # a set in which most users run something else is no single mechanism
             # who cannot run it at all (no sensor, the picture is wanted elsewhere) keeps every option
-            mask[~able] = waived.allowed_mask[~able]
+            mask[~able] = possible[~able]
             yield title, mechanism, replace(waived, allowed=mask), able
 
 
@@ -273,7 +278,8 @@ def equal_shares(table: OptionTable, option: NDArray[np.int64]) -> Baseline:
     edge = split(demands[2], problem.edge_capacity, 1.0)
     shares = {"downlink_hz": down, "uplink_hz": up, "edge_share": edge}
     part = problem.even_parts(option) if isinstance(problem, ProgramProblem) else None
-    found = problem.evaluate(SimpleNamespace(option=option, **shares, part=part))
+    placed = problem.needed(option) if isinstance(problem, PlacementProblem) else None
+    found = problem.evaluate(SimpleNamespace(option=option, **shares, part=part, placed=placed))
     return Baseline(
         name=EQUAL_SHARES,
         options=tuple(table.options[int(o)].name for o in option),

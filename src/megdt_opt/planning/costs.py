@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.execution.signalling import predicted_signalling
-from megdt_opt.program.costs import Costs, resident_byte
+from megdt_opt.program.costs import Costs, resident_parts
 from megdt_opt.program.schedule import StageTime
 from megdt_opt.program.stages import Send, Stage, is_edge, leaves
 from megdt_opt.scenario.options import OptionTable
+from megdt_opt.si import show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +76,33 @@ def edge_resident(table: OptionTable, programs: Sequence[Stage]) -> dict[str, tu
 
     Parts of the model that several users need are held once.
     """
-    found: dict[str, tuple[int, float | None]] = {}
+    held = edge_parts(table, programs)
+    rates = {str(site.name): site.edge.load_byte_per_s for site in table.sites}
+    total = {name: sum(parts.values()) for name, parts in held.items()}
+    return {name: (byte, load_s(byte, rates[name])) for name, byte in total.items()}
+
+
+def edge_parts(table: OptionTable, programs: Sequence[Stage]) -> dict[str, dict[str, int]]:
+    """Parts of the model that each edge holds for all of these programs together, with their sizes [byte]."""
+    found: dict[str, dict[str, int]] = {}
     for site in table.sites:
         precision = table.machines.edges[site.name].provenance.precision
-        held = resident_byte(programs, table.spec, site.name.__eq__, precision)
-        found[str(site.name)] = held, load_s(held, site.edge.load_byte_per_s)
+        parts: dict[str, int] = {}
+        for program in programs:
+            parts |= resident_parts(program, table.spec, site.name.__eq__, precision)
+        found[str(site.name)] = parts
     return found
+
+
+def held_words(table: OptionTable, held: Mapping[str, Mapping[str, int]]) -> str:
+    """Which edge holds which parts of the model, in a sentence; "" where every edge holds all that it may need."""
+    if table.parts is None:
+        return ""
+    each = [
+        f"{edge} holds {', '.join(parts)} ({show(sum(parts.values()), 'B')})" if parts else f"{edge} holds none"
+        for edge, parts in held.items()
+    ]
+    return f"Parts of the model are placed, for not every memory holds all: {'; '.join(each)}."
 
 
 def load_s(byte: int, rate_byte_per_s: float | None) -> float | None:

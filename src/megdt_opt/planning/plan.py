@@ -32,17 +32,18 @@ from megdt_opt.planning.claims import (
     texts,
 )
 from megdt_opt.planning.cost_totals import CostTotal, cost_totals
-from megdt_opt.planning.costs import edge_resident
+from megdt_opt.planning.costs import edge_parts, edge_resident
 from megdt_opt.planning.groups import GROUP_SHARES, GroupPlan, group_fields, group_plans, stated_groups
 from megdt_opt.planning.in_turns import read_turns, require_in_time, stated_turns
 from megdt_opt.planning.robustness import Robustness, restated_robustness
 from megdt_opt.planning.user_plan import UserPlan, decisions, notes_of, user_plan
 from megdt_opt.problem.outcome import BoundSource, Method, Status, status_of
+from megdt_opt.problem.placement_problem import PlacementProblem
 from megdt_opt.problem.program_problem import ProgramProblem
 from megdt_opt.problem.sequenced_edge_problem import SequencedEdgeProblem
 from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
 from megdt_opt.program.model_spec import ModelSpec
-from megdt_opt.program.stages import leaves
+from megdt_opt.program.stages import Stage, leaves
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.problems import Problem
 from megdt_opt.scenario.scenario import Scenario
@@ -161,8 +162,16 @@ class Plan:
     @property
     def edge_resident(self) -> dict[str, tuple[int, float | None]]:
         """Weights that each edge holds for all its users together [byte], and the time to load them [s], if known."""
-        shared = [group.program.program for group in self.groups]
-        return edge_resident(self.table, [*(user.program for user in self.users), *shared])
+        return edge_resident(self.table, self._programs)
+
+    @property
+    def edge_parts(self) -> dict[str, dict[str, int]]:
+        """Parts of the model that each edge holds for all its users together, with their sizes [byte]."""
+        return edge_parts(self.table, self._programs)
+
+    @property
+    def _programs(self) -> list[Stage]:
+        return [*(user.program for user in self.users), *(group.program.program for group in self.groups)]
 
     def __repr__(self) -> str:
         return f"<Plan: {self._headline}>"
@@ -396,6 +405,9 @@ def _stated(
     stated = stated_groups(data, problem) if isinstance(problem, SharedPrefixProblem) else {}
     if isinstance(problem, ProgramProblem) or "part" in data:
         stated |= _stated_parts(data, table, problem, option)
+    placed = problem.needed(option) if isinstance(problem, PlacementProblem) else None
+    if placed is not None:
+        stated["placed"] = placed  # no more than the options need: nothing that a file must state
     if isinstance(problem, SequencedEdgeProblem):
         stated |= read_turns(data, problem.users)
     elif "order" in data or "start_s" in data:

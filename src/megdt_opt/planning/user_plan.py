@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.planning.costs import UserCosts, user_costs
+from megdt_opt.planning.costs import UserCosts, edge_parts, held_words, user_costs
 from megdt_opt.planning.groups import GroupPlan
 from megdt_opt.planning.in_turns import Turn, decided, turn_of
 from megdt_opt.planning.notes import notes_on
@@ -102,6 +102,8 @@ class UserPlan:
 def notes_of(table: OptionTable, users: Sequence[UserPlan], groups: Sequence[GroupPlan]) -> tuple[str, ...]:
     """What a reader of a plan should know, and how transfers and edge work that may run at once divide shares."""
     found = list(notes_on(table, [user.option for user in users], groups))
+    placed = held_words(table, edge_parts(table, [user.program for user in users]))
+    found += [placed] if placed else []
     for user in users:
         divided = [
             f"{leaf.label} {part:.2f}" for leaf, part in zip(leaves(user.program), user.parts, strict=True) if part < 1

@@ -122,19 +122,32 @@ def resident_byte(
     InvalidInput
         For a precision whose name does not tell how many bits a weight has.
     """
-    parts = {
-        _PART.get(leaf.kind, leaf.kind)
-        for program in programs
-        for leaf in leaves(program)
-        if isinstance(leaf, Compute) and among(leaf.at)
-    }
-    return _weights(spec, parts, precision)
+    found: dict[str, int] = {}
+    for program in programs:
+        found |= resident_parts(program, spec, among, precision)
+    return sum(found.values())
 
 
-def _weights(spec: ModelSpec, parts: set[str], precision: str | None) -> int:
-    """Bytes of some parts' weights in a precision."""
-    counted = sum(spec.weight_byte.get(part, 0) for part in parts)
-    own = sum(stage.weight_byte for part in parts if (stage := own_stage(part)) is not None)
+def resident_parts(
+    program: Stage, spec: ModelSpec, among: Callable[[str], bool], precision: str | None = None
+) -> dict[str, int]:
+    """Parts of the model that have weights and that some actors must hold for a program, with their sizes [byte];
+    parameters and errors as for `resident_byte`."""
+    parts = {part_of(leaf) for leaf in leaves(program) if isinstance(leaf, Compute) and among(leaf.at)}
+    sizes = {part: _weights(spec, part, precision) for part in sorted(parts)}
+    return {part: byte for part, byte in sizes.items() if byte}
+
+
+def part_of(leaf: Compute) -> str:
+    """The part of the model that a stage needs; of a user's own stage its kind."""
+    return _PART.get(leaf.kind, str(leaf.kind))
+
+
+def _weights(spec: ModelSpec, part: str, precision: str | None) -> int:
+    """Bytes of a part's weights in a precision."""
+    counted = spec.weight_byte.get(part, 0)
+    stage = own_stage(part)
+    own = 0 if stage is None else stage.weight_byte
     if precision is None or precision == spec.weight_precision:
         return counted + own
     bits, base = weight_bits(precision), weight_bits(spec.weight_precision)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from megdt_opt.execution.record import Execution
+from megdt_opt.planning.costs import held_words
 from megdt_opt.planning.plan import Plan
 from megdt_opt.report.grids import Grid, from_columns
 from megdt_opt.report.numbers import column, number, words
@@ -55,9 +56,16 @@ def cost_grid(plan: Plan) -> Grid:
             f"metered. Memory: weights held; those that users share are held once at the edge.{loading} Signalling: "
             "bytes between the actors that are no payload, as they are encoded. Waiting for others: none, as shares "
             "are reserved.",
+            *_parts(plan),
             *_common_steps(plan),
         ),
     )
+
+
+def _parts(plan: Plan) -> tuple[str, ...]:
+    """Which edge holds which parts of the model, where they do not hold all."""
+    words = held_words(plan.table, plan.edge_parts)
+    return (words,) if words else ()
 
 
 def measured_cost_grid(plan: Plan, execution: Execution) -> Grid:

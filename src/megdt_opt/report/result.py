@@ -106,6 +106,7 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "speed_up": None if single is None else times_the_plan(plan, single.objective_s),
         "robustness": None if plan.robustness is None else plan.robustness.to_dict(),
         "edge_resident_byte": {name: byte for name, (byte, _) in plan.edge_resident.items()},
+        "edge_part_byte": plan.edge_parts,
         "edge_load_s": {name: seconds for name, (_, seconds) in plan.edge_resident.items()},
         "notes": plan.notes,
     }

@@ -22,7 +22,7 @@ from megdt_opt.models.requests import makes_requests, reference_byte, request_of
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.placement_problem import PlacementProblem
 from megdt_opt.problem.program_problem import ProgramProblem
-from megdt_opt.program.costs import Costs, program_costs, resident_byte
+from megdt_opt.program.costs import Costs, program_costs
 from megdt_opt.program.groups import GROUP_MECHANISMS, tail_terms
 from megdt_opt.program.latency import LatencyTerms, latency_terms
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, Option, Setting, catalogue, program
@@ -44,6 +44,7 @@ from megdt_opt.scenario.edges import Site
 from megdt_opt.scenario.in_turns import InTurns
 from megdt_opt.scenario.machines import Machines, advice, find_profiles
 from megdt_opt.scenario.offered import at_edges, setting_of, used_names, with_reserved_shares
+from megdt_opt.scenario.placed_parts import PlacedParts, placed_parts, require_memories
 from megdt_opt.scenario.problems import Problem, law_of, limited, unlimited
 from megdt_opt.scenario.rules import (
     never_timed,
@@ -270,7 +271,7 @@ class OptionTable:
             cannot be kept at several edges.
         """
         self._require(self.allowed)
-        self._require_memories()
+        require_memories(self.sites, [[cell.costs for cell in row] for row in self._cells], self._servers)
         return self._limited
 
     def waived_problem(self) -> Problem:
@@ -312,32 +313,17 @@ class OptionTable:
             "Let an edge with a band reach it, or allow it to generate on its device (mechanism 'local').",
         )
 
-    def _require_memories(self) -> None:
-        """Where there are several edges, each with a memory holds the weights of its options, one by one and together.
+    @cached_property
+    def parts(self) -> PlacedParts | None:
+        """Parts of the model that are placed, where memories of several edges do not hold all that the options that are
+        open there need; else None."""
+        timed = np.array([[cell.terms is not None for cell in row] for row in self._cells])
+        precisions = {str(site.name): self.machines.edges[site.name].provenance.precision for site in self.sites}
+        return placed_parts(self.sites, self.spec, precisions, self.program, timed, self.allowed, self._servers)
 
-        The model is one, so what an edge holds is the union of the parts that its users' options run there.
-        """
-        if len(self.sites) == 1:
-            return
-        for e, site in enumerate(self.sites):
-            memory_byte = site.edge.memory_byte
-            costs = [(k, o, cell.costs) for k, row in enumerate(self._cells) for o, cell in enumerate(row)]
-            here = [(k, o, found) for k, o, found in costs if self.site(o) == e and found is not None]
-            if memory_byte is None or not here:
-                continue
-            least = min(found.edge_byte for _, _, found in here)
-            if least > memory_byte:
-                expected = f"at least {least} B, the least weights of an option there"
-                raise InvalidInput(
-                    f"edges.{site.name}.memory", memory_byte, expected, "Raise it, or leave the edge out."
-                )
-            open_ = [self.program(k, o) for k, o, _ in here if self.allowed[k, o]]
-            precision = self.machines.edges[site.name].provenance.precision
-            together = resident_byte(open_, self.spec, is_edge, precision)
-            if together > memory_byte:
-                expected = f"at least {together} B, the weights of all options that are open there"
-                remedy = "Raise it, or restrict the users' mechanisms to those whose weights fit together."
-                raise InvalidInput(f"edges.{site.name}.memory", memory_byte, expected, remedy)
+    @property
+    def _servers(self) -> list[int | None]:
+        return [self.site(o) for o in range(len(self.options))]
 
     @cached_property
     def _possible(self) -> NDArray[np.bool_]:
@@ -370,7 +356,9 @@ class OptionTable:
 
     def _unlimited(self, possible: NDArray[np.bool_]) -> AllocationProblem | PlacementProblem | ProgramProblem:
         terms = [[cell.terms for cell in row] for row in self._cells]
-        problem = unlimited(self.scenario, terms, possible, [self.site(o) for o in range(len(self.options))])
+        problem = unlimited(self.scenario, terms, possible, self._servers)
+        if self.parts is not None and isinstance(problem, PlacementProblem):
+            problem = self.parts.onto(problem)
         costs = [[cell.costs for cell in row] for row in self._cells]
         return with_costs(problem, self.scenario, costs, self.program, self.send_bit)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,9 @@ from megdt_opt.errors import MegdtError
 from megdt_opt.execution.job import ExecutionOptions, Mode
 from megdt_opt.execution.record import Execution, Fault
 from megdt_opt.planning.plan import Plan
+from megdt_opt.planning.user_plan import UserPlan
+from megdt_opt.program.costs import part_of
+from megdt_opt.program.stages import Compute, leaves
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.trials.runs import fallback_runs, user_runs
 
@@ -47,12 +50,18 @@ def cluster_of(table: OptionTable, running: Cluster | None = None) -> Iterator[C
         yield cluster
 
 
-def run_options(table: OptionTable, longest_s: float, mode: Mode = "paced") -> ExecutionOptions:
-    """Options of a run: declared stretches, and a deadline of ten times what the slowest user should take."""
+def run_options(
+    table: OptionTable, longest_s: float, mode: Mode = "paced", users: Sequence[UserPlan] = ()
+) -> ExecutionOptions:
+    """Options of a run: declared stretches, a deadline of ten times what the slowest user should take, and, where parts
+    of the model are placed, those that each edge holds for these users."""
     machines = table.machines
     stretch: dict[str, float] = {name: profile.stretch for name, profile in machines.edges.items()}
     stretch |= {u.name: p.stretch for u, p in zip(table.scenario.users, machines.devices, strict=True)}
-    return ExecutionOptions(mode=mode, stretch=stretch, timeout_s=30.0 + 10.0 * longest_s)
+    computed = [leaf for user in users for leaf in leaves(user.program) if isinstance(leaf, Compute)]
+    held = () if table.parts is None or not users else machines.edges
+    holds = {edge: tuple(sorted({part_of(leaf) for leaf in computed if leaf.at == edge})) for edge in held}
+    return ExecutionOptions(mode=mode, stretch=stretch, holds=holds, timeout_s=30.0 + 10.0 * longest_s)
 
 
 def execute(
@@ -108,7 +117,7 @@ def execute(
     with cluster_of(made.table, cluster) as processes:
         done = processes.run(
             user_runs(made.table, made.users, made.groups),
-            run_options(made.table, longest_s, mode),
+            run_options(made.table, longest_s, mode, made.users),
             fallbacks=None if all_or_nothing else fallback_runs(made.table),
         )
     return replace(done, faults=tuple(_with_reason(made.table, fault) for fault in done.faults))

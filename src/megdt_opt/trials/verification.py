@@ -208,7 +208,8 @@ def verify(
         for i in order:
             row = rows[i]
             longest_s = max(user.latency_s for user in row.users)
-            done = processes.run(user_runs(row.table, row.users, row.groups), run_options(row.table, longest_s))
+            options = run_options(row.table, longest_s, users=row.users)
+            done = processes.run(user_runs(row.table, row.users, row.groups), options)
             measured[i].append(_measured_s(plan.scenario, done) + cost_part_s(row.table, row.options))
             overruns[i] += len(done.overruns)
             if on_progress is not None:
