@@ -218,7 +218,8 @@ def test_a_memory_that_holds_no_option_is_refused_and_parts_are_placed_where_one
     needs = {o: problem.option_model[:, o].any(axis=0).sum() for o in range(problem.options)}
     assert all(needs[o] == 0 for o, option in enumerate(table.options) if not option.edge)
     # it is refused to hold more than fits: users at hall-2 who need both encoder and decoder
-    both = [table.index(name) for name in ("U2E fp16 @hall-2", "E2U fp16 @hall-2", "E2U fp16 @hall-2")]
+    at = {option.mechanism: o for o, option in enumerate(table.options) if option.edge == "hall-2"}
+    both = [at["U2E"], at["E2U"], at["E2U"]]
     placed = problem.needed(np.array(both))
     assert placed is not None
     shares = {"downlink_hz": [1.0, 1.0, 1.0], "uplink_hz": [1.0, 1.0, 1.0], "edge_share": [0.1, 0.1, 0.1]}
