@@ -73,6 +73,7 @@ def make_run(
         "slot_s": tuple(slot(leaf, step_s) for leaf in leaves(stages)),
     }
     given = {**user, **pace, **fields, **more}
+    fields["turn"] = given.setdefault("turn", None)
     return Run.of_user(
         Chain(**{key: given[key] for key in user}),
         stages,

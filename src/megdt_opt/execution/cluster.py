@@ -361,6 +361,7 @@ class Cluster:
                 expected = f"a program of {user} alone, on one device"
                 raise InvalidInput(f"fallback of user {user}", spare.name, expected, "Give its local program.")
         shares: dict[str, float] = {}
+        turns: dict[tuple[str, int], str] = {}
         for run in runs:
             unknown = sorted((actors(run.program) | {chain.device for chain in run.chains}) - set(self.actors))
             if unknown:
@@ -371,7 +372,17 @@ class Cluster:
                     "Start the cluster with all actors.",
                 )
             for edge, share in run.edge_shares().items():
-                shares[edge] = shares.get(edge, 0.0) + share
+                if run.turn is None:
+                    shares[edge] = shares.get(edge, 0.0) + share
+                    continue
+                other = turns.setdefault((edge, run.turn), run.name)
+                if other != run.name:
+                    expected = f"another place at {edge} than that of user {other}"
+                    raise InvalidInput(f"turn of user {run.name}", run.turn, expected, "Serve one chain at a time.")
+        for edge, _ in turns:
+            if edge in shares:
+                expected = f"no reserved shares beside turns at {edge}"
+                raise InvalidInput(f"edge_share at {edge}", shares[edge], expected, "Give every user of it a turn.")
         for edge, total in shares.items():
             if total > 1 + 1e-9:
                 raise InvalidInput(f"edge_share at {edge}", total, "a sum of at most 1", "Reserve less.")

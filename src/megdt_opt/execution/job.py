@@ -113,6 +113,9 @@ class Run:
     slot_s : tuple of float
         Calibrated compute time of each leaf on its whole actor [s], with the actor's stretch and
         without the edge share; 0 for sends.
+    turn : int, optional
+        Place of the program's work at an edge server that serves whole chains one after another, from 0 [1]; None where
+        it reserves shares.
 
     Raises
     ------
@@ -130,6 +133,7 @@ class Run:
     predicted: tuple[StageTime, ...]
     slot_s: tuple[float, ...]
     propagation_s: float = 0.0
+    turn: int | None = None
 
     @classmethod
     def of_user(cls, user: Chain, program: Stage, pace: Pace, parts: Sequence[float] | None = None, **more: Any) -> Run:
@@ -183,6 +187,8 @@ class Run:
             self._check("predicted.start_s", time.start_s, "s")
             self._check("predicted.duration_s", time.duration_s, "s")
         self._check("propagation_s", self.propagation_s, "s")
+        if self.turn is not None and self.turn < 0:
+            raise self._bad("turn", self.turn, "a place from 0 [1]", "Number the turns, first to last.")
         if self.steps < 1:
             raise self._bad("steps", self.steps, "at least 1", "Set the number of denoising steps.")
         for leaf, pace, user in zip(found, self.pace, self.chain, strict=True):
@@ -267,6 +273,7 @@ class Run:
             "propagation_s": self.propagation_s,
             "predicted": [[t.start_s, t.duration_s] for t in self.predicted],
             "slot_s": list(self.slot_s),
+            "turn": self.turn,
         }
 
     @classmethod
@@ -290,6 +297,7 @@ class Run:
                 propagation_s=float(data["propagation_s"]),
                 predicted=tuple(StageTime(start_s=float(a), duration_s=float(b)) for a, b in data["predicted"]),
                 slot_s=tuple(float(s) for s in data["slot_s"]),
+                turn=None if data["turn"] is None else int(data["turn"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, InvalidInput):

@@ -14,6 +14,7 @@ from megdt_opt.execution.batch_steps import BatchSteps, run_batched
 from megdt_opt.execution.clock import Ended, Stopped, Turns
 from megdt_opt.execution.graph import Node, graph
 from megdt_opt.execution.job import ExecutionOptions, Run
+from megdt_opt.execution.line import Line
 from megdt_opt.execution.rpc import PayloadCall, Peer, error_to_plain
 from megdt_opt.execution.run_state import Walk
 from megdt_opt.execution.serial import Store
@@ -82,6 +83,7 @@ class Session:
         self._calls: dict[tuple[str, int, str], PayloadCall] = {}
         self._active: dict[tuple[str, int], float] = {}
         self.walks = {run.name: self._walk_of(run) for run in runs}
+        self._line = Line(actor, self.walks.values())
         self._spares = {run.name: self._walk_of(run) for run in spares}
         self._batches = None if batches is None else BatchSteps(batches, model, options, turns)
         self._left = {(name, node.index) for name, walk in self.walks.items() for node in self._own(walk)}
@@ -147,6 +149,8 @@ class Session:
         """Note that a leaf cannot end, or that its end will not be known at a receiver."""
         if walk.stops[index].is_set():
             return
+        if not receiver:
+            self._line.give_up(walk, [index])
         failure = {"run": walk.run.name, "index": index, "receiver": receiver}
         named = error_to_plain(self._explain(walk, walk.nodes[index], error))
         with self._news:
@@ -234,6 +238,7 @@ class Session:
             walk.stops[index].set()
             if self._batches is not None and self._batched(walk, index):
                 self._batches.leave(walk.run.chain[index])
+        self._line.give_up(walk, given_up)
         for call in calls:
             call.cancel()
 
@@ -296,6 +301,7 @@ class Session:
         try:
             while True:
                 ended = self._execute(walk, node, ready_s)
+                self._line.leave(walk, node.index, ended.due_s)
                 with self._news:
                     ready = self._complete(walk, node.index, ended)
                 self._go_on(walk, ready[1:])
@@ -314,13 +320,15 @@ class Session:
 
     def _execute(self, walk: Walk, node: Node, ready_s: float) -> Ended:
         key = (walk.run.name, node.index)
+        begin_s = self._line.enter(walk, node.index, ready_s)
         with self._news:
             self._active[key] = time.monotonic()
         try:
             if isinstance(node.leaf, Compute) and self._batches is not None and self._batched(walk, node.index):
                 row, ended = run_batched(self, self._batches, walk, node.leaf, node.index, ready_s)
             elif isinstance(node.leaf, Compute):
-                row, ended = run_compute(self, walk, node.leaf, node.index, ready_s)
+                row, ended = run_compute(self, walk, node.leaf, node.index, begin_s)
+                row["waiting_s"] += begin_s - ready_s
             else:
                 row, ended = run_send(self, walk, node.leaf, node.index, ready_s, self._pool)
         finally:

@@ -40,6 +40,7 @@ def user_runs(table: OptionTable, users: Sequence[UserPlan], groups: Sequence[Gr
             edge_share=chosen.edge_share,
         )
         more = {**how, "predicted": chosen.stages, "slot_s": _slots_s(table, chosen.program)}
+        more["turn"] = None if chosen.turn is None else chosen.turn.place
         runs.append(Run.of_user(chains[chosen.name], chosen.program, pace, parts=chosen.parts, **more))
     return runs
 
