@@ -101,6 +101,7 @@ def read_json(
     fmt: str | None = None,
     remedy: str = "Check that it is the right file.",
     limit_byte: int = READ_LIMIT_BYTE,
+    infinite: bool = False,
 ) -> dict[str, Any]:
     """The object in a JSON file.
 
@@ -116,18 +117,20 @@ def read_json(
         What to do about a file that is not what it should be.
     limit_byte : int
         Largest size that is read [byte].
+    infinite : bool
+        Whether numbers may be infinite, as Python's own writer spells them.
 
     Returns
     -------
     dict
-        With text keys; every number is finite.
+        With text keys; every number is finite, unless they may be infinite.
 
     Raises
     ------
     InvalidInput
         As `read_text` and `parse_json` raise, and where the file holds no object or one of another format.
     """
-    data = parse_json(read_text(path, what, limit_byte=limit_byte), what, str(path), remedy=remedy)
+    data = parse_json(read_text(path, what, limit_byte=limit_byte), what, str(path), remedy=remedy, infinite=infinite)
     if not isinstance(data, dict):
         raise InvalidInput(what, str(path), "a JSON object", remedy)
     if fmt is not None and data.get("format") != fmt:
@@ -135,7 +138,14 @@ def read_json(
     return data
 
 
-def parse_json(text: str | bytes, what: str, source: str, *, remedy: str = "Check that it is the right file.") -> Any:
+def parse_json(
+    text: str | bytes,
+    what: str,
+    source: str,
+    *,
+    remedy: str = "Check that it is the right file.",
+    infinite: bool = False,
+) -> Any:
     """Strict JSON: every key once, every number finite and of at most `DIGITS` characters, text that UTF-8 can hold.
 
     Parameters
@@ -146,6 +156,8 @@ def parse_json(text: str | bytes, what: str, source: str, *, remedy: str = "Chec
         What it should be and where it comes from, for messages.
     remedy : str
         What to do about text that is not JSON.
+    infinite : bool
+        Whether numbers may be infinite, as Python's own writer spells them.
 
     Raises
     ------
@@ -168,6 +180,8 @@ def parse_json(text: str | bytes, what: str, source: str, *, remedy: str = "Chec
         return value
 
     def constant(name: str) -> float:
+        if infinite and name != "NaN":
+            return float(name)
         raise refuse("finite numbers", f"Found {name}. ")
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from megdt_opt.execution.process import ActorProcess
 from megdt_opt.execution.record import Execution
 from megdt_opt.execution.rpc import Peer
 from megdt_opt.execution.supervision import GRACE_S, POLL_S, Supervision, ended, worst
-from megdt_opt.models.registry import DEFAULT_MODEL
+from megdt_opt.models.registry import DEFAULT_MODEL, PlannedModel
 from megdt_opt.models.split_model import Rows
 from megdt_opt.program.stages import actors
 
@@ -33,9 +33,9 @@ class Cluster:
     ----------
     actors : iterable of str
         The actors, for example "edge" and the devices.
-    model : str or mapping of str to str
-        Import path "module:class" of the model (`megdt_opt.models.split_model.SplitModel`), for all or
-        for each actor.
+    model : str, PlannedModel or mapping of str to one
+        The model as it was planned, or the import path "module:class" of one
+        (`megdt_opt.models.split_model.SplitModel`), for all or for each actor.
     start_timeout_s : float
         Time that processes have to come up and to prepare a run [s].
 
@@ -48,14 +48,16 @@ class Cluster:
     def __init__(
         self,
         actors: Iterable[str],
-        model: str | Mapping[str, str] = DEFAULT_MODEL,
+        model: str | PlannedModel | Mapping[str, str | PlannedModel] = DEFAULT_MODEL,
         *,
         start_timeout_s: float = 120.0,
     ) -> None:
         self.actors = tuple(dict.fromkeys(actors))
         if not self.actors:
             raise InvalidInput("actors", self.actors, "at least one name", "Name the edge and the devices.")
-        self._models = {a: model if isinstance(model, str) else model.get(a, DEFAULT_MODEL) for a in self.actors}
+        self._models = {
+            a: model if isinstance(model, str | PlannedModel) else model.get(a, DEFAULT_MODEL) for a in self.actors
+        }
         self._start_timeout_s = start_timeout_s
         self._token = secrets.token_hex(16)
         self._count = itertools.count()

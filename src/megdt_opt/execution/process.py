@@ -14,6 +14,7 @@ from typing import Any
 
 from megdt_opt.errors import ExecutionTimeout, PeerLost
 from megdt_opt.execution.rpc import Peer, error_from_plain
+from megdt_opt.models.registry import PlannedModel
 from megdt_opt.program.registry import loaded_plugins
 
 
@@ -24,13 +25,13 @@ class ActorProcess:
     ----------
     name : str
         Name of the actor.
-    model : str
-        Import path of its model.
+    model : str or PlannedModel
+        Import path of its model, or the model as it was planned.
     token : str
         Secret of the cluster.
     """
 
-    def __init__(self, name: str, model: str, token: str) -> None:
+    def __init__(self, name: str, model: str | PlannedModel, token: str) -> None:
         self.name = name
         self._token = token
         single = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -42,7 +43,8 @@ class ActorProcess:
             encoding="utf-8",
             env={**os.environ, **single, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
         )
-        config = {"actor": name, "model": model, "token": token, "path": sys.path}
+        named = model if isinstance(model, str) else model.to_dict()
+        config = {"actor": name, "model": named, "token": token, "path": sys.path}
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(config) + "\n")
@@ -76,7 +78,10 @@ class ActorProcess:
         try:
             line = self._first_line.get(timeout=max(0.0, deadline_s - time.monotonic()))
         except queue.Empty:
-            raise ExecutionTimeout(f"the process of {self.name} was not ready in time") from None
+            raise ExecutionTimeout(
+                f"the process of {self.name} was not ready in time: the machine may be busy, or the model large. "
+                "Give it longer (--start-timeout, start_timeout_s)"
+            ) from None
         if not line:
             self._process.wait(5)
             raise PeerLost(f"the process of {self.name} ended while it started (exit code {self.exit_code})")

@@ -25,8 +25,13 @@ if TYPE_CHECKING:
     from megdt_opt.execution.server import Server
 
 
-def load_model(path: str) -> Any:
-    """Load a model by its import path, "module:class"."""
+def load_model(which: str | dict[str, Any]) -> Any:
+    """Load a model: as it was planned, or by the import path "module:class" of whoever starts the process."""
+    if isinstance(which, dict):
+        from megdt_opt.models.registry import PlannedModel
+
+        return PlannedModel.from_dict(which).load()
+    path = which
     module, _, name = path.partition(":")
     try:
         return getattr(importlib.import_module(module), name).load()

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from megdt_opt.errors import InvalidInput, MegdtError
 from megdt_opt.files import JSON, is_path, read_text
 from megdt_opt.models.diffusers.architecture import ARCHITECTURES, Architecture
+from megdt_opt.models.memory import PRECISION_BYTE, require_memory
 from megdt_opt.models.specs import PUBLISHED_SPECS, bundled_spec
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.models.twin.scene_requests import TwinRequests
-from megdt_opt.program.model_spec import ModelSpec
+from megdt_opt.program.model_spec import ModelSpec, with_guidance
 from megdt_opt.program.registry import LOAD_IT, Registry
 
 MODEL_PLUGINS = "megdt_opt.models"
@@ -75,7 +76,41 @@ class KnownModel:
     requests: Requests | None = None
 
 
-def find_spec(name: str) -> ModelSpec:
+@dataclass(frozen=True, kw_only=True)
+class PlannedModel:
+    """A model as an actor's process is told to load it.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    precision : str
+        "fp32", "fp16" or "bf16".
+    """
+
+    spec: ModelSpec
+    precision: str = "fp32"
+
+    @property
+    def weight_byte(self) -> dict[str, int]:
+        """Memory of each part's weights in this precision [byte]."""
+        ratio = PRECISION_BYTE.get(self.precision, 4) / PRECISION_BYTE.get(self.spec.weight_precision, 4)
+        return {part: round(ratio * size) for part, size in self.spec.weight_byte.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that `from_dict` reads back."""
+        return {"spec": self.spec.to_dict(), "precision": self.precision}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> PlannedModel:
+        """Build from plain data; raises InvalidInput as `ModelSpec.from_dict` does."""
+        return cls(spec=ModelSpec.from_dict(data["spec"]), precision=str(data["precision"]))
+
+    def load(self) -> SplitModel:
+        """The model, on the processor; raises as `load_planned` does."""
+        return load_planned(self.spec, precision=self.precision)
+
+
+def find_spec(name: str, guidance: float | None = None) -> ModelSpec:
     """The spec of a model.
 
     Parameters
@@ -83,14 +118,21 @@ def find_spec(name: str) -> ModelSpec:
     name : str
         A name in `MODELS` that has a spec, the path of a spec's JSON file, a pipeline folder with its weights, or a hub
         id that is cached on this machine.
+    guidance : float, optional
+        Scale of its guidance [1]; default its own.
 
     Raises
     ------
     InvalidInput
-        If there is none of these, or a configuration of the folder cannot be used.
+        If there is none of these, a configuration of the folder cannot be used, or the model has no guidance.
     WeightsError
         Where a part of the folder has no weights.
     """
+    found = _find_spec(name)
+    return found if guidance is None else with_guidance(found, guidance)
+
+
+def _find_spec(name: str) -> ModelSpec:
     known = MODELS.find(name)
     if known is not None and known.spec is not None:
         return known.spec()
@@ -221,25 +263,31 @@ def _twin(device: str, precision: str) -> SplitModel:
 
 
 def _random_weights(name: str, device: str, precision: str, **settings: Any) -> SplitModel:
-    from megdt_opt.models.diffusers.memory import require_memory
     from megdt_opt.models.diffusers.model import DiffusersModel
 
-    require_memory(ARCHITECTURES[name], precision, device)
+    _require_memory(ARCHITECTURES[name], precision, device)
     return DiffusersModel.from_config(name, device=device, precision=precision, **settings)
 
 
 def _pipeline(name: str, device: str, precision: str, weights: str, settings: dict[str, Any]) -> SplitModel:
     from megdt_opt.models.diffusers.location import folder_of
-    from megdt_opt.models.diffusers.memory import require_memory
     from megdt_opt.models.diffusers.model import DiffusersModel
 
-    find = {"variant": settings.get("variant")}
-    require_memory(Architecture.read(folder_of(name, **find)), precision, device)
-    if weights == "random":
-        if settings.pop("variant", None) is not None:
-            raise InvalidInput("variant", find["variant"], "none with random weights", "Leave one of the two out.")
-        return DiffusersModel.from_config(folder_of(name), device=device, precision=precision, **settings)
-    return DiffusersModel.from_pretrained(name, device=device, precision=precision, **settings)
+    variant = settings.get("variant")
+    design = Architecture.read(folder_of(name, variant=variant))
+    _require_memory(design, precision, device)
+    if weights == "trained":
+        return DiffusersModel.from_pretrained(name, device=device, precision=precision, **settings)
+    if variant is not None:
+        raise InvalidInput("variant", variant, "none with random weights", "Leave one of the two out.")
+    return DiffusersModel.from_config(folder_of(name), device=device, precision=precision, **settings)
+
+
+def _require_memory(design: Architecture, precision: str, device: str) -> None:
+    from megdt_opt.models.diffusers.loading import needed_byte
+
+    if device == "cpu" and precision in PRECISION_BYTE:
+        require_memory(design.name, needed_byte(design, precision), precision)
 
 
 def _is_hub_id(name: str) -> bool:

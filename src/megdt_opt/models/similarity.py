@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.models.registry import Subject, load_model
+from megdt_opt.models.registry import Subject, find_spec, load_planned
 from megdt_opt.models.requests import request_of
+from megdt_opt.program.model_spec import ModelSpec
 
 EXAMPLES = 500
 """Example requests whose conditionings give mean and standard deviation."""
@@ -99,7 +100,7 @@ def _conditionings(model: str, subjects: Sequence[Subject]) -> NDArray[np.float6
     """Flattened conditionings of some subjects, one a row."""
     import torch
 
-    requests = [request_of(subject, model) for subject in subjects]
+    requests = [request_of(subject, _spec(model)) for subject in subjects]
     batch = {name: torch.from_numpy(np.concatenate([r[name] for r in requests])) for name in requests[0]}
     made = _loaded(model).encode_prompt(batch)
     rows = [made[name].numpy().reshape(len(subjects), -1) for name in sorted(made)]
@@ -108,7 +109,12 @@ def _conditionings(model: str, subjects: Sequence[Subject]) -> NDArray[np.float6
 
 @lru_cache(maxsize=8)
 def _loaded(model: str) -> Any:
-    return load_model(model)
+    return load_planned(_spec(model))
+
+
+@lru_cache(maxsize=8)
+def _spec(model: str) -> ModelSpec:
+    return find_spec(model)
 
 
 @lru_cache(maxsize=8)

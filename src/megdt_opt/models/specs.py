@@ -59,7 +59,7 @@ def _published(  # wide: each is one setting of a model
 
 # parameters x 2 byte (fp16) as published in the model cards' configurations: SD1.5 U-Net 860 M, VAE 84 M,
 # CLIP ViT-L/14 123 M; SD2.1 U-Net 866 M, OpenCLIP ViT-H/14 340 M; SDXL U-Net 2,567 M, VAE 84 M, both text encoders
-# 817 M; SD3 medium transformer 2,028 M, VAE 84 M, two CLIP and T5-XXL encoders 5,581 M
+# 817 M; SD3 medium transformer 2,028 M and its table of positions, VAE 84 M, two CLIP and T5-XXL encoders 5,581 M
 PUBLISHED_SPECS: Mapping[str, ModelSpec] = {
     "sd15": _published(
         "sd15",
@@ -84,7 +84,7 @@ PUBLISHED_SPECS: Mapping[str, ModelSpec] = {
         "sd3",
         1024,
         {"tokens": (333, 4096), "negative": (333, 4096), "pooled": (2048,), "pooled_negative": (2048,)},
-        {"encode_prompt": 11_161_000_000, "denoise": 4_057_000_000, "decode": 99_000_000, "sense": 69_000_000},
+        {"encode_prompt": 11_161_000_000, "denoise": 4_170_000_000, "decode": 99_000_000, "sense": 69_000_000},
         guidance=7.0,
         channels=16,
         schedulers=("flow_euler",),

@@ -65,7 +65,7 @@ def formed(table: OptionTable, *, gap: float, time_limit_s: float | None) -> For
     """
     grouping = table.scenario.grouping
     assert grouping is not None
-    alike = similarities([user.scene for user in table.scenario.users], table.scenario.model)
+    alike = similarities([user.subject for user in table.scenario.users], table.scenario.model)
     limits = f"at most {grouping.size_max} users with a similarity of at least {grouping.similarity_min:g}"
     try:
         cliques(alike, grouping.similarity_min, grouping.size_max)  # before any table is made

@@ -192,7 +192,7 @@ def _group_plan(table: OptionTable, problem: SharedPrefixProblem, answer: Any, g
         similarity=None
         if alike is None
         else tuple(float(alike[members.index(k), members.index(lead)]) for k in riders),
-        alike=tuple(alike_objects(users[k].scene, users[lead].scene, table.scenario.model) for k in riders),
+        alike=tuple(alike_objects(users[k].subject, users[lead].subject, table.scenario.model) for k in riders),
         program=made,
         pace=pace,
         stages=_times(table, made, pace, {users[k].name: k for k in riders}, lead),

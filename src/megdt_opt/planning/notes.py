@@ -46,8 +46,8 @@ def notes_on(table: OptionTable, chosen: Sequence[Option], groups: Sequence[Grou
     sentences: dict[str, list[str]] = {}  # each once, with all actors that it is about
     for actor, profile in actors.items():
         said = list(doubts(profile))
-        if makes_requests(table.spec.name):
-            said += _not_executed(profile)
+        if makes_requests(table.spec):
+            said += _not_executed(profile, pipeline=bool(table.spec.source))
         for sentence in said:
             sentences.setdefault(sentence, []).append(actor)
     found += [f"Timing of {', '.join(who)}: {sentence}." for sentence, who in sentences.items()]
@@ -92,14 +92,14 @@ def _closed(table: OptionTable) -> Iterator[str]:
         yield way_out
 
 
-def _not_executed(profile: TimingProfile) -> Iterator[str]:
+def _not_executed(profile: TimingProfile, *, pipeline: bool) -> Iterator[str]:
     """What an execution by the package's own processes does otherwise than the profile."""
     facts = profile.provenance
     if facts.threads is not None and facts.threads != THREADS:
         yield f"timed with {facts.threads} threads, an execution computes with {THREADS}"
-    if facts.precision != _EXECUTED:
+    if facts.precision != _EXECUTED and not pipeline:
         yield f"timed in {facts.precision}, an execution computes in {_EXECUTED}"
-    if facts.weights == "random":
+    if facts.weights == "random" and not pipeline:
         yield "timed with random weights, so the sizes of coded pictures may differ in an execution"
     if facts.factor != 1.0:
         yield f"{facts.factor:g} times the measured times; an execution shows an emulated device"

@@ -89,7 +89,7 @@ def write_report(
     if shown:
         files["pictures"] = ("pictures.png", png_bytes(pictures_figure(shown)))
         for picture in shown:
-            for view in VIEWS:
+            for view in (known for known in VIEWS if getattr(picture, known) is not None):
                 name = f"pictures/{picture.user}-{view}"
                 files[name] = (f"{name}.png", enlarged_png(getattr(picture, view)))
     files["result"] = ("result.json", result_text(plan, execution, verification, shown, checks).encode("utf-8"))

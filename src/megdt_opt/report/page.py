@@ -147,11 +147,12 @@ def _raw(raw: Sequence[RawCheck]) -> str:
 def _pictures(pictures: Sequence[Picture]) -> str:
     if not pictures:
         return ""
-    text = (
-        "A detector that was trained on rendered scenes only reads kind, colour and position (within 2 pixels) of the "
-        "objects in the executed picture. Decibels compare the executed picture with the one that a single process "
-        "makes from the same seed."
-    )
+    text = "Decibels compare the executed picture with the one that a single process makes from the same seed."
+    if any(picture.objects is not None for picture in pictures):
+        text = (
+            "A detector that was trained on rendered scenes only reads kind, colour and position (within 2 pixels) of "
+            f"the objects in the executed picture. {text}"
+        )
     cards = "".join(_card(picture) for picture in pictures)
     return markup.section("Pictures", markup.paragraph(text), f'<div class="gallery">{cards}</div>')
 
@@ -162,9 +163,11 @@ def _card(picture: Picture) -> str:
             markup.image(enlarged_png(getattr(picture, name), 1), f"{words} of {picture.user}"), words, "view"
         )
         for name, words in _VIEWS
+        if getattr(picture, name) is not None
     )
     title = f"<h3>{escape(picture.user)} <span>{escape(picture.option)}</span></h3>"
-    return f'<div>{title}<div class="triple">{views}</div>{markup.paragraph("; ".join(quality(picture)))}</div>'
+    words = "; ".join(filter(None, quality(picture)))
+    return f'<div>{title}<div class="triple">{views}</div>{markup.paragraph(words)}</div>'
 
 
 def _provenance(plan: Plan, execution: Execution | None) -> str:

@@ -26,7 +26,7 @@ _ROWS = (("truth", "ground truth"), ("unsplit", "unsplit run"), ("executed", "ex
 def quality(picture: Picture) -> tuple[str, str]:
     """What the hand-over changed, and what the detector read, in words."""
     same = "equals unsplit" if picture.identical else f"{picture.psnr_db:.1f} dB to unsplit"
-    return same, f"{picture.found} of {picture.objects} objects read"
+    return same, "" if picture.objects is None else f"{picture.found} of {picture.objects} objects read"
 
 
 def pictures_figure(pictures: Sequence[Picture]) -> Figure:
@@ -51,6 +51,8 @@ def pictures_figure(pictures: Sequence[Picture]) -> Figure:
         for number, picture in enumerate(pictures):
             block, column = divmod(number, across)
             for row, (name, words) in enumerate(_ROWS):
+                if getattr(picture, name) is None:
+                    continue
                 axes = grid[3 * block + row, column]
                 axes.set_axis_on()
                 axes.imshow(getattr(picture, name), interpolation="nearest")

@@ -120,12 +120,12 @@ class OptionTable:
         scenario = Scenario.named(scenario)
         check_used(profiles, scenario.profile_names)
         found = find_profiles(scenario, profiles)
-        spec = spec or find_spec(scenario.model)
+        spec = spec or find_spec(scenario.model, scenario.guidance)
         for site in scenario.sites:
             who = "the edge" if len(scenario.sites) == 1 else f"edge {site.name}"
-            check_model(found[site.edge.profile], spec, who)
+            check_model(found[site.edge.profile], spec, who, scenario.precision)
         for user in scenario.users:
-            check_model(found[user.device.profile], spec, f"user {user.name}")
+            check_model(found[user.device.profile], spec, f"user {user.name}", scenario.precision)
         draft = cls(
             scenario=scenario,
             spec=spec,
@@ -223,10 +223,8 @@ class OptionTable:
     def _reference_byte(self, user: int, codec: str) -> int | None:
         key = (user, codec)
         if key not in self._references:
-            model, subject = self.scenario.model, self.scenario.users[user].scene
-            self._references[key] = (
-                reference_byte(model, request_of(subject, model), codec) if makes_requests(model) else None
-            )
+            subject, known = self.scenario.users[user].subject, makes_requests(self.spec) and not self.spec.source
+            self._references[key] = reference_byte(self.spec, request_of(subject, self.spec), codec) if known else None
         return self._references[key]
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -14,16 +14,10 @@ from megdt_opt.errors import InvalidInput
 from megdt_opt.files import SCENARIO, is_path, read_text
 from megdt_opt.problem.checks import NO_DEADLINE_S, on_time
 from megdt_opt.problem.evaluation import objective_of
-from megdt_opt.program.mechanisms import MECHANISM_REGISTRY
-from megdt_opt.program.precisions import PRECISION_REGISTRY
-from megdt_opt.program.stages import CODECS, EDGE
 from megdt_opt.scenario.disciplines import check_disciplines
 from megdt_opt.scenario.edges import (
-    DistanceByEdge,
-    EfficiencyByEdge,
     NamedEdge,
     Site,
-    actor_name,
     check_names,
     efficiency_at,
     sites_of,
@@ -34,6 +28,7 @@ from megdt_opt.scenario.groups import Group, Grouping, check_sharing
 from megdt_opt.scenario.limited_costs import CostRule, check_costs, read_costs
 from megdt_opt.scenario.objectives import check_objective, check_provable
 from megdt_opt.scenario.quantities import Quantities
+from megdt_opt.scenario.user import User as User
 from megdt_opt.yaml_text import parse_yaml
 
 READ_LIMIT_BYTE = 2**26
@@ -62,108 +57,6 @@ def _refuse_unused(model: Quantities, where: str, name: str, needed: str, remedy
         raise InvalidInput(f"{where}{model.short_name(name)}", value, f"nothing without {needed}", remedy)
 
 
-class User(Quantities):
-    """One user, its device and its limits.
-
-    Parameters
-    ----------
-    name : str
-        Unique name.
-    device : Device
-        What the user holds.
-    downlink_efficiency_bit_per_s_per_hz, uplink_efficiency_bit_per_s_per_hz : float or dict of str to float, optional
-        Spectral efficiencies; in YAML "downlink_efficiency: 4 bit/s/Hz". Either these or a distance. Where they differ
-        by edge: "{hall-1: 4 bit/s/Hz, hall-2: 1 bit/s/Hz}"; an edge that is left out does not reach the user.
-    distance_m : float or dict of str to float, optional
-        Distance to the base station [m], of each edge where they differ.
-    weight : float
-        Weight in the objective, > 0 [1].
-    deadline_s : float, optional
-        Hard limit on the latency [s].
-    energy_max_j : float, optional
-        Energy per picture that the device may spend on computing and sending [J].
-    private_steps : int
-        Denoising steps that stay on the device together with the request [1]; 0 = no privacy limit.
-    shown_at : str
-        "device" or "edge": where the picture is wanted.
-    senses : bool
-        Whether the device has a camera whose frame can be the start of a generation (U2E).
-    mechanisms, precisions, codecs : tuple of str, optional
-        Those the user accepts; default all of the package's own. Those that were registered are offered to the users
-        who list them.
-    scene : int or mapping, optional
-        Seed of a random scene, or the scene itself, that the twin shows.
-    seed : int
-        Seed of the sampler's noise.
-    """
-
-    dimensions: ClassVar[dict[str, str]] = {
-        "downlink_efficiency_bit_per_s_per_hz": "efficiency",
-        "uplink_efficiency_bit_per_s_per_hz": "efficiency",
-        "distance_m": "length",
-        "deadline_s": "time",
-        "energy_max_j": "energy",
-    }
-
-    name: str
-    device: Device = Device()
-    downlink_efficiency_bit_per_s_per_hz: EfficiencyByEdge = None
-    uplink_efficiency_bit_per_s_per_hz: EfficiencyByEdge = None
-    distance_m: DistanceByEdge = None
-    weight: float = Field(default=1.0, gt=0.0)
-    deadline_s: float | None = Field(default=None, gt=0.0)
-    energy_max_j: float | None = Field(default=None, gt=0.0)
-    private_steps: int = Field(default=0, ge=0)
-    shown_at: Literal["device", "edge"] = "device"
-    senses: bool = False
-    mechanisms: tuple[str, ...] | None = None
-    precisions: tuple[str, ...] | None = None
-    codecs: tuple[str, ...] | None = None
-    scene: int | dict[str, Any] = 0
-    seed: int = Field(default=0, ge=0, lt=2**63)
-
-    @field_validator("name")
-    @classmethod
-    def _named(cls, name: str) -> str:
-        name = actor_name(name, "user")
-        if name == EDGE:
-            raise InvalidInput("", name, f"a name other than that of the edge server, {EDGE!s}", "Rename the user.")
-        return name
-
-    @field_validator("mechanisms", "precisions", "codecs")
-    @classmethod
-    def _known(cls, names: tuple[str, ...] | None, info: Any) -> tuple[str, ...] | None:
-        for name in names or ():
-            if info.field_name == "mechanisms":
-                MECHANISM_REGISTRY.require(name, "")
-            elif info.field_name == "precisions":
-                PRECISION_REGISTRY.require(name, "")
-            elif name not in CODECS:
-                raise InvalidInput("", name, f"one of {CODECS}", "Choose some of them.")
-        return names
-
-    @model_validator(mode="after")
-    def _whole(self) -> User:
-        pair = (self.downlink_efficiency_bit_per_s_per_hz, self.uplink_efficiency_bit_per_s_per_hz)
-        if (pair[0] is None) != (pair[1] is None):
-            raise InvalidInput(self.name, pair, "both efficiencies or none, in bit/s/Hz", "Add the other one.")
-        if (pair[0] is None) == (self.distance_m is None):
-            raise InvalidInput(
-                self.name,
-                self.distance_m,
-                "either two spectral efficiencies or a distance in m",
-                "Give exactly one of the two.",
-            )
-        if self.energy_max_j is not None and self.device.compute_power_w is None:
-            raise InvalidInput(
-                f"{self.name}.device.compute_power",
-                None,
-                "a power in W",
-                "An energy limit needs the device's power.",
-            )
-        return self
-
-
 class Scenario(Quantities):
     """Everything that a plan is made for.
 
@@ -172,7 +65,13 @@ class Scenario(Quantities):
     name : str
         Name in reports.
     model : str
-        Name of the model's spec: "twin" (bundled), "sd15", "sdxl", or the path of a spec file.
+        "twin" (bundled), "sd15" and the like, a registered one, a pipeline folder, a cached hub id, or the path of a
+        spec file that `calibrate` wrote.
+    guidance : float, optional
+        Scale of a pipeline's guidance [1], default the model's own; up to 1 a step has one pass.
+    precision : str, optional
+        Arithmetic of the model that all profiles must be of, "fp32", "fp16" or "bf16"; default each actor computes in
+        its profile's.
     steps : int
         Denoising steps N [1].
     scheduler : str
@@ -225,6 +124,8 @@ class Scenario(Quantities):
 
     name: str = "scenario"
     model: str = "twin"
+    guidance: float | None = Field(default=None, ge=0.0, le=1000.0)
+    precision: Literal["fp32", "fp16", "bf16"] | None = None
     steps: int = Field(default=20, ge=1, le=1000)
     scheduler: str = "ddim"
     objective: Literal["max", "sum", "mixed", "missed", "mean_cvar"] = "max"

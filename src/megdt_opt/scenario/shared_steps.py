@@ -101,7 +101,7 @@ class SharedSteps:
                 continue
             members = self.members(number)
             if group.similarity is None:
-                found[number] = similarities([users[k].scene for k in members], model)
+                found[number] = similarities([users[k].subject for k in members], model)
             else:
                 count = len(members)
                 found[number] = np.where(np.eye(count, dtype=bool), 1.0, group.similarity)

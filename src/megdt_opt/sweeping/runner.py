@@ -248,16 +248,17 @@ def _tasks(
     check_used(known, [name for cell in cells for name in cell.scenario.profile_names])
     profiles: dict[str, TimingProfile] = {}
     digests: dict[str, str] = {}
-    specs: dict[str, ModelSpec] = {}
+    specs: dict[tuple[str, float | None], ModelSpec] = {}
     keys, tasks = [], {}
     for cell in cells:
         s = cell.scenario
         if not profiles.keys() >= set(s.profile_names):
             profiles |= find_profiles(s, {**(known or {}), **profiles})
             digests |= {name: profile_digest(profile) for name, profile in profiles.items() if name not in digests}
-        if s.model not in specs:
-            specs[s.model] = find_spec(s.model)
-        inputs = inputs_of(s, {name: digests[name] for name in s.profile_names}, specs[s.model], settings)
+        model = (s.model, s.guidance)
+        if model not in specs:
+            specs[model] = find_spec(*model)
+        inputs = inputs_of(s, {name: digests[name] for name in s.profile_names}, specs[model], settings)
         key = digest(inputs)
         keys.append(key)
         tasks[key] = _Task(
@@ -266,7 +267,7 @@ def _tasks(
             inputs=inputs,
             scenario=s,
             profiles={name: profiles[name] for name in s.profile_names},
-            spec=specs[s.model],
+            spec=specs[model],
             settings=settings,
             cache=cache,
         )

@@ -25,7 +25,7 @@ _LEAST = {"png": (69, 1032), "jpeg": (125, 1000)}
 """Bytes that a picture file has around its data, and the most that its data can be compressed [byte, 1]."""
 
 
-def check_model(profile: TimingProfile, spec: ModelSpec, actor: str) -> None:
+def check_model(profile: TimingProfile, spec: ModelSpec, actor: str, precision: str | None = None) -> None:
     """Refuse a profile of another model, latent, picture or number of passes than an actor runs.
 
     Parameters
@@ -36,6 +36,8 @@ def check_model(profile: TimingProfile, spec: ModelSpec, actor: str) -> None:
         The model that is planned.
     actor : str
         Whose profile it is, for the message.
+    precision : str, optional
+        Arithmetic that is planned; default whatever was timed.
 
     Raises
     ------
@@ -62,6 +64,13 @@ def check_model(profile: TimingProfile, spec: ModelSpec, actor: str) -> None:
             _described(profile.model, *found.values()),
             f"one of {_described(spec.name, *asked.values())}",
             "Name a profile of this model, or plan the model that was timed.",
+        )
+    if precision is not None and facts.precision != precision:
+        refuse(
+            f"timing profile of {actor}, {profile.device!r}",
+            f"precision {facts.precision!r}",
+            f"{precision!r}, the scenario's",
+            "Name a profile of this precision, or leave the scenario's out.",
         )
     for codec, sizes in profile.image_byte_samples.items():
         header, most = _LEAST.get(codec, (1, math.inf))

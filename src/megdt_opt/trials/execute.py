@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from megdt_opt.errors import MegdtError
+from megdt_opt.errors import InvalidInput, MegdtError
 from megdt_opt.execution.job import ExecutionOptions, Mode
 from megdt_opt.execution.record import Execution, Fault
+from megdt_opt.models.memory import PRECISION_BYTE, require_memory
+from megdt_opt.models.registry import PlannedModel
 from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.user_plan import UserPlan
 from megdt_opt.program.costs import part_of
@@ -22,20 +24,30 @@ if TYPE_CHECKING:
     from megdt_opt.execution.cluster import Cluster
 
 
+START_TIMEOUT_S = 120.0
+"""Time that processes have to come up and to prepare a run, where nothing else is asked for [s]."""
+
+
 @contextmanager
-def cluster_of(table: OptionTable, running: Cluster | None = None) -> Iterator[Cluster]:
-    """Processes for every edge server and every user's device of a scenario; they live across runs.
+def cluster_of(
+    table: OptionTable, running: Cluster | None = None, *, start_timeout_s: float = START_TIMEOUT_S
+) -> Iterator[Cluster]:
+    """Processes for every edge server and every user's device of a scenario, each with the planned model; they live
+    across runs.
 
     Parameters
     ----------
     table : OptionTable
     running : Cluster, optional
         Processes that run already, to use in place of new ones; they go on running afterwards.
+    start_timeout_s : float
+        Time that processes have to come up and to prepare a run [s].
 
     Raises
     ------
     MegdtError
-        Where the packages of the extra `diffusion` are missing.
+        Where the packages of the extra `diffusion` are missing, or the weights of all processes together need more
+        memory than there is.
     """
     if running is not None:
         yield running
@@ -46,8 +58,27 @@ def cluster_of(table: OptionTable, running: Cluster | None = None) -> Iterator[C
         raise MegdtError(
             f"execution needs the package {error.name}: install it with pip install 'megdt-opt[diffusion]'"
         ) from error
-    with Cluster([*(site.name for site in table.sites), *(user.name for user in table.scenario.users)]) as cluster:
+    models = planned_models(table)
+    first = next(iter(models.values()))
+    require_memory(first.spec.name, first.weight_byte, first.precision, len(models))
+    with Cluster(models, models, start_timeout_s=start_timeout_s) as cluster:
         yield cluster
+
+
+def planned_models(table: OptionTable) -> dict[str, PlannedModel]:
+    """The model of each edge server and device by their names: a pipeline computes in the precision of its profile."""
+    machines, spec = table.machines, table.spec
+    timed = {str(name): profile for name, profile in machines.edges.items()}
+    timed |= {user.name: profile for user, profile in zip(table.scenario.users, machines.devices, strict=True)}
+    found = {}
+    for name, profile in timed.items():
+        precision = profile.provenance.precision if spec.source else "fp32"
+        if precision not in PRECISION_BYTE:
+            expected = f"one of {tuple(PRECISION_BYTE)}, in which models are executed"
+            remedy = "Plan with a profile that `megdt-opt calibrate` has measured."
+            raise InvalidInput(f"precision of {name}'s profile", precision, expected, remedy)
+        found[name] = PlannedModel(spec=spec, precision=precision)
+    return found
 
 
 def run_options(
@@ -65,14 +96,20 @@ def run_options(
 
 
 def execute(
-    plan: Plan | str | Path, *, mode: Mode = "paced", cluster: Cluster | None = None, all_or_nothing: bool = False
+    plan: Plan | str | Path,
+    *,
+    mode: Mode = "paced",
+    cluster: Cluster | None = None,
+    all_or_nothing: bool = False,
+    start_timeout_s: float = START_TIMEOUT_S,
 ) -> Execution:
     """Execute a plan and measure every stage.
 
     Parameters
     ----------
     plan : Plan, str or Path
-        What to execute, or the path of its file; its model must be the bundled twin.
+        What to execute, or the path of its file. Its model is found by the plan: the bundled twin, a registered one, or
+        the pipeline's folder or cached hub id that was calibrated.
     mode : str
         "paced": each compute slot lasts its calibrated time, which is also how a slower device is emulated;
         "raw": as fast as the machine goes (all stretches must be 1).
@@ -82,6 +119,8 @@ def execute(
         Whether the first failure ends the run for all. By default a process that is lost, or a stage that fails,
         concerns those alone whose stages depend on it: such a user's device makes the whole picture by itself, if it
         is there and can, or the user has none; `Execution.faults` names them with the cause.
+    start_timeout_s : float
+        Time that new processes have to come up and to prepare the run [s].
 
     Returns
     -------
@@ -114,9 +153,10 @@ def execute(
     """
     made = plan if isinstance(plan, Plan) else Plan.load(plan)
     longest_s = max(user.latency_s for user in made.users)
-    with cluster_of(made.table, cluster) as processes:
+    runs = user_runs(made.table, made.users, made.groups)  # what cannot be asked for is refused before a process starts
+    with cluster_of(made.table, cluster, start_timeout_s=start_timeout_s) as processes:
         done = processes.run(
-            user_runs(made.table, made.users, made.groups),
+            runs,
             run_options(made.table, longest_s, mode, made.users),
             fallbacks=None if all_or_nothing else fallback_runs(made.table),
         )

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.execution.record import Fault
-from megdt_opt.models.registry import load_model
+from megdt_opt.models.registry import load_planned
 from megdt_opt.models.requests import camera_of, request_of
+from megdt_opt.models.split_model import SplitModel
 from megdt_opt.models.twin.scene_requests import scene_of
 from megdt_opt.planning.user_plan import UserPlan
 from megdt_opt.program.stages import Compute, Kind, Stage, leaves
 from megdt_opt.scenario.options import OptionTable
+from megdt_opt.trials.execute import planned_models
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,23 +32,23 @@ class Picture:
         Made by the execution.
     unsplit : array
         Made by one process with the same seed and no hand-over.
-    truth : array
-        The rendered scene.
+    truth : array or None
+        The rendered scene; None for pipelines, whose prompts show no known picture.
     psnr_db : float
         Executed against unsplit [dB]; infinite where they are equal bit for bit.
-    found, objects : int
+    found, objects : int or None
         Objects of the scene that the detector reads in the executed picture (kind, colour, position within 2
-        pixels), and objects of the scene.
+        pixels), and objects of the scene; None for pipelines.
     """
 
     user: str
     option: str
     executed: NDArray[np.uint8]
     unsplit: NDArray[np.uint8]
-    truth: NDArray[np.uint8]
+    truth: NDArray[np.uint8] | None
     psnr_db: float
-    found: int
-    objects: int
+    found: int | None
+    objects: int | None
 
     @property
     def identical(self) -> bool:
@@ -60,8 +62,11 @@ def psnr_db(picture: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
     return float("inf") if error == 0 else float(10 * np.log10(255.0**2 / error))
 
 
-def unsplit(table: OptionTable, user: int, program: Stage) -> NDArray[np.uint8]:
-    """The user's picture made by one process, uint8 (rows, columns, 3); `program` is what was executed.
+def unsplit(
+    table: OptionTable, user: int, program: Stage, models: dict[str, SplitModel] | None = None
+) -> NDArray[np.uint8]:
+    """The user's picture made by one process, uint8 (rows, columns, 3); `program` is what was executed, and `models`
+    holds those that were loaded, by precision.
 
     A parallel generation is compared with the undivided one; a sensed one starts from the same camera frame.
     """
@@ -71,16 +76,17 @@ def unsplit(table: OptionTable, user: int, program: Stage) -> NDArray[np.uint8]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        model = load_model(table.spec.name)
+        known, precision = {} if models is None else models, _precision(table, user, program)
+        model = known.setdefault(precision, known.get(precision) or load_planned(table.spec, precision=precision))
         scenario = table.scenario
         who = scenario.users[user]
         scheduler, steps = scenario.scheduler, scenario.steps
-        request = {name: torch.from_numpy(value) for name, value in request_of(who.scene, table.spec.name).items()}
+        request = {name: torch.from_numpy(value) for name, value in request_of(who.subject, table.spec).items()}
         conditioning = model.encode_prompt(request)
         first = 0
         state = model.start(who.seed, scheduler=scheduler, steps=steps)
         if any(isinstance(leaf, Compute) and leaf.kind is Kind.SENSE for leaf in leaves(program)):
-            frame = camera_of(who.scene, table.spec.name)
+            frame = camera_of(who.subject, table.spec, who.picture)
             first = min(x.first for x in leaves(program) if isinstance(x, Compute) and x.kind is Kind.DENOISE)
             state = model.start_from(
                 model.sense(torch.from_numpy(frame)), who.seed, first=first, scheduler=scheduler, steps=steps
@@ -99,28 +105,46 @@ def judge_pictures(
     faults: Sequence[Fault] = (),
 ) -> tuple[Picture, ...]:
     """Compare every executed picture; `images` and `faults` as an `Execution` holds them. Who has none is left out."""
-    from megdt_opt.models.twin.detector import score
-
     alone = {fault.user for fault in faults if fault.fell_back}
     pictures = []
+    models: dict[str, SplitModel] = {}
     for k, chosen in enumerate(users):
         if chosen.name not in images:
             continue
         own = table.alone(k)[0] if chosen.name in alone else None
-        asked = table.scenario.users[k].scene
         executed = images[chosen.name][0]
-        reference = unsplit(table, k, own or chosen.program)
-        found, objects = score(executed, scene_of(asked))
+        reference = unsplit(table, k, own or chosen.program, models)
+        truth, found, objects = _shown(table, k, executed)
         pictures.append(
             Picture(
                 user=chosen.name,
                 option=chosen.option.name if own is None else f"local, in place of {chosen.option.name}",
                 executed=executed,
                 unsplit=reference,
-                truth=camera_of(asked, table.spec.name)[0],
+                truth=truth,
                 psnr_db=psnr_db(executed, reference),
                 found=found,
                 objects=objects,
             )
         )
     return tuple(pictures)
+
+
+def _shown(
+    table: OptionTable, user: int, executed: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8] | None, int | None, int | None]:
+    """The scene that a picture of the twin should show, how much of it is seen, and how much there is to see."""
+    if table.spec.source:
+        return None, None, None
+    from megdt_opt.models.twin.detector import score
+
+    asked = table.scenario.users[user].subject
+    found, objects = score(executed, scene_of(asked))
+    return camera_of(asked, table.spec)[0], found, objects
+
+
+def _precision(table: OptionTable, user: int, program: Stage) -> str:
+    """Precision of the process in which the user's first denoising step ran."""
+    at = next(x.at for x in leaves(program) if isinstance(x, Compute) and x.kind is Kind.DENOISE)
+    models = planned_models(table)
+    return (models.get(str(at)) or models[table.scenario.users[user].name]).precision

@@ -66,8 +66,8 @@ def _chain(table: OptionTable, user: User) -> Chain:
     return Chain(
         name=user.name,
         device=user.name,
-        request=request_of(user.scene, table.spec.name),
-        camera=camera_of(user.scene, table.spec.name) if user.senses else None,
+        request=request_of(user.subject, table.spec),
+        camera=camera_of(user.subject, table.spec, user.picture) if user.senses else None,
         seed=user.seed,
     )
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.models.diffusers.architecture import FLOW_KINDS, Architecture
 from megdt_opt.models.diffusers.folder import PipelineFolder
+from megdt_opt.models.memory import PRECISION_BYTE
 from megdt_opt.program.model_spec import ModelSpec, with_guidance
 
 STEPS = 20
 """Denoising steps of a generation where nothing else is asked for [1]."""
-
-PRECISION_BYTE = {"fp32": 4, "fp16": 2, "bf16": 2}
-"""Byte of a value in each precision in which networks compute."""
 
 UNET, SD3, FLUX, PIXART = (
     "UNet2DConditionModel",
@@ -245,8 +242,3 @@ def folder_weights(folder: PipelineFolder, precision: str, variant: str | None =
 def is_flow(design: Architecture) -> bool:
     """Whether the denoiser is trained by flow matching."""
     return design.kind in FLOW_KINDS
-
-
-def gigabyte(byte: int) -> str:
-    """A size for people: "1.7 GB"."""
-    return f"{byte / 1e9:.1f} GB" if byte >= 5e7 else f"{math.ceil(byte / 1e5) / 10:.1f} MB"

@@ -83,7 +83,7 @@ class PipelineFolder:
         for file in files:
             if not file.is_file():
                 continue
-            config = read_json(file, "configuration of a model", remedy=_SAVE, limit_byte=_CONFIG_BYTE)
+            config = read_json(file, "configuration of a model", remedy=_SAVE, limit_byte=_CONFIG_BYTE, infinite=True)
             if "auto_map" in config or not isinstance(config.get("_class_name", ""), str):
                 field = "auto_map" if "auto_map" in config else "_class_name"
                 remedy = (
@@ -128,7 +128,8 @@ class PipelineFolder:
     def raw_config(self, part: str, name: str = "config.json") -> Config:
         """Configuration of a part as it stands in its file."""
         file = self.path / part / name
-        return read_json(file, "architecture", remedy="Point to a pipeline's folder.", limit_byte=_CONFIG_BYTE)
+        remedy = "Point to a pipeline's folder."
+        return read_json(file, "architecture", remedy=remedy, limit_byte=_CONFIG_BYTE, infinite=True)
 
     # ---- weights
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from megdt_opt.models.diffusers.design import text_layout
 from megdt_opt.models.diffusers.folder import PipelineFolder
 from megdt_opt.models.diffusers.location import folder_of
 from megdt_opt.models.diffusers.prompts import Prompts, tokenizers_of
+from megdt_opt.models.memory import PRECISION_BYTE
 
 _TEXT: Mapping[str, tuple[Any, Any]] = {
     "CLIPTextModel": (transformers.CLIPTextModel, transformers.CLIPTextConfig),
@@ -68,8 +70,9 @@ def build(design: Architecture) -> Parts:
     check_fits(design, where)
     try:
         # through from_config, which knows the defaults and turns lists of a JSON file into what it needs
-        denoiser = getattr(diffusers, design.kind).from_config(dict(design.denoiser))
-        vae = getattr(diffusers, design.vae_kind).from_config(dict(design.vae))
+        with _quiet():
+            denoiser = getattr(diffusers, design.kind).from_config(dict(design.denoiser))
+            vae = getattr(diffusers, design.vae_kind).from_config(dict(design.vae))
         text = []
         for config in design.text:
             network, settings = _TEXT[config["architectures"][0]]
@@ -93,17 +96,38 @@ def parameters_of(design: Architecture) -> dict[str, int]:
         return parameters(build(design))
 
 
+def needed_byte(design: Architecture, precision: str) -> dict[str, int]:
+    """Memory of each part's weights in a precision [byte]; nothing is allocated for it.
+
+    Examples
+    --------
+    >>> from megdt_opt.models.diffusers.architecture import ARCHITECTURES
+    >>> need = needed_byte(ARCHITECTURES["sd15"], "fp32")
+    >>> round(need["denoise"] / 1e9, 2), round(sum(need.values()) / 1e9, 2)
+    (3.44, 4.26)
+    """
+    byte = PRECISION_BYTE.get(precision, 4)
+    return {part: byte * count for part, count in parameters_of(design).items()}
+
+
 def parameters(parts: Parts) -> dict[str, int]:
     """Parameters of each part of a pipeline [1]; keys as in `parameters_of`."""
     sizes = {
-        "encode_prompt": sum(p.numel() for network in parts.text for p in network.parameters()),
-        "denoise": sum(p.numel() for p in parts.denoiser.parameters()),
+        "encode_prompt": sum(count for network in parts.text for _, count in _saved(network)),
+        "denoise": sum(count for _, count in _saved(parts.denoiser)),
         "decode": 0,
         "sense": 0,
     }
-    for name, value in parts.vae.named_parameters():
-        sizes["sense" if name.startswith(("encoder.", "quant_conv.")) else "decode"] += value.numel()
+    for name, count in _saved(parts.vae):
+        sizes["sense" if name.startswith(("encoder.", "quant_conv.")) else "decode"] += count
     return sizes
+
+
+def _saved(network: Any) -> Iterator[tuple[str, int]]:
+    """Name and values of each tensor that a network's files hold, shared ones once."""
+    shared = dict(network.named_parameters(remove_duplicate=False))
+    yield from ((name, value.numel()) for name, value in network.named_parameters())
+    yield from ((name, value.numel()) for name, value in network.state_dict().items() if name not in shared)
 
 
 def load_parts(path: str, options: Mapping[str, Any], name: str | None = None) -> Parts:
@@ -136,14 +160,15 @@ def load_parts(path: str, options: Mapping[str, Any], name: str | None = None) -
 def _loaded(folder: PipelineFolder, part: str, network: Any, variant: str | None) -> Any:
     """A part with its weights, none of which is missing."""
     try:
-        made, report = network.from_pretrained(
-            str(folder.path / part),
-            use_safetensors=True,
-            variant=variant,
-            local_files_only=True,
-            output_loading_info=True,
-            **({"low_cpu_mem_usage": False} if issubclass(network, diffusers.ModelMixin) else {}),
-        )
+        with _quiet():
+            made, report = network.from_pretrained(
+                str(folder.path / part),
+                use_safetensors=True,
+                variant=variant,
+                local_files_only=True,
+                output_loading_info=True,
+                **({"low_cpu_mem_usage": False} if issubclass(network, diffusers.ModelMixin) else {}),
+            )
     except Exception as error:
         raise WeightsError(
             f"pipeline {str(folder.path)!r}: {part} cannot be loaded ({type(error).__name__}: {_line(error)}). It "
@@ -157,6 +182,21 @@ def _loaded(folder: PipelineFolder, part: str, network: Any, variant: str | None
             "in its place; save or download the part again."
         )
     return made
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the loaders' progress bars, and warnings of fields that their own classes write."""
+    before = diffusers.utils.logging.get_verbosity()
+    bar = transformers.utils.logging.is_progress_bar_enabled()
+    diffusers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        diffusers.utils.logging.set_verbosity(before)
+        if bar:
+            transformers.utils.logging.enable_progress_bar()
 
 
 def _line(error: Exception) -> str:

@@ -18,10 +18,11 @@ from megdt_opt.errors import ExecutionError, InvalidInput
 from megdt_opt.models import regions
 from megdt_opt.models.diffusers.architecture import ARCHITECTURES, Architecture, architecture
 from megdt_opt.models.diffusers.denoisers import PASSES, Given
-from megdt_opt.models.diffusers.design import PRECISION_BYTE, latent_size, spec_of
+from megdt_opt.models.diffusers.design import latent_size, spec_of
 from megdt_opt.models.diffusers.loading import Parts, build, load_parts, parameters
 from megdt_opt.models.diffusers.samplers import samplers_of
 from megdt_opt.models.diffusers.text import TextEncoders
+from megdt_opt.models.memory import PRECISION_BYTE
 from megdt_opt.models.sampling import Predict
 from megdt_opt.models.split_model import Rows
 from megdt_opt.models.tensors import check_batch, checked, checked_part, checked_state

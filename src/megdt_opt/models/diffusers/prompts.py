@@ -133,7 +133,7 @@ def tokenizers_of(folder: PipelineFolder, layout: TextLayout) -> dict[str, Any] 
         if not folder.has(own) or not (folder.path / own).is_dir():
             return None
         try:
-            found[name] = AutoTokenizer.from_pretrained(  # type: ignore[no-untyped-call]
+            found[name] = AutoTokenizer.from_pretrained(
                 str(folder.path / own), local_files_only=True, trust_remote_code=False
             )
         except Exception as error:

@@ -1,0 +1,134 @@
+"""One user of a scenario: the device, the links, the limits, and what is to be shown."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from megdt_opt.errors import InvalidInput
+from megdt_opt.program.mechanisms import MECHANISM_REGISTRY
+from megdt_opt.program.precisions import PRECISION_REGISTRY
+from megdt_opt.program.stages import CODECS, EDGE
+from megdt_opt.scenario.edges import DistanceByEdge, EfficiencyByEdge, actor_name
+from megdt_opt.scenario.equipment import Device
+from megdt_opt.scenario.quantities import Quantities
+
+
+class User(Quantities):
+    """One user, its device and its limits.
+
+    Parameters
+    ----------
+    name : str
+        Unique name.
+    device : Device
+        What the user holds.
+    downlink_efficiency_bit_per_s_per_hz, uplink_efficiency_bit_per_s_per_hz : float or dict of str to float, optional
+        Spectral efficiencies; in YAML "downlink_efficiency: 4 bit/s/Hz". Either these or a distance. Where they differ
+        by edge: "{hall-1: 4 bit/s/Hz, hall-2: 1 bit/s/Hz}"; an edge that is left out does not reach the user.
+    distance_m : float or dict of str to float, optional
+        Distance to the base station [m], of each edge where they differ.
+    weight : float
+        Weight in the objective, > 0 [1].
+    deadline_s : float, optional
+        Hard limit on the latency [s].
+    energy_max_j : float, optional
+        Energy per picture that the device may spend on computing and sending [J].
+    private_steps : int
+        Denoising steps that stay on the device together with the request [1]; 0 = no privacy limit.
+    shown_at : str
+        "device" or "edge": where the picture is wanted.
+    senses : bool
+        Whether the device has a camera whose frame can be the start of a generation (U2E).
+    mechanisms, precisions, codecs : tuple of str, optional
+        Those the user accepts; default all of the package's own. Those that were registered are offered to the users
+        who list them.
+    scene : int or mapping, optional
+        Seed of a random scene, or the scene itself, that the twin shows; for a pipeline the seed of an example prompt.
+    prompt : str, optional
+        What a pipeline is to show, in words.
+    picture : str, optional
+        File of the picture (PNG, JPEG, of the model's size) that a pipeline's generation starts from in place of the
+        camera's frame (U2E).
+    seed : int
+        Seed of the sampler's noise.
+    """
+
+    dimensions: ClassVar[dict[str, str]] = {
+        "downlink_efficiency_bit_per_s_per_hz": "efficiency",
+        "uplink_efficiency_bit_per_s_per_hz": "efficiency",
+        "distance_m": "length",
+        "deadline_s": "time",
+        "energy_max_j": "energy",
+    }
+
+    name: str
+    device: Device = Device()
+    downlink_efficiency_bit_per_s_per_hz: EfficiencyByEdge = None
+    uplink_efficiency_bit_per_s_per_hz: EfficiencyByEdge = None
+    distance_m: DistanceByEdge = None
+    weight: float = Field(default=1.0, gt=0.0)
+    deadline_s: float | None = Field(default=None, gt=0.0)
+    energy_max_j: float | None = Field(default=None, gt=0.0)
+    private_steps: int = Field(default=0, ge=0)
+    shown_at: Literal["device", "edge"] = "device"
+    senses: bool = False
+    mechanisms: tuple[str, ...] | None = None
+    precisions: tuple[str, ...] | None = None
+    codecs: tuple[str, ...] | None = None
+    scene: int | dict[str, Any] = 0
+    prompt: str | None = Field(default=None, max_length=10_000)
+    picture: str | None = None
+    seed: int = Field(default=0, ge=0, lt=2**63)
+
+    @field_validator("name")
+    @classmethod
+    def _named(cls, name: str) -> str:
+        name = actor_name(name, "user")
+        if name == EDGE:
+            raise InvalidInput("", name, f"a name other than that of the edge server, {EDGE!s}", "Rename the user.")
+        return name
+
+    @field_validator("mechanisms", "precisions", "codecs")
+    @classmethod
+    def _known(cls, names: tuple[str, ...] | None, info: Any) -> tuple[str, ...] | None:
+        for name in names or ():
+            if info.field_name == "mechanisms":
+                MECHANISM_REGISTRY.require(name, "")
+            elif info.field_name == "precisions":
+                PRECISION_REGISTRY.require(name, "")
+            elif name not in CODECS:
+                raise InvalidInput("", name, f"one of {CODECS}", "Choose some of them.")
+        return names
+
+    @model_validator(mode="after")
+    def _whole(self) -> User:
+        pair = (self.downlink_efficiency_bit_per_s_per_hz, self.uplink_efficiency_bit_per_s_per_hz)
+        if (pair[0] is None) != (pair[1] is None):
+            raise InvalidInput(self.name, pair, "both efficiencies or none, in bit/s/Hz", "Add the other one.")
+        if (pair[0] is None) == (self.distance_m is None):
+            raise InvalidInput(
+                self.name,
+                self.distance_m,
+                "either two spectral efficiencies or a distance in m",
+                "Give exactly one of the two.",
+            )
+        if self.prompt is not None and "scene" in self.model_fields_set and self.scene != 0:
+            raise InvalidInput(f"{self.name}.prompt", self.prompt, "a prompt or a scene", "Leave one of the two out.")
+        if self.picture is not None and not self.senses:
+            remedy = 'Leave it out, or give the user "senses: true".'
+            raise InvalidInput(f"{self.name}.picture", self.picture, "nothing without a user that senses", remedy)
+        if self.energy_max_j is not None and self.device.compute_power_w is None:
+            raise InvalidInput(
+                f"{self.name}.device.compute_power",
+                None,
+                "a power in W",
+                "An energy limit needs the device's power.",
+            )
+        return self
+
+    @property
+    def subject(self) -> int | str | dict[str, Any]:
+        """What is to be shown: the prompt, or else the scene."""
+        return self.scene if self.prompt is None else self.prompt
