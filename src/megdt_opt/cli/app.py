@@ -115,6 +115,13 @@ def demo(
 def calibrate(  # wide: each is one option of the command
     output: Annotated[Path, typer.Argument(help="Profile to write (JSON).")],
     model: Annotated[str, typer.Option(help="'twin', 'sd15', 'sdxl', a pipeline folder or a hub id.")] = "twin",
+    guidance: Annotated[float | None, typer.Option(min=0.0, help="Scale of the guidance; 1 = one pass a step.")] = None,
+    size: Annotated[str | None, typer.Option(help="Picture of a pipeline: 512, or ROWSxCOLUMNS.")] = None,
+    weights: Annotated[str, typer.Option(help="'trained', or 'random' for configurations alone.")] = "trained",
+    variant: Annotated[str | None, typer.Option(help="Variant of the weight files, such as 'fp16'.")] = None,
+    spec: Annotated[
+        Path | None, typer.Option(help="Spec to write; for a pipeline by default OUTPUT with .spec.json.")
+    ] = None,
     device: Annotated[str, typer.Option(help="'cpu' or 'cuda'.")] = "cpu",
     batches: Annotated[str, typer.Option(help="Batch sizes, separated by commas.")] = "1,2,4",
     samples: Annotated[int, typer.Option(min=3, help="Samples of each stage and session, warm-up excluded.")] = 20,
@@ -126,12 +133,16 @@ def calibrate(  # wide: each is one option of the command
     plugin: Plugins = None,
 ) -> None:
     """Time every stage of a model on this machine and store the samples with their provenance."""
-    from megdt_opt.cli.calibrate import calibrate_model
+    from megdt_opt.cli.calibrate import calibrate_model, pixels_of
+    from megdt_opt.models.registry import MODELS
     from megdt_opt.report.tables import profile_table
 
     _load(plugin)
     console, sizes = console_of(), _numbers(batches)
-    try_file(output)
+    if spec is None and MODELS.find(model) is None:
+        spec = output.with_name(f"{output.name.removesuffix('.json')}.spec.json")
+    for file in (output, *(() if spec is None else (spec,))):
+        try_file(file)
     profile = calibrate_model(
         model,
         device=device,
@@ -142,11 +153,16 @@ def calibrate(  # wide: each is one option of the command
         wait_s=wait,
         threads=threads,
         precision=precision,
+        guidance=guidance,
+        pixels=pixels_of(size),
+        weights=weights,
+        variant=variant,
+        spec_file=spec,
         console=console,
     )
     profile.save(output)
     console.print(profile_table(profile))
-    console.print(f"written: {output}")
+    console.print(f"written: {output}" + ("" if spec is None else f", and {spec} to name as a scenario's model"))
 
 
 @app.command()
@@ -211,6 +227,7 @@ def execute(
     mode: Annotated[Mode, typer.Option(help="'paced', or 'raw' where nothing is stretched.")] = Mode.paced,
     verify: Annotated[bool, typer.Option(help="Execute the plan's rivals too.")] = False,
     repeats: Annotated[int, typer.Option(min=1, help="Executions of each option set with --verify.")] = 3,
+    start_timeout: Annotated[float, typer.Option(min=1.0, help="Seconds that processes may take to come up.")] = 120.0,
     plugin: Plugins = None,
 ) -> None:
     """Execute a plan by real processes; print predicted and measured. Exit code 3 where not all ran as planned."""
@@ -221,7 +238,16 @@ def execute(
     made = Plan.load(plan)
     if output is not None:
         try_folder(output)
-    _tell_faults(run_plan(made, output, mode=_MODES[mode], repeats=repeats if verify else 0, console=console_of()))
+    _tell_faults(
+        run_plan(
+            made,
+            output,
+            mode=_MODES[mode],
+            repeats=repeats if verify else 0,
+            console=console_of(),
+            start_timeout_s=start_timeout,
+        )
+    )
 
 
 @app.command()

@@ -11,13 +11,14 @@ from megdt_opt.cli.progress import progress
 from megdt_opt.cli.terminal import console_of
 from megdt_opt.execution.job import Mode
 from megdt_opt.execution.record import Execution
+from megdt_opt.models.memory import memory_sentence
 from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.planner import plan
 from megdt_opt.report import write_report
 from megdt_opt.report.tables import print_execution, print_plan, print_restated, print_verification
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.timing.finding import HERE
-from megdt_opt.trials.execute import cluster_of, execute
+from megdt_opt.trials.execute import START_TIMEOUT_S, cluster_of, execute, planned_models
 from megdt_opt.trials.pictures import judge_pictures
 from megdt_opt.trials.verification import Verification, rivals_of, verify
 
@@ -64,13 +65,19 @@ def run_plan(
     repeats: int = 0,
     console: Console | None = None,
     first: int = 1,
+    start_timeout_s: float = START_TIMEOUT_S,
 ) -> Execution:
     """Execute a plan, verify it if `repeats` is above 0, print, and write the report if a folder is given."""
     console = console or console_of()
     print_restated(made, console)
     last = first + (repeats > 0)
     verification: Verification | None = None
-    with cluster_of(made.table) as cluster:
+    models = planned_models(made.table)
+    if made.table.spec.source:
+        one = next(iter(models.values()))
+        said = memory_sentence(one.spec.name, one.weight_byte, one.precision, len(models))
+        console.print(said, markup=False, highlight=False, soft_wrap=True)
+    with cluster_of(made.table, start_timeout_s=start_timeout_s) as cluster:
         console.rule(f"{first} of {last}: executing the plan ({mode}, {len(made.users)} users)")
         with console.status("starting the processes and warming up"):
             cluster.start()

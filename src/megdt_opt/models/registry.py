@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from megdt_opt.errors import InvalidInput, MegdtError
 from megdt_opt.files import JSON, is_path, read_text
 from megdt_opt.models.diffusers.architecture import ARCHITECTURES, Architecture
-from megdt_opt.models.memory import PRECISION_BYTE, require_memory
+from megdt_opt.models.memory import PRECISION_BYTE, memory_sentence, require_memory
 from megdt_opt.models.specs import PUBLISHED_SPECS, bundled_spec
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.models.twin.scene_requests import TwinRequests
@@ -288,6 +288,35 @@ def _require_memory(design: Architecture, precision: str, device: str) -> None:
 
     if device == "cpu" and precision in PRECISION_BYTE:
         require_memory(design.name, needed_byte(design, precision), precision)
+
+
+def memory_needed(name: str, precision: str = "fp32", **find: Any) -> str:
+    """What the weights of a pipeline, or of a published architecture, will take, from its configurations alone.
+
+    Parameters
+    ----------
+    name : str
+        As for `load_model`.
+    precision : str
+        "fp32", "fp16" or "bf16".
+    **find
+        How a hub id is found: "variant".
+
+    Returns
+    -------
+    str
+        A sentence; "" for other models, and where the packages of the extra `diffusion` are missing.
+    """
+    published = ARCHITECTURES.get(name)
+    if precision not in PRECISION_BYTE or (published is None and not (Path(name).is_dir() or _is_hub_id(name))):
+        return ""
+    try:
+        from megdt_opt.models.diffusers.loading import needed_byte
+        from megdt_opt.models.diffusers.location import folder_of
+    except ImportError:
+        return ""
+    design = published or Architecture.read(folder_of(name, **find))
+    return memory_sentence(design.name, needed_byte(design, precision), precision)
 
 
 def _is_hub_id(name: str) -> bool:
