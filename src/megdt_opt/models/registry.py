@@ -330,6 +330,9 @@ def _folder_spec(name: str) -> ModelSpec:
     from megdt_opt.models.diffusers.location import folder_of
 
     local = Path(name).is_dir()
+    if local and not any((Path(name) / part).exists() for part in ("model_index.json", "unet", "transformer")):
+        remedy = "This is a folder without model_index.json: point to one that diffusers' save_pretrained wrote."
+        raise InvalidInput("model spec", name, "a spec's file, or the folder of a pipeline", remedy)
     folder = PipelineFolder.open(folder_of(name, local_files_only=True))
     design = Architecture.read(folder, name.rstrip("/").rsplit("/", 1)[-1])
     byte = folder_weights(folder, "fp32")
