@@ -165,8 +165,3 @@ def test_two_hand_overs_are_offered_in_turns_alone() -> None:
     for cut, back in ((0, 3), (3, 3), (2, 6)):
         with pytest.raises(InvalidInput, match="1 <= cut < back <= 5"):
             program(Option(mechanism=TWICE, cut=cut, back=back, precision="fp16"), setting)
-
-
-def test_batches_are_not_planned_yet() -> None:
-    with pytest.raises(InvalidInput, match="edge.discipline: found 'batched'"):
-        OptionTable.build(cell(edge={"discipline": "batched"})).problem()

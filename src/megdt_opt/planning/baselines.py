@@ -20,9 +20,21 @@ from megdt_opt.errors import Conflict, Infeasible
 from megdt_opt.planning.claims import read_fields, refused
 from megdt_opt.planning.cost_totals import cost_totals
 from megdt_opt.planning.groups import GROUP_SHARES
+from megdt_opt.planning.in_batches import (
+    COMMON,
+    all_at_once,
+    closed_options,
+    common_batch,
+    cuts_of,
+    only,
+    restricted,
+    single_mechanisms,
+    solved_in_batches,
+)
 from megdt_opt.planning.in_turns import first_come
 from megdt_opt.planning.user_plan import decisions
 from megdt_opt.pricing.scaled import Resources
+from megdt_opt.problem.batched_edge_problem import BatchedEdgeProblem
 from megdt_opt.problem.conflicts import nothing_open
 from megdt_opt.problem.outcome import Status
 from megdt_opt.problem.placement_problem import NO_SERVER, PlacementProblem
@@ -31,7 +43,7 @@ from megdt_opt.problem.sequenced_edge_problem import SequencedEdgeProblem
 from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
 from megdt_opt.program.groups import GROUP_MECHANISMS
 from megdt_opt.scenario.options import OptionTable
-from megdt_opt.scenario.problems import Problem
+from megdt_opt.scenario.problems import OfOptions, Problem
 from megdt_opt.solving import solve
 from megdt_opt.solving.allocation import Allocation
 from megdt_opt.solving.conflict import no_option
@@ -92,6 +104,8 @@ class Baseline:
         Users in the order of their turns, where the edge serves in turns; empty where it reserves shares.
     start_s : tuple of float
         Start of each of these turns [s].
+    batches : tuple of tuple of int
+        Users of each batch, where the edge makes steps of several chains in one pass; empty where it does not.
     """
 
     name: str
@@ -112,6 +126,7 @@ class Baseline:
     multicast_hz: tuple[float, ...] = ()
     order: tuple[int, ...] = ()
     start_s: tuple[float, ...] = ()
+    batches: tuple[tuple[int, ...], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `from_dict` reads back; parts, trunks and turns where there are any."""
@@ -124,7 +139,7 @@ class Baseline:
         return cls(**read_fields(cls, {**none, **data} if isinstance(data, dict) else data, where))
 
 
-_WHERE_THERE_ARE = ("part", "trunk", *GROUP_SHARES, "order", "start_s")
+_WHERE_THERE_ARE = ("part", "trunk", *GROUP_SHARES, "order", "start_s", "batches")
 
 
 def baselines(
@@ -154,12 +169,27 @@ def baselines(
         instead = tuple(name for name, can in zip(names, able, strict=True) if not can)
         rival = _baseline(alone, title, found, single, waived=True)
         singles.append(replace(rival, instead=instead, mechanism=mechanism))
+    if isinstance(table.waived_problem(), BatchedEdgeProblem):
+        singles += _in_batches(table, gap, time_limit_s)
     singles.sort(key=lambda b: b.objective_s)
     if table.serving is not None:
         singles += reserved_shares(table, gap=gap, time_limit_s=time_limit_s)
     if table.shared is None:
         return (*singles, equal_shares(table, option))
     return (*singles, *unshared(table, gap=gap, time_limit_s=time_limit_s))
+
+
+def _in_batches(table: OptionTable, gap: float, time_limit_s: float | None) -> Iterator[Baseline]:
+    """Single mechanisms of an edge that makes batches, and all whom it serves in one batch."""
+    waived, kept = table.waived_problem(), table.problem()
+    assert isinstance(kept, BatchedEdgeProblem)
+    for mechanism, found, able in single_mechanisms(table, gap, time_limit_s):
+        rival = _baseline(table, f"all {mechanism}", found, waived, waived=True)
+        instead = tuple(u.name for u, can in zip(table.scenario.users, able, strict=True) if not can)
+        yield replace(rival, instead=instead, mechanism=mechanism)
+    common = common_batch(table, kept)
+    if common is not None:
+        yield _baseline(table, COMMON, common, kept)
 
 
 def reserved_shares(
@@ -202,6 +232,8 @@ def _singles(table: OptionTable) -> Iterator[tuple[str, str, Problem, NDArray[np
     the problem that leaves it alone to those who can have it, and who can, (K,).
     """
     waived = table.waived_problem()
+    if isinstance(waived, BatchedEdgeProblem):  # which knows cuts, no options: `_in_batches`
+        return
     # of several edges what fits the memories, which belong to all users
     possible = waived.open_options if isinstance(waived, PlacementProblem) else waived.allowed_mask
     offered: list[tuple[str, str, list[bool]]] = [
@@ -222,7 +254,7 @@ def _singles(table: OptionTable) -> Iterator[tuple[str, str, Problem, NDArray[np
 
 def _missing(problem: Problem) -> Infeasible | None:
     """Why a user has no option, if one has none; at several edges options in no reach are not allowed to begin with."""
-    if isinstance(problem, PlacementProblem | SharedPrefixProblem | SequencedEdgeProblem):
+    if isinstance(problem, PlacementProblem | SharedPrefixProblem | SequencedEdgeProblem | BatchedEdgeProblem):
         return None
     if isinstance(problem, ProgramProblem):
         return None if problem.open_options.any(axis=1).all() else nothing_open(problem)
@@ -231,7 +263,7 @@ def _missing(problem: Problem) -> Infeasible | None:
 
 
 def solve_restricted(
-    problem: Problem,
+    problem: OfOptions,
     allowed: NDArray[np.bool_],
     *,
     gap: float = 1e-6,
@@ -244,7 +276,7 @@ def solve_restricted(
     return solve(replace(problem, allowed=allowed), gap=gap, time_limit_s=time_limit_s)
 
 
-def fixed(problem: Problem, option: NDArray[np.int64]) -> Solved:
+def fixed(problem: OfOptions, option: NDArray[np.int64]) -> Solved:
     """Best shares for given options, (K,)."""
     allowed = np.zeros((problem.users, problem.options), dtype=bool)
     allowed[np.arange(problem.users), option] = True
@@ -258,6 +290,10 @@ def equal_shares(table: OptionTable, option: NDArray[np.int64]) -> Baseline:
         kept = table.problem()  # with the plan's parts of the uplink
         assert isinstance(kept, SequencedEdgeProblem)
         return _baseline(table, EQUAL_SHARES, first_come(kept, option), kept)
+    if isinstance(problem, BatchedEdgeProblem):
+        whole = table.problem()
+        assert isinstance(whole, BatchedEdgeProblem)
+        return _baseline(table, EQUAL_SHARES, all_at_once(table, whole, option), whole)
     rows = np.arange(problem.users)
     server = np.zeros(problem.users, dtype=np.int64)
     if isinstance(problem, PlacementProblem):
@@ -303,10 +339,13 @@ def next_best(
     common steps, then all is solved again; the best results of these solutions are the runners-up.
     """
     problem = table.problem()
-    rivals: dict[tuple[int, ...], Solved] = {}
+    rivals: dict[tuple[int, ...], Any] = {}
     for allowed in _forbidding(table, problem, option):
         try:
-            found = solve_restricted(problem, allowed, gap=gap)
+            if isinstance(problem, BatchedEdgeProblem):
+                found: Any = restricted(table, problem, closed_options(table, ~allowed), gap=gap)
+            else:
+                found = solve_restricted(problem, allowed, gap=gap)
         except Infeasible:
             continue
         rivals.setdefault(tuple(int(o) for o in found.option), found)
@@ -318,7 +357,7 @@ def _forbidding(table: OptionTable, problem: Problem, option: NDArray[np.int64])
     """What is left, (K, O), without a user's choice, for each user, and without a group's common steps."""
     chosen = [table.options[int(o)] for o in option]
     for k, own in enumerate(chosen):
-        allowed = problem.allowed_mask.copy()
+        allowed = _options_of(table, problem)
         allowed[k] &= ~np.array([own.alike(other) for other in table.options])
         yield allowed
     for g in range(0 if table.shared is None else len(table.shared.groups)):
@@ -327,9 +366,30 @@ def _forbidding(table: OptionTable, problem: Problem, option: NDArray[np.int64])
         cuts = {chosen[k].cut for k in members if chosen[k].mechanism in GROUP_MECHANISMS}
         common = np.array([o.mechanism in GROUP_MECHANISMS and o.cut in cuts for o in table.options])
         if common.any():
-            allowed = problem.allowed_mask.copy()
+            allowed = _options_of(table, problem)
             allowed[members] &= ~common
             yield allowed
+
+
+def _options_of(table: OptionTable, problem: Problem) -> NDArray[np.bool_]:
+    """Options that a problem allows, (K, O)."""
+    return np.array(table.allowed if isinstance(problem, BatchedEdgeProblem) else problem.allowed_mask)
+
+
+def answer(table: OptionTable, problem: Problem, *, gap: float, time_limit_s: float | None) -> Any:
+    """The best answer of a problem, with its options."""
+    if isinstance(problem, BatchedEdgeProblem):
+        return solved_in_batches(table, problem, "auto", gap, time_limit_s)
+    return solve(problem, gap=gap, time_limit_s=time_limit_s)
+
+
+def kept_options(table: OptionTable, problem: Problem, option: NDArray[np.int64]) -> Any:
+    """The best answer with given options, (K,); raises Infeasible where they are not allowed, or cannot be kept."""
+    if not _options_of(table, problem)[np.arange(len(option)), option].all():
+        raise Infeasible("an option of the plan is closed", [])
+    if isinstance(problem, BatchedEdgeProblem):
+        return restricted(table, problem, only(problem, cuts_of(table, option)))
+    return fixed(problem, option)
 
 
 def restated_baselines(
@@ -378,6 +438,7 @@ def _baseline(table: OptionTable, name: str, found: Any, problem: Problem, *, wa
         uplink_hz=_plain(made.uplink_hz),
         edge_share=_plain(made.edge_share),
         order=order,
+        batches=tuple(tuple(batch) for batch in getattr(found, "batches", ())),
         start_s=tuple(float(found.start_s[k]) for k in order),
         latency_s=_plain(found.latency_s),
         objective_s=found.objective_s,

@@ -161,7 +161,7 @@ def proven_bound(
     if source is BoundSource.NONE:
         return -math.inf, source, None
     stated = number("lower_bound_s", data["lower_bound_s"])
-    proof = solve(problem, gap=SOLVER / 10, time_limit_s=PATIENCE_S)
+    proof: Any = solve(problem, gap=SOLVER / 10, time_limit_s=PATIENCE_S)
     if stated > min(objective_s, proof.lower_bound_s + SOLVER * objective_s):
         raise refused("lower_bound_s", stated, f"a bound that can be proven, which {shown(proof.lower_bound_s)} is")
     return stated, source, certificate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.execution.signalling import predicted_signalling
@@ -37,6 +37,13 @@ class UserCosts(Costs):
     device_load_s: float | None = None
     signals: int = 0
     signalling_byte: int = 0
+
+    def with_edge_s(self, edge_s: float) -> UserCosts:
+        """The same with other seconds of the edge, and its energy in proportion [s]."""
+        energy_j = self.edge_compute_j
+        if energy_j is not None and self.edge_s > 0:
+            energy_j *= edge_s / self.edge_s
+        return replace(self, edge_s=edge_s, edge_compute_j=energy_j)
 
 
 def user_costs(

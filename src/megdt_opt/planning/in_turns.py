@@ -113,7 +113,7 @@ def first_come(problem: SequencedEdgeProblem, option: NDArray[np.int64]) -> Simp
 
 
 def require_in_time(table: OptionTable, latency_s: Sequence[float] | NDArray[np.float64]) -> None:
-    """Refuse a plan in which a user is later than its deadline, which the search of the turns does not know.
+    """Refuse a plan in which a user is later than its deadline, which the search of turns or batches does not know.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def require_in_time(table: OptionTable, latency_s: Sequence[float] | NDArray[np.
         if user.deadline_s is not None and found_s > user.deadline_s * (1 + 1e-9):
             expected = (
                 f"at least {float(found_s):.6g} s, as in the plan of the least {table.scenario.objective} latency: "
-                "orders of turns are not searched for deadlines"
+                "neither turns nor batches are searched for deadlines"
             )
             remedy = 'Raise it, give the user more weight, or choose the discipline "reserved".'
             raise InvalidInput(f"users.{user.name}.deadline", f"{user.deadline_s:.6g} s", expected, remedy)

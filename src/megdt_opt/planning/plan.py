@@ -34,9 +34,11 @@ from megdt_opt.planning.claims import (
 from megdt_opt.planning.cost_totals import CostTotal, cost_totals
 from megdt_opt.planning.costs import edge_parts, edge_resident
 from megdt_opt.planning.groups import GROUP_SHARES, GroupPlan, group_fields, group_plans, stated_groups
+from megdt_opt.planning.in_batches import batches_of_users, read_stated_batches
 from megdt_opt.planning.in_turns import read_turns, require_in_time, stated_turns
 from megdt_opt.planning.robustness import Robustness, restated_robustness
 from megdt_opt.planning.user_plan import UserPlan, decisions, notes_of, user_plan
+from megdt_opt.problem.batched_edge_problem import BatchedEdgeProblem, Batches
 from megdt_opt.problem.outcome import BoundSource, Method, Status, status_of
 from megdt_opt.problem.placement_problem import PlacementProblem
 from megdt_opt.problem.program_problem import ProgramProblem
@@ -66,9 +68,10 @@ class Plan:
     ----------
     table : OptionTable
         The scenario, its machines and its options.
-    problem : AllocationProblem, PlacementProblem, SharedPrefixProblem, ProgramProblem or SequencedEdgeProblem
-        The problem that was solved, the second where there are several edges, the third where there are groups, the
-        fourth where the program of an option forks more than once, the fifth where the edge serves in turns;
+    problem : AllocationProblem, or a problem of another class
+        The problem that was solved: a PlacementProblem where there are several edges, a SharedPrefixProblem where there
+        are groups, a ProgramProblem where the program of an option forks more than once, a SequencedEdgeProblem or
+        BatchedEdgeProblem where the edge serves in turns or makes batches;
         `certificate.verify(plan.problem)` checks the proof.
     users : tuple of UserPlan
         One per user.
@@ -153,6 +156,11 @@ class Plan:
     def options(self) -> NDArray[np.int64]:
         """Columns of the chosen options in the table, (K,)."""
         return np.array([self.table.index(user.option.name) for user in self.users])
+
+    @property
+    def batches(self) -> Batches:
+        """The users, by their numbers, of each batch of an edge that makes batches, in the order of time."""
+        return batches_of_users([user.batched for user in self.users])
 
     @property
     def cost_totals(self) -> tuple[CostTotal, ...]:
@@ -254,6 +262,11 @@ class Plan:
             frame["back"] = [u.option.back for u in self.users]
             for name, field_name in (("", "place"), *((f"_{n}", n) for n in ("start_s", "end_s", "waiting_s"))):
                 frame[f"turn{name}"] = [None if turn is None else getattr(turn, field_name) for turn in turns]
+        if isinstance(self.problem, BatchedEdgeProblem):
+            found = [u.batched for u in self.users]
+            frame["batches"] = [0 if one is None else len(one.numbers) for one in found]
+            for name in ("start_s", "end_s"):
+                frame[f"batches_{name}"] = [None if one is None else getattr(one, name) for one in found]
         return frame
 
     def stage_frame(self) -> pd.DataFrame:
@@ -287,6 +300,7 @@ class Plan:
             "edge_share": [u.edge_share for u in self.users],
             **({} if shared is None else group_fields(self.groups, len(shared.groups))),
             **(stated_turns([u.turn for u in self.users]) if isinstance(self.problem, SequencedEdgeProblem) else {}),
+            **({"batches": [list(b) for b in self.batches]} if isinstance(self.problem, BatchedEdgeProblem) else {}),
             **({"part": [list(u.parts) for u in self.users]} if isinstance(self.problem, ProgramProblem) else {}),
             "latency_s": [u.latency_s for u in self.users],
             "objective_s": self.objective_s,
@@ -334,7 +348,7 @@ class Plan:
             Where an embedded profile is malformed.
         """
         grouped = "groups" in data["scenario"] if isinstance(data.get("scenario"), Mapping) else False
-        more = ("trunk", *GROUP_SHARES) if grouped else tuple(n for n in ("part", "order", "start_s") if n in data)
+        more = ("trunk", *GROUP_SHARES) if grouped else tuple(n for n in _MORE if n in data)
         remarks = texts("remarks", data["remarks"]) if "remarks" in data else ()
         fields(data, (*_FIELDS, *more, *(("remarks",) if remarks else ())))
         table, users = _table(data), len(data["options"])
@@ -343,14 +357,14 @@ class Plan:
         names = ("downlink_hz", "uplink_hz", "edge_share")
         shares = {name: np.array(numbers(name, data[name], users)) for name in names}
         answer = SimpleNamespace(option=option, **shares, **_stated(data, table, problem, option))
-        found = problem.evaluate(answer)
+        found: Any = problem.evaluate(answer)
         if not found.violation <= EXACT:
             raise refused("shares", found.violation, "shares that keep every budget and limit")
         for k, latency_s in enumerate(numbers("latency_s", data["latency_s"], users)):
             agrees(f"latency_s[{k}]", latency_s, float(found.latency_s[k]))
         agrees("objective_s", data["objective_s"], found.objective_s)
         answer = decisions(table, problem, answer)
-        if isinstance(problem, SequencedEdgeProblem):
+        if isinstance(problem, SequencedEdgeProblem | BatchedEdgeProblem):
             require_in_time(table, found.latency_s)
         for name in names:
             for k, value in enumerate(getattr(answer, name).tolist()):
@@ -397,12 +411,13 @@ _FIELDS = (
     "certificate", "baselines", "robustness", "notes",
 )  # fmt: skip
 
+_MORE = ("part", "order", "start_s", "batches")
+"""Fields of plans whose class of problem decides more."""
 
-def _stated(
-    data: Mapping[str, Any], table: OptionTable, problem: Problem, option: NDArray[np.int64]
-) -> dict[str, NDArray[Any]]:
+
+def _stated(data: Mapping[str, Any], table: OptionTable, problem: Problem, option: NDArray[np.int64]) -> dict[str, Any]:
     """What a plan file states beside options and shares, where its class of problem decides more."""
-    stated = stated_groups(data, problem) if isinstance(problem, SharedPrefixProblem) else {}
+    stated: dict[str, Any] = stated_groups(data, problem) if isinstance(problem, SharedPrefixProblem) else {}
     if isinstance(problem, ProgramProblem) or "part" in data:
         stated |= _stated_parts(data, table, problem, option)
     placed = problem.needed(option) if isinstance(problem, PlacementProblem) else None
@@ -412,6 +427,10 @@ def _stated(
         stated |= read_turns(data, problem.users)
     elif "order" in data or "start_s" in data:
         raise refused("order, start_s", "given", "nothing, as the edge does not serve in turns")
+    if isinstance(problem, BatchedEdgeProblem):
+        stated |= read_stated_batches(data, table, option)
+    elif "batches" in data:
+        raise refused("batches", "given", "nothing, as the edge makes no batches")
     return stated
 
 

@@ -11,10 +11,12 @@ from megdt_opt.planning.baselines import baselines
 from megdt_opt.planning.cost_totals import with_names_of_costs
 from megdt_opt.planning.forming import at_least, formed
 from megdt_opt.planning.groups import group_plans
+from megdt_opt.planning.in_batches import solved_in_batches
 from megdt_opt.planning.in_turns import require_in_time, solved_in_turns
 from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.robustness import robustness
 from megdt_opt.planning.user_plan import decisions, notes_of, user_plan
+from megdt_opt.problem.batched_edge_problem import BatchedEdgeProblem
 from megdt_opt.problem.sequenced_edge_problem import SequencedEdgeProblem
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.problems import Problem
@@ -152,9 +154,13 @@ def _solved(table: OptionTable, method: str, gap: float, time_limit_s: float | N
 
 def answered(table: OptionTable, problem: Problem, method: str, gap: float, time_limit_s: float | None) -> Any:
     """The answer of `solve`, with what the discipline of the edge asks for beside."""
-    if not isinstance(problem, SequencedEdgeProblem):
+    found: Any
+    if isinstance(problem, SequencedEdgeProblem):
+        found = solved_in_turns(problem, method, gap, time_limit_s)
+    elif isinstance(problem, BatchedEdgeProblem):
+        found = solved_in_batches(table, problem, method, gap, time_limit_s)
+    else:
         return solve(problem, method=method, gap=gap, time_limit_s=time_limit_s)
-    found = solved_in_turns(problem, method, gap, time_limit_s)
     require_in_time(table, found.latency_s)
     return found
 

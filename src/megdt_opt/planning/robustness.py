@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import Infeasible
-from megdt_opt.planning.baselines import fixed
+from megdt_opt.planning.baselines import answer, kept_options
 from megdt_opt.planning.claims import read_fields
 from megdt_opt.scenario.machines import Machines
 from megdt_opt.scenario.options import OptionTable
-from megdt_opt.solving import solve
 from megdt_opt.tolerances import SOLVER
 
 _ENDS = ("low", "high")
@@ -93,7 +92,7 @@ def robustness(
         there = replace(table, machines=table.machines.at(edge, devices))
         try:
             problem = there.problem()
-            best = solve(problem, gap=gap, time_limit_s=time_limit_s)
+            best = answer(there, problem, gap=gap, time_limit_s=time_limit_s)
         except Infeasible:
             survives[:] = False
             broken, without = True, without + 1
@@ -101,11 +100,8 @@ def robustness(
         for k, o in enumerate(option):
             mine, theirs = table.options[int(o)], table.options[int(best.option[k])]
             survives[k] &= mine.alike(theirs)
-        if not problem.allowed_mask[np.arange(len(option)), option].all():
-            broken = True
-            continue
         try:
-            kept = fixed(problem, option).objective_s
+            kept = kept_options(there, problem, option).objective_s
         except Infeasible:
             broken = True
             continue

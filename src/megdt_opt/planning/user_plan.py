@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from megdt_opt.planning.costs import UserCosts, edge_parts, held_words, user_costs
 from megdt_opt.planning.groups import GroupPlan
+from megdt_opt.planning.in_batches import Batched, batched_of, decided_in_batches
 from megdt_opt.planning.in_turns import Turn, decided, turn_of
 from megdt_opt.planning.notes import notes_on
+from megdt_opt.problem.batched_edge_problem import BatchedEdgeProblem
 from megdt_opt.problem.sequenced_edge_problem import SequencedEdgeProblem
 from megdt_opt.program.groups import GROUP_MECHANISMS, shared_name
 from megdt_opt.program.mechanisms import Option
@@ -50,6 +52,8 @@ class UserPlan:
         Predicted start and duration of each leaf stage [s].
     costs : UserCosts
         Edge seconds, memory, energy, loading, messages, signalling.
+    batched : Batched or None
+        In which batches an edge makes the user's steps, and when; None where it makes none, or no batches.
     turn : Turn or None
         When an edge that serves chains in turns serves the user's; None without a turn, and where it reserves shares.
     refresh_hz : float
@@ -74,6 +78,7 @@ class UserPlan:
     refresh_hz: float
     bottleneck: str
     turn: Turn | None = None
+    batched: Batched | None = None
 
     @property
     def edge(self) -> str:
@@ -127,7 +132,8 @@ def parts_of(table: OptionTable, k: int, answer: Any) -> tuple[float, ...]:
 def _rate(table: OptionTable, problem: Problem, side: str, k: int, o: int, band_hz: NDArray[np.float64]) -> float:
     if table.serving is not None:
         return table.serving.rate(side, k, float(band_hz[k]))
-    assert not isinstance(problem, SequencedEdgeProblem)  # which comes from an edge in turns
+    # which come from edges with such a discipline
+    assert not isinstance(problem, SequencedEdgeProblem | BatchedEdgeProblem)
     return rate_of(problem, side, k, o, band_hz)
 
 
@@ -136,12 +142,14 @@ def decisions(table: OptionTable, problem: Problem, answer: Any, *, waived: bool
     problem is without the users' own limits."""
     if isinstance(problem, SequencedEdgeProblem):
         return decided(table, answer, waived=waived)
+    if isinstance(problem, BatchedEdgeProblem):
+        return decided_in_batches(table, answer, waived=waived)
     return answer
 
 
 def user_plan(table: OptionTable, problem: Problem, k: int, answer: Any, groups: Sequence[GroupPlan] = ()) -> UserPlan:
     """Figures of user k in `decisions`: `option`, `downlink_hz`, `uplink_hz` and `edge_share`, each (K,), and maybe
-    `part` (K, N), or `order` and `start_s` (K,) of turns.
+    `part` (K, N), `order` and `start_s` (K,) of turns, or `batches`.
 
     The own stages of a user who shares steps begin when its group says.
     """
@@ -161,11 +169,16 @@ def user_plan(table: OptionTable, problem: Problem, k: int, answer: Any, groups:
 
     durations = [duration_s(leaf, part) for leaf, part in zip(leaves(stages), parts, strict=True)]
     turn, begins = turn_of(k, answer, stages, durations) or (None, {})
+    batched: Batched | None = None
+    if isinstance(problem, BatchedEdgeProblem):
+        batched, begins = batched_of(k, problem, answer, stages, durations) or (None, {})
     times = tuple(replace(t, start_s=start_s + t.start_s) for t in schedule(stages, durations, begins))
     shared = [group.busy_s(table.scenario.users[k].name) for group in groups]
     called = next((shared_name(g.riders) for g in groups if table.scenario.users[k].name in g.riders), "")
     busy = {name: sum(of[name] for of in shared) for name in ("device", "uplink", "edge share", "downlink")}
-    for leaf, time, part in zip(leaves(stages), times, parts, strict=True):
+    for n, (leaf, time, part) in enumerate(zip(leaves(stages), times, parts, strict=True)):
+        if batched is not None and n in begins:
+            continue
         if isinstance(leaf, Send):
             busy[leaf.direction] += part * (time.duration_s - propagation_s)
         elif is_edge(leaf.at):
@@ -175,6 +188,13 @@ def user_plan(table: OptionTable, problem: Problem, k: int, answer: Any, groups:
     if turn is not None and isinstance(problem, SequencedEdgeProblem):  # the others' turns come in between
         order = np.asarray(answer.order, dtype=np.int64)
         busy["edge turns"] = float(problem.edge_work_s[order, np.asarray(answer.option)[order]].sum())
+    costs = user_costs(table, k, o, stages, times, called=called)
+    if batched is not None and isinstance(problem, BatchedEdgeProblem):
+        sizes = [len(batch) for batch in answer.batches]
+        busy["edge batches"] = problem.step_slope_s * sum(sizes) + problem.step_base_s * len(sizes)
+        made = [leaf for n, leaf in enumerate(leaves(stages)) if n in begins and isinstance(leaf, Compute)]
+        alone_s = sum(table.seconds(leaf) for leaf in made)
+        costs = costs.with_edge_s(costs.edge_s - alone_s + batched.edge_s)
     bottleneck = max(busy, key=lambda name: busy[name])
     return UserPlan(
         name=table.scenario.users[k].name,
@@ -188,8 +208,9 @@ def user_plan(table: OptionTable, problem: Problem, k: int, answer: Any, groups:
         parts=parts,
         latency_s=max(t.start_s + t.duration_s for t in times),
         stages=times,
-        costs=user_costs(table, k, o, stages, times, called=called),
+        costs=costs,
         refresh_hz=1.0 / busy[bottleneck],
         bottleneck=bottleneck,
         turn=turn,
+        batched=batched,
     )

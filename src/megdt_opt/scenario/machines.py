@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from megdt_opt.program.stages import Compute, Payload, Send, is_edge
+from megdt_opt.program.stages import Compute, Kind, Payload, Send, is_edge
 from megdt_opt.program.wire import payload_byte
 from megdt_opt.scenario.equipment import Device, Edge
 from megdt_opt.scenario.scenario import Scenario
+from megdt_opt.timing.batch_law import BatchLaw, batch_law
 from megdt_opt.timing.borrow import Borrowed, lender_of, missing_stages, read_borrowed, with_borrowed
 from megdt_opt.timing.finding import Profiles, find_profile
 from megdt_opt.timing.profile import TimingProfile
@@ -67,6 +68,25 @@ class Machines:
             if found is not None:
                 return leaf.amount * found[end == "high"]
         return leaf.amount * profile.stage_s(leaf.kind, rows=rows, codec=leaf.codec)
+
+    def batch_law(self, edge: str) -> BatchLaw:
+        """The law by which an edge server makes steps of several chains.
+
+        At an end of the intervals both of its numbers are scaled as the fitted time of the largest batch is.
+
+        Raises
+        ------
+        ProfileError
+            Where the server was timed without batches, or they follow no such law.
+        """
+        profile = self.edges[edge]
+        law, fit = batch_law(profile, edge), profile.fit(Kind.DENOISE)
+        size = max(fit.sizes)
+        interval_s = fit.interval_at(size)
+        if self.edge_end == "middle" or interval_s is None:
+            return law
+        factor = interval_s[self.edge_end == "high"] / fit.at(size)
+        return replace(law, slope_s=law.slope_s * factor, base_s=law.base_s * factor)
 
     def send_bit(self, leaf: Send, reference_byte: int | None = None) -> float:
         """Payload of a send stage [bit], as the serialiser makes it; a coded picture's by its reference [byte]."""

@@ -39,8 +39,9 @@ from megdt_opt.program.stages import (
     is_edge,
 )
 from megdt_opt.scenario.cost_tables import with_cost_limits, with_costs
-from megdt_opt.scenario.disciplines import IN_TURNS, MECHANISMS_OF, RESERVED
+from megdt_opt.scenario.disciplines import BATCHED, IN_TURNS, MECHANISMS_OF
 from megdt_opt.scenario.edges import Site
+from megdt_opt.scenario.in_batches import InBatches
 from megdt_opt.scenario.in_turns import InTurns
 from megdt_opt.scenario.machines import Machines, advice, find_profiles
 from megdt_opt.scenario.offered import at_edges, setting_of, used_names, with_reserved_shares
@@ -56,11 +57,12 @@ from megdt_opt.scenario.rules import (
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.scenario.serving import Serving
 from megdt_opt.scenario.shared_steps import SharedSteps, grouped_problem
+from megdt_opt.timing.batch_law import BatchLaw
 from megdt_opt.timing.finding import Profiles, check_used
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.timing.trust import check_model
 
-SERVINGS: dict[str, Callable[[Any], Serving]] = {IN_TURNS: InTurns}
+SERVINGS: dict[str, Callable[[Any], Serving]] = {BATCHED: InBatches, IN_TURNS: InTurns}
 """What a discipline of the edge makes of a table of options."""
 
 
@@ -172,20 +174,9 @@ class OptionTable:
 
     @cached_property
     def serving(self) -> Serving | None:
-        """What the edge's discipline makes of the scenario; None where it reserves shares.
-
-        Raises
-        ------
-        InvalidInput
-            Where no plan of the discipline is made yet.
-        """
+        """What the edge's discipline makes of the scenario; None where it reserves shares."""
         name = self.scenario.discipline
-        if name in SERVINGS:
-            return SERVINGS[name](self)
-        if name != RESERVED:
-            expected = f"one of {[RESERVED, *SERVINGS]}: others are not planned yet"
-            raise InvalidInput("edge.discipline", name, expected, "Choose one of them.")
-        return None
+        return SERVINGS[name](self) if name in SERVINGS else None
 
     @cached_property
     def sites(self) -> tuple[Site, ...]:
@@ -255,6 +246,14 @@ class OptionTable:
     def allowed(self) -> NDArray[np.bool_]:
         """Allowed options, (K, O)."""
         return np.array([[not cell.closed for cell in row] for row in self._cells])
+
+    def open_options(self, *, waived: bool = False) -> NDArray[np.bool_]:
+        """Options that are allowed, (K, O); `waived`: that were timed, yield the picture and can be reached."""
+        return self._possible if waived else self.allowed
+
+    def batch_law(self) -> BatchLaw:
+        """The law by which the edge makes steps of several chains; raises ProfileError where it was timed without."""
+        return self.machines.batch_law(str(self.sites[0].name))
 
     def problem(self) -> Problem:
         """The arrays of the core problem, with every limit; of a placement problem where there are several edges, of a

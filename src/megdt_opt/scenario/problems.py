@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.problem.batched_edge_problem import BatchedEdgeProblem
 from megdt_opt.problem.checks import NO_AIRTIME_LIMIT_S
 from megdt_opt.problem.placement_problem import NO_SERVER, PlacementProblem
 from megdt_opt.problem.program_problem import ProgramProblem
@@ -22,7 +23,10 @@ from megdt_opt.scenario.scenario import Scenario
 Reserved = AllocationProblem | PlacementProblem | SharedPrefixProblem | ProgramProblem
 """Problems in which every user has a share of each resource."""
 
-Problem = Reserved | SequencedEdgeProblem
+OfOptions = Reserved | SequencedEdgeProblem
+"""Problems whose users choose among options."""
+
+Problem = Reserved | SequencedEdgeProblem | BatchedEdgeProblem
 """What a scenario becomes: the second where it has several edge servers, the third where it has groups, the fourth
 where the program of an option is no chain beside one device branch, the fifth where the edge serves in turns."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import Conflict
@@ -15,6 +16,7 @@ from megdt_opt.program.costs import Costs
 from megdt_opt.program.option import Option
 from megdt_opt.program.stages import Compute, Send, Stage
 from megdt_opt.scenario.scenario import Scenario
+from megdt_opt.timing.batch_law import BatchLaw
 
 
 class Offer(Protocol):
@@ -27,6 +29,12 @@ class Offer(Protocol):
     @property
     def options(self) -> tuple[Option, ...]:
         """The catalogue, length O."""
+
+    def open_options(self, *, waived: bool = False) -> NDArray[np.bool_]:
+        """Options that are allowed, (K, O); `waived`: without the users' own limits and wishes."""
+
+    def batch_law(self) -> BatchLaw:
+        """Seconds of a step of several chains at the edge."""
 
     def program(self, user: int, option: int) -> Stage:
         """Stages of a user's option."""

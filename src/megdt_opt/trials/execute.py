@@ -18,7 +18,7 @@ from megdt_opt.planning.user_plan import UserPlan
 from megdt_opt.program.costs import part_of
 from megdt_opt.program.stages import Compute, leaves
 from megdt_opt.scenario.options import OptionTable
-from megdt_opt.trials.runs import fallback_runs, user_runs
+from megdt_opt.trials.runs import batch_schedule, fallback_runs, user_runs
 
 if TYPE_CHECKING:
     from megdt_opt.execution.cluster import Cluster
@@ -159,6 +159,7 @@ def execute(
             runs,
             run_options(made.table, longest_s, mode, made.users),
             fallbacks=None if all_or_nothing else fallback_runs(made.table),
+            batches=batch_schedule(made.table, made.users),
         )
     return replace(done, faults=tuple(_with_reason(made.table, fault) for fault in done.faults))
 

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from megdt_opt.execution.batch_schedule import BatchSchedule
 from megdt_opt.execution.job import Chain, Run
 from megdt_opt.models.requests import camera_of, request_of
 from megdt_opt.planning.baselines import RESERVED_SHARES, Baseline
 from megdt_opt.planning.groups import GROUP_SHARES, GroupPlan, group_plans
+from megdt_opt.planning.in_batches import batches_of_users
 from megdt_opt.planning.user_plan import UserPlan, user_plan
 from megdt_opt.program.schedule import Pace, schedule
 from megdt_opt.program.stages import Compute, Stage, leaves
@@ -43,6 +45,18 @@ def user_runs(table: OptionTable, users: Sequence[UserPlan], groups: Sequence[Gr
         more["turn"] = None if chosen.turn is None else chosen.turn.place
         runs.append(Run.of_user(chains[chosen.name], chosen.program, pace, parts=chosen.parts, **more))
     return runs
+
+
+def batch_schedule(table: OptionTable, users: Sequence[UserPlan]) -> BatchSchedule | None:
+    """The batches in which an edge makes steps of these users; None where it makes none."""
+    batches = batches_of_users([user.batched for user in users])
+    if not batches:
+        return None
+    law, edge = table.batch_law(), str(table.sites[0].name)
+    return BatchSchedule(
+        edge=edge, start_s=min(user.batched.start_s for user in users if user.batched is not None),
+        slope_s=law.slope_s, base_s=law.base_s, batches=tuple(tuple(users[k].name for k in batch) for batch in batches),
+    )  # fmt: skip
 
 
 def fallback_runs(table: OptionTable) -> dict[str, Run]:
@@ -89,7 +103,7 @@ def baseline_parts(table: OptionTable, rival: Baseline) -> tuple[tuple[UserPlan,
     answer = SimpleNamespace(
         option=[table.index(name) for name in rival.options], downlink_hz=rival.downlink_hz,
         uplink_hz=rival.uplink_hz, edge_share=rival.edge_share, part=rival.part or None, trunk=rival.trunk,
-        order=rival.order, start_s=start_s,
+        order=rival.order, start_s=start_s, batches=rival.batches,
         **{share: getattr(rival, share) for share in GROUP_SHARES},
     )  # fmt: skip
     groups = group_plans(table, problem, answer) if rival.trunk else ()

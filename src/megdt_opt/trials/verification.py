@@ -24,7 +24,7 @@ from megdt_opt.planning.user_plan import UserPlan
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.trials.execute import cluster_of, run_options
-from megdt_opt.trials.runs import baseline_parts, user_runs
+from megdt_opt.trials.runs import baseline_parts, batch_schedule, user_runs
 
 if TYPE_CHECKING:
     from megdt_opt.execution.cluster import Cluster
@@ -209,7 +209,8 @@ def verify(
             row = rows[i]
             longest_s = max(user.latency_s for user in row.users)
             options = run_options(row.table, longest_s, users=row.users)
-            done = processes.run(user_runs(row.table, row.users, row.groups), options)
+            batches = batch_schedule(row.table, row.users)
+            done = processes.run(user_runs(row.table, row.users, row.groups), options, batches=batches)
             measured[i].append(_measured_s(plan.scenario, done) + cost_part_s(row.table, row.options))
             overruns[i] += len(done.overruns)
             if on_progress is not None:

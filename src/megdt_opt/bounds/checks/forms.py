@@ -33,6 +33,7 @@ from megdt_opt.bounds import (
 from megdt_opt.bounds.checks import instances, precise
 from megdt_opt.bounds.checks.validation import Check, above, apart, validator
 from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.problem.batched_edge_problem import BatchedEdgeProblem
 from megdt_opt.program.mechanisms import Option
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.solving import solve
@@ -60,6 +61,7 @@ def single_user(rng: np.random.Generator, number: int) -> Iterator[Check]:
     """Mechanisms' forms against `solve` with that option alone, and the least of them against all options."""
     table = OptionTable.build(instances.scenario(rng))
     problem = table.waived_problem()
+    assert not isinstance(problem, BatchedEdgeProblem)  # whose users choose cuts
     able = np.flatnonzero(problem.allowed_mask[0])
     formed = {int(o): alone_s(Alone.of(table, 0, int(o)), table.options[int(o)]) for o in able}
     drawn = {table.options[o].mechanism: o for o in rng.permutation(list(formed)).tolist()}
@@ -68,10 +70,11 @@ def single_user(rng: np.random.Generator, number: int) -> Iterator[Check]:
     for o in {drawn[names[number % len(names)]], drawn[names[(number + 3) % len(names)]]}:
         only = np.zeros_like(problem.allowed_mask)
         only[0, o] = True
-        found = solve(replace(problem, allowed=only), method="enumerate")
+        found: Any = solve(replace(problem, allowed=only), method="enumerate")
         yield Check("solver", apart(formed[o], found.objective_s), 1.0)
     if number % 4 == 0:
-        yield Check("solver", apart(min(formed.values()), solve(problem, method="enumerate").objective_s))
+        best: Any = solve(problem, method="enumerate")
+        yield Check("solver", apart(min(formed.values()), best.objective_s))
 
 
 @validator(

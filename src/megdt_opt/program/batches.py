@@ -1,0 +1,62 @@
+"""Chains at an edge server that makes steps of several of them in one pass: the form of their programs.
+
+The device sends its request, the edge encodes it and makes the first steps of the chain, and the device gets the latent
+and makes what is left. So a program is told by the number of steps that the edge makes, its cut.
+"""
+
+from __future__ import annotations
+
+from megdt_opt.errors import NotRepresentable
+from megdt_opt.program.stages import Compute, Kind, Stage, is_edge, leaves
+from megdt_opt.program.turns import check_turn
+
+
+def check_batched(program: Stage) -> None:
+    """Refuse programs in which the edge makes more than prompt encodings and the first steps of a whole latent.
+
+    Raises
+    ------
+    NotRepresentable
+        Names the stage.
+
+    Examples
+    --------
+    >>> from megdt_opt.program.batches import batched_step, check_batched
+    >>> from megdt_opt.program.blocks import decode, denoise
+    >>> from megdt_opt.program.stages import EDGE, series
+    >>> program = series(denoise(EDGE, 0, 3), denoise("phone", 3, 5), decode("phone"))
+    >>> check_batched(program)
+    >>> batched_step(program)
+    0
+    >>> check_batched(series(denoise(EDGE, 0, 8), decode(EDGE)))
+    Traceback (most recent call last):
+        ...
+    megdt_opt.errors.NotRepresentable: stage 'decode at edge': in batches, an edge encodes prompts and makes steps alone
+    """
+    check_turn(program)
+    made = 0
+    for leaf in leaves(program):
+        if not isinstance(leaf, Compute) or not is_edge(leaf.at) or leaf.kind is Kind.ENCODE_PROMPT:
+            continue
+        if leaf.kind is not Kind.DENOISE:
+            raise NotRepresentable(f"stage '{leaf.label}': in batches, an edge encodes prompts and makes steps alone")
+        if made or leaf.first > 0 or leaf.rows is not None:
+            raise NotRepresentable(f"stage '{leaf.label}': in batches, an edge makes the first steps of a whole latent")
+        made += 1
+
+
+def batched_step(program: Stage) -> int | None:
+    """Position of the leaf that an edge makes in batches; None without one."""
+    found = (n for n, x in enumerate(leaves(program)) if isinstance(x, Compute) and is_edge(x.at) and _steps(x))
+    return next(found, None)
+
+
+def cut_of(program: Stage) -> int:
+    """Steps that the edge makes [1]."""
+    position = batched_step(program)
+    leaf = None if position is None else list(leaves(program))[position]
+    return leaf.amount if isinstance(leaf, Compute) else 0
+
+
+def _steps(leaf: Compute) -> bool:
+    return leaf.kind is Kind.DENOISE
