@@ -18,7 +18,9 @@ import numpy as np
 
 from megdt_opt.bounds._region import number
 from megdt_opt.errors import InvalidInput
+from megdt_opt.problem.batched_edge_problem import BatchedEdgeProblem
 from megdt_opt.problem.placement_problem import PlacementProblem
+from megdt_opt.problem.sequenced_edge_problem import SequencedEdgeProblem
 from megdt_opt.program.stages import Compute, Kind, Payload, is_edge, leaves
 from megdt_opt.scenario.options import OptionTable
 
@@ -137,8 +139,8 @@ class Alone:
             Where the scenario has several edge servers.
         """
         scenario = table.scenario
-        problem = table.waived_problem()
-        if isinstance(problem, PlacementProblem):
+        problem = (table if table.serving is None else table.reserved()).waived_problem()
+        if isinstance(problem, PlacementProblem | SequencedEdgeProblem | BatchedEdgeProblem):
             raise InvalidInput("edges", len(table.sites), "one edge server [1]", "State edge in place of edges.")
         found: dict[str, float] = {}
         for leaf in leaves(table.program(user, option)):
