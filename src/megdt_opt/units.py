@@ -133,6 +133,23 @@ def parse_efficiency(text: object, field: str = "value") -> float:
     return float(match[1])
 
 
+def parse_density(text: object, field: str = "value") -> float:
+    """Read a noise density such as "-174 dBm/Hz" or "4e-21 W/Hz" [W/Hz].
+
+    Raises
+    ------
+    InvalidInput
+        Where the unit is missing, or the value is not finite and above 0 W/Hz.
+    """
+    match = _match(text)
+    symbol = "" if match is None else match[2].removesuffix("/Hz")
+    value = _convert(float(match[1]), symbol, "W", "power") if match is not None and symbol != match[2] else None
+    if value is None or not 0.0 < value < math.inf:
+        expected = "a noise density above 0 in dBm/Hz or W/Hz"
+        raise InvalidInput(field, text, expected, 'Write it with its unit, for example "-174 dBm/Hz".')
+    return value
+
+
 def db_to_linear(value_db: float) -> float:
     """Power ratio of a value in dB; infinite where no number is as large."""
     try:

@@ -33,11 +33,14 @@ class PathLoss:
         Path-loss exponent n [1].
     shadowing_std_db : float
         Standard deviation sigma of the shadowing [dB].
+    reference_loss_db : float, optional
+        Loss at the reference distance d0 [dB]; default that of free space at the carrier.
     """
 
     carrier_hz: float
     exponent: float = 3.0
     shadowing_std_db: float = 0.0
+    reference_loss_db: float | None = None
 
     def __post_init__(self) -> None:
         for name, value, low in (
@@ -60,7 +63,9 @@ class PathLoss:
         """
         if not (math.isfinite(distance_m) and distance_m >= 1.0):
             raise InvalidInput("distance_m", distance_m, "at least the reference distance of 1 m", "Move the user.")
-        reference_db = 20 * math.log10(4 * math.pi * self.carrier_hz / SPEED_OF_LIGHT_M_PER_S)
+        reference_db = self.reference_loss_db
+        if reference_db is None:
+            reference_db = 20 * math.log10(4 * math.pi * self.carrier_hz / SPEED_OF_LIGHT_M_PER_S)
         return reference_db + 10 * self.exponent * math.log10(distance_m) + shadowing_db
 
     def draw_shadowing_db(self, seed: int, users: int) -> np.ndarray:

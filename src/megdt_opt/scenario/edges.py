@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field, PlainValidator, TypeAdapter, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.program.stages import EDGE, EdgeServer
-from megdt_opt.radio.path_loss import PathLoss, snr_hz
 from megdt_opt.scenario.equipment import Channel, Edge
-from megdt_opt.scenario.quantities import expected_of
-
-Array = NDArray[np.float64]
 
 Figure = float | Mapping[str, float] | None
 """A user's figure: for all edges, by edge, or none."""
@@ -45,32 +39,6 @@ def actor_name(text: str, who: str) -> str:
             f"Give the {who} a shorter or plainer name.",
         )
     return name
-
-
-def _by_edge(least: float) -> Callable[[Any], Any]:
-    """A validator of a number of at least `least`, or of one for each of some edges by their names."""
-    number: TypeAdapter[float] = TypeAdapter(Annotated[float, Field(ge=least, allow_inf_nan=False)])
-
-    def one(name: str, value: Any) -> float:
-        try:
-            return number.validate_python(value)
-        except ValidationError as error:
-            raise InvalidInput(name, value, *expected_of(error.errors()[0])) from None
-
-    def read(value: Any) -> Any:
-        if value is None:
-            return None
-        if not isinstance(value, Mapping):
-            return one("", value)
-        if not value:
-            raise InvalidInput("", {}, "a value for at least one edge", "Name the edges that reach the user.")
-        return {str(name): one(str(name), each) for name, each in value.items()}
-
-    return read
-
-
-EfficiencyByEdge = Annotated[float | dict[str, float] | None, PlainValidator(_by_edge(0.0))]
-DistanceByEdge = Annotated[float | dict[str, float] | None, PlainValidator(_by_edge(1.0))]
 
 
 class NamedEdge(Edge):
@@ -153,51 +121,6 @@ def sites_of(edge: Edge | None, edges: Sequence[NamedEdge] | None, channel: Chan
 def _band(edge: Edge, channel: Channel, side: str) -> float:
     own = getattr(edge, f"{side}_hz", None)
     return float(getattr(channel, f"{side}_hz") if own is None else own)
-
-
-def snr_products(
-    channel: Channel,
-    distances: Sequence[float | Mapping[str, float] | None],
-    transmit_w: Sequence[float],
-    sites: Sequence[Site],
-) -> tuple[Array, Array]:
-    """SNR-bandwidth products of downlink and uplink, each (K, E) [Hz].
-
-    NaN for users without a distance, 0 at an edge that a user's distances leave out.
-    """
-    c, shape = channel, (len(distances), len(sites))
-    loss = PathLoss(carrier_hz=c.carrier_hz, exponent=c.path_loss_exponent, shadowing_std_db=c.shadowing_std_db)
-    shadowing = loss.draw_shadowing_db(c.shadowing_seed, shape[0] * shape[1]).reshape(shape)
-    down, up = np.full(shape, np.nan), np.full(shape, np.nan)
-    for k, distance in enumerate(distances):
-        for e, site in enumerate(sites):
-            distance_m = at_edge(distance, site.name)
-            if distance_m is not None:
-                lost_db = loss.loss_db(distance_m, float(shadowing[k, e]))
-                more = {"noise_figure_db": c.noise_figure_db, "antenna_gain_db": c.antenna_gain_db}
-                down[k, e] = snr_hz(c.edge_transmit_w, lost_db, **more)
-                up[k, e] = snr_hz(transmit_w[k], lost_db, **more)
-            elif distance is not None:
-                down[k, e] = up[k, e] = 0.0
-    return down, up
-
-
-def efficiency_at(
-    channel: Channel, side: str, given: Sequence[Figure], product_hz: Array, sites: Sequence[Site]
-) -> Array:
-    """Spectral efficiencies of "downlink" or "uplink", (K, E) [bit/s/Hz].
-
-    As given, or log2(1 + g / B) at the whole band B; 0 at an edge that a user's figures leave out.
-    """
-    found = np.zeros(product_hz.shape)
-    for e, site in enumerate(sites):
-        band_hz = getattr(site, f"{side}_hz")
-        for k, value in enumerate(given):
-            if value is not None:
-                found[k, e] = at_edge(value, site.name) or 0.0
-            elif band_hz > 0:
-                found[k, e] = np.log2(1 + product_hz[k, e] / band_hz)
-    return found
 
 
 def check_names(where: str, given: Mapping[str, Mapping[str, float]], sites: Sequence[Site]) -> None:

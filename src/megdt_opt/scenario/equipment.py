@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
+from megdt_opt.errors import InvalidInput
 from megdt_opt.scenario.quantities import Quantities
 from megdt_opt.timing.borrow import read_borrowed
 
@@ -120,6 +121,16 @@ class Channel(Quantities):
         Power of the edge's radio for each user's signal [W].
     noise_figure_db, antenna_gain_db : float
         Of every receiver, and of both antennas together [dB].
+    noise_density_w_per_hz : float, optional
+        Noise of every receiver, its figure included, in place of thermal noise and `noise_figure`; in YAML
+        "noise_density: -174 dBm/Hz".
+    reference_loss_db : float, optional
+        Path loss at 1 m, in place of that of free space at the carrier; in YAML "reference_loss: 46 dB".
+    efficiency_max_bit_per_s_per_hz : float, optional
+        Cap on efficiencies that follow from an SNR or a distance; in YAML "efficiency_max: 7.4 bit/s/Hz", where 256-QAM
+        ends.
+    index_table : str
+        Table of the users' CQI and MCS indices: "qam64", "qam256" or "qam64LowSE" (3GPP TS 38.214).
     """
 
     dimensions: ClassVar[dict[str, str]] = {
@@ -131,6 +142,9 @@ class Channel(Quantities):
         "edge_transmit_w": "power",
         "noise_figure_db": "ratio",
         "antenna_gain_db": "ratio",
+        "noise_density_w_per_hz": "density",
+        "reference_loss_db": "ratio",
+        "efficiency_max_bit_per_s_per_hz": "efficiency",
     }
 
     law: Literal["linear", "shannon"] = "linear"
@@ -144,6 +158,20 @@ class Channel(Quantities):
     edge_transmit_w: float = Field(default=1.0, gt=0.0)
     noise_figure_db: float = Field(default=7.0, ge=0.0)
     antenna_gain_db: float = 0.0
+    noise_density_w_per_hz: float | None = Field(default=None, gt=0.0)
+    reference_loss_db: float | None = Field(default=None, ge=0.0)
+    efficiency_max_bit_per_s_per_hz: float | None = Field(default=None, gt=0.0)
+    index_table: Literal["qam64", "qam256", "qam64LowSE"] = "qam64"
+
+    @model_validator(mode="after")
+    def _once(self) -> Channel:
+        """Noise and the loss at 1 m are stated in one way."""
+        for field, other in (("noise_density_w_per_hz", "noise_figure_db"), ("reference_loss_db", "carrier_hz")):
+            value = getattr(self, field)
+            if value is not None and getattr(self, other) != type(self).model_fields[other].default:
+                names = self.short_name(field), self.short_name(other)
+                raise InvalidInput(names[0], value, f"either {names[0]} or {names[1]}", "Remove one of the two.")
+        return self
 
 
 def named_profiles(machines: Iterable[Edge | Device]) -> tuple[str, ...]:

@@ -301,8 +301,7 @@ class OptionTable:
         if not any(cell.unreached for cell in self._cells[k]):
             return
         user = self.scenario.users[k]
-        efficiency = user.downlink_efficiency_bit_per_s_per_hz
-        field, value = ("distance", user.distance_m) if efficiency is None else ("downlink_efficiency", efficiency)
+        field, value = next(iter(user.by_name.items()))
         raise InvalidInput(
             f"users.{user.name}.{field}",
             value,

@@ -37,7 +37,8 @@ class Quantities(BaseModel):
         """A field's name without its unit: "downlink" of "downlink_hz"."""
         if field not in cls.dimensions:
             return field
-        long = {"efficiency": "_bit_per_s_per_hz", "loading": "_byte_per_s", "rate": "_bit_per_s"}
+        long = {"efficiency": "_bit_per_s_per_hz", "loading": "_byte_per_s"}
+        long |= {"rate": "_bit_per_s", "density": "_w_per_hz"}
         unit = long.get(cls.dimensions[field], f"_{field.rpartition('_')[2]}")
         return field.removesuffix(unit)
 
@@ -72,6 +73,8 @@ def _in_si(text: Any, dimension: str, name: str) -> float:
     """Text with a unit as a number in SI units."""
     if dimension == "ratio":
         return units.parse_db(text, name)
+    if dimension == "density":
+        return units.parse_density(text, name)
     return units.parse_efficiency(text, name) if dimension == "efficiency" else units.parse(text, dimension, name)
 
 

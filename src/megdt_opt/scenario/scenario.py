@@ -19,13 +19,12 @@ from megdt_opt.scenario.edges import (
     NamedEdge,
     Site,
     check_names,
-    efficiency_at,
     sites_of,
-    snr_products,
 )
 from megdt_opt.scenario.equipment import Channel, Device, Edge, named_profiles
 from megdt_opt.scenario.groups import Group, Grouping, check_sharing
 from megdt_opt.scenario.limited_costs import CostRule, check_costs, read_costs
+from megdt_opt.scenario.links import check_links, efficiencies, snr_products
 from megdt_opt.scenario.objectives import check_objective, check_provable
 from megdt_opt.scenario.quantities import Quantities
 from megdt_opt.scenario.user import User as User
@@ -46,6 +45,8 @@ _OF_DISTANCES = (
     "edge_transmit_w",
     "noise_figure_db",
     "antenna_gain_db",
+    "noise_density_w_per_hz",
+    "reference_loss_db",
 )
 """Fields of the channel that matter to users with a distance alone."""
 
@@ -214,13 +215,7 @@ class Scenario(Quantities):
             if user.private_steps > self.steps:
                 expected = f"at most {self.steps} steps"
                 raise InvalidInput(f"users.{user.name}.private_steps", user.private_steps, expected, "Lower it.")
-            if self.channel.law == "shannon" and user.distance_m is None:
-                raise InvalidInput(
-                    f"users.{user.name}.distance",
-                    None,
-                    "a distance in m",
-                    "The Shannon law needs the user's distance.",
-                )
+        check_links(self.channel, self.users, self.sites)
         sharing = self.groups, self.grouping
         if sharing != (None, None):
             law, objective, edges = self.channel.law, self.objective, len(self.sites)
@@ -242,12 +237,7 @@ class Scenario(Quantities):
             if user.name in names:
                 expected = f"a name other than those of the edges, {names}"
                 raise InvalidInput(f"users.{number}.name", user.name, expected, "Rename the user.")
-            figures = {
-                "downlink_efficiency": user.downlink_efficiency_bit_per_s_per_hz,
-                "uplink_efficiency": user.uplink_efficiency_bit_per_s_per_hz,
-                "distance": user.distance_m,
-            }
-            by_edge = {name: value for name, value in figures.items() if isinstance(value, dict)}
+            by_edge = {name: value for name, value in user.by_name.items() if isinstance(value, dict)}
             check_names(f"users.{number}", by_edge, sites)
 
     def _use_everything(self) -> None:
@@ -375,24 +365,22 @@ class Scenario(Quantities):
     def snr_products_hz(self) -> tuple[np.ndarray, np.ndarray]:
         """SNR-bandwidth products of downlink and uplink, each (K,), with `edges` (K, E) [Hz].
 
-        NaN for users without a distance, 0 at an edge that does not reach the user.
+        NaN for users without a distance or an SNR, 0 at an edge that does not reach the user.
         """
         down, up = self._snr_products_hz()
         return (down, up) if self.edges is not None else (down[:, 0], up[:, 0])
 
     def _snr_products_hz(self) -> tuple[np.ndarray, np.ndarray]:
-        users = self.users
-        transmit_w = [user.device.transmit_power_w for user in users]
-        return snr_products(self.channel, [user.distance_m for user in users], transmit_w, self.sites)
+        transmit_w = [user.device.transmit_power_w for user in self.users]
+        return snr_products(self.channel, self.users, transmit_w, self.sites)
 
     def efficiencies(self) -> tuple[np.ndarray, np.ndarray]:
         """Spectral efficiencies of downlink and uplink, each (K,), with `edges` (K, E) [bit/s/Hz].
 
-        A user with a distance gets log2(1 + g / B), the efficiency at the whole band B, its lowest,
-        because noise grows with the band. 0 at an edge that does not reach the user.
+        A user with a distance or an SNR gets log2(1 + g / B), the efficiency at the whole band B, its lowest,
+        because noise grows with the band, but at most the channel's cap. 0 at an edge that does not reach the user.
         """
-        (down_g, up_g), users, sites = self._snr_products_hz(), self.users, self.sites
-        given = [[user.downlink_efficiency_bit_per_s_per_hz, user.uplink_efficiency_bit_per_s_per_hz] for user in users]
-        down = efficiency_at(self.channel, "downlink", [pair[0] for pair in given], down_g, sites)
-        up = efficiency_at(self.channel, "uplink", [pair[1] for pair in given], up_g, sites)
+        down_g, up_g = self._snr_products_hz()
+        down = efficiencies(self.channel, "downlink", self.users, down_g, self.sites)
+        up = efficiencies(self.channel, "uplink", self.users, up_g, self.sites)
         return (down, up) if self.edges is not None else (down[:, 0], up[:, 0])

@@ -10,12 +10,12 @@ from megdt_opt.errors import InvalidInput
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY
 from megdt_opt.program.precisions import PRECISION_REGISTRY
 from megdt_opt.program.stages import CODECS, EDGE
-from megdt_opt.scenario.edges import DistanceByEdge, EfficiencyByEdge, actor_name
+from megdt_opt.scenario.edges import actor_name
 from megdt_opt.scenario.equipment import Device
-from megdt_opt.scenario.quantities import Quantities
+from megdt_opt.scenario.links import Link
 
 
-class User(Quantities):
+class User(Link):
     """One user, its device and its limits.
 
     Parameters
@@ -24,11 +24,9 @@ class User(Quantities):
         Unique name.
     device : Device
         What the user holds.
-    downlink_efficiency_bit_per_s_per_hz, uplink_efficiency_bit_per_s_per_hz : float or dict of str to float, optional
-        Spectral efficiencies; in YAML "downlink_efficiency: 4 bit/s/Hz". Either these or a distance. Where they differ
-        by edge: "{hall-1: 4 bit/s/Hz, hall-2: 1 bit/s/Hz}"; an edge that is left out does not reach the user.
-    distance_m : float or dict of str to float, optional
-        Distance to the base station [m], of each edge where they differ.
+    downlink_..., uplink_..., distance_m
+        How it is connected, as `scenario.links.Link` says: an efficiency, a rate, an SNR, a CQI or MCS index for each
+        side, or a distance.
     weight : float
         Weight in the objective, > 0 [1].
     deadline_s : float, optional
@@ -55,19 +53,10 @@ class User(Quantities):
         Seed of the sampler's noise.
     """
 
-    dimensions: ClassVar[dict[str, str]] = {
-        "downlink_efficiency_bit_per_s_per_hz": "efficiency",
-        "uplink_efficiency_bit_per_s_per_hz": "efficiency",
-        "distance_m": "length",
-        "deadline_s": "time",
-        "energy_max_j": "energy",
-    }
+    dimensions: ClassVar[dict[str, str]] = {**Link.dimensions, "deadline_s": "time", "energy_max_j": "energy"}
 
     name: str
     device: Device = Device()
-    downlink_efficiency_bit_per_s_per_hz: EfficiencyByEdge = None
-    uplink_efficiency_bit_per_s_per_hz: EfficiencyByEdge = None
-    distance_m: DistanceByEdge = None
     weight: float = Field(default=1.0, gt=0.0)
     deadline_s: float | None = Field(default=None, gt=0.0)
     energy_max_j: float | None = Field(default=None, gt=0.0)
@@ -104,21 +93,6 @@ class User(Quantities):
 
     @model_validator(mode="after")
     def _whole(self) -> User:
-        pair = (self.downlink_efficiency_bit_per_s_per_hz, self.uplink_efficiency_bit_per_s_per_hz)
-        if (pair[0] is None) != (pair[1] is None):
-            raise InvalidInput(self.name, pair, "both efficiencies or none, in bit/s/Hz", "Add the other one.")
-        if (pair[0] is None) == (self.distance_m is None):
-            raise InvalidInput(
-                self.name,
-                self.distance_m,
-                "either two spectral efficiencies or a distance in m",
-                "Give exactly one of the two.",
-            )
-        if self.prompt is not None and "scene" in self.model_fields_set and self.scene != 0:
-            raise InvalidInput(f"{self.name}.prompt", self.prompt, "a prompt or a scene", "Leave one of the two out.")
-        if self.picture is not None and not self.senses:
-            remedy = 'Leave it out, or give the user "senses: true".'
-            raise InvalidInput(f"{self.name}.picture", self.picture, "nothing without a user that senses", remedy)
         if self.energy_max_j is not None and self.device.compute_power_w is None:
             raise InvalidInput(
                 f"{self.name}.device.compute_power",
