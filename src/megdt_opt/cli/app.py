@@ -254,7 +254,7 @@ def execute(
 @clear_errors
 def sweep(  # wide: each is one option of the command
     scenario: ScenarioName,
-    over: Annotated[list[str], typer.Option(help="PATH=VALUE,VALUE,...: a field and its values; can be repeated.")],
+    over: Annotated[list[str], typer.Option(help="PATH=VALUE,VALUE,..., or rows=TRACE.csv; can be repeated.")],
     out: Annotated[Path, typer.Option(help="Folder for the tables, the figures and the cache.")] = Path("sweep-output"),
     seeds: Annotated[int, typer.Option(min=0, help="Redraw shadowing and scenes this often; 0 = as they are.")] = 0,
     jobs: Annotated[int, typer.Option(help="Processes; -1 = one for each core.")] = 1,

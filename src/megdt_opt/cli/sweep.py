@@ -17,6 +17,7 @@ from megdt_opt.report.numbers import count
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.sweeping.cell import Solving
 from megdt_opt.sweeping.runner import SweepResult, run_sweep
+from megdt_opt.sweeping.trace_rows import ROW
 from megdt_opt.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ def figures_of(found: SweepResult) -> Iterator[tuple[str, Figure]]:
     frame = found.cells
     names = [str(name) for name in frame.columns]
     varied = [name for name in names[: names.index("seed")] if frame[name].nunique(dropna=False) > 1]
+    if ROW in varied:  # the row of a trace stands for all of its fields
+        frame, varied = frame.drop(columns=[name for name in varied if name != ROW]), [ROW]
     if len(varied) == 1:
         yield f"latency-{_file(varied[0])}", plot.latency_figure(frame, varied[0])
     if len(varied) == 2:

@@ -13,6 +13,7 @@ import numpy as np
 from megdt_opt.errors import InvalidInput, shown
 from megdt_opt.scenario.scenario import Scenario, User
 from megdt_opt.sweeping.paths import FieldPath, parse_path
+from megdt_opt.sweeping.trace_rows import ROW, ROWS, trace_axis
 
 USERS = "users"
 """The key whose values are numbers of users."""
@@ -68,7 +69,9 @@ def cells_of(scenario: Scenario, over: Over, seeds: Iterable[int] | None) -> tup
     InvalidInput
         Where a path is unknown, a value does not fit its field, or values do not go together.
     """
-    axes = [(_paths(key), list(_values(key, values))) for key, values in over.items()]
+    axes = [
+        trace_axis(values) if key == ROWS else (_paths(key), list(_values(key, values))) for key, values in over.items()
+    ]
     sizes = [v for paths, values in axes for row in values for p, v in zip(paths, row, strict=True) if p == USERS]
     for size in sizes:
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
@@ -77,7 +80,7 @@ def cells_of(scenario: Scenario, over: Over, seeds: Iterable[int] | None) -> tup
             )
     names = _names(scenario, max([len(scenario.users), *(int(s) for s in sizes)]))
     edges = [edge.name for edge in scenario.edges or ()]
-    fields = {text: parse_path(text, names, edges) for paths, _ in axes for text in paths if text != USERS}
+    fields = {text: parse_path(text, names, edges) for paths, _ in axes for text in paths if text not in (USERS, ROW)}
     _refuse_overlaps(list(fields.values()), [text for paths, _ in axes for text in paths])
     base = scenario.model_dump(mode="json", exclude_none=True)
     order = [text for paths, _ in axes for text in paths]
@@ -87,9 +90,11 @@ def cells_of(scenario: Scenario, over: Over, seeds: Iterable[int] | None) -> tup
         values = dict(zip(order, itertools.chain.from_iterable(rows), strict=True))
         made = _made(base, values, fields)
         parameters = {
-            (text if text == USERS else fields[text].column): len(made.users)
+            fields[text].column if text in fields else text: fields[text].read(made)
+            if text in fields
+            else len(made.users)
             if text == USERS
-            else fields[text].read(made)
+            else values[text]
             for text in order
         }
         cells += [

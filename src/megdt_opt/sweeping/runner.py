@@ -93,7 +93,9 @@ def sweep(
         Dotted path of a field -> its values, as a scenario file would state them: {"channel.downlink": ["1 MHz",
         "2 MHz"], "steps": [10, 20], "users.*.deadline": ["2 s", None]}. Behind "users." stands a user's name, or
         "*" for all. The path "users" alone takes numbers of users: the first ones, or copies of all in turn. A tuple
-        of paths takes tuples of values, for fields that change together. All combinations are planned.
+        of paths takes tuples of values, for fields that change together. All combinations are planned. The key "rows"
+        takes a measured trace, a CSV whose head names paths or a list of {path: value}: one cell a row, in which values
+        may come twice, with the number of the row in the column "row".
     seeds : iterable of int, optional
         For each one, what is random is drawn again: shadowing, and scenes given by a seed. Default: nothing is.
     profiles : mapping of str to TimingProfile or path, optional
