@@ -28,7 +28,10 @@ _MOST_CUTS = 60
 _KNOWN = 24
 """Price vectors from before that a search for better ones begins with [1]."""
 
-_ROOT_PASSES = 60
+_ROOT_PASSES, _ROOT_CLOSE = 60, 1e-3
+"""Price vectors for the whole problem, and how near these come to the best, relatively: good choices are rounded from
+what they waver between [1]."""
+
 _ALONE_PASSES, _ALONE_CLOSE = 24, 1e-4
 """Price vectors for the best sum alone, and how near these come to the best, relatively [1]."""
 
@@ -189,6 +192,8 @@ class MixedEngine(Separable):
 
     def peak(self, mask: Mask, ceiling_s: float, box: float, gap: float, start: Array) -> Peak:
         """As `Engine` has it."""
+        if self._climb_tilted is not None:
+            return self._climb_tilted(mask, np.inf, box, _ROOT_PASSES, start, _ROOT_CLOSE)
         # no better than the gap asks for: the planes of each user never end exactly
         return self.climb(mask, None, ceiling_s * (1.0 - 0.01 * gap), box, _ROOT_PASSES, start)
 
