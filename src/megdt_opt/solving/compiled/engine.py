@@ -183,17 +183,17 @@ class CompiledEngine(Separable):
 
     def climb_tilted(
         self, mask: Mask, goal: float, box: float, most: int, start: Array, precision: float,
-        max_weight: float | None = None,
+        max_weight: float | None = None, rough: float = np.inf,
     ) -> Peak:  # fmt: skip
-        """For "mixed": `climb` to a precision, with the best multipliers at all prices tried, whose sum is at most the
-        problem's `max_weight` or another."""
+        """For "mixed": `climb` to a precision, or a rough one where the goal is out of reach, with the best multipliers
+        at all prices tried, whose sum is at most the problem's `max_weight` or another."""
         self._enter(mask)
         np.copyto(self._terms.weight, self.problem.weights)
         out, cuts, room = self._out, self._cuts, self._room
         out.price[:] = start[:3]
         value, count = tilted.search_tilted(
             self._terms, self._here, _NO_OPTION, self._most if max_weight is None else max_weight, min(goal, HUGE),
-            box, most, precision, cuts, room, out,
+            box, most, precision, rough, cuts, room, out,
         )  # fmt: skip
         prices = np.concatenate((out.price, room.tilts))
         if value >= goal:
@@ -262,7 +262,7 @@ class CompiledEngine(Separable):
             out.price[:] = prices[:3]
             worth, known = tilted.search_tilted(
                 self._terms, self._here, np.asarray(choice, dtype=np.int32), self._most, min(ceiling_s, HUGE), 0.0, 0,
-                0.0, self._cuts, self._room, out,
+                0.0, 0.0, self._cuts, self._room, out,
             )  # fmt: skip
             own = np.concatenate((out.price, self._room.tilts))
             found.append((Settled(worth if worth < HUGE else np.inf, own, out.shares.copy(), choice), bool(known)))

@@ -28,11 +28,11 @@ _CLOSE, _ENOUGH = 1e-11, 1e-9
 # wide: numba copies all arrays of a tuple at every call
 @inner
 def rise(
-    terms: Terms, begin: I, end: I, most: float, goal: float, box: float, passes: int, precision: float, whole: bool,
+    terms: Terms, begin: I, end: I, most: float, goal: float, box: float, passes: int, precision: float, rough: float,
     best_price: F, cuts: Cuts, tilted: Tilted, x: F,
 ) -> tuple[float, int]:  # fmt: skip
     """Look for prices whose value reaches the goal, as `raise_bound` does, each with its best multipliers; where none
-    can, it ends unless `whole`.
+    can, it ends as near the best as `rough`, relatively.
 
     Returns the best value and the passes made; `best_price` (3,) starts and ends as the best prices, `tilted` gets
     their multipliers.
@@ -63,7 +63,8 @@ def rise(
         cuts.prices[n], cuts.levels[n] = price, level
         if not ask_master(SUM, cuts, n + 1, box, y):
             return best, n + 1
-        if (y[0] < goal < HUGE and not whole) or y[0] - best <= precision * max(abs(y[0]), abs(best)):
+        near = rough if y[0] < goal < HUGE else precision
+        if y[0] - best <= near * max(abs(y[0]), abs(best)):
             return best, n + 1
         close = min(max(_PART * (y[0] - best) / max(abs(y[0]), abs(best)), TIE), _ROUGH)
         for i in range(3):
@@ -167,7 +168,7 @@ def settled(
     box = 4.0 * ceiling if ceiling < HUGE / 2 else 64.0 * max(top, alone)
     for _ in range(_BOXES):
         value, _passes = rise(
-            terms, begin, end, most, ceiling, box, MOST_CUTS, _CLOSE, True, out.price, cuts, tilted, now
+            terms, begin, end, most, ceiling, box, MOST_CUTS, _CLOSE, _CLOSE, out.price, cuts, tilted, now
         )
         if value >= ceiling:
             return HUGE, True
@@ -195,13 +196,13 @@ def settled(
 @kernel
 def search_tilted(
     terms: Terms, here: Here, option: Option, most: float, goal: float, box: float, passes: int, precision: float,
-    cuts: Cuts, tilted: Tilted, out: Out,
+    rough: float, cuts: Cuts, tilted: Tilted, out: Out,
 ) -> tuple[float, int]:  # fmt: skip
     """`settled`, with 1 where the objective is known and 0 elsewhere; without options, (0,), `rise` from the price in
     `out`, which the best one takes the place of. Both in one, as most of their code is the same."""
     if option.shape[0] == 0:
         return rise(
-            terms, here.begin, here.end, most, goal, box, passes, precision, False, out.price, cuts, tilted, out.shares
+            terms, here.begin, here.end, most, goal, box, passes, precision, rough, out.price, cuts, tilted, out.shares
         )
     worth, known = settled(terms, here, option, most, goal, cuts, tilted, out)
     return worth, 1 if known else 0

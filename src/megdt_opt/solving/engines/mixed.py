@@ -28,9 +28,9 @@ _MOST_CUTS = 60
 _KNOWN = 24
 """Price vectors from before that a search for better ones begins with [1]."""
 
-_ROOT_PASSES, _ROOT_CLOSE = 60, 1e-3
-"""Price vectors for the whole problem, and how near these come to the best, relatively: good choices are rounded from
-what they waver between [1]."""
+_ROOT_PASSES, _CLOSE = 60, 1e-3
+"""Price vectors for the whole problem, and how near the best are to come, relatively, where they prove nothing: what
+they waver between decides which choices are tried and where the tree divides [1]."""
 
 _ALONE_PASSES, _ALONE_CLOSE = 24, 1e-4
 """Price vectors for the best sum alone, and how near these come to the best, relatively [1]."""
@@ -169,7 +169,7 @@ class MixedEngine(Separable):
     def climb(self, mask: Mask, level_s: float | None, goal: float, box: float, most: int, start: Array) -> Peak:
         """As `Engine` has it."""
         if self._climb_tilted is not None:
-            return self._climb_tilted(mask, goal, box, most, start, 1e-12)
+            return self._climb_tilted(mask, goal, box, most, start, 1e-12, rough=_CLOSE)
         cuts = _Cuts(self, mask, box)
         for prices in [self.kept(start), *self._tried[:_KNOWN]]:
             cuts.add(prices)
@@ -193,7 +193,7 @@ class MixedEngine(Separable):
     def peak(self, mask: Mask, ceiling_s: float, box: float, gap: float, start: Array) -> Peak:
         """As `Engine` has it."""
         if self._climb_tilted is not None:
-            return self._climb_tilted(mask, np.inf, box, _ROOT_PASSES, start, _ROOT_CLOSE)
+            return self._climb_tilted(mask, np.inf, box, _ROOT_PASSES, start, _CLOSE)
         # no better than the gap asks for: the planes of each user never end exactly
         return self.climb(mask, None, ceiling_s * (1.0 - 0.01 * gap), box, _ROOT_PASSES, start)
 
