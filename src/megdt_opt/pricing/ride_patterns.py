@@ -8,7 +8,7 @@ take beside that trunk, its pool.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,13 +58,10 @@ class Patterns:
         assert problem.group is not None
         parties = [np.flatnonzero(problem.group == g) for g in range(problem.groups)]
         parties += [np.array([k]) for k in np.flatnonzero(problem.group < 0)]
-        size = max(len(users) for users in parties)
-        made = _Listing(problem, size)
-        member = np.full((len(parties), size), -1)
+        member = np.full((len(parties), max(len(users) for users in parties)), -1)
         for p, users in enumerate(parties):
             member[p, : len(users)] = users
-            made.add(p, users, p if p < problem.groups else -1)
-        return cls(problem, member, *made.arrays())
+        return cls(problem, member, *_listed(problem, member))
 
     @cached_property
     def starts(self) -> Index:
@@ -145,84 +142,90 @@ class Patterns:
         return first
 
 
-@lru_cache(maxsize=64)
-def _grid(sizes: tuple[int, ...]) -> Index:
-    """Places in each of some lists, for all ways to take one of each, (lists, ways)."""
-    return np.asarray(np.indices(sizes).reshape(len(sizes), -1), dtype=np.int64)
+def _listed(problem: SharedPrefixProblem, member: Index) -> tuple[Index, Index, Index, Index, Index, Index, Mask]:
+    """Party, trunk, turn, option and pool of all patterns, and user and options of the pools, as `Patterns` has them.
+
+    A job is a party with a trunk that it may run, or with none; its patterns are all ways to take a riding option, or
+    the pool if there is one, for each member. All jobs are listed together.
+    """
+    party, trunk, turn = _jobs(problem, len(member))
+    job, place = np.nonzero(member[party] >= 0)
+    user, q = member[party[job], place], trunk[job]
+    riding, both = problem.rides > 0, problem.rides == 2
+    some = q >= 0
+    fits = problem.open_options[user]
+    if problem.trunks:
+        fits = fits & np.where(some[:, None], problem.compatible[user, :, q], True)
+        sent = problem.open_multicasts[q]
+        rider = fits & riding[user] & some[:, None] & (sent[:, None] | ~both[user])
+    else:
+        rider = np.zeros_like(fits)
+    left = fits & ~riding[user]
+    pool, pool_user, pool_options = _pools(user, left)
+    # choices of each member: its riding options, and its pool last
+    row, option = np.nonzero(np.column_stack([rider, pool >= 0]))
+    option = np.where(option == problem.options, -1, option)
+    sizes = np.bincount(row, minlength=len(user))
+    first = np.cumsum(sizes) - sizes
+    size, begin = np.ones(member[party].shape, np.int64), np.zeros(member[party].shape, np.int64)
+    size[job, place], begin[job, place] = sizes, first
+    counts = size.astype(float).prod(axis=1)
+    if counts.sum() > MOST:
+        raise InvalidInput(
+            "compatible", f"more than {MOST} patterns of trunks and riders' options", "fewer of them",
+            "Divide the largest group, or forbid options that ride.",
+        )  # fmt: skip
+    number = counts.astype(np.int64)
+    of = np.repeat(np.arange(len(party)), number)
+    way = np.arange(len(of)) - np.repeat(np.cumsum(number) - number, number)
+    found = np.full((len(of), member.shape[1]), -1)
+    for j in range(member.shape[1] - 1, -1, -1):
+        way, taken = np.divmod(way, size[of, j])
+        here = member[party[of], j] >= 0
+        found[here, j] = option[(begin[of, j] + taken)[here]]
+    # a trunk that nobody rides does not run
+    kept = (trunk[of] < 0) | (found >= 0).any(axis=1)
+    of, found = of[kept], found[kept]
+    _refuse_nothing(problem, member, np.bincount(party[of], minlength=len(member)))
+    pools = np.full(member[party].shape, len(pool_user))
+    pools[job, place] = np.where(pool >= 0, pool, len(pool_user))
+    return (
+        party[of], trunk[of], turn[of], found, np.where(found >= 0, len(pool_user), pools[of]), pool_user, pool_options,
+    )  # fmt: skip
 
 
-class _Listing:
-    """Patterns as they are found."""
+def _jobs(problem: SharedPrefixProblem, parties: int) -> tuple[Index, Index, Index]:
+    """Parties, each without a trunk and then with each of its own that is open; with them the trunk, -1 for none, and
+    its number among the party's, from 1."""
+    assert problem.trunk_group is not None
+    order = np.argsort(problem.trunk_group, kind="stable")
+    group = problem.trunk_group[order]
+    turn = np.arange(len(order)) - np.searchsorted(group, group) + 1
+    runs = (group >= 0) & problem.open_trunks[order]
+    none = np.zeros(parties, np.int64)
+    party = np.r_[np.arange(parties), group[runs]]
+    trunk, turn = np.r_[none - 1, order[runs]], np.r_[none, turn[runs]]
+    sorted_ = np.lexsort((turn, party))
+    return party[sorted_], trunk[sorted_], turn[sorted_]
 
-    def __init__(self, problem: SharedPrefixProblem, size: int) -> None:
-        self.problem, self.size, self.total = problem, size, 0
-        self.open = problem.open_options
-        self.riding, self.both = problem.rides > 0, problem.rides == 2
-        self.parts: list[tuple[Index, ...]] = []
-        self.pools: dict[tuple[int, bytes], int] = {}
-        self.options: list[Mask] = []
 
-    def add(self, party: int, users: Index, group: int) -> None:
-        """All patterns of one party."""
-        assert self.problem.trunk_group is not None
-        still = self.open & ~self.riding
-        before = self.total
-        self._of_trunk(
-            party, users, -1, 0, [self._pool(int(k), still[k]) for k in users], [np.zeros(0, int)] * len(users)
-        )
-        for turn, q in enumerate(np.flatnonzero(self.problem.trunk_group == group) if group >= 0 else ()):
-            if not self.problem.open_trunks[q]:
-                continue
-            beside = self.open & self.problem.compatible[:, :, q]
-            riders = beside & self.riding
-            if not self.problem.open_multicasts[q]:
-                riders &= ~self.both
-            pools = [self._pool(int(k), beside[k] & ~self.riding[k]) for k in users]
-            self._of_trunk(party, users, int(q), turn + 1, pools, [np.flatnonzero(riders[k]) for k in users])
-        if self.total == before:
-            raise InvalidInput(
-                f"allowed (user {int(users[0])})" if group < 0 else f"compatible (group {group})", "nothing that fits",
-                "an option for every member, without a trunk or with the same one",
-                "Allow options, or raise the budgets that they demand.",
-            )  # fmt: skip
+def _pools(user: Index, options: Mask) -> tuple[Index, Index, Mask]:
+    """The pool of each row, -1 where no option is left, and user and options of all pools, each once."""
+    some = np.flatnonzero(options.any(axis=1))
+    key = np.column_stack([user[some].astype(">i8").view(np.uint8).reshape(-1, 8), np.packbits(options[some], axis=1)])
+    packed = np.ascontiguousarray(key).view(np.dtype((np.void, key.shape[1]))).ravel()
+    _, first, number = np.unique(packed, return_index=True, return_inverse=True)
+    pool = np.full(len(user), -1)
+    pool[some] = number.ravel()
+    return pool, user[some[first]], options[some[first]]
 
-    def _of_trunk(self, party: int, users: Index, q: int, turn: int, pools: list[int], riders: list[Index]) -> None:
-        listed = [found.tolist() + [-1] * (pool >= 0) for pool, found in zip(pools, riders, strict=True)]
-        choices = [np.array(one, np.int64) for one in listed]
-        number = int(np.prod([float(len(one)) for one in choices]))
-        self.total += number
-        if self.total > MOST:
-            raise InvalidInput(
-                "compatible", f"more than {MOST} patterns of trunks and riders' options", "fewer of them",
-                "Divide the largest group, or forbid options that ride.",
-            )  # fmt: skip
-        if not number:
-            return
-        grid = _grid(tuple(len(one) for one in choices))
-        option = np.full((number, self.size), -1)
-        for j, (one, place) in enumerate(zip(choices, grid, strict=True)):
-            option[:, j] = one[place]
-        if q >= 0 and all(one[-1] < 0 for one in choices):
-            # the last one is the pattern without riders
-            option = option[:-1]
-            self.total -= 1
-        pool = np.where(option < 0, np.array([*pools, *[-1] * (self.size - len(users))]), -1)
-        column = np.ones(len(option), np.int64)
-        self.parts.append((party * column, q * column, turn * column, option, pool))
 
-    def _pool(self, k: int, options: Mask) -> int:
-        if not options.any():
-            return -1
-        key = (k, options.tobytes())
-        if key not in self.pools:
-            self.pools[key] = len(self.options)
-            self.options.append(options)
-        return self.pools[key]
-
-    def arrays(self) -> tuple[Index, Index, Index, Index, Index, Index, Mask]:
-        """As `Patterns` has them."""
-        party, trunk, turn, option, pool = (np.concatenate(column) for column in zip(*self.parts, strict=True))
-        pool = np.where(pool < 0, len(self.options), pool)
-        user = np.array([k for k, _ in self.pools], np.int64)
-        options = np.array(self.options, bool).reshape(len(user), self.problem.options)
-        return party, trunk, turn, option, pool, user, options
+def _refuse_nothing(problem: SharedPrefixProblem, member: Index, counts: Index) -> None:
+    """Refuse a party without a pattern."""
+    for p in np.flatnonzero(counts == 0)[:1].tolist():
+        alone = p >= problem.groups
+        raise InvalidInput(
+            f"allowed (user {int(member[p, 0])})" if alone else f"compatible (group {p})", "nothing that fits",
+            "an option for every member, without a trunk or with the same one",
+            "Allow options, or raise the budgets that they demand.",
+        )  # fmt: skip

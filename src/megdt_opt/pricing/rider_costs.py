@@ -318,6 +318,28 @@ def guess(riders: Riders, prices: Array, level_s: float) -> tuple[Array, Array]:
     return mu, np.where(total > 0, edge**2 / np.where(total > 0, total, 1.0), 1.0)
 
 
+@dataclass(frozen=True)
+class Cheapest:
+    """What costs least at prices.
+
+    Parameters
+    ----------
+    least : array, (P,)
+        Cost of each party.
+    best : array of int, (P,)
+        The pattern that has it.
+    slope : array, (3,)
+        What all parties use together.
+    choice : array of int, (R,)
+        What users take, and behind them the groups whose trunks are rows of the tree.
+    """
+
+    least: Array
+    best: NDArray[np.int64]
+    slope: Array
+    choice: NDArray[np.int64]
+
+
 class Ways(Protocol):
     """Ways to work out G: in NumPy here, or in compiled code."""
 
@@ -333,8 +355,8 @@ class Ways(Protocol):
         """Multipliers (S, n), parts (S,) and the value (S,) where G is largest, from a start."""
         ...
 
-    def cheapest(self, costs: Any, mask: Mask) -> tuple[Array, NDArray[np.int64]] | None:
-        """Each party's least cost and the pattern that has it, (P,), of closed `Costs`; None where NumPy is as good."""
+    def cheapest(self, model: Any, prices: Array, mask: Mask) -> Cheapest | None:
+        """What is cheapest of `PrefixCosts` that are closed; None where NumPy is as good."""
         ...
 
 
@@ -353,6 +375,6 @@ class NumpyRiders:
         """As `Ways` has it."""
         return most(riders, prices, level_s, mu, part, phased)
 
-    def cheapest(self, costs: Any, mask: Mask) -> tuple[Array, NDArray[np.int64]] | None:
+    def cheapest(self, model: Any, prices: Array, mask: Mask) -> Cheapest | None:
         """As `Ways` has it."""
         return None

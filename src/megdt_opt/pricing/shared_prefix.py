@@ -31,6 +31,9 @@ from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
 _KEPT = 12
 """Price vectors whose costs are kept [1]."""
 
+_MASKS = 4
+"""Masks of which is kept what they leave [1]."""
+
 _AT_ONCE = 2
 """Patterns of a party that are looked at more closely first; twice as many in each round [1]."""
 
@@ -55,6 +58,7 @@ class PrefixCosts:
         """Of the trunks: multicast, uplink, edge, as users with one option."""
         self.ways: Ways = NumpyRiders()
         self._at: OrderedDict[tuple[bytes, float | None], Costs] = OrderedDict()
+        self._left: dict[bytes, tuple[Mask, Mask]] = {}
         self.mu: Array | None = None
         self.part: Array | None = None
 
@@ -106,14 +110,34 @@ class PrefixCosts:
     @cached_property
     def shut(self) -> Mask:
         """Patterns whose trunk cannot keep its limit on airtime, or a rider its demand, (N,)."""
-        n = self.patterns
+        n, p = self.patterns, self.problem
+        if self.shared.open[: p.trunks][p.open_trunks].all() and self.own.open[p.open_options].all():
+            return np.zeros(len(n.party), bool)  # nothing but what patterns leave out already
         gone = (n.trunk >= 0) & ~self.shared.open[np.maximum(n.trunk, 0), 0]
         return np.asarray(gone | (n.rides & ~self.own.open[n.who, np.maximum(n.option, 0)]).any(axis=1))
 
     @cached_property
     def roots(self) -> tuple[Array, Array]:
-        """C (N,) and P (3, N) of the closed form."""
-        return self.closed_form(self.riders)
+        """C (N,) and P (3, N) of the closed form, added up from tables of riding options; as `closed_form` has them."""
+        p, n = self.problem, self.patterns
+        w, riding = p.weights[:, None], p.rides > 0
+        alone = np.zeros((6, p.users, p.options + 1))  # what does not ride stands last, and adds nothing
+        alone[:3, :, :-1] = np.sqrt(w * self.own.a)
+        alone[3, :, :-1] = w * p.fixed_s
+        alone[4, :, :-1] = np.where(riding, w, 0.0)
+        alone[5, :, :-1] = np.where(p.rides == 2, w, 0.0)
+        flat, total = alone.reshape(6, -1), np.zeros((6, len(n.party)))
+        for j in range(n.option.shape[1]):
+            place = n.who[:, j] * (p.options + 1) + n.option[:, j] + (p.options + 1) * (n.option[:, j] < 0)
+            total += flat[:, place]
+        own, constant, waits, casts = total[:3], total[3], total[4], total[5]
+        q = np.maximum(n.trunk, 0)
+        trunk = np.where(n.trunk >= 0, self.shared.a[:, q, 0], 0.0)
+        ahead = np.sqrt(trunk * np.stack([casts, waits, waits]))
+        roots = own + ahead
+        if self.phased:
+            roots[EDGE] = np.hypot(own[EDGE], ahead[EDGE])
+        return constant + waits * np.where(n.trunk >= 0, self._trunk_fixed[q], 0.0), roots
 
     def closed_form(self, riders: Riders) -> tuple[Array, Array]:
         """C (S,) and P (3, S) of riders."""
@@ -127,14 +151,14 @@ class PrefixCosts:
         return (w * riders.fixed).sum(axis=1), roots
 
     @cached_property
-    def _alone_roots(self) -> tuple[Array, Array]:
+    def alone_roots(self) -> tuple[Array, Array]:
         """w fixed and sqrt(w a), (K, O) and (3, K, O); closed options cost infinitely much."""
         w = self.problem.weights[:, None]
         return np.where(self.own.open, w * self.problem.fixed_s, np.inf), np.sqrt(w * self.own.a)
 
     def alone_closed(self, prices: Array) -> Table:
         """What `priced` says of who does not ride, where riders' costs are closed too."""
-        constant, roots = self._alone_roots
+        constant, roots = self.alone_roots
         price = prices[:, None, None]
         root = np.sqrt(price)
         inside = roots <= root
@@ -155,13 +179,24 @@ class PrefixCosts:
 
     def allowed(self, mask: Mask) -> Mask:
         """Patterns within a mask, (N,)."""
-        key = mask.tobytes()
-        if key != self._mask_key:
-            self._mask_key, self._mask_allowed = key, self.patterns.allowed(mask) & ~self.shut
-        return self._mask_allowed
+        return self._within(mask)[0]
 
-    _mask_key: bytes = b""
-    _mask_allowed: Mask
+    def pools(self, mask: Mask) -> Mask:
+        """What a mask leaves of the pools, (M, O)."""
+        return self._within(mask)[1]
+
+    def _within(self, mask: Mask) -> tuple[Mask, Mask]:
+        key = mask.tobytes()
+        if key not in self._left:
+            if len(self._left) >= _MASKS:
+                self._left.clear()
+            self._left[key] = self.patterns.allowed(mask) & ~self.shut, self.patterns.pools(mask)
+        return self._left[key]
+
+    @cached_property
+    def groups(self) -> int:
+        """Groups whose trunks are rows of the tree; none where groups are formed."""
+        return self.problem.groups if self.problem.group is not None else 0
 
 
 @dataclass
@@ -227,7 +262,7 @@ class Costs:
     def pools(self, mask: Mask) -> Array:
         """Least cost of each pool within a mask, (M,)."""
         patterns = self.model.patterns
-        cost = np.where(patterns.pools(mask), self.alone.cost[patterns.pool_user], np.inf)
+        cost = np.where(self.model.pools(mask), self.alone.cost[patterns.pool_user], np.inf)
         return np.asarray(cost.min(axis=1))
 
     def totals(self, mask: Mask) -> Array:
@@ -243,9 +278,9 @@ class Costs:
         """Each party's least cost and the pattern that has it, (P,)."""
         model = self.model
         if model.closed:
-            found = model.ways.cheapest(self, mask)
+            found = model.ways.cheapest(model, self.prices, mask)
             if found is not None:
-                return found
+                return found.least, found.best
         total, best = self.least(mask)
         return total[best], best
 
@@ -312,7 +347,7 @@ class Costs:
         """What the rows of the tree take in patterns, one of each party, (R,)."""
         patterns, problem = self.model.patterns, self.model.problem
         choice = np.zeros(patterns.rows, np.int64)
-        cost = np.where(patterns.pools(mask), self.alone.cost[patterns.pool_user], np.inf)
+        cost = np.where(self.model.pools(mask), self.alone.cost[patterns.pool_user], np.inf)
         picks = np.r_[cost.argmin(axis=1), 0]
         option = np.where(patterns.rides[rows], patterns.option[rows], picks[patterns.pool[rows]])
         member = patterns.member[patterns.party[rows]]
@@ -335,7 +370,7 @@ def rises(model: PrefixCosts, mask: Mask, total: Array, alone: Array) -> Array:
     table = np.full(mask.shape, np.inf)
     pattern, row, choice = patterns.uses
     np.minimum.at(table, (row, choice), total[pattern])
-    pools = patterns.pools(mask)
+    pools = model.pools(mask)
     cost = np.where(pools, alone[patterns.pool_user], np.inf)
     least = cost.min(axis=1)
     whole = np.full(len(pools) + 1, np.inf)

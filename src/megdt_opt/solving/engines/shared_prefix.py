@@ -32,6 +32,10 @@ class PrefixPricing:
 
     def price(self, mask: Mask, prices: Array, level_s: float | None) -> Priced:
         """As `Pricing` has it."""
+        quick = self.model.ways.cheapest(self.model, prices, mask) if self.model.closed else None
+        if quick is not None:
+            value = float(quick.least.sum())
+            return Priced(value, quick.slope if np.isfinite(value) else np.zeros(3), quick.choice)
         costs = self.model.at(prices, level_s)
         least, best = costs.cheapest(mask)
         value = float(least.sum())

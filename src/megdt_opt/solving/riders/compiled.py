@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from megdt_opt.pricing import rider_costs
-from megdt_opt.pricing.rider_costs import Mask, Riders
+from megdt_opt.pricing.rider_costs import Cheapest, Mask, Riders
 from megdt_opt.pricing.scaled import Array
 from megdt_opt.pricing.shared_prefix import PrefixCosts
 from megdt_opt.solving.compiled.folder import compiled_before, mark_compiled
@@ -57,18 +56,20 @@ class CompiledRiders:
         maxima(*[*_arguments(riders, prices, level_s), mu, part, phased, found])
         return mu, part, found
 
-    def cheapest(self, costs: Any, mask: Mask) -> tuple[Array, NDArray[np.int64]] | None:
+    def cheapest(self, model: PrefixCosts, prices: Array, mask: Mask) -> Cheapest | None:
         """As `Ways` has it."""
         from megdt_opt.solving.riders.kernels import cheapest
 
-        patterns, (constant, roots) = costs.model.patterns, costs.model.roots
-        least, best = np.empty(len(patterns.starts)), np.empty(len(patterns.starts), np.int64)
-        pools = np.append(costs.pools(mask), 0.0)
-        cheapest(
-            constant, roots, costs.prices, patterns.columns, pools, costs.model.allowed(mask), patterns.starts,
-            patterns.counts, least, best,
+        n, (constant, roots), (alone, alone_roots) = model.patterns, model.roots, model.alone_roots
+        found = Cheapest(
+            np.empty(len(n.starts)), np.empty(len(n.starts), np.int64), np.empty(3),
+            np.zeros(model.problem.users + model.groups, np.int64),
         )  # fmt: skip
-        return least, best
+        cheapest(
+            constant, roots, prices, n.columns, model.allowed(mask), n.starts, n.counts, n.member, n.option, n.turn,
+            n.pool_user, model.pools(mask), alone, alone_roots, found.least, found.best, found.slope, found.choice,
+        )  # fmt: skip
+        return found
 
 
 def _arguments(riders: Riders, prices: Array, level_s: float | None) -> list[Any]:
@@ -100,10 +101,11 @@ def _warm() -> None:
     """Compile what sums are worked out by."""
     from megdt_opt.solving.riders.kernels import cheapest
 
-    one, none = np.ones(1), np.zeros(1, np.int64)
+    one, none, table = np.ones(1), np.zeros(1, np.int64), np.zeros((1, 1), np.int64)
     cheapest(
-        one, np.ones((3, 1)), np.ones(3), none[None], np.zeros(1), one > 0, none, none + 1, np.ones(1), none.copy()
-    )
+        one, np.ones((3, 1)), np.ones(3), table, one > 0, none, none + 1, table, table, none, none, table == 0,
+        np.ones((1, 1)), np.ones((3, 1, 1)), np.ones(1), none.copy(), np.ones(3), np.zeros(1, np.int64),
+    )  # fmt: skip
 
 
 def solved(model: PrefixCosts, seconds: float) -> None:

@@ -330,10 +330,26 @@ def maxima(
 @kernel
 # wide: as above
 def cheapest(
-    constant: F, roots: F, prices: F, columns: N, pools: F, allowed: B, starts: N, counts: N, least: F, best: N,
+    constant: F, roots: F, prices: F, columns: N, allowed: B, starts: N, counts: N, member: N, option: N, turn: N,
+    pool_user: N, pool_open: B, alone: F, alone_roots: F, least: F, best: N, slope: F, choice: N,
 ) -> None:  # fmt: skip
-    """Each party's cheapest pattern and its cost, (P,), where riders' costs are closed."""
-    root = np.sqrt(prices)
+    """Each party's cheapest pattern and its cost, (P,), where riders' costs are closed; what all parties use together,
+    (3,), and what users, and behind them groups, take, (R,)."""
+    root, count, users = np.sqrt(prices), pool_user.size, alone.shape[0]
+    pools, picks = np.zeros(count + 1), np.zeros(count, np.int64)
+    for m in range(count):
+        k, lowest = pool_user[m], np.inf
+        for o in range(alone.shape[1]):
+            if not pool_open[m, o]:
+                continue
+            value = alone[k, o]
+            for i in range(3):
+                r = alone_roots[i, k, o]
+                value += 2.0 * root[i] * r if r <= root[i] else prices[i] + r * r
+            if value < lowest:
+                lowest, picks[m] = value, o
+        pools[m] = lowest
+    slope[:] = 0.0
     for p in range(starts.size):
         lowest, at = np.inf, starts[p]
         for e in range(starts[p], starts[p] + counts[p]):
@@ -350,3 +366,18 @@ def cheapest(
             if value < lowest:
                 lowest, at = value, e
         least[p], best[p] = lowest, at
+        for i in range(3):
+            r = roots[i, at]
+            slope[i] += (r / root[i] if r <= root[i] else 1.0) if r > 0.0 else 0.0
+        for j in range(columns.shape[0]):
+            k, m = member[p, j], columns[j, at]
+            if k < 0:
+                continue
+            choice[k] = option[at, j]
+            if m < count:
+                choice[k] = picks[m]
+                for i in range(3):
+                    r = alone_roots[i, k, picks[m]]
+                    slope[i] += (r / root[i] if r <= root[i] else 1.0) if r > 0.0 else 0.0
+        if users + p < choice.size:
+            choice[users + p] = turn[at]

@@ -120,14 +120,14 @@ def climb(
     rough : float
         The same where no prices reach the goal [1].
     """
-    slopes: list[Array] = []
-    offsets: list[float] = []
+    tries = min(most, MOST)
+    slopes, offsets = np.empty((tries, len(start))), np.empty(tries)
     chosen: list[Choice] = []
     price, best, best_price, least = start.copy(), -np.inf, start, NO_CHOICE
     basis: list[int] | None = None
     top: Highest | None = None
     pull = 0.5
-    for _ in range(min(most, MOST)):
+    for count in range(tries):
         value, slope, choice = value_at(price)
         if value > best:
             best, best_price, least = value, price, choice
@@ -135,13 +135,12 @@ def climb(
             pull = 1.0 - pull if pull != 1.0 else 0.5
         if best >= goal or not in_time():
             break
-        slopes.append(slope)
+        slopes[count] = slope
+        slopes[count, : room.shared] += 1.0  # of the costs, before the budgets are taken off
         # the value of "max" scales with the prices
-        offsets.append(0.0 if room.shared else value - float(slope @ price))
+        offsets[count] = 0.0 if room.shared else value - float(slope @ price)
         chosen.append(choice)
-        table, heights = np.array(slopes), np.array(offsets)
-        if room.shared:
-            table[:, : room.shared] += 1.0  # of the costs, before the budgets are taken off
+        table, heights = slopes[: count + 1], offsets[: count + 1]
         top = highest(table, heights, room, basis) or highest(table, heights, room, None)
         basis = None if top is None else top.basis
         if top is None:
