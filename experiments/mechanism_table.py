@@ -50,7 +50,7 @@ Row = dict[str, Any]
 
 def rows_of(data: Row) -> list[Row]:
     """All executions."""
-    return [*data["rows"], *data["alone"], *data["formed"]]
+    return [*data["rows"], *data["alone"]]
 
 
 @dataclass(frozen=True)
@@ -69,16 +69,11 @@ def _is(name: str) -> Callable[[Row, int], bool]:
     return lambda row, k: bool(row["mechanisms"][k] == name)
 
 
-def _rides_formed(row: Row, k: int) -> bool:
-    return bool(row["kind"] == "formed" and row["mechanisms"][k].startswith("shared"))
-
-
 MECHANISMS = (
     *(Mechanism(n, _is(n)) for n in ("centralised", "local", "E2U", "SEU", "SEU-UE-first", "PEU", "U2E")),
     Mechanism("shared steps, members go on at the edge", _is("shared-edge")),
     Mechanism("shared steps, multicast to devices", _is("shared-device")),
     Mechanism("shared steps on a member's device", _is("cooperative")),
-    Mechanism("shared steps, groups that the plan forms", _rides_formed),
     Mechanism("several edges", lambda row, k: len(row["edges"]) > 1 and "@" in row["options"][k]),
 )
 
@@ -165,7 +160,7 @@ def load() -> tuple[Row, Row]:
 def agree() -> None:
     """Solve the problems of the list by formulations, as far as that has not been done."""
     sys.path.insert(0, str(FOLDER))
-    from several import KINDS, commit, planned, planned_alone, planned_formed
+    from several import KINDS, commit, planned, planned_alone
 
     from megdt_opt import solve
     from megdt_opt.files import write_text
@@ -175,11 +170,10 @@ def agree() -> None:
     path = RESULTS / "agreement.json"
     data = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"commit": commit(), "rows": []}
     done = {(row["kind"], row["run"]) for row in data["rows"]}
-    listed = [*((KINDS[n % len(KINDS)], n) for n in range(25)), *(("alone", n) for n in range(14))]
-    for kind, number in [*listed, *(("formed", n) for n in range(6))]:
+    for kind, number in [*((KINDS[n % len(KINDS)], n) for n in range(25)), *(("alone", n) for n in range(14))]:
         if (kind, number) in done:
             continue
-        made = {"alone": planned_alone, "formed": planned_formed}.get(kind, planned)(number)
+        made = planned_alone(number) if kind == "alone" else planned(number)
         names = {PlacementProblem: "edge_placement", SharedPrefixProblem: "shared_prefix"}
         name = names.get(type(made.problem), "option_gdp_outer")
         mine = solve(made.problem, gap=GAP)
