@@ -123,7 +123,7 @@ class ExactValuer:
         """As `Valuer` has it; the level is the same at every call."""
         prices = part.leaf.prices
         if prices not in self._tables:
-            self._tables[prices] = ExactTable(self.problem, self.resources, prices, level_s)
+            self._tables[prices] = self.table(prices, level_s)
         table = self._tables[prices]
         extra = self._extra(part)
         base: Fraction = -sum(map(Fraction, prices[: 3 + limited_costs(self.problem)]), Fraction(0))
@@ -139,6 +139,10 @@ class ExactValuer:
             if part.removed is not None:
                 rise = min([rise, *(costs[int(o)] - least for o in np.flatnonzero(part.removed[k]))])
         return base if part.removed is None else base + rise
+
+    def table(self, prices: tuple[float, ...], level_s: float | None) -> ExactTable:
+        """Costs at a leaf's prices."""
+        return ExactTable(self.problem, self.resources, prices, level_s)
 
     def _extra(self, part: Part) -> dict[tuple[int, int], Fraction]:
         extra: dict[tuple[int, int], Fraction] = {}

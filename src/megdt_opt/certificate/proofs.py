@@ -24,7 +24,11 @@ def proof_of(problem: Any) -> Proof:
     """How certificates of a problem are recomputed."""
     require_class(problem)
     if isinstance(problem, AllocationProblem):
-        return AllocationProof(problem)
+        if problem.uncertain:
+            from megdt_opt.certificate.deviations import DeviationProof
+
+            return DeviationProof(problem)
+        return AllocationProof(problem.certain)
     made: Proof = importlib.import_module(_PROOFS[type(problem).__name__]).proof(problem)
     return made
 

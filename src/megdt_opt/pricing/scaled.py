@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from megdt_opt.errors import InvalidInput
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.evaluation import in_units as in_units
 from megdt_opt.radio.rates import shannon_band
@@ -53,7 +54,18 @@ class Resources:
 
     @classmethod
     def of(cls, problem: AllocationProblem) -> Resources:
-        """Scale a problem; without airtime limits, tables are made only when they are asked for."""
+        """Scale a problem; without airtime limits, tables are made only when they are asked for.
+
+        Raises
+        ------
+        InvalidInput
+            For a problem whose latencies are a worst case or a level of samples, which is no core problem.
+        """
+        if problem.uncertain:
+            name = "deviation_budget" if problem.samples_kept is None else "samples_kept"
+            expected = "a problem without deviations or samples"
+            raise InvalidInput(name, getattr(problem, name), expected, "Use `solve` and `evaluate`, or leave it out.")
+        problem = problem.certain
         if problem.uplink_airtime_max_s is None:
             return _Deferred(problem)
         gamma, hi = _laws(problem)

@@ -7,7 +7,7 @@ sum b_d <= downlink_hz, sum b_u <= uplink_hz, sum f <= edge_capacity, f <= edge_
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ from megdt_opt.errors import InvalidInput
 from megdt_opt.problem import checks
 from megdt_opt.problem.arrays import ProblemArrays
 from megdt_opt.problem.cost_limits import CostLimits, read_costs
+from megdt_opt.problem.deviations import EXTRAS, SAMPLES, Deviations, read_deviations, read_samples
 from megdt_opt.problem.evaluation import Evaluation as Evaluation
 from megdt_opt.problem.evaluation import evaluate_shares as evaluate_shares
 from megdt_opt.problem.evaluation import objective_s as objective_s
@@ -77,6 +78,16 @@ class AllocationProblem(ProblemArrays):
         Limits on the costs' totals over the users [their units]. Infinite: none.
     cost_weight_s : array_like, (C,), optional
         What a unit of each total adds to the objective, once [s per unit].
+    deviation_budget : float, optional
+        How many of the four numbers of its option each user meets larger than stated, Gamma >= 0 [1], 4 or more = all:
+        the worst xi in [0, 1]^4 with sum xi <= Gamma. Latencies, deadlines and air time are then those of the worst
+        case. "max" and "sum" alone, unless all numbers deviate at once.
+    fixed_extra_s, uplink_extra_bit, edge_work_extra_s, downlink_extra_bit : array_like, (K, O), optional
+        By how much the numbers are larger at xi = 1 [s, bit, s, bit]; default 0. Device branches do not deviate.
+    fixed_samples_s, edge_work_samples_s : array_like, (K, O, M), optional
+        In place of `fixed_s` and `edge_work_s`, M samples of both [s].
+    samples_kept : int, optional
+        m, in 1 to M: L_k is the m-th smallest over the samples, so that m of M samples keep what L_k keeps [1].
 
     Raises
     ------
@@ -97,10 +108,10 @@ class AllocationProblem(ProblemArrays):
     (2, 2, True)
     """
 
-    fixed_s: NDArray[np.float64]
+    fixed_s: NDArray[np.float64] = None  # type: ignore[assignment]  # only where there are samples in its place
     downlink_bit: NDArray[np.float64]
     uplink_bit: NDArray[np.float64]
-    edge_work_s: NDArray[np.float64]
+    edge_work_s: NDArray[np.float64] = None  # type: ignore[assignment]  # only where there are samples in its place
     downlink_hz: float
     uplink_hz: float
     edge_capacity: float = 1.0
@@ -122,17 +133,64 @@ class AllocationProblem(ProblemArrays):
     cost_weight_s: NDArray[np.float64] | None = None
     cvar_level: float | None = None
     cvar_weight: float | None = None
+    deviation_budget: float | None = None
+    fixed_extra_s: NDArray[np.float64] | None = None
+    uplink_extra_bit: NDArray[np.float64] | None = None
+    edge_work_extra_s: NDArray[np.float64] | None = None
+    downlink_extra_bit: NDArray[np.float64] | None = None
+    fixed_samples_s: NDArray[np.float64] | None = None
+    edge_work_samples_s: NDArray[np.float64] | None = None
+    samples_kept: int | None = None
 
     def __repr__(self) -> str:
         return f"<AllocationProblem: {self.users} users, {self.options} options, {self.objective}>"
 
     def __post_init__(self) -> None:
+        self._check_samples()
         self._read_arrays(0, copy=True)
         self._check_objective()
         shape = self.users, self.options
         costs = read_costs(shape, self.objective, self.option_cost, self.cost_max, self.cost_weight_s)
         for name, value in zip(("option_cost", "cost_max", "cost_weight_s"), costs, strict=True):
             self._store(name, value)
+        self._check_deviations(shape)
+
+    def _check_samples(self) -> None:
+        given = [getattr(self, name) is not None for name in (*SAMPLES, "samples_kept")]
+        if not any(given):
+            return
+        for name in ("fixed_s", "edge_work_s"):
+            if getattr(self, name) is not None:
+                expected = "left out beside samples, which stand in its place"
+                raise InvalidInput(name, "given", expected, "Give the numbers or the samples.")
+        shape = checks.table_shape("downlink_bit", self.downlink_bit, "bit", ("K users", "O options"))
+        kept = read_samples((shape[0], shape[1]), self.fixed_samples_s, self.edge_work_samples_s, self.samples_kept)
+        for name, value in zip((*SAMPLES, "samples_kept"), kept, strict=True):
+            self._store(name, value)
+
+    def _check_deviations(self, shape: tuple[int, int]) -> None:
+        budget, extras = read_deviations(shape, self.deviation_budget, {name: getattr(self, name) for name in EXTRAS})
+        for name, value in {"deviation_budget": budget, **extras}.items():
+            self._store(name, value)
+        sampled = self.samples_kept is not None
+        if sampled and budget is not None:
+            expected = "left out beside samples, which say by themselves what deviates"
+            raise InvalidInput("deviation_budget", budget, expected, "Give the extras or the samples.")
+        for name, cause in (("deviation_budget", budget is not None and not self.settled), ("samples_kept", sampled)):
+            if cause and self.objective not in ("max", "sum"):
+                expected = f'"max" or "sum" beside {name}'
+                raise InvalidInput("objective", self.objective, expected, "Choose one of them, or leave the other out.")
+        beside = [*(["option_cost"] if sampled or not self.settled else []),
+                  *(["device_branch_s", "uplink_airtime_max_s"] if sampled else [])]  # fmt: skip
+        for name in beside:
+            if getattr(self, name) is not None:
+                expected = f"left out beside {'samples' if sampled else 'a deviation_budget below 4'}"
+                raise InvalidInput(name, "given", expected, "Leave one of them out.")
+        for side in ("downlink", "uplink"):
+            extra, laws = extras[f"{side}_extra_bit"], (f"{side}_efficiency", f"{side}_snr_hz")
+            if extra is not None and extra.any() and all(getattr(self, law) is None for law in laws):
+                expected = f"{laws[0]} [bit/s/Hz] or {laws[1]} [Hz], because options may send over this link"
+                raise InvalidInput(laws[0], None, expected, "Add one of them.")
 
     def _check_objective(self) -> None:
         checks.choice("objective", self.objective, OBJECTIVES)
@@ -154,7 +212,7 @@ class AllocationProblem(ProblemArrays):
         if self.objective == "missed" and self.deadline_s is None:
             raise InvalidInput("deadline_s", None, 'deadlines [s] with objective "missed"', "Add them.")
         if self.impossible is not None:
-            self._store("impossible", checks.read_only(checks.flags("impossible", self.impossible, self.fixed_s.shape)))
+            self._store("impossible", checks.read_only(checks.flags("impossible", self.impossible, self.downlink_bit.shape)))
             if (self.allowed_mask & self.impossible).any():
                 k, o = (int(i) for i in np.argwhere(self.allowed_mask & self.impossible)[0])
                 expected = "False for an option that is impossible"
@@ -205,7 +263,7 @@ class AllocationProblem(ProblemArrays):
     @cached_property
     def branch_s(self) -> NDArray[np.float64]:
         """Device branches with their default, (K, O) [s]."""
-        return np.zeros(self.fixed_s.shape) if self.device_branch_s is None else self.device_branch_s
+        return np.zeros(self.downlink_bit.shape) if self.device_branch_s is None else self.device_branch_s
 
     @cached_property
     def share_caps(self) -> NDArray[np.float64]:
@@ -217,7 +275,56 @@ class AllocationProblem(ProblemArrays):
     @cached_property
     def allowed_mask(self) -> NDArray[np.bool_]:
         """`allowed` with its default, (K, O)."""
-        return np.ones(self.fixed_s.shape, dtype=bool) if self.allowed is None else self.allowed
+        return np.ones(self.downlink_bit.shape, dtype=bool) if self.allowed is None else self.allowed
+
+    # ---- what is not known exactly
+
+    @cached_property
+    def deviations(self) -> Deviations | None:
+        """What the users' numbers may exceed; None where nothing deviates."""
+        if self.deviation_budget is None:
+            return None
+        extras = [getattr(self, name) for name in EXTRAS]
+        own, *amounts = [np.zeros(self.downlink_bit.shape) if extra is None else extra for extra in extras]
+        return Deviations(float(self.deviation_budget), own, np.stack(amounts))
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether latencies are a worst case or a level of samples that depends on the shares."""
+        return self.samples_kept is not None or not self.settled
+
+    @property
+    def settled(self) -> bool:
+        """Whether the worst case of the deviations is the same whatever the shares are."""
+        return self.deviations is None or self.deviations.whole
+
+    @cached_property
+    def certain(self) -> AllocationProblem:
+        """The problem of the worst case where that is the same whatever the shares are; else itself."""
+        found = self.deviations
+        if found is None or not found.whole:
+            return self
+        part = found.one
+        return replace(
+            self, fixed_s=self.fixed_s + part * found.fixed_s, downlink_bit=self.downlink_bit + part * found.amounts[0],
+            uplink_bit=self.uplink_bit + part * found.amounts[1],
+            edge_work_s=self.edge_work_s + part * found.amounts[2],
+            deviation_budget=None, **dict.fromkeys(EXTRAS),
+        )  # fmt: skip
+
+    @cached_property
+    def samples(self) -> tuple[NDArray[np.float64], NDArray[np.float64], int] | None:
+        """Samples of fixed times and of work at the edge, (K, O, M), and which one counts; None without any."""
+        if self.fixed_samples_s is None or self.edge_work_samples_s is None or self.samples_kept is None:
+            return None
+        return self.fixed_samples_s, self.edge_work_samples_s, self.samples_kept
+
+    @cached_property
+    def most_amounts(self) -> NDArray[np.float64]:
+        """The most that options may ask of downlink, uplink and edge, (3, K, O) [bit, bit, s]."""
+        work = self.edge_work_s if self.samples is None else self.samples[1].max(axis=2)
+        found = np.stack([self.downlink_bit, self.uplink_bit, work])
+        return found if self.deviations is None else found + self.deviations.one * self.deviations.amounts
 
     @cached_property
     def all_open(self) -> bool:
@@ -260,16 +367,17 @@ class AllocationProblem(ProblemArrays):
         mask = self.allowed_mask.copy()
         if self.all_open:
             return mask
-        for side in ("downlink", "uplink"):
+        most = (self.downlink_bit, self.uplink_bit, self.edge_work_s) if not self.uncertain else self.most_amounts
+        for side, bit in zip(("downlink", "uplink"), most, strict=False):
             law = getattr(self, f"{side}_efficiency")
             law = getattr(self, f"{side}_snr_hz") if law is None else law
             reachable = np.zeros(self.users, bool) if law is None else (law > 0) & (getattr(self, f"{side}_hz") > 0)
             if not reachable.all():
-                mask &= (getattr(self, f"{side}_bit") == 0) | reachable[:, None]
+                mask &= (bit == 0) | reachable[:, None]
         if not self.edge_capacity > 0:
-            mask &= self.edge_work_s == 0
+            mask &= most[2] == 0
         if self.uplink_airtime_max_s is not None:
-            mask &= (self.uplink_bit == 0) | (self.uplink_airtime_max_s > 0)
+            mask &= (most[1] == 0) | (self.uplink_airtime_max_s > 0)
         return mask
 
 

@@ -85,14 +85,17 @@ class ProblemArrays:
         axes = AXES[1 - lead :]
         what = [f"{letter} {axis}s" for letter, axis in zip("SKO"[1 - lead :], axes, strict=True)]
         more = "; one scenario is (1, K, O)" if lead else ""
-        shape = checks.table_shape("fixed_s", self.fixed_s, "s", what, more)
+        # samples may stand in the place of the times
+        sampled = getattr(self, "samples_kept", None) is not None
+        lead_table = ("downlink_bit", "bit") if sampled else ("fixed_s", "s")
+        shape = checks.table_shape(lead_table[0], getattr(self, lead_table[0]), lead_table[1], what, more)
         of = {**{n: (u, True, lead + 2) for n, u in TABLES.items()}, **{n: (*v, lead + 1) for n, v in VECTORS.items()}}
         for name, (unit, zero, dimensions) in of.items():
             value = getattr(self, name)
             if value is not None and name in NO_LIMIT:
                 value = checks.plain(name, value, f"numbers [{unit}], shape {shape[:dimensions]}")
                 value = np.where(value == np.inf, np.float64(NO_LIMIT[name]), value)
-            if value is not None or name in NEEDED:
+            if value is not None or (name in NEEDED and not (sampled and name in ("fixed_s", "edge_work_s"))):
                 found = checks.numbers(name, value, shape[:dimensions], unit, zero=zero, axes=axes, copy=copy)
                 self._store(name, checks.read_only(found))
         for name, unit in BUDGETS.items():
@@ -123,36 +126,36 @@ class ProblemArrays:
     @property
     def users(self) -> int:
         """K."""
-        return int(self.fixed_s.shape[-2])
+        return int(self.downlink_bit.shape[-2])
 
     @property
     def options(self) -> int:
         """O."""
-        return int(self.fixed_s.shape[-1])
+        return int(self.downlink_bit.shape[-1])
 
     @cached_property
     def weights(self) -> Array:
         """Weights with their default, (..., K) [1]."""
-        return np.ones(self.fixed_s.shape[:-1]) if self.weight is None else self.weight
+        return np.ones(self.downlink_bit.shape[:-1]) if self.weight is None else self.weight
 
     @cached_property
     def hard_deadline_s(self) -> Array:
         """Hard limits on the latency, (..., K) [s]; infinite where there is none."""
         if self.deadline_s is None or self.objective == "missed":
-            return np.full(self.fixed_s.shape[:-1], np.inf)
+            return np.full(self.downlink_bit.shape[:-1], np.inf)
         return np.where(self.deadline_s >= checks.NO_DEADLINE_S, np.inf, self.deadline_s)
 
     @cached_property
     def on_time_s(self) -> Array:
         """`deadline_s` with room for rounding: the latest a user is on time, (..., K) [s]; infinite without any."""
         if self.deadline_s is None:
-            return np.full(self.fixed_s.shape[:-1], np.inf)
+            return np.full(self.downlink_bit.shape[:-1], np.inf)
         return checks.on_time(self.deadline_s)
 
     @cached_property
     def first_places(self) -> NDArray[np.intp]:
         """Places of the users' first options in a table seen as one row, (..., K)."""
-        return np.arange(0, self.fixed_s.size, self.options).reshape(self.fixed_s.shape[:-1])
+        return np.arange(0, self.downlink_bit.size, self.options).reshape(self.downlink_bit.shape[:-1])
 
     @cached_property
     def budgets(self) -> Array:
@@ -162,7 +165,7 @@ class ProblemArrays:
     @cached_property
     def linear_speeds(self) -> Array:
         """Speed of a unit of downlink, uplink and edge under linear rates, (..., 3, K) [bit/s/Hz, bit/s/Hz, 1]."""
-        speeds = np.ones((*self.fixed_s.shape[:-2], 3, self.users))
+        speeds = np.ones((*self.downlink_bit.shape[:-2], 3, self.users))
         for row, efficiency in enumerate((self.downlink_efficiency, self.uplink_efficiency)):
             speeds[..., row, :] = 0.0 if efficiency is None else efficiency
         return speeds
@@ -183,4 +186,4 @@ class ProblemArrays:
         if efficiency is not None:
             return linear_rate(band_hz, efficiency)
         snr = getattr(self, f"{direction}_snr_hz")
-        return np.zeros(self.fixed_s.shape[:-1]) if snr is None else shannon_rate(band_hz, snr)
+        return np.zeros(self.downlink_bit.shape[:-1]) if snr is None else shannon_rate(band_hz, snr)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.problem.arrays import Array, ProblemArrays
 from megdt_opt.problem.cost_limits import KEPT, totals
+from megdt_opt.problem.deviations import Deviations, level_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,11 +74,15 @@ def evaluate_all(problem: ProblemArrays, option: NDArray[np.integer], shares: Ar
     """
     # places in the tables seen as one row: half the time of an index for each dimension
     places = problem.first_places + option
-    times = _times(problem, places, shares)
-    edge_path_s = times[..., 0, :] + times[..., 1, :] + times[..., 2, :]
-    branch = problem.device_branch_s
-    latency_s = problem.fixed_s.take(places)
-    latency_s += edge_path_s if branch is None else np.maximum(branch.take(places), edge_path_s)
+    uncertain = getattr(problem, "deviations", None), getattr(problem, "samples", None)
+    if uncertain == (None, None):
+        times = _times(problem, places, shares)
+        edge_path_s = times[..., 0, :] + times[..., 1, :] + times[..., 2, :]
+        branch = problem.device_branch_s
+        latency_s = problem.fixed_s.take(places)
+        latency_s += edge_path_s if branch is None else np.maximum(branch.take(places), edge_path_s)
+    else:
+        latency_s, times = _uncertain(problem, *uncertain, places, shares)
     totals = shares.sum(axis=-1)
     violation = _most_over(totals, problem.budgets[..., 0])
     if problem.edge_share_max is not None:
@@ -183,12 +188,41 @@ def in_units(problem: ProblemArrays, x: Array) -> tuple[Array, float]:
     return shares, float(np.where(problem.budgets > 0, total, 0.0).max())
 
 
-def _times(problem: ProblemArrays, places: NDArray[np.intp], shares: Array) -> Array:
-    """Seconds on downlink, uplink and edge, (..., 3, K), of options by their places, with shares (..., 3, K)."""
+def _uncertain(
+    problem: ProblemArrays, deviations: Deviations | None, samples: tuple[Array, Array, int] | None,
+    places: NDArray[np.intp], shares: Array,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Latencies (..., K) in the worst case or at the level of samples, and the worst times of the stages (..., 3, K)."""
+    if samples is not None:
+        fixed, work, kept = samples
+        tables = (problem.downlink_bit, problem.uplink_bit, np.zeros(problem.downlink_bit.shape))
+        times = _times(problem, places, shares, tables)
+        flat = (problem.downlink_bit.size, fixed.shape[-1])
+        own_work = work.reshape(flat)[places]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            per_share = np.where(shares[..., 2, :] > 0, 1.0 / np.maximum(shares[..., 2, :], 0.0), np.inf)
+        return level_of(fixed.reshape(flat)[places], own_work, kept, per_share) + times.sum(axis=-2), times
+    assert deviations is not None
+    times = _times(problem, places, shares)
+    extra_s = _times(problem, places, shares, tuple(deviations.amounts))
+    own_s = deviations.fixed_s.take(places)
+    along = times.sum(axis=-2) + deviations.worst_s(own_s, extra_s)
+    if problem.device_branch_s is not None:
+        along = np.maximum(along, problem.device_branch_s.take(places) + deviations.one * own_s)
+    worst = deviations.one * np.where(extra_s > 0, extra_s, 0.0) if deviations.budget > 0 else 0.0
+    return problem.fixed_s.take(places) + along, times + worst
+
+
+def _times(
+    problem: ProblemArrays, places: NDArray[np.intp], shares: Array, tables: tuple[Array, ...] | None = None
+) -> Array:
+    """Seconds on downlink, uplink and edge, (..., 3, K), of options by their places, with shares (..., 3, K); of other
+    amounts where `tables` (3 of them) say so."""
+    if tables is None:
+        tables = (problem.downlink_bit, problem.uplink_bit, problem.edge_work_s)
     amounts = np.empty(shares.shape)
-    amounts[..., 0, :] = problem.downlink_bit.take(places)
-    amounts[..., 1, :] = problem.uplink_bit.take(places)
-    amounts[..., 2, :] = problem.edge_work_s.take(places)
+    for row, table in enumerate(tables):
+        amounts[..., row, :] = table.take(places)
     speeds = np.maximum(shares, 0.0)
     if problem.linear:
         speeds *= problem.linear_speeds

@@ -212,6 +212,9 @@ def solve(problem: Any, method: str = "auto", gap: float = 1e-6, time_limit_s: f
     for other, own in (*_ROUTES.items(), *_OWN.items()):
         if method == own:
             raise InvalidInput("method", method, f"a method for {kind}; this one solves {other}", 'Use "auto".')
+    if problem.uncertain:
+        return _in_doubt(problem, method, gap, time_limit_s)
+    problem = problem.certain
     if method == "auto":
         method = "prices"
     if method == "prices":
@@ -287,6 +290,9 @@ def solve_again(
         The solution, whether the prices of the other proved it, and what the other's options are worth.
     """
     check_asked(gap, time_limit_s)
+    if problem.uncertain:
+        return Again(_in_doubt(problem, Method.AUTO, gap, time_limit_s), False, None)
+    problem = problem.certain
     if not isinstance(previous, Allocation):
         return _by_prices(problem, gap, time_limit_s, Before(previous))
     prices = None
@@ -294,6 +300,16 @@ def solve_again(
         known = dict.fromkeys(prices_in(previous.certificate.tree, _PRICES))
         prices = np.array(list(known)) if known else None
     return _by_prices(problem, gap, time_limit_s, Before(np.asarray(previous.option), prices))
+
+
+def _in_doubt(problem: AllocationProblem, method: str, gap: float, time_limit_s: float | None) -> Allocation:
+    """A problem whose latencies are a worst case, which depends on the shares."""
+    begin = time.perf_counter()
+    found = importlib.import_module("megdt_opt.solving.deviations").solve_deviating(problem, method, gap, time_limit_s)
+    return _allocation(
+        problem, found.option, found.x, (found.bound, BoundSource.CERTIFICATE, found.certificate), gap,
+        Method.PRICES, (0.0, time.perf_counter() - begin), found.message,
+    )  # fmt: skip
 
 
 def _by_prices(problem: AllocationProblem, gap: float, time_limit_s: float | None, before: Before | None) -> Again:

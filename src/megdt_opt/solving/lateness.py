@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from megdt_opt.pricing.scaled import UPLINK, Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.checks import SMALLEST
+from megdt_opt.problem.deviations import EXTRAS, SAMPLES
 from megdt_opt.solving.engines.engine import Choice
 
 _GAPS = (0.1, 1e-2, 1e-3, 1e-6, 1e-9)
@@ -93,14 +94,14 @@ def lateness_problem(problem: AllocationProblem, users: list[int] | None = None)
     """The problem of the least max of L / deadline, for all or for some of the users."""
     users = list(range(problem.users)) if users is None else users
 
-    def cut(value: np.ndarray | None) -> np.ndarray | None:
+    def cut(value: Any) -> Any:
         return None if value is None else value[users]
 
     return AllocationProblem(
-        fixed_s=problem.fixed_s[users],
+        fixed_s=cut(problem.fixed_s),
         downlink_bit=problem.downlink_bit[users],
         uplink_bit=problem.uplink_bit[users],
-        edge_work_s=problem.edge_work_s[users],
+        edge_work_s=cut(problem.edge_work_s),
         downlink_hz=problem.downlink_hz,
         uplink_hz=problem.uplink_hz,
         edge_capacity=problem.edge_capacity,
@@ -116,6 +117,9 @@ def lateness_problem(problem: AllocationProblem, users: list[int] | None = None)
         objective="max",
         option_cost=cut(problem.option_cost),
         cost_max=_left_for(problem, users),
+        deviation_budget=problem.deviation_budget,
+        **{name: cut(getattr(problem, name)) for name in (*EXTRAS, *SAMPLES)},
+        samples_kept=problem.samples_kept,
     )
 
 

@@ -1,0 +1,164 @@
+"""The price method for problems whose numbers deviate within a budget.
+
+At given deviations the problem is a core problem, which the usual search closes; what it proves is a bound of the worst
+case, and the deviations follow from its prices. Where the worst case of what it found is no worse than what is proven,
+that is the answer: two or three core problems in all. Else a tree with the worst case in each cost closes the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.certificate.certificate import Certificate
+from megdt_opt.certificate.deviations import DeviationProof
+from megdt_opt.errors import Infeasible, InvalidInput, SolverFailure
+from megdt_opt.pricing.deviations import Deviating
+from megdt_opt.pricing.scaled import Array, Resources
+from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.problem.outcome import Method
+from megdt_opt.shares.deviations import worst_shares
+from megdt_opt.solving.closing import Closed, close, prepare
+from megdt_opt.solving.engines.deviations import DeviationEngine
+from megdt_opt.solving.engines.engine import Choice
+from megdt_opt.solving.lateness import Late, lateness_problem, limits_kept
+from megdt_opt.solving.parties import close_parties
+
+METHODS = (Method.AUTO, Method.PRICES)
+
+_CORES = 4
+"""Core problems that are solved before a tree of the worst case is grown [1]."""
+
+
+class Worst(NamedTuple):
+    """What was found and proven.
+
+    Parameters
+    ----------
+    option : array of int, (K,)
+    x : array, (3, K)
+        Scaled shares [1].
+    objective, bound : float
+        In the worst case [s].
+    certificate : Certificate
+    message : str
+    """
+
+    option: Choice
+    x: Array
+    objective: float
+    bound: float
+    certificate: Certificate
+    message: str
+
+
+def solve_deviating(problem: AllocationProblem, method: str, gap: float, time_limit_s: float | None) -> Worst:
+    """Choose options and shares for the worst case; raises as `solve` does.
+
+    Raises
+    ------
+    InvalidInput
+        For a method that does not take deviations.
+    Infeasible
+        Where no options keep the limits in the worst case.
+    """
+    if method not in METHODS:
+        raise InvalidInput("method", method, f"one of {METHODS} with a deviation_budget", 'Use "auto".')
+    deadline = np.inf if time_limit_s is None else time.monotonic() + time_limit_s
+    deviating = Deviating.of(problem)
+    if not (problem.open_options & deviating.widest.open).any(axis=1).all():
+        closed = np.flatnonzero(~(problem.open_options & deviating.widest.open).any(axis=1)).tolist()
+        raise Infeasible("a user has no option that is open in the worst case", users=closed)
+    return _closed(problem, deviating, gap, deadline)
+
+
+def _closed(problem: AllocationProblem, deviating: Deviating, gap: float, deadline: float) -> Worst:
+    best: Worst | None = None
+    proven: Closed | None = None
+    known: list[Choice] = []
+    xi = _first(deviating)
+    rounds = 0
+    while rounds < _CORES and time.monotonic() < deadline:
+        rounds += 1
+        core = deviating.at(xi, down=True)
+        prepare(core)
+        left = None if np.isinf(deadline) else max(deadline - time.monotonic(), 1e-3)
+        closed = close(core, Resources.of(core), gap=0.5 * gap, time_limit_s=left)
+        if proven is None or closed.bound > proven.bound:
+            proven = closed
+        seen = any((closed.option == one).all() for one in known)
+        if not seen:
+            known.append(closed.option)
+            settled = worst_shares(problem, deviating, closed.option[None])
+            objective = float(settled.objective[0])
+            if np.isfinite(objective) and (best is None or objective < best.objective):
+                best = Worst(closed.option, settled.x[0], objective, 0.0, proven.certificate, "")
+        if best is not None and best.objective - proven.bound <= gap * best.objective:
+            certificate = proven.certificate
+            return best._replace(
+                bound=min(proven.bound, best.objective), certificate=certificate,
+                message=f"{rounds} problems at given deviations",
+            )  # fmt: skip
+        if seen and rounds > 2:
+            break
+        xi = _at_prices(deviating, proven, closed.prices[:3], problem.objective == "max" and best or None)
+    return _by_tree(problem, deviating, gap, deadline, known, proven)
+
+
+def _first(deviating: Deviating) -> NDArray[np.float64]:
+    """Deviations that are shared evenly by what deviates."""
+    there = np.concatenate([(deviating.own_s > 0)[None], deviating.amounts > 0])
+    count = np.maximum(there.sum(axis=0), 1)
+    return np.where(there, np.minimum(deviating.budget / count, 1.0), 0.0)
+
+
+def _at_prices(deviating: Deviating, proven: Closed, prices: Array, best: Worst | None) -> NDArray[np.float64]:
+    """The worst deviations at prices; for "max" at the level that was reached."""
+    level = None if best is None else best.objective
+    return deviating.priced(prices, level)[1]
+
+
+def _by_tree(
+    problem: AllocationProblem, deviating: Deviating, gap: float, deadline: float, known: list[Choice],
+    proven: Closed | None,
+) -> Worst:  # fmt: skip
+    """The search with the worst case in each cost."""
+    engine = DeviationEngine(problem, deviating, known, deadline)
+    proof = DeviationProof(problem, deviating)
+    left = None if np.isinf(deadline) else max(deadline - time.monotonic(), 1e-3)
+
+    def rescue(until: float) -> list[Choice]:
+        return _kept(problem, until)
+
+    found = close_parties(
+        engine, proof, gap=gap, time_limit_s=left, make=lambda _, __: engine,
+        rescue=rescue if problem.deadline_s is not None else None,
+    )  # fmt: skip
+    bound, certificate = found.bound, found.certificate
+    if proven is not None and proven.bound > bound:
+        bound, certificate = min(proven.bound, found.objective), proven.certificate
+    return Worst(
+        found.choice, found.x, found.objective, bound, certificate,
+        f"{found.nodes} nodes, {found.passes} price vectors",
+    )  # fmt: skip
+
+
+def _kept(problem: AllocationProblem, until: float) -> list[Choice]:
+    """Choices that keep the deadlines in the worst case."""
+    part = lateness_problem(problem, None)
+    deviating = Deviating.of(part)
+
+    def late(gap: float, time_limit_s: float | None) -> Late:
+        deadline = np.inf if time_limit_s is None else time.monotonic() + time_limit_s
+        found = _closed(part, deviating, gap, deadline)
+        return Late(found.objective, found.bound, found.option, found.x)
+
+    kept = limits_kept(late, until)
+    if kept.choice is not None:
+        return [kept.choice]
+    if kept.ruled_out:
+        raise Infeasible("the hard limits cannot be kept together in the worst case", users=range(problem.users))
+    raise SolverFailure("no allocation that keeps the deadlines in the worst case was found within the time limit")
