@@ -16,7 +16,7 @@ that xi is piecewise linear in 1 / theta^2 and theta is found exactly; mu and xi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -110,7 +110,7 @@ class Deviating:
             with np.errstate(divide="ignore", invalid="ignore"):
                 part = np.where(bits > 0, p.uplink_airtime_max_s * (bits / most) / (low * low), checks.LARGEST)
             more["uplink_airtime_max_s"] = np.minimum(part, checks.LARGEST)
-        return replace(
+        return _other(
             p, fixed_s=low * _seen(p.fixed_s + xi[0] * self.own_s), uplink_bit=bits,
             downlink_bit=low * _seen(p.downlink_bit + xi[1] * self.amounts[0]),
             edge_work_s=low * _seen(p.edge_work_s + xi[3] * self.amounts[2]), **more,
@@ -202,6 +202,17 @@ class Deviating:
                 break
             xi = self.respond(prices[:, None, None] / mu)
         return best, kept
+
+
+def _other(problem: AllocationProblem, **tables: Array) -> AllocationProblem:
+    """A problem with other tables, which are right: nothing is checked again."""
+    other = object.__new__(AllocationProblem)
+    for one in fields(AllocationProblem):
+        value = tables.get(one.name)
+        if value is not None:
+            value.setflags(write=False)
+        object.__setattr__(other, one.name, getattr(problem, one.name) if value is None else value)
+    return other
 
 
 def _seen(numbers: Array) -> Array:

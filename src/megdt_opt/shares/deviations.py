@@ -47,14 +47,15 @@ class WorstShares(NamedTuple):
 
 
 def worst_shares(
-    problem: AllocationProblem, deviating: Deviating, option: NDArray[np.int64], xi: Array | None = None
+    problem: AllocationProblem, deviating: Deviating, option: NDArray[np.int64], gap: float = 0.0
 ) -> WorstShares:
-    """Shares of open option sets (S, K), from the deviations xi (4, K, S) on."""
+    """Shares of open option sets (S, K), to a hundredth of a relative gap [1]."""
     sets, users = option.shape
     part = deviating.picked(option)
     columns = np.broadcast_to(np.arange(sets)[:, None], option.shape)
     # everything deviates a little at first, so that what may be asked for has a share
-    xi = np.full((4, users, sets), min(1.0, 0.25 * deviating.budget)) if xi is None else xi
+    xi = np.full((4, users, sets), min(1.0, 0.25 * deviating.budget))
+    close = max(_CLOSE, 0.01 * gap)
     objective, bound = np.full(sets, np.inf), np.zeros(sets)
     prices, x, kept = np.zeros((sets, 3)), np.zeros((sets, 3, users)), xi.copy()
     waiting = 0
@@ -71,12 +72,12 @@ def worst_shares(
             if found.bound[s] > bound[s]:
                 bound[s], prices[s], kept[:, :, s] = found.bound[s], found.prices[s], xi[:, :, s]
         good = np.isfinite(found.objective)
-        done = np.isfinite(objective) & (bound >= objective * (1.0 - _CLOSE))
+        done = np.isfinite(objective) & (bound >= objective * (1.0 - close))
         if done[good].all():
             break
         after = _apart(objective, bound)
         waiting = 0 if after < 0.9 * before else waiting + 1
-        if waiting > 8:
+        if waiting > 5:
             break
         following = part.from_shares(core, found.x)
         xi = np.where(good, following, xi)

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from megdt_opt.certificate.certificate import Certificate
 from megdt_opt.certificate.deviations import DeviationProof
+from megdt_opt.certificate.tree import Leaf
 from megdt_opt.errors import Infeasible, InvalidInput, SolverFailure
 from megdt_opt.pricing.deviations import Deviating
-from megdt_opt.pricing.scaled import Array, Resources
-from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.pricing.scaled import Array, Resources, in_units
+from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate_shares
 from megdt_opt.problem.outcome import Method
 from megdt_opt.shares.deviations import worst_shares
 from megdt_opt.solving.closing import Closed, close, prepare
@@ -26,10 +27,19 @@ from megdt_opt.solving.engines.deviations import DeviationEngine
 from megdt_opt.solving.engines.engine import Choice
 from megdt_opt.solving.lateness import Late, lateness_problem, limits_kept
 from megdt_opt.solving.parties import close_parties
+from megdt_opt.solving.worst.compiled import Kernels
 
 METHODS = (Method.AUTO, Method.PRICES)
 
-_CORES = 4
+_ROUGH = 1e-3
+"""Gap of the first of them [1]."""
+
+_KEPT = 5e-10
+"""Relative: by what a limit may be exceeded and counts as kept [1]."""
+
+_NOTHING = Certificate("", 0.0, Leaf((0.0, 0.0, 0.0)))
+
+_CORES = 6
 """Core problems that are solved before a tree of the worst case is grown [1]."""
 
 
@@ -43,6 +53,8 @@ class Worst(NamedTuple):
         Scaled shares [1].
     objective, bound : float
         In the worst case [s].
+    prices : array, (3,)
+        That the worst case answers, for "max" up to a factor.
     certificate : Certificate
     message : str
     """
@@ -51,6 +63,7 @@ class Worst(NamedTuple):
     x: Array
     objective: float
     bound: float
+    prices: Array
     certificate: Certificate
     message: str
 
@@ -80,32 +93,51 @@ def _closed(problem: AllocationProblem, deviating: Deviating, gap: float, deadli
     proven: Closed | None = None
     known: list[Choice] = []
     xi = _first(deviating)
+    prepare(deviating.nominal)
+    fast = Kernels.of(deviating)
     rounds = 0
     while rounds < _CORES and time.monotonic() < deadline:
         rounds += 1
         core = deviating.at(xi, down=True)
-        prepare(core)
         left = None if np.isinf(deadline) else max(deadline - time.monotonic(), 1e-3)
-        closed = close(core, Resources.of(core), gap=0.5 * gap, time_limit_s=left)
+        # the first one says what the prices are about
+        own_gap = max(0.5 * gap, _ROUGH if rounds == 1 else 0.0)
+        closed = close(core, Resources.of(core), gap=own_gap, time_limit_s=left)
         if proven is None or closed.bound > proven.bound:
             proven = closed
         seen = any((closed.option == one).all() for one in known)
         if not seen:
             known.append(closed.option)
-            settled = worst_shares(problem, deviating, closed.option[None])
-            objective = float(settled.objective[0])
-            if np.isfinite(objective) and (best is None or objective < best.objective):
-                best = Worst(closed.option, settled.x[0], objective, 0.0, proven.certificate, "")
+            found = _settled(problem, deviating, fast, closed.option, gap)
+            if np.isfinite(found.objective) and (best is None or found.objective < best.objective):
+                best = found
         if best is not None and best.objective - proven.bound <= gap * best.objective:
-            certificate = proven.certificate
-            return best._replace(
-                bound=min(proven.bound, best.objective), certificate=certificate,
-                message=f"{rounds} problems at given deviations",
-            )  # fmt: skip
-        if seen and rounds > 2:
+            bound, message = min(proven.bound, best.objective), f"{rounds} problems at given deviations"
+            return best._replace(bound=bound, certificate=proven.certificate, message=message)
+        if seen and rounds > 3:
             break
-        xi = _at_prices(deviating, proven, closed.prices[:3], problem.objective == "max" and best or None)
+        # the worst case at the prices of what was found is the one that it meets
+        prices, level = closed.prices[:3], max(closed.objective, proven.bound)
+        if not seen and np.isfinite(found.objective):
+            prices, level = found.prices, found.objective
+        level_s = level if problem.objective == "max" else None
+        xi = deviating.priced(prices, level_s)[1] if fast is None else fast.worst_at(prices, level_s)
     return _by_tree(problem, deviating, gap, deadline, known, proven)
+
+
+def _settled(
+    problem: AllocationProblem, deviating: Deviating, fast: Kernels | None, option: Choice, gap: float
+) -> Worst:
+    """The best shares of options against the worst case."""
+    option = np.asarray(option, dtype=np.int64)
+    if fast is not None:
+        found = fast.settle(option, max(1e-13, 0.01 * gap))
+        if found.apart <= 0.1 * gap:
+            seen = evaluate_shares(problem, option, in_units(problem, found.x)[0])
+            if seen.violation <= _KEPT:
+                return Worst(option, found.x, seen.objective_s, 0.0, found.prices, _NOTHING, "")
+    settled = worst_shares(problem, deviating, option[None], gap)
+    return Worst(option, settled.x[0], float(settled.objective[0]), 0.0, settled.prices[0], _NOTHING, "")
 
 
 def _first(deviating: Deviating) -> NDArray[np.float64]:
@@ -115,18 +147,12 @@ def _first(deviating: Deviating) -> NDArray[np.float64]:
     return np.where(there, np.minimum(deviating.budget / count, 1.0), 0.0)
 
 
-def _at_prices(deviating: Deviating, proven: Closed, prices: Array, best: Worst | None) -> NDArray[np.float64]:
-    """The worst deviations at prices; for "max" at the level that was reached."""
-    level = None if best is None else best.objective
-    return deviating.priced(prices, level)[1]
-
-
 def _by_tree(
     problem: AllocationProblem, deviating: Deviating, gap: float, deadline: float, known: list[Choice],
     proven: Closed | None,
 ) -> Worst:  # fmt: skip
     """The search with the worst case in each cost."""
-    engine = DeviationEngine(problem, deviating, known, deadline)
+    engine = DeviationEngine(problem, deviating, known, gap, deadline)
     proof = DeviationProof(problem, deviating)
     left = None if np.isinf(deadline) else max(deadline - time.monotonic(), 1e-3)
 
@@ -141,7 +167,7 @@ def _by_tree(
     if proven is not None and proven.bound > bound:
         bound, certificate = min(proven.bound, found.objective), proven.certificate
     return Worst(
-        found.choice, found.x, found.objective, bound, certificate,
+        found.choice, found.x, found.objective, bound, np.zeros(3), certificate,
         f"{found.nodes} nodes, {found.passes} price vectors",
     )  # fmt: skip
 

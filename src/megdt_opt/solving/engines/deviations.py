@@ -28,14 +28,17 @@ class DeviationEngine(ArraysEngine):
         The same at given deviations.
     known : list of array of int, (K,)
         Choices to begin with, beside simple ones.
+    gap : float
+        Relative gap to prove [1].
     deadline : float
         `time.monotonic()` after which no more prices are looked for [s].
     """
 
     def __init__(
-        self, problem: AllocationProblem, deviating: Deviating, known: list[Choice], deadline: float = np.inf
+        self, problem: AllocationProblem, deviating: Deviating, known: list[Choice], gap: float, deadline: float
     ) -> None:
         self.problem, self.deviating, self.known, self.deadline = problem, deviating, known, deadline
+        self.gap = gap
         self.resources = deviating.widest
         self.leveled = problem.objective == "max"
         self.loads: Array = np.zeros((*problem.fixed_s.shape, 0))
@@ -67,7 +70,7 @@ class DeviationEngine(ArraysEngine):
         return next(self._settled(np.array([choice], dtype=np.int64)))
 
     def _settled(self, sets: Choice) -> Iterator[Settled]:
-        found = worst_shares(self.problem, self.deviating, np.asarray(sets, dtype=np.int64))
+        found = worst_shares(self.problem, self.deviating, np.asarray(sets, dtype=np.int64), self.gap)
         for choice, objective, own, x in zip(sets, found.objective.tolist(), found.prices, found.x, strict=True):
             yield Settled(objective, own, x, choice)
 

@@ -1,0 +1,1 @@
+"""Compiled: the worst deviations of many options at prices, and the best shares of given options against them."""

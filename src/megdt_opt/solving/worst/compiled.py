@@ -1,0 +1,98 @@
+"""The compiled kernels of the worst case, where they apply: linear links, and neither branches, limits nor deadlines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.pricing.deviations import Deviating
+from megdt_opt.pricing.scaled import EDGE, Array
+from megdt_opt.solving import compiled
+from megdt_opt.solving.compiled.folder import compiled_before, mark_compiled
+
+_HERE = Path(__file__).parent
+
+_EVEN = 0.25
+
+
+class Settled(NamedTuple):
+    """What given options are worth.
+
+    Parameters
+    ----------
+    x : array, (3, K)
+        Scaled shares [1].
+    prices : array, (3,)
+        Up to a factor for "max".
+    apart : float
+        How far they are from what proves them, relatively.
+    """
+
+    x: Array
+    prices: Array
+    apart: float
+
+
+class Kernels:
+    """The kernels for one problem.
+
+    Parameters
+    ----------
+    deviating : Deviating
+    """
+
+    def __init__(self, deviating: Deviating) -> None:
+        p = deviating.nominal
+        self.deviating = deviating
+        self.per, self.hi = np.zeros((3, p.users)), np.ones((3, p.users))
+        with np.errstate(divide="ignore"):
+            for i, side in enumerate(("downlink", "uplink")):
+                efficiency = getattr(p, f"{side}_efficiency")
+                if efficiency is not None:
+                    self.per[i] = 1.0 / (efficiency * getattr(p, f"{side}_hz"))
+            self.per[EDGE] = 1.0 / p.edge_capacity
+        self.hi[EDGE] = np.minimum(p.share_caps / p.edge_capacity, 1.0)
+
+    @classmethod
+    def of(cls, deviating: Deviating) -> Kernels | None:
+        """None where they do not apply, or loading them is not worth it."""
+        p = deviating.nominal
+        apply = p.linear and p.device_branch_s is None and p.uplink_airtime_max_s is None and p.deadline_s is None
+        large = p.users * p.options > compiled.WAITS or compiled_before(_HERE)
+        if not (apply and large and compiled.at_hand()) or min(p.downlink_hz, p.uplink_hz, p.edge_capacity) <= 0:
+            return None
+        found = cls(deviating)
+        return found if np.isfinite(found.per).all() else None
+
+    def worst_at(self, prices: Array, level_s: float | None) -> Array:
+        """The worst deviations (4, K, O) at prices, for "max" at a level [s]; good ones, not the best to the last
+        digit."""
+        from megdt_opt.solving.worst.kernels import worst_at
+
+        p, more = self.deviating.nominal, self.deviating.amounts
+        xi = np.zeros((4, p.users, p.options))
+        worst_at(
+            p.fixed_s, p.downlink_bit, p.uplink_bit, p.edge_work_s, self.deviating.own_s, more[0], more[1], more[2],
+            self.per, self.hi, p.weights, prices, self.deviating.budget, 0.0 if level_s is None else level_s, xi,
+        )  # fmt: skip
+        return xi
+
+    def settle(self, option: NDArray[np.int64], close: float) -> Settled:
+        """Best shares of options (K,)."""
+        from megdt_opt.solving.worst.kernels import settle_max, settle_sum
+
+        p, rows = self.deviating.nominal, np.arange(self.deviating.nominal.users)
+        a = np.stack([table[rows, option] for table in (p.downlink_bit, p.uplink_bit, p.edge_work_s)]) * self.per
+        extra = self.deviating.amounts[:, rows, option] * self.per
+        own = self.deviating.own_s[rows, option]
+        xi = np.full((4, p.users), min(1.0, _EVEN * self.deviating.budget))
+        x, prices = np.zeros((3, p.users)), np.zeros(3)
+        settle = settle_max if p.objective == "max" else settle_sum
+        apart = settle(
+            p.fixed_s[rows, option], a, extra, own, self.hi, p.weights, self.deviating.budget, close, xi, x, prices
+        )
+        mark_compiled(_HERE)
+        return Settled(x, prices, float(apart))

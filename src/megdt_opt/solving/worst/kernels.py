@@ -1,0 +1,324 @@
+"""Compiled: what `pricing.deviations` and `shares.deviations` say where both links are linear and only caps bind.
+
+Resource 0 is downlink, 1 uplink, 2 edge. In s = 1 / theta^2 a deviation is linear between two corners, with a jump where
+the stage has its largest share; that of the fixed time jumps from 0 to 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megdt_opt.solving.compiled.jit import inner, kernel
+
+F = NDArray[np.float64]
+
+_TURNS = 60
+
+_CLOSE = 1e-4
+"""To which multipliers of options are found: what their deviations are off by costs the square of it [1]."""
+
+
+@inner
+def _part(one: F, i: int, s: float, after: bool) -> float:
+    """xi of stage i at s, after or before a jump there; `one` holds a, extra, price and largest share of 3 stages."""
+    extra = one[3 + i]
+    if extra <= 0.0:
+        return 0.0
+    last = (one[9 + i] / extra) ** 2
+    if s > last or (after and s == last):
+        return 1.0
+    found = one[6 + i] * extra * s - one[i] / extra
+    return min(max(found, 0.0), 1.0)
+
+
+@inner
+def _all(one: F, own_s: float, s: float, after: bool, to: F) -> float:
+    """xi at s into `to`, and its sum."""
+    alone = 1.0 / (own_s * own_s) if own_s > 0.0 else np.inf
+    to[0] = 1.0 if s > alone or (after and s == alone) else 0.0
+    total = to[0]
+    for i in range(3):
+        to[1 + i] = _part(one, i, s, after)
+        total += to[1 + i]
+    return total
+
+
+@inner
+def _fill(one: F, own_s: float, budget: float, to: F, other: F, corner: F) -> None:
+    """The worst xi of one option into `to`; `other` (4,) and `corner` (7,) are room."""
+    count = 0
+    for i in range(3):
+        extra, price = one[3 + i], one[6 + i]
+        if extra <= 0.0:
+            continue
+        last = (one[9 + i] / extra) ** 2
+        if price > 0.0:
+            corner[count] = one[i] / (extra * extra * price)
+            corner[count + 1] = min((one[i] / extra + 1.0) / (extra * price), last)
+            count += 2
+        else:
+            corner[count] = last
+            count += 1
+    if own_s > 0.0:
+        corner[count] = 1.0 / (own_s * own_s)
+        count += 1
+    for i in range(1, count):
+        place, value = i, corner[i]
+        while place > 0 and corner[place - 1] > value:
+            corner[place] = corner[place - 1]
+            place -= 1
+        corner[place] = value
+    before_s, before = 0.0, 0.0
+    for c in range(count):
+        s = corner[c]
+        left = _all(one, own_s, s, False, to)
+        if left >= budget:
+            part = (budget - before) / (left - before) if left > before else 0.0
+            _all(one, own_s, before_s, True, other)
+            for i in range(4):
+                to[i] = other[i] + part * (to[i] - other[i])
+            return
+        right = _all(one, own_s, s, True, other)
+        if right >= budget:
+            part = (budget - left) / (right - left)
+            for i in range(4):
+                to[i] += part * (other[i] - to[i])
+            return
+        before_s, before = s, right
+    to[0] = 1.0 if own_s > 0.0 else 0.0
+    for i in range(3):
+        to[1 + i] = 1.0 if one[3 + i] > 0.0 else 0.0
+
+
+@inner
+def _multiplier(one: F, xi: F, prices: F, tau: float) -> float:
+    """mu at which the stages of one option take tau at xi; infinite where they take longer whatever the shares are."""
+    held = 0
+    for _ in range(4):
+        root, left, more = 0.0, tau, held
+        for i in range(3):
+            asked = one[i] + xi[1 + i] * one[3 + i]
+            if held & (1 << i):
+                left -= asked / one[9 + i]
+            else:
+                root += np.sqrt(prices[i] * asked)
+        if left <= 0.0:
+            return np.inf
+        mu = (root / left) ** 2
+        for i in range(3):
+            asked = one[i] + xi[1 + i] * one[3 + i]
+            if asked > 0.0 and mu * asked > prices[i] * one[9 + i] * one[9 + i]:
+                more |= 1 << i
+        if more == held:
+            return mu
+        held = more
+    return mu
+
+
+@kernel
+def worst_at(
+    fixed: F, down: F, up: F, work: F, own: F, more_down: F, more_up: F, more_work: F, per: F, hi: F, weight: F,
+    prices: F, budget: float, level: float, xi: F,
+) -> None:  # fmt: skip
+    """The worst deviations (4, K, O) at prices, of "sum" at level 0; tables are in the problem's units, `per` (3, K)
+    are the seconds that a unit takes on the whole budget."""
+    one, to, other, corner = np.empty(12), np.empty(4), np.empty(4), np.empty(8)
+    for k in range(fixed.shape[0]):
+        for i in range(3):
+            one[9 + i] = hi[i, k]
+        for o in range(fixed.shape[1]):
+            one[0], one[1], one[2] = down[k, o] * per[0, k], up[k, o] * per[1, k], work[k, o] * per[2, k]
+            one[3], one[4] = more_down[k, o] * per[0, k], more_up[k, o] * per[1, k]
+            one[5] = more_work[k, o] * per[2, k]
+            xi[0, k, o] = min(1.0, budget) if own[k, o] > 0.0 else 0.0  # where no share shortens anything
+            mu = weight[k]
+            tau = level / weight[k] - fixed[k, o]
+            if level > 0.0:
+                for part in (0.5, 0.001):  # less where more cannot be in time
+                    to[0], to[1], to[2], to[3] = 0.0, part, part, part
+                    mu = _multiplier(one, to, prices, tau) if tau > 0.0 else np.inf
+                    if mu < np.inf:
+                        break
+            for _ in range(_TURNS if level > 0.0 else 1):
+                if not 0.0 < mu < np.inf:
+                    break
+                for i in range(3):
+                    one[6 + i] = prices[i] / mu
+                _fill(one, own[k, o], budget, to, other, corner)
+                for i in range(4):
+                    xi[i, k, o] = to[i]
+                if level > 0.0:
+                    before = mu
+                    mu = _multiplier(one, to, prices, tau - to[0] * own[k, o])
+                    if abs(mu - before) <= _CLOSE * mu:
+                        break
+
+
+@inner
+def _worst_s(own_s: float, a: F, extra: F, x: F, k: int, budget: float, times: F) -> float:
+    """Time of the stages in the worst case; `times` (4,) is room."""
+    total, times[0] = 0.0, own_s
+    for i in range(3):
+        times[1 + i] = 0.0
+        if a[i, k] + extra[i, k] > 0.0:
+            if x[i, k] <= 0.0:
+                return np.inf
+            total += a[i, k] / x[i, k]
+            times[1 + i] = extra[i, k] / x[i, k]
+    left = budget
+    for _ in range(4):
+        largest = 0
+        for i in range(1, 4):
+            if times[i] > times[largest]:
+                largest = i
+        total += min(left, 1.0) * times[largest]
+        times[largest] = -1.0
+        left -= min(left, 1.0)
+        if left <= 0.0:
+            break
+    return total
+
+
+@inner
+def _respond(a: F, extra: F, own: F, hi: F, x: F, budget: float, xi: F, room: F) -> None:
+    """The worst xi (4, K) by shares that are best for the present one; `room` (32,)."""
+    one, to, other, corner = room[:12], room[12:16], room[16:20], room[20:28]
+    for k in range(a.shape[1]):
+        for i in range(3):
+            one[i], one[3 + i], one[9 + i] = a[i, k], extra[i, k], hi[i, k]
+            asked = a[i, k] + xi[1 + i, k] * extra[i, k]
+            one[6 + i] = asked / (x[i, k] * x[i, k]) if x[i, k] > 0.0 else 0.0
+        _fill(one, own[k], budget, to, other, corner)
+        for i in range(4):
+            xi[i, k] = to[i]
+
+
+@inner
+def _by_roots(a: F, extra: F, hi: F, weight: F, xi: F, x: F, prices: F) -> None:
+    """Shares of the least sum at xi: the square-root rule, with those who have their caps held there."""
+    users = a.shape[1]
+    for i in range(3):
+        for k in range(users):
+            x[i, k] = 0.0
+        root, left = 0.0, 1.0
+        for _ in range(users + 1):
+            root, left = 0.0, 1.0
+            for k in range(users):
+                if x[i, k] > 0.0:
+                    left -= hi[i, k]
+                else:
+                    root += np.sqrt(weight[k] * (a[i, k] + xi[1 + i, k] * extra[i, k]))
+            held = False
+            for k in range(users):
+                if x[i, k] == 0.0:
+                    own = np.sqrt(weight[k] * (a[i, k] + xi[1 + i, k] * extra[i, k]))
+                    if own > 0.0 and own * left > hi[i, k] * root:
+                        x[i, k] = hi[i, k]
+                        held = True
+            if not held:
+                break
+        for k in range(users):
+            if x[i, k] == 0.0 and root > 0.0:
+                x[i, k] = np.sqrt(weight[k] * (a[i, k] + xi[1 + i, k] * extra[i, k])) * left / root
+        prices[i] = (root / left) ** 2 if left > 0.0 else 0.0
+
+
+@kernel
+def settle_sum(
+    fixed: F, a: F, extra: F, own: F, hi: F, weight: F, budget: float, close: float, xi: F, x: F, prices: F
+) -> float:
+    """Best shares x (3, K) for "sum" in the worst case; how far they are from the bound, relatively."""
+    room, apart = np.empty(32), np.inf
+    for _ in range(_TURNS):
+        _by_roots(a, extra, hi, weight, xi, x, prices)
+        worst, bound = 0.0, 0.0
+        for k in range(a.shape[1]):
+            worst += weight[k] * (fixed[k] + _worst_s(own[k], a, extra, x, k, budget, room))
+            bound += weight[k] * (fixed[k] + xi[0, k] * own[k])
+            for i in range(3):
+                if x[i, k] > 0.0:
+                    bound += weight[k] * (a[i, k] + xi[1 + i, k] * extra[i, k]) / x[i, k]
+        apart = (worst - bound) / worst if worst > 0.0 else 0.0
+        if apart <= close:
+            break
+        _respond(a, extra, own, hi, x, budget, xi, room)
+    return apart
+
+
+@kernel
+def settle_max(
+    fixed: F, a: F, extra: F, own: F, hi: F, weight: F, budget: float, close: float, xi: F, x: F, prices: F
+) -> float:
+    """Best shares x (3, K) for "max" in the worst case, where no cap binds; how far they are from the bound."""
+    users = a.shape[1]
+    room, apart, level = np.empty(32), np.inf, 0.0
+    m, r, image, s = np.empty((3, 3)), np.ones(3), np.empty(3), np.empty(3)
+    for _ in range(_TURNS):
+        least = 0.0
+        for k in range(users):
+            alone = fixed[k] + xi[0, k] * own[k]
+            for i in range(3):
+                alone += a[i, k] + xi[1 + i, k] * extra[i, k]
+            least = max(least, weight[k] * alone)
+        level = least
+        for _ in range(100):
+            m[:] = 0.0
+            for k in range(users):
+                tau = level / weight[k] - fixed[k] - xi[0, k] * own[k]
+                for i in range(3):
+                    s[i] = np.sqrt(a[i, k] + xi[1 + i, k] * extra[i, k])
+                if tau <= 0.0:
+                    if s[0] + s[1] + s[2] > 0.0:
+                        return np.inf
+                    continue
+                for i in range(3):
+                    for j in range(3):
+                        m[i, j] += s[i] * s[j] / tau
+            top = 0.0
+            for _ in range(1000):
+                change, length = 0.0, 0.0
+                for i in range(3):
+                    image[i] = m[i, 0] * r[0] + m[i, 1] * r[1] + m[i, 2] * r[2]
+                    length += image[i] * image[i]
+                length = np.sqrt(length)
+                if not length > 0.0:
+                    return np.inf
+                for i in range(3):
+                    change = max(change, abs(image[i] / length - r[i]))
+                    r[i] = image[i] / length
+                top = length
+                if change <= 1e-16:
+                    break
+            slope = 0.0
+            for k in range(users):
+                tau = level / weight[k] - fixed[k] - xi[0, k] * own[k]
+                if tau > 0.0:
+                    y = 0.0
+                    for i in range(3):
+                        y += r[i] * np.sqrt(a[i, k] + xi[1 + i, k] * extra[i, k])
+                    slope += (y / tau) ** 2 / weight[k]
+            step = (top * top - top) / slope if slope > 0.0 else 0.0
+            # concave from below: a step back is rounding
+            if step <= 1e-16 * level:
+                break
+            level += step
+        worst = 0.0
+        for k in range(users):
+            tau = level / weight[k] - fixed[k] - xi[0, k] * own[k]
+            y = 0.0
+            for i in range(3):
+                y += r[i] * np.sqrt(a[i, k] + xi[1 + i, k] * extra[i, k])
+            for i in range(3):
+                asked = np.sqrt(a[i, k] + xi[1 + i, k] * extra[i, k])
+                x[i, k] = asked * y / (tau * r[i]) if asked > 0.0 and r[i] > 0.0 else 0.0
+                if x[i, k] > hi[i, k]:
+                    return np.inf
+            worst = max(worst, weight[k] * (fixed[k] + _worst_s(own[k], a, extra, x, k, budget, room)))
+        apart = (worst - level) / worst if worst > 0.0 else 0.0
+        if apart <= close:
+            break
+        _respond(a, extra, own, hi, x, budget, xi, room)
+    for i in range(3):
+        prices[i] = r[i] * r[i]
+    return apart
