@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ from megdt_opt.pricing.priced import Priced, priced
 from megdt_opt.pricing.scaled import UPLINK, Array, Resources
 from megdt_opt.problem import checks
 from megdt_opt.problem.allocation_problem import AllocationProblem
-from megdt_opt.problem.deviations import EXTRAS
+from megdt_opt.problem.deviations import NO_EXTRAS
 from megdt_opt.radio.rates import bend, shannon_band, speed
 
 _TURNS = 60
@@ -49,7 +50,7 @@ _HALVINGS = 200
 
 @dataclass(frozen=True, eq=False)
 class Deviating:
-    """A problem whose numbers deviate: core problems at given xi, (4, K, O), in the order fixed, downlink, uplink, edge.
+    """A problem whose numbers deviate: core problems at given xi, (4, K, O), for fixed, downlink, uplink and edge.
 
     Parameters
     ----------
@@ -73,13 +74,13 @@ class Deviating:
         """Of a problem with a budget of deviations."""
         found = problem.deviations
         assert found is not None
-        plain = replace(problem, allowed=problem.open_options, deviation_budget=None, **dict.fromkeys(EXTRAS))
+        plain = replace(problem, allowed=problem.open_options, deviation_budget=None, **NO_EXTRAS)
         return cls(plain, found.budget, found.fixed_s, found.amounts)
 
     def picked(self, option: NDArray[np.int64]) -> Deviating:
         """Option sets (S, K) in place of the options: each user has one for each set."""
         p, rows = self.nominal, np.arange(self.nominal.users)[:, None]
-        own = {
+        own: dict[str, Any] = {
             name: None if getattr(p, name) is None else getattr(p, name)[rows, option.T]
             for name in ("fixed_s", "downlink_bit", "uplink_bit", "edge_work_s", "device_branch_s", "allowed",
                          "uplink_airtime_max_s")
@@ -100,9 +101,7 @@ class Deviating:
             xi = xi * _INSIDE
         more: dict[str, Array] = {}
         if p.device_branch_s is not None:
-            more["device_branch_s"] = low * _seen(
-                p.device_branch_s + self.own_s * np.maximum(self.one - xi[0], 0.0)
-            )
+            more["device_branch_s"] = low * _seen(p.device_branch_s + self.own_s * np.maximum(self.one - xi[0], 0.0))
         bits = low * _seen(p.uplink_bit + xi[1 + UPLINK] * self.amounts[UPLINK])
         if p.uplink_airtime_max_s is not None:
             # the worst case of the air time is the uplink's alone: the same least share
@@ -142,12 +141,13 @@ class Deviating:
         shape = self.own_s.shape
         hi = np.broadcast_to(scaled.hi[:, :, None], extra.shape)
         lo = self.widest.lo if self.nominal.uplink_airtime_max_s is not None else np.zeros(extra.shape)
-        flat = [part.reshape(3, -1) for part in (scaled.a, extra, np.broadcast_to(per_price, extra.shape), lo, hi)]
+        price = np.broadcast_to(per_price, extra.shape)
+        a, more, price, lo, hi = (part.reshape(3, -1) for part in (scaled.a, extra, price, lo, hi))
         if scaled.linear:
-            found = _filled(*flat, self.own_s.ravel(), self.budget)
+            found = _filled(a, more, price, lo, hi, self.own_s.ravel(), self.budget)
         else:
             gamma = np.broadcast_to(scaled.gamma[:, :, None], extra.shape).reshape(3, -1)
-            found = _filled_by_halving(*flat, gamma, self.own_s.ravel(), self.budget)
+            found = _filled_by_halving(a, more, price, lo, hi, gamma, self.own_s.ravel(), self.budget)
         return found.reshape(4, *shape)
 
     def from_shares(self, problem: AllocationProblem, x: Array) -> Array:
@@ -180,7 +180,8 @@ class Deviating:
         """
         weight = np.broadcast_to(self.nominal.weights[:, None], self.own_s.shape)
         xi = self.respond(prices[:, None, None] / weight)
-        best, kept = None, xi
+        best: Priced | None = None
+        kept = xi
         for _ in range(_TURNS):
             problem = self.at(xi, down=down)
             found = priced(problem, Resources.of(problem), prices, level_s)
@@ -201,6 +202,7 @@ class Deviating:
             if level_s is None and (mu == weight).all():
                 break
             xi = self.respond(prices[:, None, None] / mu)
+        assert best is not None
         return best, kept
 
 

@@ -18,7 +18,7 @@ from megdt_opt.errors import InvalidInput
 from megdt_opt.problem import checks
 from megdt_opt.problem.arrays import ProblemArrays
 from megdt_opt.problem.cost_limits import CostLimits, read_costs
-from megdt_opt.problem.deviations import EXTRAS, SAMPLES, Deviations, read_deviations, read_samples
+from megdt_opt.problem.deviations import EXTRAS, NO_EXTRAS, SAMPLES, Deviations, read_deviations, read_samples
 from megdt_opt.problem.evaluation import Evaluation as Evaluation
 from megdt_opt.problem.evaluation import evaluate_shares as evaluate_shares
 from megdt_opt.problem.evaluation import objective_s as objective_s
@@ -212,7 +212,9 @@ class AllocationProblem(ProblemArrays):
         if self.objective == "missed" and self.deadline_s is None:
             raise InvalidInput("deadline_s", None, 'deadlines [s] with objective "missed"', "Add them.")
         if self.impossible is not None:
-            self._store("impossible", checks.read_only(checks.flags("impossible", self.impossible, self.downlink_bit.shape)))
+            self._store(
+                "impossible", checks.read_only(checks.flags("impossible", self.impossible, self.downlink_bit.shape))
+            )
             if (self.allowed_mask & self.impossible).any():
                 k, o = (int(i) for i in np.argwhere(self.allowed_mask & self.impossible)[0])
                 expected = "False for an option that is impossible"
@@ -309,7 +311,7 @@ class AllocationProblem(ProblemArrays):
             self, fixed_s=self.fixed_s + part * found.fixed_s, downlink_bit=self.downlink_bit + part * found.amounts[0],
             uplink_bit=self.uplink_bit + part * found.amounts[1],
             edge_work_s=self.edge_work_s + part * found.amounts[2],
-            deviation_budget=None, **dict.fromkeys(EXTRAS),
+            deviation_budget=None, **NO_EXTRAS,
         )  # fmt: skip
 
     @cached_property

@@ -113,6 +113,10 @@ class BatchProblem(ProblemArrays):
                 raise InvalidInput(f"problems (scenario {s})", type(one).__name__, "an AllocationProblem", "Build one.")
             if one.option_cost is not None:
                 raise InvalidInput(f"option_cost (scenario {s})", "given", "None in a batch", "Use `solve` for each.")
+            for name in ("deviation_budget", "samples_kept"):
+                if getattr(one, name) is not None:
+                    expected = "None in a batch"
+                    raise InvalidInput(f"{name} (scenario {s})", getattr(one, name), expected, "Use `solve` for each.")
             for what in ("users", "options", "objective"):
                 if getattr(one, what) != getattr(first, what):
                     raise InvalidInput(

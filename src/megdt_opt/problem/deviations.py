@@ -27,6 +27,9 @@ Array = NDArray[np.float64]
 EXTRAS = {"fixed_extra_s": "s", "downlink_extra_bit": "bit", "uplink_extra_bit": "bit", "edge_work_extra_s": "s"}
 """What may come on top: of the fixed time, and of downlink, uplink and edge in the order of the resources."""
 
+NO_EXTRAS: dict[str, Any] = dict.fromkeys(EXTRAS)
+"""The fields of a problem in which nothing deviates, beside the budget."""
+
 SAMPLES = ("fixed_samples_s", "edge_work_samples_s")
 
 

@@ -192,7 +192,7 @@ def _uncertain(
     problem: ProblemArrays, deviations: Deviations | None, samples: tuple[Array, Array, int] | None,
     places: NDArray[np.intp], shares: Array,
 ) -> tuple[Array, Array]:  # fmt: skip
-    """Latencies (..., K) in the worst case or at the level of samples, and the worst times of the stages (..., 3, K)."""
+    """Latencies (..., K) in the worst case or at the level of samples, and the stages' worst times (..., 3, K)."""
     if samples is not None:
         fixed, work, kept = samples
         tables = (problem.downlink_bit, problem.uplink_bit, np.zeros(problem.downlink_bit.shape))

@@ -129,4 +129,9 @@ def _hard(allocation: object, objective: str) -> AllocationProblem:
             "allocation.option_cost", "given", "no costs beside the latency where fairness is the objective",
             "Remove the costs, or use an AllocationProblem.",
         )  # fmt: skip
+    for name in ("deviation_budget", "samples_kept"):
+        if getattr(allocation, name) is not None:
+            expected = "None where fairness is the objective"
+            remedy = "Leave it out, or use an AllocationProblem."
+            raise InvalidInput(f"allocation.{name}", getattr(allocation, name), expected, remedy)
     return replace(allocation, objective=objective, max_weight=None)

@@ -8,7 +8,7 @@ that is the answer: two or three core problems in all. Else a tree with the wors
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from megdt_opt.solving.worst.compiled import Kernels
 
 METHODS = (Method.AUTO, Method.PRICES)
 
-_ROUGH = 1e-3
+_ROUGH = 1e-4
 """Gap of the first of them [1]."""
 
 _KEPT = 5e-10
@@ -152,7 +152,7 @@ def _by_tree(
     proven: Closed | None,
 ) -> Worst:  # fmt: skip
     """The search with the worst case in each cost."""
-    engine = DeviationEngine(problem, deviating, known, gap, deadline)
+    engine: Any = DeviationEngine(problem, deviating, known, gap, deadline)
     proof = DeviationProof(problem, deviating)
     left = None if np.isinf(deadline) else max(deadline - time.monotonic(), 1e-3)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from megdt_opt.certificate.check import Valuer
 from megdt_opt.certificate.deviations import FloatWorst
+from megdt_opt.certificate.tree import Mask
 from megdt_opt.pricing import priced as pricing
 from megdt_opt.pricing.deviations import Deviating
 from megdt_opt.pricing.scaled import Array
@@ -49,7 +50,7 @@ class DeviationEngine(ArraysEngine):
         self._known: dict[tuple[bytes, float | None], pricing.Priced] = {}
 
     @property
-    def open(self) -> Array:
+    def open(self) -> Mask:
         """As `Pricing` has it."""
         return self.heads
 

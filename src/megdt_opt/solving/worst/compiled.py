@@ -1,4 +1,4 @@
-"""The compiled kernels of the worst case, where they apply: linear links, and neither branches, limits nor deadlines."""
+"""The compiled kernels of the worst case, where they apply: linear links, no branches, limits or deadlines."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Compiled: what `pricing.deviations` and `shares.deviations` say where both links are linear and only caps bind.
 
-Resource 0 is downlink, 1 uplink, 2 edge. In s = 1 / theta^2 a deviation is linear between two corners, with a jump where
-the stage has its largest share; that of the fixed time jumps from 0 to 1.
+Resource 0 is downlink, 1 uplink, 2 edge. In s = 1 / theta^2 a deviation is linear between two corners, with a jump
+where the stage has its largest share; that of the fixed time jumps from 0 to 1.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ def _part(one: F, i: int, s: float, after: bool) -> float:
     last = (one[9 + i] / extra) ** 2
     if s > last or (after and s == last):
         return 1.0
-    found = one[6 + i] * extra * s - one[i] / extra
-    return min(max(found, 0.0), 1.0)
+    return float(min(max(one[6 + i] * extra * s - one[i] / extra, 0.0), 1.0))
 
 
 @inner
@@ -41,7 +40,7 @@ def _all(one: F, own_s: float, s: float, after: bool, to: F) -> float:
     for i in range(3):
         to[1 + i] = _part(one, i, s, after)
         total += to[1 + i]
-    return total
+    return float(total)
 
 
 @inner
