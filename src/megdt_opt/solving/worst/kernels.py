@@ -2,6 +2,9 @@
 
 Resource 0 is downlink, 1 uplink, 2 edge. In s = 1 / theta^2 a deviation is linear between two corners, with a jump
 where the stage has its largest share; that of the fixed time jumps from 0 to 1.
+
+Long and wide functions: arrays and numbers are handed over one by one, as numba copies all arrays of a tuple at every
+call.
 """
 
 from __future__ import annotations
