@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from megdt_opt import Execution, Plan, Scenario, execute, plan
+from megdt_opt import Execution, InvalidInput, Plan, Scenario, execute, plan
+from megdt_opt.execution.job import Run
 from megdt_opt.models.similarity import prefix_quality
 from megdt_opt.planning.planner import solved
 from megdt_opt.report import write_report
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.trials.execute import cluster_of
 from megdt_opt.trials.pictures import judge_pictures
+from megdt_opt.trials.runs import user_runs
 from megdt_opt.trials.verification import rivals_of
 
 pytest.importorskip("diffusers")
@@ -98,6 +100,26 @@ def test_common_steps_run_once_and_pictures_keep_their_floor(host: bool, tmp_pat
     assert again.rows == done.rows
     written = write_report(tmp_path / "report", made, again, None, tuple(pictures.values()))
     assert all(path.stat().st_size > 0 for path in written.values())
+
+
+@pytest.mark.slow
+def test_who_leads_need_not_ride() -> None:
+    """The common steps follow the request of one who generates on its own, and every picture is the unsplit one."""
+    data = scenario(steps=[5]).model_dump(mode="json", exclude_none=True)
+    data["users"][2]["scene"] = SCENE
+    data["users"][0]["mechanisms"] = ["local"]
+    data["groups"][0]["lead"] = "a"
+    made = solved(OptionTable.build(Scenario(**data)), gap=1e-4)
+    (group,) = made.groups
+    assert (group.lead, group.riders) == ("a", ("b", "c"))
+    with cluster_of(made.table) as cluster:
+        done = execute(made, cluster=cluster, all_or_nothing=True)
+    assert all(picture.identical for picture in judge_pictures(made.table, made.users, done.images))
+    assert all(done.measured_s[user.name] >= 0.9 * user.latency_s for user in made.users)
+    run = next(run for run in user_runs(made.table, made.users, made.groups) if run.shared)
+    riders = [chain for chain in run.chains if chain.goes_on_from]
+    with pytest.raises(InvalidInput, match="lead: found None; expected the chain of a, whose request"):
+        Run.of_group(group.program, riders, group.pace)
 
 
 def test_rivals_of_a_group_are_had_without_sharing() -> None:

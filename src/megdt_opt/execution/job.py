@@ -153,12 +153,25 @@ class Run:
         )
 
     @classmethod
-    def of_group(cls, group: GroupProgram, members: Sequence[Chain], pace: tuple[float, ...], **more: Any) -> Run:
-        """The run of a group's program; `members` by their devices, `pace` of each leaf, `more` as for `of_user`."""
+    def of_group(
+        cls,
+        group: GroupProgram,
+        members: Sequence[Chain],
+        pace: tuple[float, ...],
+        lead: Chain | None = None,
+        **more: Any,
+    ) -> Run:
+        """The run of a group's program; `members` by their devices, `pace` of each leaf, `more` as for `of_user`.
+
+        `lead` is the one whose request the common steps follow, where it is none of the members.
+        """
         names = {user.device: user.name for user in members}
         shared = shared_name(names[device] for device in group.riders)
         names[group.shared] = shared
-        lead = next(user for user in members if user.device == group.lead)
+        lead = next((user for user in members if user.device == group.lead), lead)
+        if lead is None:
+            expected = f"the chain of {group.lead}, whose request the common steps follow"
+            raise InvalidInput("lead", None, expected, "Give it, or let it be a member.")
         common = (replace(lead, name=shared),) if group.shared in group.chain else ()
         users = [
             replace(user, goes_on_from=shared) if common and user.device in group.riders else user for user in members

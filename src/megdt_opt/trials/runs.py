@@ -28,11 +28,12 @@ def user_runs(table: OptionTable, users: Sequence[UserPlan], groups: Sequence[Gr
         "propagation_s": scenario.channel.propagation_s,
     }
     chains = {user.name: _chain(table, user) for user in scenario.users}
+    leads = dict(chains)
     runs = []
     for group in groups:
         members = [chains.pop(name) for name in group.riders]
         more = {**how, "predicted": group.stages, "slot_s": _slots_s(table, group.program.program)}
-        runs.append(Run.of_group(group.program, members, group.pace, **more))
+        runs.append(Run.of_group(group.program, members, group.pace, leads[group.lead], **more))
     for chosen in users:
         if chosen.name not in chains:
             continue
