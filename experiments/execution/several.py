@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from run_list import percentiles, row_of
 from scenarios import KINDS, formed, scenario, several
 
-from megdt_opt import Plan, TimingProfile, plan
+from megdt_opt import Execution, Plan, TimingProfile, plan
 from megdt_opt.errors import Infeasible, InvalidInput
 from megdt_opt.execution.cluster import Cluster
 from megdt_opt.execution.job import Run
@@ -321,7 +321,11 @@ def planned_alone(number: int) -> Plan:
 
 def run_planned(made: Plan, number: int, kind: str, cluster: Cluster) -> dict[str, Any]:
     """Execute a plan; what was planned, proven and measured."""
-    done = execute(made, cluster=cluster, all_or_nothing=True)
+    return row_of_run(made, number, kind, execute(made, cluster=cluster, all_or_nothing=True))
+
+
+def row_of_run(made: Plan, number: int, kind: str, done: Execution) -> dict[str, Any]:
+    """What was planned, proven and measured of a plan that was executed."""
     verdict = None if made.certificate is None else made.certificate.verify(made.problem)
     recomputed_s = made.scenario.objective_of([user.latency_s for user in made.users])
     return row_of(number, made, done) | {

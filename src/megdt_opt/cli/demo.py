@@ -16,6 +16,7 @@ from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.planner import plan
 from megdt_opt.report import write_report
 from megdt_opt.report.tables import print_execution, print_plan, print_restated, print_verification
+from megdt_opt.scenario.disciplines import BATCHED
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.timing.finding import HERE
 from megdt_opt.trials.execute import START_TIMEOUT_S, cluster_of, execute, planned_models
@@ -47,7 +48,8 @@ def run_demo(scenario: Scenario, output: Path, *, repeats: int = 3, console: Con
     """
     console = console or console_of()
     console.rule(f"1 of 4: calibrating the {scenario.model} model on this machine")
-    profile = calibrate_model(scenario.model, samples=20, batches=(1,), console=console)
+    batches = (1, 2, 4, 8) if scenario.discipline == BATCHED else (1,)
+    profile = calibrate_model(scenario.model, samples=20, batches=batches, console=console)
     console.rule("2 of 4: planning")
     made = plan(scenario, {HERE: profile})
     print_plan(made, console)
