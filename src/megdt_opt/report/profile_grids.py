@@ -11,6 +11,10 @@ from megdt_opt.timing.published import PublishedTimings
 from megdt_opt.timing.trust import doubts
 
 
+_ENOUGH = 6
+"""Samples from which on the interval of a median reaches 95 % [1]."""
+
+
 def profile_grid(profile: TimingProfile) -> Grid:
     """One row per timed cell, with the provenance below."""
     cells = profile.cells
@@ -22,7 +26,9 @@ def profile_grid(profile: TimingProfile) -> Grid:
     if profile.has_intervals:
         sessions = max(len(cell.sessions) for cell in cells)
         later = f"where a later session's lies, by {sessions} sessions" if sessions else "of this session alone"
-        notes.append(f"Interval: 95 %, of the median, {later}. First run: before the warm-up, kept apart.")
+        few = any(1 < len(cell.samples_s) < _ENOUGH and not cell.sessions for cell in cells)
+        range_of_few = f"; of fewer than {_ENOUGH} samples their range, which covers less" if few else ""
+        notes.append(f"Interval: 95 %, of the median, {later}{range_of_few}. First run: before the warm-up, kept apart.")
     if profile.held_out:
         errors = sorted(abs(e.error) for e in profile.held_out_errors())
         notes.append(
