@@ -240,12 +240,20 @@ def test_units_on_axes(column: str, values: list[float], label: str, factor: flo
 
 
 def test_figures_are_saved_alike_twice(tmp_path: Path) -> None:
-    for name in ("a.png", "b.svg"):
+    for name in ("a.png", "b.svg", "d.pdf", "E.PDF"):
         first = plot.save(plot.latency_figure(table(), "channel.downlink_hz"), tmp_path / name).read_bytes()
         assert first == plot.save(plot.latency_figure(table(), "channel.downlink_hz"), tmp_path / name).read_bytes()
     with pytest.raises(InvalidInput, match="png"):
         plot.save(plot.latency_figure(table(), "channel.downlink_hz"), tmp_path / "c.bmp")
     assert plot.timeline_figure is timeline_figure
+
+
+@pytest.mark.parametrize("name", ["one.pdf", "two words.pdf", "UPPER.PDF"])
+def test_a_pdf_embeds_its_fonts_as_truetype(name: str, tmp_path: Path) -> None:
+    data = plot.save(plot.latency_figure(table(), "channel.downlink_hz"), tmp_path / name).read_bytes()
+    assert data.startswith(b"%PDF")
+    assert b"/FontFile2" in data
+    assert b"/Type3" not in data
 
 
 def simulations() -> list[Simulation]:

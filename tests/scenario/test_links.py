@@ -164,10 +164,15 @@ def test_the_command_sweeps_a_trace(tmp_path: Path) -> None:
     trace = tmp_path / "trace.csv"
     trace.write_text("users.phone.downlink_rate\n" + "\n".join(RATES) + "\n", encoding="utf-8")
     out = tmp_path / "out"
-    told = CliRunner().invoke(app, ["sweep", str(cell), "--over", f"rows={trace}", "--out", str(out), "--no-baselines"])
+    words = ["sweep", str(cell), "--over", f"rows={trace}", "--out", str(out), "--no-baselines"]
+    told = CliRunner().invoke(app, words)
     assert told.exit_code == 0, told.output
     assert (out / "sweep.csv").read_text().count("\n") == 5
     assert (out / "latency-row.png").is_file()
+    told = CliRunner().invoke(app, [*words, "--figures", "pdf,svg"])
+    assert told.exit_code == 0, told.output
+    assert sorted(path.name for path in out.glob("latency-row.*")) == ["latency-row.pdf", "latency-row.svg"]
+    assert CliRunner().invoke(app, [*words, "--figures", "bmp"]).exit_code == 2
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ Profiles = Annotated[
     list[str] | None,
     typer.Option("--profile", help="NAME=FILE: use this timing profile where the scenario says NAME."),
 ]
+Figures = Annotated[str, typer.Option("--figures", help="Files of each figure: 'png', 'pdf', 'svg', by commas.")]
 Plugins = Annotated[
     list[str] | None,
     typer.Option("--plugin", help="Module, or .py file, that registers mechanisms, precisions, stages or models."),
@@ -256,6 +257,7 @@ def sweep(  # wide: each is one option of the command
     scenario: ScenarioName,
     over: Annotated[list[str], typer.Option(help="PATH=VALUE,VALUE,..., or rows=TRACE.csv; can be repeated.")],
     out: Annotated[Path, typer.Option(help="Folder for the tables, the figures and the cache.")] = Path("sweep-output"),
+    figures: Figures = "png",
     seeds: Annotated[int, typer.Option(min=0, help="Redraw shadowing and scenes this often; 0 = as they are.")] = 0,
     jobs: Annotated[int, typer.Option(help="Processes; -1 = one for each core.")] = 1,
     profile: Profiles = None,
@@ -278,6 +280,7 @@ def sweep(  # wide: each is one option of the command
         out,
         seeds=seeds,
         console=console,
+        figures=_kinds(figures),
         profiles=profiles,
         jobs=jobs,
         method=method,
@@ -300,6 +303,7 @@ def simulate(  # wide: each is one option of the command
     links: Annotated[Path | None, typer.Option(help="CSV with slot and a factor for each user; with --trace.")] = None,
     policy: Annotated[list[str] | None, typer.Option(help="A policy's name; can be repeated. Default: all.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for tables and figures.")] = Path("simulate-output"),
+    figures: Figures = "png",
     profile: Profiles = None,
     plugin: Plugins = None,
 ) -> None:
@@ -314,7 +318,14 @@ def simulate(  # wide: each is one option of the command
     try_folder(out)
     service = Service.of(OptionTable.build(asked, profiles))
     drawn = {"rate_per_s": rate, "requests": requests, "seed": seed, "fading_db": fading}
-    run_command(service, trace_of(service, trace, links, slot, drawn), policy or [], out, console=console)
+    run_command(
+        service,
+        trace_of(service, trace, links, slot, drawn),
+        policy or [],
+        out,
+        console=console,
+        figures=_kinds(figures),
+    )
 
 
 @app.command()
@@ -323,7 +334,8 @@ def front(
     scenario: ScenarioName,
     cost: Annotated[list[str], typer.Option(help="A cost, such as device_energy; at most twice.")],
     points: Annotated[int, typer.Option(min=2, help="Limits of each cost.")] = 10,
-    out: Annotated[Path, typer.Option(help="Folder for front.csv and front.png.")] = Path("front-output"),
+    out: Annotated[Path, typer.Option(help="Folder for front.csv and the figure.")] = Path("front-output"),
+    figures: Figures = "png",
     profile: Profiles = None,
     gap: Annotated[float, typer.Option(min=0.0, help="Relative gap to prove.")] = 1e-6,
     time_limit: Annotated[float | None, typer.Option(help="Seconds for each point.")] = None,
@@ -336,7 +348,10 @@ def front(
     console = console_of()
     asked, profiles = _inputs(scenario, profile, console)
     try_folder(out)
-    run_command(asked, cost, points, out, profiles=profiles, gap=gap, time_limit_s=time_limit, console=console)
+    kinds = _kinds(figures)
+    run_command(
+        asked, cost, points, out, profiles=profiles, gap=gap, time_limit_s=time_limit, console=console, figures=kinds
+    )
 
 
 @app.command()
@@ -395,6 +410,15 @@ def _numbers(text: str) -> tuple[int, ...]:
         found = ()
     if not found or min(found) < 1:
         raise typer.BadParameter(f"{text!r}: expected positive whole numbers separated by commas, for example 1,2,4")
+    return found
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    from megdt_opt.report.canvas import WRITERS
+
+    found = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",")))
+    if not all(kind in WRITERS for kind in found):
+        raise typer.BadParameter(f"{text!r}: expected some of {', '.join(WRITERS)}, separated by commas")
     return found
 
 

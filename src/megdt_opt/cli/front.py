@@ -10,7 +10,7 @@ from rich.console import Console
 
 from megdt_opt.cli.terminal import console_of
 from megdt_opt.planning.fronts import cost_column, front_of
-from megdt_opt.report.canvas import png_bytes
+from megdt_opt.report.canvas import figure_files
 from megdt_opt.report.folder import write_folder
 from megdt_opt.report.numbers import count
 from megdt_opt.scenario.scenario import Scenario
@@ -31,8 +31,9 @@ def run_command(
     gap: float = 1e-6,
     time_limit_s: float | None = None,
     console: Console | None = None,
+    figures: Sequence[str] = ("png",),
 ) -> pd.DataFrame:
-    """Solve a front and write front.csv and front.png, or neither.
+    """Solve a front and write front.csv and its figure, or neither.
 
     Parameters
     ----------
@@ -42,6 +43,8 @@ def run_command(
         Folder for the files; made if it is not there.
     console : Console, optional
         Where to print.
+    figures : sequence of str
+        Kinds of files of the figure: "png", "pdf", "svg".
     """
     from megdt_opt import plot
 
@@ -55,7 +58,7 @@ def run_command(
     # with two costs the second has few values: one staircase for each of its limits
     by = f"limit_{cost_column(costs[1])}" if len(costs) > 1 else None
     figure = plot.pareto_figure(frame, cost_column(costs[0]), "objective_s", by=by)
-    contents = {"front.csv": frame.to_csv(index=False).encode("utf-8"), "front.png": png_bytes(figure)}
+    contents = {"front.csv": frame.to_csv(index=False).encode("utf-8"), **figure_files("front", figure, figures)}
     write_folder(out, contents, [])
     for name in contents:
         console.print(f"written: {out / name}")

@@ -17,7 +17,7 @@ from megdt_opt.online.result import Simulation
 from megdt_opt.online.service import Service
 from megdt_opt.online.simulation import simulate, with_bounds
 from megdt_opt.online.trace import Trace
-from megdt_opt.report.canvas import png_bytes
+from megdt_opt.report.canvas import figure_files
 from megdt_opt.report.folder import write_folder
 from megdt_opt.report.grids import Grid, from_columns
 from megdt_opt.report.numbers import column
@@ -60,7 +60,13 @@ def trace_of(
 
 
 def run_command(
-    service: Service, trace: Trace, policies: Sequence[str], out: Path, *, console: Console | None = None
+    service: Service,
+    trace: Trace,
+    policies: Sequence[str],
+    out: Path,
+    *,
+    console: Console | None = None,
+    figures: Sequence[str] = ("png",),
 ) -> tuple[Simulation, ...]:
     """Simulate, print a table, and write simulation.csv, the requests of each policy and two figures: all, or nothing.
 
@@ -74,6 +80,8 @@ def run_command(
         Folder for the files; made if it is not there.
     console : Console, optional
         Where to print.
+    figures : sequence of str
+        Kinds of files of the figures: "png", "pdf", "svg".
     """
     import pandas as pd
 
@@ -95,10 +103,8 @@ def run_command(
     summary = pd.DataFrame([one.summary() for one in found])
     contents = {"simulation.csv": summary.to_csv(index=False).encode("utf-8")}
     contents |= {f"requests-{one.policy}.csv": one.to_frame().to_csv(index=False).encode("utf-8") for one in found}
-    contents |= {
-        "flow-times.png": png_bytes(plot.flow_time_figure(found)),
-        "ages.png": png_bytes(plot.age_figure(found)),
-    }
+    contents |= figure_files("flow-times", plot.flow_time_figure(found), figures)
+    contents |= figure_files("ages", plot.age_figure(found), figures)
     write_folder(out, contents)
     for name in contents:
         console.print(f"written: {out / name}")

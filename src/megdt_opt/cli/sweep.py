@@ -11,7 +11,7 @@ from rich.console import Console
 from megdt_opt.cli.progress import progress
 from megdt_opt.cli.terminal import console_of
 from megdt_opt.errors import InvalidInput
-from megdt_opt.report.canvas import png_bytes
+from megdt_opt.report.canvas import WRITERS, figure_files
 from megdt_opt.report.folder import write_folder
 from megdt_opt.report.numbers import count
 from megdt_opt.scenario.scenario import Scenario
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from megdt_opt.timing.profile import TimingProfile
 
-FIGURES = ("latency-*.png", "mechanisms.png", "solve-time.png", "pareto.png")
-"""Names of the figures of `figures_of`."""
+FIGURES = ("latency-*", "mechanisms", "solve-time", "pareto")
+"""Names of the figures of `figures_of`, without their endings."""
 
 CACHE = "cache"
 """Folder of the cells' results, inside the output folder."""
@@ -41,6 +41,7 @@ def run_command(
     console: Console | None = None,
     profiles: Mapping[str, TimingProfile] | None = None,
     jobs: int = 1,
+    figures: Sequence[str] = ("png",),
     **solving: Unpack[Solving],
 ) -> SweepResult:
     """Sweep, print a summary, and write sweep.csv, users.csv and the figures: all of them, or none.
@@ -58,6 +59,8 @@ def run_command(
         Number of seeds [1]; 0 = nothing is redrawn.
     console : Console, optional
         Where to print.
+    figures : sequence of str
+        Kinds of files of the figures: "png", "pdf", "svg".
     profiles, jobs, method, gap, time_limit_s, compare
         As `sweep` takes them.
     """
@@ -74,8 +77,10 @@ def run_command(
     )
     tables = {"sweep.csv": found.cells, "users.csv": found.users}
     contents = {name: table.to_csv(index=False).encode("utf-8") for name, table in tables.items()}
-    contents |= {f"{name}.png": png_bytes(figure) for name, figure in figures_of(found)}
-    left = [path.name for figure in FIGURES for path in out.glob(figure)] if (out / "sweep.csv").is_file() else []
+    for name, figure in figures_of(found):
+        contents |= figure_files(name, figure, figures)
+    earlier = [path.name for one in FIGURES for kind in WRITERS for path in out.glob(f"{one}.{kind}")]
+    left = earlier if (out / "sweep.csv").is_file() else []
     write_folder(out, contents, [name for name in left if name not in contents])
     for name in contents:
         console.print(f"written: {out / name}")

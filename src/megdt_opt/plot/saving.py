@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.files import write_bytes
-from megdt_opt.report.canvas import png_bytes, svg_bytes
+from megdt_opt.report.canvas import WRITERS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_WRITERS = {".png": png_bytes, ".svg": svg_bytes}
-
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as PNG or SVG, by the file's ending, whole or not at all; the same figure gives the same bytes.
+    """Write a figure as PNG, PDF or SVG, by the file's ending, whole or not at all; a PDF embeds TrueType fonts.
+
+    The same figure gives the same bytes.
 
     Raises
     ------
@@ -24,7 +24,9 @@ def save(figure: Figure, path: str | Path) -> Path:
         For another ending.
     """
     path = Path(path)
-    if path.suffix not in _WRITERS:
-        raise InvalidInput("path", str(path), f"a name ending in one of {list(_WRITERS)}", "Choose one of them.")
-    write_bytes(path, _WRITERS[path.suffix](figure))
+    kind = path.suffix.removeprefix(".").lower()
+    if kind not in WRITERS:
+        endings = [f".{known}" for known in WRITERS]
+        raise InvalidInput("path", str(path), f"a name ending in one of {endings}", "Choose one of them.")
+    write_bytes(path, WRITERS[kind](figure))
     return path

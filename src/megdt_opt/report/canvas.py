@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _SETTINGS: Any = {
     "hatch.linewidth": 0.8,
     "svg.fonttype": "path",  # the same look wherever the file is opened
     "svg.hashsalt": "megdt-opt",  # the same bytes for the same figure
+    "pdf.fonttype": 42,  # TrueType, which publishers take; Type 3 they refuse
 }
 
 
@@ -57,6 +59,20 @@ def png_bytes(figure: Figure) -> bytes:
 def svg_bytes(figure: Figure) -> bytes:
     """The figure as SVG without a date, so that the same figure gives the same bytes."""
     return _save(figure, format="svg", metadata={"Date": None})
+
+
+def pdf_bytes(figure: Figure) -> bytes:
+    """The figure as PDF with embedded TrueType fonts, without a date, so that the same figure gives the same bytes."""
+    return _save(figure, format="pdf", metadata={"CreationDate": None})
+
+
+WRITERS: Mapping[str, Callable[[Figure], bytes]] = {"png": png_bytes, "pdf": pdf_bytes, "svg": svg_bytes}
+"""Figures as bytes, by the ending of their files."""
+
+
+def figure_files(name: str, figure: Figure, kinds: Sequence[str]) -> dict[str, bytes]:
+    """Files of a figure by their names, one of each kind of `WRITERS` that is asked for."""
+    return {f"{name}.{kind}": WRITERS[kind](figure) for kind in kinds}
 
 
 def _save(figure: Figure, **how: Any) -> bytes:

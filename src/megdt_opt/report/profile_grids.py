@@ -10,7 +10,6 @@ from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.timing.published import PublishedTimings
 from megdt_opt.timing.trust import doubts
 
-
 _ENOUGH = 6
 """Samples from which on the interval of a median reaches 95 % [1]."""
 
@@ -28,7 +27,9 @@ def profile_grid(profile: TimingProfile) -> Grid:
         later = f"where a later session's lies, by {sessions} sessions" if sessions else "of this session alone"
         few = any(1 < len(cell.samples_s) < _ENOUGH and not cell.sessions for cell in cells)
         range_of_few = f"; of fewer than {_ENOUGH} samples their range, which covers less" if few else ""
-        notes.append(f"Interval: 95 %, of the median, {later}{range_of_few}. First run: before the warm-up, kept apart.")
+        notes.append(
+            f"Interval: 95 %, of the median, {later}{range_of_few}. First run: before the warm-up, kept apart."
+        )
     if profile.held_out:
         errors = sorted(abs(e.error) for e in profile.held_out_errors())
         notes.append(
