@@ -98,7 +98,7 @@ def rewritten(made: Plan, run: Run, change: Change) -> Run:
 
 def replace_program(run: Run, program: Stage, chain: list[str], pace: list[float]) -> dict[str, Any]:
     """Fields of a run with another program."""
-    names = ("name", "chains", "scheduler", "steps", "propagation_s")
+    names = ("name", "chains", "scheduler", "steps", "propagation_s", "turn")
     return {n: getattr(run, n) for n in names} | {"program": program, "chain": tuple(chain), "pace": tuple(pace)}
 
 
