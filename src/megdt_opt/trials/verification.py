@@ -154,8 +154,9 @@ class _Rival:
 def rivals_of(plan: Plan, *, runners_up: int = 2) -> tuple[Baseline, ...]:
     """The sets that a plan is verified against: all centralised, all local, the best single mechanism, the best single
     edge where there are several, the plan's options with equal shares, and the runners-up. Of an edge in turns the best
-    of reserved shares too, and with equal shares turns are in the order of arrival. Where there are groups, which divide no shares equally, the best that is had without sharing stands in place of equal shares, and runners-up
-    may share other steps, or among fewer.
+    of reserved shares too, and with equal shares turns are in the order of arrival. Where there are groups, which
+    divide no shares equally, the best that is had without sharing stands in place of equal shares, and runners-up may
+    share other steps, or among fewer.
     """
     named = {b.name: b for b in plan.baselines}
     singles = [b for b in plan.baselines if b.mechanism]
