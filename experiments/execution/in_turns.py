@@ -200,8 +200,8 @@ def page(data: dict[str, Any]) -> str:
         f"(median), {total['p95']:.3g} % (95th percentile), {total['worst']:.3g} % (worst); {s['overruns']} stages "
         "overran their slot.",
         "",
-        "Reserved: by how much the proven optimum of reserved shares of the same scenario is slower than the plan; empty "
-        "where a user is left two hand-overs alone, which reserved shares do not offer.",
+        "Reserved: by how much the proven optimum of reserved shares of the same scenario is slower than the plan; "
+        "empty where a user is left two hand-overs alone, which reserved shares do not offer.",
         "",
         "| plan | objective | options | order | gap of the certificate | reserved [%] | worst error [%] |",
         "|---|---|---|---|---|---|---|",
