@@ -221,7 +221,7 @@ def _checked(table: OptionTable) -> AllocationProblem:
     problem = table.problem()
     if type(problem) is not AllocationProblem:
         remedy = "Take a scenario with one edge server and without groups."
-        raise InvalidInput("scenario", type(problem).__name__, "one edge server, and no groups", remedy)
+        raise InvalidInput("scenario", type(problem).__name__, "one edge server, reserved shares, no groups", remedy)
     if problem.objective == "missed":
         remedy = "Choose one of them, and state deadlines as limits."
         raise InvalidInput("objective", problem.objective, "'max', 'sum' or 'mixed'", remedy)

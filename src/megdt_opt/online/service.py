@@ -226,7 +226,7 @@ def _single_edge(table: OptionTable) -> AllocationProblem:
     if table.scenario.grouping is not None:
         raise InvalidInput("scenario.grouping", "given", "one edge server, and no groups", remedy)
     if not isinstance(problem, AllocationProblem):
-        raise InvalidInput("scenario", type(problem).__name__, "one edge server, and no groups", remedy)
+        raise InvalidInput("scenario", type(problem).__name__, "one edge server, reserved shares, no groups", remedy)
     if problem.edge_capacity != 1:
         raise InvalidInput("edge.servers", problem.edge_capacity, "1 edge server, served in turns", remedy)
     return problem

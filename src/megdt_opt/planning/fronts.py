@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from megdt_opt.errors import Infeasible, InvalidInput
 from megdt_opt.planning.cost_totals import with_names_of_costs
 from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.scenario.disciplines import check_disciplines
 from megdt_opt.scenario.limited_costs import COSTS, CostRule, check_costs
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.scenario import Scenario
@@ -76,6 +77,8 @@ def front_of(
     table = scenario if isinstance(scenario, OptionTable) else OptionTable.build(scenario, profiles)
     asked = table.scenario
     check_costs(asked.objective, len(asked.sites), asked.groups is not None)
+    stated = {"costs": list(names)}
+    check_disciplines([s.edge for s in asked.sites], asked.edges is None, asked.objective, stated, {})
     rules = dict(asked.costs or {})
     table = replace(
         table, scenario=asked.model_copy(update={"costs": {**rules, **{n: rules.get(n, CostRule()) for n in names}}})

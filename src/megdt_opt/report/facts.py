@@ -110,10 +110,17 @@ def error_summary(plan: Plan, execution: Execution) -> ErrorSummary:
     )
 
 
+def _certified(plan: Plan) -> str:
+    assert plan.certificate is not None
+    return objective_text(plan, plan.certificate.bound_s)
+
+
 def bound_sentence(plan: Plan) -> str:
     """Objective, bound, gap and status in one line."""
     proof = "proven optimal" if plan.status == "optimal" else "feasible, optimality not proven to the asked gap"
     bound = "no lower bound was found"
+    if plan.bound_source is BoundSource.ENUMERATION and plan.certificate is not None:
+        proof += f" by looking at all orders and options; by the certificate's prices not below {_certified(plan)}"
     if math.isfinite(plan.lower_bound_s):
         whose = " by the solver's own account" if plan.bound_source is BoundSource.SOLVER else ""
         bound = f"lower bound {objective_text(plan, plan.lower_bound_s)}{whose}; relative gap {small(plan.gap)}"

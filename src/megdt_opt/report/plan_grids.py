@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from megdt_opt.planning.baselines import missing
+from megdt_opt.planning.baselines import RESERVED_SHARES, missing
 from megdt_opt.planning.plan import Plan
 from megdt_opt.report.facts import bound_sentence, cost_sentences, objective_label, times_the_plan
 from megdt_opt.report.grids import Grid, from_columns
@@ -47,7 +47,7 @@ def plan_grid(plan: Plan) -> Grid:
             "sent as": [u.option.precision or u.option.codec or NONE for u in users],
             "downlink [kHz]": column([u.downlink_hz / 1e3 or None for u in users], 3),
             "uplink [kHz]": column([u.uplink_hz / 1e3 or None for u in users], 3),
-            "edge share [%]": column([100 * u.edge_share or None for u in users], 3),
+            **_of_the_edge(plan),
             "latency [s]": column([u.latency_s for u in users]),
             "refresh [1/s]": column([u.refresh_hz for u in users], 3),
             "survives": survives,
@@ -55,6 +55,20 @@ def plan_grid(plan: Plan) -> Grid:
         text=("user", *(["edge server"] if several else []), "mechanism", "where the steps run", "sent as", "survives"),
         notes=tuple(notes),
     )
+
+
+def _of_the_edge(plan: Plan) -> dict[str, list[str]]:
+    """What each user has of an edge: a share, or a turn."""
+    users = plan.users
+    if plan.table.serving is None:
+        return {"edge share [%]": column([100 * u.edge_share or None for u in users], 3)}
+    turns = [u.turn for u in users]
+    return {
+        "turn": [NONE if turn is None else str(turn.place + 1) for turn in turns],
+        "waits for it [s]": column([None if turn is None else turn.waiting_s for turn in turns], 3),
+        "from [s]": column([None if turn is None else turn.start_s for turn in turns], 4),
+        "to [s]": column([None if turn is None else turn.end_s for turn in turns], 4),
+    }
 
 
 def _bottlenecks(plan: Plan) -> dict[str, list[str]]:
@@ -93,6 +107,14 @@ def baseline_grid(plan: Plan) -> Grid:
             *(
                 ("'only X' leaves edge server X alone to the users, beside their own devices.",)
                 if len(plan.table.sites) > 1
+                else ()
+            ),
+            *(
+                (
+                    f"'{RESERVED_SHARES}' is the best plan of the same scenario whose edge reserves shares; with equal "
+                    "shares turns are in the order of arrival.",
+                )
+                if plan.table.serving is not None
                 else ()
             ),
             *(f"{name} cannot be had: {why}." for name, why in lacking.items()),

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from megdt_opt.errors import Infeasible, SolverFailure
-from megdt_opt.planning.baselines import ONLY, Baseline, baselines
+from megdt_opt.planning.baselines import ONLY, RESERVED_SHARES, Baseline, baselines
 from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.planner import solved
 from megdt_opt.program.groups import GROUP_MECHANISMS
 from megdt_opt.program.mechanisms import MECHANISMS
 from megdt_opt.program.model_spec import ModelSpec
+from megdt_opt.scenario.disciplines import MECHANISMS_OF
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.timing.profile import TimingProfile
@@ -65,6 +66,7 @@ COLUMNS = (
     "best_edge",
     "best_edge_s",
     "equal_shares_s",
+    "reserved_shares_s",
 )
 """All columns of a cell but those of `users_columns`, which stand behind "options"."""
 
@@ -74,6 +76,7 @@ def mechanisms_of(scenarios: Iterable[Scenario]) -> tuple[str, ...]:
     found = list(MECHANISMS)
     for scenario in scenarios:
         found += GROUP_MECHANISMS if (scenario.groups, scenario.grouping) != (None, None) else ()
+        found += MECHANISMS_OF[scenario.discipline]
         found += [name for user in scenario.users for name in user.mechanisms or ()]
     return tuple(dict.fromkeys(found))
 
@@ -181,11 +184,12 @@ def _of_rivals(rivals: tuple[Baseline, ...]) -> dict[str, Any]:
     singles = [b for b in others if b.mechanism]
     named = {b.name: b for b in singles}
     found: dict[str, Any] = {"equal_shares_s": _plain(equal.objective_s)}
+    found["reserved_shares_s"] = next((b.objective_s for b in others if b.name == RESERVED_SHARES), None)
     for name in ("all centralised", "all local"):
         if name in named:
             column = name.replace(" ", "_")
             found |= {f"{column}_s": named[name].objective_s, f"{column}_breaks": len(named[name].breaks)}
-    edges = [b for b in others if not b.mechanism]
+    edges = [b for b in others if b.name.startswith(ONLY)]
     if edges:
         best = min(edges, key=lambda b: b.objective_s)
         found |= {"best_edge": best.name.removeprefix(ONLY), "best_edge_s": best.objective_s}
