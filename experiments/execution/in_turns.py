@@ -141,12 +141,11 @@ def twice(made: Plan, runs: list[Run]) -> list[Run]:
     return [rewritten(made, run, change) if run.turn == 0 else run for run in runs]
 
 
-def whole_uplink(made: Plan, runs: list[Run]) -> list[Run]:
-    """Every uplink on the whole band in place of its part."""
-    factor = len(made.users)
+def half_speed(made: Plan, runs: list[Run]) -> list[Run]:
+    """Turns on half of the edge in place of the whole."""
 
     def change(leaf: Leaf, shared: bool, pace: float) -> list[tuple[Leaf, float]]:
-        return [(leaf, pace * factor if isinstance(leaf, Send) and not is_edge(leaf.source) else pace)]
+        return [(leaf, pace / 2 if isinstance(leaf, Compute) and is_edge(leaf.at) else pace)]
 
     return [rewritten(made, run, change) for run in runs]
 
@@ -160,7 +159,7 @@ SPOILS: dict[str, Callable[[Plan, list[Run]], list[Run]]] = {
     "hand-overs at another step": handed_over_later,
     "reserved shares in place of turns": reserved,
     "steps of the first turn made twice": twice,
-    "uplinks on the whole band": whole_uplink,
+    "turns on half of the edge": half_speed,
 }
 """What is run in place of what was planned."""
 

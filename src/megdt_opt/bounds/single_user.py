@@ -143,7 +143,7 @@ class Alone:
         if isinstance(problem, PlacementProblem | SequencedEdgeProblem | BatchedEdgeProblem):
             raise InvalidInput("edges", len(table.sites), "one edge server [1]", "State edge in place of edges.")
         if isinstance(problem, SequencedEdgeProblem):
-            raise InvalidInput("edge.discipline", scenario.discipline, "'reserved' shares", "Choose it for these bounds.")
+            raise InvalidInput("edge.discipline", scenario.discipline, "'reserved' shares", "Choose it.")
         found: dict[str, float] = {}
         for leaf in leaves(table.program(user, option)):
             if isinstance(leaf, Compute):
