@@ -1,6 +1,6 @@
 """Execute a seeded list of plans whose edge serves in turns, runs that are spoiled on purpose, and verified decisions.
 
-    python experiments/execution/in_turns.py [--count 13] [--decisions 2] [--out experiments/execution/results]
+    python experiments/execution/in_turns.py [--count 13] [--decisions 1] [--out experiments/execution/results]
 
 Paced, one run at a time, every run counted, in the format of several.json. A list that was interrupted goes on where it
 stopped. Every third plan has a user who is left two hand-overs; every fourth minimises the sum. Writes in_turns.json
@@ -175,14 +175,9 @@ def run_spoiled(name: str, number: int, cluster: Cluster) -> dict[str, Any]:
 
 def decision(number: int, cluster: Cluster) -> dict[str, Any]:
     """A plan and its rivals, reserved shares among them, each executed twice."""
-    made = plan(drawn_as_planned(number), {"here": TimingProfile.bundled("twin-cpu")}, gap=1e-4)
+    made = plan(planned(number).scenario, {"here": TimingProfile.bundled("twin-cpu")}, gap=1e-4)
     found = verify(made, repeats=2, seed=number, cluster=cluster)
     return {"run": number} | found.to_dict()
-
-
-def drawn_as_planned(number: int) -> Scenario:
-    """The scenario of a plan of the list."""
-    return planned(number).scenario
 
 
 def page(data: dict[str, Any]) -> str:
@@ -236,7 +231,7 @@ def main() -> None:
     """Run the list, or what is left of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=13)
-    parser.add_argument("--decisions", type=int, default=2)
+    parser.add_argument("--decisions", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     path = args.out / "in_turns.json"
@@ -264,7 +259,8 @@ def main() -> None:
                 data["spoiled"].append(run_spoiled(name, 2 * number, cluster))
                 print(data["spoiled"][-1], flush=True)
                 keep()
-        for number in range(len(data["decisions"]), args.decisions):
+        both = [row["run"] for row in data["rows"] if row["reserved"]]
+        for number in both[len(data["decisions"]) : args.decisions]:
             data["decisions"].append(decision(number, cluster))
             print(data["decisions"][-1], flush=True)
             keep()
