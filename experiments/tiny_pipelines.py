@@ -18,7 +18,8 @@ import torch
 import transformers
 
 LETTERS = string.ascii_lowercase + string.digits + ",.'"
-CLIP_WORDS = [*LETTERS, *(f"{letter}</w>" for letter in LETTERS), "<|startoftext|>", "<|endoftext|>"]
+PAD = "!"
+CLIP_WORDS = [PAD, *LETTERS, *(f"{letter}</w>" for letter in LETTERS), "<|startoftext|>", "<|endoftext|>"]
 T5_WORDS = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((letter, -2.0) for letter in f"▁{LETTERS}")]
 TOKENS = 8
 WIDTH = 16
@@ -129,12 +130,14 @@ def small_autoencoder() -> Any:
     )  # fmt: skip
 
 
-def _sd(unet: Mapping[str, Any] = UNET, scheduler: Any = None, vae: Any = None) -> dict[str, Any]:
+def _sd(
+    unet: Mapping[str, Any] = UNET, scheduler: Any = None, vae: Any = None, pad: str = "<|endoftext|>"
+) -> dict[str, Any]:
     return {
         "unet": diffusers.UNet2DConditionModel(**unet),
         "vae": vae or autoencoder(),
         "text_encoder": clip(),
-        "tokenizer": clip_tokenizer(),
+        "tokenizer": clip_tokenizer(pad),
         "scheduler": scheduler or diffusers.PNDMScheduler(**SD_SCHEDULE, skip_prk_steps=True),
     }
 
@@ -149,11 +152,11 @@ def _xl(scheduler: Any = None) -> dict[str, Any]:
         **_sd(XL, scheduler or diffusers.EulerDiscreteScheduler(**SD_SCHEDULE, timestep_spacing="leading")),
         "vae": autoencoder(force_upcast=True),
         "text_encoder_2": clip(projected=True),
-        "tokenizer_2": clip_tokenizer(pad=LETTERS[0]),
+        "tokenizer_2": clip_tokenizer(pad=PAD),
     }
 
 
-def _sd3() -> dict[str, Any]:
+def _sd3(**schedule: Any) -> dict[str, Any]:
     return {
         "transformer": diffusers.SD3Transformer2DModel(**SD3),
         "vae": autoencoder(shift_factor=0.1, use_quant_conv=False, use_post_quant_conv=False),
@@ -161,9 +164,9 @@ def _sd3() -> dict[str, Any]:
         "text_encoder_2": clip(projected=True),
         "text_encoder_3": t5(2 * WIDTH + 8),
         "tokenizer": clip_tokenizer(),
-        "tokenizer_2": clip_tokenizer(pad=LETTERS[0]),
+        "tokenizer_2": clip_tokenizer(pad=PAD),
         "tokenizer_3": t5_tokenizer(),
-        "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+        "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(**schedule or {"shift": 3.0}),
     }
 
 
@@ -192,7 +195,7 @@ def _pixart() -> dict[str, Any]:
 
 FAMILIES: Mapping[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "sd1": ("StableDiffusionPipeline", _sd),
-    "sd2-v": ("StableDiffusionPipeline", lambda: _sd(scheduler=_zero_snr())),
+    "sd2-v": ("StableDiffusionPipeline", lambda: _sd(scheduler=_zero_snr(), pad=PAD)),
     "sd1-small-decoder": ("StableDiffusionPipeline", lambda: _sd(vae=small_autoencoder())),
     "sdxl": ("StableDiffusionXLPipeline", _xl),
     "sdxl-turbo": (
@@ -200,6 +203,7 @@ FAMILIES: Mapping[str, tuple[str, Callable[[], dict[str, Any]]]] = {
         lambda: _xl(diffusers.EulerAncestralDiscreteScheduler(**SD_SCHEDULE, timestep_spacing="trailing")),
     ),
     "sd3": ("StableDiffusion3Pipeline", _sd3),
+    "sd3-shifted-by-size": ("StableDiffusion3Pipeline", lambda: _sd3(use_dynamic_shifting=True)),
     "flux": ("FluxPipeline", _flux),
     "flux-schnell": ("FluxPipeline", lambda: _flux(guided=False)),
     "pixart": ("PixArtAlphaPipeline", _pixart),

@@ -306,14 +306,14 @@ class DiffusersModel:
         decoded = self._parts.vae.decode(latent / scale + shift, return_dict=False)[0]
         made_by = "decoding" if torch.isfinite(latent).all() else "denoising"
         self._finite(made_by, decoded)
-        picture = ((decoded.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        picture = ((decoded * 0.5 + 0.5).clamp(0, 1).float() * 255).round().to(torch.uint8)  # as diffusers rounds
         return picture.permute(0, 2, 3, 1).contiguous()
 
     @torch.no_grad()
     def sense(self, image: Tensor) -> Tensor:
         """Latent of a picture, uint8 (B, rows, columns, 3) to float32 (B, C, rows, columns)."""
         image = checked("image", image, self.spec.image_shape, torch.uint8).to(self.device)
-        scaled = (image.permute(0, 3, 1, 2).float() / 127.5 - 1).to(self._vae_dtype)
+        scaled = (2.0 * (image.permute(0, 3, 1, 2).float() / 255) - 1.0).to(self._vae_dtype)  # as diffusers rounds
         encoded = self._parts.vae.encode(scaled)
         mode = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
         scale, shift = _scaling(self._parts.vae)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from megdt_opt.models.diffusers.architecture import Architecture
 from megdt_opt.models.diffusers.design import FLUX, SD3, UNET
 from megdt_opt.models.sampling import Samplers
+from megdt_opt.models.sampling.kinds import KINDS
 
 
 def samplers_of(design: Architecture, latent_size: tuple[int, int]) -> Samplers:
@@ -17,7 +18,9 @@ def samplers_of(design: Architecture, latent_size: tuple[int, int]) -> Samplers:
     """
     patch = {SD3: int(design.denoiser.get("patch_size", 2)), FLUX: 2}.get(design.kind)
     tokens = None if patch is None else (latent_size[0] // patch) * (latent_size[1] // patch)
-    return Samplers(design.schedule, pipeline=design.pipeline or _usual(design), tokens=tokens)
+    pipeline = design.pipeline or _usual(design)
+    kinds = {"lcm": KINDS["lcm"]} if pipeline.startswith("LatentConsistencyModel") else KINDS  # it takes no other
+    return Samplers(design.schedule, kinds, pipeline=pipeline, tokens=tokens)
 
 
 def _usual(design: Architecture) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import warnings
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -96,6 +97,7 @@ class Settings:
         self._base: Config = dict(config)
         self._flow = "beta_start" not in self._stated
         self.own: str | None = None
+        self._made: Any = None
         if "_class_name" in config:
             self.own = _own(config, kinds)
             kind = kinds[self.own]
@@ -107,7 +109,7 @@ class Settings:
                     raise InvalidInput(_FIELD + key, own.config[key], f"{value!r} with {self.own!r}", _REMEDY)
             if pipeline in _STABLE_DIFFUSION:
                 _overrule(own)
-            self._base = own.config
+            self._base, self._made = own.config, own
 
     @property
     def flow(self) -> bool:
@@ -120,13 +122,15 @@ class Settings:
         return int(self._base.get("num_train_timesteps", 1000))
 
     def scheduler(self, kind: SamplerKind) -> Any:
-        """A scheduler of a sampler, as `CLASS.from_config(pipeline.scheduler.config)` makes it.
+        """A scheduler of a sampler: the pipeline's own, or as `CLASS.from_config(pipeline.scheduler.config)` makes it.
 
         Raises
         ------
         InvalidInput
             If the file has a setting that this sampler cannot honour.
         """
+        if self._made is not None and kind.scheduler is type(self._made) and self._is_own(kind):
+            return copy.deepcopy(self._made)
         self._refuse_dropped(kind)
         unstated = {} if self.own is not None else {k: v for k, v in _UNSTATED.items() if k not in self._base}
         known = kind.scheduler._get_init_keys(kind.scheduler)
@@ -150,6 +154,9 @@ class Settings:
         least, largest = config.get("base_shift", 0.5), config.get("max_shift", _MAX_SHIFT[self._flux])
         slope = (largest - least) / (most - fewest)
         return float(self._tokens * slope + (least - slope * fewest))
+
+    def _is_own(self, kind: SamplerKind) -> bool:
+        return all(self._made.config[key] == value for key, value in kind.fixed.items())
 
     def _refuse_dropped(self, kind: SamplerKind) -> None:
         """Refuse a setting that changes the picture and that the sampler's class would drop without a word."""

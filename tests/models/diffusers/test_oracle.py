@@ -1,0 +1,80 @@
+"""Latents and pictures are those of diffusers' own pipelines, from the same folder, prompt, noise and sampler.
+
+Unsplit, and handed over as bytes at every cut in both directions, in fp32: to the last bit. The same from a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+from pipeline_oracle import STEPS, Family, options, picture_for
+
+from megdt_opt.program.mechanisms import Option
+from megdt_opt.program.samplers import state_shapes
+
+DIFFUSION = ("ddim", "euler", "dpmpp", "ddim_eta1", "euler_ancestral", "dpmpp_2m_sde", "dpmpp_2s", "dpmpp_sde", "pndm",
+             "lcm")  # fmt: skip
+ZERO_SNR = ("ddim", "euler", "dpmpp", "euler_ancestral", "dpmpp_2m_sde", "lcm")
+SAMPLERS = {
+    "sd1": DIFFUSION,
+    "sd1-small-decoder": DIFFUSION,
+    "sd2-v": ZERO_SNR,
+    "sdxl": DIFFUSION,
+    "sdxl-turbo": DIFFUSION,
+    "lcm": ("lcm",),
+    "sd3": ("flow_euler",),
+    "sd3-shifted-by-size": ("flow_euler",),
+    "flux": ("flow_euler",),
+    "flux-schnell": ("flow_euler",),
+    "pixart": ("dpmpp", "ddim", "euler", "ddim_eta1", "euler_ancestral", "dpmpp_2m_sde", "dpmpp_2s", "dpmpp_sde",
+               "pndm", "lcm"),
+}  # fmt: skip
+OWN = {"sd1": "pndm", "sd1-small-decoder": "pndm", "sdxl": "euler", "sdxl-turbo": "euler_ancestral"}
+CELLS = [pytest.param(family, name, id=f"{family}-{name}") for family, names in SAMPLERS.items() for name in names]
+SEED = 5
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # diffusers' and transformers' own
+
+
+@pytest.fixture(scope="module")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Family]:
+    base: Path = tmp_path_factory.mktemp("pipelines")
+    return cache(lambda name: Family(name, base / name))
+
+
+@pytest.mark.long_list("name")
+@pytest.mark.parametrize(("name", "sampler"), CELLS)
+def test_every_cut_ends_as_diffusers_own_pipeline(family: Callable[[str], Family], name: str, sampler: str) -> None:
+    here = family(name)
+    theirs = here.theirs(sampler, SEED)
+    for option in options():
+        ours, sent = here.ours(option, sampler, SEED)
+        assert ours.equals(theirs), option.name
+        if "SEU" in option.mechanism:
+            (carried,) = (bit for label, bit in sent.items() if "latent" in label)
+            state = state_shapes(sampler, here.spec.latent_shape, done=option.cut)
+            least = 8 * sum(shape[0] * (1 if len(shape) == 1 else 4 * shape[1] * shape[2]) for shape in state.values())
+            assert carried > least, option.name
+
+
+@pytest.mark.long_list("name")
+@pytest.mark.parametrize(("name", "sampler"), [cell for cell in CELLS if cell.values[0] != "pixart"])
+def test_a_generation_from_a_picture_ends_as_diffusers_own(
+    family: Callable[[str], Family], name: str, sampler: str
+) -> None:
+    here = family(name)
+    picture, first = picture_for(here), 2
+    theirs = here.theirs_from(picture, sampler, SEED, first)
+    option = Option(mechanism="U2E", cut=STEPS, precision="fp32", codec="raw")
+    ours, _ = here.ours(option, sampler, SEED, picture=picture, first=first)
+    assert ours.equals(theirs)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_familys_samplers_are_these(family: Callable[[str], Family], name: str) -> None:
+    offered = family(name).spec.schedulers
+    assert set(offered) - {"ddim_eta1"} == set(SAMPLERS[name]) - {"ddim_eta1"}
+    assert offered[0] == OWN.get(name, SAMPLERS[name][0])
