@@ -42,7 +42,7 @@ def test_raw_picture_has_the_declared_size():
 
 def test_fp32_keeps_every_bit_also_of_special_values():
     store = items()
-    store["state"]["latent"][0, 0, 0, :4] = torch.tensor([float("nan"), float("inf"), -0.0, 1e-42])
+    store["state"]["latent"][0, 0, 0, :4] = torch.tensor([3.4e38, -3.4e38, -0.0, 1e-42])
     back = unpack(pack(store, LATENT, "fp32"), LATENT, "fp32")
     for item, values in store.items():
         for name, value in values.items():
@@ -68,11 +68,32 @@ def test_int8_keeps_a_constant_channel():
     assert torch.equal(unpack(pack(store, spec, "int8"), spec, "int8")["state"]["latent"], store["state"]["latent"])
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_values_that_a_precision_cannot_carry_are_refused(precision):
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("name", ["latent", "previous_x0"])
+def test_nan_and_infinity_are_refused_at_the_sender_by_tensor(precision, bad, name):
     store = items()
-    store["state"]["latent"][0, 0, 0, 0] = float("nan")
-    with pytest.raises(MalformedMessage, match="NaN"):
+    store["state"][name][0, 0, 0, 0] = bad
+    with pytest.raises(MalformedMessage, match=f"tensor 'state.{name}' holds NaN or infinity"):
+        pack(store, LATENT, precision)
+
+
+@pytest.mark.parametrize(
+    ("precision", "values"),
+    [
+        ("fp16", [7e4, 0.0]),
+        ("fp16", [-65520.0, 1.0]),
+        ("fp16", [3.4e38, -3.4e38]),
+        ("int8", [-3e38, 3e38]),
+        ("int8", [3.4e38, -1e37]),
+        ("int8", [-3.4e38, 3.4e38]),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_values_that_a_precision_cannot_carry_are_refused(precision, values):
+    store = items()
+    store["state"]["previous_x0"][0, 1, 0, :2] = torch.tensor(values)
+    with pytest.raises(MalformedMessage, match=rf"tensor 'state.previous_x0' holds values up to .*{precision} cannot"):
         pack(store, LATENT, precision)
 
 

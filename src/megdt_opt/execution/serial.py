@@ -37,7 +37,8 @@ def pack(store: Mapping[str, Mapping[str, Tensor]], tensors: Sequence[TensorSpec
     Raises
     ------
     MalformedMessage
-        If the sender's items are not the declared ones, with names and shapes.
+        If the sender's items are not the declared ones, with names and shapes, or a float tensor holds NaN, infinity or
+        what the precision cannot carry; names the tensor.
     """
     _check_items(store, tensors)
     numeric = _numeric(precision)
@@ -123,11 +124,16 @@ def _numeric(precision: str) -> Precision:
 
 
 def _encode(name: str, value: Tensor, precision: Precision) -> dict[str, Tensor]:
-    if not precision.exact and not bool(torch.isfinite(value).all()):
-        raise MalformedMessage(f"tensor {name!r} holds NaN or infinity, which {precision.name} cannot carry")
+    if not bool(torch.isfinite(value).all()):
+        raise MalformedMessage(f"tensor {name!r} holds NaN or infinity, of which no picture can be made")
     parts = {key: np.asarray(part) for key, part in precision.encode(value.contiguous().numpy()).items()}
     if layout(parts) != precision.stored(tuple(value.shape)):
         raise MalformedMessage(f"tensor {name!r}: precision {precision.name} made other arrays than for zeros")
+    if not all(np.isfinite(part).all() for part in parts.values() if part.dtype.kind == "f"):
+        largest = float(value.abs().max())
+        raise MalformedMessage(
+            f"tensor {name!r} holds values up to {largest:.3g}, which {precision.name} cannot carry; send it in fp32"
+        )
     return {part_name(name, key): torch.from_numpy(np.ascontiguousarray(part)) for key, part in parts.items()}
 
 

@@ -44,15 +44,12 @@ class Precision:
         From those arrays and the shape, back to float32 values of that shape.
     quality : str
         What it does to the values, for plans and reports; "" for the package's own.
-    exact : bool
-        Whether every value comes back bit for bit, infinity and NaN too.
     """
 
     name: str
     encode: Callable[[Values], Parts]
     decode: Callable[[Parts, tuple[int, ...]], Values]
     quality: str = ""
-    exact: bool = False
 
     def stored(self, shape: tuple[int, ...]) -> tuple[tuple[str, str, tuple[int, ...], int], ...]:
         """Arrays on the air for a tensor of this shape: (name, NumPy type, shape, bytes)."""
@@ -183,9 +180,10 @@ def _bytes(values: Values) -> Parts:
     """Codes of 8 bit with a scale and an offset for each channel."""
     flat = values.reshape(*values.shape[:2], math.prod(values.shape[2:]))
     low = flat.min(axis=-1)
-    span = flat.max(axis=-1) - low
-    scale = np.where(span > 0, span / np.float32(255), np.float32(1))
-    codes = np.rint((flat - low[..., None]) / scale[..., None]).clip(0, 255).astype(np.uint8)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too wide gets an infinite scale
+        span = flat.max(axis=-1) - low
+        scale = np.where(span > 0, span / np.float32(255), np.float32(1))
+        codes = np.rint((flat - low[..., None]) / scale[..., None]).clip(0, 255).astype(np.uint8)
     return {"": codes.reshape(values.shape), "offset": low, "scale": scale}
 
 
@@ -200,7 +198,6 @@ for _made in (
         name="fp32",
         encode=lambda values: {"": values},
         decode=lambda parts, shape: parts[""].astype(np.float32, copy=False),
-        exact=True,
     ),
     Precision(name="fp16", encode=_half, decode=lambda parts, shape: parts[""].astype(np.float32)),
     Precision(name="int8", encode=_bytes, decode=_from_bytes),
