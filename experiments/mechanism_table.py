@@ -31,6 +31,10 @@ AGREES = 1e-5
 """Largest difference of objectives that counts as agreement, relative [1]."""
 PROVEN = 1e-3
 """Largest gap that counts as proven, relative [1]."""
+BY_CERTIFICATE = 1e-2
+"""The same of a certificate beside an enumeration that looked at all orders of turns, relative [1]."""
+LISTS = ("in_turns",)
+"""Further lists of executions, by the names of their files, in the format of several.json."""
 PLANNED = 1e-9
 """Largest difference between a plan's objective and that of its stages' schedule, relative [1]."""
 SIGNALLING = 5.0
@@ -38,19 +42,20 @@ SIGNALLING = 5.0
 EXECUTED = {"median": 1.0, "p95": 3.0}
 """Largest median and 95th percentile of the error of executed latencies [%]."""
 
-NOTE = """Counts and worst figures of `experiments/execution/results/several.json` (commit {rows}) and `agreement.json`
-(commit {agreement}), by `experiments/mechanism_table.py`. Planned: plans, and by how much the problem's objective
-differs from that of the stages' schedule. Proven: plans whose certificate holds when it is checked, and the largest
-gap. Executed: latencies, and the error of their prediction, paced. Costs: users of whom latency, seconds and joules on
-each side, messages and signalling were measured, and by how much the bytes of signalling were off. Formulation:
-problems that a program of its own solved too, and by how much the optima differ. Empty: no passing result."""
+NOTE = """Counts and worst figures of `experiments/execution/results/several.json` (commit {rows}){more} and
+`agreement.json` (commit {agreement}), by `experiments/mechanism_table.py`. Planned: plans, and by how much the
+problem's objective differs from that of the stages' schedule. Proven: plans whose certificate holds when it is checked,
+and the largest gap; of turns that of the certificate, for plans whose optimality a look at all orders has shown.
+Executed: latencies, and the error of their prediction, paced. Costs: users of whom latency, seconds and joules on each
+side, messages and signalling were measured, and by how much the bytes of signalling were off. Formulation: problems
+that a program of its own solved too, and by how much the optima differ. Empty: no passing result."""
 
 Row = dict[str, Any]
 
 
 def rows_of(data: Row) -> list[Row]:
-    """All executions."""
-    return [*data["rows"], *data["alone"]]
+    """All executions of the lists."""
+    return [*data["rows"], *data["alone"], *(row for other in data.get("more", {}).values() for row in other["rows"])]
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,8 @@ MECHANISMS = (
     Mechanism("shared steps, members go on at the edge", _is("shared-edge")),
     Mechanism("shared steps, multicast to devices", _is("shared-device")),
     Mechanism("shared steps on a member's device", _is("cooperative")),
+    Mechanism("edge in turns", lambda row, k: row.get("turns", {k: None})[k] is not None),
+    Mechanism("two hand-overs, in turns", _is("SEU-twice")),
     Mechanism("several edges", lambda row, k: len(row["edges"]) > 1 and "@" in row["options"][k]),
 )
 
@@ -88,7 +95,10 @@ def proven(users: list[tuple[Row, int]]) -> str:
     """Plans whose certificate holds, and the largest gap."""
     worst = max(row["gap"] for row, _ in users)
     holds = all(row["proof_holds"] and row["status"] == "optimal" for row, _ in users)
-    return f"{_plans(users)}, {worst:.0e}" if holds and worst <= PROVEN else ""
+    limits = {row.get("bound_source") == "enumeration" for row, _ in users}
+    return (
+        f"{_plans(users)}, {worst:.0e}" if holds and worst <= (BY_CERTIFICATE if limits == {True} else PROVEN) else ""
+    )
 
 
 def executed(users: list[tuple[Row, int]]) -> str:
@@ -140,7 +150,8 @@ def table(data: Row, agreement: Row) -> str:
         users = mechanism.users(rows_of(data))
         cells = [planned(users), proven(users), executed(users), paid(users), agreed(users, agreement)] if users else []
         lines.append(f"| {' | '.join([mechanism.name, *(cells or [''] * 5)])} |")
-    below = NOTE.format(rows=data["commit"][:7], agreement=agreement["commit"][:7])
+    more = "".join(f", `{name}.json` (commit {other['commit'][:7]})" for name, other in data.get("more", {}).items())
+    below = NOTE.format(rows=data["commit"][:7], more=more, agreement=agreement["commit"][:7])
     return "\n".join([*lines, "", below])
 
 
@@ -152,29 +163,36 @@ def with_table(text: str, made: str) -> str:
 
 def load() -> tuple[Row, Row]:
     """The committed rows."""
-    return tuple(
-        json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in ("several", "agreement")
-    )  # type: ignore[return-value]
+    data, agreement, *more = (
+        json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in ("several", "agreement", *LISTS)
+    )
+    return data | {"more": dict(zip(LISTS, more, strict=True))}, agreement
 
 
 def agree() -> None:
     """Solve the problems of the list by formulations, as far as that has not been done."""
     sys.path.insert(0, str(FOLDER))
+    import in_turns
     from several import KINDS, commit, planned, planned_alone
 
     from megdt_opt import solve
     from megdt_opt.files import write_text
     from megdt_opt.problem.placement_problem import PlacementProblem
+    from megdt_opt.problem.sequenced_edge_problem import SequencedEdgeProblem
     from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
 
     path = RESULTS / "agreement.json"
     data = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"commit": commit(), "rows": []}
     done = {(row["kind"], row["run"]) for row in data["rows"]}
-    for kind, number in [*((KINDS[n % len(KINDS)], n) for n in range(25)), *(("alone", n) for n in range(14))]:
+    lists = {"alone": planned_alone, in_turns.KIND: in_turns.planned}
+    asked = [*((KINDS[n % len(KINDS)], n) for n in range(25)), *(("alone", n) for n in range(14))]
+    asked += [(in_turns.KIND, n) for n in range(13)]
+    for kind, number in asked:
         if (kind, number) in done:
             continue
-        made = planned_alone(number) if kind == "alone" else planned(number)
+        made = lists.get(kind, planned)(number)
         names = {PlacementProblem: "edge_placement", SharedPrefixProblem: "shared_prefix"}
+        names[SequencedEdgeProblem] = "sequenced_edge"
         name = names.get(type(made.problem), "option_gdp_outer")
         mine = solve(made.problem, gap=GAP)
         other = solve(made.problem, method=name, gap=GAP, time_limit_s=60.0)
