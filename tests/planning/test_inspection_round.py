@@ -1,4 +1,4 @@
-"""The bundled inspection round: turns win by at least 15 % over what reserved shares can reach, and where shown lose."""
+"""The bundled inspection round: turns win by at least 15 % over what reserved shares reach; the table shows losses."""
 
 from __future__ import annotations
 
