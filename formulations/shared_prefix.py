@@ -3,7 +3,7 @@
 Class: MILP on HiGHS, an outer approximation made finer until the gap is proven. Exact, linear and Shannon rates.
 
 Sets
-    k users, c(k) their groups; c groups; q trunks, c(q) their groups; j the pairs (user, open option), k(j) their users
+    k users; c groups; q trunks, c(q) their groups; j the pairs (user, open option), k(j), c(j) their users and groups
     R pairs that wait for a trunk, R2 those that wait for its multicast too; p = j, q or q's multicast: what has stages
     s the stages (p, i) with a demand of i in {downlink, uplink, edge}; s inside: edge of R, where groups are phased
 Parameters (dimensionless: shares in budgets, times over a unit U of latency)
@@ -19,7 +19,7 @@ Constraints (model: `SharedPrefixProblem`)
     one_option    Σ_{j of k} y = 1                        one option per user
     one_trunk     Σ_{q of c} u <= 1                       one trunk per group
     beside        y_j + u_q <= 1                          for pairs and trunks of one group that are not compatible
-    ridden        y_j <= Σ_{q of c(k)} u for j in R       who waits has something to wait for
+    ridden        y_j <= Σ_{q of c(j)} u for j in R       who waits has something to wait for
     cast          m_q >= u_q + Σ_{j of k in R2} y - 1     the multicast is sent where somebody waits for it
     budget        Σ x + Σ f <= 1, x not inside            sum b <= B, sum f <= F
     inside        f_c >= Σ x of trunks, f_c >= Σ x inside  the trunk runs on the group's share, then riders divide it
@@ -28,6 +28,7 @@ Constraints (model: `SharedPrefixProblem`)
     waited        r_k >= Σ_q (F u + t_up + t_edge) - B (1 - Σ_{R} y), and with t_down of the multicast for R2
     latency       v_k >= Σ_j (F y + t) + r_k              all stages in series
     largest       h >= w_k v_k                            epigraph of max_k w_k L_k
+Groups that are formed have the rows of `_forming` beside these.
 B is U: an answer whose trunk takes longer than U is worse than the one with which U was found. The answer is the best
 point found, evaluated by the problem; the bound is HiGHS' own.
 """
@@ -44,6 +45,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
 from megdt_opt.errors import Infeasible, InvalidInput
+from megdt_opt.formulations._forming import formed, sets
 from megdt_opt.formulations._refining import refined
 from megdt_opt.problem.conflicts import airtime_too_short
 from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
@@ -70,6 +72,8 @@ class RawPrefix:
     ----------
     option : array of int, (K,)
     trunk : array of int, (G,)
+    group : array of int, (K,), or None
+        Groups that were formed.
     uplink_hz, edge_share, downlink_hz : array, (K,)
         [Hz, 1, Hz]
     trunk_uplink_hz, trunk_edge_share, multicast_hz : array, (G,)
@@ -93,6 +97,7 @@ class RawPrefix:
     build_s: float
     solve_s: float
     message: str = ""
+    group: Ints | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,7 +107,11 @@ class Model:
     problem: SharedPrefixProblem
     user: Ints
     option: Ints
+    group: Ints  # of each pair; -1 = none
     rides: Ints
+    trunk: Ints  # the problem's trunk of each of q
+    trunk_group: Ints  # of each of q
+    groups: int
     taken: Ints  # column of y_p, of each stage
     resource: Ints  # of each stage
     inside: NDArray[np.bool_]  # of each stage
@@ -117,7 +126,8 @@ class Model:
         """First columns of the groups of variables, and their number."""
         p = self.problem
         sizes = {
-            "y": self.user.size, "u": p.trunks, "m": p.trunks, "x": self.a.size, "t": self.a.size, "f": p.groups,
+            "y": self.user.size, "u": self.trunks, "m": self.trunks, "x": self.a.size, "t": self.a.size,
+            "f": self.groups,
             "r": p.users, "v": p.users, "h": 1,
         }  # fmt: skip
         return dict(zip([*sizes, "end"], [0, *np.cumsum(list(sizes.values())).tolist()], strict=True))
@@ -128,27 +138,25 @@ class Model:
         return np.asarray(self.problem.fixed_s[self.user, self.option] / self.unit)
 
     @property
-    def group(self) -> Ints:
-        """Groups of the users; -1 = none."""
-        assert self.problem.group is not None
-        return self.problem.group
+    def trunks(self) -> int:
+        """Number of q."""
+        return int(self.trunk.size)
 
     @property
-    def trunk_group(self) -> Ints:
-        """Groups of the trunks."""
-        assert self.problem.trunk_group is not None
-        return self.problem.trunk_group
+    def forms(self) -> bool:
+        """Whether the groups are formed."""
+        return self.problem.group is None
 
 
 def make_model(problem: SharedPrefixProblem) -> Model:
     """Numbers of what is open."""
     p = problem
-    user, option = np.nonzero(p.open_options)
+    user, option, group, trunk, trunk_group, groups = sets(p)
     rides = p.rides[user, option]
     budgets = (p.downlink_hz, p.uplink_hz, p.edge_capacity)
-    trunks = np.flatnonzero(p.open_trunks)
-    casts = np.flatnonzero(p.open_multicasts & p.open_trunks)
-    u, m = user.size, user.size + p.trunks
+    trunks = np.flatnonzero(p.open_trunks[trunk])
+    casts = np.flatnonzero((p.open_multicasts & p.open_trunks)[trunk])
+    u, m = user.size, user.size + trunk.size
     parts: list[tuple[Ints, int, Array, Array, Array, Array, bool]] = []
 
     def stages(columns: Ints, i: int, amount: Array, link: str, rows: Ints, top: Array, airtime: Array) -> None:
@@ -175,24 +183,24 @@ def make_model(problem: SharedPrefixProblem) -> Model:
     for link, some in (("edge", ~within), ("inside", within)):
         stages(pair[some], EDGE, p.edge_work_s[user, option][some], link, user[some], caps[some], never[some])
     airtime = np.full(p.trunks, np.inf) if p.trunk_uplink_airtime_max_s is None else p.trunk_uplink_airtime_max_s
-    whole, idle = np.ones(p.trunks), np.full(p.trunks, np.inf)
-    stages(m + casts, DOWNLINK, p.multicast_bit[casts], "multicast", casts, whole[casts], idle[casts])
-    stages(u + trunks, UPLINK, p.trunk_uplink_bit[trunks], "trunk_uplink", trunks, whole[trunks], airtime[trunks])
+    whole, idle, c, t = np.ones(p.trunks), np.full(p.trunks, np.inf), trunk[casts], trunk[trunks]
+    stages(m + casts, DOWNLINK, p.multicast_bit[c], "multicast", c, whole[c], idle[c])
+    stages(u + trunks, UPLINK, p.trunk_uplink_bit[t], "trunk_uplink", t, whole[t], airtime[t])
     top = np.minimum(p.trunk_caps / (p.edge_capacity or 1.0), 1.0)
-    stages(u + trunks, EDGE, p.trunk_edge_work_s[trunks], "trunk", trunks, top[trunks], idle[trunks])
+    stages(u + trunks, EDGE, p.trunk_edge_work_s[t], "trunk", t, top[t], idle[t])
     taken = np.concatenate([part[0] for part in parts])
     a, gamma, H, least = (np.concatenate([part[n] for part in parts]) for n in range(2, 6))
     resource = np.concatenate([np.full(part[0].size, part[1]) for part in parts])
     inside = np.concatenate([np.full(part[0].size, part[6]) for part in parts])
     # U: what sharing evenly without trunks takes at most, or where somebody must ride, ten times as slow as any trunk
-    share = np.maximum(H / (4.0 * (p.users + p.groups)), least)
+    share = np.maximum(H / (4.0 * (p.users + groups)), least)
     time = time_and_slopes(share, a, gamma)[0]
     late = np.array(p.fixed_s[user, option])
     np.add.at(late, taken[taken < u], time[taken < u])
     alone = np.full(p.users, np.inf)
     np.minimum.at(alone, user[rides == 0], late[rides == 0])
     if not np.isfinite(alone).all():
-        ahead = np.append(p.trunk_fixed_s, 0.0)
+        ahead = np.append(p.trunk_fixed_s[trunk], 0.0)
         of = taken[taken >= u]
         np.add.at(ahead, np.where(of >= m, of - m, of - u), time[taken >= u])
         alone = np.full(p.users, 0.0)
@@ -200,8 +208,9 @@ def make_model(problem: SharedPrefixProblem) -> Model:
     weighted = p.weights * alone
     unit = float(weighted.max() if p.objective == "max" else weighted.sum()) / float(p.weights.min()) or 1.0
     return Model(
-        problem=p, user=user, option=option, rides=rides, taken=taken, resource=resource, inside=inside, a=a / unit,
-        gamma=gamma, H=H, least=least, unit=unit,
+        problem=p, user=user, option=option, group=group, rides=rides, trunk=trunk, trunk_group=trunk_group,
+        groups=groups, taken=taken, resource=resource, inside=inside, a=a / unit, gamma=gamma, H=H, least=least,
+        unit=unit,
     )  # fmt: skip
 
 
@@ -223,30 +232,37 @@ def one_option(m: Model) -> Rows:
 
 def one_trunk(m: Model) -> Rows:
     """Σ_{q of c} u <= 1."""
-    q = np.arange(m.problem.trunks)
-    return at_most(_rows(m, [_ones(m.trunk_group, m.at["u"] + q)], m.problem.groups), 1.0)
+    q = np.arange(m.trunks)
+    return at_most(_rows(m, [_ones(m.trunk_group, m.at["u"] + q)], m.groups), 1.0)
 
 
 def beside(m: Model) -> Rows:
     """y_j + u_q <= 1 where they are not compatible."""
-    of_group = m.group[m.user][:, None] == m.trunk_group
-    j, q = np.nonzero(of_group & ~m.problem.compatible[m.user, m.option])
+    of_group = m.group[:, None] == m.trunk_group
+    j, q = np.nonzero(of_group & ~m.problem.compatible[m.user, m.option][:, m.trunk])
     row = np.arange(j.size)
     return at_most(_rows(m, [_ones(row, j), _ones(row, m.at["u"] + q)], j.size), 1.0)
 
 
 def ridden(m: Model) -> Rows:
-    """y_j <= Σ_q u for pairs that wait."""
-    j = np.flatnonzero(m.rides > 0)
-    row, q = np.nonzero(m.group[m.user[j]][:, None] == m.trunk_group)
+    """y_j <= Σ_q u for pairs that wait; `started` where groups are formed, for all that are in one."""
+    j = np.flatnonzero((m.rides > 0) | (m.forms & (m.group >= 0)))
+    row, q = np.nonzero(m.group[j][:, None] == m.trunk_group)
     return at_most(_rows(m, [_ones(np.arange(j.size), j), _ones(row, m.at["u"] + q, -1.0)], j.size), 0.0)
+
+
+def _memberships(m: Model) -> tuple[Ints, Ints]:
+    """Users and the groups that they may be members of."""
+    found = np.unique(np.column_stack([m.user, m.group])[m.group >= 0], axis=0)
+    return found[:, 0], found[:, 1]
 
 
 def cast(m: Model) -> Rows:
     """m_q >= u_q + Σ_{j of k in R2} y - 1."""
-    k, q = np.nonzero(m.group[:, None] == m.trunk_group)
-    row = np.arange(k.size)
-    waits, j = np.nonzero((m.user == k[:, None]) & (m.rides == 2))
+    k, of = _memberships(m)
+    n, q = np.nonzero(of[:, None] == m.trunk_group)
+    k, of, row = k[n], of[n], np.arange(n.size)
+    waits, j = np.nonzero((m.user == k[:, None]) & (m.group == of[:, None]) & (m.rides == 2))
     entries = [_ones(row, m.at["m"] + q), _ones(row, m.at["u"] + q, -1.0), _ones(waits, j, -1.0)]
     return at_least(_rows(m, entries, k.size), -1.0)
 
@@ -256,21 +272,21 @@ def budget(m: Model) -> Rows:
     drawn = ~m.inside
     if m.problem.reserve == "phased":
         drawn &= (m.resource != EDGE) | (m.taken < m.at["u"])
-    s, c = np.flatnonzero(drawn), np.arange(m.problem.groups)
+    s, c = np.flatnonzero(drawn), np.arange(m.groups)
     entries = [_ones(m.resource[s], m.at["x"] + s), _ones(np.full(c.size, EDGE), m.at["f"] + c)]
     return at_most(_rows(m, entries, 3), 1.0)
 
 
 def inside(m: Model) -> Rows:
     """f_c >= Σ x of trunks and f_c >= Σ x inside."""
-    c, groups = np.arange(m.problem.groups), m.problem.groups
+    c, groups = np.arange(m.groups), m.groups
     if m.problem.reserve != "phased":
         return at_least(np.zeros((0, m.at["end"])), 0.0)
     s = np.flatnonzero(m.inside)
     trunk = np.flatnonzero((m.resource == EDGE) & (m.taken >= m.at["u"]))
     entries = [
         _ones(c, m.at["f"] + c), _ones(groups + c, m.at["f"] + c),
-        _ones(m.group[m.user[m.taken[s]]], m.at["x"] + s, -1.0),
+        _ones(m.group[m.taken[s]], m.at["x"] + s, -1.0),
         _ones(groups + m.trunk_group[m.taken[trunk] - m.at["u"]], m.at["x"] + trunk, -1.0),
     ]  # fmt: skip
     return at_least(_rows(m, entries, 2 * groups), 0.0)
@@ -298,23 +314,22 @@ def stage_time(m: Model, s: Ints, point: Array) -> Rows:
 
 def waited(m: Model) -> Rows:
     """r_k >= the trunk's seconds - B (1 - Σ_R y), and with the multicast's for R2; B = 1 unit."""
-    p, at = m.problem, m.at
-    k, q = np.nonzero(m.group[:, None] == m.trunk_group)
-    fixed = p.trunk_fixed_s[q] / m.unit
-    users = np.arange(p.users)
+    at, (k, of) = m.at, _memberships(m)
+    row, q = np.nonzero(of[:, None] == m.trunk_group)
+    fixed, count = m.problem.trunk_fixed_s[m.trunk[q]] / m.unit, k.size
     of_trunk = np.flatnonzero((m.taken >= at["u"]) & (m.taken < at["m"]))
     of_cast = np.flatnonzero(m.taken >= at["m"])
-    entries, parts = [], ((0, m.rides > 0, of_trunk), (p.users, m.rides == 2, np.r_[of_trunk, of_cast]))
+    entries, parts = [], ((0, m.rides > 0, of_trunk), (count, m.rides == 2, np.r_[of_trunk, of_cast]))
     for begin, rides, stages in parts:
-        j = np.flatnonzero(rides)
-        of = np.where(m.taken[stages] >= at["m"], m.taken[stages] - at["m"], m.taken[stages] - at["u"])
-        row, n = np.nonzero(m.group[:, None] == m.trunk_group[of])
+        here, j = np.nonzero((k[:, None] == m.user) & (of[:, None] == m.group) & rides)
+        whose = np.where(m.taken[stages] >= at["m"], m.taken[stages] - at["m"], m.taken[stages] - at["u"])
+        there, n = np.nonzero(of[:, None] == m.trunk_group[whose])
         scale = 1.0 if begin == 0 else 2.0
         entries += [
-            _ones(begin + users, at["r"] + users), (begin + k, at["u"] + q, -fixed),
-            _ones(begin + row, at["t"] + stages[n], -1.0), _ones(begin + m.user[j], j, -scale),
+            _ones(begin + np.arange(count), at["r"] + k), (begin + row, at["u"] + q, -fixed),
+            _ones(begin + there, at["t"] + stages[n], -1.0), _ones(begin + here, j, -scale),
         ]  # fmt: skip
-    return at_least(_rows(m, entries, 2 * p.users), np.repeat([-1.0, -2.0], p.users))
+    return at_least(_rows(m, entries, 2 * count), np.repeat([-1.0, -2.0], count))
 
 
 def latency(m: Model) -> Rows:
@@ -339,8 +354,8 @@ def program(m: Model, clock: Clock) -> Program:
     at, p = m.at, m.problem
     cost, lower, upper = np.zeros(at["end"]), np.zeros(at["end"]), np.full(at["end"], np.inf)
     upper[: at["x"]] = 1.0
-    upper[at["u"] : at["m"]] = p.open_trunks
-    upper[at["m"] : at["x"]] = p.open_multicasts
+    upper[at["u"] : at["m"]] = p.open_trunks[m.trunk]
+    upper[at["m"] : at["x"]] = p.open_multicasts[m.trunk]
     upper[at["f"] : at["r"]] = 1.0 if p.reserve == "phased" else 0.0
     if p.objective == "sum":
         cost[at["v"] : at["h"]] = p.weights
@@ -348,6 +363,8 @@ def program(m: Model, clock: Clock) -> Program:
         cost[at["h"]] = 1.0
     milp = Program(cost, lower, upper, np.arange(at["end"]) < at["m"], clock)
     rows = [one_option(m), one_trunk(m), beside(m), ridden(m), cast(m), budget(m), inside(m), share_limit(m)]
+    if m.forms:
+        rows += formed(p, m.user, m.group, m.trunk, m.trunk_group, at)
     for one in (*rows, waited(m), latency(m), *([largest(m)] if p.objective == "max" else [])):
         milp.add(one)
     for n in range(_POINTS):
@@ -357,38 +374,44 @@ def program(m: Model, clock: Clock) -> Program:
 
 def _read(m: Model, v: Array) -> tuple[SimpleNamespace, Ints]:
     """The decisions at a point, and the stages that were taken."""
-    p, at = m.problem, m.at
-    option = np.zeros(p.users, dtype=np.int64)
+    p, at, k = m.problem, m.at, np.arange(m.problem.users)
+    pair = np.zeros(p.users, dtype=np.int64)
     order = np.argsort(v[: at["u"]], kind="stable")
-    option[m.user[order]] = m.option[order]
-    trunk = np.full(p.groups, -1)
+    pair[m.user[order]] = order
+    option, group = m.option[pair], m.group[pair]
+    trunk = np.full(m.groups, -1)
     q = np.flatnonzero(v[at["u"] : at["m"]] > 0.5)
-    trunk[m.trunk_group[q]] = q
+    trunk[m.trunk_group[q]] = m.trunk[q]
     whole = np.zeros(at["x"])
-    whole[: at["u"]] = option[m.user] == m.option
-    whole[at["u"] + q] = 1.0
-    casts = {int(m.group[k]) for k in range(p.users) if p.rides[k, option[k]] == 2}
-    whole[at["m"] + q] = [float(int(m.trunk_group[one]) in casts) for one in q]
+    whole[pair] = whole[at["u"] + q] = 1.0
+    casts = group[p.rides[k, option] == 2]
+    whole[at["m"] + q] = np.isin(m.trunk_group[q], casts)
     s = np.flatnonzero(whole[m.taken])
     x = np.clip(v[at["x"] + s], np.maximum(m.least[s], 1e-9 * m.H[s]), m.H[s])
-    own, shared = np.zeros((3, p.users)), np.zeros((3, p.groups))
+    own, shared = np.zeros((3, p.users)), np.zeros((3, m.groups))
     mine = m.taken[s] < at["u"]
     own[m.resource[s[mine]], m.user[m.taken[s[mine]]]] = x[mine]
     of = m.taken[s[~mine]]
     shared[m.resource[s[~mine]], m.trunk_group[np.where(of >= at["m"], of - at["m"], of - at["u"])]] = x[~mine]
     within = np.zeros(p.users, bool)
     if p.reserve == "phased":
-        within = p.rides[np.arange(p.users), option] > 0
-        together = np.bincount(m.group[within], own[EDGE, within], p.groups)
+        within = p.rides[k, option] > 0
+        together = np.bincount(group[within], own[EDGE, within], m.groups)
         shared[EDGE] = np.maximum(shared[EDGE], together)
     drawn = own.copy()
     drawn[EDGE, within] = 0.0
     total = np.maximum(drawn.sum(axis=1) + shared.sum(axis=1), 1.0)[:, None]
     own, shared = own / total, shared / total
+    kept = np.arange(m.groups)
+    if m.forms:  # those that were formed, numbered anew
+        kept = np.flatnonzero(trunk >= 0)
+        group = np.where(np.isin(group, kept), np.searchsorted(kept, group), -1)
+    shared = shared[:, kept]
     return SimpleNamespace(
-        option=option, trunk=trunk, uplink_hz=own[UPLINK] * p.uplink_hz, edge_share=own[EDGE] * p.edge_capacity,
-        downlink_hz=own[DOWNLINK] * p.downlink_hz, trunk_uplink_hz=shared[UPLINK] * p.uplink_hz,
-        trunk_edge_share=shared[EDGE] * p.edge_capacity, multicast_hz=shared[DOWNLINK] * p.downlink_hz,
+        option=option, trunk=trunk[kept], uplink_hz=own[UPLINK] * p.uplink_hz,
+        edge_share=own[EDGE] * p.edge_capacity, downlink_hz=own[DOWNLINK] * p.downlink_hz,
+        trunk_uplink_hz=shared[UPLINK] * p.uplink_hz, trunk_edge_share=shared[EDGE] * p.edge_capacity,
+        multicast_hz=shared[DOWNLINK] * p.downlink_hz, **({"group": group} if m.forms else {}),
     ), s  # fmt: skip
 
 
@@ -398,7 +421,7 @@ def solve(problem: SharedPrefixProblem, *, gap: float, time_limit_s: float | Non
     Parameters
     ----------
     problem : SharedPrefixProblem
-        With its groups.
+        Few users where groups are formed: each pair stands in it once for each user who may be a group's first.
     gap : float
         Asked relative gap [1]; at least 1e-8 is left open.
     time_limit_s : float or None
@@ -407,7 +430,7 @@ def solve(problem: SharedPrefixProblem, *, gap: float, time_limit_s: float | Non
     Raises
     ------
     InvalidInput
-        For another class of problem, or groups that are to be formed.
+        For another class of problem.
     Infeasible
         Where options, trunks and limits on airtime do not go together.
     SolverFailure
@@ -415,8 +438,6 @@ def solve(problem: SharedPrefixProblem, *, gap: float, time_limit_s: float | Non
     """
     if not isinstance(problem, SharedPrefixProblem):
         raise InvalidInput("problem", type(problem).__name__, "a SharedPrefixProblem", "Build one of them first.")
-    if problem.group is None:
-        raise InvalidInput("group", None, "the group of each user", "Give group.")
     clock = Clock(time_limit_s)
     m = make_model(problem)
     milp = program(m, clock)

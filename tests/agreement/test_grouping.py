@@ -13,7 +13,7 @@ import pytest
 from prefix_enumeration import best_shares, fitting, least_value
 from random_prefixes import draw_groupings
 
-from megdt_opt import InvalidInput, solve
+from megdt_opt import Infeasible, InvalidInput, solve
 from megdt_opt.tolerances import BOUND
 
 
@@ -139,3 +139,21 @@ def test_the_groups_formed_reach_the_enumerated_optimum_and_prove_it(number: int
     assert merged.lower_bound_s <= best * (1 + BOUND)
     assert merged.certificate is not None
     assert merged.certificate.verify(problem, exact=True).holds
+
+
+@pytest.mark.long_list
+@pytest.mark.parametrize("number", [n for n in range(150) if draw_groupings(n).users <= 3][:60])
+def test_the_program_on_highs_forms_groups_as_good(number: int) -> None:
+    problem = draw_groupings(number)
+    try:
+        found = solve(problem, gap=5e-8)
+    except InvalidInput:
+        with pytest.raises((Infeasible, InvalidInput)):
+            solve(problem, "shared_prefix", gap=1e-4)
+        return
+    other = solve(problem, "shared_prefix", gap=1e-4, time_limit_s=60.0)
+    assert (other.bound_source, other.certificate) == ("solver", None)
+    assert problem.evaluate(other).violation <= BOUND
+    assert found.objective_s <= other.objective_s * (1 + 1e-7)
+    assert other.lower_bound_s <= found.objective_s * (1 + 1e-7)
+    assert other.objective_s <= found.objective_s * (1 + 2e-4)

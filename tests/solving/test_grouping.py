@@ -102,8 +102,6 @@ def test_in_too_little_time_there_is_an_answer_with_the_bound_that_is_proven_by_
 
 def test_methods_that_do_not_form_groups_are_refused_by_name() -> None:
     problem = random_groupings(0, 3)
-    with pytest.raises(InvalidInput, match=r"group.*Give group"):
-        solve(problem, "shared_prefix")
     with pytest.raises(InvalidInput, match=r"method.*group=None"):
         solve(random_prefixes(0, (2,)), "greedy")
     with pytest.raises(InvalidInput, match="method"):
