@@ -15,7 +15,10 @@ from random_problems import draw
 from megdt_opt import AllocationProblem, Infeasible, evaluate, solve
 from megdt_opt.certificate.certificate import Certificate
 from megdt_opt.pricing.priced import grain
-from megdt_opt.pricing.scaled import Resources
+from megdt_opt.pricing.scaled import Resources, in_units
+from megdt_opt.problem.allocation_problem import evaluate_shares
+from megdt_opt.solving.engines.arrays import ArraysEngine
+from megdt_opt.solving.engines.missed import MissedEngine
 from megdt_opt.solving.search.on_time import OnTime
 from megdt_opt.tolerances import EXACT
 
@@ -200,6 +203,27 @@ def test_grain() -> None:
     for weight in np.random.default_rng(0).uniform(0, 1, (5, 4)):
         unit = grain(weight)
         assert all((Fraction(float(w)) / unit).denominator == 1 for w in weight)
+
+
+@pytest.mark.parametrize("number", [4, 11, 18, 20])
+def test_prices_and_interior_points_agree_who_is_on_time_together(number: int) -> None:
+    problem = missed(number)
+    engine = MissedEngine(problem, Resources.of(problem), ArraysEngine)
+    rng = np.random.default_rng(number)
+    choices = np.where(engine.heads, rng.random((40, *engine.heads.shape)), -1.0).argmax(axis=2)
+    expected = engine.on_time.together(engine.on_time.fit(choices).objective)
+    assert 0 < expected.sum() < len(choices)
+    for choice, together in zip(choices, expected, strict=True):
+        x, prices = engine._together(choice)
+        assert (x is not None) == together
+        if x is not None:
+            late = choice == engine.on_time.late
+            seen = evaluate_shares(problem, np.where(late, 0, choice), in_units(problem, x)[0])
+            assert (seen.latency_s <= problem.on_time_s)[~late].all()
+            assert (x.sum(axis=1) <= 1.0 + EXACT).all()
+        elif prices is not None:
+            cost = engine._needed(choice, prices).sum(axis=1) @ prices
+            assert cost > prices.sum()
 
 
 def test_fit_agrees_with_the_evaluation() -> None:
