@@ -11,6 +11,7 @@ from sample_run import execution_of, make_plan, pictures_of, small_scenario
 from megdt_opt.planning.baselines import RESERVED_SHARES
 from megdt_opt.planning.plan import Plan
 from megdt_opt.program.turns import first_in_turn
+from megdt_opt.report.cost_grids import cost_grid
 from megdt_opt.report.page import page_text
 from megdt_opt.report.plan_grids import baseline_grid, plan_grid
 from megdt_opt.report.result import result_text
@@ -74,3 +75,9 @@ def test_the_page_and_the_result_have_the_turns(made: Plan) -> None:
         None if user.turn is None else user.turn.place for user in made.users
     ]
     assert "waits for it [s]" in page_text(made)
+
+
+def test_the_costs_say_for_how_long_users_wait_for_their_turns(made: Plan) -> None:
+    (note, *_) = cost_grid(made).notes
+    assert "Waiting for turns" in note
+    assert "shares are reserved" in cost_grid(make_plan(small_scenario(), compare=False)).notes[0]

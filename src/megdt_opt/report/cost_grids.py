@@ -54,12 +54,21 @@ def cost_grid(plan: Plan) -> Grid:
         notes=(
             "Edge time: seconds of one whole edge server. Energy: declared power times predicted seconds; none was "
             f"metered. Memory: weights held; those that users share are held once at the edge.{loading} Signalling: "
-            "bytes between the actors that are no payload, as they are encoded. Waiting for others: none, as shares "
-            "are reserved.",
+            f"bytes between the actors that are no payload, as they are encoded. {_waiting(plan)}",
             *_parts(plan),
             *_common_steps(plan),
         ),
     )
+
+
+def _waiting(plan: Plan) -> str:
+    """For whom users wait: nobody where shares are reserved."""
+    turns = {user.name: user.turn.waiting_s for user in plan.users if user.turn is not None}
+    if not turns:
+        return "Waiting for others: none, as shares are reserved."
+    longest = max(turns, key=lambda name: turns[name])
+    total_s, most_s = number(sum(turns.values()), 3), number(turns[longest], 3)
+    return f"Waiting for turns: {total_s} s in all, at most {most_s} s ({longest})."
 
 
 def _parts(plan: Plan) -> tuple[str, ...]:
