@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from mutations import proves_no_more_than_the_truth, refuses_raised_bounds
 from random_deviations import draw_deviations
+from random_samples import draw_samples
 
 from megdt_opt import Allocation, AllocationProblem, solve
 from megdt_opt.certificate.certificate import Certificate
@@ -54,3 +55,21 @@ def test_it_proves_less_of_a_larger_budget_and_nothing_of_a_smaller_one(
     best = solve(nominal, gap=1e-7)
     assert found.lower_bound_s > best.objective_s
     assert not found.certificate.verify(nominal).holds
+
+
+@pytest.fixture(scope="module", params=[8, 1, 3, 5], ids=["sum", "max", "max, more", "max, deadlines"])
+def sampled(request: pytest.FixtureRequest) -> tuple[AllocationProblem, Allocation]:
+    problem = draw_samples(request.param, seed=4)
+    return problem, solve(problem, gap=1e-7)
+
+
+def test_a_raised_bound_of_samples_is_refused(sampled: tuple[AllocationProblem, Allocation]) -> None:
+    problem, found = sampled
+    assert found.certificate is not None
+    refuses_raised_bounds(found.certificate, problem, found.objective_s)
+
+
+def test_no_altered_number_proves_more_of_samples(sampled: tuple[AllocationProblem, Allocation]) -> None:
+    problem, found = sampled
+    assert found.certificate is not None
+    proves_no_more_than_the_truth(found.certificate, problem, found.objective_s)

@@ -277,6 +277,7 @@ class Stage:
     """One resource of one option: phi(mu) = min over shares of price * x + mu * time(x), bounded below."""
 
     a: Fraction
+    hi: Fraction
     closed: bool
     lo: Fraction
     least_time: Fraction

@@ -24,6 +24,10 @@ def proof_of(problem: Any) -> Proof:
     """How certificates of a problem are recomputed."""
     require_class(problem)
     if isinstance(problem, AllocationProblem):
+        if problem.samples is not None:
+            from megdt_opt.certificate.samples import SampleProof
+
+            return SampleProof(problem)
         if problem.uncertain:
             from megdt_opt.certificate.deviations import DeviationProof
 

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from megdt_opt.certificate.certificate import Certificate
 from megdt_opt.certificate.deviations import DeviationProof
+from megdt_opt.certificate.samples import SampleProof
 from megdt_opt.certificate.tree import Leaf
 from megdt_opt.errors import Infeasible, InvalidInput, SolverFailure
 from megdt_opt.pricing.deviations import Deviating
+from megdt_opt.pricing.samples import Sampled
 from megdt_opt.pricing.scaled import Array, Resources, in_units
 from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate_shares
 from megdt_opt.problem.outcome import Method
@@ -25,6 +27,7 @@ from megdt_opt.shares.deviations import worst_shares
 from megdt_opt.solving.closing import Closed, close, prepare
 from megdt_opt.solving.engines.deviations import DeviationEngine
 from megdt_opt.solving.engines.engine import Choice
+from megdt_opt.solving.engines.samples import SampleEngine
 from megdt_opt.solving.lateness import Late, lateness_problem, limits_kept
 from megdt_opt.solving.parties import close_parties
 from megdt_opt.solving.worst.compiled import Kernels
@@ -38,6 +41,9 @@ _KEPT = 5e-10
 """Relative: by what a limit may be exceeded and counts as kept [1]."""
 
 _NOTHING = Certificate("", 0.0, Leaf((0.0, 0.0, 0.0)))
+
+_JOINED_S = 20.0
+"""Time after which problems with very many samples are left with the bound that is proven by then [s]."""
 
 _CORES = 6
 """Core problems that are solved before a tree of the worst case is grown [1]."""
@@ -138,6 +144,54 @@ def _settled(
                 return Worst(option, found.x, seen.objective_s, 0.0, found.prices, _NOTHING, "")
     settled = worst_shares(problem, deviating, option[None], gap)
     return Worst(option, settled.x[0], float(settled.objective[0]), 0.0, settled.prices[0], _NOTHING, "")
+
+
+def solve_sampled(problem: AllocationProblem, method: str, gap: float, time_limit_s: float | None) -> Worst:
+    """The same where latencies are the m-th smallest of samples: a tree over options and the pieces of their levels.
+
+    Without a time limit, problems whose pieces were joined stop after `_JOINED_S`: their bound need not be attained.
+    """
+    if method not in METHODS:
+        raise InvalidInput("method", method, f"one of {METHODS} with samples", 'Use "auto".')
+    if not problem.open_options.any(axis=1).all():
+        closed = np.flatnonzero(~problem.open_options.any(axis=1)).tolist()
+        raise Infeasible("a user has no option", users=closed)
+    begin = time.monotonic()
+    sampled = Sampled(problem)
+    if sampled.joined:
+        time_limit_s = _JOINED_S if time_limit_s is None else time_limit_s
+    left = None if time_limit_s is None else max(time_limit_s - (time.monotonic() - begin), 1e-3)
+    engine: Any = SampleEngine(sampled, np.inf if left is None else time.monotonic() + left)
+    found = close_parties(
+        engine, SampleProof(problem, sampled), gap=gap, time_limit_s=left, make=lambda _, __: engine,
+        rescue=(lambda until: _kept_sampled(problem, until)) if problem.deadline_s is not None else None,
+    )  # fmt: skip
+    option = sampled.options_of(np.asarray(found.choice, dtype=np.int64))
+    return Worst(
+        option, found.x, found.objective, found.bound, np.zeros(3), found.certificate,
+        f"{found.nodes} nodes, {found.passes} price vectors, up to {sampled.width} pieces of a user's levels"
+        + (", some joined" if sampled.joined else ""),
+    )  # fmt: skip
+
+
+def _kept_sampled(problem: AllocationProblem, until: float) -> list[Choice]:
+    """Choices that keep the deadlines in the samples."""
+    part = lateness_problem(problem, None)
+    sampled = Sampled(part)
+
+    def late(gap: float, time_limit_s: float | None) -> Late:
+        deadline = np.inf if time_limit_s is None else time.monotonic() + time_limit_s
+        engine: Any = SampleEngine(sampled, deadline)
+        proof = SampleProof(part, sampled)
+        found = close_parties(engine, proof, gap=gap, time_limit_s=time_limit_s, make=lambda _, __: engine)
+        return Late(found.objective, found.bound, found.choice, found.x)
+
+    kept = limits_kept(late, until)
+    if kept.choice is not None:
+        return [kept.choice]
+    if kept.ruled_out:
+        raise Infeasible("the hard limits cannot be kept together in the samples", users=range(problem.users))
+    raise SolverFailure("no allocation that keeps the deadlines in the samples was found within the time limit")
 
 
 def _first(deviating: Deviating) -> NDArray[np.float64]:

@@ -304,12 +304,10 @@ def solve_again(
 
 def _in_doubt(problem: AllocationProblem, method: str, gap: float, time_limit_s: float | None) -> Allocation:
     """A problem whose latencies are a worst case, which depends on the shares."""
-    if problem.samples_kept is not None:
-        raise InvalidInput(
-            "samples_kept", problem.samples_kept, "left out: samples are evaluated only", "Leave it out."
-        )
     begin = time.perf_counter()
-    found = importlib.import_module("megdt_opt.solving.deviations").solve_deviating(problem, method, gap, time_limit_s)
+    module = importlib.import_module("megdt_opt.solving.deviations")
+    by = module.solve_deviating if problem.samples_kept is None else module.solve_sampled
+    found = by(problem, method, gap, time_limit_s)
     return _allocation(
         problem, found.option, found.x, (found.bound, BoundSource.CERTIFICATE, found.certificate), gap,
         Method.PRICES, (0.0, time.perf_counter() - begin), found.message,
