@@ -192,8 +192,6 @@ class MixedEngine(Separable):
 
     def peak(self, mask: Mask, ceiling_s: float, box: float, gap: float, start: Array) -> Peak:
         """As `Engine` has it."""
-        if self._climb_tilted is not None:
-            return self._climb_tilted(mask, np.inf, box, _ROOT_PASSES, start, _CLOSE)
         # no better than the gap asks for: the planes of each user never end exactly
         return self.climb(mask, None, ceiling_s * (1.0 - 0.01 * gap), box, _ROOT_PASSES, start)
 
