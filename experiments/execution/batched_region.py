@@ -99,7 +99,7 @@ def page(data: dict[str, Any]) -> str:
     lines = [
         "# Where batches win over reserved shares, and where they lose",
         "",
-        f"Commit {data['commit']}; the bundled scenario `shared-passes` with the bundled profile of the twin, varied by "
+        f"Commit {data['commit']}; the bundled scenario `shared-passes` with the bundled profile of the twin, by "
         "factors of its bands, of its edge's speed and of the step times of its devices; b/a: intercept over slope of "
         "the law of batches, as measured (about 1) where it is empty, else with a single chain's step as it was. Below "
         "reserved: 1 - found / (proven optimum of reserved shares of the same scenario); negative where batches lose. "
