@@ -42,17 +42,26 @@ class Batched:
         Which batches the user is in, from 0 [1].
     together : tuple of int
         How many users each of them has [1].
-    start_s, end_s : float
-        Begin of the first and end of the last, after the common start [s].
+    times_s : tuple of tuple of float
+        When each of them begins and ends, after the common start [s].
     edge_s : float
         The user's equal parts of them [s].
     """
 
     numbers: tuple[int, ...]
     together: tuple[int, ...]
-    start_s: float
-    end_s: float
+    times_s: tuple[tuple[float, float], ...]
     edge_s: float
+
+    @property
+    def start_s(self) -> float:
+        """Begin of the first [s]."""
+        return self.times_s[0][0]
+
+    @property
+    def end_s(self) -> float:
+        """End of the last [s]."""
+        return self.times_s[-1][1]
 
 
 def solved_in_batches(
@@ -117,14 +126,14 @@ def batched_of(
     took_s = problem.step_slope_s * sizes + problem.step_base_s
     steps = np.arange(1, len(sizes) + 1)
     ends_s = problem.start_s + problem.step_slope_s * np.cumsum(sizes) + problem.step_base_s * steps
-    first, last = numbers[0], numbers[-1]
-    start_s = problem.start_s if first == 0 else float(ends_s[first - 1])
-    durations_s[leaf] = float(ends_s[last]) - start_s
+    starts_s = [problem.start_s, *ends_s.tolist()]
     made = Batched(
-        numbers=numbers, together=tuple(int(sizes[j]) for j in numbers), start_s=start_s, end_s=float(ends_s[last]),
+        numbers=numbers, together=tuple(int(sizes[j]) for j in numbers),
+        times_s=tuple((starts_s[j], starts_s[j + 1]) for j in numbers),
         edge_s=float(sum(took_s[j] / sizes[j] for j in numbers)),
     )  # fmt: skip
-    return made, {leaf: start_s}
+    durations_s[leaf] = made.end_s - made.start_s
+    return made, {leaf: made.start_s}
 
 
 def batches_of_users(users: Sequence[Batched | None]) -> Batches:

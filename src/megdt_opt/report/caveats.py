@@ -5,6 +5,7 @@ from __future__ import annotations
 from megdt_opt.execution.record import Execution
 from megdt_opt.planning.plan import Plan
 from megdt_opt.report.numbers import TIMES, words
+from megdt_opt.scenario.disciplines import BATCHED, IN_TURNS, RESERVED
 from megdt_opt.timing.profile import TimingProfile
 
 _MODES = {
@@ -17,14 +18,21 @@ _MODES = {
 }
 
 
+_DISCIPLINES = {
+    RESERVED: "static shares",
+    IN_TURNS: "whole chains one after another, equal parts of the uplink",
+    BATCHED: "steps in batches by the fitted law, equal parts of the uplink",
+}
+
+
 def caveats(plan: Plan, execution: Execution | None = None) -> tuple[str, ...]:
     """Sentences on stretches, pacing, energy, weights and the reach of the bound."""
     users = plan.scenario.users
     machines = plan.table.machines
     actors = dict(machines.edges) | {u.name: p for u, p in zip(users, machines.devices, strict=True)}
     found = [
-        "The lower bound holds for the model: these options, static shares, and the calibrated stage times. It says "
-        "nothing about other ways to share, such as queueing or batching."
+        f"The lower bound holds for the model: these options, {_DISCIPLINES[plan.scenario.discipline]}, and the "
+        "calibrated stage times. It says nothing about other ways to share the edge."
     ]
     stretched = [f"{name} {TIMES} {p.stretch:.4g}" for name, p in actors.items() if p.stretch != 1.0]
     if stretched:

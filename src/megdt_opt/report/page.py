@@ -24,7 +24,7 @@ from megdt_opt.report.facts import (
 )
 from megdt_opt.report.numbers import TIMES, small
 from megdt_opt.report.pictures import enlarged_png, quality
-from megdt_opt.report.plan_grids import baseline_grid, plan_grid, ruled_out_grid
+from megdt_opt.report.plan_grids import baseline_grid, batch_grid, plan_grid, ruled_out_grid
 from megdt_opt.report.profile_grids import provenance_grid
 from megdt_opt.report.run_grids import execution_grid, raw_grid, stage_grid, verification_grid
 from megdt_opt.si import percent
@@ -110,7 +110,9 @@ def _tiles(plan: Plan, execution: Execution | None, verification: Verification |
 
 
 def _plan(plan: Plan, drawn: Mapping[str, bytes]) -> str:
-    parts = [markup.table(plan_grid(plan)), markup.table(cost_grid(plan), titled=True)]
+    parts = [markup.table(plan_grid(plan))]
+    parts += [markup.table(batch_grid(plan), titled=True)] if plan.batches else []
+    parts.append(markup.table(cost_grid(plan), titled=True))
     if "timeline" in drawn:
         text = "Stages of every user; parallel branches share the height of their lane. Predicted above measured."
         parts.append(markup.figure(markup.image(drawn["timeline"], "Timeline of all users", "svg+xml"), text))

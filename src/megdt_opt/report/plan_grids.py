@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from megdt_opt.planning.baselines import RESERVED_SHARES, missing
+from megdt_opt.planning.in_batches import COMMON
 from megdt_opt.planning.plan import Plan
+from megdt_opt.problem.batched_edge_problem import BatchedEdgeProblem
 from megdt_opt.report.facts import bound_sentence, cost_sentences, objective_label, times_the_plan
 from megdt_opt.report.grids import Grid, from_columns
 from megdt_opt.report.numbers import NONE, column
@@ -58,10 +60,18 @@ def plan_grid(plan: Plan) -> Grid:
 
 
 def _of_the_edge(plan: Plan) -> dict[str, list[str]]:
-    """What each user has of an edge: a share, or a turn."""
+    """What each user has of an edge: a share, a turn, or batches."""
     users = plan.users
     if plan.table.serving is None:
         return {"edge share [%]": column([100 * u.edge_share or None for u in users], 3)}
+    if isinstance(plan.problem, BatchedEdgeProblem):
+        made = [u.batched for u in users]
+        return {
+            "batches": [NONE if one is None else f"{one.numbers[0] + 1} to {one.numbers[-1] + 1}" for one in made],
+            "in one pass with": [NONE if b is None else _span([n - 1 for n in b.together]) for b in made],
+            "from [s]": column([None if one is None else one.start_s for one in made], 4),
+            "to [s]": column([None if one is None else one.end_s for one in made], 4),
+        }
     turns = [u.turn for u in users]
     return {
         "turn": [NONE if turn is None else str(turn.place + 1) for turn in turns],
@@ -69,6 +79,37 @@ def _of_the_edge(plan: Plan) -> dict[str, list[str]]:
         "from [s]": column([None if turn is None else turn.start_s for turn in turns], 4),
         "to [s]": column([None if turn is None else turn.end_s for turn in turns], 4),
     }
+
+
+def _span(counts: list[int]) -> str:
+    return f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+
+
+def batch_grid(plan: Plan) -> Grid:
+    """Batches of an edge, those that follow each other with the same users in one line."""
+    times_s = {
+        n: t
+        for u in plan.users
+        if u.batched is not None
+        for n, t in zip(u.batched.numbers, u.batched.times_s, strict=True)
+    }
+    rows: list[tuple[int, int]] = []
+    for number, batch in enumerate(plan.batches):
+        if rows and plan.batches[rows[-1][0]] == batch:
+            rows[-1] = (rows[-1][0], number)
+        else:
+            rows.append((number, number))
+    return from_columns(
+        "Batches",
+        {
+            "batches": [f"{first + 1}" if first == last else f"{first + 1} to {last + 1}" for first, last in rows],
+            "from [s]": column([times_s[first][0] for first, _ in rows], 4),
+            "to [s]": column([times_s[last][1] for _, last in rows], 4),
+            "a step [ms]": column([1e3 * (times_s[n][1] - times_s[n][0]) for n, _ in rows], 3),
+            "users": [", ".join(plan.users[k].name for k in plan.batches[first]) for first, _ in rows],
+        },
+        text=("batches", "users"),
+    )
 
 
 def _bottlenecks(plan: Plan) -> dict[str, list[str]]:
@@ -111,14 +152,24 @@ def baseline_grid(plan: Plan) -> Grid:
             ),
             *(
                 (
-                    f"'{RESERVED_SHARES}' is the best plan of the same scenario whose edge reserves shares; with equal "
-                    "shares turns are in the order of arrival.",
+                    f"'{RESERVED_SHARES}' is the best plan of the same scenario whose edge reserves shares; "
+                    f"{_equal(plan)}",
                 )
                 if plan.table.serving is not None
                 else ()
             ),
             *(f"{name} cannot be had: {why}." for name, why in lacking.items()),
         ),
+    )
+
+
+def _equal(plan: Plan) -> str:
+    """What equal shares are where the edge does not reserve any."""
+    if not isinstance(plan.problem, BatchedEdgeProblem):
+        return "with equal shares turns are in the order of arrival."
+    return (
+        f"in '{COMMON}' all whom the edge serves make all their steps in one, and the others none (the best that was "
+        "found); with equal shares all chains begin in the first batch, and users divide the band equally."
     )
 
 

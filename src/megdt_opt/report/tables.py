@@ -14,7 +14,7 @@ from megdt_opt.execution.record import Execution
 from megdt_opt.planning.plan import Plan
 from megdt_opt.report.cost_grids import cost_grid, measured_cost_grid
 from megdt_opt.report.grids import Grid
-from megdt_opt.report.plan_grids import baseline_grid, option_grid, plan_grid, ruled_out_grid
+from megdt_opt.report.plan_grids import baseline_grid, batch_grid, option_grid, plan_grid, ruled_out_grid
 from megdt_opt.report.profile_grids import profile_grid, published_grid
 from megdt_opt.report.run_grids import execution_grid, stage_grid, verification_grid
 from megdt_opt.scenario.options import OptionTable
@@ -140,6 +140,8 @@ def print_plan(plan: Plan, console: Console) -> None:
     """Print a plan beside its baselines."""
     print_restated(plan, console)
     console.print(plan_table(plan), "")
+    if plan.batches:
+        console.print(GridView(batch_grid(plan)), "")
     console.print(GridView(cost_grid(plan)), "")
     if plan.baselines:
         console.print(baseline_table(plan), "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from megdt_opt.execution.record import Execution, StageRow
@@ -38,7 +38,7 @@ def timeline_figure(plan: Plan, execution: Execution | None = None) -> Figure:
     """Draw the stages of all users against time; parallel branches share the height of their lane.
 
     Common steps of a group are drawn for everyone who waits for them. Where the edge serves in turns, the time for
-    which a chain waits for its own is drawn in outline.
+    which a chain waits for its own is drawn in outline; where it makes batches, a thin line stands between them.
 
     Parameters
     ----------
@@ -71,6 +71,8 @@ def timeline_figure(plan: Plan, execution: Execution | None = None) -> Figure:
             ]
             if user.turn is not None:
                 _waiting(axes, user.turn.start_s, user.turn.waiting_s, middle)
+            if user.batched is not None:
+                _batches(axes, user.batched.times_s, middle)
             _end_label(axes, user.latency_s, middle, f"{number(user.latency_s)} s", end_s)
             ticks.append((middle, "predicted"))
             if execution is not None:
@@ -84,6 +86,7 @@ def timeline_figure(plan: Plan, execution: Execution | None = None) -> Figure:
                         labels.append(_bar(axes, bar, r.start_s, length_s, middle, colours, late=r.overrun_s > 0))
                         if _begins_turn(user, r):
                             _waiting(axes, r.start_s, r.waiting_s, middle)
+                        _batches(axes, r.step_s, middle)
                 _end_label(axes, *_outcome(execution, user.name, middle), end_s)
                 ticks.append((middle, "measured"))
             deadline_s = plan.scenario.users[k].deadline_s
@@ -188,6 +191,12 @@ def _waiting(axes: Axes, start_s: float, waiting_s: float, middle: float) -> Non
         axes.broken_barh(
             [(start_s - waiting_s, waiting_s)], box, facecolor="white", edgecolor=FAINT, linewidth=0.7, linestyle="--"
         )
+
+
+def _batches(axes: Axes, times_s: Sequence[tuple[float, float]], middle: float) -> None:
+    """Where one batch of a chain's steps ends and its next begins."""
+    ends_s = [end_s for _, end_s in times_s[:-1]]
+    axes.vlines(ends_s, middle - 0.44 * _LANE, middle + 0.44 * _LANE, colors="white", linewidth=0.5)
 
 
 def _end_label(axes: Axes, at_s: float, y: float, text: str, end_s: float) -> None:

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 
 from megdt_opt.errors import Infeasible, SolverFailure
 from megdt_opt.planning.baselines import ONLY, RESERVED_SHARES, Baseline, baselines
+from megdt_opt.planning.in_batches import COMMON
 from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.planner import solved
 from megdt_opt.program.groups import GROUP_MECHANISMS
@@ -67,6 +68,7 @@ COLUMNS = (
     "best_edge_s",
     "equal_shares_s",
     "reserved_shares_s",
+    "common_batch_s",
 )
 """All columns of a cell but those of `users_columns`, which stand behind "options"."""
 
@@ -185,6 +187,7 @@ def _of_rivals(rivals: tuple[Baseline, ...]) -> dict[str, Any]:
     named = {b.name: b for b in singles}
     found: dict[str, Any] = {"equal_shares_s": _plain(equal.objective_s)}
     found["reserved_shares_s"] = next((b.objective_s for b in others if b.name == RESERVED_SHARES), None)
+    found["common_batch_s"] = next((b.objective_s for b in others if b.name == COMMON), None)
     for name in ("all centralised", "all local"):
         if name in named:
             column = name.replace(" ", "_")

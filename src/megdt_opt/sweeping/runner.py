@@ -123,9 +123,9 @@ def sweep(
         "build_s" (options and arrays), "solve_s"; "users_MECHANISM", how many users run it (of those that you
         registered, the ones that users name); totals of "edge_s", "device_compute_j" and "messages"; the baselines'
         objectives "all_centralised_s", "all_local_s", "best_single_s" (of the mechanism "best_single"), "best_edge_s"
-        (of the server "best_edge" alone, where there are several), "equal_shares_s" and, of an edge in turns,
-        "reserved_shares_s". Single baselines waive users' own limits, so they may be below the objective; "..._breaks"
-        counts the users whose limits they break.
+        (of the server "best_edge" alone, where there are several), "equal_shares_s", of an edge in turns or in batches
+        "reserved_shares_s", and in batches "common_batch_s". Single baselines waive users' own limits, so they may be
+        below the objective; "..._breaks" counts the users whose limits they break.
 
     Raises
     ------

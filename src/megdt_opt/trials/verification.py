@@ -19,6 +19,7 @@ from megdt_opt.execution.record import Execution
 from megdt_opt.planning.baselines import ONLY, RESERVED_SHARES, UNSHARED, Baseline, equal_shares, next_best
 from megdt_opt.planning.cost_totals import cost_part_s
 from megdt_opt.planning.groups import GroupPlan
+from megdt_opt.planning.in_batches import COMMON
 from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.user_plan import UserPlan
 from megdt_opt.scenario.options import OptionTable
@@ -153,16 +154,16 @@ class _Rival:
 
 def rivals_of(plan: Plan, *, runners_up: int = 2) -> tuple[Baseline, ...]:
     """The sets that a plan is verified against: all centralised, all local, the best single mechanism, the best single
-    edge where there are several, the plan's options with equal shares, and the runners-up. Of an edge in turns the best
-    of reserved shares too, and with equal shares turns are in the order of arrival. Where there are groups, which
-    divide no shares equally, the best that is had without sharing stands in place of equal shares, and runners-up may
-    share other steps, or among fewer.
+    edge where there are several, the plan's options with equal shares, and the runners-up. Of an edge in turns or in
+    batches the best of reserved shares too, and of batches one for all; with equal shares turns are in the order of
+    arrival. Where there are groups, which divide no shares equally, the best that is had without sharing stands in
+    place of equal shares, and runners-up may share other steps, or among fewer.
     """
     named = {b.name: b for b in plan.baselines}
     singles = [b for b in plan.baselines if b.mechanism]
     edges = [b for b in plan.baselines if b.name in {f"{ONLY}{site.name}" for site in plan.table.sites}]
     best = (b.name for b in [*singles[:1], *edges[:1]])
-    names = dict.fromkeys(["all centralised", "all local", *best, RESERVED_SHARES])
+    names = dict.fromkeys(["all centralised", "all local", *best, RESERVED_SHARES, COMMON])
     found = [named[name] for name in names if name in named]
     runners = next_best(plan.table, plan.options, count=runners_up)
     if plan.table.shared is None:
