@@ -156,6 +156,13 @@ def _xl(scheduler: Any = None) -> dict[str, Any]:
     }
 
 
+def _refiner() -> dict[str, Any]:
+    parts = _xl()
+    unet = {**XL, "cross_attention_dim": WIDTH, "projection_class_embeddings_input_dim": 5 * 4 + 12}
+    left = {name: part for name, part in parts.items() if name not in ("text_encoder", "tokenizer")}
+    return {**left, "unet": diffusers.UNet2DConditionModel(**unet)}
+
+
 def _sd3(**schedule: Any) -> dict[str, Any]:
     return {
         "transformer": diffusers.SD3Transformer2DModel(**SD3),
@@ -202,6 +209,7 @@ FAMILIES: Mapping[str, tuple[str, Callable[[], dict[str, Any]]]] = {
         "StableDiffusionXLPipeline",
         lambda: _xl(diffusers.EulerAncestralDiscreteScheduler(**SD_SCHEDULE, timestep_spacing="trailing")),
     ),
+    "sdxl-refiner": ("StableDiffusionXLImg2ImgPipeline", _refiner),
     "sd3": ("StableDiffusion3Pipeline", _sd3),
     "sd3-shifted-by-size": ("StableDiffusion3Pipeline", lambda: _sd3(use_dynamic_shifting=True)),
     "flux": ("FluxPipeline", _flux),
@@ -226,8 +234,10 @@ def save(folder: str | Path, family: str, seed: int = 0) -> Path:
         part.save_pretrained(where / name)
         library = "transformers" if isinstance(part, transformers.PreTrainedModel | _TOKENIZERS) else "diffusers"
         index[name] = [library, type(part).__name__]
-    if pipeline == "StableDiffusionXLPipeline":
-        index["force_zeros_for_empty_prompt"] = True
+    if pipeline.startswith("StableDiffusionXL"):
+        index["force_zeros_for_empty_prompt"] = family != "sdxl-refiner"
+    if family == "sdxl-refiner":
+        index |= {"text_encoder": [None, None], "tokenizer": [None, None], "requires_aesthetics_score": True}
     if pipeline in ("StableDiffusionPipeline", "LatentConsistencyModelPipeline"):
         index |= {"safety_checker": [None, None], "feature_extractor": [None, None], "requires_safety_checker": False}
     (where / "model_index.json").write_text(json.dumps(index, indent=1))

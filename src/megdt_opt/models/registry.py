@@ -69,11 +69,15 @@ class KnownModel:
         Reads its spec without torch; None where planning has none yet.
     requests : Requests, optional
         Makes requests of it from a scenario; None where what they are made of is not known.
+    score : callable, optional
+        From a picture and the subject that it should show to how many of its objects are read, and how many it has; None
+        where pictures are not read.
     """
 
     load: Callable[[str, str], SplitModel]
     spec: Callable[[], ModelSpec] | None = None
     requests: Requests | None = None
+    score: Callable[[NDArray[np.uint8], Subject], tuple[int, int]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -353,10 +357,17 @@ def _published_spec(name: str) -> Callable[[], ModelSpec] | None:
     return partial(PUBLISHED_SPECS.__getitem__, name) if name in PUBLISHED_SPECS else None
 
 
+def _twin_score(picture: NDArray[np.uint8], subject: Subject) -> tuple[int, int]:
+    from megdt_opt.models.twin.detector import score
+    from megdt_opt.models.twin.scene_requests import scene_of
+
+    return score(picture, scene_of(subject))
+
+
 MODELS: Registry[KnownModel] = Registry("model", MODEL_PLUGINS)
 """Models known by name: the bundled twin, the published architectures with random weights, and those of users."""
 
-MODELS.add("twin", KnownModel(load=_twin, spec=bundled_spec, requests=TwinRequests()), built_in=True)
+MODELS.add("twin", KnownModel(load=_twin, spec=bundled_spec, requests=TwinRequests(), score=_twin_score), built_in=True)
 for _name in ARCHITECTURES:
     MODELS.add(_name, KnownModel(load=partial(_random_weights, _name), spec=_published_spec(_name)), built_in=True)
 

@@ -48,6 +48,7 @@ from megdt_opt.scenario.offered import at_edges, setting_of, used_names, with_re
 from megdt_opt.scenario.placed_parts import PlacedParts, placed_parts, require_memories
 from megdt_opt.scenario.problems import Problem, law_of, limited, unlimited
 from megdt_opt.scenario.rules import (
+    check_regions,
     never_timed,
     ruled_out_by_costs,
     ruled_out_by_privacy,
@@ -123,6 +124,7 @@ class OptionTable:
         check_used(profiles, scenario.profile_names)
         found = find_profiles(scenario, profiles)
         spec = spec or find_spec(scenario.model, scenario.guidance)
+        check_regions(scenario, spec)
         for site in scenario.sites:
             who = "the edge" if len(scenario.sites) == 1 else f"edge {site.name}"
             check_model(found[site.edge.profile], spec, who, scenario.precision)

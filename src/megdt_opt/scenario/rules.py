@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from megdt_opt.errors import Conflict, ProfileError
+from megdt_opt.errors import Conflict, InvalidInput, ProfileError
 from megdt_opt.problem.program_problem import OBJECTIVES
 from megdt_opt.program.costs import Costs
 from megdt_opt.program.latency import LatencyTerms
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, Option
+from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.stages import PRECISIONS, Compute, Kind, Send, Stage, is_edge, leaves
 from megdt_opt.scenario.edges import Site
 from megdt_opt.scenario.scenario import Scenario, User
@@ -18,6 +19,23 @@ def never_timed(error: ProfileError) -> str:
     found = rest.partition("; expected ")[0]
     text = f"not timed: {what}" + ("" if found in ("", "()", "None") else f" {found}")
     return text.replace("{", "{{").replace("}", "}}")
+
+
+def check_regions(scenario: Scenario, spec: ModelSpec) -> None:
+    """Refuse a user's wish for parallel generation of a model that makes no regions.
+
+    Raises
+    ------
+    InvalidInput
+        Names the user, the mechanism and the model.
+    """
+    for user in scenario.users if not spec.region_multiple else ():
+        for name in user.mechanisms or ():
+            if "share" in MECHANISM_REGISTRY.require(name).choices:
+                expected = f"mechanisms without regions, which the architecture of {spec.name!r} does not make"
+                raise InvalidInput(
+                    f"users.{user.name}.mechanisms", name, expected, "Leave it out, or take another model."
+                )
 
 
 def ruled_out_by_wish(k: int, user: User, option: Option) -> tuple[list[Conflict], bool]:

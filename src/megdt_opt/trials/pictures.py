@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.execution.record import Fault
-from megdt_opt.models.registry import load_planned
+from megdt_opt.models.registry import MODELS, load_planned
 from megdt_opt.models.requests import camera_of, request_of
 from megdt_opt.models.split_model import SplitModel
-from megdt_opt.models.twin.scene_requests import scene_of
 from megdt_opt.planning.user_plan import UserPlan
 from megdt_opt.program.stages import Compute, Kind, Stage, leaves
 from megdt_opt.scenario.options import OptionTable
@@ -133,13 +132,12 @@ def judge_pictures(
 def _shown(
     table: OptionTable, user: int, executed: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8] | None, int | None, int | None]:
-    """The scene that a picture of the twin should show, how much of it is seen, and how much there is to see."""
-    if table.spec.source:
+    """What a picture should show, how many of its objects are read, and how many there are, of models that are read."""
+    known = None if table.spec.source else MODELS.find(table.spec.name)
+    if known is None or known.score is None:
         return None, None, None
-    from megdt_opt.models.twin.detector import score
-
     asked = table.scenario.users[user].subject
-    found, objects = score(executed, scene_of(asked))
+    found, objects = known.score(executed, asked)
     return camera_of(asked, table.spec)[0], found, objects
 
 
