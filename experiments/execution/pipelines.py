@@ -48,7 +48,7 @@ def prepared(family: str, folder: Path) -> tuple[Path, ModelSpec, TimingProfile]
     """The spec file, the spec and a profile of a family whose folder is made here."""
     torch.set_num_threads(1)
     model = load_model(str(tiny_pipelines.save(folder / family, family)), **SETTINGS.get(family, {}))
-    kinds = ["encode_prompt", "denoise", "decode", "sense", "fuse"]
+    kinds = ["encode_prompt", "denoise", "decode", "sense", *(["fuse"] if model.spec.region_multiple else [])]
     profile = calibrate(model, kinds=kinds, batches=(1,), held_out_batches=(), samples=8)
     file = folder / f"{family}.spec.json"
     file.write_text(json.dumps(model.spec.to_dict()))
@@ -129,11 +129,14 @@ def main() -> None:
     """Run the list."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--families", nargs="*", default=list(tiny_pipelines.FAMILIES))
+    parser.add_argument("--families", nargs="*", help="Run these, and keep the others' rows.")
     args = parser.parse_args()
+    families = args.families or list(tiny_pipelines.FAMILIES)
     rows: list[dict[str, Any]] = []
+    if args.families and args.out.is_file():
+        rows = [row for row in json.loads(args.out.read_text())["rows"] if row["family"] not in families]
     with tempfile.TemporaryDirectory() as folder:
-        for family in args.families:
+        for family in families:
             for row in rows_of(family, Path(folder)):
                 rows.append(row)
                 errors = {user: round(value, 2) for user, value in row["error_percent"].items()}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,9 +18,14 @@ import tiny_pipelines
 from PIL import Image
 
 from megdt_opt import InvalidInput, Plan, ProfileError, Scenario, TimingProfile, calibrate, execute, plan
+from megdt_opt.calibration.settings import Settings
+from megdt_opt.errors import ExecutionTimeout
+from megdt_opt.execution import Cluster
+from megdt_opt.models import regions
 from megdt_opt.models.registry import find_spec, load_model
 from megdt_opt.models.requests import camera_of, request_of
 from megdt_opt.program.mechanisms import MECHANISMS
+from megdt_opt.program.stages import Kind
 from megdt_opt.report import write_report
 from megdt_opt.trials.pictures import judge_pictures
 
@@ -93,10 +100,61 @@ def test_a_plan_of_a_pipeline_is_executed_by_its_file(family: str, made: Made, t
     assert {"pictures/u0-executed", "pictures/u0-unsplit"} == {name for name in written if name.startswith("pictures/")}
 
 
+PLUGIN = """
+from dataclasses import replace
+from megdt_opt import register_model
+from megdt_opt.models.registry import find_spec, load_model
+from megdt_opt.models.twin.scene_requests import TwinRequests
+
+spec = replace(find_spec("twin"), name="mine")
+register_model("mine", lambda device, precision: load_model("twin"), spec, requests=TwinRequests())
+"""
+
+PROGRAM = """
+from dataclasses import replace
+from megdt_opt import Scenario, TimingProfile, execute, plan
+from megdt_opt.program.registry import load_plugins
+from megdt_opt.trials.pictures import judge_pictures
+
+CELL = '''
+model: mine
+steps: 3
+edge: {profile: here, stretch: 4}
+channel: {downlink: 1 MHz, uplink: 1 MHz}
+users:
+  - name: phone
+    device: {profile: here, stretch: 6}
+    downlink_efficiency: 4 bit/s/Hz
+    uplink_efficiency: 4 bit/s/Hz
+    mechanisms: [E2U]
+    precisions: [fp32]
+'''
+if __name__ == "__main__":
+    load_plugins(["mine.py"])
+    profile = replace(TimingProfile.bundled("twin-cpu"), model="mine")
+    made = plan(Scenario.from_yaml(CELL), {"here": profile}, compare=False)
+    done = execute(made, all_or_nothing=True, start_timeout_s=900)
+    print([(p.user, p.identical, p.objects) for p in judge_pictures(made.table, made.users, done.images)])
+"""
+
+
+@pytest.mark.slow
+def test_a_model_of_a_users_own_is_executed_by_the_plan(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    (tmp_path / "program.py").write_text(PROGRAM)
+    path = os.pathsep.join(str(Path(p).resolve()) for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p)
+    done = subprocess.run(
+        [sys.executable, "-P", "program.py"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": path},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[('phone', True, None)]"
+
+
 def test_the_committed_list_of_executions_keeps_its_bounds() -> None:
     rows, errors = DATA["rows"], [e for row in DATA["rows"] for e in row["error_percent"].values()]
     assert len(rows) >= 30
-    assert {row["family"] for row in rows} == set(tiny_pipelines.FAMILIES) - {"sdxl-refiner"}
+    assert {row["family"] for row in rows} == set(tiny_pipelines.FAMILIES)
     assert {option.split()[0] for row in rows for option in row["options"]} == set(MECHANISMS)
     assert len({row["sampler"] for row in rows}) >= 8
     assert np.median(errors) <= 1.0
@@ -143,6 +201,23 @@ def test_regions_are_refused_by_name_where_the_architecture_makes_none(made: Mad
     offered = {option.mechanism for option in plan(Scenario(**free), {"here": profile}, compare=False).table.options}
     assert "SEU" in offered
     assert "PEU" not in offered
+
+
+def test_a_model_without_regions_is_timed_whole(made: Made) -> None:
+    spec = find_spec(made("pixart")[0])
+    fitted, held_out = Settings().cells([Kind.DENOISE, Kind.FUSE, Kind.DECODE], spec)
+    assert {(key.kind, key.rows) for key in (*fitted, *held_out)} == {(Kind.DENOISE, None), (Kind.DECODE, None)}
+    for settings in (Settings(rows=[4]), Settings(held_out_rows=[4]), Settings(kinds=["fuse"])):
+        with pytest.raises(InvalidInput, match="rows|makes no regions"):
+            settings.cells([Kind.DENOISE], spec)
+    with pytest.raises(InvalidInput, match="rows.*makes no regions"):
+        regions.band((0, 4), spec)
+
+
+def test_a_start_that_takes_too_long_says_what_to_give_it() -> None:
+    """Tried as a new user: "not ready in time" on a busy machine, without a setting."""
+    with pytest.raises(ExecutionTimeout, match="not ready in time.*--start-timeout"):
+        Cluster(["edge"], start_timeout_s=0.001).start()
 
 
 # ---- what is to be shown

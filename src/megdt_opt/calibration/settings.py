@@ -61,11 +61,17 @@ class Settings:
         Raises
         ------
         InvalidInput
-            If a batch is listed as both, or rows are no region of the model's latent.
+            If a batch is listed as both, rows are no region of the model's latent, or it makes no regions to fuse.
         """
+        if Kind.FUSE in (self.kinds or ()) and not spec.region_multiple:
+            raise InvalidInput(
+                "kinds", str(Kind.FUSE), f"stages of {spec.name!r}, which makes no regions", "Leave it out."
+            )
         fitted: list[StageKey] = []
         held_out: list[StageKey] = []
         for kind in stages:
+            if kind is Kind.FUSE and not spec.region_multiple:
+                continue
             if kind in CODED:
                 fitted += [StageKey(kind=kind, codec=codec) for codec in CODECS]
                 continue
@@ -100,6 +106,8 @@ class Settings:
 def default_rows(spec: ModelSpec) -> tuple[int, ...]:
     """Regions worth timing: every one where there are at most eight, else quarters of the latent [rows]."""
     total, unit = spec.latent_shape[1], spec.region_multiple
+    if not unit:
+        return ()
     every: Iterable[int] = range(unit, total, unit)
     if total // unit > 8:
         every = sorted({max(unit, round(total * part / 4 / unit) * unit) for part in (1, 2, 3)})
@@ -116,7 +124,7 @@ def _of(batches: Batches, kind: str) -> tuple[int, ...]:
 
 def _check_rows(field: str, values: Sequence[int], total: int, unit: int) -> None:
     for value in values:
-        if not isinstance(value, int) or not 0 < value < total or value % unit:
+        if not isinstance(value, int) or not 0 < value < total or not unit or value % unit:
             raise InvalidInput(
                 field,
                 value,

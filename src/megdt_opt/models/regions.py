@@ -9,6 +9,7 @@ from megdt_opt.errors import InvalidInput
 from megdt_opt.models.split_model import Rows
 from megdt_opt.program.model_spec import ModelSpec
 
+_WHOLE = "Leave them out."
 _REMEDY = "Take the regions that mechanisms.split_rows gives."
 
 
@@ -18,12 +19,14 @@ def band(rows: Rows | None, spec: ModelSpec) -> Rows:
     Raises
     ------
     InvalidInput
-        If they do not lie within the latent, or are no multiples of `spec.region_multiple`.
+        If they do not lie within the latent, are no multiples of `spec.region_multiple`, or the model makes no regions.
     """
     total, multiple = spec.latent_shape[1], spec.region_multiple
     if rows is None:
         return 0, total
     begin, end = rows
+    if not multiple:
+        raise InvalidInput("rows", rows, f"none: the architecture of {spec.name!r} makes no regions", _WHOLE)
     if not 0 <= begin < end <= total or begin % multiple or end % multiple:
         expected = f"[begin, end) within 0 to {total}, multiples of {multiple} [latent row]"
         raise InvalidInput("rows", rows, expected, _REMEDY)

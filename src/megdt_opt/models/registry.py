@@ -70,8 +70,8 @@ class KnownModel:
     requests : Requests, optional
         Makes requests of it from a scenario; None where what they are made of is not known.
     score : callable, optional
-        From a picture and the subject that it should show to how many of its objects are read, and how many it has; None
-        where pictures are not read.
+        From a picture and the subject that it should show to how many of its objects are read, and how many it has;
+        None where pictures are not read.
     """
 
     load: Callable[[str, str], SplitModel]
@@ -380,7 +380,7 @@ def register_model(
     requests: Requests | None = None,
     replace: bool = False,
 ) -> None:
-    """Make a model of your own known by name, to be calibrated and planned with.
+    """Make a model of your own known by name, to be calibrated, planned with and executed.
 
     Parameters
     ----------
@@ -391,7 +391,8 @@ def register_model(
     spec : ModelSpec
         Its shapes and sizes.
     requests : Requests, optional
-        Makes requests of it from a scenario; without them, sizes of coded pictures come from the profile alone.
+        Makes requests of it from a scenario; without them it is planned with and not executed, and sizes of coded
+        pictures come from the profile alone.
     replace : bool
         Take the place of a model of yours of the same name, as one does in a notebook.
 
