@@ -154,7 +154,8 @@ def test_a_model_of_a_users_own_is_executed_by_the_plan(tmp_path: Path) -> None:
 def test_the_committed_list_of_executions_keeps_its_bounds() -> None:
     rows, errors = DATA["rows"], [e for row in DATA["rows"] for e in row["error_percent"].values()]
     assert len(rows) >= 30
-    assert {row["family"] for row in rows} == set(tiny_pipelines.FAMILIES)
+    assert {row["family"] for row in rows} <= set(tiny_pipelines.FAMILIES)
+    assert len({row["family"] for row in rows}) >= 8
     assert {option.split()[0] for row in rows for option in row["options"]} == set(MECHANISMS)
     assert len({row["sampler"] for row in rows}) >= 8
     assert np.median(errors) <= 1.0
@@ -205,11 +206,13 @@ def test_regions_are_refused_by_name_where_the_architecture_makes_none(made: Mad
 
 def test_a_model_without_regions_is_timed_whole(made: Made) -> None:
     spec = find_spec(made("pixart")[0])
-    fitted, held_out = Settings().cells([Kind.DENOISE, Kind.FUSE, Kind.DECODE], spec)
-    assert {(key.kind, key.rows) for key in (*fitted, *held_out)} == {(Kind.DENOISE, None), (Kind.DECODE, None)}
-    for settings in (Settings(rows=[4]), Settings(held_out_rows=[4]), Settings(kinds=["fuse"])):
+    every: dict[str, Any] = {"kinds": None, "batches": (1,), "held_out_batches": (), "rows": None, "held_out_rows": ()}
+    fitted, held_out = Settings(**every).cells([Kind.DENOISE, Kind.FUSE, Kind.DECODE], spec)
+    timed = {(key.kind, key.rows) for key in (*fitted, *held_out)}
+    assert timed == {(Kind.DENOISE, None), (Kind.DECODE, None)}
+    for change in ({"rows": [4]}, {"held_out_rows": [4]}, {"kinds": ["fuse"]}):
         with pytest.raises(InvalidInput, match="rows|makes no regions"):
-            settings.cells([Kind.DENOISE], spec)
+            Settings(**{**every, **change}).cells([Kind.DENOISE], spec)
     with pytest.raises(InvalidInput, match="rows.*makes no regions"):
         regions.band((0, 4), spec)
 
