@@ -225,7 +225,13 @@ def test_who_is_out_of_reach_of_an_edge_keeps_its_options_in_that_edges_baseline
     assert found["only hall-1"].breaks == ("u3",)
 
 
-@pytest.mark.parametrize("ask", [explain, shadow_prices, lambda problem: replan(problem, [0] * 4)])
+def test_a_plan_has_the_prices_of_each_edge(made: Plan) -> None:
+    found = shadow_prices(made.problem)
+    assert found.objective_s == pytest.approx(made.objective_s, rel=1e-5)
+    assert {price.server for price in found.prices} == {0, 1}
+
+
+@pytest.mark.parametrize("ask", [explain, lambda problem: replan(problem, [0] * 4)])
 def test_questions_about_one_edge_are_refused_by_name(made: Plan, ask: Callable[[Any], object]) -> None:
     with pytest.raises(InvalidInput, match=r"problem: found 'PlacementProblem'; expected an AllocationProblem for"):
         ask(made.problem)

@@ -31,11 +31,16 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import Infeasible, InvalidInput
 from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.problem.placement_problem import PlacementProblem
+from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
 from megdt_opt.solving.allocation import Allocation
 from megdt_opt.solving.asked import check_asked
 from megdt_opt.solving.door import solve, solve_again
+from megdt_opt.solving.placement import Placement
+from megdt_opt.solving.shared_prefix import SharedPrefix
 from megdt_opt.tolerances import SOLVER
 from megdt_opt.units import show
+from megdt_opt.whatif.party_budgets import Parties, worths
 from megdt_opt.whatif.shares_at import BUDGETS, Valued, checked_options, require_time, value_of, with_field
 
 _NEAR = 1e-4
@@ -67,6 +72,8 @@ class ShadowPrice:
         The same over the whole step, options free: mean seconds per unit [s per unit].
     switch_more, switch_less : tuple of int
         Users whose option is another after the step.
+    server : int or None
+        Edge server whose budget it is, of several.
 
     Examples
     --------
@@ -90,6 +97,7 @@ class ShadowPrice:
     step_less_s: float
     switch_more: tuple[int, ...] = ()
     switch_less: tuple[int, ...] = ()
+    server: int | None = None
 
     @property
     def unit(self) -> str:
@@ -102,7 +110,7 @@ class ShadowPrice:
         return float("nan") if self.unit == "server" else self.kept_s * 1e9
 
     def __str__(self) -> str:
-        name = self.field.split("_")[0]
+        name = self.field.split("_")[0] + ("" if self.server is None else f" of server {self.server}")
         now = show(self.budget, "Hz") if self.unit == "Hz" else f"{self.budget:g} servers"
         if math.isnan(self.kept_s):
             return f"{name} ({now}): not known, as there is none of it to begin with"
@@ -129,7 +137,7 @@ class ShadowPrices:
     objective_s : float
         Its value with the allocation's options and the best shares [s].
     prices : tuple of ShadowPrice
-        Downlink, uplink, edge.
+        Downlink, uplink, edge; of several edge servers the downlinks of all of them, then the uplinks, then the edges.
     step : float
         Relative step of the re-solves [1].
     optimal : bool
@@ -154,26 +162,27 @@ class ShadowPrices:
     step: float
     optimal: bool
 
-    def __getitem__(self, field: str) -> ShadowPrice:
+    def __getitem__(self, key: str | tuple[str, int]) -> ShadowPrice:
+        field, server = (key, None) if isinstance(key, str) else key
         for price in self.prices:
-            if field in (price.field, price.field.split("_")[0]):
+            if field in (price.field, price.field.split("_")[0]) and price.server == server:
                 return price
-        raise KeyError(field)
+        raise KeyError(key)
 
     @property
     def uplink(self) -> ShadowPrice:
-        """Of the uplink band."""
-        return self.prices[1]
+        """Of the uplink band, where there is one edge."""
+        return self["uplink"]
 
     @property
     def edge(self) -> ShadowPrice:
-        """Of the edge servers."""
-        return self.prices[2]
+        """Of the edge servers, where they are at one edge."""
+        return self["edge"]
 
     @property
     def downlink(self) -> ShadowPrice:
-        """Of the downlink band."""
-        return self.prices[0]
+        """Of the downlink band, where there is one edge."""
+        return self["downlink"]
 
     def __str__(self) -> str:
         lines = [
@@ -186,8 +195,8 @@ class ShadowPrices:
 
 
 def shadow_prices(
-    problem: AllocationProblem,
-    allocation: Allocation | None = None,
+    problem: AllocationProblem | Parties,
+    allocation: Allocation | Placement | SharedPrefix | None = None,
     *,
     step: float = 0.01,
     gap: float = 1e-6,
@@ -197,10 +206,10 @@ def shadow_prices(
 
     Parameters
     ----------
-    problem : AllocationProblem
-        With objective "max", "sum" or "mixed".
-    allocation : Allocation, optional
-        A solution, whose options are kept; without it the problem is solved.
+    problem : AllocationProblem, PlacementProblem or SharedPrefixProblem
+        With objective "max", "sum" or "mixed"; of the last with its groups.
+    allocation : Allocation, Placement or SharedPrefix, optional
+        A solution, whose options and trunks are kept; without it the problem is solved.
     step : float
         Relative step of the re-solves with free options, in (0, 0.5] [1].
     gap, time_limit_s
@@ -231,12 +240,17 @@ def shadow_prices(
     >>> down.kept_s > 0, edge.less_s >= edge.more_s > 0
     (True, True)
     """
-    require_time(problem, "shadow prices")
+    if not isinstance(problem, PlacementProblem | SharedPrefixProblem):
+        require_time(problem, "shadow prices")
     check_asked(gap, time_limit_s)
     if not 0 < step <= 0.5:
         raise InvalidInput("step", step, "a relative step in (0, 0.5] [1]", "Use the default 0.01.")
     if allocation is None:
         allocation = solve(problem, gap=gap, time_limit_s=time_limit_s)
+    if isinstance(problem, PlacementProblem | SharedPrefixProblem):
+        assert isinstance(allocation, Placement | SharedPrefix)
+        return _of_parties(problem, allocation, step, gap, time_limit_s)
+    assert isinstance(allocation, Allocation)
     option = checked_options(problem, allocation.option)
     base = value_of(problem, option)
     if not np.isfinite(base.objective_s):
@@ -253,6 +267,17 @@ def shadow_prices(
         step=step,
         optimal=best >= base.objective_s * (1 - max(gap, SOLVER)),
     )
+
+
+def _of_parties(
+    problem: Parties, answer: Placement | SharedPrefix, step: float, gap: float, time_limit_s: float | None
+) -> ShadowPrices:
+    base_s, found = worths(problem, answer, step, gap, time_limit_s)
+    prices = tuple(
+        ShadowPrice(**{name: value for name, value in vars(one).items() if name != "best_s"}) for one in found
+    )
+    better = min(one.best_s for one in found) < base_s * (1 - max(gap, SOLVER))
+    return ShadowPrices(objective=problem.objective, objective_s=base_s, prices=prices, step=step, optimal=not better)
 
 
 def _price(

@@ -13,6 +13,7 @@ from megdt_opt.problem import checks
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.placement_problem import PlacementProblem
 from megdt_opt.problem.region import TIMES, require
+from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
 from megdt_opt.shares.best import best_shares
 
 BUDGETS = ("downlink_hz", "uplink_hz", "edge_capacity")
@@ -55,6 +56,8 @@ def require_time(problem: AllocationProblem, what: str) -> None:
     require(problem, what, "Choose one of them.", objectives=(*TIMES, "mean_cvar"), costs=True)
 
 
-def checked_options(problem: AllocationProblem | PlacementProblem, option: object) -> NDArray[np.int64]:
+def checked_options(
+    problem: AllocationProblem | PlacementProblem | SharedPrefixProblem, option: object
+) -> NDArray[np.int64]:
     """One option per user, (K,); raises InvalidInput for anything else."""
     return checks.options("option", option, (problem.users,), problem.options)
