@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from pipeline_oracle import STEPS, Family, options, picture_for
 
+from megdt_opt.errors import InvalidInput
 from megdt_opt.program.mechanisms import Option
 from megdt_opt.program.samplers import state_shapes
 
@@ -78,3 +79,15 @@ def test_a_familys_samplers_are_these(family: Callable[[str], Family], name: str
     offered = family(name).spec.schedulers
     assert set(offered) - {"ddim_eta1"} == set(SAMPLERS[name]) - {"ddim_eta1"}
     assert offered[0] == OWN.get(name, SAMPLERS[name][0])
+
+
+@pytest.mark.parametrize("words", ["no!", "!", "a! b", "!!"])
+@pytest.mark.parametrize("name", ["sdxl", "sd3"])
+def test_a_prompt_that_the_second_tokeniser_reads_otherwise_is_refused(
+    family: Callable[[str], Family], name: str, words: str
+) -> None:
+    """It takes the mark with which it fills up for just that."""
+    model = family(name).model
+    with pytest.raises(InvalidInput, match="prompt.*Leave out '!'"):
+        model.request(words)
+    assert model.request("a red car")["state"].shape == (1, 8)

@@ -33,6 +33,9 @@ EXAMPLES = (
 PROMPT_LENGTH = 10_000
 """Most characters of a prompt."""
 
+SECOND = "second"
+"""Name of the tokeniser of a second CLIP model."""
+
 _BOS, _EOS, _T5_END = 49406, 49407, 1  # of CLIP's and T5's vocabularies
 _PICTURE_BYTE = 2**28
 
@@ -45,12 +48,14 @@ class Prompts:
     layout : TextLayout
         What a request holds.
     tokenizers : mapping of str to tokeniser, optional
-        By the names of the request's tensors; without them there are no prompts in words.
+        By the names of the request's tensors, and `SECOND` for that of a second CLIP model; without them there are no
+        prompts in words.
     """
 
     def __init__(self, layout: TextLayout, tokenizers: Mapping[str, Any] | None = None) -> None:
         self.layout = layout
         self._tokenizers = dict(tokenizers or {})
+        self._second = self._tokenizers.pop(SECOND, None)
 
     @property
     def worded(self) -> bool:
@@ -63,7 +68,7 @@ class Prompts:
         Raises
         ------
         InvalidInput
-            If there is no tokeniser, or the prompt is no text.
+            If there is no tokeniser, the prompt is no text, or it has what a second CLIP model reads otherwise.
         """
         if not isinstance(prompt, str) or len(prompt) > PROMPT_LENGTH:
             expected = f"text of at most {PROMPT_LENGTH} characters"
@@ -76,7 +81,19 @@ class Prompts:
         for name, (length,) in self.layout.request.items():
             made = self._tokenizers[name](words, padding="max_length", max_length=length, truncation=True)
             found[name] = np.array([made["input_ids"]], dtype=np.float32)
+        if self._second is not None:
+            self._check_second(words, found["state"])
         return found
+
+    def _check_second(self, words: str, ids: NDArray[Any]) -> None:
+        """Refuse what the second CLIP model would not read as the first one's tokens, with zeros behind their end."""
+        (length,) = self.layout.request["state"]
+        made = self._second(words, padding="max_length", max_length=length, truncation=True)
+        ends = ids == self.end_of_text()
+        if not np.array_equal(np.array([made["input_ids"]]), np.where(ends.cumsum(axis=1) - ends > 0, 0, ids)):
+            expected = "text that both tokenisers of the pipeline read alike"
+            remedy = f"Leave out {self._second.pad_token!r}, with which the second one fills up."
+            raise InvalidInput("prompt", words, expected, remedy)
 
     def of_seed(self, seed: int) -> Request:
         """Request that a seed stands for: an example prompt, or random tokens without a tokeniser."""
@@ -129,7 +146,7 @@ def tokenizers_of(folder: PipelineFolder, layout: TextLayout) -> dict[str, Any] 
         own = TOKENIZERS[TEXT_PARTS.index(part)]
         name = "t5" if "T5" in folder.class_of(part) else "state"
         if name in found:
-            continue
+            name = SECOND
         if not folder.has(own) or not (folder.path / own).is_dir():
             return None
         try:

@@ -1,0 +1,180 @@
+"""Every family of pipelines with every sampler: calibrated, planned, executed, and equal to diffusers' own pipeline.
+
+    python experiments/sampler_table.py [--only FAMILY ...]
+
+writes `experiments/results/samplers.jsonl`, a row a cell, and `experiments/results/samplers.md`, the table. Pipelines
+are tiny, with random weights, on the CPU with one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pipeline_oracle import STEPS, WORDS, Family, options, picture_for
+from tiny_pipelines import FAMILIES
+
+from megdt_opt import Scenario, TimingProfile, calibrate, execute, plan
+from megdt_opt.execution import Cluster
+from megdt_opt.models.registry import PlannedModel
+from megdt_opt.program.mechanisms import Option
+
+SEED = 5
+RESULTS = Path(__file__).parent / "results"
+ROWS, TABLE = RESULTS / "samplers.jsonl", RESULTS / "samplers.md"
+MECHANISMS = ("SEU", "SEU-UE-first", "centralised")
+
+
+def scenario(model: str, sampler: str) -> Scenario:
+    """A user for each mechanism, who asks for the same picture."""
+    user = {
+        "device": {"profile": "here"},
+        "downlink_efficiency": "4 bit/s/Hz",
+        "uplink_efficiency": "4 bit/s/Hz",
+        "precisions": ["fp32"],
+        "codecs": ["raw"],
+        "prompt": WORDS,
+        "seed": SEED,
+    }
+    return Scenario(
+        model=model,
+        steps=STEPS,
+        scheduler=sampler,
+        edge={"profile": "here"},
+        channel={"downlink": "4 MHz", "uplink": "4 MHz"},
+        users=[{"name": f"u{k}", "mechanisms": [mechanism], **user} for k, mechanism in enumerate(MECHANISMS)],
+    )
+
+
+def psnr_db(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float | None:
+    """Peak signal-to-noise ratio [dB]; None where both are the same."""
+    error = float(np.mean((a.astype(float) - b) ** 2))
+    return None if error == 0 else round(10 * np.log10(255**2 / error), 2)
+
+
+def cell(here: Family, halves: Mapping[str, Family], sampler: str, model: str, cluster: Cluster) -> dict[str, Any]:
+    """All that is asked of a family and a sampler."""
+    began = time.perf_counter()
+    theirs = here.theirs(sampler, SEED)
+    ends = [here.ours(option, sampler, SEED)[0] for option in options()]
+    row: dict[str, Any] = {
+        "family": here.name,
+        "sampler": sampler,
+        "options": len(ends),
+        "identical": sum(end.equals(theirs) for end in ends),
+    }
+    if "PixArt" not in type(here.pipeline).__name__:
+        picture = picture_for(here)
+        u2e = Option(mechanism="U2E", cut=STEPS, precision="fp32", codec="raw")
+        ours, _ = here.ours(u2e, sampler, SEED, picture=picture, first=2)
+        row["from_picture"] = ours.equals(here.theirs_from(picture, sampler, SEED, 2))
+    profile = calibrate(
+        here.model, scheduler=sampler, kinds=["encode_prompt", "denoise", "decode"], batches=(1,),
+        held_out_batches=(), rows=(), samples=2, warmup=1,
+    )  # fmt: skip
+    row["denoise_step_s"] = round(step_s(profile), 6)
+    made = plan(scenario(model, sampler), {"here": profile}, compare=False)
+    row["planned"] = [user.option.name for user in made.users]
+    done = execute(made, mode="raw", cluster=cluster, all_or_nothing=True)
+    row["executed"] = len(done.images)
+    row["executed_identical"] = sum(np.array_equal(image, theirs.picture) for image in done.images.values())
+    middle = Option(mechanism="SEU", cut=STEPS // 2, precision="fp32")
+    for precision in ("fp16", "int8"):
+        end, sent = here.ours(Option(mechanism="SEU", cut=STEPS // 2, precision=precision), sampler, SEED)
+        row[f"sent in {precision}"] = compared(end.picture, theirs.picture)
+        row[f"bit in {precision}"] = next(bit for label, bit in sent.items() if "latent" in label)
+    row["bit in fp32"] = next(bit for label, bit in here.ours(middle, sampler, SEED)[1].items() if "latent" in label)
+    for precision, other in halves.items():
+        try:
+            row[f"computed in {precision}"] = compared(other.ours(middle, sampler, SEED)[0].picture, theirs.picture)
+        except Exception as error:
+            row[f"computed in {precision}"] = {"refused": str(error)[:200]}
+    row["wall_s"] = round(time.perf_counter() - began, 2)
+    return row
+
+
+def compared(picture: NDArray[np.uint8], to: NDArray[np.uint8]) -> dict[str, Any]:
+    """How far a picture is from another."""
+    return {"psnr_db": psnr_db(picture, to), "largest": int(np.abs(picture.astype(int) - to).max())}
+
+
+def step_s(profile: TimingProfile) -> float:
+    """Median of a denoising step of one picture [s]."""
+    return float(np.median(next(c.samples_s for c in profile.cells if str(c.kind) == "denoise" and c.batch == 1)))
+
+
+def rows_of(families: Iterable[str], base: Path) -> Iterable[dict[str, Any]]:
+    """The rows of these families."""
+    for name in families:
+        here = Family(name, base / name)
+        halves = {precision: Family(name, base / name, precision) for precision in ("fp16", "bf16")}
+        model = str(base / f"{name}.spec.json")
+        Path(model).write_text(json.dumps(here.spec.to_dict()))
+        actors = ("edge", *(f"u{k}" for k in range(len(MECHANISMS))))
+        with Cluster(actors, PlannedModel(spec=here.spec), start_timeout_s=600) as cluster:
+            for sampler in here.spec.schedulers:
+                yield cell(here, halves, sampler, model, cluster)
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as a page."""
+
+    def other(found: Mapping[str, Any]) -> str:
+        if "refused" in found:
+            return "refused"
+        return "same" if found["psnr_db"] is None else f"{found['psnr_db']:.1f} dB"
+
+    heads = ("family", "sampler", "calibrated: step", "planned", "executed, equal", "equal at every cut",
+             "from a picture", "sent in fp16", "sent in int8", "computed in fp16", "computed in bf16")  # fmt: skip
+    lines = [
+        "# Families and samplers",
+        "",
+        "Tiny pipelines with random weights on the CPU, made by `experiments/sampler_table.py`. Equal: latent and",
+        "picture are those of diffusers' own pipeline to the last bit (executed: the picture), from the same folder,",
+        f"prompt and seed, over {STEPS} steps. Every cut: local, central, E2U, and each cut of SEU and of",
+        "SEU-UE-first, all through the bytes that are sent. From a picture: U2E against diffusers' image-to-image,",
+        "the picture encoded by its mean; diffusers has no such pipeline of PixArt. Other precisions: the picture of",
+        "SEU in the middle, its hand-over or all networks in that precision, against fp32.",
+        "",
+        "| " + " | ".join(heads) + " |",
+        "|" + "---|" * len(heads),
+    ]
+    for row in rows:
+        picture = {True: "1 of 1", False: "0 of 1", None: ""}[row.get("from_picture")]
+        lines.append(
+            f"| {row['family']} | {row['sampler']} | {1e3 * row['denoise_step_s']:.1f} ms | {len(row['planned'])} | "
+            f"{row['executed_identical']} of {row['executed']} | {row['identical']} of {row['options']} | {picture} | "
+            + " | ".join(other(row[key]) for key in heads[7:])
+            + " |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def main() -> None:
+    """Make rows and table; a family's rows take the place of earlier ones."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", default=list(FAMILIES))
+    chosen = parser.parse_args().only
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    kept = [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
+    RESULTS.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for row in rows_of(chosen, Path(folder)):
+            kept = [old for old in kept if (old["family"], old["sampler"]) != (row["family"], row["sampler"])] + [row]
+            print(json.dumps(row), flush=True)
+            ROWS.write_text("".join(json.dumps(one) + "\n" for one in kept))
+    TABLE.write_text(table(kept))
+
+
+if __name__ == "__main__":
+    main()
