@@ -6,6 +6,7 @@ PYTHONPATH=experiments python experiments/benchmarks/parties_prefix.py [beginnin
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from itertools import product
@@ -160,8 +161,17 @@ def by_highs(problem: SharedPrefixProblem, gap: float, every: bool) -> dict[str,
     }  # fmt: skip
 
 
+def commit() -> str:
+    """Of what runs."""
+    found = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, cwd=RESULTS)
+    return found.stdout.strip() or "unknown"
+
+
 def main() -> None:
-    """The table, or the rows whose names begin with the first argument, for as many seeds as the second says."""
+    """The table, or the rows whose names begin with the first argument, in place of those in the file.
+
+    The second argument says for how many seeds.
+    """
     wanted, seeds = sys.argv[1] if len(sys.argv) > 1 else "", int(sys.argv[2]) if len(sys.argv) > 2 else 3
     for objective in ("sum", "max"):  # imports, and compiled code
         solve(random_prefixes(0, (4, 5, 4), objective=objective))
@@ -171,8 +181,12 @@ def main() -> None:
             for seed in range(seeds):
                 rows.append(row(name, seed))
                 print(json.dumps(rows[-1]), flush=True)
-    if not wanted:
-        keep(RESULTS / "parties_prefix.json", rows)
+    path = RESULTS / "parties_prefix.json"
+    kept = json.loads(path.read_text(encoding="utf-8")) if wanted else {"rows": []}
+    new = {(made["run"], made["seed"]): made | ({"commit": commit()} if wanted else {}) for made in rows}
+    old = [new.pop((made["run"], made["seed"]), made) for made in kept["rows"]]
+    more = {name: kept[name] for name in ("note",) if name in kept}
+    keep(path, [*old, *new.values()], **more)
 
 
 if __name__ == "__main__":
