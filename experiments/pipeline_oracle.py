@@ -50,11 +50,11 @@ SCHEDULERS: Mapping[str, tuple[Any, Mapping[str, Any]]] = {
 """How a user of diffusers would choose each sampler: `CLASS.from_config(pipeline.scheduler.config, ...)`."""
 
 _FROM_PICTURE = {
-    "StableDiffusionPipeline": diffusers.StableDiffusionImg2ImgPipeline,
-    "LatentConsistencyModelPipeline": diffusers.StableDiffusionImg2ImgPipeline,
-    "StableDiffusionXLPipeline": diffusers.StableDiffusionXLImg2ImgPipeline,
-    "StableDiffusion3Pipeline": diffusers.StableDiffusion3Img2ImgPipeline,
-    "FluxPipeline": diffusers.FluxImg2ImgPipeline,
+    diffusers.StableDiffusionPipeline: diffusers.StableDiffusionImg2ImgPipeline,
+    diffusers.LatentConsistencyModelPipeline: diffusers.StableDiffusionImg2ImgPipeline,
+    diffusers.StableDiffusionXLPipeline: diffusers.StableDiffusionXLImg2ImgPipeline,
+    diffusers.StableDiffusion3Pipeline: diffusers.StableDiffusion3Img2ImgPipeline,
+    diffusers.FluxPipeline: diffusers.FluxImg2ImgPipeline,
 }
 
 
@@ -102,8 +102,10 @@ class Family:
 
     def theirs_from(self, picture: NDArray[np.uint8], sampler: str, seed: int, first: int, steps: int = STEPS) -> End:
         """What diffusers' own pipeline makes of the prompt and a picture, whose encoding is its mean."""
-        pipeline = _FROM_PICTURE[type(self.pipeline).__name__](**self.pipeline.components)
-        pipeline.set_progress_bar_config(disable=True)
+        pipeline = self.pipeline
+        if type(pipeline) in _FROM_PICTURE:
+            pipeline = _FROM_PICTURE[type(pipeline)](**pipeline.components)
+            pipeline.set_progress_bar_config(disable=True)
         made = steps - 1 if sampler == "pndm" else steps  # PNDM makes a step more than is asked for
         rounding = (
             -1e-6 if self.spec.schedulers == ("flow_euler",) else 1e-6

@@ -62,7 +62,9 @@ def test_every_cut_ends_as_diffusers_own_pipeline(family: Callable[[str], Family
 
 
 @pytest.mark.long_list("name")
-@pytest.mark.parametrize(("name", "sampler"), [cell for cell in CELLS if cell.values[0] != "pixart"])
+@pytest.mark.parametrize(
+    ("name", "sampler"), [*(cell for cell in CELLS if cell.values[0] != "pixart"), ("sdxl-refiner", "euler")]
+)
 def test_a_generation_from_a_picture_ends_as_diffusers_own(
     family: Callable[[str], Family], name: str, sampler: str
 ) -> None:
