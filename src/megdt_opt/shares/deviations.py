@@ -59,7 +59,8 @@ def worst_shares(
     objective, bound = np.full(sets, np.inf), np.zeros(sets)
     prices, x, kept = np.zeros((sets, 3)), np.zeros((sets, 3, users)), xi.copy()
     waiting = 0
-    for _ in range(_TURNS):
+    last = np.zeros_like(xi)
+    for turn in range(_TURNS):
         core = part.at(xi)
         found = best_shares(core, Resources.of(core), columns)
         before = _apart(objective, bound)
@@ -77,11 +78,22 @@ def worst_shares(
             break
         after = _apart(objective, bound)
         waiting = 0 if after < 0.9 * before else waiting + 1
-        if waiting > 5:
+        if waiting > 8:
             break
-        following = part.from_shares(core, found.x)
-        xi = np.where(good, following, xi)
+        following = np.where(good, part.from_shares(core, found.x), xi)
+        moved = following - xi
+        if turn % 3 == 2:  # where each turn goes on as the one before it, to where they lead
+            following = _ahead(following, moved, last, deviating.budget)
+        xi, last = following, moved
     return WorstShares(objective, bound, prices, x, kept)
+
+
+def _ahead(xi: Array, moved: Array, last: Array, budget: float) -> Array:
+    """Where moves that shrink evenly end, (4, K, S), of each set by itself and within the budget."""
+    along, before = (moved * last).sum(axis=(0, 1)), (last * last).sum(axis=(0, 1))
+    ratio = np.clip(along / np.maximum(before, 1e-300), 0.0, 0.999)
+    found = np.clip(xi + moved * np.where(ratio > 0.2, ratio / (1.0 - ratio), 0.0), 0.0, 1.0)
+    return np.asarray(found * np.minimum(1.0, budget / np.maximum(found.sum(axis=0), 1e-300)))
 
 
 def _apart(objective: Array, bound: Array) -> float:
