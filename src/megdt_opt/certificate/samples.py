@@ -35,7 +35,8 @@ class SampleProof(AllocationProof):
         super().__init__(problem)
         assert problem.samples is not None
         self._sampled = sampled
-        self.size = problem.samples[0].size
+        # a choice is compared with all samples of its option, at both ends of its piece
+        self.size = 10 * problem.samples[0].size
 
     @cached_property
     def sampled(self) -> Sampled:

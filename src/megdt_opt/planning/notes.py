@@ -21,7 +21,8 @@ _EXECUTED = "fp32"
 
 def notes_on(table: OptionTable, chosen: Sequence[Option], groups: Sequence[GroupPlan] = ()) -> tuple[str, ...]:
     """Sentences on the plan that gives the users these options, and lets these groups share steps."""
-    found = []
+    level = table.scenario.holds
+    found = [] if level is None else [level.words]
     one_sided = all(option.mechanism in ("local", "E2U", "centralised") for option in chosen)
     if one_sided and table.serving is None:
         found.append(

@@ -14,6 +14,7 @@ from megdt_opt.planning.groups import GroupPlan
 from megdt_opt.planning.in_batches import Batched, batched_of, decided_in_batches
 from megdt_opt.planning.in_turns import Turn, decided, turn_of
 from megdt_opt.planning.notes import notes_on
+from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.batched_edge_problem import BatchedEdgeProblem
 from megdt_opt.problem.sequenced_edge_problem import SequencedEdgeProblem
 from megdt_opt.program.groups import GROUP_MECHANISMS, shared_name
@@ -147,6 +148,13 @@ def decisions(table: OptionTable, problem: Problem, answer: Any, *, waived: bool
     return answer
 
 
+def _latency_s(problem: Problem, k: int, answer: Any, times: Sequence[StageTime]) -> float:
+    """Latency of user k [s]: of its stages, or where latencies hold at a level of samples, at that level."""
+    if isinstance(problem, AllocationProblem) and problem.samples is not None:
+        return float(problem.evaluate(answer).latency_s[k])
+    return max(t.start_s + t.duration_s for t in times)
+
+
 def user_plan(table: OptionTable, problem: Problem, k: int, answer: Any, groups: Sequence[GroupPlan] = ()) -> UserPlan:
     """Figures of user k in `decisions`: `option`, `downlink_hz`, `uplink_hz` and `edge_share`, each (K,), and maybe
     `part` (K, N), `order` and `start_s` (K,) of turns, or `batches`.
@@ -206,7 +214,7 @@ def user_plan(table: OptionTable, problem: Problem, k: int, answer: Any, groups:
         uplink_bit_per_s=up,
         edge_share=share,
         parts=parts,
-        latency_s=max(t.start_s + t.duration_s for t in times),
+        latency_s=_latency_s(problem, k, answer, times),
         stages=times,
         costs=costs,
         refresh_hz=1.0 / busy[bottleneck],

@@ -43,6 +43,8 @@ from megdt_opt.scenario.disciplines import BATCHED, IN_TURNS, MECHANISMS_OF
 from megdt_opt.scenario.edges import Site
 from megdt_opt.scenario.in_batches import InBatches
 from megdt_opt.scenario.in_turns import InTurns
+from megdt_opt.scenario.latency_level import LatencyLevel
+from megdt_opt.scenario.level_samples import sampled_problem
 from megdt_opt.scenario.machines import Machines, advice, find_profiles
 from megdt_opt.scenario.offered import at_edges, setting_of, used_names, with_reserved_shares
 from megdt_opt.scenario.placed_parts import PlacedParts, placed_parts, require_memories
@@ -343,7 +345,16 @@ class OptionTable:
         chains = isinstance(self._waived, ProgramProblem) and bool(folded[self.allowed].all())
         # where limits leave chains beside one device branch alone, the core problem has them, with its limits
         problem = self._unlimited(self._possible & folded) if chains else self._waived
-        return with_cost_limits(limited(problem, self.scenario, self.allowed, airtime_s), self.scenario)
+        made = with_cost_limits(limited(problem, self.scenario, self.allowed, airtime_s), self.scenario)
+        return made if self.scenario.holds is None else self._at_level(made, self.scenario.holds)
+
+    def _at_level(self, problem: Problem, level: LatencyLevel) -> AllocationProblem:
+        """The same with latencies at a level of samples."""
+        if not isinstance(problem, AllocationProblem):
+            expected = "left out where programs fork more than once"
+            raise InvalidInput("holds", f"level {level.level:g}", expected, "Leave one of them out.")
+        names = tuple(user.name for user in self.scenario.users)
+        return sampled_problem(problem, level, self.machines, names, self.program, self.terms)
 
     @cached_property
     def _waived(self) -> Any:

@@ -23,6 +23,7 @@ from megdt_opt.scenario.edges import (
 )
 from megdt_opt.scenario.equipment import Channel, Device, Edge, named_profiles
 from megdt_opt.scenario.groups import Group, Grouping, check_sharing
+from megdt_opt.scenario.latency_level import LatencyLevel, check_level
 from megdt_opt.scenario.limited_costs import CostRule, check_costs, read_costs
 from megdt_opt.scenario.links import check_links, efficiencies, snr_products
 from megdt_opt.scenario.objectives import check_objective, check_provable
@@ -98,6 +99,10 @@ class Scenario(Quantities):
         `limited_costs.COSTS`: {"device_energy": {"max": "40 J", "weight": "0.1 s/J"}}.
     grouping : Grouping, optional
         In place of `groups`: who may be put into groups, which the plan forms.
+    holds : LatencyLevel, optional
+        At which level latencies shall hold, and from how many samples of the calibration's raw times: {"level": 0.95}.
+        Latencies, deadlines and objective are then those of the level; "max" or "sum" over one edge with reserved
+        shares.
     cuts : tuple of int, optional
         Hand-over steps to offer; default every one.
     peu_shares : tuple of float
@@ -140,6 +145,7 @@ class Scenario(Quantities):
     groups: tuple[Group, ...] | None = None
     costs: dict[str, CostRule] | None = None
     grouping: Grouping | None = None
+    holds: LatencyLevel | None = None
     cuts: tuple[int, ...] | None = None
     peu_shares: tuple[float, ...] = (0.25, 0.5, 0.75)
     overlap_rows: int = Field(default=4, ge=0)
@@ -223,6 +229,9 @@ class Scenario(Quantities):
         if self.costs is not None:
             check_costs(self.objective, len(self.sites), sharing != (None, None))
         stated = {"groups": self.groups, "grouping": self.grouping, "costs": self.costs}
+        if self.holds is not None:
+            reserved = None if self.discipline == "reserved" else self.discipline
+            check_level(self.holds, self.objective, {**stated, "edges": self.edges, "edge.discipline": reserved})
         wishes = {user.name: user.mechanisms or () for user in self.users}
         check_disciplines([site.edge for site in self.sites], self.edges is None, self.objective, stated, wishes)
         self._use_everything()
