@@ -216,6 +216,16 @@ class Cell:
         part = slice(begin, begin + self.sessions[number])
         return replace(self, samples_s=self.samples_s[part], at_s=self.at_s[part], sessions=())
 
+    @property
+    def session_medians_s(self) -> tuple[float, ...]:
+        """Median of each session's samples [s]."""
+        return tuple(self.session(number).median_s for number in range(len(self.sessions)))
+
+    @property
+    def session_ratios(self) -> tuple[float, ...]:
+        """How much slower each session was than all of them together [1]."""
+        return tuple(median_s / self.median_s for median_s in self.session_medians_s)
+
     def scaled(self, factor: float) -> Cell:
         """The cell with every time multiplied by a factor [1]."""
         return replace(

@@ -163,7 +163,7 @@ class AffineFit:
         if self._replicates is None:
             return None
         low, high = _percentiles(self._replicates[:, 0] * size + self._replicates[:, 1], level)
-        return max(low * (1.0 - self.misfit), 0.0), high * (1.0 + self.misfit)
+        return max(low, 0.0) * max(1.0 - self.misfit, 0.0), high * (1.0 + self.misfit)
 
 
 def affine_fit(sizes: Sequence[int], samples: Sequence[Sequence[float]], *, certain: bool = False) -> AffineFit:

@@ -259,19 +259,20 @@ class TimingProfile:
         """Interval (low, high) of `stage_s` [s], of 95 % if no other level is asked for; None for single figures.
 
         Where the samples are of several sessions: where the time of a later session lies
-        (`timing.fit.later_interval`), widened by the largest relative misfit of a fit. Of one session:
+        (`timing.fit.later_interval`; for a fitted time times the interval of the fit), and down to the time times
+        `Provenance.idle_share`, as a later session may find the machine idle. Of one session:
         for a measured cell the distribution-free interval between two order statistics of its samples;
         for a fitted time the bootstrap interval of the fit, widened by its misfit; for a region in a batch
         that was not timed the product of the three relative intervals, which is wider than the level. These
-        do not cover what a later session varies by. The low end is times `Provenance.idle_share`. A stage of
+        do not cover what a later session varies by; their low end is times `Provenance.idle_share`. A stage of
         which some cell has one sample alone, as published figures have, varies by nobody knows how much.
 
         Parameters and errors are those of `stage_s`; `level` is the probability of covering [1].
         """
         if not 0.0 < level < 1.0:
             refuse("level", level, "a probability above 0 and below 1 [1]", "Ask for example for 0.9.")
-        found = self._times.interval_s(self._key(kind, batch, rows, rows_total, codec), level)
-        return None if found is None else (found[0] * self.provenance.idle_share, found[1])
+        key = self._key(kind, batch, rows, rows_total, codec)
+        return self._times.interval_s(key, level, self.provenance.idle_share)
 
     def fit(self, kind: Kind | str, *, codec: str = "") -> AffineFit:
         """Time against batch, a*X + b for X chains on the whole latent, with 95 % bootstrap intervals.

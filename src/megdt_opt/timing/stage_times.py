@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -105,19 +106,28 @@ class StageTimes:
             return self.region_fit(key.kind, key.codec).at(key.rows)
         return self.seconds(key.whole) * self.seconds(key.alone) / self.seconds(key.whole.alone)
 
-    def interval_s(self, key: StageKey, level: float = LEVEL) -> Interval | None:
-        """Interval of `seconds` [s]; None where a cell of the stage is a single figure."""
+    def interval_s(self, key: StageKey, level: float = LEVEL, idle_share: float = 1.0) -> Interval | None:
+        """Interval of `seconds` [s], None where a cell of the stage is a single figure.
+
+        It reaches down to what an idle machine would take, by the part of the cores that others left while timing [1].
+        """
         middle = self.seconds(key)  # a stage that was not timed is refused
         cells = self.of(key.kind, key.codec)
         if any(cell.is_single for cell in cells):
             return None
+        low, high = self._within_session(key, level)
         counts = {len(cell.sessions) for cell in cells}
         if counts == {0} or len(counts) > 1:
-            return self._within_session(key, level)
-        sessions = [self._session(key.kind, key.codec, number) for number in range(counts.pop())]
-        low, high = later_interval([one.seconds(key) for one in sessions], level)
-        misfit = self._misfit(key)
-        return min(low * (1.0 - misfit), middle), max(high * (1.0 + misfit), middle)
+            return low * idle_share, high
+        cell = self.cell(key)
+        if cell is not None:
+            low, high = later_interval(cell.session_medians_s, level)
+        else:  # a fit is as much slower or faster in a session as the cells that it rests on
+            ratios = [statistics.median(of_cells) for of_cells in zip(*(c.session_ratios for c in cells), strict=True)]
+            slower = later_interval(ratios, level)
+            low, high = low * slower[0], high * slower[1]
+        # a later session is like those before, or finds the machine idle
+        return min(low, middle * idle_share), max(high, middle)
 
     # ---- internals
 
@@ -128,28 +138,6 @@ class StageTimes:
     @cached_property
     def _fits(self) -> dict[tuple[str, str, str], AffineFit]:
         return {}
-
-    @cached_property
-    def _sessions(self) -> dict[tuple[str, str, int], StageTimes]:
-        return {}
-
-    def _session(self, kind: str, codec: str, number: int) -> StageTimes:
-        """Times of a stage from the samples of one session alone."""
-        key = (kind, codec, number)
-        if key not in self._sessions:
-            cells = tuple(cell.session(number) for cell in self.of(kind, codec))
-            self._sessions[key] = StageTimes(owner=self.owner, cells=cells, latent_rows=self.latent_rows)
-        return self._sessions[key]
-
-    def _misfit(self, key: StageKey) -> float:
-        """By how much the fits behind a time miss what was measured [1]; 0 for a measured cell."""
-        if self.cell(key) is not None:
-            return 0.0
-        if key.rows is None:
-            return self.fit(key.kind, key.codec).misfit
-        if key.batch == 1:
-            return self.region_fit(key.kind, key.codec).misfit
-        return sum(self._misfit(factor) for factor in (key.whole, key.alone, key.whole.alone))
 
     def _within_session(self, key: StageKey, level: float) -> Interval:
         """As `interval_s`, from samples of one session."""
