@@ -236,7 +236,7 @@ def page(data: dict[str, Any]) -> str:
               f"{SPOILED_PERCENT:g} %.", "", "| spoiled | plan | off by [%] |", "|---|---|---|"]  # fmt: skip
     lines += [f"| {r['spoiled']} | {r['run']} | {r['worst_percent']:.3g} |" for r in data["spoiled"]]
     for found in data["decisions"]:
-        lines += ["", f"Decision of plan {found['run']} against its rivals: the plan is "
+        lines += ["", f"Decision of plan {found['run']} against its rivals (commit {found['commit']}): the plan is "
                   f"{'' if found['plan_is_fastest'] else 'not '}the fastest of those that keep every limit, rank "
                   f"correlation {found['rank_correlation']:.3f}.", "",
                   "| set | predicted [s] | measured [s], median | breaks |", "|---|---|---|---|"]  # fmt: skip
@@ -281,7 +281,7 @@ def main() -> None:
                 print(data["spoiled"][-1], flush=True)
                 keep()
         for number in range(len(data["decisions"]), args.decisions):
-            data["decisions"].append(decision(2 * number, cluster))
+            data["decisions"].append(decision(2 * number, cluster) | {"commit": commit()})
             print(data["decisions"][-1], flush=True)
             keep()
 
