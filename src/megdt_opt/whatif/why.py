@@ -14,10 +14,12 @@ from megdt_opt.errors import Infeasible
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.checks import LARGEST, NO_AIRTIME_LIMIT_S, NO_DEADLINE_S
+from megdt_opt.problem.placement_problem import PlacementProblem
 from megdt_opt.problem.region import require
 from megdt_opt.solving.conflict import lateness, no_option, not_together
 from megdt_opt.units import show
 from megdt_opt.whatif.feasible import PRECISION, OutOfTime, answer, smallest
+from megdt_opt.whatif.server_limits import FIELDS, conflict, enough, stretch
 from megdt_opt.whatif.shares_at import with_field
 
 _LARGEST = 2.0**20
@@ -42,13 +44,15 @@ class Change:
     now, needed : float
         Value as it is and the smallest value that helps, in `unit`; for several entries 1 and a factor.
     unit : str
-        "s", "Hz", "servers", or "times" for a factor on all entries named.
+        "s", "Hz", "servers", "B", or "times" for a factor on all entries named.
     proven : bool
         Whether it is proven that `needed` less a thousandth is not enough.
     options : tuple of int
         For the field "allowed": the option that each of `users` would take.
     longest_s : tuple of float
         For a factor on deadlines: the entry that grows the most, before and after [s].
+    server : int or None
+        Edge server whose entry changes, of several.
 
     Examples
     --------
@@ -71,6 +75,7 @@ class Change:
     proven: bool = True
     options: tuple[int, ...] = ()
     longest_s: tuple[float, ...] = ()
+    server: int | None = None
 
     def __str__(self) -> str:
         if self.field == "allowed":
@@ -83,7 +88,8 @@ class Change:
             "deadline_s": "deadline",
             "edge_share_max": "edge share caps",
             "uplink_airtime_max_s": "uplink airtime limits",
-        }[self.field]
+            "memory_byte": "memory",
+        }[self.field] + ("" if self.server is None else f" of server {self.server}")
         mark = "" if self.proven else " (enough; whether less is, was not settled)"
         if self.unit == "times":
             text = f"all {name}{'s' if self.field == 'deadline_s' else ''} {_up(self.needed):g} times as long"
@@ -158,16 +164,17 @@ class Explanation:
         return "\n".join(lines)
 
 
-def explain(problem: AllocationProblem, *, time_limit_s: float = 60.0) -> Explanation:
+def explain(problem: AllocationProblem | PlacementProblem, *, time_limit_s: float = 60.0) -> Explanation:
     """Say whether a problem has an allocation; if not, who is in conflict, over what, and what would help.
 
     Changes are tried one limit at a time: all deadlines by a common factor, the deadline of each user in conflict,
     each budget, the caps on edge shares, the airtime limits, and the options that `allowed` forbids to the users in
-    conflict. Each is the smallest that helps, to one thousandth, and each was checked to help.
+    conflict. Each is the smallest that helps, to one thousandth, and each was checked to help. At several edge servers
+    these are all deadlines by a common factor, and each budget and memory of each server.
 
     Parameters
     ----------
-    problem : AllocationProblem
+    problem : AllocationProblem or PlacementProblem
     time_limit_s : float
         For the changes [s]; what was not tried by then is named. Naming the users in conflict is not limited.
 
@@ -193,8 +200,10 @@ def explain(problem: AllocationProblem, *, time_limit_s: float = 60.0) -> Explan
     >>> found.feasible, found.users
     (False, (0,))
     """
-    require(problem, "an explanation", "Give the problem of a scenario with one edge server, no groups and no costs.")
     until = time.monotonic() + time_limit_s
+    if isinstance(problem, PlacementProblem):
+        return _at_servers(problem, until)
+    require(problem, "an explanation", "Give the problem of a scenario without groups and without costs.")
     resources = Resources.of(problem)
     users = list(range(problem.users))
     limited = bool(np.isfinite(problem.hard_deadline_s).any())
@@ -225,6 +234,40 @@ def explain(problem: AllocationProblem, *, time_limit_s: float = 60.0) -> Explan
         stretch=factors[0] if factors else None,
         untried=tuple(untried),
     )
+
+
+def _at_servers(problem: PlacementProblem, until: float) -> Explanation:
+    """As `explain` has it."""
+    limits = problem.hard_deadline_s
+    users = tuple(int(k) for k in np.flatnonzero(np.isfinite(limits)))
+    error = conflict(problem, math.inf)
+    changes: list[Change] = []
+    untried: list[str] = []
+    try:
+        late = stretch(problem, until) if users else None
+    except OutOfTime:
+        late, untried = None, ["deadline_s"]
+    if error is None:
+        reason = "It is feasible: every user has an option within its limits, at a server or on its device."
+        return Explanation(feasible=True, reason=reason, stretch=late)
+    if late is not None:
+        longest = float(limits[list(users)].max())
+        changes.append(
+            Change(field="deadline_s", users=users, now=1.0, needed=late, unit="times",
+                   longest_s=(longest, longest * late))
+        )  # fmt: skip
+    for field, found in enough(problem, _LARGEST, until):
+        try:
+            one = found()
+        except OutOfTime:
+            untried += [field] if field not in untried else []
+            continue
+        if one is not None:
+            changes.append(Change(field=field, server=one.server, now=one.now, needed=one.needed, unit=FIELDS[field]))
+    return Explanation(
+        feasible=False, reason=_sentence(str(error)), users=error.users, limits=error.limits, changes=tuple(changes),
+        stretch=late, untried=tuple(untried),
+    )  # fmt: skip
 
 
 def _attempts(
