@@ -144,8 +144,8 @@ def _usable_threads(profile: TimingProfile, model: SplitModel) -> int:
     """Threads of a profile that can be compared with this machine."""
     if profile.published or profile.provenance.threads is None:
         raise ProfileError(
-            f"profile of {profile.device}: found published figures; expected a measured profile. "
-            "Published figures cannot drift; calibrate here."
+            f"profile of {profile.device}: found {profile.provenance.source} figures; expected a measured profile. "
+            f"{profile.provenance.source.capitalize()} figures cannot be taken again; calibrate here."
         )
     if not math.isclose(profile.stretch, 1.0):
         raise ProfileError(
