@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -123,14 +124,20 @@ def paid(users: list[tuple[Row, int]]) -> str:
 
 
 def agreed(users: list[tuple[Row, int]], agreement: Row) -> str:
-    """Problems that a formulation of their own solved too, and the largest difference of the objectives."""
+    """Problems that a formulation of their own solved too, within its time, and the largest difference of the
+    objectives."""
     of = {(row["kind"], row["run"]): row for row in agreement["rows"]}
     found = [of.get(key) for key in dict.fromkeys((row["kind"], row["run"]) for row, _ in users)]
-    solved = [row for row in found if row is not None]
+    # rows of an answer that its program could not close in time say so
+    solved = [row for row in found if row is not None and _closed(row.get("other_gap", 0.0))]
     if not solved or any(row["off"] > AGREES for row in solved):
         return ""
     by = {row["formulation"] for row in solved}
     return f"{', '.join(f'`{name}`' for name in sorted(by))}: {len(solved)}, {max(row['off'] for row in solved):.0e}"
+
+
+def _closed(gap: float | None) -> bool:
+    return gap is not None and gap <= AGREES
 
 
 def _place(row: Row, k: int) -> int:
@@ -203,6 +210,7 @@ def agree() -> None:
                 "formulation": name,
                 "objective_s": mine.objective_s,
                 "other_s": other.objective_s,
+                "other_gap": other.gap if math.isfinite(other.gap) else None,
                 "off": abs(other.objective_s / mine.objective_s - 1),
             }
         )
