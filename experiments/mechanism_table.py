@@ -43,8 +43,8 @@ SIGNALLING = 5.0
 EXECUTED = {"median": 1.0, "p95": 3.0}
 """Largest median and 95th percentile of the error of executed latencies [%]."""
 
-NOTE = """Counts and worst figures of `experiments/execution/results/several.json` (commit {rows}){more} and
-`agreement.json` (commit {agreement}), by `experiments/mechanism_table.py`. Planned: plans, and by how much the
+NOTE = """Counts and worst figures of `experiments/execution/results/several.json` (commit {rows}){more}
+and `agreement.json` (commit {agreement}), by `experiments/mechanism_table.py`. Planned: plans, and by how much the
 problem's objective differs from that of the stages' schedule. Proven: plans whose certificate holds when it is checked,
 and the largest gap; of turns that of the certificate, for plans whose optimality a look at all orders has shown.
 Executed: latencies, and the error of their prediction, paced. Costs: users of whom latency, seconds and joules on each
@@ -71,8 +71,9 @@ class Mechanism:
         return [(row, k) for row in rows for k in range(len(row["mechanisms"])) if self.runs(row, k)]
 
 
-def _is(name: str) -> Callable[[Row, int], bool]:
-    return lambda row, k: bool(row["mechanisms"][k] == name)
+def _is(name: str, *, turns: bool = False) -> Callable[[Row, int], bool]:
+    """Who runs a mechanism at reserved shares, or in turns."""
+    return lambda row, k: bool(row["mechanisms"][k] == name and ("turns" in row) == turns)
 
 
 MECHANISMS = (
@@ -81,7 +82,7 @@ MECHANISMS = (
     Mechanism("shared steps, multicast to devices", _is("shared-device")),
     Mechanism("shared steps on a member's device", _is("cooperative")),
     Mechanism("edge in turns", lambda row, k: row.get("turns", {k: None})[k] is not None),
-    Mechanism("two hand-overs, in turns", _is("SEU-twice")),
+    Mechanism("two hand-overs, in turns", _is("SEU-twice", turns=True)),
     Mechanism("several edges", lambda row, k: len(row["edges"]) > 1 and "@" in row["options"][k]),
 )
 

@@ -4,7 +4,7 @@
 
 The bundled inspection round with its bands, its edge and its users changed. Writes turns_gain.csv and turns_gain.md.
 With --execute the scenario as it stands is planned, executed and verified against its rivals, reserved shares among
-them, on the bundled profile, into inspection_round.json.
+them, on the bundled profile, and added to inspection_round.json, in which every such run is kept.
 """
 
 from __future__ import annotations
@@ -125,7 +125,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     if args.execute:
-        write_text(args.out / "inspection_round.json", json.dumps(executed(), indent=1) + "\n")
+        path = args.out / "inspection_round.json"
+        runs = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
+        write_text(path, json.dumps({"runs": [*runs, executed()]}, indent=1) + "\n")
         return
     rows = []
     for words, change in cases():

@@ -59,7 +59,7 @@ def test_a_row_that_fails_empties_its_cell(column: int, spoil) -> None:
 
 def test_without_rows_a_line_is_empty() -> None:
     rows, agreement = made.load()
-    nothing = {**rows, "rows": [], "alone": []}
+    nothing = {**rows, "rows": [], "alone": [], "more": {}}
     assert all(cells(made.table(nothing, agreement), m.name) == [""] * 5 for m in made.MECHANISMS)
     off = {**agreement, "rows": [{**row, "off": 0.1} for row in agreement["rows"]]}
     assert all(cells(made.table(rows, off), m.name)[4] == "" for m in made.MECHANISMS)
