@@ -13,6 +13,7 @@ from megdt_opt.planning.baselines import RESERVED_SHARES
 from megdt_opt.planning.in_batches import COMMON
 from megdt_opt.program.batches import batched_step
 from megdt_opt.report.caveats import caveats
+from megdt_opt.report.cost_grids import cost_grid
 from megdt_opt.report.page import page_text
 from megdt_opt.report.plan_grids import baseline_grid, batch_grid, plan_grid
 from megdt_opt.report.result import result_text
@@ -43,6 +44,10 @@ def test_tables_have_the_batches(made: Plan) -> None:
     assert len(lines) <= len(made.batches)
     assert lines[0][-1] == ", ".join(made.users[k].name for k in made.batches[0])
     assert any("a step of X chains takes" in note for note in grid.notes)
+
+
+def test_waiting_is_that_for_batches(made: Plan) -> None:
+    assert any("Waiting for batches: " in note for note in cost_grid(made).notes)
 
 
 def test_baselines_have_reserved_shares_and_one_common_batch_in_words(made: Plan) -> None:
