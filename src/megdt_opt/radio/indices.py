@@ -64,8 +64,8 @@ def cqi_efficiency(index: int, table: str = "qam64") -> float:
     Examples
     --------
     >>> from megdt_opt.radio.indices import cqi_efficiency
-    >>> round(cqi_efficiency(15, "qam256"), 4)
-    7.4063
+    >>> cqi_efficiency(15, "qam256")
+    7.40625
     """
     rows = _table(_CQI, table)
     number = _index("cqi", index, len(rows))
@@ -83,8 +83,8 @@ def mcs_efficiency(index: int, table: str = "qam64") -> float:
     Examples
     --------
     >>> from megdt_opt.radio.indices import mcs_efficiency
-    >>> round(mcs_efficiency(28), 4)
-    5.5547
+    >>> mcs_efficiency(28)
+    5.5546875
     """
     rows = _table(_MCS, table)
     return _efficiency(rows[_index("mcs", index, len(rows) - 1)])
