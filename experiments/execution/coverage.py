@@ -3,8 +3,9 @@
     python experiments/execution/coverage.py replay [seeds]
     python experiments/execution/coverage.py execute [executions]
 
-The population of each stage is the bundled profile's median times a factor: lognormal within 5 per cent, and one in fifty
-half as long again. A plan sees 1,000 runs of four steps and is made at 96 %; replays are 1,000 runs of other samples. An execution is paced: every stage of a run has a slot of a time that is drawn from the other samples, in which
+The population of each stage is the bundled profile's median times a factor: lognormal within 5 per cent, and one in
+fifty half as long again. A plan sees 1,000 runs of four steps and is made at 96 %; replays are 1,000 runs of other
+samples. An execution is paced: every stage of a run has a slot of a time that is drawn from the other samples, in which
 the twin really computes and payloads really cross the link; what is counted is the measured end-to-end time.
 """
 

@@ -1,8 +1,8 @@
 """Latencies that hold at a level: samples of options' times from the raw samples of the calibration.
 
 Each sample is one run of the cell: every stage of a user takes times that were measured one after another, from a place
-drawn at random in the order in which the calibration took them, so that neighbours stay neighbours, and none twice where
-there are enough. A stage that was not timed at its size has no samples, and its options are left out.
+drawn at random in the order in which the calibration took them, so that neighbours stay neighbours, and none is drawn
+twice where there are enough. A stage that was not timed at its size has no samples, and its options are left out.
 """
 
 from __future__ import annotations
@@ -121,10 +121,8 @@ class _Draws:
             times = np.array(cell.samples_s)
             rng = np.random.default_rng([self.level.seed, self.user, zlib.crc32(key.encode())])
             count, blocks = self.level.samples, len(times) // steps
-            if blocks >= count:  # none is drawn twice
-                first = steps * rng.permutation(blocks)[:count]
-            else:
-                first = rng.integers(0, len(times), count)
+            once = blocks >= count  # none is drawn twice
+            first = steps * rng.permutation(blocks)[:count] if once else rng.integers(0, len(times), count)
             self._found[key, steps] = times[(first[:, None] + np.arange(steps)) % len(times)].sum(axis=1)
         return self._found[key, steps]
 
