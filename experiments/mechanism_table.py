@@ -55,8 +55,9 @@ Row = dict[str, Any]
 
 
 def rows_of(data: Row) -> list[Row]:
-    """All executions of the lists."""
-    return [*data["rows"], *data["alone"], *(row for other in data.get("more", {}).values() for row in other["rows"])]
+    """All executions of the lists; rows of further ones say of which."""
+    more = [row | {"list": name} for name, other in data.get("more", {}).items() for row in other["rows"]]
+    return [*data["rows"], *data["alone"], *more]
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,9 @@ class Mechanism:
         return [(row, k) for row in rows for k in range(len(row["mechanisms"])) if self.runs(row, k)]
 
 
-def _is(name: str, *, turns: bool = False) -> Callable[[Row, int], bool]:
-    """Who runs a mechanism at reserved shares, or in turns."""
-    return lambda row, k: bool(row["mechanisms"][k] == name and ("turns" in row) == turns)
+def _is(name: str, of: str = "") -> Callable[[Row, int], bool]:
+    """Who runs a mechanism in the list of several users, or in another one."""
+    return lambda row, k: bool(row["mechanisms"][k] == name and row.get("list", "") == of)
 
 
 MECHANISMS = (
@@ -82,7 +83,7 @@ MECHANISMS = (
     Mechanism("shared steps, multicast to devices", _is("shared-device")),
     Mechanism("shared steps on a member's device", _is("cooperative")),
     Mechanism("edge in turns", lambda row, k: row.get("turns", {k: None})[k] is not None),
-    Mechanism("two hand-overs, in turns", _is("SEU-twice", turns=True)),
+    Mechanism("two hand-overs, in turns", _is("SEU-twice", "in_turns")),
     Mechanism("several edges", lambda row, k: len(row["edges"]) > 1 and "@" in row["options"][k]),
 )
 
