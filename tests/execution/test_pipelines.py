@@ -100,6 +100,23 @@ def test_a_plan_of_a_pipeline_is_executed_by_its_file(family: str, made: Made, t
     assert {"pictures/u0-executed", "pictures/u0-unsplit"} == {name for name in written if name.startswith("pictures/")}
 
 
+@pytest.mark.slow
+def test_a_device_decodes_with_a_small_decoder_and_its_loss_is_measured(made: Made, tmp_path: Path) -> None:
+    small = tiny_pipelines.save(tmp_path / "small", "sd1-small-decoder") / "vae"
+    spec, own = made("sd1")
+    _, held = made("sd1", decoder=str(small))
+    Path(spec).write_text(json.dumps(find_spec(str(Path(spec).parent / "sd1")).to_dict()))
+    asked = scenario(spec, "E2U", scheduler="euler").model_dump(mode="json", exclude_none=True)
+    asked["users"][0]["device"] |= {"profile": "small", "decoder": str(small)}
+    chosen = plan(Scenario(**asked), {"here": own, "small": held}, compare=False)
+    assert any("in place of the pipeline's own decoder" in note for note in chosen.notes)
+    with pytest.raises(ProfileError, match="model 'sd1'.*one of model 'sd1[+]vae'"):
+        plan(Scenario(**asked), {"here": own, "small": own})
+    done = execute(chosen, all_or_nothing=True, start_timeout_s=900)
+    (picture,) = judge_pictures(chosen.table, chosen.users, done.images)
+    assert 0 < picture.psnr_db < 60
+
+
 PLUGIN = """
 from dataclasses import replace
 from megdt_opt import register_model

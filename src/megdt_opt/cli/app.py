@@ -120,6 +120,7 @@ def calibrate(  # wide: each is one option of the command
     size: Annotated[str | None, typer.Option(help="Picture of a pipeline: 512, or ROWSxCOLUMNS.")] = None,
     weights: Annotated[str, typer.Option(help="'trained', or 'random' for configurations alone.")] = "trained",
     variant: Annotated[str | None, typer.Option(help="Variant of the weight files, such as 'fp16'.")] = None,
+    decoder: Annotated[str | None, typer.Option(help="Folder of a small autoencoder that decodes instead.")] = None,
     spec: Annotated[
         Path | None, typer.Option(help="Spec to write; for a pipeline by default OUTPUT with .spec.json.")
     ] = None,
@@ -140,7 +141,7 @@ def calibrate(  # wide: each is one option of the command
 
     _load(plugin)
     console, sizes = console_of(), _numbers(batches)
-    if spec is None and MODELS.find(model) is None:
+    if spec is None and decoder is None and MODELS.find(model) is None:
         spec = output.with_name(f"{output.name.removesuffix('.json')}.spec.json")
     for file in (output, *(() if spec is None else (spec,))):
         try_file(file)
@@ -158,6 +159,7 @@ def calibrate(  # wide: each is one option of the command
         pixels=pixels_of(size),
         weights=weights,
         variant=variant,
+        decoder=decoder,
         spec_file=spec,
         console=console,
     )

@@ -44,7 +44,7 @@ def calibrate_model(  # wide: each is one option of the command, by keyword
 ) -> TimingProfile:
     """Load a model, say what it takes, time all its stages and write its spec; parameters as for `calibrate`.
 
-    `settings` are those of `load_model`: guidance, pixels, weights, variant.
+    `settings` are those of `load_model`: guidance, pixels, weights, variant, decoder.
     """
     from megdt_opt.cli.progress import progress
 

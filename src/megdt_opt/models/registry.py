@@ -89,10 +89,13 @@ class PlannedModel:
     spec : ModelSpec
     precision : str
         "fp32", "fp16" or "bf16".
+    decoder : str, optional
+        Folder of a small autoencoder that decodes in place of a pipeline's own.
     """
 
     spec: ModelSpec
     precision: str = "fp32"
+    decoder: str | None = None
 
     @property
     def weight_byte(self) -> dict[str, int]:
@@ -102,16 +105,18 @@ class PlannedModel:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `from_dict` reads back."""
-        return {"spec": self.spec.to_dict(), "precision": self.precision}
+        return {"spec": self.spec.to_dict(), "precision": self.precision, "decoder": self.decoder}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PlannedModel:
         """Build from plain data; raises InvalidInput as `ModelSpec.from_dict` does."""
-        return cls(spec=ModelSpec.from_dict(data["spec"]), precision=str(data["precision"]))
+        return cls(
+            spec=ModelSpec.from_dict(data["spec"]), precision=str(data["precision"]), decoder=data.get("decoder")
+        )
 
     def load(self) -> SplitModel:
         """The model, on the processor; raises as `load_planned` does."""
-        return load_planned(self.spec, precision=self.precision)
+        return load_planned(self.spec, precision=self.precision, decoder=self.decoder)
 
 
 def find_spec(name: str, guidance: float | None = None) -> ModelSpec:
@@ -158,6 +163,7 @@ def load_model(  # wide: each is one setting of a model, by keyword
     pixels: int | tuple[int, int] | None = None,
     weights: str = "trained",
     variant: str | None = None,
+    decoder: str | None = None,
 ) -> SplitModel:
     """The model of this name.
 
@@ -177,6 +183,8 @@ def load_model(  # wide: each is one setting of a model, by keyword
         "trained", or "random" to build a pipeline folder's configurations with random ones.
     variant : str, optional
         Variant of a pipeline's weight files, such as "fp16".
+    decoder : str, optional
+        Folder of a small autoencoder that decodes in place of a pipeline's own.
 
     Raises
     ------
@@ -194,12 +202,12 @@ def load_model(  # wide: each is one setting of a model, by keyword
         raise InvalidInput("model", name, expected, remedy)
     if weights not in ("trained", "random"):
         raise InvalidInput("weights", weights, "'trained' or 'random'", "Choose one of them.")
-    settings = {"guidance": guidance, "pixels": pixels, "variant": variant}
+    settings = {"guidance": guidance, "pixels": pixels, "variant": variant, "decoder": decoder}
     given = {key: value for key, value in settings.items() if value is not None}
     try:
         if known is None:
             return _pipeline(name, device, precision, weights, given)
-        if name in ARCHITECTURES and "variant" not in given:
+        if name in ARCHITECTURES and not {"variant", "decoder"} & set(given):
             return _random_weights(name, device, precision, **given)
         for key, value in given.items():
             remedy = "Leave it out, or take a pipeline folder."
@@ -211,7 +219,9 @@ def load_model(  # wide: each is one setting of a model, by keyword
         ) from error
 
 
-def load_planned(spec: ModelSpec, *, precision: str = "fp32", device: str = "cpu") -> SplitModel:
+def load_planned(
+    spec: ModelSpec, *, precision: str = "fp32", device: str = "cpu", decoder: str | None = None
+) -> SplitModel:
     """The model that a spec says: what an execution runs. Nothing that a spec names is downloaded or imported.
 
     Parameters
@@ -222,6 +232,8 @@ def load_planned(spec: ModelSpec, *, precision: str = "fp32", device: str = "cpu
         "fp32", "fp16" or "bf16".
     device : str
         Torch device.
+    decoder : str, optional
+        Folder of a small autoencoder that decodes in place of a pipeline's own.
 
     Raises
     ------
@@ -244,7 +256,9 @@ def load_planned(spec: ModelSpec, *, precision: str = "fp32", device: str = "cpu
         if spec.weights == "random":
             found: SplitModel = DiffusersModel.from_config(spec.source, **how)
         else:
-            found = DiffusersModel.from_pretrained(spec.source, name=spec.name, local_files_only=True, **how)
+            found = DiffusersModel.from_pretrained(
+                spec.source, name=spec.name, decoder=decoder, local_files_only=True, **how
+            )
     else:
         found = load_model(spec.name, device=device, precision=precision)
     for field in ("latent_shape", "image_shape", "conditioning", "request", "passes_per_step"):
@@ -282,8 +296,9 @@ def _pipeline(name: str, device: str, precision: str, weights: str, settings: di
     _require_memory(design, precision, device)
     if weights == "trained":
         return DiffusersModel.from_pretrained(name, device=device, precision=precision, **settings)
-    if variant is not None:
-        raise InvalidInput("variant", variant, "none with random weights", "Leave one of the two out.")
+    for key in ("variant", "decoder"):
+        if settings.get(key) is not None:
+            raise InvalidInput(key, settings[key], "none with random weights", "Leave one of the two out.")
     return DiffusersModel.from_config(folder_of(name), device=device, precision=precision, **settings)
 
 

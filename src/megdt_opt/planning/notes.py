@@ -38,6 +38,12 @@ def notes_on(table: OptionTable, chosen: Sequence[Option], groups: Sequence[Grou
             "baseline without sharing has them, and would be the plan if it were better."
         )
     found += _registered(chosen)
+    found += [
+        f"{user.name}'s device decodes with {user.device.decoder} in place of the pipeline's own decoder: a picture "
+        "that it decodes differs, by what an execution measures."
+        for user in table.scenario.users
+        if user.device.decoder is not None
+    ]
     found += _borrowed(table)
     found += _closed(table)
     # as they were given: the scenario's own stretches stand in the scenario

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import PurePath
 from typing import Any
 
 from megdt_opt.errors import InvalidInput
@@ -108,6 +109,35 @@ class ModelSpec:
 
 _REMEDY = "Point to the spec of a model."
 _MOST = 2**24
+
+
+def with_decoder(spec: ModelSpec, decoder: str | None) -> ModelSpec:
+    """The spec of a pipeline that decodes with another autoencoder: its profiles are of another name.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    decoder : str or None
+        Folder of the autoencoder; None leaves the spec as it is.
+
+    Raises
+    ------
+    InvalidInput
+        Where the model is no pipeline.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from megdt_opt.models.registry import find_spec
+    >>> with_decoder(replace(find_spec("sd15"), source="models/own"), "models/taesd").name
+    'sd15+taesd'
+    """
+    if decoder is None:
+        return spec
+    if not spec.source:
+        remedy = "Leave it out, or name a pipeline folder as the scenario's model."
+        raise InvalidInput("decoder", decoder, f"none: the model {spec.name!r} has its own", remedy)
+    return replace(spec, name=f"{spec.name}+{PurePath(decoder).name}")
 
 
 def with_guidance(spec: ModelSpec, scale: float) -> ModelSpec:

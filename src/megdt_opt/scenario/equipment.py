@@ -74,6 +74,9 @@ class Device(Quantities):
         Declared slowdown of the profile's machine, at least 1 [1].
     borrow : dict of str to str, optional
         Stages whose time is another profile's, as for the edge.
+    decoder : str, optional
+        Folder of a small autoencoder (`AutoencoderTiny`) with which the device decodes in place of the pipeline's own;
+        its profile is one of `calibrate --decoder`.
     memory_byte : float, optional
         Memory for weights [byte].
     compute_power_w : float, optional
@@ -96,6 +99,7 @@ class Device(Quantities):
     profile: str = "twin-cpu"
     stretch: float = Field(default=1.0, ge=1.0)
     borrow: Borrow = None
+    decoder: str | None = None
     memory_byte: float | None = Field(default=None, gt=0.0)
     compute_power_w: float | None = Field(default=None, gt=0.0)
     transmit_power_w: float = Field(default=0.19952623149688797, gt=0.0)

@@ -26,7 +26,7 @@ from megdt_opt.program.costs import Costs, program_costs
 from megdt_opt.program.groups import GROUP_MECHANISMS, tail_terms
 from megdt_opt.program.latency import LatencyTerms, latency_terms
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, Option, Setting, catalogue, program
-from megdt_opt.program.model_spec import ModelSpec
+from megdt_opt.program.model_spec import ModelSpec, with_decoder
 from megdt_opt.program.precisions import PRECISION_REGISTRY
 from megdt_opt.program.stages import (
     CODECS,
@@ -131,7 +131,8 @@ class OptionTable:
             who = "the edge" if len(scenario.sites) == 1 else f"edge {site.name}"
             check_model(found[site.edge.profile], spec, who, scenario.precision)
         for user in scenario.users:
-            check_model(found[user.device.profile], spec, f"user {user.name}", scenario.precision)
+            held = with_decoder(spec, user.device.decoder)
+            check_model(found[user.device.profile], held, f"user {user.name}", scenario.precision)
         draft = cls(
             scenario=scenario,
             spec=spec,

@@ -70,6 +70,7 @@ def planned_models(table: OptionTable) -> dict[str, PlannedModel]:
     machines, spec = table.machines, table.spec
     timed = {str(name): profile for name, profile in machines.edges.items()}
     timed |= {user.name: profile for user, profile in zip(table.scenario.users, machines.devices, strict=True)}
+    decoders = {user.name: user.device.decoder for user in table.scenario.users}
     found = {}
     for name, profile in timed.items():
         precision = profile.provenance.precision if spec.source else "fp32"
@@ -77,7 +78,7 @@ def planned_models(table: OptionTable) -> dict[str, PlannedModel]:
             expected = f"one of {tuple(PRECISION_BYTE)}, in which models are executed"
             remedy = "Plan with a profile that `megdt-opt calibrate` has measured."
             raise InvalidInput(f"precision of {name}'s profile", precision, expected, remedy)
-        found[name] = PlannedModel(spec=spec, precision=precision)
+        found[name] = PlannedModel(spec=spec, precision=precision, decoder=decoders.get(name))
     return found
 
 

@@ -90,6 +90,43 @@ def test_portrait_and_landscape_sizes_of_a_folder_are_its_own(size: Any, latent:
     assert model.decode(state["latent"]).shape[1:] == model.spec.image_shape
 
 
+# ---- a small decoder
+
+
+def test_a_small_decoder_takes_the_place_of_the_pipelines_own(kept: Folder) -> None:
+    small = kept("sd1-small-decoder")
+    own, other = DiffusersModel.from_pretrained(kept("sd1")), DiffusersModel.from_pretrained(small)
+    both = load_model(str(kept("sd1")), decoder=str(small / "vae"))
+    latent = own.start(3, scheduler="euler", steps=1)["latent"] / 20
+    assert torch.equal(both.decode(latent), other.decode(latent))
+    assert not torch.equal(both.decode(latent), own.decode(latent))
+    image = torch.full((1, 16, 16, 3), 90, dtype=torch.uint8)
+    assert torch.equal(both.sense(image), own.sense(image))
+    assert both.spec.name == "sd1+vae"
+    assert both.spec.weight_byte["decode"] < own.spec.weight_byte["decode"]
+    planned = PlannedModel.from_dict(PlannedModel(spec=own.spec, decoder=str(small / "vae")).to_dict())
+    assert torch.equal(planned.load().decode(latent), other.decode(latent))
+
+
+@pytest.mark.parametrize(
+    ("part", "fields", "said"),
+    [
+        ("unet", {}, "'_class_name'"),
+        ("vae", {"latent_channels": 16}, "decoder: found '16 channels at 2 pixels"),
+        ("vae", {"num_encoder_blocks": [1, 1, 1]}, "4 channels at 4 pixels a cell"),
+    ],
+)
+def test_a_decoder_of_other_latents_is_refused(
+    part: str, fields: dict[str, Any], said: str, kept: Folder, tmp_path: Path
+) -> None:
+    spoiled = Path(shutil.copytree(kept("sd1-small-decoder") / part, tmp_path / part))
+    edit(spoiled / "config.json", **fields)
+    with pytest.raises(InvalidInput, match=said):
+        load_model(str(kept("sd1")), decoder=str(spoiled))
+    with pytest.raises(InvalidInput, match="decoder.*which has its own"):
+        load_model("twin", decoder=str(spoiled))
+
+
 # ---- guidance
 
 

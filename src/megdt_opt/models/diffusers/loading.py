@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -13,8 +14,8 @@ import transformers
 
 from megdt_opt.errors import InvalidInput, WeightsError
 from megdt_opt.models.diffusers.architecture import Architecture, check_fits
-from megdt_opt.models.diffusers.configs import AUTOENCODERS, DENOISERS, TEXT_MODELS, Config, check_config
-from megdt_opt.models.diffusers.design import text_layout
+from megdt_opt.models.diffusers.configs import AUTOENCODERS, DENOISERS, TEXT_MODELS, Config, check_config, refused
+from megdt_opt.models.diffusers.design import text_layout, vae_scale
 from megdt_opt.models.diffusers.folder import PipelineFolder
 from megdt_opt.models.diffusers.location import folder_of
 from megdt_opt.models.diffusers.prompts import Prompts, tokenizers_of
@@ -155,6 +156,36 @@ def load_parts(path: str, options: Mapping[str, Any], name: str | None = None) -
     text = tuple(_loaded(folder, part, _TEXT[config["architectures"][0]][0], variant) for part, config in texts)
     layout = text_layout(design)
     return Parts(design, denoiser, vae, text, Prompts(layout, tokenizers_of(folder, layout)))
+
+
+def load_decoder(path: str, design: Architecture) -> tuple[Any, str]:
+    """An autoencoder that decodes a pipeline's latents in place of its own, and its class.
+
+    Parameters
+    ----------
+    path : str
+        Its folder, with `config.json` and safetensors.
+    design : Architecture
+        The pipeline.
+
+    Raises
+    ------
+    InvalidInput, WeightsError
+        Where it is none, or is one of other latents.
+    """
+    where = Path(path).resolve()
+    folder, part = PipelineFolder(where.parent, {}), where.name
+    kind, file = folder.raw_config(part).get("_class_name"), str(where / "config.json")
+    if kind not in AUTOENCODERS:
+        raise refused(file, "_class_name", kind, f"one of {AUTOENCODERS}", "Give the folder of such an autoencoder.")
+    config = folder.config(part, kind)
+    own, theirs = vae_scale(design), vae_scale(replace(design, vae=config, vae_kind=kind))
+    channels = design.vae["latent_channels"]
+    if (config["latent_channels"], theirs) != (channels, own):
+        found = f"{config['latent_channels']} channels at {theirs} pixels a cell"
+        expected = f"{channels} channels at {own} pixels a cell, the latents of {design.name!r}"
+        raise InvalidInput("decoder", found, expected, "Give the small decoder of this family.")
+    return _loaded(folder, part, getattr(diffusers, kind), None), kind
 
 
 def _loaded(folder: PipelineFolder, part: str, network: Any, variant: str | None) -> Any:

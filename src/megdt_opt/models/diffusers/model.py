@@ -19,14 +19,14 @@ from megdt_opt.models import regions
 from megdt_opt.models.diffusers.architecture import ARCHITECTURES, Architecture, architecture
 from megdt_opt.models.diffusers.denoisers import PASSES, Given
 from megdt_opt.models.diffusers.design import latent_size, spec_of
-from megdt_opt.models.diffusers.loading import Parts, build, load_parts, parameters
+from megdt_opt.models.diffusers.loading import Parts, build, load_decoder, load_parts, parameters
 from megdt_opt.models.diffusers.samplers import samplers_of
 from megdt_opt.models.diffusers.text import TextEncoders
 from megdt_opt.models.memory import PRECISION_BYTE
 from megdt_opt.models.sampling import Predict
 from megdt_opt.models.split_model import Rows
 from megdt_opt.models.tensors import check_batch, checked, checked_part, checked_state
-from megdt_opt.program.model_spec import ModelSpec
+from megdt_opt.program.model_spec import ModelSpec, with_decoder
 
 __all__ = ["ARCHITECTURES", "Architecture", "DiffusersModel"]
 
@@ -63,6 +63,7 @@ class DiffusersModel:
         pixels: Pixels = None,
         guidance: float | None = None,
         source: str = "",
+        decoder: str | None = None,
     ) -> None:
         _check_precision(precision)
         self.weights = weights
@@ -74,9 +75,18 @@ class DiffusersModel:
         for part in (parts.denoiser, *parts.text):
             _settle(part, device, self._dtype)
         _settle(parts.vae, device, self._vae_dtype)
-        self._channels_last(parts.denoiser, parts.vae)
+        self._decoder = parts.vae
+        if decoder is not None:
+            self._decoder, kind = load_decoder(decoder, parts.design)
+            _settle(self._decoder, device, self._dtype if kind == "AutoencoderTiny" else self._vae_dtype)
+        self._channels_last(parts.denoiser, parts.vae, self._decoder)
         self._text = TextEncoders(parts.text, parts.prompts)
         self.spec = _spec(name, parts, pixels, guidance=guidance, source=source, weights=weights)
+        if decoder is not None:
+            byte = PRECISION_BYTE[precision] * sum(
+                value.numel() for name, value in self._decoder.named_parameters() if not name.startswith("encoder.")
+            )
+            self.spec = replace(with_decoder(self.spec, decoder), weight_byte={**self.spec.weight_byte, "decode": byte})
         self._samplers = samplers_of(parts.design, self.spec.latent_shape[1:])
 
     @classmethod
@@ -137,6 +147,7 @@ class DiffusersModel:
         name: str | None = None,
         pixels: Pixels = None,
         guidance: float | None = None,
+        decoder: str | None = None,
         **options: Any,
     ) -> Self:
         """The model of a pipeline folder or hub id; read from safetensors only; none of its code is run.
@@ -149,6 +160,8 @@ class DiffusersModel:
             As in `from_config`.
         name : str, optional
             Name of the model in profiles; by default the last part of the path or id.
+        decoder : str, optional
+            Folder of an autoencoder, such as an `AutoencoderTiny`, that decodes in place of the pipeline's own.
         **options
             How it is found: `variant`, `revision`, `cache_dir`, `token` or `local_files_only`, as diffusers'
             loaders take them.
@@ -163,7 +176,9 @@ class DiffusersModel:
         _check_precision(precision)
         parts = load_parts(str(path_or_id), options, name)
         how: dict[str, Any] = {"precision": precision, "device": device, "pixels": pixels, "guidance": guidance}
-        return cls(parts.design.name, parts, weights="trained", source=_absolute(str(path_or_id)), **how)
+        return cls(
+            parts.design.name, parts, weights="trained", source=_absolute(str(path_or_id)), decoder=decoder, **how
+        )
 
     # ---- requests
 
@@ -301,9 +316,9 @@ class DiffusersModel:
         ExecutionError
             Where the picture has NaN or infinity, as a decoder that overflows in half precision makes them.
         """
-        latent = checked("latent", latent, self.spec.latent_shape).to(self.device, self._vae_dtype)
-        scale, shift = _scaling(self._parts.vae)
-        decoded = self._parts.vae.decode(latent / scale + shift, return_dict=False)[0]
+        latent = checked("latent", latent, self.spec.latent_shape).to(self.device, self._decoder.dtype)
+        scale, shift = _scaling(self._decoder)
+        decoded = self._decoder.decode(latent / scale + shift, return_dict=False)[0]
         made_by = "decoding" if torch.isfinite(latent).all() else "denoising"
         self._finite(made_by, decoded)
         picture = ((decoded * 0.5 + 0.5).clamp(0, 1).float() * 255).round().to(torch.uint8)  # as diffusers rounds
