@@ -13,6 +13,7 @@ import argparse
 import json
 import math
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ PROVEN = 1e-3
 """Largest gap that counts as proven, relative [1]."""
 BY_CERTIFICATE = 1e-2
 """The same of a certificate beside an enumeration that looked at all orders of turns, relative [1]."""
-LISTS = ("in_turns",)
+LISTS = ("in_turns", "in_batches")
 """Further lists of executions, by the names of their files, in the format of several.json."""
 PLANNED = 1e-9
 """Largest difference between a plan's objective and that of its stages' schedule, relative [1]."""
@@ -43,8 +44,8 @@ SIGNALLING = 5.0
 EXECUTED = {"median": 1.0, "p95": 3.0}
 """Largest median and 95th percentile of the error of executed latencies [%]."""
 
-NOTE = """Counts and worst figures of `experiments/execution/results/several.json` (commit {rows}){more}
-and `agreement.json` (commit {agreement}), by `experiments/mechanism_table.py`. Planned: plans, and by how much the
+NOTE = """Counts and worst figures of `experiments/execution/results/several.json` (commit {rows}){more} and
+`agreement.json` (commit {agreement}), by `experiments/mechanism_table.py`. Planned: plans, and by how much the
 problem's objective differs from that of the stages' schedule. Proven: plans whose certificate holds when it is checked,
 and the largest gap; of turns that of the certificate, for plans whose optimality a look at all orders has shown.
 Executed: latencies, and the error of their prediction, paced. Costs: users of whom latency, seconds and joules on each
@@ -77,6 +78,10 @@ def _is(name: str, of: str = "") -> Callable[[Row, int], bool]:
     return lambda row, k: bool(row["mechanisms"][k] == name and row.get("list", "") == of)
 
 
+def _batched(row: Row, k: int) -> bool:
+    return any(k in batch for batch in row["batches"])
+
+
 MECHANISMS = (
     *(Mechanism(n, _is(n)) for n in ("centralised", "local", "E2U", "SEU", "SEU-UE-first", "PEU", "U2E")),
     Mechanism("shared steps, members go on at the edge", _is("shared-edge")),
@@ -84,6 +89,10 @@ MECHANISMS = (
     Mechanism("shared steps on a member's device", _is("cooperative")),
     Mechanism("edge in turns", lambda row, k: row.get("turns", {k: None})[k] is not None),
     Mechanism("two hand-overs, in turns", _is("SEU-twice", "in_turns")),
+    *(
+        Mechanism(f"edge in batches, {words}", lambda row, k, kind=kind: row["kind"] == kind and _batched(row, k))
+        for words, kind in (("sum", "in batches, sum"), ("largest latency", "in batches, largest"))
+    ),
     Mechanism("several edges", lambda row, k: len(row["edges"]) > 1 and "@" in row["options"][k]),
 )
 
@@ -161,7 +170,7 @@ def table(data: Row, agreement: Row) -> str:
         lines.append(f"| {' | '.join([mechanism.name, *(cells or [''] * 5)])} |")
     more = "".join(f", `{name}.json` (commit {other['commit'][:7]})" for name, other in data.get("more", {}).items())
     below = NOTE.format(rows=data["commit"][:7], more=more, agreement=agreement["commit"][:7])
-    return "\n".join([*lines, "", below])
+    return "\n".join([*lines, "", textwrap.fill(below, 120, break_on_hyphens=False)])
 
 
 def with_table(text: str, made: str) -> str:
