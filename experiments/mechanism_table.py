@@ -190,11 +190,13 @@ def load() -> tuple[Row, Row]:
 def agree() -> None:
     """Solve the problems of the list by formulations, as far as that has not been done."""
     sys.path.insert(0, str(FOLDER))
+    import in_batches
     import in_turns
     from several import KINDS, commit, planned, planned_alone
 
     from megdt_opt import solve
     from megdt_opt.files import write_text
+    from megdt_opt.problem.batched_edge_problem import BatchedEdgeProblem
     from megdt_opt.problem.placement_problem import PlacementProblem
     from megdt_opt.problem.sequenced_edge_problem import SequencedEdgeProblem
     from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
@@ -205,14 +207,17 @@ def agree() -> None:
     lists = {"alone": planned_alone, in_turns.KIND: in_turns.planned}
     asked = [*((KINDS[n % len(KINDS)], n) for n in range(25)), *(("alone", n) for n in range(14))]
     asked += [(in_turns.KIND, n) for n in range(13)]
+    lists |= dict.fromkeys(in_batches.KINDS.values(), in_batches.planned)
+    asked += [(in_batches.KINDS[in_batches.objective(n)], n) for n in range(14)]
     for kind, number in asked:
         if (kind, number) in done:
             continue
         made = lists.get(kind, planned)(number)
         names = {PlacementProblem: "edge_placement", SharedPrefixProblem: "shared_prefix"}
-        names[SequencedEdgeProblem] = "sequenced_edge"
+        names |= {SequencedEdgeProblem: "sequenced_edge", BatchedEdgeProblem: "batched_edge"}
         name = names.get(type(made.problem), "option_gdp_outer")
-        mine = solve(made.problem, gap=GAP)
+        # of batches the plan itself: for few users "auto" would ask the formulation
+        mine = made if name == "batched_edge" else solve(made.problem, gap=GAP)
         other = solve(made.problem, method=name, gap=GAP, time_limit_s=60.0)
         data["rows"].append(
             {
