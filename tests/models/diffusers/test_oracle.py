@@ -5,11 +5,13 @@ Unsplit, and handed over as bytes at every cut in both directions, in fp32: to t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
+import sampler_table
 from pipeline_oracle import STEPS, Family, options, picture_for
 
 from megdt_opt.errors import InvalidInput
@@ -93,3 +95,19 @@ def test_a_prompt_that_the_second_tokeniser_reads_otherwise_is_refused(
     with pytest.raises(InvalidInput, match="prompt.*Leave out '!'"):
         model.request(words)
     assert model.request("a red car")["state"].shape == (1, 8)
+
+
+def test_the_committed_table_of_families_and_samplers_is_that_of_its_rows() -> None:
+    rows = [json.loads(line) for line in sampler_table.ROWS.read_text(encoding="utf-8").splitlines()]
+    made = {(row["family"], row["sampler"]): row for row in rows}
+    cells = {(family, name) for family, names in SAMPLERS.items() for name in names}
+    assert set(made) - cells == {("sd2-v", "ddim_eta1")}
+    assert cells <= set(made)
+    assert "NaN" in made["sd2-v", "ddim_eta1"]["refused"]
+    for cell in cells:
+        row = made[cell]
+        assert row["identical"] == row["options"] == 3 + 2 * (STEPS - 1), cell
+        assert row["executed_identical"] == row["executed"] == len(sampler_table.MECHANISMS), cell
+        assert row.get("from_picture", cell[0] == "pixart"), cell
+        assert row["bit in int8"] < row["bit in fp16"] < row["bit in fp32"], cell
+    assert sampler_table.TABLE.read_text(encoding="utf-8") == sampler_table.table(rows)
