@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import cache
 from typing import Any
 
 import diffusers
@@ -58,8 +60,13 @@ def theirs(file: dict[str, Any], pipeline: str, steps: int, other: str = "", **h
     return latent
 
 
+@cache
+def samplers_of(text: str, pipeline: str, tokens: int | None = None) -> Samplers:
+    return Samplers(json.loads(text), pipeline=pipeline, tokens=tokens)
+
+
 def ours(file: dict[str, Any], pipeline: str, sampler: str, steps: int, **how: Any) -> Tensor:
-    made = Samplers(file, pipeline=pipeline, **how).get(sampler, steps)
+    made = samplers_of(json.dumps(file), pipeline, **how).get(sampler, steps)
     return made.run(made.start(4, SHAPE), predict, first=0, count=steps)["latent"]
 
 
