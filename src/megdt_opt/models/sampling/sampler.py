@@ -179,7 +179,10 @@ class Sampler:
         """
         try:
             self.run(self.start(0, (4, 2, 2)), lambda latent, _: 0.1 * latent, first=0, count=self.steps)
-        except (ValueError, NotImplementedError, IndexError, RuntimeError, ExecutionError) as error:
+        except ExecutionError as error:
+            where, remedy = f"{type(self._made).__name__} over {self.steps} steps", "Choose another sampler or number."
+            raise InvalidInput(where, "a step that makes NaN or infinity", "finite latents", remedy) from error
+        except (ValueError, NotImplementedError, IndexError, RuntimeError) as error:
             expected = "settings with which it makes all of its steps"
             remedy = "Choose another sampler or number of steps."
             where = f"{type(self._made).__name__} over {self.steps} steps"
