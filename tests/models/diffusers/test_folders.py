@@ -47,6 +47,7 @@ def edit(file: Path, **fields: Any) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **fields}))
 
 
+@pytest.mark.long_list
 @pytest.mark.parametrize("family", tiny_pipelines.FAMILIES)
 def test_a_family_runs_and_its_spec_follows_from_its_files(family: str, kept: Folder) -> None:
     source = kept(family)
