@@ -35,7 +35,7 @@ PROVEN = 1e-3
 """Largest gap that counts as proven, relative [1]."""
 BY_CERTIFICATE = 1e-2
 """The same of a certificate beside an enumeration that looked at all orders of turns, relative [1]."""
-LISTS = ("in_turns", "in_batches")
+LISTS = ("in_turns", "in_batches", "formed_groups")
 """Further lists of executions, by the names of their files, in the format of several.json."""
 PLANNED = 1e-9
 """Largest difference between a plan's objective and that of its stages' schedule, relative [1]."""
@@ -82,11 +82,16 @@ def _batched(row: Row, k: int) -> bool:
     return any(k in batch for batch in row["batches"])
 
 
+def _shares(row: Row, k: int) -> bool:
+    return bool(row["mechanisms"][k].startswith("shared"))
+
+
 MECHANISMS = (
     *(Mechanism(n, _is(n)) for n in ("centralised", "local", "E2U", "SEU", "SEU-UE-first", "PEU", "U2E")),
     Mechanism("shared steps, members go on at the edge", _is("shared-edge")),
     Mechanism("shared steps, multicast to devices", _is("shared-device")),
     Mechanism("shared steps on a member's device", _is("cooperative")),
+    Mechanism("shared steps, groups that the plan forms", lambda row, k: row["kind"] == "formed" and _shares(row, k)),
     Mechanism("edge in turns", lambda row, k: row.get("turns", {k: None})[k] is not None),
     Mechanism("two hand-overs, in turns", _is("SEU-twice", "in_turns")),
     *(
@@ -192,7 +197,7 @@ def agree() -> None:
     sys.path.insert(0, str(FOLDER))
     import in_batches
     import in_turns
-    from several import KINDS, commit, planned, planned_alone
+    from several import KINDS, commit, planned, planned_alone, planned_formed
 
     from megdt_opt import solve
     from megdt_opt.files import write_text
@@ -204,9 +209,9 @@ def agree() -> None:
     path = RESULTS / "agreement.json"
     data = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"commit": commit(), "rows": []}
     done = {(row["kind"], row["run"]) for row in data["rows"]}
-    lists = {"alone": planned_alone, in_turns.KIND: in_turns.planned}
+    lists = {"alone": planned_alone, "formed": planned_formed, in_turns.KIND: in_turns.planned}
     asked = [*((KINDS[n % len(KINDS)], n) for n in range(25)), *(("alone", n) for n in range(14))]
-    asked += [(in_turns.KIND, n) for n in range(13)]
+    asked += [*((in_turns.KIND, n) for n in range(13)), *(("formed", n) for n in range(6))]
     lists |= dict.fromkeys(in_batches.KINDS.values(), in_batches.planned)
     asked += [(in_batches.KINDS[in_batches.objective(n)], n) for n in range(14)]
     for kind, number in asked:

@@ -1,6 +1,6 @@
 """Execute a seeded list of plans with shared steps, hosts and several edges, and runs that are spoiled on purpose.
 
-    python experiments/execution/several.py [--count 25] [--alone 14] [--formed 6] [--out experiments/execution/results]
+    python experiments/execution/several.py [--count 25] [--alone 14] [--out experiments/execution/results]
 
 Paced, one run at a time, every run counted. A list that was interrupted goes on where it stopped. Paced runs predict
 themselves where only the sum of slots is looked at, so ten runs are spoiled: something else is executed than what was
@@ -410,17 +410,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=25)
     parser.add_argument("--alone", type=int, default=14, help="runs of one user, for the costs of each mechanism")
-    parser.add_argument("--formed", type=int, default=6, help="runs of groups that the plan forms")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     path = args.out / "several.json"
-    lists: dict[str, list[Any]] = {"rows": [], "alone": [], "formed": [], "spoiled": []}
-    data: dict[str, Any] = {"commit": commit(), "machine": environment(), **lists}
+    data: dict[str, Any] = {"commit": commit(), "machine": environment(), "rows": [], "alone": [], "spoiled": []}
     if path.exists():
-        data |= json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"))
 
     def keep() -> None:
-        data["summary"] = summary_of([*data["rows"], *data["formed"]], data["spoiled"])
+        data["summary"] = summary_of(data["rows"], data["spoiled"])
         args.out.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(data, indent=1) + "\n")
         write_text(args.out / "several.md", page(data))
@@ -435,11 +433,6 @@ def main() -> None:
         for number in range(len(data["alone"]), args.alone):
             row = run_planned(planned_alone(number), number, "alone", cluster)
             data["alone"].append(row | {"load": os.getloadavg()[0]})
-            print(number, row["options"], row["error_percent"], flush=True)
-            keep()
-        for number in range(len(data["formed"]), args.formed):
-            row = run_planned(planned_formed(number), number, "formed", cluster)
-            data["formed"].append(row | {"load": os.getloadavg()[0]})
             print(number, row["options"], row["error_percent"], flush=True)
             keep()
         done = {row["spoiled"] for row in data["spoiled"]}
