@@ -11,14 +11,16 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "experiments" / "execution"))
 
+import formed_groups
 import several
+import verify_several
 
 from megdt_opt.execution import Cluster
 from megdt_opt.program.stages import leaves
 from megdt_opt.trials.execute import execute, run_options
 from megdt_opt.trials.pictures import judge_pictures
 
-COUNT = 25
+COUNT, FORMED = 25, 6
 DATA = json.loads((several.RESULTS / "several.json").read_text(encoding="utf-8"))
 
 
@@ -91,3 +93,33 @@ def sorted_like(row, made):
     """Planned latencies in the order of a row's users."""
     of = {user.name: user.latency_s for user in made.users}
     return [of[name] for name in row["predicted_s"]]
+
+
+def test_the_decisions_of_the_list_were_verified_and_counted():
+    data = json.loads((several.RESULTS / "several_decisions.json").read_text(encoding="utf-8"))
+    rows = data["rows"]
+    assert {(row["kind"], row["run"]) for row in rows} == {
+        *((several.KINDS[n % len(several.KINDS)], n) for n in range(COUNT)),
+        *(("formed", n) for n in range(FORMED)),
+    }
+    assert data["summary"] == verify_several.summary_of(rows)
+    assert all(len(one["measured_s"]) == data["repeats"] for row in rows for one in row["sets"])
+    names = [{one["name"] for one in row["sets"]} for row in rows]
+    assert all(
+        "nothing shared" in found if row["kind"] != "edges" else any(name.startswith("only ") for name in found)
+        for row, found in zip(rows, names, strict=True)
+    )
+    assert sum("other groups" in found for found in names) >= FORMED - 1
+    assert data["summary"]["rank_correlation_median"] >= 0.9
+    assert data["summary"]["plan_fastest"] >= 0.9 * len(rows)
+
+
+def test_the_committed_executions_of_formed_groups_are_of_these_plans():
+    data = json.loads((several.RESULTS / "formed_groups.json").read_text(encoding="utf-8"))
+    assert data["summary"] == formed_groups.summary_of(data["rows"])
+    assert [row["run"] for row in data["rows"]] == list(range(FORMED))
+    assert all(row["riders"] > 1 and row["proof_holds"] for row in data["rows"])
+    made = several.planned_formed(1)
+    assert data["rows"][1]["options"] == [user.option.name for user in made.users]
+    errors = np.abs([e for row in data["rows"] for e in row["error_percent"].values()])
+    assert np.median(errors) <= 1.0
