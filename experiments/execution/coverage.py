@@ -113,7 +113,7 @@ def execute(executions: int) -> None:
     longest_s = max(user.latency_s for user in made.users)
     machines = made.table.machines
     rows: list[dict[str, Any]] = []
-    with cluster_of(made.table) as cluster:
+    with cluster_of(made.table, start_timeout_s=600.0) as cluster:
         for number in range(executions):
             drawn = Drawn(edges=machines.edges, devices=machines.devices, unseen=unseen, number=number)
             table = replace(made.table, machines=drawn)

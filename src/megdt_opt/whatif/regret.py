@@ -93,6 +93,20 @@ class Regret:
         """Worst over the samples that keep the limits, options kept [1]."""
         return _over(self.option_regret, np.max)
 
+    def option_quantile(self, part: float) -> float:
+        """Regret that a part of the samples that keep the limits does not exceed, options kept [1].
+
+        Raises
+        ------
+        InvalidInput
+            Where the part is not from 0 to 1.
+        """
+        return _over(self.option_regret, _quantile(part))
+
+    def share_quantile(self, part: float) -> float:
+        """The same with options and shares kept [1]."""
+        return _over(self.share_regret, _quantile(part))
+
     @property
     def share_median(self) -> float:
         """Median over the samples that keep the limits, options and shares kept [1]."""
@@ -108,8 +122,10 @@ class Regret:
         lines = [
             f"{', '.join(self.perturb)} off by up to {self.percent:g} % ({shared[self.spread]}), "
             f"{self.samples} samples; objective above the best by",
-            f"  options kept, new shares:    median {_part(self.option_median)}, worst {_part(self.option_worst)}",
-            f"  options and shares kept:     median {_part(self.share_median)}, worst {_part(self.share_worst)}",
+            f"  options kept, new shares:    median {_part(self.option_median)}, 95 % of the samples at most "
+            f"{_part(self.option_quantile(0.95))}, worst {_part(self.option_worst)}",
+            f"  options and shares kept:     median {_part(self.share_median)}, 95 % of the samples at most "
+            f"{_part(self.share_quantile(0.95))}, worst {_part(self.share_worst)}",
             f"  other options are best in {_part(self.switched, 0)} of the samples",
         ]
         if self.option_breaks or self.share_breaks:
@@ -184,6 +200,10 @@ def regret(
     """
     if not isinstance(problem, PlacementProblem):
         require_time(problem, "regret")
+    if isinstance(problem, AllocationProblem) and problem.uncertain:
+        name = "deviation_budget" if problem.samples_kept is None else "samples_kept"
+        expected = "a problem without deviations or samples, which say by themselves what may be off"
+        raise InvalidInput(name, getattr(problem, name), expected, "Leave it out.")
     check_asked(gap, time_limit_s)
     names = entries(perturb)
     if not names or not all(isinstance(name, str) and name in TIMINGS for name in names):
@@ -290,6 +310,13 @@ def _over(values: NDArray[np.float64], rule: object) -> float:
     if kept.size == 0:
         return float("nan")
     return float(rule(kept))  # type: ignore[operator]
+
+
+def _quantile(part: float) -> object:
+    found = real(part)
+    if found is None or not 0 <= found <= 1:
+        raise InvalidInput("part", part, "a number from 0 to 1 [1]", "Use 0.95 for 95 % of the samples.")
+    return lambda values: np.quantile(values, found)
 
 
 def _part(part: float, decimals: int = 3) -> str:
