@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +16,7 @@ from random_problems import draw
 
 from megdt_opt import AllocationProblem, solve
 from megdt_opt.solving import closing, compiled, door
+from megdt_opt.solving.compiled.folder import compiled_before, folder, mark_compiled
 
 SCRIPT = """
 import megdt_opt.solving.compiled.driver
@@ -128,3 +130,45 @@ def test_a_small_problem_does_not_wait_for_what_mixed_takes(monkeypatch: pytest.
     assert compiled.usable(replace(mixed, objective="sum", max_weight=None))
     monkeypatch.setattr(compiled, "_mixed_here", [True])
     assert compiled.usable(mixed)
+
+
+@pytest.fixture
+def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of sources with one kernel, and an empty place for compiled code."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "kept"))
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    (sources / "passes.py").write_text("import numba\n", encoding="utf-8")
+    return sources
+
+
+def test_a_copy_of_the_sources_is_not_taken_for_compiled(kernels: Path, tmp_path: Path) -> None:
+    """Numba keeps code by the path of its source, so that a copy compiles all of it again."""
+    mark_compiled(kernels)
+    copy = tmp_path / "copy"
+    shutil.copytree(kernels, copy)
+    assert compiled_before(kernels)
+    assert not compiled_before(copy)
+
+
+@pytest.mark.parametrize("change", ["time", "text", "file"])
+def test_sources_written_again_are_not_taken_for_compiled(kernels: Path, change: str) -> None:
+    """As by installing anew: what was kept before goes with the next mark, that of other sources stays."""
+    other = kernels.with_name("other")
+    shutil.copytree(kernels, other)
+    mark_compiled(other)
+    mark_compiled(kernels)
+    before = folder(kernels)
+    if change == "time":
+        os.utime(kernels / "passes.py", ns=(0, 0))
+    elif change == "text":
+        (kernels / "passes.py").write_text("import numba\n\n", encoding="utf-8")
+    else:
+        (kernels / "more.py").write_text("import numba\n", encoding="utf-8")
+    folder.cache_clear()
+    assert folder(kernels) != before
+    assert not compiled_before(kernels)
+    mark_compiled(kernels)
+    assert compiled_before(kernels)
+    assert compiled_before(other)
+    assert not before.exists()
