@@ -200,10 +200,7 @@ def regret(
     """
     if not isinstance(problem, PlacementProblem):
         require_time(problem, "regret")
-    if isinstance(problem, AllocationProblem) and problem.uncertain:
-        name = "deviation_budget" if problem.samples_kept is None else "samples_kept"
-        expected = "a problem without deviations or samples, which say by themselves what may be off"
-        raise InvalidInput(name, getattr(problem, name), expected, "Leave it out.")
+    _require_plain(problem)
     check_asked(gap, time_limit_s)
     names = entries(perturb)
     if not names or not all(isinstance(name, str) and name in TIMINGS for name in names):
@@ -260,6 +257,14 @@ def regret(
         switched=switched / max(samples - infeasible, 1),
         gap=worst_gap,
     )
+
+
+def _require_plain(problem: AllocationProblem | PlacementProblem) -> None:
+    """Refuse what says by itself what may be off."""
+    for name in ("deviation_budget", "samples_kept"):
+        value = getattr(problem, name, None)
+        if value is not None:
+            raise InvalidInput(name, value, "left out, as it says by itself what may be off", "Leave it out.")
 
 
 def _best(
