@@ -125,7 +125,8 @@ class Separable(Summed):
         rows = np.arange(len(choice))
         costs = self.costs(self.heads, prices, goal[0])
         own = (costs if own_level_s is None else self.costs(self.heads, prices, own_level_s))[rows, choice]
-        rise = costs - own[:, None]
+        with np.errstate(invalid="ignore"):  # what is closed at its own level, within rounding, has no rise
+            rise = costs - own[:, None]
         rise[rows, choice] = np.inf
         user, option = np.nonzero(rise < goal[1] + float(prices[: self.budgets].sum()) - float(own.sum()))
         order = np.argsort(rise[user, option], kind="stable")[:most]
