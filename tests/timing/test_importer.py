@@ -276,3 +276,38 @@ def test_the_command_refuses_a_file_of_another_kind_in_one_message() -> None:
     told = CliRunner().invoke(app, ["import-timings", str(FILES / "beit" / "perf.yaml"), "x.json"])
     assert told.exit_code == 2
     assert not Path("x.json").exists()
+
+
+# ---- statements that differ
+
+
+@pytest.mark.parametrize(
+    ("head", "rows", "stated", "named"),
+    [
+        ("stage,seconds,passes_per_step", ["denoise,0.2,2"], {"passes_per_step": 1}, "found 1; expected 2, as"),
+        ("stage,seconds,passes_per_step", ["denoise_pass,0.1,1"], {"passes_per_step": 2}, "found 2; expected 1, as"),
+        ("stage,seconds,passes_per_step", ["generation,4,2"], {"passes_per_step": 1, "steps": 20}, "expected 2, as"),
+        ("seconds,steps", ["1.0,20"], {"steps": 50}, "steps: found 50; expected 20, as"),
+        ("stage,seconds", ["denoise,0.2"], {"steps": 50}, "steps: found 50; expected none"),
+        ("stage,batch,seconds,passes_per_step", ["denoise,1,0.2,1", "denoise,2,0.4,2"], {}, r"found [1, 2]"),
+        ("stage,batch,seconds,passes_per_step", ["denoise,1,0.2,2", "denoise_pass,2,0.4,1"], {}, r"found [2, 1]"),
+        ("stage,seconds,milliseconds", ["denoise,0.2,900"], {}, "found ['seconds', 'milliseconds']"),
+        ("stage,total_seconds,milliseconds", ["denoise,0.2,900"], {}, "found ['milliseconds', 'total_seconds']"),
+    ],
+)
+def test_statements_that_differ_are_refused_by_both(
+    head: str, rows: list[str], stated: dict[str, int], named: str, tmp_path: Path
+) -> None:
+    path = written(tmp_path, "t.csv", "\n".join([head, *rows]) + "\n")
+    with pytest.raises(InvalidInput) as caught:
+        import_timings(path, device="box", model="sd15", precision="fp16", **stated)  # type: ignore[arg-type]
+    assert named in str(caught.value)
+
+
+@pytest.mark.parametrize(("passes", "step_s"), [(1, 0.1), (2, 0.2), (3, 0.3)])
+def test_a_row_of_a_pass_says_how_many_a_step_has(passes: int, step_s: float, tmp_path: Path) -> None:
+    path = written(tmp_path, "t.csv", f"stage,seconds,passes_per_step\ndenoise_pass,0.1,{passes}\n")
+    made = import_timings(path, device="box", model="sd15", precision="fp16", passes_per_step=passes)
+    assert made.stage_s(Kind.DENOISE) == pytest.approx(step_s)
+    assert made.provenance.passes_per_step == passes
+    assert "assumed" not in made.provenance.method

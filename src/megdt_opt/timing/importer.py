@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.files import read_bytes
@@ -16,6 +18,8 @@ from megdt_opt.timing.formats.recognise import READ_LIMIT_BYTE, timing_file
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.timing.provenance import Provenance, utc_now
 from megdt_opt.values import integer
+
+_T = TypeVar("_T")
 
 GUIDED = 2
 """Passes of a denoising step with guidance [1], where neither file nor user says how many there are."""
@@ -52,7 +56,8 @@ def import_timings(  # wide: each is one fact that a file may leave open, by key
         the file has one alone it is found; where it does not say, this says it, but for the variant. A model whose
         file name is known is called as scenarios do ("sd15"); naming it another way is the user's word.
     steps : int, optional
-        Denoising steps of a generation [1], where the file does not say.
+        Denoising steps of a generation [1], where the file does not say. What the file says stands: another number is
+        refused, here as for the passes.
     passes_per_step : int, optional
         Network passes of a denoising step [1]: 2 with guidance, which is assumed where the file does not say, 1
         without.
@@ -71,7 +76,8 @@ def import_timings(  # wide: each is one fact that a file may leave open, by key
     ------
     InvalidInput
         Where the file is of another kind, which the message then says, or holds several devices, models, precisions or
-        variants and none is named; lists them.
+        variants and none is named; lists them. Where two statements of the file, or the file's and the caller's,
+        differ; names both.
 
     Examples
     --------
@@ -158,20 +164,35 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(repr(name or "(not said)") for name in names)
 
 
+def _agreed(name: str, said: Iterable[_T | None], given: _T | None, source: str) -> _T | None:
+    """What file and caller say of one fact; None where neither does."""
+    stated = [one for one in dict.fromkeys(said) if one is not None]
+    if len(stated) > 1:
+        expected = "the same in all rows of one device, model, precision and variant"
+        raise InvalidInput(f"{source}, {name}", stated, expected, "Put rows that differ into files of their own.")
+    if stated and given not in (None, stated[0]):
+        raise InvalidInput(name, given, f"{stated[0]}, as {source} states", f"Leave {name} out, or correct the file.")
+    return stated[0] if stated else given
+
+
 def _denoise(
     figures: Sequence[Figure], steps: int | None, passes: int | None, source: str
 ) -> tuple[list[Cell], int, str]:
     """Cells of the denoising step, passes in it, and in words how they came about."""
     of_stage = {stage: [f for f in figures if f.stage == stage] for stage in (Kind.DENOISE, PASS, GENERATION)}
-    stated = next((f.passes_per_step for f in (*of_stage[Kind.DENOISE], *of_stage[GENERATION]) if f.passes_per_step), 0)
-    several = passes or stated or GUIDED
-    assumed = "" if passes or stated else f" ({GUIDED} passes, for guidance, assumed)"
+    for one in of_stage[GENERATION]:
+        _agreed("steps", [one.steps], steps, source)
+    if steps is not None and not of_stage[GENERATION]:
+        raise InvalidInput("steps", steps, f"none, as {source} times no generation", "Leave steps out.")
+    of_any = chain.from_iterable(of_stage.values())
+    stated = _agreed("passes_per_step", (f.passes_per_step for f in of_any), passes, source)
+    several = stated or GUIDED
+    assumed = "" if stated else f" ({GUIDED} passes, for guidance, assumed)"
     if of_stage[Kind.DENOISE]:
         cells = [_cell(f, Kind.DENOISE, f.samples_s) for f in of_stage[Kind.DENOISE]]
         return cells, several, f"the file's own{assumed}"
     if of_stage[PASS]:
-        several = passes or GUIDED
-        assumed = "" if passes else ", for guidance, assumed"
+        assumed = "" if stated else ", for guidance, assumed"
         cells = [_cell(f, Kind.DENOISE, (s * several for s in f.samples_s)) for f in of_stage[PASS]]
         return cells, several, f"{several} pass(es) of the network{assumed}"
     cells, counts = [], set()

@@ -2,7 +2,8 @@
 
 `seconds`, `milliseconds` or `total_seconds` is the time of the stage for the whole batch; several rows of the same
 stage are its samples. A row may also say `model`, `precision`, `variant`, `steps` (of a generation), `passes_per_step`,
-`rows` and `rows_total` (of a latent region), `codec` and `source`. Other columns are not read.
+`rows` and `rows_total` (of a latent region), `codec` and `source`. Other columns are not read; a second column of times
+is refused.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ def read(rows: Sequence[Mapping[str, str]], source: str) -> TimingFile:
     InvalidInput
         Where a value cannot be read; names line and column.
     """
-    column = next(name for name in TIMES if name in rows[0])
+    column, *others = (name for name in TIMES if name in rows[0])
+    if others:
+        raise InvalidInput(f"{source}, columns", [column, *others], "one column of times", "Keep the stage's own.")
     first: dict[tuple[object, ...], Figure] = {}
     times: dict[tuple[object, ...], list[float]] = {}
     for line, row in enumerate(rows, start=2):
