@@ -169,6 +169,22 @@ def test_plans_whose_batches_are_not_their_own_are_refused(
         Plan.from_dict(data)
 
 
+@pytest.mark.parametrize("source", ["enumeration", "closed form", "leaves"])
+def test_a_bound_that_only_a_solver_can_vouch_for_is_no_proof(largest: Plan, source: str) -> None:
+    """Written in by hand, the objective as its own bound would load as optimal."""
+    assert largest.status == "feasible"
+    data = json.loads(json.dumps(replace(largest, baselines=(), robustness=None).to_dict()))
+    data |= {"certificate": None, "bound_source": source, "lower_bound_s": data["objective_s"], "gap": 0.0}
+    with pytest.raises(InvalidInput, match=f"bound_source: found '{source}'"):
+        Plan.from_dict(data | {"status": "optimal"})
+
+
+def test_a_bound_by_the_solvers_word_is_read_as_that(largest: Plan) -> None:
+    data = json.loads(json.dumps(replace(largest, baselines=(), robustness=None).to_dict()))
+    read = Plan.from_dict(data | {"certificate": None, "bound_source": "solver"})
+    assert (read.status, read.bound_source, read.lower_bound_s) == ("feasible", "solver", data["lower_bound_s"])
+
+
 def test_runs_and_batches_for_the_executor_are_those_of_the_plan(largest: Plan) -> None:
     planned = batch_schedule(largest.table, largest.users)
     assert planned is not None

@@ -93,6 +93,13 @@ def test_a_bound_without_a_certificate_is_proven_anew(
     assert made.lower_bound_s == data["lower_bound_s"]
 
 
+@pytest.mark.parametrize("source", ["leaves", "closed form"])
+def test_a_source_that_the_proof_does_not_have_is_refused(bare: dict[str, Any], source: str) -> None:
+    data = altered(bare, lambda d: d.update(certificate=None, bound_source=source))
+    with pytest.raises(InvalidInput, match=f"bound_source: found '{source}'"):
+        Plan.from_dict(data)
+
+
 @pytest.mark.parametrize("kind", ["as it came", "minus infinity", "named"])
 def test_a_plan_without_a_bound_is_saved_and_read(table: OptionTable, kind: str, tmp_path: Path) -> None:
     """As a route leaves it that finds no bound: JSON has no infinity, and null stands for it."""
