@@ -215,14 +215,27 @@ def test_decoding_at_the_edge_and_other_forms_are_closed_by_name() -> None:
         plan(cell("sum", _reads("mechanisms", ["centralised"])), compare=False)
 
 
-def test_a_history_that_travels_leaves_whole_chains_alone() -> None:
+@pytest.mark.parametrize(
+    ("wishes", "cuts"),
+    [({}, [0, 6]), ({"mechanisms": ["SEU"]}, [1, 2, 3, 4, 5]), ({"precisions": ["fp16"]}, [0, 6])],
+    ids=["a hand-over with history beside a whole chain", "hand-overs with history alone", "one precision"],
+)
+def test_a_cut_that_batches_leave_out_is_closed_by_name(wishes: dict[str, Any], cuts: list[int]) -> None:
     def multistep(data: dict[str, Any]) -> None:
         data["scheduler"] = "dpmpp"
+        for user in data["users"]:
+            user.update(wishes)
 
     table = OptionTable.build(cell("sum", multistep))
     problem = table.problem()
     assert isinstance(problem, BatchedEdgeProblem)
-    assert problem.allowed_mask.any(axis=0).nonzero()[0].tolist() == [0, 6]
+    for k, mask in enumerate(problem.allowed_mask):
+        # what is open in the table are the cuts of the problem, and what is not says why
+        assert sorted({table.options[o].cut for o in np.flatnonzero(table.allowed[k])}) == np.flatnonzero(mask).tolist()
+        assert np.flatnonzero(mask).tolist() == cuts
+        for o, option in enumerate(table.options):
+            if option.mechanism == ("SEU" if 0 in cuts else "E2U") and option.precision == "fp16":
+                assert "a sampler's history is in one alone" in " ".join(table.closed_by(k, o))
 
 
 def test_a_profile_without_batches_is_refused_by_name() -> None:

@@ -14,9 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from megdt_opt.errors import Conflict
 from megdt_opt.problem.batched_edge_problem import BatchedEdgeProblem
 from megdt_opt.program.batches import batched_step, check_batched, cut_of
+from megdt_opt.program.costs import Costs
 from megdt_opt.program.stages import Compute, Kind, Send, Stage, is_edge, leaves
+from megdt_opt.scenario.rules import ruled_out_by_wish
 from megdt_opt.scenario.undivided import Undivided
 from megdt_opt.timing.batch_law import BatchLaw
 from megdt_opt.tolerances import EXACT
@@ -35,6 +38,11 @@ class _Times:
     after_s: float
 
 
+def _precision(stages: Stage) -> str:
+    """Precision of what the edge hands over."""
+    return next((x.precision for x in leaves(stages) if isinstance(x, Send) and is_edge(x.source)), "")
+
+
 class InBatches(Undivided):
     """The edge of an offer, which makes steps in batches; a `serving.Serving`."""
 
@@ -43,6 +51,37 @@ class InBatches(Undivided):
     def require(self, stages: Stage) -> None:
         """Refuse programs in which the edge does not make the first steps, and them alone; raises NotRepresentable."""
         check_batched(stages)
+
+    def closed(self, user: int, stages: Stage, costs: Costs) -> tuple[list[Conflict], bool]:
+        """As all disciplines, and hand-overs of another length than that after the most steps that the user accepts."""
+        found, possible = super().closed(user, stages, costs)
+        if possible and cut_of(stages):
+            bit, most_bit = self.sent_bit(user, stages, up=False), self._most_steps_bit(user, _precision(stages))
+            if bit != most_bit:
+                words = (
+                    f"not planned in batches: the hand-over takes {show(bit, 'bit')}, that after the user's most steps "
+                    f"{show(most_bit, 'bit')}: a sampler's history is in one alone, and payloads are of one length"
+                )
+                found.append(Conflict(user, self.named, 0.0, "", words))
+        return found, possible
+
+    def _most_steps_bit(self, k: int, precision: str) -> float:
+        """The hand-over after the most steps that a user accepts in a precision, or may have at all [bit]."""
+        if k not in self._hand_overs:
+            lengths: dict[str, tuple[bool, int, float]] = {}
+            for o, option in enumerate(self._offer.options):
+                closed, possible = ruled_out_by_wish(k, self._offer.scenario.users[k], option)
+                stages = self._offer.program(k, o) if possible else None
+                if stages is not None and self.serves(stages):
+                    this = (not closed, cut_of(stages), self.sent_bit(k, stages, up=False))
+                    name = _precision(stages)
+                    lengths[name] = max(lengths.get(name, this), this, key=lambda one: one[:2])
+            self._hand_overs[k] = {name: bit for name, (_, _, bit) in lengths.items()}
+        return self._hand_overs[k][precision]
+
+    @cached_property
+    def _hand_overs(self) -> dict[int, dict[str, float]]:
+        return {}
 
     def least_s(self, user: int, stages: Stage, rates_bit_per_s: tuple[float, float]) -> float:
         """Latency of a user who is alone in its batches [s]."""
@@ -77,7 +116,7 @@ class InBatches(Undivided):
             if by_precision:
                 of = min(by_precision.values(), key=lambda cuts: self._bits(k, cuts[max(cuts)]))
                 whole = self._bits(k, of[max(of)])
-                for cut, o in of.items():  # a history beside the latent makes an interior hand-over longer
+                for cut, o in of.items():  # the other lengths are closed by name, but not where wishes are waived
                     if self._bits(k, o) == whole:
                         found[k, cut] = o
         return found
