@@ -311,3 +311,47 @@ def test_a_row_of_a_pass_says_how_many_a_step_has(passes: int, step_s: float, tm
     assert made.stage_s(Kind.DENOISE) == pytest.approx(step_s)
     assert made.provenance.passes_per_step == passes
     assert "assumed" not in made.provenance.method
+
+
+def _report(folder: Path, **call: Any) -> Path:
+    """The report of SD1.5 with other arguments of the pipeline's call."""
+    data = json.loads((FILES / "optimum_sd15.json").read_text())
+    data["config"]["scenario"]["call_kwargs"] |= call
+    return written(folder, "report.json", json.dumps(data))
+
+
+@pytest.mark.parametrize(
+    ("call", "picture", "passes"),
+    [
+        ({"height": 256, "width": 256, "guidance_scale": 0}, (256, 256, 3), 1),
+        ({"height": 512, "width": 768, "guidance_scale": 7.5}, (512, 768, 3), 2),
+        ({"guidance_scale": 1.0, "height": None}, None, 1),
+        ({}, None, 2),
+    ],
+)
+def test_a_report_says_size_and_guidance(
+    call: dict[str, Any], picture: tuple[int, ...] | None, passes: int, tmp_path: Path
+) -> None:
+    made = import_timings(_report(tmp_path, **call))
+    assert (made.provenance.image_shape, made.provenance.passes_per_step) == (picture, passes)
+    assert ("assumed" in made.provenance.method) == ("guidance_scale" not in call)
+
+
+@pytest.mark.parametrize(
+    ("call", "stated", "named"),
+    [
+        ({"height": 256, "width": 256}, {"picture": (512, 512)}, "picture: found (512, 512); expected (256, 256), as"),
+        ({"guidance_scale": 0}, {"passes_per_step": 2}, "passes_per_step: found 2; expected 1, as"),
+        ({"guidance_scale": 7.5}, {"passes_per_step": 1}, "passes_per_step: found 1; expected 2, as"),
+        ({}, {"steps": 50}, "steps: found 50; expected 30, as"),
+        ({"height": 256}, {}, "expected height and width [pixel]"),
+        ({"guidance_scale": "much"}, {}, "guidance_scale: found 'much'"),
+        ({"height": 0, "width": 256}, {}, "height: found 0"),
+    ],
+)
+def test_what_a_report_says_is_not_overruled(
+    call: dict[str, Any], stated: dict[str, Any], named: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        import_timings(_report(tmp_path, **call), **stated)
+    assert named in str(caught.value)

@@ -57,12 +57,13 @@ def import_timings(  # wide: each is one fact that a file may leave open, by key
         file name is known is called as scenarios do ("sd15"); naming it another way is the user's word.
     steps : int, optional
         Denoising steps of a generation [1], where the file does not say. What the file says stands: another number is
-        refused, here as for the passes.
+        refused, here as for passes and picture.
     passes_per_step : int, optional
         Network passes of a denoising step [1]: 2 with guidance, which is assumed where the file does not say, 1
         without.
     picture : tuple of int, optional
-        Rows and columns of the pictures [pixel], where they are known; then a scenario of another size is refused.
+        Rows and columns of the pictures [pixel], where they are known and the file does not say; then a scenario of
+        another size is refused.
     name : str, optional
         Name of the device in the profile; by default the file's.
 
@@ -96,6 +97,7 @@ def import_timings(  # wide: each is one fact that a file may leave open, by key
     figures, facts = _chosen(found, asked, str(path))
     _check("steps", steps)
     _check("passes_per_step", passes_per_step)
+    size = _agreed("picture", (f.picture for f in figures), picture, str(path))
     denoise, passes, how = _denoise(figures, steps, passes_per_step, str(path))
     others = [_cell(f, f.stage, f.samples_s) for f in figures if f.stage not in (PASS, GENERATION, Kind.DENOISE)]
     timed = {cell.kind for cell in (*denoise, *others)}
@@ -109,7 +111,7 @@ def import_timings(  # wide: each is one fact that a file may leave open, by key
         precision=facts["precision"],
         method=f"{found.method}; {'; '.join(said)}",
         weights="random" if found.random_weights else "published",
-        image_shape=None if picture is None else (*picture, 3),
+        image_shape=None if size is None else (*size, 3),
         passes_per_step=passes,
         texts=_texts(path, found, figures, facts["variant"]),
     )

@@ -47,6 +47,8 @@ class Figure:
         Denoising steps of a generation [1].
     passes_per_step : int or None
         Network passes of a denoising step [1], where the file says so.
+    picture : tuple of int or None
+        Rows and columns of the pictures [pixel], where the file says so.
     rows, rows_total : int or None
         Rows of the latent region and of the whole latent [1].
     codec : str
@@ -66,6 +68,7 @@ class Figure:
     variant: str = ""
     steps: int | None = None
     passes_per_step: int | None = None
+    picture: tuple[int, int] | None = None
     rows: int | None = None
     rows_total: int | None = None
     codec: str = ""

@@ -1,11 +1,13 @@
 """Reports of optimum-benchmark: `benchmark_report.json`, or `benchmark.json` with the configuration beside.
 
 Its scenario "inference" of image diffusion times `call`, a whole generation, and since version 0.5 `per_step`, from the
-end of one denoising step to the end of the next, the guidance's passes in it; every value is kept in the file.
+end of one denoising step to the end of the next, the guidance's passes in it; every value is kept in the file. What
+`call_kwargs` does not say is the pipeline's default, which the file does not hold.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +19,9 @@ from megdt_opt.values import real
 KIND = "a report of optimum-benchmark"
 
 _STAGES = {"per_step": str(Kind.DENOISE), "call": GENERATION}
+_GUIDED = "stable-diffusion"
+"""Beginning of the model types whose steps have two passes with guidance; others may take its scale as an input."""
+
 _PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
 
@@ -51,6 +56,7 @@ def read(data: Mapping[str, Any], source: str) -> TimingFile:
         )
     environment = _part(config, "environment", source)
     steps = call.get("num_inference_steps")
+    picture, passes = _picture(call, source), _passes(call, backend, source)
     figures = []
     for name in stages:
         latency = mapping(report[name]["latency"], f"{name}.latency", source)
@@ -64,6 +70,8 @@ def read(data: Mapping[str, Any], source: str) -> TimingFile:
                 precision=_PRECISIONS.get(str(backend.get("torch_dtype") or backend.get("dtype")), ""),
                 variant=str(backend.get("name") or ""),
                 steps=None if steps is None or name != "call" else count(steps, "num_inference_steps", source),
+                passes_per_step=passes,
+                picture=picture,
                 software=_software(backend, environment),
                 note=f"report.{name}.latency.values",
             )
@@ -102,6 +110,30 @@ def _batch(report: Mapping[str, Any], shapes: Mapping[str, Any], call: Mapping[s
     throughput = real((part.get("throughput") or {}).get("value"))
     mean_s = real((part.get("latency") or {}).get("mean"))
     return 1 if throughput is None or mean_s is None else max(1, round(throughput * mean_s))
+
+
+def _picture(call: Mapping[str, Any], source: str) -> tuple[int, int] | None:
+    """Rows and columns of the pictures [pixel]."""
+    sides = {name: call[name] for name in ("height", "width") if call.get(name) is not None}
+    if not sides:
+        return None
+    if len(sides) == 1:
+        expected = "height and width [pixel], or neither"
+        raise InvalidInput(f"{source}, call_kwargs", list(sides), expected, "Benchmark with both.")
+    return count(sides["height"], "height", source), count(sides["width"], "width", source)
+
+
+def _passes(call: Mapping[str, Any], backend: Mapping[str, Any], source: str) -> int | None:
+    """Passes of a step: diffusers guides with a scale above 1 alone."""
+    stated = call.get("guidance_scale")
+    if stated is None:
+        return None
+    scale = real(stated)
+    if scale is None or not math.isfinite(scale):
+        raise InvalidInput(f"{source}, guidance_scale", stated, "a finite number [1]", "Correct the file.")
+    if scale <= 1.0:
+        return 1
+    return 2 if str(backend.get("model_type")).startswith(_GUIDED) else None
 
 
 def _device(backend: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
