@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -236,6 +237,25 @@ def test_a_cut_that_batches_leave_out_is_closed_by_name(wishes: dict[str, Any], 
         for o, option in enumerate(table.options):
             if option.mechanism == ("SEU" if 0 in cuts else "E2U") and option.precision == "fp16":
                 assert "a sampler's history is in one alone" in " ".join(table.closed_by(k, o))
+
+
+@pytest.mark.parametrize(
+    ("mechanisms", "said"),
+    [
+        (["SEU"], r"that of c with SEU 1 fp16, is there and encoded, after its device's own work for that"),
+        (["E2U"], r"that of a with E2U \w+, is there and encoded, whoever"),
+        (["local", "E2U"], "when every device that may be served could have begun its own steps"),
+    ],
+)
+def test_the_note_says_what_the_batches_wait_for_and_whose_it_is(mechanisms: list[str], said: str) -> None:
+    def change(data: dict[str, Any]) -> None:
+        _reads("mechanisms", mechanisms)(data)
+        if "local" in mechanisms:  # requests are there before the devices have encoded theirs
+            data["channel"].update(uplink_hz=1e9, propagation_s=0.0)
+
+    serving = OptionTable.build(cell("sum", change)).serving
+    assert serving is not None
+    assert re.search(said, serving.notes()[0])
 
 
 def test_a_profile_without_batches_is_refused_by_name() -> None:

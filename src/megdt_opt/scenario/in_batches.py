@@ -171,10 +171,28 @@ class InBatches(Undivided):
             start_s = self.problem(self._offer.open_options()).start_s
             found += (
                 f" {self.division}, and an equal part of the edge for its encoding; the batches start after "
-                f"{show(start_s, 's')}, when the last request is there and encoded, whoever sends in the end: what is "
-                "proven is meant given that."
+                f"{show(start_s, 's')}, {self._holds_back(start_s)}, whoever sends in the end and whatever they take: "
+                "what is proven is meant given that."
             )
         return (found,)
+
+    def _holds_back(self, start_s: float) -> str:
+        """What the start of the batches waits for, and whose it is."""
+        up = self.rates(1, self.uplink_hz())
+        before = [
+            (self._times(k, self._offer.program(k, int(o)), float(up[k])).before_s, k, int(o))
+            for k, row in enumerate(self.columns())
+            for o in row[1:]
+            if o != NONE
+        ]
+        last_s, k, o = max(before, key=lambda one: one[0])
+        if last_s < start_s:
+            return "when every device that may be served could have begun its own steps"
+        stages = list(leaves(self._offer.program(k, o)))[: batched_step(self._offer.program(k, o))]
+        works = any(isinstance(leaf, Compute) and not is_edge(leaf.at) for leaf in stages)
+        device = ", after its device's own work for that" if works else ""
+        who = self._offer.scenario.users[k].name
+        return f"when the last request, that of {who} with {self._offer.options[o].name}, is there and encoded{device}"
 
     def _times(self, k: int, stages: Stage, uplink_bit_per_s: float, *, waived: bool = False) -> _Times:
         """Times of a program; steps at the edge and downloads apart."""
