@@ -16,6 +16,7 @@ from megdt_opt.cli.app import app
 from megdt_opt.errors import InvalidInput, ProfileError
 from megdt_opt.program.stages import Kind
 from megdt_opt.timing.profile import TimingProfile
+from megdt_opt.timing.trust import doubts
 
 FILES = Path(__file__).parent / "files"
 PERF = FILES / "stable_diffusion_v1_5" / "perf.yaml"
@@ -355,3 +356,32 @@ def test_what_a_report_says_is_not_overruled(
     with pytest.raises(InvalidInput) as caught:
         import_timings(_report(tmp_path, **call), **stated)
     assert named in str(caught.value)
+
+
+# ---- one batch size alone
+
+
+@pytest.mark.parametrize("stage", [Kind.DENOISE, Kind.DECODE, Kind.ENCODE_PROMPT])
+@pytest.mark.parametrize("timed", [2, 4])
+def test_a_batch_smaller_than_the_only_one_timed_lasts_as_long_and_this_is_said(
+    stage: Kind, timed: int, tmp_path: Path
+) -> None:
+    rows = [f"{stage},{timed},{time}" for time in (0.04, 0.05, 0.06)] + ["denoise,1,0.1"] * (stage != Kind.DENOISE)
+    path = written(tmp_path, "t.csv", "\n".join(["stage,batch,seconds", *rows]) + "\n")
+    made = import_timings(path, device="box", model="sd15", precision="fp16")
+    assert made.stage_s(stage) == pytest.approx(0.05)
+    assert made.stage_interval_s(stage) == pytest.approx(made.stage_interval_s(stage, batch=timed))
+    assert made.stage_s(stage, batch=2 * timed) == pytest.approx(0.1)
+    (doubt,) = doubts(made)
+    assert doubt.startswith(f"{stage} was timed in batches of {timed} alone")
+
+
+def test_a_report_of_batches_of_two_does_not_halve_the_step_of_one() -> None:
+    assert import_timings(FILES / "optimum_sd15.json").stage_s(Kind.DENOISE) == pytest.approx(0.040)
+
+
+def test_a_region_in_a_batch_is_refused_where_one_larger_batch_was_timed(tmp_path: Path) -> None:
+    text = "stage,batch,seconds,rows,rows_total\ndenoise,2,0.1,,\ndenoise,1,0.03,32,64\n"
+    made = import_timings(written(tmp_path, "t.csv", text), device="box", model="sd15", precision="fp16")
+    with pytest.raises(ProfileError, match=r"batches of stage denoise .* found \(2,\)"):
+        made.stage_s(Kind.DENOISE, batch=2, rows=32, rows_total=64)

@@ -122,7 +122,8 @@ class AffineFit:
     r2 : float or None
         Share of the variance of the cells' medians that the fit explains [1]; None below three sizes.
     sizes : tuple of int
-        The sizes that were measured. With a single one b is 0: no gain from larger sizes is assumed.
+        The sizes that were measured. With a single one b is 0: no gain from larger sizes is assumed, and
+        smaller ones are taken to last as long.
     misfit : float
         Largest |fit - median|/median over the measured sizes [1].
     """
@@ -144,7 +145,7 @@ class AffineFit:
         ProfileError
             If the fit gives no positive time there, which only happens far outside `sizes`.
         """
-        value = self.a_s * size + self.b_s
+        value = self.a_s * self._counted(size) + self.b_s
         if not value > 0.0:
             refuse(
                 f"fitted time at size {size}",
@@ -162,8 +163,12 @@ class AffineFit:
         """
         if self._replicates is None:
             return None
-        low, high = _percentiles(self._replicates[:, 0] * size + self._replicates[:, 1], level)
+        low, high = _percentiles(self._replicates[:, 0] * self._counted(size) + self._replicates[:, 1], level)
         return max(low, 0.0) * max(1.0 - self.misfit, 0.0), high * (1.0 + self.misfit)
+
+    def _counted(self, size: float) -> float:
+        """The size that is answered for: nobody knows what a smaller one saves where one alone was measured."""
+        return max(size, self.sizes[0]) if len(self.sizes) == 1 else size
 
 
 def affine_fit(sizes: Sequence[int], samples: Sequence[Sequence[float]], *, certain: bool = False) -> AffineFit:

@@ -104,6 +104,10 @@ class StageTimes:
             return self.fit(key.kind, key.codec).at(key.batch)
         if key.batch == 1:
             return self.region_fit(key.kind, key.codec).at(key.rows)
+        sizes = self.fit(key.kind, key.codec).sizes
+        if len(sizes) == 1 and sizes[0] > 1:  # the time of one chain is then an upper estimate, and no divisor
+            expected = "batch 1, or several batches, on the whole latent"
+            refuse(f"batches of stage {key.kind} of {self.owner}", sizes, expected, "Time batch 1 too.")
         return self.seconds(key.whole) * self.seconds(key.alone) / self.seconds(key.whole.alone)
 
     def interval_s(self, key: StageKey, level: float = LEVEL, idle_share: float = 1.0) -> Interval | None:

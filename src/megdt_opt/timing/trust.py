@@ -89,7 +89,7 @@ def _described(name: str, model: object, latent: object, picture: object, passes
 
 
 def doubts(profile: TimingProfile) -> tuple[str, ...]:
-    """What a reader must know of a profile's samples: drift, regions slower than the whole, a busy machine."""
+    """What a reader must know of a profile's samples: drift, slow regions, one batch alone, a busy machine."""
     found = []
     drift = _drift(profile)
     if not 1 / DRIFT <= drift <= DRIFT:
@@ -99,6 +99,14 @@ def doubts(profile: TimingProfile) -> tuple[str, ...]:
         if whole is not None and cell.median_s > SLOWER_REGION * whole.median_s:
             ratio = cell.median_s / whole.median_s
             found.append(f"{cell.label} took {ratio:.2f} times as long as the whole latent")
+    for kind, codec in dict.fromkeys((cell.kind, cell.codec) for cell in profile.cells):
+        batches = sorted({c.batch for c in profile.cells if (c.kind, c.codec, c.rows) == (kind, codec, None)})
+        if len(batches) == 1 and batches[0] > 1:
+            stage = f"{kind} ({codec})" if codec else str(kind)
+            found.append(
+                f"{stage} was timed in batches of {batches[0]} alone, so a smaller batch is taken to last as long: an "
+                "upper estimate"
+            )
     left = profile.provenance.idle_share
     if left < 1.0:
         part = percent(100 * left, 0, signed=False)
