@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from megdt_opt.report.profile_grids import provenance_grid
 from megdt_opt.report.timeline import timeline_figure
 from megdt_opt.scenario.machines import advice
 from megdt_opt.scenario.options import OptionTable
-from megdt_opt.timing.borrow import read_borrowed
+from megdt_opt.timing.borrow import read_borrowed, with_borrowed
 from megdt_opt.timing.finding import find_profile
 from megdt_opt.timing.published import PublishedTimings, published_profile
 from megdt_opt.timing.trust import PUBLISHED_MODELS
@@ -243,3 +244,31 @@ def test_every_published_pair_can_serve_as_an_edge_by_what_its_message_advises(p
     terms = table.terms(0, table.index("centralised raw"))
     assert terms is not None
     assert terms.edge_work_s > 0
+
+
+# ---- passes of a borrowed step
+
+
+@pytest.mark.parametrize(
+    ("lender", "own", "factor"),
+    [
+        ("H100 / SDXL-LCM / 1 pass", 2, 2.0),
+        ("Samsung Galaxy S25 / SD1.5 / w8a16 / 512 / 1 pass x 0.5", 2, 1.0),
+        ("V100 / SD1.5", 2, 1.0),
+        ("sd15-cpu", 1, 0.5),
+    ],
+)
+def test_a_borrowed_step_counts_by_its_passes_and_says_so(lender: str, own: int, factor: float) -> None:
+    (one,) = read_borrowed({"denoise": lender})
+    lent, mine = find_profile(one.source, lends=True), TimingProfile.bundled("sd15-cpu")
+    mine = replace(mine, provenance=replace(mine.provenance, passes_per_step=own))
+    made = with_borrowed(mine, [one], {one.source: lent})
+    assert made.stage_s(Kind.DENOISE) == pytest.approx(factor * lent.stage_s(Kind.DENOISE))
+    differ = own != lent.provenance.passes_per_step
+    assert (f"for the {own} here" in made.provenance.stretches[-1]) == differ
+
+
+def test_a_plan_says_that_a_step_of_other_passes_is_borrowed() -> None:
+    edge = {"profile": A100, "borrow": {**LENT, "denoise": "H100 / SDXL-LCM / 1 pass"}}
+    notes = plan(cell(edge), compare=False).notes
+    assert any("a step of 1 pass(es) there times 2 for the 2 here" in note for note in notes)

@@ -12,6 +12,7 @@ from megdt_opt.program.precisions import PRECISION_REGISTRY
 from megdt_opt.scenario.machines import advice, borrowed_stages
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.si import show
+from megdt_opt.timing.borrow import words
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.timing.trust import doubts
 
@@ -80,7 +81,8 @@ def _borrowed(table: OptionTable) -> Iterator[str]:
     for actor, those in borrowed_stages(table.scenario).items():
         for one in those:
             cell = next(cell for cell in profiles[actor].cells if cell.kind == one.stage)
-            yield f"Borrowed for {actor}: {cell.label} takes {show(cell.median_s, 's')}, from {one.words}."
+            said = words(one, profiles[actor], table.profiles.get(one.source, profiles[actor]))
+            yield f"Borrowed for {actor}: {cell.label} takes {show(cell.median_s, 's')}, from {said}."
 
 
 def _closed(table: OptionTable) -> Iterator[str]:

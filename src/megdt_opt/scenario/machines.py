@@ -36,8 +36,8 @@ class Machines:
 
     @classmethod
     def of(cls, scenario: Scenario, known: Mapping[str, TimingProfile] | None = None) -> Machines:
-        """Find and stretch the profiles that a scenario names, and add what they borrow, for which the stretch does not
-        count; raises ProfileError where one is missing."""
+        """Find and stretch the profiles that a scenario names, and add what they borrow; raises ProfileError
+        where one is missing. The stretch counts for passes of the own network, not for the times of lenders."""
 
         def get(machine: Edge | Device, actor: str) -> TimingProfile:
             found = find_profile(machine.profile, known)

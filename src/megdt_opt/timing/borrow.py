@@ -117,7 +117,8 @@ def with_borrowed(
     for one in borrowed:
         lent = _lent(profile, one, lenders)
         cells += lent
-        said.append(f"{one.stage} is borrowed from {one.words}, not timed on {profile.device}")
+        lender = lenders.get(one.source, profile)
+        said.append(f"{one.stage} is borrowed from {words(one, profile, lender)}, not timed on {profile.device}")
         if one.source:
             texts += lenders[one.source].provenance.texts
     provenance = replace(
@@ -128,9 +129,19 @@ def with_borrowed(
     return replace(profile, provenance=provenance, cells=tuple(cells), held_out=())
 
 
+def words(one: Borrowed, profile: TimingProfile, lender: TimingProfile) -> str:
+    """Where a time is from, and that a step of other passes is taken by the pass."""
+    own, lent = profile.provenance.passes_per_step, lender.provenance.passes_per_step
+    if one.stage != Kind.DENOISE or own == lent:
+        return one.words
+    return f"{one.words}, a step of {lent} pass(es) there times {own / lent:g} for the {own} here"
+
+
 def _lent(profile: TimingProfile, one: Borrowed, lenders: Mapping[str, TimingProfile]) -> list[Cell]:
-    """The lender's cells, scaled; regions only of the same latent."""
+    """The lender's cells, scaled, a step by its passes too; regions only of the same latent."""
     lender, kind, factor = lenders.get(one.source, profile), one.stage, one.factor
+    if kind == Kind.DENOISE:
+        factor *= profile.provenance.passes_per_step / lender.provenance.passes_per_step
     if not one.source:
         kind, factor = Kind.DENOISE, one.factor / profile.provenance.passes_per_step
     same = bool(one.source) and lender.provenance.latent_shape == profile.provenance.latent_shape
