@@ -11,7 +11,7 @@ from megdt_opt.cli.progress import progress
 from megdt_opt.cli.terminal import console_of
 from megdt_opt.execution.job import Mode
 from megdt_opt.execution.record import Execution
-from megdt_opt.models.memory import memory_sentence
+from megdt_opt.models.memory import sentence_of_all
 from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.planner import plan
 from megdt_opt.report import write_report
@@ -76,8 +76,7 @@ def run_plan(
     verification: Verification | None = None
     models = planned_models(made.table)
     if made.table.spec.source:
-        one = next(iter(models.values()))
-        said = memory_sentence(one.spec.name, one.weight_byte, one.precision, len(models))
+        said = sentence_of_all({name: (model.precision, model.weight_byte) for name, model in models.items()})
         console.print(said, markup=False, highlight=False, soft_wrap=True)
     with cluster_of(made.table, start_timeout_s=start_timeout_s) as cluster:
         console.rule(f"{first} of {last}: executing the plan ({mode}, {len(made.users)} users)")

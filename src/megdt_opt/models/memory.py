@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from megdt_opt.errors import MegdtError
 
@@ -12,7 +13,7 @@ PRECISION_BYTE = {"fp32": 4, "fp16": 2, "bf16": 2}
 """Byte of a value in each precision in which networks compute."""
 
 
-def memory_sentence(name: str, byte: Mapping[str, int], precision: str, processes: int = 1) -> str:
+def memory_sentence(name: str, byte: Mapping[str, int], precision: str) -> str:
     """What a model will take, in words.
 
     Parameters
@@ -23,8 +24,6 @@ def memory_sentence(name: str, byte: Mapping[str, int], precision: str, processe
         Memory of each part's weights [byte].
     precision : str
         Precision in which it is.
-    processes : int
-        Processes that each load it [1].
 
     Examples
     --------
@@ -32,16 +31,15 @@ def memory_sentence(name: str, byte: Mapping[str, int], precision: str, processe
     'The weights of sd15 need 3.7 GB in fp32: denoise 3.5 GB, decode 0.2 GB.'
     """
     parts = ", ".join(f"{part} {_size(one)}" for part, one in byte.items())
-    times = f" in each of {processes} processes" if processes > 1 else ""
-    return f"The weights of {name} need {_size(sum(byte.values()))} in {precision}{times}: {parts}."
+    return f"The weights of {name} need {_size(sum(byte.values()))} in {precision}: {parts}."
 
 
-def require_memory(name: str, byte: Mapping[str, int], precision: str, processes: int = 1) -> None:
+def require_memory(name: str, byte: Mapping[str, int], precision: str) -> None:
     """Refuse weights that are larger than what is free on this machine.
 
     Parameters
     ----------
-    name, byte, precision, processes
+    name, byte, precision
         As for `memory_sentence`.
 
     Raises
@@ -49,15 +47,81 @@ def require_memory(name: str, byte: Mapping[str, int], precision: str, processes
     MegdtError
         Says what is needed, part by part, and what is free.
     """
+    _require(sum(byte.values()), memory_sentence(name, byte, precision))
+
+
+Needed = Mapping[str, tuple[str, Mapping[str, int]]]
+"""By each process: the precision of its model, and the memory of each part's weights [byte]."""
+
+
+def sentence_of_all(needed: Needed) -> str:
+    """What the models of several processes will take together, in words."""
+    total = sum(sum(byte.values()) for _, byte in needed.values())
+    each = ", ".join(f"{name} {_size(sum(byte.values()))} in {precision}" for name, (precision, byte) in needed.items())
+    return f"The weights of {len(needed)} processes need {_size(total)}: {each}."
+
+
+def require_memory_of_all(needed: Needed) -> None:
+    """Refuse models of several processes that are together larger than what is free; MegdtError names each."""
+    _require(sum(sum(byte.values()) for _, byte in needed.values()), sentence_of_all(needed))
+
+
+def _require(needed: int, said: str) -> None:
     free = _free_byte()
-    if free is not None and processes * sum(byte.values()) > free:
+    if free is not None and needed > free:
         remedy = "Take a smaller precision, such as bf16, a smaller model, or a larger machine."
-        raise MegdtError(
-            f"{memory_sentence(name, byte, precision, processes)} This machine has {_size(free)} free. {remedy}"
-        )
+        raise MegdtError(f"{said} This machine has {_size(free)} free. {remedy}")
 
 
 def _free_byte() -> int | None:
+    """Memory that is free, or can be freed without paging, on this machine and in this process's control groups
+    [byte]; None where that is not told."""
+    told = [byte for byte in (_machine_byte(), *_group_byte()) if byte is not None]
+    return min(told, default=None)
+
+
+_GROUPS = {"": ("memory.max", "memory.current"), "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes")}
+"""Files of a control group's limit and use [byte], of version 2 and of version 1's controller of memory."""
+
+
+def _group_byte(proc: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> Iterator[int]:
+    """What each control group of memory that this process is in, and each around it, leaves free [byte]."""
+    try:
+        lines = Path(proc).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, group = rest.partition(":")
+        name = "memory" if "memory" in controllers.split(",") else controllers
+        if name not in _GROUPS:
+            continue
+        top = Path(root, name)
+        here = top / group.lstrip("/")
+        # in a container the path may be that of the host: its own group is the top then
+        for folder in (here, *here.parents[: len(here.parts) - len(top.parts)], top):
+            limit, used = (_number(folder / file) for file in _GROUPS[name])
+            if limit is not None and used is not None:
+                yield max(limit - max(used - _inactive_file(folder), 0), 0)
+
+
+def _number(file: Path) -> int | None:
+    try:
+        return int(file.read_text(encoding="ascii"))  # "max": no limit
+    except (OSError, ValueError):
+        return None
+
+
+def _inactive_file(folder: Path) -> int:
+    """Files that a control group has read and can drop [byte]."""
+    try:
+        facts = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
+        return int(facts.get("total_inactive_file", facts.get("inactive_file", 0)))
+    except (OSError, ValueError):
+        return 0
+
+
+def _machine_byte() -> int | None:
     """Memory of this machine that is free, or can be freed without paging [byte]; None where that is not told."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from megdt_opt.errors import InvalidInput, MegdtError
 from megdt_opt.execution.job import ExecutionOptions, Mode
 from megdt_opt.execution.record import Execution, Fault
-from megdt_opt.models.memory import PRECISION_BYTE, require_memory
+from megdt_opt.models.memory import PRECISION_BYTE, require_memory_of_all
 from megdt_opt.models.registry import PlannedModel
 from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.user_plan import UserPlan
@@ -59,8 +59,7 @@ def cluster_of(
             f"execution needs the package {error.name}: install it with pip install 'megdt-opt[diffusion]'"
         ) from error
     models = planned_models(table)
-    first = next(iter(models.values()))
-    require_memory(first.spec.name, first.weight_byte, first.precision, len(models))
+    require_memory_of_all({name: (model.precision, model.weight_byte) for name, model in models.items()})
     with Cluster(models, models, start_timeout_s=start_timeout_s) as cluster:
         yield cluster
 
