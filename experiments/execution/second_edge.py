@@ -28,7 +28,7 @@ from megdt_opt.report.canvas import new_figure, png_bytes, settings
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.trials.execute import run_options
 from megdt_opt.trials.pictures import judge_pictures
-from megdt_opt.trials.runs import baseline_users, user_runs
+from megdt_opt.trials.runs import baseline_parts, user_runs
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -123,7 +123,7 @@ def figure(rows: list[dict[str, float]]) -> bytes:
 def execute() -> None:
     """Run the plan and those of each edge alone, once each, and write predicted and measured latencies."""
     made = plan(Scenario.bundled("two-halls"), {"here": TimingProfile.bundled("twin-cpu")})
-    alone_s = {b.name: baseline_users(made.table, b) for b in made.baselines if b.name.startswith(ONLY)}
+    alone_s = {b.name: baseline_parts(made.table, b)[0] for b in made.baselines if b.name.startswith(ONLY)}
     actors = [*(str(site.name) for site in made.table.sites), *(user.name for user in made.users)]
     rows: dict[str, Any] = {}
     with Cluster(actors, start_timeout_s=600) as cluster:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,13 @@ def test_a_seed_stands_for_one_subject() -> None:
     assert np.array_equal(one, again)
     assert not np.array_equal(one, other)
     assert camera_of(5, "twin").shape == (1, *find_spec("twin").image_shape)
+
+
+@pytest.mark.parametrize("source", ["gone/away", "/no/folder", "here.safetensors"])
+def test_a_pipeline_that_is_elsewhere_is_planned_by_its_spec(source: str) -> None:
+    spec = replace(find_spec("sd15"), source=source)
+    assert makes_requests(spec)
+    assert reference_byte(spec, {}, "png") is None
 
 
 @pytest.mark.parametrize("model", ["sd15", "somebody/else"])

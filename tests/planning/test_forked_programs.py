@@ -13,7 +13,7 @@ from forked_programs import register
 from megdt_opt import AllocationProblem, Infeasible, InvalidInput, Plan, ProgramProblem, Scenario, plan
 from megdt_opt.program.stages import Send, leaves
 from megdt_opt.scenario.options import OptionTable
-from megdt_opt.trials.runs import baseline_users, user_runs
+from megdt_opt.trials.runs import baseline_parts, user_runs
 
 PHONE: dict[str, Any] = {
     "device": {"profile": "twin-cpu", "stretch": 12}, "downlink_efficiency": "4 bit/s/Hz",
@@ -83,7 +83,7 @@ def test_rivals_are_solved_and_can_be_run(made: Plan) -> None:
     assert {"all ahead", "all E2U", "plan's options, equal shares"} <= set(named)
     assert all(b.objective_s >= made.lower_bound_s * (1 - 1e-9) for b in made.baselines if not b.breaks)
     even = named["plan's options, equal shares"]
-    users = baseline_users(made.table, even)
+    users, _ = baseline_parts(made.table, even)
     assert [u.latency_s for u in users] == pytest.approx(even.latency_s)
     assert sorted(users[1].parts)[:2] == [0.5, 0.5]
     assert made.robustness is not None

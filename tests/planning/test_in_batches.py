@@ -17,7 +17,7 @@ from megdt_opt.errors import ProfileError
 from megdt_opt.planning.in_batches import COMMON, cuts_of
 from megdt_opt.program.stages import Compute, Kind, is_edge, leaves
 from megdt_opt.scenario.options import OptionTable
-from megdt_opt.trials.runs import baseline_users, batch_schedule, user_runs
+from megdt_opt.trials.runs import baseline_parts, batch_schedule, user_runs
 
 SCENARIO = """
 name: batches
@@ -105,7 +105,7 @@ def test_rivals_are_the_reserved_optimum_one_common_batch_and_single_mechanisms(
     for rival in made.baselines:
         # who waives its limits may be faster, and is named
         assert rival.breaks == ("c",) or rival.objective_s >= made.lower_bound_s * (1 - 1e-9)
-        users = baseline_users(made.table, rival)
+        users, _ = baseline_parts(made.table, rival)
         again = made.scenario.objective_of([user.latency_s for user in users])
         assert again == pytest.approx(rival.objective_s, rel=1e-9)
     common = {batch for batch in named[COMMON].batches}

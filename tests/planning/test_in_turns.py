@@ -15,7 +15,7 @@ from megdt_opt import InvalidInput, Plan, Scenario, SequencedEdgeProblem, plan
 from megdt_opt.planning.baselines import EQUAL_SHARES, RESERVED_SHARES, next_best
 from megdt_opt.program.stages import Compute, is_edge, leaves
 from megdt_opt.program.turns import TWICE
-from megdt_opt.trials.runs import baseline_users
+from megdt_opt.trials.runs import baseline_parts
 
 TEXT = """
 steps: 8
@@ -82,7 +82,7 @@ def test_baselines_have_the_proven_optimum_of_reserved_shares_which_is_slower() 
     assert found.baselines[-1].name == EQUAL_SHARES
     rivals = (*found.baselines, *next_best(found.table, found.options))
     for rival in rivals:
-        users = baseline_users(found.table, rival)
+        users, _ = baseline_parts(found.table, rival)
         assert [u.latency_s for u in users] == pytest.approx(list(rival.latency_s), rel=1e-9)
         assert rival.objective_s >= found.objective_s * (1 - 1e-6)
 

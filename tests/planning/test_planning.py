@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from small_cell import scenario
 
-from megdt_opt import Infeasible, InvalidInput, ProfileError, evaluate
+from megdt_opt import Infeasible, InvalidInput, ProfileError, Scenario, evaluate
 from megdt_opt.planning.baselines import equal_shares, next_best
 from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.planner import plan
@@ -20,7 +20,7 @@ from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.stages import Compute, Kind, is_edge, leaves
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.tolerances import EXACT
-from megdt_opt.trials.runs import baseline_users
+from megdt_opt.trials.runs import baseline_parts
 from megdt_opt.trials.verification import VerifiedSet, judge
 
 
@@ -147,7 +147,7 @@ def test_next_best_differs_from_the_plan(build: Any) -> None:
     for rival in next_best(table, made.options):
         assert rival.options != tuple(u.option.name for u in made.users)
         assert rival.objective_s >= made.lower_bound_s
-        users = baseline_users(table, rival)
+        users, _ = baseline_parts(table, rival)
         assert [u.latency_s for u in users] == pytest.approx(list(rival.latency_s), rel=EXACT)
     assert equal_shares(table, made.options).objective_s >= made.lower_bound_s
 
@@ -208,3 +208,19 @@ def test_judging() -> None:
     assert judge(sets((1.0, 1.1), (0.5, 0.6), breaks=("u0",))).plan_is_fastest
     tied = tuple(replace(s, predicted_s=1.0) for s in sets((1.0, 1.1), (0.99, 1.09)))
     assert judge(tied).plan_is_fastest
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"picture": "no.png"}, "picture: found 'no.png'; expected nothing without a user that senses"),
+        ({"picture": "no.png", "senses": True}, "picture: found 'no.png'; expected none: only pipelines"),
+        ({"picture": "no.png", "senses": True, "mechanisms": ["E2U"]}, "no.png'; expected nothing where no mechanism"),
+        ({"prompt": "x", "scene": 7}, "prompt: found 'x'; expected a prompt or a scene"),
+        ({"prompt": "x"}, "prompt: found 'x'; expected a scene: the twin takes no prompts"),
+    ],
+)
+def test_what_would_not_be_shown_or_sensed_is_refused(fields: dict[str, object], said: str) -> None:
+    user = {"name": "a", "downlink_efficiency": "4 bit/s/Hz", "uplink_efficiency": "2 bit/s/Hz", "codecs": ["raw"]}
+    with pytest.raises(InvalidInput, match=said):
+        plan(Scenario(channel={"downlink": "2 MHz", "uplink": "2 MHz"}, users=[user | fields]), compare=False)

@@ -21,8 +21,8 @@ Model = ModelSpec | str
 
 
 def makes_requests(model: Model) -> bool:
-    """Whether it is known what a request of this model is made of."""
-    return _known(model) is not None
+    """Whether it is known what a request of this model is made of; a pipeline's folder is not opened for that."""
+    return _source(model) != "" or _registered(model) is not None
 
 
 def request_of(subject: Subject, model: Model) -> Request:
@@ -62,12 +62,18 @@ def camera_of(subject: Subject, model: Model, picture: str | None = None) -> NDA
     """
     if picture is None:
         return _requests(model).camera(subject)
-    if isinstance(model, str) or not model.source:
-        remedy = "Leave it out, or take a pipeline."
-        raise InvalidInput("picture", picture, "none: the model's camera sees the user's scene", remedy)
+    check_starts(model, picture)
+    assert isinstance(model, ModelSpec)  # one that has a source
     from megdt_opt.models.diffusers.prompts import picture_of
 
     return picture_of(picture, model.image_shape)
+
+
+def check_starts(model: Model, picture: str) -> None:
+    """Refuse a picture to start from, for a model that cannot: InvalidInput names it."""
+    if not _source(model):
+        remedy = "Leave it out, or name a pipeline's folder as the scenario's model."
+        raise InvalidInput("picture", picture, "none: only pipelines of a folder start from a picture's file", remedy)
 
 
 def reference_byte(model: Model, request: Mapping[str, NDArray[Any]], codec: str) -> int | None:
@@ -75,24 +81,29 @@ def reference_byte(model: Model, request: Mapping[str, NDArray[Any]], codec: str
 
     The reference of a request to the twin is the drawing of the scene that the request describes. It is known
     before anything is generated, and a busy scene makes a long file both times. None for models whose requests
-    have no reference.
+    have no reference, as those of pipelines.
     """
-    known = _known(model)
+    known = None if _source(model) else _registered(model)
     reference = None if known is None else known.reference(request)
     return None if reference is None else len(encode(reference, codec))
 
 
-def _known(model: Model) -> Requests | None:
-    if isinstance(model, ModelSpec) and model.source:
-        from megdt_opt.models.diffusers.prompts import PipelineRequests
+def _source(model: Model) -> str:
+    """Where the pipeline of a model is; "" for other models."""
+    return model.source if isinstance(model, ModelSpec) else ""
 
-        return PipelineRequests(model.source, model.image_shape)
+
+def _registered(model: Model) -> Requests | None:
     known = MODELS.find(model.name if isinstance(model, ModelSpec) else model)
     return None if known is None else known.requests
 
 
 def _requests(model: Model) -> Requests:
-    found = _known(model)
+    if isinstance(model, ModelSpec) and model.source:
+        from megdt_opt.models.diffusers.prompts import PipelineRequests
+
+        return PipelineRequests(model.source, model.image_shape)
+    found = _registered(model)
     if found is None:
         name = model.name if isinstance(model, ModelSpec) else model
         able = ", ".join(repr(known) for known in MODELS.names if makes_requests(known))

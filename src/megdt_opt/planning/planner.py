@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from megdt_opt.errors import Infeasible, SolverFailure
+from megdt_opt.models.requests import camera_of
 from megdt_opt.planning.baselines import baselines
 from megdt_opt.planning.cost_totals import with_names_of_costs
 from megdt_opt.planning.forming import at_least, formed
@@ -63,6 +64,8 @@ def plan(
     ------
     Infeasible
         Where limits conflict; names users and limits.
+    InvalidInput
+        Where the file of a user's picture cannot be used.
 
     Examples
     --------
@@ -83,6 +86,9 @@ def plan(
     if isinstance(scenario, OptionTable):
         check_used(profiles, ())
     table = scenario if isinstance(scenario, OptionTable) else OptionTable.build(scenario, profiles)
+    for user in table.scenario.users:
+        if user.picture is not None:  # readable before anything is planned with it
+            camera_of(user.subject, table.spec, user.picture)
     made = solved(table, method=method, gap=gap, time_limit_s=time_limit_s)
     return compared(made) if compare else made
 

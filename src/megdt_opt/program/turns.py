@@ -89,15 +89,6 @@ def check_turn(program: Stage) -> None:
             raise NotRepresentable(f"stage '{back.label}': a chain that comes back to the edge after its turn")
 
 
-def has_turn(program: Stage) -> bool:
-    """Whether a program has the form that `check_turn` asks for, with edge work."""
-    try:
-        check_turn(program)
-    except NotRepresentable:
-        return False
-    return first_in_turn(program) is not None
-
-
 def turn_terms(
     program: Stage,
     *,

@@ -51,6 +51,7 @@ from megdt_opt.scenario.placed_parts import PlacedParts, placed_parts, require_m
 from megdt_opt.scenario.problems import Problem, law_of, limited, unlimited
 from megdt_opt.scenario.rules import (
     check_regions,
+    check_subjects,
     never_timed,
     ruled_out_by_costs,
     ruled_out_by_privacy,
@@ -127,6 +128,7 @@ class OptionTable:
         found = find_profiles(scenario, profiles)
         spec = spec or find_spec(scenario.model, scenario.guidance)
         check_regions(scenario, spec)
+        check_subjects(scenario, spec)
         for site in scenario.sites:
             who = "the edge" if len(scenario.sites) == 1 else f"edge {site.name}"
             check_model(found[site.edge.profile], spec, who, scenario.precision)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from megdt_opt.errors import Conflict, InvalidInput, ProfileError
+from megdt_opt.models.requests import check_starts, makes_requests, request_of
 from megdt_opt.problem.program_problem import OBJECTIVES
 from megdt_opt.program.costs import Costs
 from megdt_opt.program.latency import LatencyTerms
@@ -36,6 +37,31 @@ def check_regions(scenario: Scenario, spec: ModelSpec) -> None:
                 raise InvalidInput(
                     f"users.{user.name}.mechanisms", name, expected, "Leave it out, or take another model."
                 )
+
+
+def check_subjects(scenario: Scenario, spec: ModelSpec) -> None:
+    """Refuse a prompt or a picture that would not be used: by the model, or for want of a stage that senses.
+
+    Raises
+    ------
+    InvalidInput
+        Names the user, the field and what it says.
+    """
+    for user in scenario.users:
+        where = f"users.{user.name}"
+        if user.picture is not None:
+            names = MECHANISM_REGISTRY.built_in if user.mechanisms is None else user.mechanisms
+            if not any(MECHANISM_REGISTRY.require(name).senses for name in names):
+                expected = "nothing where no mechanism of the user senses"
+                remedy = "Leave it out, or let the user accept U2E."
+                raise InvalidInput(f"{where}.picture", user.picture, expected, remedy)
+        try:
+            if user.picture is not None:
+                check_starts(spec, user.picture)
+            if user.prompt is not None and makes_requests(spec) and not spec.source:
+                request_of(user.prompt, spec)
+        except InvalidInput as error:
+            raise error.within(where) from None
 
 
 def ruled_out_by_wish(k: int, user: User, option: Option) -> tuple[list[Conflict], bool]:

@@ -93,6 +93,11 @@ class User(Link):
 
     @model_validator(mode="after")
     def _whole(self) -> User:
+        if self.prompt is not None and self.scene != 0:
+            raise InvalidInput(f"{self.name}.prompt", self.prompt, "a prompt or a scene", "Leave one of the two out.")
+        if self.picture is not None and not self.senses:
+            remedy = 'Leave it out, or give the user "senses: true".'
+            raise InvalidInput(f"{self.name}.picture", self.picture, "nothing without a user that senses", remedy)
         if self.energy_max_j is not None and self.device.compute_power_w is None:
             raise InvalidInput(
                 f"{self.name}.device.compute_power",

@@ -91,11 +91,6 @@ def _slots_s(table: OptionTable, program: Stage) -> tuple[float, ...]:
     return tuple(table.seconds(leaf) if isinstance(leaf, Compute) else 0.0 for leaf in leaves(program))
 
 
-def baseline_users(table: OptionTable, rival: Baseline) -> tuple[UserPlan, ...]:
-    """A baseline's users, in the form of a plan's."""
-    return baseline_parts(table, rival)[0]
-
-
 def baseline_parts(table: OptionTable, rival: Baseline) -> tuple[tuple[UserPlan, ...], tuple[GroupPlan, ...]]:
     """A baseline's users and the groups that share steps in it, in the form of a plan's."""
     table = table.reserved() if rival.name == RESERVED_SHARES else table

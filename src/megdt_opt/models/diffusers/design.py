@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.models.diffusers.architecture import FLOW_KINDS, Architecture
+from megdt_opt.models.diffusers.architecture import Architecture
 from megdt_opt.models.diffusers.folder import PipelineFolder
 from megdt_opt.models.memory import PRECISION_BYTE
 from megdt_opt.program.model_spec import ModelSpec, with_guidance
@@ -237,8 +237,3 @@ def folder_weights(folder: PipelineFolder, precision: str, variant: str | None =
     for name, count, _ in folder.tensors("vae", variant):
         vae["sense" if name.startswith(("encoder.", "quant_conv.")) else "decode"] += count
     return {"encode_prompt": size * text, "denoise": size * denoise, **{k: size * v for k, v in vae.items()}}
-
-
-def is_flow(design: Architecture) -> bool:
-    """Whether the denoiser is trained by flow matching."""
-    return design.kind in FLOW_KINDS

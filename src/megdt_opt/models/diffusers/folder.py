@@ -108,12 +108,6 @@ class PipelineFolder:
         """Names of the text models' parts."""
         return tuple(part for part in TEXT_PARTS if self.has(part))
 
-    @property
-    def tokenizer_parts(self) -> tuple[str, ...]:
-        """Names of the tokenisers' parts that belong to the text models; empty where one lacks."""
-        wanted = [TOKENIZERS[TEXT_PARTS.index(part)] for part in self.text_parts]
-        return tuple(wanted) if all(self.has(part) for part in wanted) else ()
-
     def class_of(self, part: str) -> str:
         """Class of a part as the index names it; "missing" where it is not there."""
         entry: Any = self.index.get(part)
