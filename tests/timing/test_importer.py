@@ -385,3 +385,29 @@ def test_a_region_in_a_batch_is_refused_where_one_larger_batch_was_timed(tmp_pat
     made = import_timings(written(tmp_path, "t.csv", text), device="box", model="sd15", precision="fp16")
     with pytest.raises(ProfileError, match=r"batches of stage denoise .* found \(2,\)"):
         made.stage_s(Kind.DENOISE, batch=2, rows=32, rows_total=64)
+
+
+# ---- YAML with a fault
+
+_BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (f"{_BOMB}precisions: {{x: *i}}\n", "perf.yaml"),
+        ("precisions:\n  float: [\n", r"perf.yaml, line \d"),
+        ("precisions: {}\nprecisions: {}\n", r"perf.yaml, line 2"),
+        ("precisions: {}\n#" + "x" * 2**22, "at most 4194304 characters"),
+    ],
+    ids=["aliases", "open list", "key twice", "too long"],
+)
+def test_a_broken_perf_yaml_is_refused_for_its_fault(text: str, named: str, tmp_path: Path) -> None:
+    path = written(tmp_path, "perf.yaml", text)
+    with pytest.raises(InvalidInput, match=named) as caught:
+        import_timings(path)
+    assert "text of another kind" not in str(caught.value)
+    with pytest.raises(ProfileError, match="a timing file with a fault"):
+        TimingProfile.load(path)

@@ -55,15 +55,30 @@ def trace_axis(given: object) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
 def _read(path: str | Path) -> list[dict[str, Any]]:
     """Rows of a CSV, their values read as YAML reads them."""
     source = str(path)
-    lines = [line for line in csv.reader(io.StringIO(read_text(path, "trace file"))) if any(line)]
+    reader = csv.reader(io.StringIO(read_text(path, "trace file")))
+    try:
+        numbered = [(reader.line_num, line) for line in reader if any(line)]
+    except csv.Error:
+        expected = f"a CSV whose values have at most {csv.field_size_limit()} characters"
+        remedy = "Correct the line."
+        raise InvalidInput(f"trace file {source}", f"line {reader.line_num}", expected, remedy) from None
+    lines = [line for _, line in numbered]
     if len(lines) < 2:
         raise InvalidInput("trace file", source, "a head with paths, and at least one row", _REMEDY)
     head = [name.strip() for name in lines[0]]
     if len(set(head)) < len(head) or "" in head:
         raise InvalidInput("trace file", source, "each path once in its head", "Name every column.")
     rows = []
-    for number, line in enumerate(lines[1:], start=2):
+    for number, line in numbered[1:]:
         if len(line) != len(head):
             raise InvalidInput(f"trace file {source}", f"line {number}", f"{len(head)} values", "Complete the row.")
-        rows.append({name: parse_yaml(text, source).value for name, text in zip(head, line, strict=True)})
+        places = {name: f"trace file {source}, line {number}, column {name}" for name in head}
+        rows.append({name: _value(text, places[name]) for name, text in zip(head, line, strict=True)})
     return rows
+
+
+def _value(text: str, place: str) -> Any:
+    try:
+        return parse_yaml(text, place).value
+    except InvalidInput as error:
+        raise InvalidInput(place, "text that cannot be read", error.expected, error.remedy) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,13 @@ from megdt_opt.yaml_text import parse_yaml
 READ_LIMIT_BYTE = 2**26
 """Largest timing file that is read [byte]."""
 
+YAML_LIMIT = 2**22
+"""Longest text that is read as YAML, which takes far longer than the others [characters]."""
+
 KINDS = f"{optimum.KIND} (JSON), {diffusers.KIND} (CSV), {qualcomm.KIND}, or {plain.KIND} (CSV)"
 """What is read, in words."""
 
+_PERF = re.compile(r"^precisions:", re.MULTILINE)
 _UNKNOWN = "text of another kind"
 _CALIBRATE = "Take one of these, or time the stages with `megdt-opt calibrate`."
 
@@ -95,7 +100,12 @@ def _table(text: str) -> Sequence[dict[str, str]]:
 
 
 def _yaml(text: str, source: str) -> Any:
+    """The document; None where there is none. What may be a perf.yaml is refused for its fault."""
     try:
+        if len(text) > YAML_LIMIT:
+            raise InvalidInput(source, len(text), f"YAML of at most {YAML_LIMIT} characters", "Keep one model in it.")
         return parse_yaml(text, source).value
     except InvalidInput:
+        if _PERF.search(text):
+            raise
         return None
