@@ -10,6 +10,7 @@ from typing import Any
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.execution.job import Run
+from megdt_opt.program.batches import batch_times_s
 from megdt_opt.program.stages import Compute, Kind, leaves
 
 
@@ -69,12 +70,7 @@ class BatchSchedule:
     @property
     def times_s(self) -> tuple[tuple[float, float], ...]:
         """When each batch begins and ends, where no member is late [s]."""
-        found, now_s = [], self.start_s
-        for batch in self.batches:
-            end_s = now_s + self.slope_s * len(batch) + self.base_s
-            found.append((now_s, end_s))
-            now_s = end_s
-        return tuple(found)
+        return tuple(batch_times_s(self.start_s, self.slope_s, self.base_s, map(len, self.batches)))
 
     def batched(self, chain: str, leaf: object) -> bool:
         """Whether a chain's leaf is made in batches."""

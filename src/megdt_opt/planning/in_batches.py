@@ -15,7 +15,7 @@ from megdt_opt.planning.claims import refused
 from megdt_opt.pricing.batched_band import Band
 from megdt_opt.problem.batched_edge_problem import BatchedEdgeProblem, Batches, read_batches
 from megdt_opt.problem.outcome import Method, Status
-from megdt_opt.program.batches import batched_step, cut_of
+from megdt_opt.program.batches import batch_s, batch_times_s, batched_step, cut_of
 from megdt_opt.program.stages import Stage
 from megdt_opt.scenario.in_batches import NONE, InBatches
 from megdt_opt.scenario.options import OptionTable
@@ -122,15 +122,13 @@ def batched_of(
     numbers = tuple(j for j, batch in enumerate(answer.batches) if k in batch)
     if leaf is None or not numbers:
         return None
-    sizes = np.array([len(batch) for batch in answer.batches])
-    took_s = problem.step_slope_s * sizes + problem.step_base_s
-    steps = np.arange(1, len(sizes) + 1)
-    ends_s = problem.start_s + problem.step_slope_s * np.cumsum(sizes) + problem.step_base_s * steps
-    starts_s = [problem.start_s, *ends_s.tolist()]
+    sizes = [len(batch) for batch in answer.batches]
+    law = problem.step_slope_s, problem.step_base_s
+    times_s = batch_times_s(problem.start_s, *law, sizes)
     made = Batched(
-        numbers=numbers, together=tuple(int(sizes[j]) for j in numbers),
-        times_s=tuple((starts_s[j], starts_s[j + 1]) for j in numbers),
-        edge_s=float(sum(took_s[j] / sizes[j] for j in numbers)),
+        numbers=numbers, together=tuple(sizes[j] for j in numbers),
+        times_s=tuple(times_s[j] for j in numbers),
+        edge_s=float(sum(batch_s(*law, sizes[j]) / sizes[j] for j in numbers)),
     )  # fmt: skip
     durations_s[leaf] = made.end_s - made.start_s
     return made, {leaf: made.start_s}

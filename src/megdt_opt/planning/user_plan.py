@@ -17,6 +17,7 @@ from megdt_opt.planning.notes import notes_on
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.batched_edge_problem import BatchedEdgeProblem
 from megdt_opt.problem.sequenced_edge_problem import SequencedEdgeProblem
+from megdt_opt.program.batches import batch_s
 from megdt_opt.program.groups import GROUP_MECHANISMS, shared_name
 from megdt_opt.program.mechanisms import Option
 from megdt_opt.program.schedule import StageTime, schedule
@@ -199,7 +200,7 @@ def user_plan(table: OptionTable, problem: Problem, k: int, answer: Any, groups:
     costs = user_costs(table, k, o, stages, times, called=called)
     if batched is not None and isinstance(problem, BatchedEdgeProblem):
         sizes = [len(batch) for batch in answer.batches]
-        busy["edge batches"] = problem.step_slope_s * sum(sizes) + problem.step_base_s * len(sizes)
+        busy["edge batches"] = sum(batch_s(problem.step_slope_s, problem.step_base_s, size) for size in sizes)
         made = [leaf for n, leaf in enumerate(leaves(stages)) if n in begins and isinstance(leaf, Compute)]
         alone_s = sum(table.seconds(leaf) for leaf in made)
         costs = costs.with_edge_s(costs.edge_s - alone_s + batched.edge_s)

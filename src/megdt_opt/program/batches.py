@@ -6,6 +6,8 @@ and makes what is left. So a program is told by the number of steps that the edg
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from megdt_opt.errors import NotRepresentable
 from megdt_opt.program.stages import Compute, Kind, Stage, is_edge, leaves
 from megdt_opt.program.turns import check_turn
@@ -56,6 +58,29 @@ def cut_of(program: Stage) -> int:
     position = batched_step(program)
     leaf = None if position is None else list(leaves(program))[position]
     return leaf.amount if isinstance(leaf, Compute) else 0
+
+
+def batch_s(slope_s: float, base_s: float, chains: int) -> float:
+    """Seconds of one step of several chains in one pass [s]."""
+    return slope_s * chains + base_s
+
+
+def batch_times_s(start_s: float, slope_s: float, base_s: float, sizes: Iterable[int]) -> list[tuple[float, float]]:
+    """When batches of these sizes begin and end, one after another from a start [s].
+
+    Examples
+    --------
+    >>> from megdt_opt.program.batches import batch_times_s
+    >>> [(round(begin_s, 3), round(end_s, 3)) for begin_s, end_s in batch_times_s(0.5, 0.1, 0.2, (2, 1))]
+    [(0.5, 0.9), (0.9, 1.2)]
+    """
+    found, steps, begin_s = [], 0, start_s
+    for count, size in enumerate(sizes, 1):
+        steps += size
+        end_s = start_s + slope_s * steps + base_s * count  # without the rounding of a running sum
+        found.append((begin_s, end_s))
+        begin_s = end_s
+    return found
 
 
 def _steps(leaf: Compute) -> bool:

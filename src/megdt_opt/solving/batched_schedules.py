@@ -19,6 +19,7 @@ from megdt_opt.pricing.scaled import Array
 from megdt_opt.problem.batched_edge_problem import BatchedEdgeProblem
 from megdt_opt.problem.batched_schedule import batches_of, ends_s, own_s
 from megdt_opt.problem.evaluation import Evaluation
+from megdt_opt.program.batches import batch_s
 from megdt_opt.shares.batched_band import least_level, needed
 from megdt_opt.shares.best import best_shares
 from megdt_opt.solving.chains.kernels import begun, best_steps, in_time
@@ -160,7 +161,7 @@ class Schedules:
                 k = waiting.pop(0)
                 first[k] = batch
                 active.append(k)
-            now += p.step_slope_s * len(active) + p.step_base_s
+            now += batch_s(p.step_slope_s, p.step_base_s, len(active))
             batch += 1
             cut[active] += 1
             staying = [k for k in active if now > latest[k, cut[k]]]

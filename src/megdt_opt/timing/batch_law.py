@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from megdt_opt.program.batches import batch_s
 from megdt_opt.program.stages import Kind
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.timing.provenance import refuse
@@ -40,7 +41,7 @@ class BatchLaw:
 
     def at(self, chains: int) -> float:
         """Seconds of a step of so many chains [s]."""
-        return self.slope_s * chains + self.base_s
+        return batch_s(self.slope_s, self.base_s, chains)
 
     @property
     def words(self) -> str:
