@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from megdt_opt import Execution, InvalidInput, Scenario, execute, plan
+from megdt_opt.execution import Cluster
 from megdt_opt.report import write_report
+from megdt_opt.scenario.options import OptionTable
 from megdt_opt.trials.execute import cluster_of
 from megdt_opt.trials.pictures import judge_pictures
 from megdt_opt.trials.raw_check import raw_check
@@ -42,11 +45,21 @@ def scenario(*mechanisms: str, stretch: float = 6.0, **more: object) -> Scenario
     )
 
 
+MECHANISMS = ("E2U", "SEU", "SEU-UE-first", "U2E")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """The edge and four devices, started once for the file."""
+    with cluster_of(OptionTable.build(scenario(*MECHANISMS))) as running:
+        yield running
+
+
 @pytest.mark.slow
-def test_executed_pictures_are_the_unsplit_ones(tmp_path: Path) -> None:
-    made = plan(scenario("E2U", "SEU", "SEU-UE-first", "U2E"))
+def test_executed_pictures_are_the_unsplit_ones(cluster: Cluster, tmp_path: Path) -> None:
+    made = plan(scenario(*MECHANISMS))
     made.save(tmp_path / "plan.json")
-    done = execute(str(tmp_path / "plan.json"))
+    done = execute(str(tmp_path / "plan.json"), cluster=cluster)
     pictures = judge_pictures(made.table, made.users, done.images)
     # fp32 hand-overs change no bit, and PNG loses nothing
     assert all(p.identical for p in pictures)
@@ -65,10 +78,9 @@ def test_executed_pictures_are_the_unsplit_ones(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_raw_check_tells_the_errors_apart() -> None:
+def test_raw_check_tells_the_errors_apart(cluster: Cluster) -> None:
     made = plan(scenario("E2U", stretch=1.0), compare=False)
-    with cluster_of(made.table) as cluster:
-        found = raw_check(made.table, made.users[0], samples=3, cluster=cluster)
+    found = raw_check(made.table, made.users[0], samples=3, cluster=cluster)
     assert min(found.profile_s, found.before_s, found.after_s, found.measured_s) > 0
     together = (1 + found.composition_error) * (1 + found.calibration_error)
     assert found.measured_s == pytest.approx(found.profile_s * together)
