@@ -55,7 +55,7 @@ class LatencyLevel(Quantities):
         """What a plan says of its latencies."""
         return (
             f"Latencies hold in {self.kept} of {self.samples} samples that were drawn of the calibration's raw times, "
-            f"planned at {100 * self.kept_part:g} % for {100 * self.level:g} %; stages are shown with median times, "
+            f"planned at {_percent(self.kept_part)} for {_percent(self.level)}; stages are shown with median times, "
             "and no baselines are worked out at a level."
         )
 
@@ -65,9 +65,13 @@ class LatencyLevel(Quantities):
             expected = f"at least the level, {self.level:g} [1]"
             raise InvalidInput("planned_at", self.planned_at, expected, "Raise it, or leave it out.")
         if self.samples < self.needed:
-            expected = f"at least {self.needed} samples [1], of which {100 * self.kept_part:g} % can be kept"
+            expected = f"at least {self.needed} samples [1], of which {_percent(self.kept_part)} can be kept"
             raise InvalidInput("samples", self.samples, expected, "Draw more samples, or lower the level.")
         return self
+
+
+def _percent(part: float) -> str:
+    return percent(100 * part, None, signed=False)
 
 
 def check_level(level: LatencyLevel, objective: str, stated: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from megdt_opt.program.batches import batch_s
 from megdt_opt.program.stages import Kind
+from megdt_opt.si import percent
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.timing.provenance import refuse
 from megdt_opt.units import show
@@ -48,10 +49,10 @@ class BatchLaw:
         """The law and how well it fits."""
         found = (
             f"a step of X chains takes {show(self.slope_s, 's')} X + {show(self.base_s, 's')}, at most "
-            f"{100 * self.misfit:.1f} % off the medians of batches of {_listed(self.sizes)}"
+            f"{percent(100 * self.misfit, 1, signed=False)} off the medians of batches of {_listed(self.sizes)}"
         )
         if self.held_out is not None:
-            found += f" and {100 * self.held_out:.1f} % off those that were not fitted"
+            found += f" and {percent(100 * self.held_out, 1, signed=False)} off those that were not fitted"
         return found
 
 
