@@ -112,6 +112,13 @@ def first_come(problem: SequencedEdgeProblem, option: NDArray[np.int64]) -> Simp
     return made
 
 
+def late_users(table: OptionTable, latency_s: Sequence[float] | NDArray[np.float64]) -> list[int]:
+    """Users who are later than their deadlines."""
+    deadlines_s = [user.deadline_s for user in table.scenario.users]
+    pairs = enumerate(zip(deadlines_s, latency_s, strict=True))
+    return [k for k, (most_s, found_s) in pairs if most_s is not None and found_s > most_s * (1 + 1e-9)]
+
+
 def require_in_time(table: OptionTable, latency_s: Sequence[float] | NDArray[np.float64]) -> None:
     """Refuse a plan in which a user is later than its deadline, which the search of turns or batches does not know.
 
@@ -120,14 +127,14 @@ def require_in_time(table: OptionTable, latency_s: Sequence[float] | NDArray[np.
     InvalidInput
         Names the user, its deadline and what the plan takes [s].
     """
-    for user, found_s in zip(table.scenario.users, latency_s, strict=True):
-        if user.deadline_s is not None and found_s > user.deadline_s * (1 + 1e-9):
-            expected = (
-                f"at least {float(found_s):.6g} s, as in the plan of the least {table.scenario.objective} latency: "
-                "neither turns nor batches are searched for deadlines"
-            )
-            remedy = 'Raise it, give the user more weight, or choose the discipline "reserved".'
-            raise InvalidInput(f"users.{user.name}.deadline", f"{user.deadline_s:.6g} s", expected, remedy)
+    for k in late_users(table, latency_s):
+        user = table.scenario.users[k]
+        expected = (
+            f"at least {float(latency_s[k]):.6g} s, as in the plan of the least {table.scenario.objective} latency: "
+            "neither turns nor batches are searched for deadlines"
+        )
+        remedy = 'Raise it, give the user more weight, or choose the discipline "reserved".'
+        raise InvalidInput(f"users.{user.name}.deadline", f"{user.deadline_s:.6g} s", expected, remedy)
 
 
 def stated_turns(turns: Sequence[Turn | None]) -> dict[str, list[Any]]:

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from megdt_opt.errors import Infeasible
 from megdt_opt.planning.baselines import answer, kept_options
 from megdt_opt.planning.claims import read_fields
+from megdt_opt.planning.in_turns import late_users
+from megdt_opt.problem.batched_edge_problem import BatchedEdgeProblem
+from megdt_opt.problem.sequenced_edge_problem import SequencedEdgeProblem
 from megdt_opt.scenario.machines import Machines
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.tolerances import SOLVER
@@ -101,13 +104,17 @@ def robustness(
             mine, theirs = table.options[int(o)], table.options[int(best.option[k])]
             survives[k] &= mine.alike(theirs)
         try:
-            kept = kept_options(there, problem, option).objective_s
+            kept = kept_options(there, problem, option)
         except Infeasible:
+            broken = True
+            continue
+        # the search of turns and batches does not know deadlines
+        if isinstance(problem, SequencedEdgeProblem | BatchedEdgeProblem) and late_users(there, kept.latency_s):
             broken = True
             continue
         # a weight may be 0, so it is related to that of all users
         scale = best.objective_s if table.scenario.objective_is_time else float(problem.weights.sum())
-        regret = max(regret, (kept - best.objective_s) / scale)
+        regret = max(regret, (kept.objective_s - best.objective_s) / scale)
     return Robustness(
         survives=tuple(bool(s) for s in survives),
         regret=float(regret),
