@@ -109,7 +109,7 @@ def test_an_edge_runs_the_parts_alone_that_are_placed_there(tmp_path: Path) -> N
         assert ("hall-2", "encode_prompt") not in computed
         # what is not placed at an edge is refused there, whoever asks for it
         options = run_options(found.table, 1.0, users=found.users)
-        lacks = replace(options, holds={**options.holds, "hall-1": ("decode",)})
+        lacks = replace(options, held_parts={**options.held_parts, "hall-1": ("decode",)})
         expected = r"a: encode_prompt at hall-1: found 'encode_prompt'; expected a part that hall-1 holds: decode"
         with pytest.raises(ExecutionError, match=expected):
             cluster.run(user_runs(found.table, found.users), lacks)

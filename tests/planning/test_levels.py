@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import pytest
 
 from megdt_opt import Infeasible, InvalidInput, Plan, Scenario, TimingProfile, plan
 from megdt_opt.planning.replay import coverage
+from megdt_opt.scenario.options import OptionTable
+from megdt_opt.sweeping.cell import Settings, compute
+from megdt_opt.trials.verification import rivals_of
 
 CELL = """
 name: three devices
@@ -127,4 +131,99 @@ def test_a_deadline_is_kept_at_the_level() -> None:
     assert all(user.latency_s <= 1.001 * latest * (1 + 1e-9) for user in kept.users)
     users = tuple(user.model_copy(update={"deadline_s": 0.8 * latest}) for user in scenario.users)
     with pytest.raises(Infeasible):
+        plan(scenario.model_copy(update={"users": users}))
+
+
+ONE_SIDED = """
+name: one phone
+steps: 4
+channel: {downlink: 3 kHz, uplink: 3 kHz}
+holds: {level: 0.9, samples: 60}
+users:
+  - name: a
+    device: {profile: phone, stretch: 5}
+    downlink_efficiency: 4 bit/s/Hz
+    uplink_efficiency: 2 bit/s/Hz
+    mechanisms: [local, E2U]
+"""
+
+
+@pytest.fixture(scope="module")
+def phone() -> Plan:
+    return plan(Scenario.from_yaml(ONE_SIDED), {"phone": TimingProfile.bundled("twin-cpu")})
+
+
+@pytest.mark.parametrize("slower", [3.0, 10.0], ids="coverage where new times close the option: {}".format)
+@pytest.mark.parametrize("deadline", [1.05, 100.0], ids="deadline {} of the latency".format)
+def test_coverage_of_a_much_slower_device_is_none_whatever_the_deadline(
+    phone: Plan, slower: float, deadline: float
+) -> None:
+    users = tuple(
+        u.model_copy(update={"deadline_s": deadline * phone.users[0].latency_s}) for u in phone.scenario.users
+    )
+    table = OptionTable.build(phone.scenario.model_copy(update={"users": users}), dict(phone.table.profiles))
+    dated = plan(table)
+    assert dated.users[0].option.mechanism == "local"
+    fast = TimingProfile.bundled("twin-cpu")
+    assert coverage(dated, profiles={"phone": fast, "twin-cpu": fast})[0] > 0.8
+    np.testing.assert_array_equal(coverage(dated, profiles={"phone": fast.stretched(slower, "p"), "twin-cpu": fast}), 0)
+
+
+def test_coverage_refuses_new_profiles_without_a_stage_of_the_plan(phone: Plan) -> None:
+    fast = TimingProfile.bundled("twin-cpu")
+    lacking = replace(fast, cells=tuple(c for c in fast.cells if c.kind != "denoise"), held_out=())
+    with pytest.raises(InvalidInput, match="profiles.*raw samples of all stages of local, the option of a.*denoise"):
+        coverage(phone, profiles={"phone": lacking, "twin-cpu": fast})
+
+
+def test_no_theorem_of_constant_step_times_is_said_of_samples(phone: Plan) -> None:
+    assert not any("bang-bang" in note for note in phone.notes)
+    median = Scenario.from_yaml(ONE_SIDED.replace("holds: {level: 0.9, samples: 60}\n", ""))
+    said = plan(median, {"phone": TimingProfile.bundled("twin-cpu")}, compare=False).notes
+    assert any("bang-bang" in note for note in said)
+
+
+def test_a_plan_at_a_level_has_no_rivals_at_medians(made: Plan) -> None:
+    with pytest.raises(InvalidInput, match=r"holds.*level 0\.9.*median times.*no verification"):
+        rivals_of(made)
+
+
+def test_a_file_cannot_state_baselines_at_a_level(made: Plan) -> None:
+    stated = made.to_dict() | {"baselines": [b.to_dict() for b in plan(cell("")).baselines]}
+    again = Plan.from_dict(json.loads(json.dumps(stated)))
+    assert again.baselines == ()
+    assert "baselines" in again.restated
+
+
+def test_a_sweep_compares_a_level_with_nothing(made: Plan) -> None:
+    found = compute(made.scenario, dict(made.table.profiles), made.table.spec, Settings())["cell"]
+    assert found["objective_s"] == pytest.approx(made.objective_s)
+    assert found["equal_shares_s"] is None
+    assert found["best_single"] is None
+
+
+def test_what_a_level_closes_is_closed_in_the_table_with_a_reason(made: Plan) -> None:
+    table = made.table
+    np.testing.assert_array_equal(table.allowed, made.problem.allowed_mask)
+    parallel = [o for o, option in enumerate(table.options) if option.mechanism == "PEU"]
+    assert parallel
+    assert all("parallel stages" in " ".join(table.closed_by(0, o)) for o in parallel)
+    assert any(text.startswith("holds: options with parallel stages") for text in table.closings(0))
+
+
+def test_a_stage_that_was_not_timed_at_its_size_closes_options_with_a_reason() -> None:
+    fast = TimingProfile.bundled("twin-cpu")
+    cells = tuple(replace(c, batch=2) if c.kind == "decode" and c.batch == 1 else c for c in fast.cells if c.batch == 1)
+    edge = replace(fast, cells=cells, held_out=())
+    scenario = Scenario.from_yaml(ONE_SIDED.replace("[local, E2U]", "[local, centralised]"))
+    table = OptionTable.build(scenario, {"phone": fast, "twin-cpu": edge})
+    central = next(o for o, option in enumerate(table.options) if option.mechanism == "centralised")
+    assert any("decode was not timed" in text or "not timed" in text for text in table.closed_by(0, central))
+    assert not table.allowed[0, central]
+
+
+def test_samples_that_need_too_much_memory_are_refused_with_their_size() -> None:
+    scenario = cell("holds: {level: 0.9, samples: 100000}")
+    users = tuple(scenario.users[0].model_copy(update={"name": f"u{k}"}) for k in range(30))
+    with pytest.raises(InvalidInput, match=r"holds.samples.*at most \d+ samples.*30 users.* GB of memory"):
         plan(scenario.model_copy(update={"users": users}))

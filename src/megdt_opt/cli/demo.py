@@ -74,6 +74,7 @@ def run_plan(
     print_restated(made, console)
     last = first + (repeats > 0)
     verification: Verification | None = None
+    rivals = rivals_of(made) if repeats else ()
     models = planned_models(made.table)
     if made.table.spec.source:
         said = sentence_of_all({name: (model.precision, model.weight_byte) for name, model in models.items()})
@@ -89,7 +90,7 @@ def run_plan(
         print_execution(made, execution, console)
         if repeats:
             # rivals take a few times as long as the plan; a slow machine gets fewer repeats, not a longer demo
-            once_s = sum(max(b.latency_s) for b in rivals_of(made)) + longest_s
+            once_s = sum(max(b.latency_s) for b in rivals) + longest_s
             repeats = max(1, min(repeats, int(TIME_FOR_VERIFYING_S / once_s)))
             console.rule(f"{last} of {last}: verifying the decision against its rivals")
             with progress(console, "executing the plan and its rivals") as update:

@@ -339,7 +339,7 @@ class ExecutionOptions:
     stretch : mapping of str to float
         Declared stretch factor of each actor's compute [1]; it is already contained in
         `Run.slot_s` and is stated in the record. Must be 1 in raw mode.
-    holds : mapping of str to tuple of str
+    held_parts : mapping of str to tuple of str
         Parts of the model that actors hold ("encode_prompt", "sense", "denoise", "decode"; of other stages their kind);
         an actor that is named here refuses a run in which it needs another. One that is not named holds all.
     chunk_s : float
@@ -357,7 +357,7 @@ class ExecutionOptions:
     mode: Mode = "paced"
     timeout_s: float = 120.0
     stretch: Mapping[str, float] = field(default_factory=dict)
-    holds: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    held_parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     chunk_s: float = 0.02
     slack_s: float = 0.002
     lead_s: float = 0.1
@@ -386,7 +386,7 @@ class ExecutionOptions:
 
     def check_held(self, actor: str, run: Run) -> None:
         """Raise InvalidInput where an actor should compute with a part of the model that it does not hold."""
-        held = self.holds.get(actor)
+        held = self.held_parts.get(actor)
         for leaf in leaves(run.program):
             if held is not None and isinstance(leaf, Compute) and leaf.at == actor and part_of(leaf) not in held:
                 expected = f"a part that {actor} holds: {', '.join(held) or 'it holds none'}"
@@ -399,7 +399,7 @@ class ExecutionOptions:
             "mode": self.mode,
             "timeout_s": self.timeout_s,
             "stretch": dict(self.stretch),
-            "holds": {actor: list(parts) for actor, parts in self.holds.items()},
+            "held_parts": {actor: list(parts) for actor, parts in self.held_parts.items()},
             "chunk_s": self.chunk_s,
             "slack_s": self.slack_s,
             "lead_s": self.lead_s,

@@ -155,7 +155,14 @@ def baselines(
         The plan's options.
     gap, time_limit_s
         As for `solve` [1, s].
+
+    Returns
+    -------
+    tuple of Baseline
+        None where latencies hold at a level, for these have median times.
     """
+    if table.scenario.holds is not None:
+        return ()
     singles = []
     names = [user.name for user in table.scenario.users]
     alone = table if table.shared is None else table.unshared()

@@ -25,7 +25,7 @@ def notes_on(table: OptionTable, chosen: Sequence[Option], groups: Sequence[Grou
     level = table.scenario.holds
     found = [] if level is None else [level.words]
     one_sided = all(option.mechanism in ("local", "E2U", "centralised") for option in chosen)
-    if one_sided and table.serving is None:
+    if one_sided and table.serving is None and level is None:  # the theorem is of constant step times
         found.append(
             "Every chain runs on one side: with static shares, constant step times and a latent of constant "
             "size there is an optimum without interior cuts (bang-bang theorem), unless a user's own limit "

@@ -174,8 +174,6 @@ def answered(table: OptionTable, problem: Problem, method: str, gap: float, time
 def compared(made: Plan) -> Plan:
     """The plan with its baselines and its robustness, solved to the gap and within the time that it was asked for; one
     whose latencies hold at a level has neither."""
-    if made.scenario.holds is not None:
-        return made
     return replace(
         made,
         baselines=baselines(made.table, made.options, gap=made.asked_gap, time_limit_s=made.time_limit_s),

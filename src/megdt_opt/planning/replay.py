@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +9,7 @@ from megdt_opt.errors import InvalidInput
 from megdt_opt.planning.plan import Plan
 from megdt_opt.problem import checks
 from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.scenario.level_samples import Draws, ruled_out_by_level
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.timing.finding import Profiles
 
@@ -41,7 +38,8 @@ def coverage(
     Raises
     ------
     InvalidInput
-        Where the plan's scenario states no level, or the seed is that of the plan and its times are the same.
+        Where the plan's scenario states no level, the seed is that of the plan and its times are the same, or a stage
+        of an option has no raw samples, or too few.
 
     Examples
     --------
@@ -72,32 +70,25 @@ def coverage(
     scenario = plan.scenario.model_copy(update={"holds": drawn})
     known = dict(plan.table.profiles) if profiles is None else profiles
     table = OptionTable.build(scenario, known, spec=plan.table.spec)
-    problem = table.problem()
+    return np.array([_within(plan, table, Draws(drawn, table.machines, k), k) for k in range(len(plan.users))])
+
+
+def _within(plan: Plan, table: OptionTable, draws: Draws, k: int) -> float:
+    """Share of new samples in which a user's option, of a table with new times, keeps the plan's latency [1]."""
+    user, problem = plan.users[k], plan.problem
     assert isinstance(problem, AllocationProblem)
-    answer = SimpleNamespace(
-        option=np.array([table.index(user.option.name) for user in plan.users]),
-        **{
-            name: np.array([getattr(user, name) for user in plan.users])
-            for name in ("downlink_hz", "uplink_hz", "edge_share")
-        },
-    )
-    latency_s = np.array([user.latency_s for user in plan.users])
-    return np.array(list(_within(problem, answer, latency_s)))
-
-
-def _within(problem: AllocationProblem, answer: Any, latency_s: NDArray[np.float64]) -> Iterator[float]:
-    """For each user the share of a problem's samples in which an answer keeps a latency [1]."""
-    assert problem.samples is not None
-    fixed, work, _ = problem.samples
-    rows = np.arange(problem.users)
-    radio = np.zeros(problem.users)
-    for side in ("downlink", "uplink"):
-        bits, rate = (
-            getattr(problem, f"{side}_bit")[rows, answer.option],
-            problem.rate(side, getattr(answer, f"{side}_hz")),
-        )
-        radio += np.where(bits > 0, bits / np.where(rate > 0, rate, 1.0), 0.0)
-    for k, o in enumerate(answer.option.tolist()):
-        per_share = 1.0 / max(float(answer.edge_share[k]), 1e-300)
-        times = fixed[k, o] + np.where(work[k, o] > 0, work[k, o] * per_share, 0.0) + radio[k]
-        yield float((times <= latency_s[k] * (1.0 + 1e-9)).mean())
+    o = table.index(user.option.name)
+    stages, terms = table.program(k, o), table.terms(k, o)
+    lacking = table.closed_by(k, o)
+    if terms is not None:  # limits do not count: it is the plan that is replayed
+        lacking = tuple(c.text("") for c in ruled_out_by_level(k, draws.level, stages, terms, table.machines))
+    if terms is None or lacking:
+        expected = f"raw samples of all stages of {user.option.name}, the option of {user.name} ({'; '.join(lacking)})"
+        raise InvalidInput("profiles", user.name, expected, "Give profiles in which these stages were timed.")
+    fixed, work = draws.option(stages, terms)
+    radio = 0.0
+    for side, bits in (("downlink", terms.downlink_bit), ("uplink", terms.uplink_bit)):
+        bands = np.array([getattr(one, f"{side}_hz") for one in plan.users])
+        radio += bits / float(problem.rate(side, bands)[k]) if bits > 0 else 0.0
+    edge = work / user.edge_share if work.any() else work
+    return float((fixed + edge + radio <= user.latency_s * (1.0 + 1e-9)).mean())

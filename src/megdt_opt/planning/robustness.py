@@ -76,7 +76,8 @@ def restated_robustness(
 def robustness(
     table: OptionTable, option: NDArray[np.int64], *, gap: float = 1e-6, time_limit_s: float | None = None
 ) -> Robustness | None:
-    """Solve again at each corner of the intervals; None where no profile has intervals, as published ones have none.
+    """Solve again at each corner of the intervals; None where no profile has intervals, as published ones have none,
+    and where latencies hold at a level, for corners have no samples.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ def robustness(
         As for `solve` [1, s].
     """
     corners = corners_of(table.machines)
-    if not corners:
+    if not corners or table.scenario.holds is not None:
         return None
     survives = np.ones(len(option), dtype=bool)
     regret, broken, without = 0.0, False, 0

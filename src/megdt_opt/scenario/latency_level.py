@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.scenario.quantities import Quantities
+from megdt_opt.si import percent
 
 _MARGIN = 0.2
 """Part of what may be late that is kept in hand where nothing else is said: 96 % for 95 % [1]."""
@@ -55,8 +56,8 @@ class LatencyLevel(Quantities):
         """What a plan says of its latencies."""
         return (
             f"Latencies hold in {self.kept} of {self.samples} samples that were drawn of the calibration's raw times, "
-            f"planned at {_percent(self.kept_part)} for {_percent(self.level)}; stages are shown with median times, "
-            "and no baselines are worked out at a level."
+            f"planned at {percent_of(self.kept_part)} for {percent_of(self.level)}; stages are shown with median times, "
+            "options with parallel stages are closed, and no baselines are worked out at a level."
         )
 
     @model_validator(mode="after")
@@ -65,13 +66,15 @@ class LatencyLevel(Quantities):
             expected = f"at least the level, {self.level:g} [1]"
             raise InvalidInput("planned_at", self.planned_at, expected, "Raise it, or leave it out.")
         if self.samples < self.needed:
-            expected = f"at least {self.needed} samples [1], of which {_percent(self.kept_part)} can be kept"
+            expected = f"at least {self.needed} samples [1], of which {percent_of(self.kept_part)} can be kept"
             raise InvalidInput("samples", self.samples, expected, "Draw more samples, or lower the level.")
         return self
 
 
-def _percent(part: float) -> str:
-    return percent(100 * part, None, signed=False)
+def percent_of(part: float) -> str:
+    """A level as percent, with all of its digits: percent_of(0.995) = "99.5 %"."""
+    value = round(100 * part, 6)
+    return percent(value, len(f"{value:g}".partition(".")[2]), signed=False)
 
 
 def check_level(level: LatencyLevel, objective: str, stated: dict[str, Any]) -> None:

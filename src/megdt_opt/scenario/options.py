@@ -43,8 +43,7 @@ from megdt_opt.scenario.disciplines import BATCHED, IN_TURNS, MECHANISMS_OF
 from megdt_opt.scenario.edges import Site
 from megdt_opt.scenario.in_batches import InBatches
 from megdt_opt.scenario.in_turns import InTurns
-from megdt_opt.scenario.latency_level import LatencyLevel
-from megdt_opt.scenario.level_samples import sampled_problem
+from megdt_opt.scenario.level_samples import ruled_out_by_level, sampled_problem
 from megdt_opt.scenario.machines import Machines, advice, find_profiles
 from megdt_opt.scenario.offered import at_edges, setting_of, used_names, with_reserved_shares
 from megdt_opt.scenario.placed_parts import PlacedParts, placed_parts, require_memories
@@ -285,7 +284,13 @@ class OptionTable:
         ------
         Infeasible
             Where a user has no option that was timed and yields the picture.
+        InvalidInput
+            Where latencies hold at a level, for this problem has median times.
         """
+        if self.scenario.holds is not None:
+            expected = "left out where a plan is compared with others, which are worked out at median times"
+            remedy = "Leave holds out, or compare with nothing (no baselines, no verification)."
+            raise InvalidInput("holds", f"level {self.scenario.holds.level:g}", expected, remedy)
         self._require(self._possible)
         waived: Problem = self._waived
         return waived
@@ -349,15 +354,11 @@ class OptionTable:
         # where limits leave chains beside one device branch alone, the core problem has them, with its limits
         problem = self._unlimited(self._possible & folded) if chains else self._waived
         made = with_cost_limits(limited(problem, self.scenario, self.allowed, airtime_s), self.scenario)
-        return made if self.scenario.holds is None else self._at_level(made, self.scenario.holds)
-
-    def _at_level(self, problem: Problem, level: LatencyLevel) -> AllocationProblem:
-        """The same with latencies at a level of samples."""
-        if not isinstance(problem, AllocationProblem):
-            expected = "left out where programs fork more than once"
-            raise InvalidInput("holds", f"level {level.level:g}", expected, "Leave one of them out.")
+        if self.scenario.holds is None:
+            return made
+        assert isinstance(made, AllocationProblem)  # options whose programs fork are closed
         names = tuple(user.name for user in self.scenario.users)
-        return sampled_problem(problem, level, self.machines, names, self.program, self.terms)
+        return sampled_problem(made, self.scenario.holds, self.machines, names, self.program, self.terms)
 
     @cached_property
     def _waived(self) -> Any:
@@ -433,6 +434,8 @@ class OptionTable:
         if self.shared is not None:
             closed += self.shared.not_planned(k, terms, limiting if hosts else None, option)
         closed += ruled_out_by_privacy(k, user, stages)
+        if self.scenario.holds is not None:
+            closed += ruled_out_by_level(k, self.scenario.holds, stages, terms, self.machines)
         late = user.deadline_s is not None and terms.fixed_s + terms.device_branch_s > user.deadline_s
         if user.deadline_s is not None and late and self.scenario.objective_is_time:
             words = "{limit} {value}: the device alone takes longer, whatever the bandwidth and edge share"

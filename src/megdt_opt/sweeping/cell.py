@@ -182,6 +182,8 @@ def _of_plan(made: Plan, mechanisms: Iterable[str]) -> dict[str, Any]:
 
 
 def _of_rivals(rivals: tuple[Baseline, ...]) -> dict[str, Any]:
+    if not rivals:  # latencies at a level are compared with nothing
+        return {}
     *others, equal = rivals
     singles = [b for b in others if b.mechanism]
     named = {b.name: b for b in singles}

@@ -91,8 +91,8 @@ def run_options(
     stretch |= {u.name: p.stretch for u, p in zip(table.scenario.users, machines.devices, strict=True)}
     computed = [leaf for user in users for leaf in leaves(user.program) if isinstance(leaf, Compute)]
     held = () if table.parts is None or not users else machines.edges
-    holds = {edge: tuple(sorted({part_of(leaf) for leaf in computed if leaf.at == edge})) for edge in held}
-    return ExecutionOptions(mode=mode, stretch=stretch, holds=holds, timeout_s=30.0 + 10.0 * longest_s)
+    parts = {edge: tuple(sorted({part_of(leaf) for leaf in computed if leaf.at == edge})) for edge in held}
+    return ExecutionOptions(mode=mode, stretch=stretch, held_parts=parts, timeout_s=30.0 + 10.0 * longest_s)
 
 
 def execute(

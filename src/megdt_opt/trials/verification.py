@@ -158,7 +158,13 @@ def rivals_of(plan: Plan, *, runners_up: int = 2) -> tuple[Baseline, ...]:
     batches the best of reserved shares too, and of batches one for all; with equal shares turns are in the order of
     arrival. Where there are groups, which divide no shares equally, the best that is had without sharing stands in
     place of equal shares, and runners-up may share other steps, or among fewer.
+
+    Raises
+    ------
+    InvalidInput
+        Where the plan's latencies hold at a level, for its rivals have median times.
     """
+    equal = () if plan.table.shared is not None else (equal_shares(plan.table, plan.options),)
     named = {b.name: b for b in plan.baselines}
     singles = [b for b in plan.baselines if b.mechanism]
     edges = [b for b in plan.baselines if b.name in {f"{ONLY}{site.name}" for site in plan.table.sites}]
@@ -167,7 +173,7 @@ def rivals_of(plan: Plan, *, runners_up: int = 2) -> tuple[Baseline, ...]:
     found = [named[name] for name in names if name in named]
     runners = next_best(plan.table, plan.options, count=runners_up)
     if plan.table.shared is None:
-        return (*found, equal_shares(plan.table, plan.options), *runners)
+        return (*found, *equal, *runners)
     alone = [b for b in plan.baselines if b.name == UNSHARED]
     return (*found, *(b for b in runners if b.options not in [a.options for a in alone]), *alone)
 
@@ -197,6 +203,11 @@ def verify(
         Processes that run already.
     on_progress : callable, optional
         Called with (runs done, runs in all) after each run.
+
+    Raises
+    ------
+    InvalidInput
+        Where the plan's latencies hold at a level.
     """
     rows = [_Rival("plan", plan.table, plan.users, plan.groups, plan.objective_s)]
     rows += [
