@@ -56,8 +56,8 @@ class LatencyLevel(Quantities):
         """What a plan says of its latencies."""
         return (
             f"Latencies hold in {self.kept} of {self.samples} samples that were drawn of the calibration's raw times, "
-            f"planned at {percent_of(self.kept_part)} for {percent_of(self.level)}; stages are shown with median times, "
-            "options with parallel stages are closed, and no baselines are worked out at a level."
+            f"planned at {percent_of(self.kept_part)} for {percent_of(self.level)}; stages are shown with median "
+            "times, options with parallel stages are closed, and no baselines are worked out at a level."
         )
 
     @model_validator(mode="after")
