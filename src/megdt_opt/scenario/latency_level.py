@@ -71,6 +71,14 @@ class LatencyLevel(Quantities):
         return self
 
 
+def refuse_comparing(level: LatencyLevel | None) -> None:
+    """Refuse a level where rivals are worked out: InvalidInput, for they have median times."""
+    if level is not None:
+        expected = "left out where a plan is compared with others, which are worked out at median times"
+        remedy = "Leave holds out, or compare with nothing (no baselines, no verification)."
+        raise InvalidInput("holds", f"level {level.level:g}", expected, remedy)
+
+
 def percent_of(part: float) -> str:
     """A level as percent, with all of its digits: percent_of(0.995) = "99.5 %"."""
     value = round(100 * part, 6)

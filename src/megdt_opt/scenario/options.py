@@ -43,6 +43,7 @@ from megdt_opt.scenario.disciplines import BATCHED, IN_TURNS, MECHANISMS_OF
 from megdt_opt.scenario.edges import Site
 from megdt_opt.scenario.in_batches import InBatches
 from megdt_opt.scenario.in_turns import InTurns
+from megdt_opt.scenario.latency_level import refuse_comparing
 from megdt_opt.scenario.level_samples import ruled_out_by_level, sampled_problem
 from megdt_opt.scenario.machines import Machines, advice, find_profiles
 from megdt_opt.scenario.offered import at_edges, setting_of, used_names, with_reserved_shares
@@ -287,10 +288,7 @@ class OptionTable:
         InvalidInput
             Where latencies hold at a level, for this problem has median times.
         """
-        if self.scenario.holds is not None:
-            expected = "left out where a plan is compared with others, which are worked out at median times"
-            remedy = "Leave holds out, or compare with nothing (no baselines, no verification)."
-            raise InvalidInput("holds", f"level {self.scenario.holds.level:g}", expected, remedy)
+        refuse_comparing(self.scenario.holds)
         self._require(self._possible)
         waived: Problem = self._waived
         return waived
