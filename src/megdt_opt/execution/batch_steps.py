@@ -16,6 +16,7 @@ from megdt_opt.execution.job import ExecutionOptions
 from megdt_opt.execution.run_state import RunState, Walk
 from megdt_opt.execution.stage_work import StageWork
 from megdt_opt.models.split_model import SplitModel, TogetherModel
+from megdt_opt.program.batches import batch_s
 from megdt_opt.program.stages import Compute
 
 _LOOK_S = 0.05
@@ -149,7 +150,7 @@ class BatchSteps:
     def _run(self, members: list[Member], stop: threading.Event) -> Made:
         """Make a batch in its slot."""
         begin_s = max(self._free_s, *(member.ready_s for member in members))
-        due_s = begin_s + self.schedule.slope_s * len(members) + self.schedule.base_s
+        due_s = begin_s + batch_s(self.schedule.slope_s, self.schedule.base_s, len(members))
         wait_until(begin_s, stop)
         first = members[0].work.run
         with self._turns.turn(due_s, stop):
