@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,9 @@ from run_builder import make_run
 from megdt_opt.errors import ExecutionError, InvalidInput
 from megdt_opt.execution import Cluster, ExecutionOptions, Run
 from megdt_opt.execution.batch_schedule import BatchSchedule
+from megdt_opt.execution.batch_steps import BatchSteps, Member, together
+from megdt_opt.execution.clock import Turns
+from megdt_opt.execution.stage_work import StageWork
 from megdt_opt.models.registry import load_model
 from megdt_opt.program.mechanisms import Option
 from megdt_opt.program.schedule import StageTime
@@ -135,6 +139,47 @@ def test_who_is_lost_is_left_out_of_the_batches(twins: Cluster) -> None:
     assert set(done.latents) >= {"a", "b"}
     for run in wanted[:2]:
         assert np.abs(done.latents[run.name] - alone(run)).max() < ROUNDING
+
+
+@pytest.mark.parametrize("broken", [("b",), ("a", "c"), ("a", "b", "c")], ids="+".join)
+@pytest.mark.parametrize("fault", ["no number", "no conditioning"])
+def test_a_chain_that_fails_in_a_batch_fails_alone(single_thread: None, broken: tuple[str, ...], fault: str) -> None:
+    model = load_model("twin")
+    planned = schedule((("a", "b", "c"),), start_s=0.0)
+    steps = BatchSteps(planned, together(model), ExecutionOptions(mode="raw"), Turns())
+    steps.start(time.monotonic())
+    members, wanted = {}, {}
+    for run in runs(schedule()):
+        (leaf,) = (
+            x for x in leaves(run.program) if isinstance(x, Compute) and x.kind is Kind.DENOISE and is_edge(x.at)
+        )
+        (chain,) = run.chains
+        store: dict[str, Any] = {
+            "conditioning": model.encode_prompt({n: torch.from_numpy(v.copy()) for n, v in chain.request.items()}),
+            leaf.item: model.start(chain.seed, scheduler=run.scheduler, steps=run.steps),
+        }
+        how: dict[str, Any] = {"scheduler": run.scheduler, "steps": run.steps, "first": 0, "count": 1}
+        wanted[run.name] = model.denoise(store[leaf.item], store["conditioning"], **how)["latent"]
+        if run.name in broken and fault == "no number":
+            store[leaf.item]["latent"][0, 0, 0, 0] = float("nan")
+        elif run.name in broken:
+            del store["conditioning"]
+        members[run.name] = (Member(StageWork(model, run, chain, store), leaf, 0, time.monotonic()), store, leaf.item)
+
+    def step(name: str) -> str:
+        try:
+            steps.make(0, name, members[name][0], threading.Event())
+        except ExecutionError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(len(members)) as pool:
+        said = dict(zip(members, pool.map(step, members), strict=True))
+    assert {name for name, text in said.items() if text} == set(broken)
+    assert all(said[name].startswith("batch 0: ") for name in broken)
+    for name, (_, store, item) in members.items():
+        if name not in broken:
+            assert (store[item]["latent"] - wanted[name]).abs().max() < ROUNDING
 
 
 @pytest.mark.parametrize(

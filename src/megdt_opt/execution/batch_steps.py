@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +46,8 @@ class Member:
 
 @dataclass(frozen=True)
 class Made:
-    """A batch that was made, on the monotonic clock [s]: begin, end of its slot and of its pass, and the members."""
+    """A batch that was made, on the monotonic clock [s]: begin, end of its slot and of its pass, its members' number,
+    and by chain what went wrong with a member."""
 
     begin_s: float
     due_s: float
@@ -53,12 +55,14 @@ class Made:
     busy_s: float
     chains: int
     late: bool
+    failed: Mapping[str, Exception]
 
 
 class BatchSteps:
     """The batches of a run at one edge server.
 
-    The thread of whichever member completes a batch makes it; the others wait for it.
+    The thread of whichever member completes a batch makes it; the others wait for it. Where the pass fails, each member
+    makes its step by itself, so that a fault is that of its chain alone.
 
     Parameters
     ----------
@@ -81,7 +85,6 @@ class BatchSteps:
         self._members = [set(batch) for batch in schedule.batches]
         self._here: list[dict[str, Member]] = [{} for _ in schedule.batches]
         self._made: dict[int, Made] = {}
-        self._failed: dict[int, Exception] = {}
         self._next = 0
         self._busy = False
         self._free_s = 0.0
@@ -106,37 +109,37 @@ class BatchSteps:
         Stopped
             If the chain's stage is given up meanwhile.
         ExecutionError
-            If the batch failed.
+            If the chain's step failed.
         """
         with self._change:
             self._here[number][chain] = member
             self._change.notify_all()
             while not self._ready(number):
                 if number in self._made:
-                    return self._made[number]
-                if number in self._failed:
-                    raise ExecutionError(f"batch {number}: {self._failed[number]}")
+                    return self._of(number, chain)
                 if stop.is_set():
                     raise Stopped
                 self._change.wait(_LOOK_S)
             self._busy = True
-            members = [self._here[number][name] for name in sorted(self._members[number])]
-        made: Made | Exception
+            members = {name: self._here[number][name] for name in sorted(self._members[number])}
+        made: Made | None = None
         try:
             made = self._run(members, stop)
-        except Exception as error:
-            made = error
-        with self._change:
-            self._busy = False
-            if isinstance(made, Made):
-                self._made[number], self._free_s = made, made.due_s
-            elif not isinstance(made, Stopped):
-                self._failed[number] = made
-            self._next += not isinstance(made, Stopped)
-            self._skip()
-            self._change.notify_all()
-        if isinstance(made, Exception):
-            raise made
+        finally:
+            with self._change:
+                self._busy = False
+                if made is not None:
+                    self._made[number], self._free_s = made, made.due_s
+                    self._next += 1
+                self._skip()
+                self._change.notify_all()
+        return self._of(number, chain)
+
+    def _of(self, number: int, chain: str) -> Made:
+        """A batch that was made, for one of its chains; raises ExecutionError where its step failed."""
+        made = self._made[number]
+        if chain in made.failed:
+            raise ExecutionError(f"batch {number}: {made.failed[chain]}") from made.failed[chain]
         return made
 
     def _ready(self, number: int) -> bool:
@@ -147,22 +150,14 @@ class BatchSteps:
         while self._next < len(self._members) and not self._members[self._next] and not self._busy:
             self._next += 1
 
-    def _run(self, members: list[Member], stop: threading.Event) -> Made:
+    def _run(self, members: Mapping[str, Member], stop: threading.Event) -> Made:
         """Make a batch in its slot."""
-        begin_s = max(self._free_s, *(member.ready_s for member in members))
+        begin_s = max(self._free_s, *(member.ready_s for member in members.values()))
         due_s = begin_s + batch_s(self.schedule.slope_s, self.schedule.base_s, len(members))
         wait_until(begin_s, stop)
-        first = members[0].work.run
         with self._turns.turn(due_s, stop):
             started_s = time.monotonic()
-            items = [member.work.before(member.leaf) for member in members]
-            with torch.no_grad():
-                after = self._model.denoise_together(
-                    [state for state, _ in items], [conditioning for _, conditioning in items],
-                    scheduler=first.scheduler, steps=first.steps, at=[member.step for member in members],
-                )  # fmt: skip
-            for member, state in zip(members, after, strict=True):
-                member.work.after(member.leaf, state)
+            failed = self._steps(members)
             end_s = time.monotonic()
         paced = self._options.mode == "paced"
         late = paced and end_s > due_s + self._options.slack_s
@@ -170,7 +165,29 @@ class BatchSteps:
             wait_until(due_s, threading.Event())  # what is made is made, whoever is given up meanwhile
         else:
             due_s = end_s
-        return Made(started_s, due_s, max(end_s, due_s), end_s - started_s, len(members), late)
+        return Made(started_s, due_s, max(end_s, due_s), end_s - started_s, len(members), late, failed)
+
+    def _steps(self, members: Mapping[str, Member]) -> dict[str, Exception]:
+        """A step of each member in one pass or, where that fails, of each by itself; what went wrong, by chain."""
+        try:
+            self._pass(list(members.values()))
+        except Exception as error:  # whatever a member's items do to the model is that member's fault
+            if len(members) == 1:
+                return dict.fromkeys(members, error)
+            return {chain: fault for one in members.items() for chain, fault in self._steps(dict([one])).items()}
+        return {}
+
+    def _pass(self, members: list[Member]) -> None:
+        """One pass of the model; nobody's state changes where it fails."""
+        items = [member.work.before(member.leaf) for member in members]
+        first = members[0].work.run
+        with torch.no_grad():
+            after = self._model.denoise_together(
+                [state for state, _ in items], [conditioning for _, conditioning in items],
+                scheduler=first.scheduler, steps=first.steps, at=[member.step for member in members],
+            )  # fmt: skip
+        for member, state in zip(members, after, strict=True):
+            member.work.after(member.leaf, state)
 
 
 def run_batched(

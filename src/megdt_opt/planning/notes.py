@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from megdt_opt.execution.job import THREADS
 from megdt_opt.models.requests import makes_requests
 from megdt_opt.planning.groups import GroupPlan
+from megdt_opt.planning.in_batches import LONGEST_S, RIVAL_S
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, Option
 from megdt_opt.program.precisions import PRECISION_REGISTRY
+from megdt_opt.scenario.in_batches import InBatches
 from megdt_opt.scenario.machines import advice, borrowed_stages
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.si import show
@@ -33,6 +35,11 @@ def notes_on(table: OptionTable, chosen: Sequence[Option], groups: Sequence[Grou
         )
     found += [f"{group.words}." for group in groups]
     found += () if table.serving is None else table.serving.notes()
+    if isinstance(table.serving, InBatches):
+        found.append(
+            f"Batches are searched for until the gap is proven, or for {show(LONGEST_S, 's')} where no other limit is "
+            f"asked for, and for at most {show(RIVAL_S, 's')} for each rival and each end of the timings' intervals."
+        )
     if table.shared is not None and any(option.share for option in table.options):
         found.append(
             "Beside groups no parallel generation (PEU) and no uplink of users with an energy limit is planned; the "

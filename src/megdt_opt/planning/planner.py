@@ -172,8 +172,8 @@ def answered(table: OptionTable, problem: Problem, method: str, gap: float, time
 
 
 def compared(made: Plan) -> Plan:
-    """The plan with its baselines and its robustness, solved to the gap and within the time that it was asked for; one
-    whose latencies hold at a level has neither."""
+    """The plan with its baselines and its robustness, solved to the gap and within the time that it was asked for,
+    each search of batches within `in_batches.RIVAL_S`; one whose latencies hold at a level has neither."""
     return replace(
         made,
         baselines=baselines(made.table, made.options, gap=made.asked_gap, time_limit_s=made.time_limit_s),
