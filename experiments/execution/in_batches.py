@@ -10,8 +10,6 @@ sum. Writes in_batches.json and in_batches.md.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,15 +21,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from kept_list import KeptList, head, tail
 from scenarios import user
-from several import SPOILED_PERCENT, commit, rewritten, row_of_run, summary_of, worst_percent
+from several import commit, rewritten, row_of_run, worst_percent
 
 from megdt_opt import Plan, Scenario, TimingProfile, plan
 from megdt_opt.execution.batch_schedule import BatchSchedule
 from megdt_opt.execution.cluster import Cluster
 from megdt_opt.execution.job import Run
-from megdt_opt.files import write_text
-from megdt_opt.machine import environment
 from megdt_opt.planning.baselines import COMMON, RESERVED_SHARES, baselines
 from megdt_opt.program.blocks import denoise
 from megdt_opt.program.stages import Compute, Kind, Send, is_edge
@@ -202,18 +199,8 @@ def decision(number: int, cluster: Cluster) -> dict[str, Any]:
 
 def page(data: dict[str, Any]) -> str:
     """The Markdown page."""
-    s, where = data["summary"], data["machine"]
-    total = s["end_to_end_percent"]
     lines = [
-        "# Executions of an edge that makes batches",
-        "",
-        f"Commit {data['commit']}; {where['cpu']}, {where['cores']} cores, {where['system']}; load average up to "
-        f"{s['load_largest']:.1f}. Made by `in_batches.py`; the rows are in `in_batches.json`.",
-        "",
-        f"{s['runs']} paced runs, {total['count']} end-to-end latencies, all counted: error {total['median']:.3g} % "
-        f"(median), {total['p95']:.3g} % (95th percentile), {total['worst']:.3g} % (worst); {s['overruns']} stages "
-        "overran their slot.",
-        "",
+        *head(data, "Executions of an edge that makes batches", "in_batches"),
         "Below reserved, below one common batch: 1 - found / (proven optimum of reserved shares of the same scenario), "
         "and 1 - found / (best found in which those who are served make all steps in one batch). PSNR: the least, "
         "executed against unsplit pictures.",
@@ -232,20 +219,7 @@ def page(data: dict[str, Any]) -> str:
             f"{min(sizes)} to {max(sizes)} | {below} | {100 * (1 - row['objective_s'] / row['common_batch_s']):.1f} | "
             f"{min(known, default=np.inf):.0f} | {max(abs(e) for e in row['error_percent'].values()):.2g} |"
         )
-    lines += ["", f"Spoiled on purpose: {s['spoiled_found']} of {s['spoiled']} are off by more than "
-              f"{SPOILED_PERCENT:g} %.", "", "| spoiled | plan | off by [%] |", "|---|---|---|"]  # fmt: skip
-    lines += [f"| {r['spoiled']} | {r['run']} | {r['worst_percent']:.3g} |" for r in data["spoiled"]]
-    for found in data["decisions"]:
-        lines += ["", f"Decision of plan {found['run']} against its rivals (commit {found['commit']}): the plan is "
-                  f"{'' if found['plan_is_fastest'] else 'not '}the fastest of those that keep every limit, rank "
-                  f"correlation {found['rank_correlation']:.3f}.", "",
-                  "| set | predicted [s] | measured [s], median | breaks |", "|---|---|---|---|"]  # fmt: skip
-        lines += [
-            f"| {one['name']} | {one['predicted_s']:.3f} | {np.median(one['measured_s']):.3f} | "
-            f"{', '.join(one['breaks'])} |"
-            for one in found["sets"]
-        ]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, *tail(data)])
 
 
 def main() -> None:
@@ -255,35 +229,21 @@ def main() -> None:
     parser.add_argument("--decisions", type=int, default=2)
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
-    path = args.out / "in_batches.json"
-    data: dict[str, Any] = {"commit": commit(), "machine": environment(), "rows": [], "alone": [], "spoiled": []}
-    data["decisions"] = []
-    if path.exists():
-        data = json.loads(path.read_text(encoding="utf-8"))
-
-    def keep() -> None:
-        data["summary"] = summary_of(data["rows"], data["spoiled"])
-        args.out.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(data, indent=1) + "\n")
-        write_text(args.out / "in_batches.md", page(data))
+    kept = KeptList(args.out, "in_batches", page)
+    data = kept.data
 
     with Cluster(ACTORS, start_timeout_s=900) as cluster:
         for number in range(len(data["rows"]), args.count):
-            data["rows"].append(executed(number, cluster) | {"load": os.getloadavg()[0]})
+            kept.add("rows", executed(number, cluster))
             row = data["rows"][-1]
             off = {k: round(v, 2) for k, v in row["error_percent"].items()}
             print(number, row["options"], off, row["reserved"], row["objective_s"], flush=True)
-            keep()
-        done = {row["spoiled"] for row in data["spoiled"]}
-        for number, name in enumerate(SPOILS):
-            if name not in done:
-                data["spoiled"].append(run_spoiled(name, number, cluster))
-                print(data["spoiled"][-1], flush=True)
-                keep()
+        for number, name in kept.missing(SPOILS):
+            kept.add("spoiled", run_spoiled(name, number, cluster))
+            print(data["spoiled"][-1], flush=True)
         for number in range(len(data["decisions"]), args.decisions):
-            data["decisions"].append(decision(2 * number, cluster) | {"commit": commit()})
+            kept.add("decisions", decision(2 * number, cluster) | {"commit": commit()})
             print(data["decisions"][-1], flush=True)
-            keep()
 
 
 if __name__ == "__main__":
