@@ -72,6 +72,23 @@ def test_the_timeline_has_a_line_between_batches_as_predicted_and_as_measured(ma
     assert sorted(n for n in lines if n) == sorted(n for n in 2 * between if n)
 
 
+def test_waiting_for_the_first_batch_is_drawn_as_predicted_and_as_measured(made: Plan) -> None:
+    waiting = [user for user in made.users if user.batched is not None and user.batched.waiting_s > 1e-9]
+    assert waiting
+    done = execution_of(made, late=False)
+    starts = {user.name: batched_step(user.program) for user in made.users}
+    rows = [replace(row, waiting_s=0.5 if row.index == starts[row.user] else 0.0) for row in done.rows]
+    plain = timeline_figure(made, replace(done, rows=tuple(replace(row, waiting_s=0.0) for row in rows)))
+    drawn = timeline_figure(made, replace(done, rows=tuple(rows)))
+    (before,), (after,) = ([len(axes.collections) for axes in figure.axes] for figure in (plain, drawn))
+    assert after == before + sum(user.batched is not None for user in made.users)
+    assert "waits for its batch" in [text.get_text() for legend in drawn.legends for text in legend.get_texts()]
+    for user in waiting:
+        assert user.batched is not None
+        before_s = [t.start_s + t.duration_s for t in user.stages[: batched_step(user.program)]]
+        assert user.batched.ready_s == pytest.approx(before_s[-1], rel=1e-9)
+
+
 def test_the_page_and_the_result_have_the_batches(made: Plan) -> None:
     done = execution_of(made, late=False)
     result = json.loads(result_text(made, done, None, pictures_of(made)))

@@ -16,6 +16,7 @@ from megdt_opt.pricing.batched_band import Band
 from megdt_opt.problem.batched_edge_problem import BatchedEdgeProblem, Batches, read_batches
 from megdt_opt.problem.outcome import Method, Status
 from megdt_opt.program.batches import batch_s, batch_times_s, batched_step, cut_of
+from megdt_opt.program.schedule import schedule
 from megdt_opt.program.stages import Stage
 from megdt_opt.scenario.in_batches import NONE, InBatches
 from megdt_opt.scenario.options import OptionTable
@@ -46,12 +47,20 @@ class Batched:
         When each of them begins and ends, after the common start [s].
     edge_s : float
         The user's equal parts of them [s].
+    ready_s : float
+        When the chain is ready for the first [s]; it waits from then on.
     """
 
     numbers: tuple[int, ...]
     together: tuple[int, ...]
     times_s: tuple[tuple[float, float], ...]
     edge_s: float
+    ready_s: float
+
+    @property
+    def waiting_s(self) -> float:
+        """How long the chain waits for its first batch [s]."""
+        return self.start_s - self.ready_s
 
     @property
     def start_s(self) -> float:
@@ -129,6 +138,7 @@ def batched_of(
         numbers=numbers, together=tuple(sizes[j] for j in numbers),
         times_s=tuple(times_s[j] for j in numbers),
         edge_s=float(sum(batch_s(*law, sizes[j]) / sizes[j] for j in numbers)),
+        ready_s=schedule(stages, durations_s)[leaf].start_s,
     )  # fmt: skip
     durations_s[leaf] = made.end_s - made.start_s
     return made, {leaf: made.start_s}

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from megdt_opt.execution.record import Execution
 from megdt_opt.planning.costs import held_words
 from megdt_opt.planning.plan import Plan
-from megdt_opt.planning.user_plan import UserPlan
-from megdt_opt.program.batches import batched_step
 from megdt_opt.report.grids import Grid, from_columns
+from megdt_opt.report.lanes import waited_for
 from megdt_opt.report.numbers import column, number, words
 from megdt_opt.trials.costs import measured_costs
 
@@ -65,22 +64,14 @@ def cost_grid(plan: Plan) -> Grid:
 
 def _waiting(plan: Plan) -> str:
     """For whom users wait: nobody where shares are reserved."""
-    turns = {user.name: user.turn.waiting_s for user in plan.users if user.turn is not None}
-    batches = {user.name: _before_batches_s(user) for user in plan.users if user.batched is not None}
-    waiting = turns or batches
+    served = {user.name: user.turn or user.batched for user in plan.users}
+    waiting = {name: one.waiting_s for name, one in served.items() if one is not None}
     if not waiting:
         return "Waiting for others: none, as shares are reserved."
     longest = max(waiting, key=lambda name: waiting[name])
     total_s, most_s = number(sum(waiting.values()), 3), number(waiting[longest], 3)
-    return f"Waiting for {'turns' if turns else 'batches'}: {total_s} s in all, at most {most_s} s ({longest})."
-
-
-def _before_batches_s(user: UserPlan) -> float:
-    """From when a user's encoded request is at the edge to its first batch [s]."""
-    assert user.batched is not None
-    begin = batched_step(user.program)
-    before = [time.start_s + time.duration_s for time in user.stages[:begin]]
-    return user.batched.start_s - max(before, default=0.0)
+    what = "turns" if waited_for(plan) == "turn" else "batches"
+    return f"Waiting for {what}: {total_s} s in all, at most {most_s} s ({longest})."
 
 
 def _parts(plan: Plan) -> tuple[str, ...]:

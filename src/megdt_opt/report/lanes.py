@@ -87,6 +87,13 @@ def bars(plan: Plan, user: UserPlan) -> dict[tuple[str, int], Bar]:
     return {(user.name, number): Bar(leaf=leaf, place=place, time=time) for number, (leaf, place, time) in found_own}
 
 
+def waited_for(plan: Plan) -> str:
+    """What chains wait for at the edge: "turn", "batch", or "" where shares are reserved."""
+    if any(user.turn is not None for user in plan.users):
+        return "turn"
+    return "batch" if any(user.batched is not None for user in plan.users) else ""
+
+
 def alone_bars(plan: Plan, user: UserPlan) -> dict[int, Bar]:
     """What a user's device runs if it is cut off, by the number of the leaf."""
     names = [each.name for each in plan.users]

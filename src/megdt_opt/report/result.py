@@ -140,7 +140,7 @@ def _user(plan: Plan, k: int, user: UserPlan) -> dict[str, Any]:
         "downlink_bit_per_s": user.downlink_bit_per_s,
         "uplink_bit_per_s": user.uplink_bit_per_s,
         "edge_share": user.edge_share,
-        **({} if user.batched is None else {"batches": asdict(user.batched)}),
+        **({} if user.batched is None else {"batches": asdict(user.batched) | {"waiting_s": user.batched.waiting_s}}),
         **({} if user.turn is None else {"turn": asdict(user.turn) | {"waiting_s": user.turn.waiting_s}}),
         "latency_s": user.latency_s,
         "refresh_hz": user.refresh_hz,

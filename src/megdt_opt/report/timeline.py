@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from megdt_opt.execution.record import Execution, StageRow
 from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.user_plan import UserPlan
+from megdt_opt.program.batches import batched_step
 from megdt_opt.program.stages import Compute
 from megdt_opt.program.turns import first_in_turn
 from megdt_opt.report.canvas import CLEAR, FAINT, GRID, INK, new_figure, settings
-from megdt_opt.report.lanes import Bar, alone_bars, bars, colours_of, resource_of, short_text
+from megdt_opt.report.lanes import Bar, alone_bars, bars, colours_of, resource_of, short_text, waited_for
 from megdt_opt.report.numbers import number, short
 from megdt_opt.scenario.machines import borrowed_stages
 from megdt_opt.si import percent
@@ -37,8 +38,8 @@ _Label = tuple["Text", float]
 def timeline_figure(plan: Plan, execution: Execution | None = None) -> Figure:
     """Draw the stages of all users against time; parallel branches share the height of their lane.
 
-    Common steps of a group are drawn for everyone who waits for them. Where the edge serves in turns, the time for
-    which a chain waits for its own is drawn in outline; where it makes batches, a thin line stands between them.
+    Common steps of a group are drawn for everyone who waits for them. Where the edge serves in turns or makes batches,
+    the time for which a chain waits for its own is drawn in outline; a thin line stands between batches.
 
     Parameters
     ----------
@@ -69,8 +70,9 @@ def timeline_figure(plan: Plan, execution: Execution | None = None) -> Figure:
             labels += [
                 _bar(axes, bar, bar.time.start_s, bar.time.duration_s, middle, colours) for bar in drawn[k].values()
             ]
-            if user.turn is not None:
-                _waiting(axes, user.turn.start_s, user.turn.waiting_s, middle)
+            served = user.turn or user.batched
+            if served is not None:
+                _waiting(axes, served.start_s, served.waiting_s, middle)
             if user.batched is not None:
                 _batches(axes, user.batched.times_s, middle)
             _end_label(axes, user.latency_s, middle, f"{number(user.latency_s)} s", end_s)
@@ -84,7 +86,7 @@ def timeline_figure(plan: Plan, execution: Execution | None = None) -> Figure:
                     if bar is not None:
                         length_s = r.end_s - r.start_s
                         labels.append(_bar(axes, bar, r.start_s, length_s, middle, colours, late=r.overrun_s > 0))
-                        if _begins_turn(user, r):
+                        if _begins_at_edge(user, r):
                             _waiting(axes, r.start_s, r.waiting_s, middle)
                         _batches(axes, r.step_s, middle)
                 _end_label(axes, *_outcome(execution, user.name, middle), end_s)
@@ -106,8 +108,8 @@ def timeline_figure(plan: Plan, execution: Execution | None = None) -> Figure:
         axes.set_axisbelow(True)
         axes.spines[["top", "right", "left"]].set_visible(False)
         late = execution is not None and bool(execution.overruns)
-        waits = any(user.turn is not None for user in plan.users)
-        _legend(figure, colours, late, any(_shown(u.deadline_s, end_s) for u in plan.scenario.users), waits)
+        dated = any(_shown(u.deadline_s, end_s) for u in plan.scenario.users)
+        _legend(figure, colours, late, dated, waited_for(plan))
         _drop_wide(figure, axes, labels)
     return figure
 
@@ -173,19 +175,23 @@ def _bar(
         color="white" if dark else "black",
         size=7.0 if place.bottom - place.top > 0.9 else 6.0,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8} if late else None,
+        zorder=4,  # above the lines between batches
     )
     label.set_in_layout(False)
     return label, length_s
 
 
-def _begins_turn(user: UserPlan, row: StageRow) -> bool:
-    """Whether a stage that was executed is the one with which a user's turn at the edge begins."""
-    own = user.turn is not None and not row.fallback and not row.shared and row.user == user.name
-    return own and row.index == first_in_turn(user.program)
+def _begins_at_edge(user: UserPlan, row: StageRow) -> bool:
+    """Whether a stage that was executed is the one with which a user's turn or batches at the edge begin."""
+    if row.fallback or row.shared or row.user != user.name:
+        return False
+    if user.batched is not None:
+        return row.index == batched_step(user.program)
+    return user.turn is not None and row.index == first_in_turn(user.program)
 
 
 def _waiting(axes: Axes, start_s: float, waiting_s: float, middle: float) -> None:
-    """The time for which a chain waits before its turn."""
+    """The time for which a chain waits before its turn or its first batch."""
     if waiting_s > 0:
         box = (middle - 0.44 * _LANE, 0.88 * _LANE)
         axes.broken_barh(
@@ -203,7 +209,7 @@ def _end_label(axes: Axes, at_s: float, y: float, text: str, end_s: float) -> No
     axes.text(at_s + 0.006 * end_s, y, text, va="center_baseline", size=7.5, bbox=CLEAR)
 
 
-def _legend(figure: Figure, colours: Mapping[str, str], late: bool, deadlines: bool, waits: bool) -> None:
+def _legend(figure: Figure, colours: Mapping[str, str], late: bool, deadlines: bool, waits: str) -> None:
     from matplotlib.artist import Artist
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -212,7 +218,7 @@ def _legend(figure: Figure, colours: Mapping[str, str], late: bool, deadlines: b
     if late:
         handles.append(Patch(facecolor="white", edgecolor="black", hatch="////", label="ended after its slot"))
     if waits:
-        handles.append(Patch(facecolor="white", edgecolor=FAINT, linestyle="--", label="waits for its turn"))
+        handles.append(Patch(facecolor="white", edgecolor=FAINT, linestyle="--", label=f"waits for its {waits}"))
     if deadlines:
         handles.append(Line2D([], [], color=INK, lw=1.4, ls=":", label="deadline"))
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, handlelength=1.4)
