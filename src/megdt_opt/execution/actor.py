@@ -17,6 +17,7 @@ from megdt_opt.errors import ExecutionError
 from megdt_opt.execution.batch_schedule import BatchSchedule
 from megdt_opt.execution.batch_steps import together
 from megdt_opt.execution.clock import Turns
+from megdt_opt.execution.digest import program_digest
 from megdt_opt.execution.graph import image_holder, latent_holder
 from megdt_opt.execution.job import ExecutionOptions, Probe, Run
 from megdt_opt.execution.plain import array_to_plain
@@ -108,7 +109,7 @@ class Actor:
             identity=str(message["run"]),
             batches=batches,
         )
-        return {}
+        return {"programs": {run.name: program_digest(run) for run in runs}}
 
     def start(self, message: dict[str, Any]) -> dict[str, Any]:
         """Begin at a common time."""

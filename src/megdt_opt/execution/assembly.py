@@ -65,6 +65,7 @@ def execution(
         images=found["images"],
         latents=found["latents"],
         faults=tuple(supervision.faults.values()),
+        programs={actor: dict(fact["programs"]) for actor, fact in facts.items()},
     )
 
 

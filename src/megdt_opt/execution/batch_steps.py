@@ -53,6 +53,7 @@ class Made:
     due_s: float
     end_s: float
     busy_s: float
+    cpu_s: float
     chains: int
     late: bool
     failed: Mapping[str, Exception]
@@ -156,16 +157,16 @@ class BatchSteps:
         due_s = begin_s + batch_s(self.schedule.slope_s, self.schedule.base_s, len(members))
         wait_until(begin_s, stop)
         with self._turns.turn(due_s, stop):
-            started_s = time.monotonic()
+            started_s, used_s = time.monotonic(), time.thread_time()
             failed = self._steps(members)
-            end_s = time.monotonic()
+            end_s, cpu_s = time.monotonic(), time.thread_time() - used_s
         paced = self._options.mode == "paced"
         late = paced and end_s > due_s + self._options.slack_s
         if paced:
             wait_until(due_s, threading.Event())  # what is made is made, whoever is given up meanwhile
         else:
             due_s = end_s
-        return Made(started_s, due_s, max(end_s, due_s), end_s - started_s, len(members), late, failed)
+        return Made(started_s, due_s, max(end_s, due_s), end_s - started_s, cpu_s, len(members), late, failed)
 
     def _steps(self, members: Mapping[str, Member]) -> dict[str, Exception]:
         """A step of each member in one pass or, where that fails, of each by itself; what went wrong, by chain."""
@@ -213,6 +214,7 @@ def run_batched(
         "start_s": made[0].begin_s - session.start_s,
         "end_s": end_s - session.start_s,
         "busy_s": sum(one.busy_s / one.chains for one in made),
+        "cpu_s": sum(one.cpu_s / one.chains for one in made),
         "waiting_s": made[0].begin_s - ready_s,
         "overrun_s": overrun_s,
         "late_steps": sum(one.late for one in made),

@@ -303,12 +303,13 @@ class Cluster:
         calls = {
             a: self._peers[a].begin("prepare", {**prepare, "spares": _spares_of(spares, a)}, limit_s) for a in used
         }
-        self._gather(calls, time.monotonic() + limit_s)
-        return {a: self._peers[a].call("ping", {}, 10.0) for a in used}
+        prepared = self._gather(calls, time.monotonic() + limit_s)
+        return {a: prepared[a] | self._peers[a].call("ping", {}, 10.0) for a in used}
 
-    def _gather(self, calls: Mapping[str, Any], deadline_s: float) -> None:
-        """Wait for all calls; the first failure ends it, after a short grace for its cause."""
+    def _gather(self, calls: Mapping[str, Any], deadline_s: float) -> dict[str, dict[str, Any]]:
+        """Replies of all calls; the first failure ends it, after a short grace for its cause."""
         done: set[str] = set()
+        replies: dict[str, dict[str, Any]] = {}
         failures: list[ExecutionError] = []
         grace_end_s = float("inf")
         while True:
@@ -316,7 +317,7 @@ class Cluster:
                 if actor not in done and call.done():
                     done.add(actor)
                     try:
-                        self._peers[actor].finish(call)
+                        replies[actor] = self._peers[actor].finish(call)
                     except Exception as error:
                         failures.append(error if isinstance(error, ExecutionError) else ExecutionError(str(error)))
             dead = [a for a in calls if not self._processes[a].alive]
@@ -328,7 +329,7 @@ class Cluster:
             if now > grace_end_s or (failures and len(done) == len(calls)):
                 raise worst(failures)
             if len(done) == len(calls):
-                return
+                return replies
             if now > deadline_s and not failures:
                 late = sorted(set(calls) - done)
                 raise ExecutionTimeout(f"{', '.join(late)} did not end within the deadline")

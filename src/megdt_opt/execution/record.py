@@ -39,13 +39,15 @@ class StageRow:
         Measured [s]; a send ends when the last receiver has the payload.
     busy_s : float
         Seconds of real compute [s].
+    cpu_s : float
+        Processor seconds of it, of the stage's own thread [s]; 0 for sends, and where they were not taken.
     waiting_s : float
         From when the stage was due to when its compute or serialisation began, with the waiting for
         the processor between steps [s].
     serialise_s : float
         Serialisation and its inverse [s]; they happen inside the link's time.
     payload_byte : int
-        Bytes on the air [byte]; a multicast's once.
+        Bytes on the air; a receiver takes no other number of them than was announced [byte]; a multicast's once.
     overrun_s : float
         By how much a paced slot, or a link in either mode, ended too late [s]; 0 within the declared
         slack.
@@ -76,6 +78,7 @@ class StageRow:
     start_s: float
     end_s: float
     busy_s: float = 0.0
+    cpu_s: float = 0.0
     waiting_s: float = 0.0
     serialise_s: float = 0.0
     payload_byte: int = 0
@@ -145,6 +148,8 @@ class Execution:
         Each user's picture, uint8 (1, rows, columns, 3), where it is decoded.
     latents : mapping of str to array
         Each user's final latent, float32, where it is whole.
+    programs : mapping of str to (mapping of str to str)
+        Digest of each program that each actor executed (`digest.program_digest`), by actor and program.
     faults : tuple of Fault
         Users who were cut off from what was planned for them. Rows of stages that did not end are missing, and those of
         a process that was lost may be.
@@ -164,6 +169,7 @@ class Execution:
     images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     latents: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
+    programs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<Execution: {self.mode}, {len(self.users)} users, {len(self.rows)} stages, {self.wall_s:.3g} s>"
@@ -270,6 +276,7 @@ class Execution:
             "stretch": dict(self.stretch),
             "environment": dict(self.environment),
             "cpu_s": dict(self.cpu_s),
+            "programs": {actor: dict(found) for actor, found in self.programs.items()},
             "summary": self.summary(),
             "rows": [asdict(row) for row in self.rows],
             "images": {user: array_to_plain(image) for user, image in self.images.items()},
@@ -300,6 +307,7 @@ class Execution:
                 images={str(k): array_from_plain(v) for k, v in data["images"].items()},
                 latents={str(k): array_from_plain(v) for k, v in data["latents"].items()},
                 faults=tuple(Fault(**fault) for fault in data.get("faults", ())),
+                programs={str(k): dict(v) for k, v in data.get("programs", {}).items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, InvalidInput):

@@ -41,17 +41,18 @@ def run_compute(
     paced = session.options.mode == "paced"
     wait_until(ready_s, stop)
     start_s = time.monotonic()
-    busy_s = waiting_s = 0.0
+    busy_s = cpu_s = waiting_s = 0.0
     late = 0
     due_s = ready_s
     for number, piece in enumerate(pieces, start=1):
         due_s = ready_s + number * slot_s
         asked = time.monotonic()
         with session.turns.turn(due_s, stop):
-            begin = time.monotonic()
+            begin, used_s = time.monotonic(), time.thread_time()
             with torch.no_grad():
                 piece()
             end = time.monotonic()
+            cpu_s += time.thread_time() - used_s
         waiting_s += begin - asked
         busy_s += end - begin
         if paced:
@@ -67,6 +68,7 @@ def run_compute(
         "start_s": start_s - session.start_s,
         "end_s": end_s - session.start_s,
         "busy_s": busy_s,
+        "cpu_s": cpu_s,
         "waiting_s": waiting_s + start_s - ready_s,
         "overrun_s": overrun_s,
         "late_steps": late,
