@@ -21,6 +21,7 @@ def execution(
     spares: Mapping[str, Run],
     options: ExecutionOptions,
     facts: Mapping[str, Mapping[str, Any]],
+    world: Mapping[str, Any],
 ) -> Execution:
     """The record of a run that has ended.
 
@@ -36,6 +37,8 @@ def execution(
         How.
     facts : mapping
         What each actor said of its process.
+    world : mapping
+        What was set and counted outside the executor, as `World.evidence`.
     """
     measured = supervision.rows
     rows = [row for run in runs for row in _rows(run, measured)]
@@ -66,6 +69,7 @@ def execution(
         latents=found["latents"],
         faults=tuple(supervision.faults.values()),
         programs={actor: dict(fact["programs"]) for actor, fact in facts.items()},
+        world=dict(world),
     )
 
 

@@ -18,6 +18,7 @@ from megdt_opt.execution.process import ActorProcess
 from megdt_opt.execution.record import Execution
 from megdt_opt.execution.rpc import Peer
 from megdt_opt.execution.supervision import GRACE_S, POLL_S, Supervision, ended, worst
+from megdt_opt.execution.world import LocalWorld, World
 from megdt_opt.models.registry import DEFAULT_MODEL, PlannedModel
 from megdt_opt.models.split_model import Rows
 from megdt_opt.program.stages import actors
@@ -38,6 +39,8 @@ class Cluster:
         (`megdt_opt.models.split_model.SplitModel`), for all or for each actor.
     start_timeout_s : float
         Time that processes have to come up and to prepare a run [s].
+    world : World, optional
+        Where the processes live; default on this machine, beside the coordinator.
 
     Examples
     --------
@@ -51,6 +54,7 @@ class Cluster:
         model: str | PlannedModel | Mapping[str, str | PlannedModel] = DEFAULT_MODEL,
         *,
         start_timeout_s: float = 120.0,
+        world: World | None = None,
     ) -> None:
         self.actors = tuple(dict.fromkeys(actors))
         if not self.actors:
@@ -59,6 +63,7 @@ class Cluster:
             a: model if isinstance(model, str | PlannedModel) else model.get(a, DEFAULT_MODEL) for a in self.actors
         }
         self._start_timeout_s = start_timeout_s
+        self._world = world or LocalWorld()
         self._token = secrets.token_hex(16)
         self._count = itertools.count()
         self._processes: dict[str, ActorProcess] = {}
@@ -87,19 +92,26 @@ class Cluster:
         for actor in missing:
             self._drop(actor)
         try:
+            self._world.open(self.actors)
             for actor in missing:
-                self._processes[actor] = ActorProcess(actor, self._models[actor], self._token)
+                place = self._world.place(actor)
+                self._processes[actor] = ActorProcess(actor, self._models[actor], self._token, place)
             deadline_s = time.monotonic() + self._start_timeout_s
             for actor in missing:
                 self._peers[actor] = self._processes[actor].connect(deadline_s)
+            for actor in missing:
+                self._world.settle(actor, self._processes[actor].pid)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
         """End every process."""
-        for actor in list(self._processes):
-            self._drop(actor)
+        try:
+            for actor in list(self._processes):
+                self._drop(actor)
+        finally:
+            self._world.close()
 
     @property
     def pids(self) -> dict[str, int]:
@@ -122,8 +134,8 @@ class Cluster:
         return None if self._supervision is None else self._supervision.start_s
 
     def address(self, actor: str) -> str:
-        """ "host:port" of an actor's server."""
-        return self._peers[actor].address
+        """ "host:port" of an actor's server, as other actors reach it."""
+        return self._processes[actor].address
 
     def run(
         self,
@@ -174,13 +186,14 @@ class Cluster:
         if batches is not None:
             batches.check(runs)
         self.start()
+        self._world.fit(runs, options)
         self._running = f"run-{next(self._count)}"
         try:
             facts = self._prepare(runs, spares, options, self._running, batches)
             pairs = {a: (self._peers[a], self._processes[a]) for a in facts}
             self._supervision = Supervision(pairs, runs, spares, options, self._running)
             results = self._supervision.run()
-            done = execution(results, self._supervision, runs, spares or {}, options, facts)
+            done = execution(results, self._supervision, runs, spares or {}, options, facts, self._world.evidence())
         except BaseException as error:
             stuck = self._abort(self._running)
             if isinstance(error, ExecutionTimeout) and stuck:
@@ -290,7 +303,7 @@ class Cluster:
         identity: str,
         batches: BatchSchedule | None,
     ) -> dict[str, dict[str, Any]]:
-        addresses = {actor: peer.address for actor, peer in self._peers.items()}
+        addresses = {actor: process.address for actor, process in self._processes.items()}
         used = sorted(frozenset().union(*(actors(r.program) for r in runs)))
         prepare = {
             "run": identity,

@@ -14,6 +14,7 @@ from typing import Any
 
 from megdt_opt.errors import ExecutionTimeout, PeerLost
 from megdt_opt.execution.rpc import Peer, error_from_plain
+from megdt_opt.execution.world import Place
 from megdt_opt.models.registry import PlannedModel
 from megdt_opt.program.registry import loaded_plugins
 
@@ -29,14 +30,17 @@ class ActorProcess:
         Import path of its model, or the model as it was planned.
     token : str
         Secret of the cluster.
+    place : Place
+        Where it lives.
     """
 
-    def __init__(self, name: str, model: str | PlannedModel, token: str) -> None:
+    def __init__(self, name: str, model: str | PlannedModel, token: str, place: Place) -> None:
         self.name = name
+        self.address = ""
         self._token = token
         single = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "megdt_opt.execution.worker", *loaded_plugins()],
+            [*place.command, sys.executable, "-P", "-m", "megdt_opt.execution.worker", *loaded_plugins()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -45,6 +49,7 @@ class ActorProcess:
         )
         named = model if isinstance(model, str) else model.to_dict()
         config = {"actor": name, "model": named, "token": token, "path": sys.path}
+        config |= {"control": place.control, "payload": place.payload}
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(config) + "\n")
@@ -88,7 +93,8 @@ class ActorProcess:
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
             raise error_from_plain(reply["error"])
-        return Peer(self.name, f"127.0.0.1:{reply['port']}", self._token)
+        self.address = str(reply["payload"])
+        return Peer(self.name, str(reply["control"]), self._token)
 
     def end(self, patience_s: float = 2.0) -> None:
         """End the process: by closing its input, then by force."""

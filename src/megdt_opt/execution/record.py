@@ -153,6 +153,8 @@ class Execution:
     faults : tuple of Fault
         Users who were cut off from what was planned for them. Rows of stages that did not end are missing, and those of
         a process that was lost may be.
+    world : mapping
+        What was set outside the executor, as it was read back, and what was counted there; empty where nothing was.
 
     Examples
     --------
@@ -170,6 +172,7 @@ class Execution:
     latents: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
     programs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    world: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<Execution: {self.mode}, {len(self.users)} users, {len(self.rows)} stages, {self.wall_s:.3g} s>"
@@ -282,6 +285,7 @@ class Execution:
             "images": {user: array_to_plain(image) for user, image in self.images.items()},
             "latents": {user: array_to_plain(latent) for user, latent in self.latents.items()},
             "faults": [asdict(fault) for fault in self.faults],
+            "world": dict(self.world),
         }
 
     @classmethod
@@ -308,6 +312,7 @@ class Execution:
                 latents={str(k): array_from_plain(v) for k, v in data["latents"].items()},
                 faults=tuple(Fault(**fault) for fault in data.get("faults", ())),
                 programs={str(k): dict(v) for k, v in data.get("programs", {}).items()},
+                world=dict(data.get("world", {})),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, InvalidInput):

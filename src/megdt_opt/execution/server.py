@@ -21,7 +21,7 @@ THREADS = 256
 
 
 class Server:
-    """Serves an actor on an ephemeral loopback port.
+    """Serves an actor.
 
     Parameters
     ----------
@@ -29,9 +29,11 @@ class Server:
         What is served.
     token : str
         Secret that every call must carry.
+    control, payload : str
+        Addresses to bind for the coordinator and for the other actors, as in `megdt_opt.execution.world.Place`.
     """
 
-    def __init__(self, actor: Actor, token: str) -> None:
+    def __init__(self, actor: Actor, token: str, control: str, payload: str = "") -> None:
         self._actor = actor
         self._token = token
         self._server = grpc.server(ThreadPoolExecutor(THREADS, "serve"), options=rpc.OPTIONS)
@@ -40,11 +42,17 @@ class Server:
         }
         handlers[rpc.PAYLOAD] = grpc.stream_unary_rpc_method_handler(self._payload)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(rpc.SERVICE, handlers),))
-        self.port = self._server.add_insecure_port("127.0.0.1:0")
+        self.control = self._bind(control)
+        self.payload = self._bind(payload) if payload else self.control
 
     def start(self) -> None:
         """Begin to serve."""
         self._server.start()
+
+    def _bind(self, address: str) -> str:
+        """Bind an address; it is given back with its port."""
+        port = self._server.add_insecure_port(address)
+        return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
 
     def _control(
         self, method: Callable[[dict[str, Any]], dict[str, Any]]

@@ -59,7 +59,7 @@ def main() -> None:
 
         _reply(replies, error_to_plain(error))
         return
-    _reply(replies, {"port": server.port})
+    _reply(replies, {"control": server.control, "payload": server.payload})
     while sys.stdin.read(4096):
         pass
     os._exit(0)  # threads may be deep in a computation
@@ -77,7 +77,7 @@ def _serve(config: dict[str, Any]) -> Server:
     begin = time.monotonic()
     model = load_model(config["model"])
     actor = Actor(config["actor"], model, config["token"], load_s=time.monotonic() - begin)
-    server = Server(actor, config["token"])
+    server = Server(actor, config["token"], config["control"], config["payload"])
     server.start()
     gc.collect()
     gc.freeze()  # what has been loaded stays: collections during a run need not look at it
