@@ -18,7 +18,7 @@ from megdt_opt.models.twin.scenes import random_scene
 from megdt_opt.planning.baselines import baselines
 from megdt_opt.program.mechanisms import MECHANISMS
 from megdt_opt.solving import compiled
-from megdt_opt.sweeping import grid, run_sweep, runner
+from megdt_opt.sweeping import grid, planned, run_sweep, runner
 from megdt_opt.sweeping.cache import Cache
 from megdt_opt.tolerances import BOUND, EXACT
 
@@ -150,7 +150,7 @@ def test_fields_of_users(base: Scenario) -> None:
 def test_what_does_not_fit_is_refused_before_anything_runs(
     base: Scenario, over: Any, field: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "compute", lambda *_: pytest.fail("a cell was planned"))
+    monkeypatch.setattr(planned, "compute", lambda *_: pytest.fail("a cell was planned"))
     with pytest.raises(InvalidInput, match=message) as caught:
         sweep(base, over)
     assert caught.value.field == field
@@ -228,7 +228,7 @@ def test_seeds_reach_the_plan() -> None:
 def counted(monkeypatch: pytest.MonkeyPatch, end_after: int = 10**6) -> list[str]:
     """Record the scenarios that are planned; interrupt before number `end_after` + 1."""
     done: list[str] = []
-    true = runner.compute
+    true = planned.compute
 
     def spy(scenario: Scenario, *rest: Any) -> dict[str, Any]:
         if len(done) == end_after:
@@ -236,7 +236,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, end_after: int = 10**6) -> list[str
         done.append(scenario.model_dump_json())
         return true(scenario, *rest)
 
-    monkeypatch.setattr(runner, "compute", spy)
+    monkeypatch.setattr(planned, "compute", spy)
     return done
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from megdt_opt.errors import InvalidInput
 from megdt_opt.problem import checks
 from megdt_opt.problem.allocation_problem import AllocationProblem
-from megdt_opt.problem.arrays import Array, ProblemArrays
+from megdt_opt.problem.arrays import BUDGETS, Array, ProblemArrays
 from megdt_opt.problem.evaluation import evaluate_all
 
 OBJECTIVES = ("max", "sum")
@@ -149,11 +149,16 @@ class BatchProblem(ProblemArrays):
         return self.sequential and all(extra is None for extra in extras)
 
     def problem(self, s: int) -> AllocationProblem:
-        """One scenario as a problem of its own."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
-        return AllocationProblem(
-            **{name: value if value is None or name == "objective" else value[s] for name, value in found.items()}
-        )
+        """One scenario as a problem of its own, whose arrays were checked with the batch's."""
+        made = object.__new__(AllocationProblem)
+        for field in fields(AllocationProblem):
+            value: Any = getattr(self, field.name, field.default)
+            if field.name in BUDGETS:
+                value = float(value[s])
+            elif isinstance(value, np.ndarray):
+                value = checks.read_only(value[s])
+            object.__setattr__(made, field.name, value)
+        return made
 
     # ---- evaluation
 

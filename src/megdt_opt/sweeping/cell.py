@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from megdt_opt.errors import Infeasible, SolverFailure
+from megdt_opt.errors import Infeasible, MegdtError, SolverFailure
 from megdt_opt.planning.baselines import ONLY, RESERVED_SHARES, Baseline, baselines
 from megdt_opt.planning.in_batches import COMMON
 from megdt_opt.planning.plan import Plan
@@ -126,9 +126,13 @@ class Solving(TypedDict, total=False):
 
 
 def compute(
-    scenario: Scenario, profiles: Mapping[str, TimingProfile], spec: ModelSpec, settings: Settings
+    scenario: Scenario,
+    profiles: Mapping[str, TimingProfile],
+    spec: ModelSpec,
+    settings: Settings,
+    table: OptionTable | None = None,
 ) -> dict[str, Any]:
-    """Plan one cell.
+    """Plan one cell, with the table of its scenario where that is there.
 
     Returns
     -------
@@ -141,7 +145,8 @@ def compute(
     mechanisms = mechanisms_of([scenario])
     row: dict[str, Any] = dict.fromkeys(all_columns(mechanisms))
     row["objective"] = scenario.objective
-    table = OptionTable.build(scenario, profiles, spec=spec)
+    if table is None:
+        table = OptionTable.build(scenario, profiles, spec=spec)
     row["options"] = len(table.options)
     try:
         table.problem()
@@ -158,6 +163,13 @@ def compute(
             row["reason"] = f"no baselines: {error}"  # the plan stands without them
     users = made.to_frame().drop(columns="survives_calibration").to_dict("records")
     return {"cell": row, "users": [{str(name): _plain(value) for name, value in user.items()} for user in users]}
+
+
+def refused(scenario: Scenario, error: Exception) -> dict[str, Any]:
+    """What `compute` would give of a cell that cannot be planned at all: a row with the reason."""
+    row: dict[str, Any] = dict.fromkeys(all_columns(mechanisms_of([scenario])))
+    reason = str(error) if isinstance(error, MegdtError) else f"{type(error).__name__}: {error}"
+    return {"cell": row | {"objective": scenario.objective, "status": "failed", "reason": reason}, "users": []}
 
 
 def _of_plan(made: Plan, mechanisms: Iterable[str]) -> dict[str, Any]:

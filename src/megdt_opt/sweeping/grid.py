@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,8 @@ import numpy as np
 
 from megdt_opt.errors import InvalidInput, shown
 from megdt_opt.scenario.scenario import Scenario, User
-from megdt_opt.sweeping.paths import FieldPath, parse_path
+from megdt_opt.scenario.varied import can_vary, read_field, set_field, varies
+from megdt_opt.sweeping.paths import EVERY, FieldPath, parse_path
 from megdt_opt.sweeping.trace_rows import ROW, ROWS, trace_axis
 
 USERS = "users"
@@ -39,21 +41,35 @@ class Cell:
         The seed that redrew what is random; None where nothing was redrawn.
     scenario : Scenario
         What to plan for.
+    kin : tuple
+        Equal for cells whose scenarios differ in bands, servers, links and weights alone, so that one table of options
+        serves them all.
     """
 
     parameters: Mapping[str, Any]
     seed: int | None
     scenario: Scenario
+    kin: tuple[int, ...] = ()
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal for cells that do not differ but in their seed."""
+        return self.kin, *self.parameters.values(), self.scenario.channel.shadowing_seed
 
     @property
     def label(self) -> str:
         """The cell in words."""
-        seed = {} if self.seed is None else {"seed": self.seed}
-        return ", ".join(f"{name} = {value}" for name, value in {**self.parameters, **seed}.items()) or "the scenario"
+        return label_of(self.parameters, self.seed)
 
 
-def cells_of(scenario: Scenario, over: Over, seeds: Iterable[int] | None) -> tuple[Cell, ...]:
-    """All cells, the last path and then the seed changing fastest; every scenario is checked here.
+def label_of(parameters: Mapping[str, Any], seed: int | None) -> str:
+    """A cell in words."""
+    drawn = {} if seed is None else {"seed": seed}
+    return ", ".join(f"{name} = {value}" for name, value in {**parameters, **drawn}.items()) or "the scenario"
+
+
+class Grid(Sequence[Cell]):
+    """All cells of a sweep, the last path and then the seed changing fastest; each is made when it is asked for.
 
     Parameters
     ----------
@@ -67,42 +83,155 @@ def cells_of(scenario: Scenario, over: Over, seeds: Iterable[int] | None) -> tup
     Raises
     ------
     InvalidInput
-        Where a path is unknown, a value does not fit its field, or values do not go together.
+        Where a path is unknown, or a value does not fit its field; values that do not go together are refused when
+        their cell is asked for, or by `check`.
     """
-    axes = [
-        trace_axis(values) if key == ROWS else (_paths(key), list(_values(key, values))) for key, values in over.items()
-    ]
-    sizes = [v for paths, values in axes for row in values for p, v in zip(paths, row, strict=True) if p == USERS]
-    for size in sizes:
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise InvalidInput(
-                USERS, size, "a whole number of users of at least 1", "Give the numbers of users to plan for."
-            )
-    names = _names(scenario, max([len(scenario.users), *(int(s) for s in sizes)]))
-    edges = [edge.name for edge in scenario.edges or ()]
-    fields = {text: parse_path(text, names, edges) for paths, _ in axes for text in paths if text not in (USERS, ROW)}
-    _refuse_overlaps(list(fields.values()), [text for paths, _ in axes for text in paths])
-    base = scenario.model_dump(mode="json", exclude_none=True)
-    order = [text for paths, _ in axes for text in paths]
-    draws = _seeds(seeds)
-    cells = []
-    for rows in itertools.product(*(values for _, values in axes)):
-        values = dict(zip(order, itertools.chain.from_iterable(rows), strict=True))
-        made = _made(base, values, fields)
-        parameters = {
-            fields[text].column if text in fields else text: fields[text].read(made)
-            if text in fields
-            else len(made.users)
-            if text == USERS
-            else values[text]
-            for text in order
-        }
-        cells += [
-            Cell(parameters=parameters, seed=seed, scenario=made if seed is None else redrawn(made, seed))
-            for seed in draws
+
+    def __init__(self, scenario: Scenario, over: Over, seeds: Iterable[int] | None) -> None:
+        self.axes = [
+            trace_axis(values) if key == ROWS else (_paths(key), list(_values(key, values)))
+            for key, values in over.items()
         ]
-    _refuse_twins(cells)
-    return tuple(cells)
+        rows = [zip(paths, row, strict=True) for paths, values in self.axes for row in values]
+        sizes = [value for row in rows for path, value in row if path == USERS]
+        for size in sizes:
+            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+                expected = "a whole number of users of at least 1"
+                raise InvalidInput(USERS, size, expected, "Give the numbers of users to plan for.")
+        names = _names(scenario, max([len(scenario.users), *(int(s) for s in sizes)]))
+        edges = [edge.name for edge in scenario.edges or ()]
+        self.order = [text for paths, _ in self.axes for text in paths]
+        self.fields = {text: parse_path(text, names, edges) for text in self.order if text not in (USERS, ROW)}
+        _refuse_overlaps(list(self.fields.values()), self.order)
+        self.base = scenario.model_dump(mode="json", exclude_none=True)
+        self.draws = _seeds(seeds)
+        self.shape = (*(len(values) for _, values in self.axes), len(self.draws))
+        # an axis varies where all of its fields do, and none is left out in one of its values
+        self._varies = [
+            all(text == ROW or (text in self.fields and varies(self.fields[text].parts)) for text in paths)
+            and all(value is not None and not isinstance(value, Mapping) for row in values for value in row)
+            for paths, values in self.axes
+        ]
+        self._made: dict[tuple[int, ...], Scenario] = {}
+        self._drawn: dict[tuple[int, ...], Scenario] = {}
+        self._rows = [self._parameters_of(axis) for axis in range(len(self.axes))]
+
+    def __len__(self) -> int:
+        return math.prod(self.shape)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return self._cell(tuple(int(i) for i in np.unravel_index(int(index) % len(self), self.shape)))
+
+    def parameters(self, place: Sequence[int]) -> dict[str, Any]:
+        """Columns and values of one place of the grid, with numbers of its axes' values and of its seed."""
+        found: dict[str, Any] = {}
+        for rows, i in zip(self._rows, place[:-1], strict=True):
+            found |= rows[i]
+        return found
+
+    def check(self) -> None:
+        """Make every scenario whose values may not go together; raises InvalidInput where they do not."""
+        for place in itertools.product(*(range(1 if v else n) for v, n in zip(self._varies, self.shape, strict=False))):
+            if not can_vary(self._whole(place)):
+                rest = (range(n) if v else (i,) for v, n, i in zip(self._varies, self.shape, place, strict=False))
+                for one in itertools.product(*rest):
+                    self._whole(one)
+
+    def _cell(self, place: tuple[int, ...]) -> Cell:
+        seed = self.draws[place[-1]]
+        stem = tuple(0 if varying else i for varying, i in zip(self._varies, place, strict=False))
+        made = self._whole(stem)
+        if not can_vary(made):
+            made = self._whole(place[:-1])
+            scenario = made if seed is None else redrawn(made, seed)
+            kin = (*place[:-1], 0 if scenario == made else place[-1])
+            return Cell(parameters=self.parameters(place), seed=seed, scenario=scenario, kin=kin)
+        kin = (*stem, 0)
+        if seed is not None:
+            kin = (*stem, place[-1])
+            if kin not in self._drawn:
+                _keep(self._drawn, kin, redrawn(made, seed))
+            drawn = self._drawn[kin]
+            kin = (*stem, place[-1] if drawn.users != made.users else 0)  # shadowing alone moves links, not options
+            made = drawn
+        for (paths, _), varying, rows, i in zip(self.axes, self._varies, self._rows, place, strict=False):
+            for text in paths if varying else ():
+                if text != ROW:
+                    path = self.fields[text]
+                    made = set_field(made, path.parts, rows[i][path.column], EVERY)
+        return Cell(parameters=self.parameters(place), seed=seed, scenario=made, kin=kin)
+
+    def _whole(self, place: Sequence[int]) -> Scenario:
+        """The scenario of numbers of values, read and checked as a file's is."""
+        key = tuple(place)
+        if key not in self._made:
+            chosen = (values[i] for (_, values), i in zip(self.axes, key, strict=True))
+            values = dict(zip(self.order, itertools.chain.from_iterable(chosen), strict=True))
+            _keep(self._made, key, _made(self.base, values, self.fields))
+        return self._made[key]
+
+    def _varying(self, paths: Sequence[str], row: Sequence[Any]) -> dict[str, Any] | None:
+        """Columns and values of a value whose fields vary, read without the rest of the scenario; None where the first
+        scenario cannot vary, or a value does not fit and the whole says so."""
+        first = self._whole([0] * len(self.axes))
+        if not can_vary(first):
+            return None
+        found: dict[str, Any] = {}
+        try:
+            for text, value in zip(paths, row, strict=True):
+                path = self.fields.get(text)
+                found[text if path is None else path.column] = (
+                    value if path is None else read_field(first, path.parts, path.key, value, EVERY)
+                )
+        except InvalidInput:
+            return None
+        return found
+
+    def _parameters_of(self, axis: int) -> list[dict[str, Any]]:
+        """Columns and values of each value of an axis, which is checked beside the first values of the others."""
+        paths, values = self.axes[axis]
+        found: list[dict[str, Any]] = []
+        seen = set()
+        for i, row in enumerate(values):
+            place = [0] * len(self.axes)
+            place[axis] = i
+            one = self._varying(paths, row) if self._varies[axis] else None
+            if one is None:
+                made = self._whole(place)
+                one = {
+                    text if text not in self.fields else self.fields[text].column: self.fields[text].read(made)
+                    if text in self.fields
+                    else len(made.users)
+                    if text == USERS
+                    else value
+                    for text, value in zip(paths, row, strict=True)
+                }
+            if label_of(one, None) in seen:
+                raise InvalidInput("over", label_of(one, None), "every value once", "Remove the second one.")
+            seen.add(label_of(one, None))
+            found.append(one)
+        return found
+
+
+def cells_of(scenario: Scenario, over: Over, seeds: Iterable[int] | None) -> tuple[Cell, ...]:
+    """All cells of a `Grid`, every one of which is checked here; parameters and errors as for it."""
+    grid = Grid(scenario, over, seeds)
+    grid.check()
+    return tuple(grid)
+
+
+_KEPT = 256
+"""Scenarios that a grid keeps at a time [1]."""
+
+
+def _keep(kept: dict[tuple[int, ...], Scenario], key: tuple[int, ...], scenario: Scenario) -> None:
+    if len(kept) >= _KEPT:
+        kept.pop(next(iter(kept)))
+    kept[key] = scenario
 
 
 def resized(users: Sequence[Mapping[str, Any]], count: int) -> list[dict[str, Any]]:
@@ -214,11 +343,3 @@ def _refuse_overlaps(fields: Sequence[FieldPath], order: Sequence[str]) -> None:
     for one, other in itertools.combinations(fields, 2):
         if one.overlaps(other):
             raise InvalidInput(one.text, other.text, "paths to different fields", "Remove one of the two.")
-
-
-def _refuse_twins(cells: Sequence[Cell]) -> None:
-    seen = set()
-    for cell in cells:
-        if cell.label in seen:
-            raise InvalidInput("over", cell.label, "every value once", "Remove the second one.")
-        seen.add(cell.label)

@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from megdt_opt.errors import InvalidInput, MegdtError
+from megdt_opt.errors import InvalidInput
 from megdt_opt.files import try_folder
-from megdt_opt.models.registry import find_spec
-from megdt_opt.program.model_spec import ModelSpec
-from megdt_opt.program.registry import load_plugins, loaded_plugins
-from megdt_opt.scenario.machines import find_profiles
 from megdt_opt.scenario.scenario import Scenario
-from megdt_opt.sweeping.cache import Cache, digest, inputs_of, profile_digest
-from megdt_opt.sweeping.cell import (
-    COUNTS,
-    TEXTS,
-    Settings,
-    Solving,
-    all_columns,
-    compute,
-    mechanisms_of,
-    users_columns,
-)
+from megdt_opt.sweeping.cache import Cache, digest
+from megdt_opt.sweeping.cell import COUNTS, TEXTS, Settings, Solving, all_columns, mechanisms_of, users_columns
 from megdt_opt.sweeping.grid import Cell, Over, cells_of
+from megdt_opt.sweeping.planned import Sources, Task, run
 from megdt_opt.timing.finding import Profiles, check_used
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from megdt_opt.timing.profile import TimingProfile
 
 Progress = Callable[[int, int, str], None]
 """Called with cells done, cells in all, and the cell that was done."""
@@ -57,28 +43,12 @@ class SweepResult:
     remembered: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Task:
-    key: str
-    label: str
-    inputs: Mapping[str, Any]
-    scenario: Scenario
-    profiles: Mapping[str, TimingProfile]
-    spec: ModelSpec
-    settings: Settings
-    cache: Cache | None
-
-    @property
-    def where(self) -> str:
-        return f"The cell of the sweep: {self.label}."
-
-
 def sweep(
     scenario: Scenario | str | Path,
     over: Over,
     seeds: Iterable[int] | None = None,
     profiles: Profiles | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     cache: str | Path | None = None,
     on_progress: Progress | None = None,
     **solving: Unpack[Solving],
@@ -100,8 +70,9 @@ def sweep(
         For each one, what is random is drawn again: shadowing, and scenes given by a seed. Default: nothing is.
     profiles : mapping of str to TimingProfile or path, optional
         Profiles at hand by name, or their files; they go before bundled ones.
-    jobs : int
-        Processes [1]; -1 = one for each core. Solve times are only comparable with 1.
+    jobs : int, optional
+        Processes [1]; -1 = one for each core. Solve times are only comparable with 1. Default: what
+        `joblib.parallel_config` says, such as a Dask cluster, else 1.
     cache : str or Path, optional
         Folder that keeps the result of every cell under the hash of its scenario, profiles, settings and of the code
         that plans it, so that an interrupted or extended sweep plans only what is missing. A kept result that was
@@ -158,7 +129,7 @@ def sweep_users(
     over: Over,
     seeds: Iterable[int] | None = None,
     profiles: Profiles | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     cache: str | Path | None = None,
     on_progress: Progress | None = None,
     **solving: Unpack[Solving],
@@ -207,13 +178,13 @@ def run_sweep(
     over: Over,
     seeds: Iterable[int] | None = None,
     profiles: Profiles | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     cache: str | Path | None = None,
     on_progress: Progress | None = None,
     **solving: Unpack[Solving],
 ) -> SweepResult:
     """Plan as `sweep` does, and give both tables."""
-    if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs == 0:
+    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs == 0):
         raise InvalidInput("jobs", jobs, "a number of processes, or -1 for one a core", "Use 1.")
     settings = Settings(**solving)
     if cache is not None:
@@ -221,93 +192,55 @@ def run_sweep(
     kept = None if cache is None else Cache(Path(cache))
     scenario = Scenario.named(scenario)
     cells = cells_of(scenario, over, seeds)
-    keys, tasks = _tasks(cells, profiles, settings, kept)
-    results: dict[str, dict[str, Any]] = {}
+    sources = Sources(profiles, settings)
+    kinds = {cell.kin: cell.scenario for cell in cells}
+    check_used(profiles, [name for scenario in kinds.values() for name in scenario.profile_names])
+    for one in kinds.values():
+        sources.of(one)
+    keys, tasks = _tasks(cells, sources, kept)
+    results: dict[Hashable, dict[str, Any]] = {}
     if kept is not None:
-        results = {key: found for key in tasks if (found := kept.load(key)) is not None}
+        results = {key: found for key in tasks if (found := kept.load(str(key))) is not None}
     remembered = len(results)
-    missing = [task for key, task in tasks.items() if key not in results]
     if on_progress is not None and remembered:
         on_progress(remembered, len(tasks), "found in the cache")
-    for key, result in _run(missing, jobs):
-        results[key] = result
-        if on_progress is not None:
-            on_progress(len(results), len(tasks), tasks[key].label)
+    errors: list[Exception] = []
+    for planned in run(sources.pieces([task for key, task in tasks.items() if key not in results]), jobs):
+        for task, result, error in planned:
+            results[task.key] = result
+            errors += [] if error is None else [error]
+            if on_progress is not None:
+                on_progress(len(results), len(tasks), task.cell.label)
+    if errors and len(errors) == len(tasks):  # no cell can be planned, so what is wrong is the sweep
+        raise errors[0]
     return SweepResult(
-        cells=_cell_frame(cells, [results[key] for key in keys]),
-        users=_user_frame(cells, [results[key] for key in keys]),
-        computed=len(missing),
+        cells=cell_frame(cells, [results[key] for key in keys]),
+        users=user_frame(cells, [results[key] for key in keys]),
+        computed=len(tasks) - remembered,
         remembered=remembered,
     )
 
 
-def _tasks(
-    cells: tuple[Cell, ...],
-    known: Profiles | None,
-    settings: Settings,
-    cache: Cache | None,
-) -> tuple[list[str], dict[str, _Task]]:
+def _tasks(cells: Sequence[Cell], sources: Sources, cache: Cache | None) -> tuple[list[Hashable], dict[Hashable, Task]]:
     """The key of every cell, and one task per key: cells that do not differ are planned once."""
-    check_used(known, [name for cell in cells for name in cell.scenario.profile_names])
-    profiles: dict[str, TimingProfile] = {}
-    digests: dict[str, str] = {}
-    specs: dict[tuple[str, float | None], ModelSpec] = {}
-    keys, tasks = [], {}
+    keys: list[Hashable] = []
+    tasks: dict[Hashable, Task] = {}
     for cell in cells:
-        s = cell.scenario
-        if not profiles.keys() >= set(s.profile_names):
-            profiles |= find_profiles(s, {**(known or {}), **profiles})
-            digests |= {name: profile_digest(profile) for name, profile in profiles.items() if name not in digests}
-        model = (s.model, s.guidance)
-        if model not in specs:
-            specs[model] = find_spec(*model)
-        inputs = inputs_of(s, {name: digests[name] for name in s.profile_names}, specs[model], settings)
-        key = digest(inputs)
+        inputs = None if cache is None else sources.inputs(cell.scenario)
+        key = cell.key if inputs is None else digest(inputs)
         keys.append(key)
-        tasks[key] = _Task(
-            key=key,
-            label=cell.label,
-            inputs=inputs,
-            scenario=s,
-            profiles={name: profiles[name] for name in s.profile_names},
-            spec=specs[model],
-            settings=settings,
-            cache=cache,
-        )
+        tasks[key] = Task(
+            key=key, cell=cell, inputs=inputs, cache=cache
+        )  # fmt: skip
     return keys, tasks
-
-
-def _run(tasks: list[_Task], jobs: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    if jobs == 1 or len(tasks) < 2:
-        yield from map(_one, tasks)
-        return
-    from joblib import Parallel, delayed
-
-    workers = Parallel(
-        n_jobs=jobs, return_as="generator_unordered", initializer=load_plugins, initargs=(loaded_plugins(),)
-    )
-    yield from workers(delayed(_one)(task) for task in tasks)
-
-
-def _one(task: _Task) -> tuple[str, dict[str, Any]]:
-    """Plan one cell and keep its result at once, in the process that planned it."""
-    try:
-        result = compute(task.scenario, task.profiles, task.spec, task.settings)
-    except InvalidInput as error:
-        raise InvalidInput(error.field, error.value, error.expected, f"{error.remedy} {task.where}") from None
-    except MegdtError as error:
-        raise type(error)(f"{error} {task.where}") from None
-    # a solver's failure may be the machine's, so it is tried again next time
-    if task.cache is not None and result["cell"]["status"] != "failed":
-        task.cache.store(task.inputs, result)
-    return task.key, result
 
 
 def _head(cell: Cell) -> dict[str, Any]:
     return {**cell.parameters, "seed": cell.seed}
 
 
-def _cell_frame(cells: tuple[Cell, ...], results: list[dict[str, Any]]) -> pd.DataFrame:
+def cell_frame(cells: Sequence[Cell], results: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """One row a cell, typed column by column."""
     import pandas as pd
 
     rows = [
@@ -324,7 +257,7 @@ def _cell_frame(cells: tuple[Cell, ...], results: list[dict[str, Any]]) -> pd.Da
     return frame.astype(types)
 
 
-def _user_frame(cells: tuple[Cell, ...], results: list[dict[str, Any]]) -> pd.DataFrame:
+def user_frame(cells: Sequence[Cell], results: Sequence[dict[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
     rows = [{**_head(cell), **user} for cell, result in zip(cells, results, strict=True) for user in result["users"]]
