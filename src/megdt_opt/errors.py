@@ -274,8 +274,9 @@ class ExecutionError(MegdtError):
     Examples
     --------
     >>> from megdt_opt import ExecutionError
-    >>> from megdt_opt.errors import ExecutionTimeout, MalformedMessage, PeerLost
-    >>> all(issubclass(kind, ExecutionError) for kind in (ExecutionTimeout, MalformedMessage, PeerLost))
+    >>> from megdt_opt.errors import ExecutionTimeout, MalformedMessage, NotAuthorised, PeerLost
+    >>> kinds = (ExecutionTimeout, MalformedMessage, NotAuthorised, PeerLost)
+    >>> all(issubclass(kind, ExecutionError) for kind in kinds)
     True
     """
 
@@ -290,3 +291,7 @@ class ExecutionTimeout(ExecutionError):
 
 class MalformedMessage(ExecutionError):
     """Bytes that are not a payload of the expected stage."""
+
+
+class NotAuthorised(ExecutionError):
+    """A caller without valid credentials, or whose role does not include what it asked for; the message names both."""

@@ -193,7 +193,7 @@ def inject(cluster: Cluster, run: Run, index: int, data: bytes, size: int) -> Ex
     leaf = list(leaves(run.program))[index]
     assert isinstance(leaf, Send)
     to = str(leaf.to[-1])
-    peer = Peer(to, cluster.address(to), cluster.token)
+    peer = Peer(to, cluster.address(to), cluster.identity(leaf.source))
     envelope = {"run": cluster.current_run, "user": run.name, "index": index}
     try:
         peer.open(envelope, 5.0).send({"size": size, "due_s": time.monotonic()}, iter((data,)), threading.Event())

@@ -19,10 +19,12 @@ from megdt_opt.errors import (
     ExecutionTimeout,
     InvalidInput,
     MalformedMessage,
+    NotAuthorised,
     PeerLost,
     WeightsError,
 )
 from megdt_opt.execution import Cluster, ExecutionOptions
+from megdt_opt.execution.credentials import Tokens
 from megdt_opt.execution.rpc import Peer
 from megdt_opt.program.mechanisms import Option
 
@@ -124,7 +126,8 @@ def test_an_undeclared_shape_is_a_malformed_message(faulty):
 
 def inject(cluster, pieces, *, token=None, size=None, **envelope):
     """Send a payload to the device, as its edge would; returns the reply's error or None."""
-    peer = Peer("u1", cluster.address("u1"), token if token is not None else cluster.token)
+    identity = cluster.identity("edge") if token is None else Tokens(token, {})
+    peer = Peer("u1", cluster.address("u1"), identity)
     data = b"".join(pieces)
     known = {"run": cluster.current_run, "user": "user", "index": 3}
     header = {"size": len(data) if size is None else size, "due_s": time.monotonic()}
@@ -166,7 +169,7 @@ def test_strangers_and_strays_are_refused_and_the_run_goes_on(faulty):
     assert execution.images["user"].shape == (1, 64, 64, 3)
     assert len(answers) == 5
     assert all(isinstance(a, ExecutionError) for a in answers)
-    assert isinstance(answers[0], MalformedMessage)
+    assert isinstance(answers[0], NotAuthorised)
 
 
 def test_a_cluster_refuses_what_it_cannot_run(faulty):

@@ -112,7 +112,7 @@ def test_an_actor_that_gets_nothing_is_told() -> None:
     assert [told_by(node, nodes) for node in nodes] == [("b",), (), ()]
     found = predicted_signalling(program, "u", lambda leaf: 0.0)
     assert (found.messages, found.signals) == (0, 1)
-    signal = {"run": "run-0", "user": "u", "index": 0, "due_s": 31415.926535897932, "token": "0" * 32}
+    signal = {"run": "run-0123456789abcdef", "user": "u", "index": 0, "due_s": 31415.926535897932}
     assert found.byte == len(json.dumps(signal)) + len("{}")
 
 

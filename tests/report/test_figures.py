@@ -18,6 +18,7 @@ from megdt_opt import Scenario
 from megdt_opt.execution.record import Execution
 from megdt_opt.files import write_bytes
 from megdt_opt.planning.plan import Plan
+from megdt_opt.program.names import NAME_LENGTH
 from megdt_opt.program.stages import leaves
 from megdt_opt.report import write_report
 from megdt_opt.report.canvas import png_bytes, svg_bytes
@@ -25,7 +26,6 @@ from megdt_opt.report.comparison import CUT, comparison_figure, rivals
 from megdt_opt.report.lanes import COLOURS, RESOURCES, resource_of, slices
 from megdt_opt.report.pictures import enlarged_png, pictures_figure
 from megdt_opt.report.timeline import timeline_figure
-from megdt_opt.scenario.edges import NAME_LENGTH
 from megdt_opt.trials.pictures import Picture
 from megdt_opt.trials.verification import Verification
 

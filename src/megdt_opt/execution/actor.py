@@ -13,13 +13,18 @@ from typing import Any
 
 import torch
 
-from megdt_opt.errors import ExecutionError
+from megdt_opt.errors import ExecutionError, MalformedMessage, NotAuthorised
 from megdt_opt.execution.batch_schedule import BatchSchedule
 from megdt_opt.execution.batch_steps import together
+from megdt_opt.execution.callers import Caller
+from megdt_opt.execution.claim import LEASE_S, Claim
 from megdt_opt.execution.clock import Turns
+from megdt_opt.execution.clock_offset import clock_name
+from megdt_opt.execution.credentials import Identity
 from megdt_opt.execution.digest import program_digest
 from megdt_opt.execution.graph import image_holder, latent_holder
 from megdt_opt.execution.job import ExecutionOptions, Probe, Run
+from megdt_opt.execution.link_probe import probe_link
 from megdt_opt.execution.plain import array_to_plain
 from megdt_opt.execution.probe import measure
 from megdt_opt.execution.rpc import Peer
@@ -31,6 +36,9 @@ from megdt_opt.program.stages import Send, leaves
 WALKERS = 256
 """Stages that one actor can have under way at once."""
 
+WAIT_S = 10.0
+"""Longest wait for news in one call [s]."""
+
 
 class Actor:
     """One actor's process.
@@ -41,17 +49,30 @@ class Actor:
         Name of the actor.
     model : SplitModel
         The model.
-    token : str
-        Secret of the cluster.
+    identity : Identity
+        How it proves itself to other actors.
     load_s : float
         Seconds that loading the model took [s].
+    restart : callable, optional
+        Starts the process anew, once it has been answered; None where whoever started it does so.
     """
 
-    def __init__(self, name: str, model: SplitModel, token: str, *, load_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        model: SplitModel,
+        identity: Identity,
+        *,
+        load_s: float = 0.0,
+        restart: Callable[[], None] | None = None,
+    ) -> None:
         self.name = name
         self._load_s = load_s
         self._model = model
-        self._token = token
+        self._identity = identity
+        self._restart = restart
+        self._claiming = threading.Lock()
+        self._claim: Claim | None = None
         self._turns = Turns()
         self._pool = ThreadPoolExecutor(WALKERS, "walk")
         self._peers: dict[str, Peer] = {}
@@ -71,7 +92,7 @@ class Actor:
             raise ExecutionError(f"{self.name} has no run {identity!r}")
         return self._session
 
-    def ping(self, message: dict[str, Any]) -> dict[str, Any]:
+    def ping(self, message: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """Answer with the facts of this process."""
         return {
             "actor": self.name,
@@ -80,10 +101,50 @@ class Actor:
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
             "python": sys.version.split()[0],
+            "clock": clock_name(),
+            "model": self._model.spec.name,
         }
 
-    def prepare(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Take a run, connect to the peers and warm up what it needs."""
+    def clock(self, message: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        """When the message was taken in and when it is sent back, by this clock."""
+        taken_s = time.monotonic()
+        return {"taken_s": taken_s, "back_s": time.monotonic()}
+
+    def restart(self, message: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        """Start the process anew: a computation that outlives its run cannot be ended otherwise."""
+        if self._restart is None:
+            raise ExecutionError(f"{self.name} is started anew by the process that started it")
+        with self._claiming:
+            if self._claim is not None and self._claim.holds and self._claim.caller != caller:
+                raise ExecutionError(f"{self.name}: {self._claim.words}")
+        self._restart()
+        return {}
+
+    def prepare(self, message: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        """Take a run, connect to the peers and warm up what it needs.
+
+        Raises
+        ------
+        ExecutionError
+            If another run is in progress, or this one was prepared before.
+        """
+        identity = message["run"]
+        if not (isinstance(identity, str) and 0 < len(identity) <= 64):
+            raise MalformedMessage("prepare: a run's name of 1 to 64 characters was due")
+        claim = Claim(caller, identity)
+        claim.renew(float(message["lease_s"]))
+        with self._claiming:
+            if self._claim is not None and (self._claim.holds or self._claim.run == identity):
+                raise ExecutionError(f"{self.name}: {self._claim.words}")
+            self._give_up()
+            self._claim = claim
+        try:
+            return self._prepare(message, claim)
+        except BaseException:
+            claim.end()
+            raise
+
+    def _prepare(self, message: dict[str, Any], claim: Claim) -> dict[str, Any]:
         runs = [Run.from_dict(r) for r in message["runs"]]
         spares = [Run.from_dict(r) for r in message["spares"]]
         options = ExecutionOptions.from_dict(message["options"])
@@ -97,7 +158,7 @@ class Actor:
             batches = None
         if batches is not None:
             self._warm_up_batches(batches, runs)
-        self._session = Session(
+        session = Session(
             actor=self.name,
             runs=runs,
             spares=spares,
@@ -106,34 +167,65 @@ class Actor:
             peers=self._peers,
             turns=self._turns,
             pool=self._pool,
-            identity=str(message["run"]),
+            identity=claim.run,
             batches=batches,
+            offset_s=float(message["offset_s"]),
         )
+        with self._claiming:
+            if self._claim is not claim or not claim.holds:
+                raise ExecutionError(f"{self.name}: the run was given up while it was prepared")
+            self._session = session
+        threading.Thread(target=self._watch, args=(claim, session), name="lease", daemon=True).start()
         return {"programs": {run.name: program_digest(run) for run in runs}}
 
-    def start(self, message: dict[str, Any]) -> dict[str, Any]:
+    def _watch(self, claim: Claim, session: Session) -> None:
+        """Give a run up whose coordinator is not heard of any more."""
+        while not session.closed:
+            left_s = claim.end_s - time.monotonic()
+            if left_s <= 0:
+                session.close()
+            time.sleep(min(max(left_s, 0.0), 1.0))
+
+    def _give_up(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def _held(self, message: dict[str, Any], caller: Caller) -> Session:
+        """The run that a call is of, which only its own coordinator may ask of."""
+        session = self.session(message["run"])
+        claim = self._claim
+        if claim is None or claim.run != session.identity or claim.caller.name != caller.name:
+            raise NotAuthorised(f"{caller} asks of a run of {'nobody' if claim is None else claim.caller}")
+        claim.renew(session.options.patience_s + LEASE_S)
+        return session
+
+    def start(self, message: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """Begin at a common time."""
         self._cpu_s = time.process_time()
-        self.session(message["run"]).start(float(message["start_s"]))
+        self._held(message, caller).start(float(message["start_s"]))
         return {}
 
-    def wait(self, message: dict[str, Any]) -> dict[str, Any]:
+    def wait(self, message: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """What is new of this actor's stages, as `Session.report` tells it."""
-        report = self.session(message["run"]).report(
-            int(message["rows"]), int(message["failures"]), int(message["urgent"]), float(message["patience_s"])
+        report = self._held(message, caller).report(
+            max(0, int(message["rows"])),
+            max(0, int(message["failures"])),
+            int(message["urgent"]),
+            min(float(message["patience_s"]), WAIT_S),
         )
         return {**report, "cpu_s": time.process_time() - self._cpu_s}
 
-    def change(self, message: dict[str, Any]) -> dict[str, Any]:
+    def change(self, message: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """Give leaves up, and begin spare programs in their place."""
-        self.session(message["run"]).change(message["drop"], message["begin"], float(message["start_s"]))
+        self._held(message, caller).change(message["drop"], message["begin"], float(message["start_s"]))
         return {}
 
-    def results(self, message: dict[str, Any]) -> dict[str, Any]:
+    def results(self, message: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """Pictures and final latents that are at this actor, by program and chain."""
         images: dict[str, dict[str, Any]] = {}
         latents: dict[str, dict[str, Any]] = {}
-        for of, walk in self.session(message["run"]).walks.items():
+        for of, walk in self._held(message, caller).walks.items():
             for name in walk.stores.keys() - walk.run.shared:
                 stages = walk.run.stages_of(name)
                 pixels = walk.stores[name].get("image", {}).get("pixels")
@@ -144,9 +236,13 @@ class Actor:
                     latents.setdefault(of, {})[name] = array_to_plain(latent.numpy())
         return {"images": images, "latents": latents}
 
-    def abort(self, message: dict[str, Any]) -> dict[str, Any]:
+    def abort(self, message: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """Close a run, ended or not; tells the stages in progress and whether they have left their threads."""
-        session = self._session
+        session, claim = self._session, self._claim
+        if claim is not None and claim.run == message["run"]:
+            if claim.caller.name != caller.name:
+                raise NotAuthorised(f"{caller} would end a run of {claim.caller}")
+            claim.end()
         if session is None or session.identity != message["run"]:
             return {"active": [], "idle": True}
         active = session.active()
@@ -155,14 +251,15 @@ class Actor:
         self._session = None
         return {"active": active, "idle": idle}
 
-    def signal(self, message: dict[str, Any]) -> dict[str, Any]:
+    def signal(self, message: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """Another actor's stage has ended."""
         session = self.session(message["run"])
-        session.signal(str(message["user"]), int(message["index"]), float(message["due_s"]))
+        session.signal(caller.name, str(message["user"]), int(message["index"]), float(message["due_s"]))
         return {}
 
-    def measure(self, message: dict[str, Any]) -> dict[str, Any]:
+    def measure(self, message: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """Time a stage by itself."""
+        self._require_rest()
         rows = message["rows"]
         probe = Probe(
             kind=str(message["kind"]),
@@ -175,13 +272,27 @@ class Actor:
         with self._turns.turn(time.monotonic(), threading.Event()):
             return {"samples_s": measure(self._model, probe, int(message["samples"]))}
 
+    def probe(self, message: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        """Measure the link to another actor, as `link_probe.measure` tells it."""
+        self._require_rest()
+        peer = Peer(str(message["to"]), str(message["address"]), self._identity)
+        try:
+            return probe_link(peer, float(message["most_s"])).to_dict()
+        finally:
+            peer.close()
+
+    def _require_rest(self) -> None:
+        claim = self._claim
+        if claim is not None and claim.holds:
+            raise ExecutionError(f"{self.name}: {claim.words}")
+
     def _connect(self, addresses: dict[str, str]) -> None:
         for name, address in addresses.items():
             known = self._peers.get(name)
             if known is None or known.address != address:
                 if known is not None:
                     known.close()
-                self._peers[name] = Peer(name, address, self._token)
+                self._peers[name] = Peer(name, address, self._identity)
             self._peers[name].warm_up()
 
     def _warm_up(self, run: Run) -> None:

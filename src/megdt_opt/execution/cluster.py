@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import secrets
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +13,8 @@ from typing import Any, Self
 from megdt_opt.errors import ExecutionError, ExecutionTimeout, InvalidInput, PeerLost
 from megdt_opt.execution.assembly import execution
 from megdt_opt.execution.batch_schedule import BatchSchedule
+from megdt_opt.execution.claim import LONGEST_LEASE_S
+from megdt_opt.execution.credentials import Identity
 from megdt_opt.execution.job import ExecutionOptions, Probe, Run
 from megdt_opt.execution.process import ActorProcess
 from megdt_opt.execution.record import Execution
@@ -64,8 +66,10 @@ class Cluster:
         }
         self._start_timeout_s = start_timeout_s
         self._world = world or LocalWorld()
-        self._token = secrets.token_hex(16)
-        self._count = itertools.count()
+        self._identity: Identity | None = None
+        self._identities: Mapping[str, Identity] = {}
+        self._one_run = threading.Lock()
+        self._ended = False
         self._processes: dict[str, ActorProcess] = {}
         self._peers: dict[str, Peer] = {}
         self._running: str | None = None
@@ -78,6 +82,7 @@ class Cluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ended = True
         self.close()
 
     def start(self) -> None:
@@ -88,14 +93,19 @@ class Cluster:
         PeerLost, ExecutionTimeout, WeightsError, ExecutionError
             If one does not come up; none is left running then.
         """
+        if self._ended:
+            raise ExecutionError("this cluster was closed: make a new one")
         missing = [a for a in self.actors if a not in self._processes or not self._processes[a].alive]
         for actor in missing:
             self._drop(actor)
         try:
             self._world.open(self.actors)
+            if self._identity is None:
+                self._identity, self._identities = self._world.identities(self.actors)
             for actor in missing:
-                place = self._world.place(actor)
-                self._processes[actor] = ActorProcess(actor, self._models[actor], self._token, place)
+                self._processes[actor] = ActorProcess(
+                    actor, self._models[actor], self._identities[actor], self._identity, self._world.place(actor)
+                )
             deadline_s = time.monotonic() + self._start_timeout_s
             for actor in missing:
                 self._peers[actor] = self._processes[actor].connect(deadline_s)
@@ -111,6 +121,7 @@ class Cluster:
             for actor in list(self._processes):
                 self._drop(actor)
         finally:
+            self._identity = None
             self._world.close()
 
     @property
@@ -118,10 +129,9 @@ class Cluster:
         """Process number of each actor."""
         return {actor: process.pid for actor, process in self._processes.items()}
 
-    @property
-    def token(self) -> str:
-        """Secret that every call to the processes carries."""
-        return self._token
+    def identity(self, actor: str) -> Identity:
+        """How an actor's process proves itself to the others."""
+        return self._identities[actor]
 
     @property
     def current_run(self) -> str | None:
@@ -185,11 +195,25 @@ class Cluster:
         self._check(runs, spares or {})
         if batches is not None:
             batches.check(runs)
-        self.start()
-        self._world.fit(runs, options)
-        self._running = f"run-{next(self._count)}"
+        if not self._one_run.acquire(blocking=False):
+            raise ExecutionError("a run of this cluster is in progress: wait for its end, or start another cluster")
         try:
-            facts = self._prepare(runs, spares, options, self._running, batches)
+            self.start()
+            self._world.fit(runs, options)
+            return self._run(runs, spares, options, batches)
+        finally:
+            self._one_run.release()
+
+    def _run(
+        self,
+        runs: Sequence[Run],
+        spares: Mapping[str, Run] | None,
+        options: ExecutionOptions,
+        batches: BatchSchedule | None,
+    ) -> Execution:
+        self._running = f"run-{secrets.token_hex(8)}"
+        try:
+            facts = self._prepare(runs, spares, options, batches)
             pairs = {a: (self._peers[a], self._processes[a]) for a in facts}
             self._supervision = Supervision(pairs, runs, spares, options, self._running)
             results = self._supervision.run()
@@ -281,36 +305,37 @@ class Cluster:
         runs: Sequence[Run],
         spares: Mapping[str, Run] | None,
         options: ExecutionOptions,
-        identity: str,
         batches: BatchSchedule | None,
     ) -> dict[str, dict[str, Any]]:
         """Give a run to all who take part; facts of their processes. Where failures are contained, a process that ends
         before the start is replaced once."""
         try:
-            return self._prepare_once(runs, spares, options, identity, batches)
+            return self._prepare_once(runs, spares, options, batches)
         except PeerLost:
             if spares is None:
                 raise
-            self._abort(identity)
+            self._abort(self._running)
             self.start()
-            return self._prepare_once(runs, spares, options, identity, batches)
+            self._running = f"run-{secrets.token_hex(8)}"  # no actor takes the same run twice
+            return self._prepare_once(runs, spares, options, batches)
 
     def _prepare_once(
         self,
         runs: Sequence[Run],
         spares: Mapping[str, Run] | None,
         options: ExecutionOptions,
-        identity: str,
         batches: BatchSchedule | None,
     ) -> dict[str, dict[str, Any]]:
         addresses = {actor: process.address for actor, process in self._processes.items()}
         used = sorted(frozenset().union(*(actors(r.program) for r in runs)))
         prepare = {
-            "run": identity,
+            "run": self._running,
             "runs": [r.to_dict() for r in runs],
             "options": options.to_dict(),
             "peers": {a: addresses[a] for a in used},
             "batches": None if batches is None else batches.to_dict(),
+            "lease_s": min(LONGEST_LEASE_S, 2 * self._start_timeout_s + options.patience_s),
+            "offset_s": 0.0,
         }
         limit_s = self._start_timeout_s
         calls = {
@@ -348,7 +373,7 @@ class Cluster:
                 raise ExecutionTimeout(f"{', '.join(late)} did not end within the deadline")
             time.sleep(POLL_S)
 
-    def _abort(self, identity: str) -> list[str]:
+    def _abort(self, identity: str | None) -> list[str]:
         """Give a run up everywhere and tell what was in progress; processes that stay in it are killed."""
         calls = {}
         for actor in self.actors:

@@ -14,9 +14,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from megdt_opt.execution.clock import wait_until
+from megdt_opt.execution.messages import PIECE_BYTE
 
 LEAST_BYTE = 1024
 """Smallest piece worth a message of its own [byte]."""
+
+LARGEST_BYTE = PIECE_BYTE // 2
+"""Largest piece [byte]: with its header it is within what a receiver takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +47,7 @@ class Link:
 
     def schedule(self, size_byte: int) -> list[tuple[float, int, int]]:
         """Pieces as (departure after the start [s], first byte, end byte)."""
-        largest = max(LEAST_BYTE, int(self.rate_bit_per_s * self.chunk_s / 8))
+        largest = min(LARGEST_BYTE, max(LEAST_BYTE, int(self.rate_bit_per_s * self.chunk_s / 8)))
         count = -(-size_byte // largest)
         # pieces of one size: a short last one would leave the real hop no time to hide in
         ends = [round(size_byte * n / count) for n in range(count + 1)] if count else []

@@ -1,4 +1,4 @@
-"""Control messages as bytes."""
+"""Control messages as bytes, and the largest that are taken."""
 
 from __future__ import annotations
 
@@ -6,7 +6,28 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from megdt_opt.errors import MalformedMessage
+from megdt_opt.errors import InvalidInput, MalformedMessage
+from megdt_opt.files import parse_json
+
+RUN_BYTE = 2**28
+"""Largest message that carries requests or pictures of a whole run [byte]."""
+
+CONTROL_BYTE = 2**20
+"""Largest of the other control messages [byte]."""
+
+ENVELOPE_BYTE = 2**14
+"""Largest envelope or header of a payload [byte]."""
+
+PIECE_BYTE = 2**20
+"""Largest piece of a payload [byte]."""
+
+VALUES = 2_000_000
+"""Most values in a control message: what they take in memory is many times what they take on the wire."""
+
+
+def limit_byte(verb: str) -> int:
+    """Largest message, or reply, of a verb [byte]."""
+    return RUN_BYTE if verb in ("prepare", "results") else CONTROL_BYTE
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
@@ -14,18 +35,24 @@ def encode(message: Mapping[str, Any]) -> bytes:
     return json.dumps(message, allow_nan=False).encode("utf-8")
 
 
-def decode(data: bytes) -> dict[str, Any]:
-    """A control message from bytes.
+def decode(data: bytes, most_byte: int = RUN_BYTE) -> dict[str, Any]:
+    """A control message from bytes; its size is looked at before it is read.
 
     Raises
     ------
     MalformedMessage
-        If the bytes are not a JSON object.
+        If the bytes are no JSON object, or more than `most_byte`.
     """
+    if len(data) > most_byte:
+        raise MalformedMessage(f"a control message of {len(data)} byte; at most {most_byte} byte are taken here")
+    if sum(data.count(mark) for mark in (b",", b"[", b"{")) > VALUES:
+        raise MalformedMessage(f"a control message of more than {VALUES} values")
     try:
-        message = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise MalformedMessage(f"not a control message: {error}") from error
+        message = parse_json(data.decode("utf-8"), "message", "call")
+    except InvalidInput as error:
+        raise MalformedMessage(f"not a control message: {error.expected} was due") from error
+    except UnicodeDecodeError as error:
+        raise MalformedMessage("not a control message: text in UTF-8 was due") from error
     if not isinstance(message, dict):
         raise MalformedMessage("not a control message: a JSON object was due")
     return message

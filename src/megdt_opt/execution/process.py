@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 from megdt_opt.errors import ExecutionTimeout, PeerLost
+from megdt_opt.execution.credentials import Identity
 from megdt_opt.execution.rpc import Peer, error_from_plain
 from megdt_opt.execution.world import Place
 from megdt_opt.models.registry import PlannedModel
@@ -28,16 +29,20 @@ class ActorProcess:
         Name of the actor.
     model : str or PlannedModel
         Import path of its model, or the model as it was planned.
-    token : str
-        Secret of the cluster.
+    identity : Identity
+        How it proves itself.
+    coordinator : Identity
+        How this process does.
     place : Place
         Where it lives.
     """
 
-    def __init__(self, name: str, model: str | PlannedModel, token: str, place: Place) -> None:
+    def __init__(
+        self, name: str, model: str | PlannedModel, identity: Identity, coordinator: Identity, place: Place
+    ) -> None:
         self.name = name
         self.address = ""
-        self._token = token
+        self._coordinator = coordinator
         single = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
             [*place.command, sys.executable, "-P", "-m", "megdt_opt.execution.worker", *loaded_plugins()],
@@ -48,7 +53,7 @@ class ActorProcess:
             env={**os.environ, **single, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
         )
         named = model if isinstance(model, str) else model.to_dict()
-        config = {"actor": name, "model": named, "token": token, "path": sys.path}
+        config = {"actor": name, "model": named, "identity": identity.to_dict(), "path": sys.path}
         config |= {"control": place.control, "payload": place.payload}
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
@@ -94,7 +99,7 @@ class ActorProcess:
         if "error" in reply:
             raise error_from_plain(reply["error"])
         self.address = str(reply["payload"])
-        return Peer(self.name, str(reply["control"]), self._token)
+        return Peer(self.name, str(reply["control"]), self._coordinator)
 
     def end(self, patience_s: float = 2.0) -> None:
         """End the process: by closing its input, then by force."""

@@ -7,25 +7,30 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import grpc
-
 from megdt_opt import errors
-from megdt_opt.errors import ExecutionError, ExecutionTimeout, MalformedMessage, PeerLost
+from megdt_opt.errors import ExecutionError, ExecutionTimeout, MalformedMessage, NotAuthorised, PeerLost
+from megdt_opt.execution.callers import CONTROL, ECHO, PAYLOAD
 from megdt_opt.execution.clock import Stopped
+from megdt_opt.execution.credentials import Identity, grpc
+from megdt_opt.execution.messages import RUN_BYTE, limit_byte
 from megdt_opt.execution.messages import decode as decode
 from megdt_opt.execution.messages import encode as encode
 
 SERVICE = "megdt_opt.Actor"
-CONTROL = ("prepare", "start", "wait", "change", "results", "abort", "measure", "ping", "signal")
-PAYLOAD = "payload"
 
 OPTIONS: list[tuple[str, Any]] = [
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.enable_http_proxy", 0),  # the peers are on this machine
+    ("grpc.max_receive_message_length", RUN_BYTE),
+    ("grpc.max_send_message_length", RUN_BYTE),
+    ("grpc.enable_http_proxy", 0),  # the peers are named by their addresses
     ("grpc.enable_retries", 0),  # a lost peer is reported, not hidden
     ("grpc.so_reuseport", 0),
+    ("grpc.use_local_subchannel_pool", 1),  # a new connection is one: it shows the key that there is now
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_connection_age_ms", 3_600_000),
 ]
+"""Of both sides. A connection older than an hour is made anew once its calls have ended."""
 
 
 def error_to_plain(error: BaseException) -> dict[str, Any]:
@@ -41,6 +46,7 @@ def error_from_plain(data: Mapping[str, Any]) -> ExecutionError | errors.Weights
         "PeerLost": PeerLost,
         "ExecutionTimeout": ExecutionTimeout,
         "MalformedMessage": MalformedMessage,
+        "NotAuthorised": NotAuthorised,
         "WeightsError": errors.WeightsError,
     }
     return kinds.get(str(data.get("kind")), ExecutionError)(str(data.get("message")))
@@ -55,21 +61,37 @@ class Peer:
         Name of the actor.
     address : str
         "host:port" of its server.
-    token : str
-        Secret of the cluster; a server refuses calls without it.
+    identity : Identity
+        How this process proves itself, and knows the other.
     """
 
-    def __init__(self, name: str, address: str, token: str) -> None:
+    def __init__(self, name: str, address: str, identity: Identity) -> None:
         self.name = name
         self.address = address
-        self._token = token
-        self._channel = grpc.insecure_channel(address, options=OPTIONS)
-        self._control: dict[str, Any] = {m: self._channel.unary_unary(f"/{SERVICE}/{m}") for m in CONTROL}
-        self._payload: Any = self._channel.stream_unary(f"/{SERVICE}/{PAYLOAD}")
+        self._identity = identity
+        self._lock = threading.Lock()
+        self._version: object = None
+        self._channels: list[grpc.Channel] = []
 
     def begin(self, method: str, message: Mapping[str, Any], timeout_s: float) -> Any:
-        """Start a control call; give what it returns to `finish`."""
-        return self._control[method].future(encode({**message, "token": self._token}), timeout=timeout_s)
+        """Start a control call; give what it returns to `finish`.
+
+        Raises
+        ------
+        MalformedMessage
+            If the message is larger than an actor takes.
+        """
+        data = encode(message)
+        if len(data) > limit_byte(method):
+            raise MalformedMessage(
+                f"{method}: a message of {len(data)} byte, where {self.name} takes at most {limit_byte(method)} byte; "
+                "execute fewer users at once"
+            )
+        try:
+            self._connect()
+        except NotAuthorised as error:
+            return _Refused(error)
+        return self._control[method].future(data, timeout=timeout_s, metadata=self._identity.metadata)
 
     def finish(self, call: Any) -> dict[str, Any]:
         """Reply of a call that `begin` started.
@@ -80,6 +102,8 @@ class Peer:
             If the process has gone.
         ExecutionTimeout
             If it did not answer in time.
+        NotAuthorised
+            If one side does not take the other's credentials.
         ExecutionError
             What the actor raised.
         """
@@ -93,33 +117,77 @@ class Peer:
             raise error_from_plain(reply["error"])
         return reply
 
-    def size(self, message: Mapping[str, Any]) -> int:
-        """Bytes of a control message as it is sent, and of an empty reply [byte]."""
-        return len(encode({**message, "token": self._token})) + len(encode({}))
-
     def call(self, method: str, message: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         """A control call and its reply; raises as `finish` does."""
         return self.finish(self.begin(method, message, timeout_s))
 
     def open(self, envelope: Mapping[str, Any], timeout_s: float) -> PayloadCall:
         """Open the stream of a payload that will be sent later."""
-        return PayloadCall(self, self._payload, encode({**envelope, "token": self._token}), timeout_s)
+        self._connect()
+        return PayloadCall(self, self._payload, encode(envelope), timeout_s)
+
+    def echo(self, pieces: Iterator[bytes], timeout_s: float) -> dict[str, Any]:
+        """Send bytes that the receiver counts, stamps and drops; what it says of them. Raises as `finish` does."""
+        self._connect()
+        return self.finish(self._echo.future(pieces, timeout=timeout_s, metadata=self._identity.metadata))
 
     def warm_up(self) -> None:
-        """Send payloads that the receiver drops: the first ones on a connection are slow."""
+        """Send bytes that the receiver drops: the first ones on a connection are slow."""
         for _ in range(3):
-            self.open({"warm": True}, 10.0).send({}, iter((bytes(4096), bytes(4096))), threading.Event())
+            self.echo(iter((bytes(4096), bytes(4096))), 10.0)
+
+    @property
+    def metadata(self) -> Any:
+        """What each call carries."""
+        return self._identity.metadata
 
     def close(self) -> None:
         """Close the connection."""
-        self._channel.close()
+        with self._lock:
+            for channel in self._channels:
+                channel.close()
+            self._channels, self._version = [], None
+
+    def _connect(self) -> None:
+        """Have a connection that shows the key that this process has now; calls on an earlier one go on."""
+        with self._lock:
+            version = (self._identity.version(self.name),)
+            if self._channels and version == self._version:
+                return
+            channel = self._identity.channel(self.name, self.address, OPTIONS)
+            self._channels.append(channel)
+            self._version = version
+            self._control: dict[str, Any] = {m: channel.unary_unary(f"/{SERVICE}/{m}") for m in CONTROL}
+            self._payload: Any = channel.stream_unary(f"/{SERVICE}/{PAYLOAD}")
+            self._echo: Any = channel.stream_unary(f"/{SERVICE}/{ECHO}")
 
     def _failure(self, error: grpc.RpcError) -> ExecutionError:
         code = error.code() if isinstance(error, grpc.Call) else None
+        details = str(error.details()) if isinstance(error, grpc.Call) else ""
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             return ExecutionTimeout(f"{self.name} did not answer in time")
+        if code is grpc.StatusCode.UNAUTHENTICATED:
+            return NotAuthorised(f"{self.name} refused the call: {details}")
+        if any(word in details.lower() for word in ("handshake", "certificate", "peer name", "hostname")):
+            return NotAuthorised(
+                f"{self.name} at {self.address}: one side refused the other's certificate ({details[:200]}); "
+                "compare the hosts files and ca.pem of both, and when their keys expire"
+            )
         name = code.name if code is not None else type(error).__name__
         return PeerLost(f"{self.name} closed its connection or ended ({name})")
+
+
+class _Refused:
+    """A call that this process cannot make, as its own certificate has expired."""
+
+    def __init__(self, error: NotAuthorised) -> None:
+        self._error = error
+
+    def done(self) -> bool:
+        return True
+
+    def result(self) -> bytes:
+        raise self._error
 
 
 class PayloadCall:
@@ -133,7 +201,7 @@ class PayloadCall:
         self._peer = peer
         self._envelope = envelope
         self._work: queue.SimpleQueue[tuple[bytes, Iterator[bytes]] | None] = queue.SimpleQueue()
-        self._call: Any = stream.future(self._messages(), timeout=timeout_s)
+        self._call: Any = stream.future(self._messages(), timeout=timeout_s, metadata=peer.metadata)
 
     def send(self, header: Mapping[str, Any], pieces: Iterator[bytes], stop: threading.Event) -> dict[str, Any]:
         """Send the pieces as they come, after a header; the receiver's stamps, and the bytes around the payload.

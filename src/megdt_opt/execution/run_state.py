@@ -12,7 +12,6 @@ from megdt_opt.execution.job import ExecutionOptions, Run
 from megdt_opt.execution.rpc import PayloadCall
 from megdt_opt.execution.serial import Store
 from megdt_opt.execution.stage_work import StageWork
-from megdt_opt.program.stages import Send
 
 
 @dataclass
@@ -62,6 +61,8 @@ class RunState(Protocol):
     options: ExecutionOptions
     start_s: float
     """Common start of all users on the monotonic clock [s]."""
+    offset_s: float
+    """What this actor's monotonic clock shows more than the coordinator's, by which messages give times [s]."""
     turns: Turns
 
     @property
@@ -70,9 +71,6 @@ class RunState(Protocol):
 
     def outgoing(self, user: str, index: int, receiver: str) -> PayloadCall:
         """The stream that waits for a send's payload."""
-
-    def incoming(self, user: object, index: object) -> tuple[Walk, Send]:
-        """The walk and the send stage that a payload is for."""
 
     def deliver(self, walk: Walk, index: int, items: Store, due_s: float) -> None:
         """Take in a payload that has arrived, due at `due_s` (monotonic clock)."""

@@ -81,6 +81,13 @@ def unpack(data: bytes, tensors: Sequence[TensorSpec], precision: str) -> Store:
     return items
 
 
+def most_byte(tensors: Sequence[TensorSpec], precision: str) -> int:
+    """Largest payload of a send [byte]: as declared; a coded picture at most an eighth more than a raw one."""
+    numeric = _numeric(precision)
+    declared = payload_byte(tensors, numeric.name)
+    return declared + declared // 8 + 2**12 if precision in _ENCODED else declared
+
+
 def rehearse(leaf: Send) -> None:
     """Pack and unpack zeros of a stage's shapes: the first time in a process is slow."""
     store: Store = {}
@@ -143,4 +150,6 @@ def _decode(spec: TensorSpec, found: Mapping[str, Tensor], precision: Precision)
     values = np.asarray(precision.decode(parts, spec.shape))
     if values.dtype != np.float32 or values.shape != spec.shape:
         raise MalformedMessage(f"tensor {spec.name!r}: precision {precision.name} gave {values.dtype} {values.shape}")
+    if not np.isfinite(values).all():
+        raise MalformedMessage(f"tensor {spec.name!r} came with NaN or infinity, which no sender may send")
     return torch.from_numpy(np.ascontiguousarray(values))

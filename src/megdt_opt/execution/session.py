@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
-from megdt_opt.errors import ExecutionError, InvalidInput, MegdtError
+from megdt_opt.errors import ExecutionError, InvalidInput, MalformedMessage, MegdtError, NotAuthorised
 from megdt_opt.execution.batch_schedule import BatchSchedule
 from megdt_opt.execution.batch_steps import BatchSteps, run_batched
 from megdt_opt.execution.clock import Ended, Stopped, Turns
 from megdt_opt.execution.graph import Node, graph
 from megdt_opt.execution.job import ExecutionOptions, Run
 from megdt_opt.execution.line import Line
+from megdt_opt.execution.messages import encode
 from megdt_opt.execution.rpc import PayloadCall, Peer, error_to_plain
 from megdt_opt.execution.run_state import Walk
 from megdt_opt.execution.serial import Store
@@ -24,6 +26,12 @@ from megdt_opt.execution.stage_work import StageWork, first_items
 from megdt_opt.execution.transfer import run_send
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.program.stages import Compute, Send
+
+START_S = 60.0
+"""A run begins within this time from its order [s]."""
+
+STREAMS = 2
+"""Most streams that are open for one stage's payload [1]."""
 
 
 class Session:
@@ -51,6 +59,8 @@ class Session:
         Name of the run, which every message of it carries.
     batches : BatchSchedule, optional
         Batches in which this actor, an edge server, makes denoising steps.
+    offset_s : float
+        What this actor's monotonic clock shows more than the coordinator's, by which messages give times [s].
     """
 
     def __init__(
@@ -66,8 +76,10 @@ class Session:
         pool: ThreadPoolExecutor,
         identity: str,
         batches: BatchSchedule | None = None,
+        offset_s: float = 0.0,
     ) -> None:
         self.actor = actor
+        self.offset_s = offset_s
         self.options = options
         self.identity = identity
         self.start_s = 0.0
@@ -79,7 +91,8 @@ class Session:
         self._rows: list[dict[str, Any]] = []
         self._failures: list[dict[str, Any]] = []
         self._urgent = self._changes = 0
-        self._closed = False
+        self._started = self._closed = False
+        self._streams: dict[object, tuple[str, int, Callable[[], object]]] = {}
         self._calls: dict[tuple[str, int, str], PayloadCall] = {}
         self._active: dict[tuple[str, int], float] = {}
         self.walks = {run.name: self._walk_of(run) for run in runs}
@@ -94,7 +107,20 @@ class Session:
         return self.start_s + self.options.timeout_s
 
     def start(self, start_s: float) -> None:
-        """Begin at a common time of the monotonic clock [s]."""
+        """Begin at a common time of the coordinator's clock [s].
+
+        Raises
+        ------
+        ExecutionError
+            If the run has begun before, or the time is not within a minute from now.
+        """
+        start_s += self.offset_s
+        if not abs(start_s - time.monotonic()) < START_S:
+            raise MalformedMessage(f"start_s: a time within {START_S:g} s from now was due")
+        with self._news:
+            if self._started or self._closed:
+                raise ExecutionError(f"{self.identity} has begun before, or was given up")
+            self._started = True
         self.start_s = start_s
         if self._batches is not None:
             self._batches.start(start_s)
@@ -124,7 +150,8 @@ class Session:
             }
 
     def change(self, drop: Mapping[str, Iterable[int]], begin: Iterable[str], start_s: float) -> None:
-        """Give leaves up, and begin spare programs at a time of the monotonic clock [s]."""
+        """Give leaves up, and begin spare programs at a time of the coordinator's clock [s]."""
+        start_s += self.offset_s
         for name in drop.keys() & self.walks.keys():
             self._drop(name, drop[name])
         for name in begin:
@@ -143,7 +170,15 @@ class Session:
             self._drop(name, range(len(walk.nodes)))
         with self._news:
             self._closed = True
+            streams = list(self._streams.values())
             self._tell()
+        for *_, cancel in streams:
+            cancel()
+
+    @property
+    def closed(self) -> bool:
+        """Whether everything was given up."""
+        return self._closed
 
     def fail(self, walk: Walk, index: int, error: Exception, receiver: str = "") -> None:
         """Note that a leaf cannot end, or that its end will not be known at a receiver."""
@@ -168,24 +203,46 @@ class Session:
         with self._news:
             return self._under_way()
 
-    def incoming(self, user: object, index: object) -> tuple[Walk, Send]:
-        """The walk and the send stage that a payload is for.
+    @contextmanager
+    def stream_of(
+        self, caller: str, envelope: Mapping[str, Any], cancel: Callable[[], object]
+    ) -> Iterator[tuple[Walk, int]]:
+        """The walk and the send stage that a stream brings a payload for, while it is open; `cancel` ends it.
 
         Raises
         ------
+        NotAuthorised
+            If another actor than the caller is the stage's source.
         ExecutionError
             If this actor expects no such payload.
         """
+        walk, index = self._incoming(caller, envelope.get("user"), envelope.get("index"))
+        name, key = walk.run.name, object()
+        with self._news:
+            if sum((of, at) == (name, index) for of, at, _ in self._streams.values()) >= STREAMS:
+                raise ExecutionError(
+                    f"{walk.run.who(index)}, {walk.nodes[index].label}: {STREAMS} streams are open for it"
+                )
+            self._streams[key] = (name, index, cancel)
+        try:
+            yield walk, index
+        finally:
+            with self._news:
+                del self._streams[key]
+
+    def _incoming(self, caller: str, user: object, index: object) -> tuple[Walk, int]:
         walk = self.walks.get(user) if isinstance(user, str) else None
-        if walk is None or not isinstance(index, int) or not 0 <= index < len(walk.nodes):
-            raise ExecutionError(f"no stage {index!r} of a user {user!r}")
+        if walk is None or type(index) is not int or not 0 <= index < len(walk.nodes):
+            raise ExecutionError(f"no stage {index!r} of a user {str(user)[:80]!r}")
         leaf = walk.nodes[index].leaf
         if isinstance(leaf, Compute) or self.actor not in leaf.to:
             raise ExecutionError(f"stage {index} of user {user} brings nothing to {self.actor}")
+        if leaf.source != caller:
+            raise NotAuthorised(f"{walk.run.who(index)}, {leaf.label}: actor {caller} is not its source")
         with self._news:
             if index in walk.ended:
                 raise ExecutionError(f"stage {index} of user {user} has been delivered before")
-        return walk, leaf
+        return walk, index
 
     def deliver(self, walk: Walk, index: int, items: Store, due_s: float) -> None:
         """Take in a payload that has arrived, due at `due_s` (monotonic clock).
@@ -202,17 +259,23 @@ class Session:
             ready = self._complete(walk, index, Ended(due_s, due_s))
         self._go_on(walk, ready)
 
-    def signal(self, user: str, index: int, due_s: float) -> None:
-        """Another actor's stage has ended; being told again changes nothing.
+    def signal(self, caller: str, user: str, index: int, due_s: float) -> None:
+        """A stage of the caller has ended, at a time of the coordinator's clock [s]; being told again changes nothing.
 
         Raises
         ------
+        NotAuthorised
+            If it is not the caller's stage.
         ExecutionError
             If this actor waits for no such stage.
         """
         walk = self.walks.get(user)
         if walk is None or not any(index in node.before for node in self._own(walk)):
-            raise ExecutionError(f"no stage of {self.actor} waits for stage {index!r} of a user {user!r}")
+            raise ExecutionError(f"no stage of {self.actor} waits for stage {index!r} of a user {user[:80]!r}")
+        node = walk.nodes[index]
+        if node.actor != caller or self.actor not in told_by(node, walk.nodes):
+            raise NotAuthorised(f"{walk.run.who(index)}, {node.label}: actor {caller} does not tell of its end")
+        due_s += self.offset_s
         with self._news:
             ready = [] if index in walk.ended else self._complete(walk, index, Ended(due_s, due_s))
         self._go_on(walk, ready)
@@ -336,7 +399,7 @@ class Session:
                 del self._active[key]
         told = told_by(node, walk.nodes)
         signal = self._signal_of(walk, node, ended.free_s)
-        told_byte = sum(self.peers[actor].size(signal) for actor in told)
+        told_byte = len(told) * (len(encode(signal)) + len(encode({})))
         row.update(user=walk.run.name, index=node.index, signals=len(told))
         row["signalling_byte"] = row.get("signalling_byte", 0) + told_byte
         with self._news:
@@ -350,7 +413,8 @@ class Session:
             self._pool.submit(self._signal, walk, node, actor, message)
 
     def _signal_of(self, walk: Walk, node: Node, due_s: float) -> dict[str, Any]:
-        return {"run": self.identity, "user": walk.run.name, "index": node.index, "due_s": due_s}
+        told_s = due_s - self.offset_s
+        return {"run": self.identity, "user": walk.run.name, "index": node.index, "due_s": told_s}
 
     def _signal(self, walk: Walk, node: Node, actor: str, message: Mapping[str, Any]) -> None:
         try:

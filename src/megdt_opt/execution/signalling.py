@@ -15,13 +15,14 @@ from megdt_opt.execution.graph import Node, graph
 from megdt_opt.execution.messages import encode
 from megdt_opt.program.stages import Compute, Send, Stage
 
+RUN = "run-0123456789abcdef"
+"""A run's name, of the length that all have."""
+
 _TIME_S = 31415.926535897932
 """A moment of the monotonic clock with as many digits as most have [s]."""
 
 _SHORT_S = 0.00031415926535897932
 """A duration with as many digits as most have [s]."""
-
-_TOKEN = "0" * 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,17 +66,17 @@ def predicted_signalling(program: Stage, user: str, send_byte: Callable[[Send], 
     nodes = graph(program)
     messages = signals = total = 0
     for node in nodes:
-        envelope: dict[str, Any] = {"run": "run-0", "user": user, "index": node.index}
+        envelope: dict[str, Any] = {"run": RUN, "user": user, "index": node.index}
         if not isinstance(node.leaf, Compute):
             around: tuple[dict[str, Any], ...] = (
-                {**envelope, "token": _TOKEN},
+                envelope,
                 {"size": round(send_byte(node.leaf)), "due_s": _TIME_S},
                 {"end_s": _TIME_S, "unpack_s": _SHORT_S},
             )
             total += len(node.leaf.to) * (sum(len(encode(message)) for message in around) + 1)
             messages += len(node.leaf.to)
         told = told_by(node, nodes)
-        signal = {**envelope, "due_s": _TIME_S, "token": _TOKEN}
+        signal = {**envelope, "due_s": _TIME_S}
         total += len(told) * (len(encode(signal)) + len(encode({})))
         signals += len(told)
     return Signalling(messages=messages, signals=signals, byte=total)

@@ -10,9 +10,9 @@ from typing import Any
 from megdt_opt.errors import ExecutionError, ExecutionTimeout, MalformedMessage, PeerLost
 from megdt_opt.execution.clock import Ended, wait_until
 from megdt_opt.execution.link import Link
-from megdt_opt.execution.messages import decode
+from megdt_opt.execution.messages import ENVELOPE_BYTE, decode
 from megdt_opt.execution.run_state import RunState, Walk
-from megdt_opt.execution.serial import pack, unpack
+from megdt_opt.execution.serial import most_byte, pack, unpack
 from megdt_opt.program.stages import Send
 
 
@@ -51,7 +51,7 @@ def run_send(
             f"{len(data)} byte at {link.rate_bit_per_s:.6g} bit/s end {due_s - session.start_s:.3f} s "
             f"after the start, beyond the deadline of {session.options.timeout_s:.3f} s"
         )
-    header = {"size": len(data), "due_s": due_s}
+    header = {"size": len(data), "due_s": due_s - session.offset_s}
 
     def to(receiver: str) -> dict[str, Any] | ExecutionError:
         pieces = link.pieces(data, begin_s, stop)
@@ -68,7 +68,7 @@ def run_send(
         raise errors[leaf.to[0]]
     for receiver, error in errors.items():
         session.fail(walk, index, error, receiver)
-    end_s = max(float(s["end_s"]) for s in stamps)
+    end_s = max(float(s["end_s"]) for s in stamps) + session.offset_s
     late_s = end_s - due_s
     paced = session.options.mode == "paced"
     overrun_s = late_s if late_s > session.options.slack_s else 0.0
@@ -86,7 +86,7 @@ def run_send(
     return row, Ended(free_s, free_s)
 
 
-def receive(session: RunState, envelope: dict[str, Any], stream: Iterator[bytes]) -> dict[str, Any]:
+def receive(session: RunState, walk: Walk, index: int, stream: Iterator[bytes]) -> dict[str, Any]:
     """Take in a payload at its destination: collect, check, hold until it is due, hand over.
 
     Raises
@@ -94,13 +94,14 @@ def receive(session: RunState, envelope: dict[str, Any], stream: Iterator[bytes]
     MalformedMessage
         If it is not the payload of the stage that it names, which fails with it.
     ExecutionError
-        If no stage of the run waits for it.
+        If the stage has its payload already.
     """
-    walk, leaf = session.incoming(envelope.get("user"), envelope.get("index"))
-    index = int(envelope["index"])
+    leaf = walk.nodes[index].leaf
+    assert isinstance(leaf, Send)
     label = f"{walk.run.who(index)}, {leaf.label}"
     try:
-        due_s, data = _collect(stream)
+        due_s, data = _collect(stream, most_byte(leaf.tensors, leaf.precision))
+        due_s += session.offset_s
         begin = time.monotonic()
         items = unpack(data, leaf.tensors, leaf.precision)
         unpack_s = time.monotonic() - begin
@@ -111,18 +112,20 @@ def receive(session: RunState, envelope: dict[str, Any], stream: Iterator[bytes]
     end_s = time.monotonic()
     on_time = session.options.mode == "paced" and end_s - due_s <= session.options.slack_s
     session.deliver(walk, index, items, due_s if on_time else end_s)
-    return {"end_s": end_s, "unpack_s": unpack_s}
+    return {"end_s": end_s - session.offset_s, "unpack_s": unpack_s}
 
 
-def _collect(stream: Iterator[bytes]) -> tuple[float, bytes]:
-    """When a payload is due (monotonic clock) [s], and its bytes."""
+def _collect(stream: Iterator[bytes], most: int) -> tuple[float, bytes]:
+    """When a payload is due (clock of the coordinator) [s], and its bytes, at most `most` of them."""
     data = bytearray()
     try:
         first = next(stream, None)
         if first is None:  # the stream is opened ahead of its payload; the run was given up in between
             raise PeerLost("the sender closed a payload's stream before it sent anything")
         header, _, piece = first.partition(b"\n")
-        size, due_s = _size_and_due(decode(header))
+        size, due_s = _size_and_due(decode(header, ENVELOPE_BYTE))
+        if size > most:
+            raise MalformedMessage(f"a payload of at most {most} byte was due, {size} byte were announced")
         data += piece
         for piece in stream:
             data += piece
@@ -140,6 +143,6 @@ def _collect(stream: Iterator[bytes]) -> tuple[float, bytes]:
 
 def _size_and_due(header: dict[str, Any]) -> tuple[int, float]:
     size, due_s = header.get("size"), header.get("due_s")
-    if not isinstance(size, int) or size < 0 or not isinstance(due_s, float):
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0 or not isinstance(due_s, float):
         raise MalformedMessage(f"a header with size {size!r} byte and due time {due_s!r} s")
     return size, due_s

@@ -72,12 +72,14 @@ def _serve(config: dict[str, Any]) -> Server:
     torch.set_num_threads(THREADS)
     sys.setswitchinterval(0.0005)  # a thread that wakes for the link must not wait 5 ms for the interpreter
     from megdt_opt.execution.actor import Actor
+    from megdt_opt.execution.credentials import identity_from_dict
     from megdt_opt.execution.server import Server
 
     begin = time.monotonic()
     model = load_model(config["model"])
-    actor = Actor(config["actor"], model, config["token"], load_s=time.monotonic() - begin)
-    server = Server(actor, config["token"], config["control"], config["payload"])
+    identity = identity_from_dict(config["identity"])
+    actor = Actor(config["actor"], model, identity, load_s=time.monotonic() - begin)
+    server = Server(actor, identity, config["control"], config["payload"])
     server.start()
     gc.collect()
     gc.freeze()  # what has been loaded stays: collections during a run need not look at it

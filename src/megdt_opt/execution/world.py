@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from megdt_opt.execution.credentials import Identity, Tokens
 from megdt_opt.execution.job import ExecutionOptions, Run
 
 
@@ -43,6 +44,9 @@ class World(Protocol):
     def open(self, actors: Sequence[str]) -> None:
         """Make what the actors need before a process starts; called again, it changes nothing."""
 
+    def identities(self, actors: Sequence[str]) -> tuple[Identity, Mapping[str, Identity]]:
+        """How the coordinator proves itself, and each actor; asked once, after `open`."""
+
     def place(self, actor: str) -> Place:
         """Where an actor's process lives."""
 
@@ -70,6 +74,10 @@ class LocalWorld:
 
     def open(self, actors: Sequence[str]) -> None:
         """Nothing to make."""
+
+    def identities(self, actors: Sequence[str]) -> tuple[Identity, Mapping[str, Identity]]:
+        """A token for each, which no other can guess."""
+        return Tokens.of_cluster(actors)
 
     def place(self, actor: str) -> Place:
         """Beside the coordinator."""

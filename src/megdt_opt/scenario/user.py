@@ -8,9 +8,9 @@ from pydantic import Field, field_validator, model_validator
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY
+from megdt_opt.program.names import actor_name
 from megdt_opt.program.precisions import PRECISION_REGISTRY
 from megdt_opt.program.stages import CODECS, EDGE
-from megdt_opt.scenario.edges import actor_name
 from megdt_opt.scenario.equipment import Device
 from megdt_opt.scenario.links import Link
 
