@@ -36,7 +36,7 @@ TOKEN_KEY = "megdt-token"
 KEY_BYTE = 2**16
 """Largest key or certificate file that is read [byte]."""
 
-_log = logging.getLogger("megdt_opt.execution")
+_log = logging.getLogger(__name__)
 
 Metadata = tuple[tuple[str, str], ...]
 

@@ -12,6 +12,7 @@ from megdt_opt.execution.job import ExecutionOptions, Run
 from megdt_opt.execution.rpc import PayloadCall
 from megdt_opt.execution.serial import Store
 from megdt_opt.execution.stage_work import StageWork
+from megdt_opt.models.split_model import SplitModel
 
 
 @dataclass
@@ -58,6 +59,7 @@ class RunState(Protocol):
     """A run at one actor, as its stages see it."""
 
     actor: str
+    model: SplitModel
     options: ExecutionOptions
     start_s: float
     """Common start of all users on the monotonic clock [s]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -81,11 +82,13 @@ def unpack(data: bytes, tensors: Sequence[TensorSpec], precision: str) -> Store:
     return items
 
 
-def most_byte(tensors: Sequence[TensorSpec], precision: str) -> int:
-    """Largest payload of a send [byte]: as declared; a coded picture at most an eighth more than a raw one."""
-    numeric = _numeric(precision)
-    declared = payload_byte(tensors, numeric.name)
-    return declared + declared // 8 + 2**12 if precision in _ENCODED else declared
+def most_byte(tensors: Sequence[TensorSpec], precision: str, picture: Sequence[int]) -> int:
+    """Largest payload of a send [byte]: as declared; of a coded picture, an eighth more than the raw one has.
+
+    `picture` is the shape of a raw picture (rows, columns, channels).
+    """
+    declared = payload_byte(tensors, _numeric(precision).name)
+    return declared + math.prod(picture) * 9 // 8 + 2**12 if precision in _ENCODED else declared
 
 
 def rehearse(leaf: Send) -> None:

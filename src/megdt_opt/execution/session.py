@@ -63,7 +63,7 @@ class Session:
         What this actor's monotonic clock shows more than the coordinator's, by which messages give times [s].
     """
 
-    def __init__(
+    def __init__(  # wide: what a run is made of at an actor, by keyword
         self,
         *,
         actor: str,

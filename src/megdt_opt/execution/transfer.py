@@ -100,7 +100,7 @@ def receive(session: RunState, walk: Walk, index: int, stream: Iterator[bytes]) 
     assert isinstance(leaf, Send)
     label = f"{walk.run.who(index)}, {leaf.label}"
     try:
-        due_s, data = _collect(stream, most_byte(leaf.tensors, leaf.precision))
+        due_s, data = _collect(stream, most_byte(leaf.tensors, leaf.precision, session.model.spec.image_shape))
         due_s += session.offset_s
         begin = time.monotonic()
         items = unpack(data, leaf.tensors, leaf.precision)
