@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from megdt_opt.calibration.settings import CODECS, Batches, Settings
 from megdt_opt.calibration.timing_loop import Progress, Rounds
 from megdt_opt.errors import InvalidInput
 from megdt_opt.models.codec import compress
+from megdt_opt.models.reference import reference_kernel
 from megdt_opt.models.registry import load_model
 from megdt_opt.models.requests import reference_byte
 from megdt_opt.models.split_model import SplitModel
@@ -24,6 +25,7 @@ from megdt_opt.program.stages import Kind
 from megdt_opt.timing.cells import CODED
 from megdt_opt.timing.profile import Provenance, TimingProfile
 from megdt_opt.timing.provenance import utc_now
+from megdt_opt.timing.reference import Reference
 
 _PICTURES = 16
 
@@ -150,7 +152,15 @@ def calibrate(  # wide: each is one setting of a measurement, by keyword
 
     created = utc_now()
     listed = [jobs.stage(key) for key in (*fitted, *held_out)]
-    cells, loads = in_sessions(listed, rounds, repeated, device=where, on_progress=on_progress)
+    kernel, speed_s = _reference_of(model, where), list[float]()
+    cells, loads = in_sessions(
+        listed,
+        rounds,
+        repeated,
+        device=where,
+        on_progress=on_progress,
+        each_round=None if kernel is None else lambda: speed_s.append(kernel[1]()),
+    )
     provenance = Provenance(
         created=created,
         source="measured",
@@ -175,7 +185,18 @@ def calibrate(  # wide: each is one setting of a measurement, by keyword
         held_out=tuple(cells[len(fitted) :]),
         image_byte_samples={codec: _sizes(shown, codec) for codec in CODECS} if coded else {},
         image_reference_byte_samples=_reference_sizes(spec.name, requests[:_PICTURES]) if coded else {},
+        reference=None if kernel is None else Reference(weight_byte=kernel[0], samples_s=tuple(speed_s)),
     )
+
+
+def _reference_of(model: SplitModel, device: torch.device) -> tuple[int, Callable[[], float]] | None:
+    """The reference kernel beside a model's stages, with its working set [byte]; None on an accelerator."""
+    if device.type != "cpu":
+        return None
+    weight_byte = max(1, model.spec.weight_byte.get(Kind.DENOISE, 0))
+    kernel = reference_kernel(weight_byte)
+    kernel()  # the first run is slower
+    return weight_byte, kernel
 
 
 def _sizes(shown: Sequence[Tensor], codec: str) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -58,9 +58,18 @@ class Loads:
 
 
 def in_sessions(
-    jobs: Sequence[Job], rounds: Rounds, sessions: Sessions, *, device: torch.device, on_progress: Progress | None
+    jobs: Sequence[Job],
+    rounds: Rounds,
+    sessions: Sessions,
+    *,
+    device: torch.device,
+    on_progress: Progress | None,
+    each_round: Callable[[], object] | None = None,
 ) -> tuple[list[Cell], Loads]:
-    """Time all jobs in every session; one cell for each job, with the samples of all sessions, in the jobs' order."""
+    """Time all jobs in every session; one cell for each job, with the samples of all sessions, in the jobs' order.
+
+    `each_round` is called before each round of samples.
+    """
     begin, shares, said = perf_counter(), [], []
     merged: list[Cell] = []
     each = rounds.runs(len(jobs))
@@ -78,7 +87,9 @@ def in_sessions(
             time.sleep(sessions.pause_s)
         wait_until_idle(rounds.threads, sessions.wait_s, busy)
         load, start_s = OtherLoad(), perf_counter() - begin
-        cells = take(jobs, replace(rounds, seed=rounds.seed + number), device=device, on_progress=tell)
+        cells = take(
+            jobs, replace(rounds, seed=rounds.seed + number), device=device, on_progress=tell, each_round=each_round
+        )
         shares.append(load.idle_share(rounds.threads))
         prefix = f"session {number + 1}: " if sessions.count > 1 else ""
         said += [prefix + sentence for sentence in load.sentence()]

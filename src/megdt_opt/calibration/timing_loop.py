@@ -102,7 +102,14 @@ def check_count(field_name: str, value: object) -> None:
         raise InvalidInput(field_name, value, "an integer of at least 1 [1]", "Raise it.")
 
 
-def take(jobs: Sequence[Job], rounds: Rounds, *, device: torch.device, on_progress: Progress | None) -> list[Cell]:
+def take(
+    jobs: Sequence[Job],
+    rounds: Rounds,
+    *,
+    device: torch.device,
+    on_progress: Progress | None,
+    each_round: Callable[[], object] | None = None,
+) -> list[Cell]:
     """Time all jobs.
 
     Parameters
@@ -115,6 +122,8 @@ def take(jobs: Sequence[Job], rounds: Rounds, *, device: torch.device, on_progre
         Where the stages run.
     on_progress : callable or None
         Told before every run.
+    each_round : callable, optional
+        Called before each round of samples.
 
     Returns
     -------
@@ -142,6 +151,8 @@ def take(jobs: Sequence[Job], rounds: Rounds, *, device: torch.device, on_progre
             recent = [once(job) for _ in range(rounds.warmup)]
             job.units = max(1, min(job.units_max, math.ceil(_TARGET_S / min(recent))))
         for _ in range(rounds.samples):
+            if each_round is not None:
+                each_round()
             for number in order.sample(range(len(jobs)), len(jobs)):
                 moments[number].append(perf_counter() - begin)
                 taken[number].append(once(jobs[number]))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from megdt_opt.cli.exit_codes import CUT_OFF, INFEASIBLE, INTERRUPTED, REFUSED, WRONG_INPUT
 from megdt_opt.cli.terminal import Terminal, console_of, say
 from megdt_opt.errors import Infeasible, MegdtError
 from megdt_opt.files import try_file, try_folder
@@ -22,13 +23,7 @@ if TYPE_CHECKING:
     from megdt_opt.execution.record import Execution
     from megdt_opt.scenario.scenario import Scenario
     from megdt_opt.timing.profile import TimingProfile
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C: that of a program that SIGINT ended."""
-
-
-CUT_OFF = 3
-"""Exit code of an execution in which users were cut off, and went on alone or got no picture."""
+    from megdt_opt.verdict.verdict import Verdict
 
 STANDS_IN = "twin-cpu"
 """Bundled profile that stands for the machine at hand where it was not measured and the scenario is a bundled one."""
@@ -51,7 +46,7 @@ app = typer.Typer(
 
 
 def clear_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Show the package's own errors as one message; exit code 1 if infeasible, 2 for the others, 130 for Ctrl-C."""
+    """Show the package's own errors as one message, and give the exit code of `cli.exit_codes`."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
@@ -59,7 +54,7 @@ def clear_errors(command: Callable[..., None]) -> Callable[..., None]:
             command(*args, **kwargs)
         except MegdtError as error:
             say(str(error), type(error).__name__)
-            raise typer.Exit(1 if isinstance(error, Infeasible) else 2) from None
+            raise typer.Exit(INFEASIBLE if isinstance(error, Infeasible) else REFUSED) from None
         except KeyboardInterrupt:
             say("Interrupted.")
             raise typer.Exit(INTERRUPTED) from None
@@ -228,12 +223,13 @@ def execute(
     plan: Annotated[Path, typer.Argument(help="Plan file, as `plan --output` writes it.")],
     output: Annotated[Path | None, typer.Option(help="Folder for the report.")] = None,
     mode: Annotated[Mode, typer.Option(help="'paced', or 'raw' where nothing is stretched.")] = Mode.paced,
-    verify: Annotated[bool, typer.Option(help="Execute the plan's rivals too.")] = False,
+    verify: Annotated[bool, typer.Option(help="Execute the rivals too, and judge the inputs.")] = False,
     repeats: Annotated[int, typer.Option(min=1, help="Executions of each option set with --verify.")] = 3,
     start_timeout: Annotated[float, typer.Option(min=1.0, help="Seconds that processes may take to come up.")] = 120.0,
     plugin: Plugins = None,
 ) -> None:
-    """Execute a plan by real processes; print predicted and measured. Exit code 3 where not all ran as planned."""
+    """Execute a plan by real processes; print predicted and measured. Exit code 3 where users were cut off, 4 where
+    --verify finds a wrong input."""
     from megdt_opt.cli.demo import run_plan
     from megdt_opt.planning.plan import Plan
 
@@ -241,16 +237,19 @@ def execute(
     made = Plan.load(plan)
     if output is not None:
         try_folder(output)
-    _tell_faults(
-        run_plan(
-            made,
-            output,
-            mode=_MODES[mode],
-            repeats=repeats if verify else 0,
-            console=console_of(),
-            start_timeout_s=start_timeout,
-        )
+    verdicts: list[Verdict] = []
+    done = run_plan(
+        made,
+        output,
+        mode=_MODES[mode],
+        repeats=repeats if verify else 0,
+        console=console_of(),
+        start_timeout_s=start_timeout,
+        on_verdict=verdicts.append,
     )
+    _tell_faults(done)
+    if not all(verdict.ok for verdict in verdicts):
+        raise typer.Exit(WRONG_INPUT)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -15,13 +16,16 @@ from megdt_opt.models.memory import sentence_of_all
 from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.planner import plan
 from megdt_opt.report import write_report
-from megdt_opt.report.tables import print_execution, print_plan, print_restated, print_verification
+from megdt_opt.report.tables import print_execution, print_plan, print_restated, print_verdict, print_verification
 from megdt_opt.scenario.disciplines import BATCHED
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.timing.finding import HERE
 from megdt_opt.trials.execute import START_TIMEOUT_S, cluster_of, execute, planned_models
 from megdt_opt.trials.pictures import judge_pictures
 from megdt_opt.trials.verification import Verification, rivals_of, verify
+from megdt_opt.verdict.checking import check_inputs
+from megdt_opt.verdict.limits import PROFILE_RUNS
+from megdt_opt.verdict.verdict import Verdict
 
 TIME_FOR_VERIFYING_S = 170.0
 """Time that the executions of the verification may take in all, at their predicted length [s]."""
@@ -68,12 +72,17 @@ def run_plan(
     console: Console | None = None,
     first: int = 1,
     start_timeout_s: float = START_TIMEOUT_S,
+    on_verdict: Callable[[Verdict], None] | None = None,
 ) -> Execution:
-    """Execute a plan, verify it if `repeats` is above 0, print, and write the report if a folder is given."""
+    """Execute a plan, verify it and its inputs if `repeats` is above 0, print, and write the report into a folder.
+
+    `on_verdict` is told whether the inputs hold.
+    """
     console = console or console_of()
     print_restated(made, console)
     last = first + (repeats > 0)
     verification: Verification | None = None
+    verdict: Verdict | None = None
     rivals = rivals_of(made) if repeats else ()
     models = planned_models(made.table)
     if made.table.spec.source:
@@ -94,9 +103,22 @@ def run_plan(
             repeats = max(1, min(repeats, int(TIME_FOR_VERIFYING_S / once_s)))
             console.rule(f"{last} of {last}: verifying the decision against its rivals")
             with progress(console, "executing the plan and its rivals") as update:
-                verification = verify(made, repeats=repeats, cluster=cluster, on_progress=update)
+                runs = [execution]
+
+                def keep(name: str, done: Execution) -> None:
+                    if name == "plan":
+                        runs.append(done)
+
+                verification = verify(made, repeats=repeats, cluster=cluster, on_progress=update, on_run=keep)
             print_verification(verification, console)
+            with console.status("verifying the inputs of the plan"):
+                while len(runs) < PROFILE_RUNS and longest_s * PROFILE_RUNS < TIME_FOR_VERIFYING_S:
+                    runs.append(execute(made, mode=mode, cluster=cluster))
+                verdict = check_inputs(made, [r for r in runs if r.mode == mode], cluster, pictures)
+            print_verdict(verdict, console)
+            if on_verdict is not None:
+                on_verdict(verdict)
     if output is not None:
-        written = write_report(output, made, execution, verification, pictures)
+        written = write_report(output, made, execution, verification, pictures, verdict=verdict)
         console.print(f"report: {written['page']}")
     return execution

@@ -10,13 +10,11 @@ import sys
 import unicodedata
 from typing import IO, TYPE_CHECKING
 
+from megdt_opt.cli.exit_codes import CLOSED_EARLY
 from megdt_opt.errors import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-CLOSED_EARLY = 141
-"""Exit code where the reader of the output has gone, as `head` does: that of a program that SIGPIPE ended."""
 
 _NEAREST = "nearest character"
 _PLAIN = str.maketrans(

@@ -23,13 +23,14 @@ from megdt_opt.execution.clock_offset import clock_name
 from megdt_opt.execution.credentials import Identity
 from megdt_opt.execution.digest import program_digest
 from megdt_opt.execution.graph import image_holder, latent_holder
-from megdt_opt.execution.job import ExecutionOptions, Probe, Run
+from megdt_opt.execution.job import REFERENCE, ExecutionOptions, Probe, Run
 from megdt_opt.execution.link_probe import probe_link
 from megdt_opt.execution.plain import array_to_plain
 from megdt_opt.execution.probe import measure
 from megdt_opt.execution.rpc import Peer
 from megdt_opt.execution.serial import rehearse
 from megdt_opt.execution.session import Session
+from megdt_opt.models.reference import reference_samples_s
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.program.stages import Send, leaves
 
@@ -258,8 +259,11 @@ class Actor:
         return {}
 
     def measure(self, message: dict[str, Any], caller: Caller) -> dict[str, Any]:
-        """Time a stage by itself."""
+        """Time a stage by itself, or the reference kernel."""
         self._require_rest()
+        if message["kind"] == REFERENCE:
+            with self._turns.turn(time.monotonic(), threading.Event()):
+                return {"samples_s": reference_samples_s(int(message["weight_byte"]), int(message["samples"]))}
         rows = message["rows"]
         probe = Probe(
             kind=str(message["kind"]),

@@ -15,7 +15,7 @@ from megdt_opt.execution.assembly import execution
 from megdt_opt.execution.batch_schedule import BatchSchedule
 from megdt_opt.execution.claim import LONGEST_LEASE_S
 from megdt_opt.execution.credentials import Identity
-from megdt_opt.execution.job import ExecutionOptions, Probe, Run
+from megdt_opt.execution.job import REFERENCE, ExecutionOptions, Probe, Run
 from megdt_opt.execution.process import ActorProcess
 from megdt_opt.execution.record import Execution
 from megdt_opt.execution.rpc import Peer
@@ -260,6 +260,13 @@ class Cluster:
         }
         reply = self._peers[actor].call("measure", message, self._start_timeout_s)
         return [float(s) for s in reply["samples_s"]]
+
+    def reference_s(self, actor: str, weight_byte: int, samples: int = 15) -> tuple[float, ...]:
+        """Processor seconds of runs of the reference kernel in an actor's process [s] (`models.reference`)."""
+        self.start()
+        message = {"kind": REFERENCE, "weight_byte": weight_byte, "samples": samples}
+        reply = self._peers[actor].call("measure", message, self._start_timeout_s)
+        return tuple(float(s) for s in reply["samples_s"])
 
     def calibrate(
         self,

@@ -14,6 +14,7 @@ from megdt_opt.report.result import FORMAT, result_text
 from megdt_opt.trials.pictures import Picture
 from megdt_opt.trials.raw_check import RawCheck
 from megdt_opt.trials.verification import Verification
+from megdt_opt.verdict.verdict import Verdict
 
 __all__ = ["write_report"]
 
@@ -39,6 +40,7 @@ def write_report(
     verification: Verification | None = None,
     pictures: Sequence[Picture] | None = None,
     raw: Sequence[RawCheck] | None = None,
+    verdict: Verdict | None = None,
 ) -> dict[str, Path]:
     """Write result.json, the figures, the pictures and the page: all of the new report, or all of what was there.
 
@@ -57,6 +59,8 @@ def write_report(
         Judged pictures.
     raw : sequence of RawCheck, optional
         Raw runs that test the calibration.
+    verdict : Verdict, optional
+        Whether the plan's inputs were what it took them for; it stands first.
 
     Returns
     -------
@@ -92,8 +96,11 @@ def write_report(
             for view in (known for known in VIEWS if getattr(picture, known) is not None):
                 name = f"pictures/{picture.user}-{view}"
                 files[name] = (f"{name}.png", enlarged_png(getattr(picture, view)))
-    files["result"] = ("result.json", result_text(plan, execution, verification, shown, checks).encode("utf-8"))
-    page = page_text(plan, execution, verification, shown, checks, vectors)
+    files["result"] = (
+        "result.json",
+        result_text(plan, execution, verification, shown, checks, verdict).encode("utf-8"),
+    )
+    page = page_text(plan, execution, verification, shown, checks, vectors, verdict)
     files["page"] = ("index.html", page.encode("utf-8"))
     contents = dict(files.values())
     write_folder(Path(folder), contents, _left_over(Path(folder), contents))

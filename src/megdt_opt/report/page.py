@@ -26,11 +26,12 @@ from megdt_opt.report.numbers import TIMES, small
 from megdt_opt.report.pictures import enlarged_png, quality
 from megdt_opt.report.plan_grids import baseline_grid, batch_grid, plan_grid, ruled_out_grid
 from megdt_opt.report.profile_grids import provenance_grid
-from megdt_opt.report.run_grids import execution_grid, raw_grid, stage_grid, verification_grid
+from megdt_opt.report.run_grids import execution_grid, input_grid, raw_grid, stage_grid, verification_grid
 from megdt_opt.si import percent
 from megdt_opt.trials.pictures import Picture
 from megdt_opt.trials.raw_check import RawCheck
 from megdt_opt.trials.verification import Verification
+from megdt_opt.verdict.verdict import Verdict
 
 _VIEWS = (("truth", "ground truth"), ("unsplit", "unsplit run"), ("executed", "executed split"))
 
@@ -42,12 +43,13 @@ def page_text(
     pictures: Sequence[Picture] = (),
     raw: Sequence[RawCheck] = (),
     figures: Mapping[str, bytes] | None = None,
+    verdict: Verdict | None = None,
 ) -> str:
     """The page.
 
     Parameters
     ----------
-    plan, execution, verification, pictures, raw
+    plan, execution, verification, pictures, raw, verdict
         What there is to tell; sections without data are left out.
     figures : mapping of str to bytes, optional
         SVG of "timeline" and "comparison".
@@ -56,6 +58,7 @@ def page_text(
     sections = [
         _plan(plan, drawn),
         _execution(plan, execution),
+        _inputs(verdict),
         _rivals(plan, verification, drawn),
         _raw(raw),
         _pictures(pictures),
@@ -70,10 +73,20 @@ def page_text(
     return Template(_file("page.html")).substitute(
         title=escape(f"{plan.scenario.name}: plan" + (" and execution" if execution is not None else "")),
         style=_file("page.css"),
+        verdict=_verdict(verdict),
         headline=escape(headline(plan, execution, verification)),
         tiles="".join(_tiles(plan, execution, verification)),
         sections="\n".join(part for part in sections if part),
     )
+
+
+def _verdict(verdict: Verdict | None) -> str:
+    """Whether the plan's inputs hold, in words, before everything else."""
+    if verdict is None:
+        return ""
+    first, *rest = verdict.words
+    kind = "verdict" if verdict.ok else "verdict wrong"
+    return markup.paragraph(first, kind) + (markup.bullets(rest) if rest else "")
 
 
 def _file(name: str) -> str:
@@ -128,6 +141,12 @@ def _execution(plan: Plan, execution: Execution | None) -> str:
         markup.table(measured_cost_grid(plan, execution), titled=True),
         markup.folded("Every stage", markup.table(stage_grid(execution))),
     )
+
+
+def _inputs(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return ""
+    return markup.section("The inputs of the plan, as the runs show them", markup.table(input_grid(verdict)))
 
 
 def _rivals(plan: Plan, verification: Verification | None, drawn: Mapping[str, bytes]) -> str:

@@ -23,6 +23,7 @@ from megdt_opt.trials.costs import measured_costs
 from megdt_opt.trials.pictures import Picture
 from megdt_opt.trials.raw_check import RawCheck
 from megdt_opt.trials.verification import Verification
+from megdt_opt.verdict.verdict import Verdict
 
 FORMAT = "megdt-opt result 1"
 
@@ -33,11 +34,13 @@ def result_text(
     verification: Verification | None = None,
     pictures: Sequence[Picture] = (),
     raw: Sequence[RawCheck] = (),
+    verdict: Verdict | None = None,
 ) -> str:
     """The file's text; what is infinite or undefined is null, units are in the names."""
     data = {
         "format": FORMAT,
         "version": _version(),
+        "verdict": None if verdict is None else verdict.to_dict(),
         "headline": headline(plan, execution, verification),
         **_plan(plan),
         "execution": None if execution is None else _execution(plan, execution),

@@ -11,6 +11,7 @@ from megdt_opt.report.numbers import NONE, column, count, number
 from megdt_opt.si import percent
 from megdt_opt.trials.raw_check import RawCheck
 from megdt_opt.trials.verification import LEVEL, Margin, Verification, ties
+from megdt_opt.verdict.verdict import Verdict
 
 
 def execution_grid(execution: Execution) -> Grid:
@@ -70,6 +71,24 @@ def stage_grid(execution: Execution) -> Grid:
         },
         text=("user", "stage"),
         notes=("Error: measured less predicted duration.",),
+    )
+
+
+def input_grid(verdict: Verdict) -> Grid:
+    """One row per comparison of an input with what the runs show, those that are off first."""
+    figures = sorted(verdict.figures, key=lambda figure: not figure.alarm)
+    return from_columns(
+        f"Inputs of the plan, by {count(verdict.runs, 'run')} ({verdict.mode})",
+        {
+            "input": [str(figure.cause) for figure in figures],
+            "finding": [figure.text for figure in figures],
+            "of its limit": [
+                f"{figure.distance:.2f}" if math.isfinite(figure.distance) else NONE for figure in figures
+            ],
+            "": ["off" if figure.alarm else "holds" for figure in figures],
+        },
+        text=("input", "finding", ""),
+        notes=verdict.words,
     )
 
 

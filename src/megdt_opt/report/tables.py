@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich import box
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
@@ -16,11 +16,12 @@ from megdt_opt.report.cost_grids import cost_grid, measured_cost_grid
 from megdt_opt.report.grids import Grid
 from megdt_opt.report.plan_grids import baseline_grid, batch_grid, option_grid, plan_grid, ruled_out_grid
 from megdt_opt.report.profile_grids import profile_grid, published_grid
-from megdt_opt.report.run_grids import execution_grid, stage_grid, verification_grid
+from megdt_opt.report.run_grids import execution_grid, input_grid, stage_grid, verification_grid
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.timing.published import PublishedTimings
 from megdt_opt.trials.verification import Verification
+from megdt_opt.verdict.verdict import Verdict
 
 _BETWEEN = 2
 """Characters between columns."""
@@ -158,3 +159,11 @@ def print_execution(plan: Plan, execution: Execution, console: Console, *, stage
 def print_verification(verification: Verification, console: Console) -> None:
     """Print the plan and its rivals as executed."""
     console.print(verification_table(verification), "")
+
+
+def print_verdict(verdict: Verdict, console: Console) -> None:
+    """Print whether the plan's inputs hold: in words first, then every comparison."""
+    for sentence in verdict.words:
+        console.print(Text(visible(sentence), style="" if verdict.ok else "bold"), soft_wrap=True)
+    console.print("")
+    console.print(GridView(replace(input_grid(verdict), notes=())), "")

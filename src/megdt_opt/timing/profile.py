@@ -22,6 +22,7 @@ from megdt_opt.timing.cells import Cell, HeldOutError, StageKey, cells_of, sizes
 from megdt_opt.timing.fit import LEVEL, AffineFit, expected_byte
 from megdt_opt.timing.profile_file import bundled_path, profile_content, profile_text, read_profile
 from megdt_opt.timing.provenance import Provenance, refuse
+from megdt_opt.timing.reference import Reference
 from megdt_opt.timing.stage_times import StageTimes
 from megdt_opt.values import integer
 
@@ -53,6 +54,9 @@ class TimingProfile:
     held_out : tuple of Cell
         Cells that were timed beside the others but that no answer and no fit uses: they tell how good
         the fits are (`held_out_errors`).
+    reference : Reference, optional
+        How fast the machine was meanwhile, by a fixed kernel; without it no execution can tell a profile that is wrong
+        from a machine that is slower now.
 
     Raises
     ------
@@ -80,6 +84,7 @@ class TimingProfile:
     image_byte_samples: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     held_out: tuple[Cell, ...] = ()
     image_reference_byte_samples: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    reference: Reference | None = None
 
     def __post_init__(self) -> None:
         for name in ("device", "model"):
@@ -162,6 +167,7 @@ class TimingProfile:
             image_byte_samples=self.image_byte_samples,
             image_reference_byte_samples=self.image_reference_byte_samples,
             held_out=self.held_out,
+            reference=self.reference,
         )
 
     # ---- what was measured

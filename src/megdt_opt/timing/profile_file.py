@@ -13,6 +13,7 @@ from megdt_opt.files import read_json
 from megdt_opt.timing.cells import MEASURE_AGAIN, Cell
 from megdt_opt.timing.formats.recognise import described
 from megdt_opt.timing.provenance import Provenance, refuse
+from megdt_opt.timing.reference import Reference
 
 SCHEMA = "megdt-opt/timing-profile"
 VERSION = 1
@@ -75,6 +76,7 @@ def profile_text(
     image_byte_samples: Mapping[str, tuple[int, ...]],
     image_reference_byte_samples: Mapping[str, tuple[int, ...]],
     held_out: tuple[Cell, ...],
+    reference: Reference | None = None,
 ) -> str:
     """Text of a profile file."""
     head = {
@@ -89,6 +91,8 @@ def profile_text(
         head["image_reference_byte_samples"] = {
             codec: list(sizes) for codec, sizes in sorted(image_reference_byte_samples.items())
         }
+    if reference is not None:
+        head["reference"] = reference.to_dict()
     return _dump(head, {"cells": cells, "held_out": held_out})
 
 
@@ -142,6 +146,7 @@ def profile_content(data: object) -> dict[str, Any]:
         "cells": _read_cells("cells", data.get("cells")),
         "held_out": _read_cells("held_out", data.get("held_out", [])),
         **{name: _read_sizes(name, data.get(name, {})) for name in _SIZES},
+        "reference": None if data.get("reference") is None else Reference.from_dict(data["reference"]),
     }
 
 

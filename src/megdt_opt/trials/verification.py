@@ -186,6 +186,7 @@ def verify(
     cluster: Cluster | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     others: Mapping[str, Plan] | None = None,
+    on_run: Callable[[str, Execution], None] | None = None,
 ) -> Verification:
     """Execute a plan and its rivals, each `repeats` times in an order shuffled again in every round.
 
@@ -203,6 +204,8 @@ def verify(
         Processes that run already.
     on_progress : callable, optional
         Called with (runs done, runs in all) after each run.
+    on_run : callable, optional
+        Called with (name of the set, its execution) after each run.
 
     Raises
     ------
@@ -227,6 +230,8 @@ def verify(
             done = processes.run(user_runs(row.table, row.users, row.groups), options, batches=batches)
             measured[i].append(_measured_s(plan.scenario, done) + cost_part_s(row.table, row.options))
             overruns[i] += len(done.overruns)
+            if on_run is not None:
+                on_run(row.name, done)
             if on_progress is not None:
                 on_progress(sum(len(m) for m in measured), repeats * len(rows))
     sets = tuple(

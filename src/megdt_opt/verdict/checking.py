@@ -1,0 +1,73 @@
+"""Verifying the inputs of a plan on running processes: probes of its links, the reference kernel, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from megdt_opt.execution.record import Execution
+from megdt_opt.planning.plan import Plan
+from megdt_opt.trials.pictures import Picture
+from megdt_opt.verdict import limits
+from megdt_opt.verdict.figures import LinkProbe
+from megdt_opt.verdict.stated import Stated, stated_of
+from megdt_opt.verdict.verdict import Verdict, judge_inputs
+
+if TYPE_CHECKING:
+    from megdt_opt.execution.cluster import Cluster
+
+PROBES = 2
+"""Probes of each link, of which the best counts [1]."""
+
+
+def check_inputs(plan: Plan, runs: Sequence[Execution], cluster: Cluster, pictures: Sequence[Picture] = ()) -> Verdict:
+    """Probe what the runs do not show, and judge.
+
+    Parameters
+    ----------
+    plan : Plan
+        What was executed.
+    runs : sequence of Execution
+        Its executions on this cluster, at least one; a profile is judged from five on.
+    cluster : Cluster
+        The processes, now at rest.
+    pictures : sequence of Picture
+        Of the first run (`trials.pictures.judge_pictures`).
+    """
+    stated = stated_of(plan)
+    return judge_inputs(
+        stated,
+        runs,
+        pictures=pictures,
+        probes=probe_links(stated, cluster) if runs[-1].mode in ("paced", "raw") else (),
+        reference_s=reference_of(stated, cluster),
+    )
+
+
+def probe_links(stated: Stated, cluster: Cluster) -> list[LinkProbe]:
+    """Send a payload over every link that the plan uses, at its allocated rate, while nothing computes."""
+    from megdt_opt.execution.link_check import check_link
+
+    found = []
+    links = {(stage.actor, stage.to[0], stage.pace): stage for stage in stated.stages.values() if stage.to}
+    for (source, to, rate), stage in links.items():
+        size = max(limits.PROBE_BYTE, round(limits.PROBE_S * rate / 8))
+        (check,) = check_link(cluster, source, to, [(size, rate)], samples=PROBES, propagation_s=stage.propagation_s)
+        delay_s = stage.propagation_s
+        found.append(
+            LinkProbe(
+                source=source, to=to, rate_bit_per_s=rate, expected_s=check.expected_s - delay_s,
+                measured_s=min(check.measured_s) - delay_s,
+            )
+        )  # fmt: skip
+    return found
+
+
+def reference_of(stated: Stated, cluster: Cluster) -> dict[str, tuple[float, ...]]:
+    """Run the reference kernel in the process of every actor whose profile has one [s]."""
+    found = {}
+    for actor, machine in stated.machines.items():
+        reference = machine.profile.reference
+        if reference is not None and actor in cluster.actors:
+            found[actor] = cluster.reference_s(actor, reference.weight_byte, limits.REFERENCE_SAMPLES)
+    return found

@@ -1,0 +1,268 @@
+"""The figures of each cause, from the records of a plan's executions and from what the plan states."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from megdt_opt.execution.record import Execution, StageRow
+from megdt_opt.trials.pictures import Picture
+from megdt_opt.verdict import limits
+from megdt_opt.verdict.evidence import Cause, Figure, Unjudged, exact_figure, range_figure, ratio_figure
+from megdt_opt.verdict.stated import Machine, Stated
+
+Found = tuple[list[Figure], list[Unjudged]]
+"""What was compared, and what could not be."""
+
+CALIBRATE = "Calibrate again with `megdt-opt calibrate` and plan with that profile."
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkProbe:
+    """A payload that was sent over a link while nothing computed.
+
+    Parameters
+    ----------
+    source, to : str
+        Sender and receiver.
+    rate_bit_per_s : float
+        Allocated rate [bit/s].
+    expected_s, measured_s : float
+        Time by that rate, and the best that was measured [s].
+    """
+
+    source: str
+    to: str
+    rate_bit_per_s: float
+    expected_s: float
+    measured_s: float
+
+
+def plan_figures(stated: Stated, run: Execution) -> Found:
+    """Whether every actor executed the programs that were planned."""
+    if not run.programs:
+        return [], [Unjudged(cause=Cause.PLAN, reason="the record has no digests", remedy="Execute the plan again.")]
+    found = []
+    for actor, programs in run.programs.items():
+        names = sorted(set(programs) | set(stated.programs))
+        wrong = [name for name in names if programs.get(name) != stated.programs.get(name)]
+        text = f"{actor} executed the planned programs"
+        if wrong:
+            text = f"{actor} executed another program than the planned one for {', '.join(wrong)}"
+        found.append(exact_figure(Cause.PLAN, f"program at {actor}", not wrong, text))
+    return found, []
+
+
+def payload_figures(stated: Stated, run: Execution) -> Found:
+    """Bytes of every payload against what the plan states."""
+    found = []
+    for row in run.rows:
+        stage = stated.stages.get((row.user, row.index))
+        if stage is None or not stage.to or row.fallback:
+            continue
+        subject = f"{row.user}, {row.label}"
+        found.append(range_figure(Cause.PAYLOAD, subject, row.payload_byte, *stage.byte, "byte", limit=limits.PAYLOAD))
+    nothing = [] if found else [Unjudged(cause=Cause.PAYLOAD, reason="no payload was sent")]
+    return found, nothing
+
+
+def model_figures(stated: Stated, runs: Sequence[Execution], pictures: Sequence[Picture]) -> Found:
+    """Pictures against the unsplit run; those of later runs against those of the first."""
+    found: list[Figure] = []
+    alone = {fault.user for run in runs for fault in run.faults}
+    for picture in pictures:
+        least_db = stated.least_psnr_db.get(picture.user)
+        if least_db is None or picture.user in alone:
+            continue
+        subject = f"picture of {picture.user}"
+        if math.isinf(least_db):
+            text = f"{subject}: " + (
+                "equal to the unsplit run's" if picture.identical
+                else f"{picture.psnr_db:.3g} dB from the unsplit run's, where they are equal bit by bit"
+            )  # fmt: skip
+            found.append(exact_figure(Cause.MODEL, subject, picture.identical, text))
+        else:
+            found.append(
+                Figure(
+                    cause=Cause.MODEL, subject=subject, measured=picture.psnr_db, stated=least_db, unit="dB",
+                    distance=math.inf if picture.psnr_db < least_db else 0.0,
+                    text=f"{subject}: {picture.psnr_db:.3g} dB from the unsplit run's, at least {least_db:g} dB stated",
+                )
+            )  # fmt: skip
+    for number, run in enumerate(runs[1:], start=2):
+        for user in run.images.keys() & runs[0].images.keys() - alone:
+            same = bool(np.array_equal(run.images[user], runs[0].images[user]))
+            text = f"picture of {user}: run {number} {'made the same' if same else 'made another'} as the first"
+            if not same:
+                found.append(exact_figure(Cause.MODEL, f"picture of {user}", same, text))
+    if found:
+        return found, []
+    return [], [Unjudged(cause=Cause.MODEL, reason="no picture can be compared with an unsplit run's")]
+
+
+def link_figures(stated: Stated, run: Execution, probes: Sequence[LinkProbe]) -> Found:
+    """Probes against the allocated rates; of links that were not probed, long sends."""
+    found = []
+    probed = set()
+    for probe in probes:
+        probed.add((probe.source, probe.to))
+        subject = f"link from {probe.source} to {probe.to}"
+        rate = probe.rate_bit_per_s * probe.expected_s / probe.measured_s
+        found.append(ratio_figure(Cause.LINK, subject, rate, probe.rate_bit_per_s, "bit/s", limit=limits.LINK))
+    for row in run.rows:
+        stage = stated.stages.get((row.user, row.index))
+        if stage is None or not stage.to or row.fallback or (stage.actor, stage.to[0]) in probed:
+            continue
+        expected_s = 8 * row.payload_byte / stage.pace
+        measured_s = row.end_s - row.start_s - stage.propagation_s
+        if expected_s >= limits.LEAST_SEND_S and measured_s > 0:
+            rate = stage.pace * expected_s / measured_s
+            subject = f"link from {stage.actor} to {stage.to[0]} ({row.user}, {row.label})"
+            found.append(ratio_figure(Cause.LINK, subject, rate, stage.pace, "bit/s", limit=limits.LINK))
+    if found:
+        return found, []
+    least = f"{1e3 * limits.LEAST_SEND_S:g} ms"
+    return [], [Unjudged(cause=Cause.LINK, reason=f"no link was probed, and no send takes {least}")]
+
+
+def share_figures(stated: Stated, run: Execution) -> Found:
+    """Time of each block of computing against what its share makes of its processor seconds."""
+    blocks = _quota_blocks(stated, run) if run.mode == "kernel" else _paced_blocks(stated, run)
+    found = [
+        ratio_figure(Cause.SHARE, subject, measured_s, law_s, "s", limit=limits.SHARE)
+        for subject, measured_s, law_s in blocks
+        if min(measured_s, law_s) >= limits.LEAST_BLOCK_S
+    ]
+    if found:
+        return found, []
+    least = f"{1e3 * limits.LEAST_BLOCK_S:g} ms"
+    return [], [Unjudged(cause=Cause.SHARE, reason=f"no block of computing takes {least}")]
+
+
+def _paced_blocks(stated: Stated, run: Execution) -> Iterable[tuple[str, float, float]]:
+    """Stages whose share is kept in user space: a paced slot lasts slot/share, or what the computing took if that is
+    longer; a raw stage lasts its computing over its share."""
+    for row in run.rows:
+        stage = stated.stages.get((row.user, row.index))
+        if stage is None or stage.to or row.fallback or row.step_s:
+            continue
+        measured_s = row.end_s - row.start_s
+        if run.mode == "paced":
+            law_s = max(stage.slot_s / stage.pace, row.busy_s + row.waiting_s)
+        else:
+            law_s = row.busy_s / stage.pace
+            measured_s -= row.waiting_s
+        yield f"{row.user}, {row.label}", measured_s, law_s
+
+
+_GAP_S = 0.01
+"""Stages of an actor with no more between them are one block [s]."""
+
+
+def _quota_blocks(stated: Stated, run: Execution) -> Iterable[tuple[str, float, float]]:
+    """Contiguous stages of one actor under the kernel's quota: W / s - P (1 - s) after idling."""
+    world: Mapping[str, Any] = getattr(run, "world", {}).get("actors", {})
+    by_actor: dict[str, list[StageRow]] = defaultdict(list)
+    for row in run.rows:
+        stage = stated.stages.get((row.user, row.index))
+        if stage is not None and not stage.to and not row.fallback:
+            by_actor[row.actor].append(row)
+    for actor, rows in by_actor.items():
+        facts = world.get(actor, {})
+        share, period_s = facts.get("share"), facts.get("period_s", 0.02)
+        if share is None:
+            continue
+        for block in _contiguous(sorted(rows, key=lambda row: row.start_s)):
+            used_s = sum(row.cpu_s for row in block)
+            law_s = used_s if share >= 1 else used_s / share - period_s * (1 - share)
+            label = block[0].label if len(block) == 1 else f"{block[0].label} to {block[-1].label}"
+            yield f"{block[0].user}, {label}", block[-1].end_s - block[0].start_s, law_s
+
+
+def _contiguous(rows: Sequence[StageRow]) -> list[list[StageRow]]:
+    blocks: list[list[StageRow]] = []
+    for row in rows:
+        if blocks and row.start_s - blocks[-1][-1].end_s <= _GAP_S:
+            blocks[-1].append(row)
+        else:
+            blocks.append([row])
+    return blocks
+
+
+def profile_figures(stated: Stated, runs: Sequence[Execution], reference_s: Mapping[str, Sequence[float]]) -> Found:
+    """Processor seconds of each side's stages against its calibration, corrected by the reference kernel.
+
+    Parameters
+    ----------
+    stated : Stated
+    runs : sequence of Execution
+        Of the same plan.
+    reference_s : mapping of str to sequence of float
+        Samples of the reference kernel in the actors' processes, now [s].
+    """
+    found: list[Figure] = []
+    unjudged: list[Unjudged] = []
+    sides: dict[str, list[str]] = defaultdict(list)
+    for actor, machine in stated.machines.items():
+        sides[machine.side].append(actor)
+    for side, actors in sides.items():
+        why = _unfit(stated.machines[actors[0]], runs[0])
+        ratios = [_computed(stated, run, actors) for run in runs]
+        if ratios[0] is None:
+            continue  # nothing of a length that tells runs there
+        if why is not None:
+            unjudged.append(Unjudged(cause=Cause.PROFILE, reason=f"{side}: {why[0]}", remedy=why[1]))
+        elif len(runs) < limits.PROFILE_RUNS:
+            reason = f"{side}: {len(runs)} of {limits.PROFILE_RUNS} runs that it takes"
+            unjudged.append(Unjudged(cause=Cause.PROFILE, reason=reason, remedy="Execute it more often (--repeats)."))
+        elif not (samples := [s for actor in actors for s in reference_s.get(actor, ())]):
+            reason = f"{side}: the reference kernel was not run"
+            unjudged.append(Unjudged(cause=Cause.PROFILE, reason=reason))
+        else:
+            reference = stated.machines[actors[0]].profile.reference
+            assert reference is not None  # `_unfit` looked
+            speed = statistics.median(samples) / reference.median_s
+            used = statistics.median(ratio for ratio in ratios if ratio is not None)
+            found.append(
+                ratio_figure(
+                    Cause.PROFILE, f"processor seconds at {side}", used, speed, "of the calibrated",
+                    limit=limits.PROFILE, centre=limits.PROFILE_CENTRE.get(runs[0].mode, 1.0),
+                )
+            )  # fmt: skip
+    if not found and not unjudged:
+        unjudged.append(Unjudged(cause=Cause.PROFILE, reason="nothing of a length that tells was computed"))
+    return found, unjudged
+
+
+def _unfit(machine: Machine, run: Execution) -> tuple[str, str] | None:
+    """Why a profile cannot be held against what this machine computes, and what to do; None where it can."""
+    provenance = machine.profile.provenance
+    if provenance.source != "measured":
+        return f"its figures are {provenance.source}, not measured here", CALIBRATE
+    here, there = run.environment.get("cpu"), provenance.hardware.get("processor")
+    if here is not None and there != here:
+        return f"it was measured on {there}, and this is {here}", CALIBRATE
+    if machine.profile.reference is None:
+        return "the profile has no reference kernel", CALIBRATE
+    return None
+
+
+def _computed(stated: Stated, run: Execution, actors: Sequence[str]) -> float | None:
+    """Processor seconds of these actors' stages over their calibrated ones [1]; None where these are too short.
+
+    Stages that are made in batches are left out: their calibration is a law of the batch.
+    """
+    used_s = calibrated_s = 0.0
+    for row in run.rows:
+        stage = stated.stages.get((row.user, row.index))
+        if stage is None or stage.to or row.fallback or row.step_s or row.actor not in actors or not row.cpu_s:
+            continue
+        used_s += row.cpu_s
+        calibrated_s += stage.slot_s / stated.machines[row.actor].stretch
+    return used_s / calibrated_s if calibrated_s >= limits.LEAST_COMPUTED_S else None

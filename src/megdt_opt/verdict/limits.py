@@ -1,0 +1,49 @@
+"""When a figure counts as wrong: each limit lies between honest runs and those of an input that is 30 % off.
+
+Figures are ratios of measured to stated; a ratio r is log(r / centre) / log(limit) limits away, either way.
+"""
+
+from __future__ import annotations
+
+PAYLOAD = 1.02
+"""Bytes of a payload against what the plan states [1]."""
+
+LINK = 1.10
+"""Time on a link against bytes over the allocated rate [1]; honest probes lie within 1.5 %."""
+
+SHARE = 1.13
+"""Time of a block against what its share of the processor makes of its processor seconds [1]."""
+
+PROFILE = 1.15
+"""Processor seconds against the calibration, corrected by the reference kernel, median of `PROFILE_RUNS` runs [1]."""
+
+PROFILE_RUNS = 5
+"""Runs of which the median judges a profile [1]: one run in eight is off by 15 % where nothing is wrong."""
+
+PROFILE_CENTRE = {"paced": 1.0, "raw": 1.0, "kernel": 1.0}
+"""Median of the profile's figure over honest runs, by the mode of the execution [1]."""
+
+LEAST_BLOCK_S = 0.2
+"""Shortest block by which a share is judged [s]: shorter ones show the phase of the quota."""
+
+LEAST_SEND_S = 0.15
+"""Shortest send by which a link is judged where it was not probed [s]."""
+
+LEAST_COMPUTED_S = 0.02
+"""Least calibrated time of an actor's stages by which its profile is judged [s]."""
+
+PSNR_DB = {"fp16": 35.0, "int8": 20.0, "jpeg": 20.0}
+"""Least agreement with the unsplit picture after a hand-over in this precision, or an image in this codec [dB]; in
+fp32, and where no latent is handed over, pictures are equal bit by bit."""
+
+PSNR_OTHER_DB = 20.0
+"""The same of a registered precision or codec that is not listed [dB]."""
+
+PROBE_BYTE = 5500
+"""Least payload of a probe of a link [byte]."""
+
+PROBE_S = 0.15
+"""Time that a probe should take on its link [s]."""
+
+REFERENCE_SAMPLES = 15
+"""Runs of the reference kernel that are compared with the profile's [1]."""

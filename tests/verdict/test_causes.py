@@ -1,0 +1,227 @@
+"""Each wrong input is noticed and named; an honest run raises no alarm; what cannot be judged is said with a remedy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from honest import IMAGE, changed, honest, made_plan, picture, probes, profile, stated
+
+from megdt_opt.errors import ProfileError
+from megdt_opt.report.page import page_text
+from megdt_opt.report.result import result_text
+from megdt_opt.report.run_grids import input_grid
+from megdt_opt.timing.profile import TimingProfile
+from megdt_opt.timing.reference import Reference
+from megdt_opt.verdict.evidence import Cause
+from megdt_opt.verdict.verdict import judge_inputs
+
+SEND = "send"
+ACTORS = ("edge", "a", "b")
+
+
+def judge(*runs, speed=1.0, **more):
+    """The verdict on five runs: the given ones last, honest ones before."""
+    listed = [honest(runs[-1].mode)] * (5 - len(runs)) + list(runs)
+    given = {"pictures": [picture("a"), picture("b")], "probes": probes()} | more
+    return judge_inputs(stated(), listed, reference_s={actor: (0.01 * speed,) for actor in ACTORS}, **given)
+
+
+@pytest.mark.parametrize("mode", ["paced", "raw"])
+def test_an_honest_run_raises_no_alarm(mode):
+    run = honest(mode)
+    if mode == "raw":  # in a raw run a stage lasts its own computing over its share
+        run = changed(
+            run,
+            lambda r: {"end_s": r.start_s + r.busy_s / stated().stages[r.user, r.index].pace},
+            lambda r: not r.kind.startswith(SEND),
+        )
+    found = judge(run)
+    assert found.ok, found.words
+    assert {"plan", "payload", "model", "link", "profile"} <= set(found.judged)
+    assert found.headline.startswith("The inputs hold")
+
+
+def altered(run):
+    """The edge executed another program for a user."""
+    name = next(iter(stated().programs))
+    return replace(run, programs={**run.programs, "edge": {**stated().programs, name: "0" * 64}})
+
+
+WRONG = {
+    "plan: another program at the edge": (Cause.PLAN, lambda: judge(altered(honest()))),
+    "plan: a program that nobody planned": (
+        Cause.PLAN,
+        lambda: judge(replace(honest(), programs={"a": {**stated().programs, "c": "1"}})),
+    ),
+    "plan: a program that was left out": (Cause.PLAN, lambda: judge(replace(honest(), programs={"a": {}}))),
+    "payload: 30 % larger": (
+        Cause.PAYLOAD,
+        lambda: judge(
+            changed(honest(), lambda r: {"payload_byte": round(1.3 * r.payload_byte)}, lambda r: SEND in r.kind)
+        ),
+    ),
+    "payload: 3 % smaller": (
+        Cause.PAYLOAD,
+        lambda: judge(
+            changed(honest(), lambda r: {"payload_byte": round(0.97 * r.payload_byte)}, lambda r: SEND in r.kind)
+        ),
+    ),
+    "model: far from the unsplit picture": (Cause.MODEL, lambda: judge(honest(), pictures=[picture("a", 12.0)])),
+    "model: later runs make another picture": (
+        Cause.MODEL,
+        lambda: judge(replace(honest(), images={"a": IMAGE + 9, "b": IMAGE})),
+    ),
+    "link: probe 30 % slow": (Cause.LINK, lambda: judge(honest(), probes=probes(a_edge=1 / 1.3))),
+    "link: probe a third too fast": (Cause.LINK, lambda: judge(honest(), probes=probes(edge_b=1.33))),
+    "link: a long send, not probed": (
+        Cause.LINK,
+        lambda: judge(
+            changed(
+                honest(),
+                lambda r: {"start_s": 0.0, "end_s": 3.0, "payload_byte": r.payload_byte},
+                lambda r: SEND in r.kind,
+            ),
+            probes=(),
+        ),
+    ),
+    "share: blocks last 30 % longer": (
+        Cause.SHARE,
+        lambda: judge(
+            changed(
+                honest(),
+                lambda r: {"end_s": r.start_s + 1.3 * (r.end_s - r.start_s)},
+                lambda r: r.actor == "edge" and SEND not in r.kind,
+            )
+        ),
+    ),
+    "profile: 30 % more processor seconds": (
+        Cause.PROFILE,
+        lambda: judge(*[changed(honest(), lambda r: {"cpu_s": 1.3 * r.cpu_s}, lambda r: r.actor == "edge")] * 3),
+    ),
+    "profile: 30 % fewer": (
+        Cause.PROFILE,
+        lambda: judge(*[changed(honest(), lambda r: {"cpu_s": r.cpu_s / 1.3}, lambda r: r.actor == "a")] * 3),
+    ),
+    "profile: as many on a machine that is faster now": (Cause.PROFILE, lambda: judge(honest(), speed=1 / 1.3)),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_wrong_input_is_noticed_and_named(kind):
+    cause, make = WRONG[kind]
+    found = make()
+    if kind == "link: a long send, not probed":  # sends of this plan are short: nothing is said about the link
+        assert found.ok
+        assert Cause.LINK in {one.cause for one in found.unjudged}
+        return
+    assert not found.ok
+    assert found.cause is cause, found.words
+    assert found.headline.startswith(f"Wrong input: {cause} (")
+
+
+def test_exact_comparisons_go_before_what_may_follow_from_them():
+    slow = judge(altered(honest()), pictures=[picture("a", 10.0)], probes=probes(a_edge=0.2))
+    assert slow.cause is Cause.PLAN
+    assert {figure.cause for figure in slow.alarms} == {Cause.PLAN, Cause.MODEL, Cause.LINK}
+
+
+def test_a_machine_that_is_slower_now_is_no_wrong_profile():
+    slower = changed(honest(), lambda r: {"cpu_s": 1.3 * r.cpu_s, "busy_s": 1.3 * r.busy_s})
+    assert judge(*[slower] * 5, speed=1.3).ok
+
+
+def test_one_slow_run_of_five_is_no_wrong_profile():
+    assert judge(changed(honest(), lambda r: {"cpu_s": 1.5 * r.cpu_s})).ok
+
+
+def test_computing_beyond_its_slot_is_blamed_on_the_profile_and_not_on_the_share():
+    """Slots that are too short for what is computed end late, whoever keeps the share."""
+
+    def longer(r):
+        took_s = 1.4 * (r.end_s - r.start_s)
+        return {"end_s": r.start_s + took_s, "busy_s": took_s, "cpu_s": 1.4 * r.cpu_s}
+
+    run = changed(honest(), longer, lambda r: SEND not in r.kind)
+    assert judge(*[run] * 5).cause is Cause.PROFILE
+
+
+def test_short_stages_say_nothing_about_a_share():
+    run = changed(
+        honest(), lambda r: {"end_s": r.start_s + 3 * (r.end_s - r.start_s)}, lambda r: r.end_s - r.start_s < 0.05
+    )
+    assert Cause.SHARE not in {figure.cause for figure in judge(run).alarms}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"reference": None}, "no reference kernel"),
+        ({"elsewhere": True}, "it was measured on"),
+        ({"runs": 2}, "2 of 5 runs"),
+    ],
+)
+def test_what_cannot_be_judged_is_said_with_a_remedy(changes, reason):
+    known = stated()
+    machines = {}
+    for actor, machine in known.machines.items():
+        own = machine.profile
+        if "reference" in changes:
+            own = replace(own, reference=None)
+        if "elsewhere" in changes:
+            hardware = {**own.provenance.hardware, "processor": "another one"}
+            own = replace(own, provenance=replace(own.provenance, hardware=hardware))
+        machines[actor] = replace(machine, profile=own)
+    runs = [honest()] * changes.get("runs", 5)
+    found = judge_inputs(replace(known, machines=machines), runs, reference_s={a: (0.01,) for a in ACTORS})
+    (first, *_) = [one for one in found.unjudged if one.cause is Cause.PROFILE]
+    assert reason in first.reason
+    assert first.remedy
+    assert "profile" in found.headline.partition("Not judged:")[2]
+
+
+def test_a_coded_picture_may_vary_as_those_of_the_calibration():
+    from megdt_opt.verdict.stated import _spread
+
+    assert 1.05 < _spread(profile(), "png") < 2.0
+
+
+def test_the_verdict_stands_first_in_page_terminal_and_result():
+    found = judge(honest(), probes=probes(a_edge=1 / 1.3))
+    page = page_text(made_plan(), honest(), verdict=found)
+    assert page.index("Wrong input: link") < page.index("with 2 mechanisms")
+    assert '"cause": "link"' in result_text(made_plan(), honest(), verdict=found)
+    grid = input_grid(found)
+    assert grid.rows[0][0] == "link"
+    assert grid.rows[0][-1] == "off"
+
+
+def test_a_profile_keeps_its_reference(tmp_path):
+    made = profile()
+    made.save(tmp_path / "p.json")
+    again = TimingProfile.load(tmp_path / "p.json")
+    assert again.reference == made.reference
+    assert again.stretched(3, "x").reference == made.reference
+    assert TimingProfile.bundled("twin-cpu").reference is None
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"weight_byte": 1}, {"weight_byte": 0, "samples_s": [1.0]}, {"weight_byte": 1, "samples_s": []},
+             {"weight_byte": 1, "samples_s": [0.0]}, {"weight_byte": 1, "samples_s": [float("nan")]}, [1], "x"]
+)  # fmt: skip
+def test_a_reference_that_is_none_is_refused(data):
+    with pytest.raises(ProfileError, match="reference"):
+        Reference.from_dict(data)
+
+
+def test_quota_blocks_follow_the_law_of_the_bucket():
+    """With a period of 20 ms at share 0.25, 0.1 s of computing last 0.1 / 0.25 - 0.02 * 0.75 s."""
+    base = honest("kernel")
+    row = next(r for r in base.rows if r.actor == "edge" and SEND not in r.kind)
+    world = {"actors": {"edge": {"share": 0.25, "period_s": 0.02}}}
+    for factor, alarm in ((1.0, False), (1.3, True), (1 / 1.3, True)):
+        block = replace(row, cpu_s=0.1, start_s=1.0, end_s=1.0 + factor * (0.4 - 0.015))
+        found = judge_inputs(stated(), [replace(base, rows=(block,), world=world)])
+        assert [f.alarm for f in found.figures if f.cause is Cause.SHARE] == [alarm]
+    assert np.isclose(0.4 - 0.015, found.figures[-1].stated)
