@@ -75,17 +75,6 @@ WRONG = {
     ),
     "link: probe 30 % slow": (Cause.LINK, lambda: judge(honest(), probes=probes(a_edge=1 / 1.3))),
     "link: probe a third too fast": (Cause.LINK, lambda: judge(honest(), probes=probes(edge_b=1.33))),
-    "link: a long send, not probed": (
-        Cause.LINK,
-        lambda: judge(
-            changed(
-                honest(),
-                lambda r: {"start_s": 0.0, "end_s": 3.0, "payload_byte": r.payload_byte},
-                lambda r: SEND in r.kind,
-            ),
-            probes=(),
-        ),
-    ),
     "share: blocks last 30 % longer": (
         Cause.SHARE,
         lambda: judge(
@@ -112,13 +101,18 @@ WRONG = {
 def test_a_wrong_input_is_noticed_and_named(kind):
     cause, make = WRONG[kind]
     found = make()
-    if kind == "link: a long send, not probed":  # sends of this plan are short: nothing is said about the link
-        assert found.ok
-        assert Cause.LINK in {one.cause for one in found.unjudged}
-        return
     assert not found.ok
     assert found.cause is cause, found.words
     assert found.headline.startswith(f"Wrong input: {cause} (")
+
+
+def test_a_link_that_was_not_probed_is_judged_by_long_sends_alone():
+    found = judge(honest(), probes=())
+    assert found.ok
+    assert Cause.LINK in {one.cause for one in found.unjudged}
+    rows = changed(honest(), lambda r: {"payload_byte": round(2 * stated().stages[r.user, r.index].pace / 8)})
+    late = changed(rows, lambda r: {"end_s": r.start_s + 2.6}, lambda r: SEND in r.kind)
+    assert Cause.LINK in {figure.cause for figure in judge(late, probes=()).alarms}
 
 
 def test_exact_comparisons_go_before_what_may_follow_from_them():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -152,15 +152,8 @@ def calibrate(  # wide: each is one setting of a measurement, by keyword
 
     created = utc_now()
     listed = [jobs.stage(key) for key in (*fitted, *held_out)]
-    kernel, speed_s = _reference_of(model, where), list[float]()
-    cells, loads = in_sessions(
-        listed,
-        rounds,
-        repeated,
-        device=where,
-        on_progress=on_progress,
-        each_round=None if kernel is None else lambda: speed_s.append(kernel[1]()),
-    )
+    speed = _Speed(model, where)
+    cells, loads = in_sessions(listed, rounds, repeated, device=where, on_progress=on_progress, each_round=speed.take)
     provenance = Provenance(
         created=created,
         source="measured",
@@ -185,18 +178,29 @@ def calibrate(  # wide: each is one setting of a measurement, by keyword
         held_out=tuple(cells[len(fitted) :]),
         image_byte_samples={codec: _sizes(shown, codec) for codec in CODECS} if coded else {},
         image_reference_byte_samples=_reference_sizes(spec.name, requests[:_PICTURES]) if coded else {},
-        reference=None if kernel is None else Reference(weight_byte=kernel[0], samples_s=tuple(speed_s)),
+        reference=speed.reference,
     )
 
 
-def _reference_of(model: SplitModel, device: torch.device) -> tuple[int, Callable[[], float]] | None:
-    """The reference kernel beside a model's stages, with its working set [byte]; None on an accelerator."""
-    if device.type != "cpu":
-        return None
-    weight_byte = max(1, model.spec.weight_byte.get(Kind.DENOISE, 0))
-    kernel = reference_kernel(weight_byte)
-    kernel()  # the first run is slower
-    return weight_byte, kernel
+class _Speed:
+    """How fast the machine is while a model is timed, by the reference kernel; accelerators have none."""
+
+    def __init__(self, model: SplitModel, device: torch.device) -> None:
+        self._weight_byte = max(1, model.spec.weight_byte.get(Kind.DENOISE, 0))
+        self._kernel = reference_kernel(self._weight_byte) if device.type == "cpu" else None
+        self._samples_s: list[float] = []
+        if self._kernel is not None:
+            self._kernel()  # the first run is slower
+
+    def take(self) -> None:
+        """One sample."""
+        if self._kernel is not None:
+            self._samples_s.append(self._kernel())
+
+    @property
+    def reference(self) -> Reference | None:
+        """What was taken."""
+        return Reference(weight_byte=self._weight_byte, samples_s=tuple(self._samples_s)) if self._samples_s else None
 
 
 def _sizes(shown: Sequence[Tensor], codec: str) -> tuple[int, ...]:
