@@ -78,11 +78,14 @@ WRONG = {
     "share: blocks last 30 % longer": (
         Cause.SHARE,
         lambda: judge(
-            changed(
-                honest(),
-                lambda r: {"end_s": r.start_s + 1.3 * (r.end_s - r.start_s)},
-                lambda r: r.actor == "edge" and SEND not in r.kind,
-            )
+            *[
+                changed(
+                    honest(),
+                    lambda r: {"end_s": r.start_s + 1.3 * (r.end_s - r.start_s)},
+                    lambda r: r.actor == "edge" and SEND not in r.kind,
+                )
+            ]
+            * 3
         ),
     ),
     "profile: 30 % more processor seconds": (
@@ -135,7 +138,7 @@ def test_computing_beyond_its_slot_is_blamed_on_the_profile_and_not_on_the_share
 
     def longer(r):
         took_s = 1.4 * (r.end_s - r.start_s)
-        return {"end_s": r.start_s + took_s, "busy_s": took_s, "cpu_s": 1.4 * r.cpu_s}
+        return {"end_s": r.start_s + took_s, "busy_s": took_s, "cpu_s": 1.4 * r.cpu_s, "late_steps": 1}
 
     run = changed(honest(), longer, lambda r: SEND not in r.kind)
     assert judge(*[run] * 5).cause is Cause.PROFILE
@@ -145,7 +148,7 @@ def test_short_stages_say_nothing_about_a_share():
     run = changed(
         honest(), lambda r: {"end_s": r.start_s + 3 * (r.end_s - r.start_s)}, lambda r: r.end_s - r.start_s < 0.05
     )
-    assert Cause.SHARE not in {figure.cause for figure in judge(run).alarms}
+    assert Cause.SHARE not in {figure.cause for figure in judge(*[run] * 5).alarms}
 
 
 @pytest.mark.parametrize(

@@ -131,34 +131,37 @@ def link_figures(stated: Stated, run: Execution, probes: Sequence[LinkProbe]) ->
     return [], [Unjudged(cause=Cause.LINK, reason=f"no link was probed, and no send takes {least}")]
 
 
-def share_figures(stated: Stated, run: Execution) -> Found:
-    """Time of each block of computing against what its share makes of its processor seconds."""
-    blocks = _quota_blocks(stated, run) if run.mode == "kernel" else _paced_blocks(stated, run)
-    found = [
-        ratio_figure(Cause.SHARE, subject, measured_s, law_s, "s", limit=limits.SHARE)
-        for subject, measured_s, law_s in blocks
-        if min(measured_s, law_s) >= limits.LEAST_BLOCK_S
-    ]
+def share_figures(stated: Stated, runs: Sequence[Execution]) -> Found:
+    """Time of each block of computing against what its share makes of its processor seconds, median over the runs."""
+    ratios: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for run in runs:
+        blocks = _quota_blocks(stated, run) if run.mode == "kernel" else _paced_blocks(stated, run)
+        for subject, measured_s, law_s in blocks:
+            if min(measured_s, law_s) >= limits.LEAST_BLOCK_S:
+                ratios[subject].append((measured_s / law_s, law_s))
+    found = []
+    for subject, pairs in ratios.items():
+        law_s = statistics.median(law_s for _, law_s in pairs)
+        measured_s = law_s * statistics.median(ratio for ratio, _ in pairs)
+        found.append(ratio_figure(Cause.SHARE, subject, measured_s, law_s, "s", limit=limits.SHARE))
     if found:
         return found, []
     least = f"{1e3 * limits.LEAST_BLOCK_S:g} ms"
-    return [], [Unjudged(cause=Cause.SHARE, reason=f"no block of computing takes {least}")]
+    return [], [Unjudged(cause=Cause.SHARE, reason=f"no block of computing on time takes {least}")]
 
 
 def _paced_blocks(stated: Stated, run: Execution) -> Iterable[tuple[str, float, float]]:
-    """Stages whose share is kept in user space: a paced slot lasts slot/share, or what the computing took if that is
-    longer; a raw stage lasts its computing over its share."""
+    """Stages whose share is kept in user space: a paced slot lasts slot/share, where no step computed beyond it; a raw
+    stage lasts its computing over its share."""
     for row in run.rows:
         stage = stated.stages.get((row.user, row.index))
         if stage is None or stage.to or row.fallback or row.step_s:
             continue
         measured_s = row.end_s - row.start_s
-        if run.mode == "paced":
-            law_s = max(stage.slot_s / stage.pace, row.busy_s + row.waiting_s)
-        else:
-            law_s = row.busy_s / stage.pace
-            measured_s -= row.waiting_s
-        yield f"{row.user}, {row.label}", measured_s, law_s
+        if run.mode == "raw":
+            yield f"{row.user}, {row.label}", measured_s - row.waiting_s, row.busy_s / stage.pace
+        elif not row.late_steps:
+            yield f"{row.user}, {row.label}", measured_s, stage.slot_s / stage.pace
 
 
 _GAP_S = 0.01

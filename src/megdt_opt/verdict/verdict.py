@@ -135,8 +135,8 @@ def judge_inputs(
     stated : Stated
         What the plan states.
     runs : sequence of Execution
-        At least one, all of one mode. The last one shows plan, payloads, links and shares; pictures are compared over
-        all, and the profile by the median of all.
+        At least one, all of one mode. The last one shows plan, payloads and links; pictures are compared over all, and
+        shares and profiles are judged by the median of all.
     pictures : sequence of Picture
         Of the first run, beside the unsplit ones.
     probes : sequence of LinkProbe
@@ -150,7 +150,7 @@ def judge_inputs(
         payload_figures(stated, run),
         model_figures(stated, runs, pictures),
         link_figures(stated, run, probes),
-        share_figures(stated, run),
+        share_figures(stated, runs),
         profile_figures(stated, runs, reference_s or {}),
     )
     return Verdict(
