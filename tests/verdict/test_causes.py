@@ -37,7 +37,7 @@ def test_an_honest_run_raises_no_alarm(mode):
             lambda r: {"end_s": r.start_s + r.busy_s / stated().stages[r.user, r.index].pace},
             lambda r: not r.kind.startswith(SEND),
         )
-    found = judge(run)
+    found = judge(*[run] * 5)
     assert found.ok, found.words
     assert {"plan", "payload", "model", "link", "profile"} <= set(found.judged)
     assert found.headline.startswith("The inputs hold")
