@@ -169,7 +169,8 @@ def test_a_model_of_a_users_own_is_executed_by_the_plan(tmp_path: Path) -> None:
 
 
 def test_the_committed_list_of_executions_keeps_its_bounds() -> None:
-    rows, errors = DATA["rows"], [e for row in DATA["rows"] for e in row["error_percent"].values()]
+    rows = [row for row in DATA["rows"] if "spoiled" not in row]
+    errors = [e for row in rows for e in row["error_percent"].values()]
     assert len(rows) >= 30
     assert {row["family"] for row in rows} <= set(tiny_pipelines.FAMILIES)
     assert len({row["family"] for row in rows}) >= 8
@@ -179,7 +180,8 @@ def test_the_committed_list_of_executions_keeps_its_bounds() -> None:
     assert np.percentile(errors, 95) <= 3.0
     same = [s for row in rows for o, s in zip(row["options"], row["identical"], strict=True) if not o.startswith("PEU")]
     assert all(same)
-    assert {key: DATA["summary"][key] for key in pipelines.summary_of(rows)} == pipelines.summary_of(rows)
+    summary = pipelines.summary_of(DATA["rows"])
+    assert {key: DATA["summary"][key] for key in summary} == summary
 
 
 # ---- a profile belongs to a model, a shape, a precision and a number of passes

@@ -15,7 +15,8 @@ from megdt_opt.report.plan_grids import baseline_grid, plan_grid
 def cell(*users: dict[str, Any], edge: str = "twin-cpu", model: str = "twin", **channel: Any) -> Scenario:
     base = {"downlink_efficiency": "3 bit/s/Hz", "uplink_efficiency": "2 bit/s/Hz", "device": {"stretch": 8}}
     return Scenario(
-        model=model, steps=6, cuts=(3,), edge={"profile": edge, "stretch": 2},
+        model=model, unmeasured_quality=None if model == "twin" else "accept",
+        steps=6, cuts=(3,), edge={"profile": edge, "stretch": 2},
         channel={"downlink": "100 kHz", "uplink": "100 kHz", **channel},
         users=[{"name": f"user-{k}", **base, **user} for k, user in enumerate(users)],
     )  # fmt: skip

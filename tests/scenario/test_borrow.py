@@ -17,6 +17,7 @@ from megdt_opt.report.timeline import timeline_figure
 from megdt_opt.scenario.machines import advice
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.timing.borrow import read_borrowed, with_borrowed
+from megdt_opt.timing.cells import Cell
 from megdt_opt.timing.finding import find_profile
 from megdt_opt.timing.published import PublishedTimings, published_profile
 from megdt_opt.timing.trust import PUBLISHED_MODELS
@@ -29,7 +30,8 @@ LENT = {"encode_prompt": "Samsung Galaxy S25 / SD1.5 x 0.5", "decode": "V100 / S
 def cell(edge: dict[str, Any], model: str = "sd15", device: str = PHONE, **user: Any) -> Scenario:
     one = {"name": "phone", "downlink_efficiency": "3 bit/s/Hz", "uplink_efficiency": "2 bit/s/Hz", **user}
     return Scenario(
-        model=model, steps=20, cuts=(10,), channel={"downlink": "20 MHz", "uplink": "20 MHz"}, edge=edge,
+        model=model, unmeasured_quality="accept", steps=20, cuts=(10,), edge=edge,
+        channel={"downlink": "20 MHz", "uplink": "20 MHz"},
         users=[{**one, "device": {"profile": device}}],
     )  # fmt: skip
 
@@ -178,6 +180,52 @@ def test_a_lender_that_does_not_have_the_stage_is_refused(text: str, names: str)
 def test_what_a_text_says(text: str, source: str, factor: float) -> None:
     (found,) = read_borrowed({"decode": text})
     assert (found.source, found.factor) == (source, factor)
+
+
+# ---- sizes of coded pictures
+
+
+def _coder(codec: str, **facts: Any) -> TimingProfile:
+    """A profile that codes pictures of SD1.5's shape, and knows how long they get."""
+    own = TimingProfile.bundled("sd15-cpu")
+    cells = tuple(Cell(kind=kind, batch=1, samples_s=(0.01,), codec=codec) for kind in ("compress", "decompress"))
+    return replace(own, device="coder", cells=(*own.cells, *cells), image_byte_samples={codec: (400_000,)}, **facts)
+
+
+def _coded(codec: str) -> Scenario:
+    """In fp32, where the edge borrows coding and the phone decoding."""
+    one = {"name": "phone", "downlink_efficiency": "3 bit/s/Hz", "uplink_efficiency": "2 bit/s/Hz"}
+    return Scenario(
+        model="sd15", steps=4, cuts=(2,), channel={"downlink": "20 MHz", "uplink": "20 MHz"},
+        edge={"profile": "sd15-cpu", "borrow": {"compress": "coder"}},
+        users=[{**one, "device": {"profile": "sd15-cpu", "borrow": {"decompress": "coder"}}, "codecs": [codec]}],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("codec", ["png", "jpeg"])
+def test_a_borrowed_coder_brings_the_sizes_of_its_pictures(codec: str) -> None:
+    lenders = {"coder": _coder(codec)}
+    table = OptionTable.build(_coded(codec), lenders)
+    terms = table.terms(0, table.index(f"centralised {codec}"))
+    assert terms is not None
+    assert terms.downlink_bit > 8 * 400_000
+    notes = plan(_coded(codec), lenders, compare=False).notes
+    assert any(f"from coder, with the sizes of sd15's pictures in {codec}" in note for note in notes)
+
+
+@pytest.mark.parametrize("codec", ["png", "jpeg"])
+def test_a_coder_without_sizes_of_such_pictures_lends_nothing(codec: str) -> None:
+    lender = _coder(codec)
+    other = replace(lender.provenance, image_shape=(256, 256, 3))
+    for lent in (replace(lender, image_byte_samples={}), replace(lender, provenance=other)):
+        with pytest.raises(ProfileError, match=f"compress borrowed from coder: found .no sizes.*in '{codec}'"):
+            OptionTable.build(_coded(codec), {"coder": lent})
+
+
+def test_own_sizes_stay_where_the_time_of_coding_is_borrowed() -> None:
+    own, lent = replace(_coder("png"), image_byte_samples={"png": (300_000,)}), _coder("png")
+    (one,) = read_borrowed({"compress": "coder x 2"})
+    assert with_borrowed(own, [one], {"coder": lent}).image_byte_samples == {"png": (300_000,)}
 
 
 # ---- the precision, size and passes of published figures

@@ -6,7 +6,7 @@ model's name. Only loading a model loads torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -31,6 +31,9 @@ MODEL_PLUGINS = "megdt_opt.models"
 
 DEFAULT_MODEL = "megdt_opt.models.twin.model:TwinModel"
 """Import path of the bundled model, "module:class", as the processes of an execution take it."""
+
+MEASURABLE = ("fp16", "bf16", "int8")
+"""Precisions of the package whose pictures differ from those of fp32."""
 
 _SPEC_BYTE = 2**24
 
@@ -72,12 +75,15 @@ class KnownModel:
     score : callable, optional
         From a picture and the subject that it should show to how many of its objects are read, and how many it has;
         None where pictures are not read.
+    measured : tuple of str
+        Precisions other than fp32 whose pictures were compared with those of fp32.
     """
 
     load: Callable[[str, str], SplitModel]
     spec: Callable[[], ModelSpec] | None = None
     requests: Requests | None = None
     score: Callable[[NDArray[np.uint8], Subject], tuple[int, int]] | None = None
+    measured: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,6 +315,12 @@ def _require_memory(design: Architecture, precision: str, device: str) -> None:
         require_memory(design.name, needed_byte(design, precision), precision)
 
 
+def measured_precisions(spec: ModelSpec) -> tuple[str, ...]:
+    """Precisions of a model that are known to be good enough: fp32, and those whose pictures were compared with its."""
+    known = None if spec.source else MODELS.find(spec.name)
+    return ("fp32", *(() if known is None else known.measured))
+
+
 def memory_needed(name: str, precision: str = "fp32", **find: Any) -> str:
     """What the weights of a pipeline, or of a published architecture, will take, from its configurations alone.
 
@@ -363,7 +375,7 @@ def _folder_spec(name: str) -> ModelSpec:
         design,
         weight_byte=byte,
         precision="fp32",
-        schedulers=samplers_of(design, latent_size(design, None)).names,
+        samplers=samplers_of(design, latent_size(design, None)),
         source=str(Path(name).resolve()) if local else name,
     )
 
@@ -382,7 +394,11 @@ def _twin_score(picture: NDArray[np.uint8], subject: Subject) -> tuple[int, int]
 MODELS: Registry[KnownModel] = Registry("model", MODEL_PLUGINS)
 """Models known by name: the bundled twin, the published architectures with random weights, and those of users."""
 
-MODELS.add("twin", KnownModel(load=_twin, spec=bundled_spec, requests=TwinRequests(), score=_twin_score), built_in=True)
+MODELS.add(
+    "twin",
+    KnownModel(load=_twin, spec=bundled_spec, requests=TwinRequests(), score=_twin_score, measured=("fp16", "int8")),
+    built_in=True,
+)
 for _name in ARCHITECTURES:
     MODELS.add(_name, KnownModel(load=partial(_random_weights, _name), spec=_published_spec(_name)), built_in=True)
 
@@ -393,6 +409,7 @@ def register_model(
     spec: ModelSpec,
     *,
     requests: Requests | None = None,
+    measured: Sequence[str] = (),
     replace: bool = False,
 ) -> None:
     """Make a model of your own known by name, to be calibrated, planned with and executed.
@@ -408,6 +425,9 @@ def register_model(
     requests : Requests, optional
         Makes requests of it from a scenario; without them it is planned with and not executed, and sizes of coded
         pictures come from the profile alone.
+    measured : sequence of str
+        Precisions other than fp32 whose pictures you have compared with those of fp32. The others are closed where a
+        scenario does not say "unmeasured_quality: accept".
     replace : bool
         Take the place of a model of yours of the same name, as one does in a notebook.
 
@@ -418,7 +438,7 @@ def register_model(
     Raises
     ------
     InvalidInput
-        Where the name is taken, or is not the spec's.
+        Where the name is taken, or is not the spec's, or a precision is none of the package's.
 
     Examples
     --------
@@ -438,4 +458,8 @@ def register_model(
         raise InvalidInput(f"spec of the model {name}", found, expected, "Give both the same name.")
     if not callable(load):
         raise InvalidInput(f"load of the model {name}", load, "a function of device and precision", "Pass it.")
-    MODELS.add(name, KnownModel(load=load, spec=lambda: spec, requests=requests), replace=replace)
+    for precision in measured:
+        if precision not in MEASURABLE:
+            raise InvalidInput(f"measured of the model {name}", precision, f"some of {MEASURABLE}", "Leave it out.")
+    made = KnownModel(load=load, spec=lambda: spec, requests=requests, measured=tuple(measured))
+    MODELS.add(name, made, replace=replace)

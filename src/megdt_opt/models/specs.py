@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 
 from megdt_opt.program.model_spec import ModelSpec
+from megdt_opt.program.samplers import ranges_without, trailing_gaps
 
 _SCHEDULERS = (
     "ddim",
@@ -21,10 +23,28 @@ _SCHEDULERS = (
 )
 
 
+_TRAINED = 1000
+"""Timesteps of the training, of every model here [1]."""
+
+_MOST = {
+    **dict.fromkeys(_SCHEDULERS, _TRAINED - 1),
+    **dict.fromkeys(("dpmpp", "dpmpp_2m_sde"), _TRAINED - 2),
+    **dict.fromkeys(("pndm", "flow_euler"), _TRAINED),
+    "lcm": 50,
+}
+"""Most steps of each sampler with the noise schedules of the public models [1]."""
+
+
 def bundled_spec() -> ModelSpec:
     """The spec that lies beside the twin's weights."""
     text = resources.files("megdt_opt.models.twin").joinpath("weights", "spec.json").read_text(encoding="utf-8")
-    return ModelSpec.from_json(text)
+    return spaced_trailing(ModelSpec.from_json(text))
+
+
+def spaced_trailing(spec: ModelSpec) -> ModelSpec:
+    """The spec with the numbers of steps that the spacing "trailing" allows its samplers."""
+    made = ranges_without(_TRAINED, trailing_gaps(_TRAINED))
+    return replace(spec, steps_made=dict.fromkeys(spec.schedulers, made))
 
 
 def _published(  # wide: each is one setting of a model
@@ -54,6 +74,7 @@ def _published(  # wide: each is one setting of a model
         guidance=guidance,
         guidance_by="passes",
         weights="random",
+        steps_made={name: ranges_without(_MOST[name], [2] if name == "pndm" else ()) for name in schedulers},
     )
 
 

@@ -52,6 +52,7 @@ def notes_on(table: OptionTable, chosen: Sequence[Option], groups: Sequence[Grou
         for user in table.scenario.users
         if user.device.decoder is not None
     ]
+    found += _quality(table)
     found += _borrowed(table)
     found += _closed(table)
     # as they were given: the scenario's own stretches stand in the scenario
@@ -81,14 +82,38 @@ def _registered(chosen: Sequence[Option]) -> Iterator[str]:
             yield f"Precision {precision.name}, registered by the user: {precision.quality.rstrip('.')}."
 
 
+def _quality(table: OptionTable) -> Iterator[str]:
+    """Which precisions were never compared with fp32, and whether they were in the choice."""
+    if not table.doubted:
+        return
+    users = [[table.unmeasured(k, o) for o in range(len(table.options))] for k in range(len(table.scenario.users))]
+    found = dict.fromkeys(name for options in users for names in options for name in names)
+    if not found:
+        return
+    what, model = ", ".join(found), table.spec.name
+    if table.scenario.unmeasured_quality is None:
+        yield (
+            f"Closed, as pictures of the model {model!r} were never compared with those of fp32: {what}; "
+            "unmeasured_quality: accept in the scenario opens them."
+        )
+    else:
+        yield (
+            f"Quality unmeasured, as the scenario accepts (unmeasured_quality: accept): pictures of the model "
+            f"{model!r} in {what} were never compared with those of fp32."
+        )
+
+
 def _borrowed(table: OptionTable) -> Iterator[str]:
     """Each stage whose time was not taken on its actor's own device, with the time and where it is from."""
     machines = table.machines
     profiles = dict(machines.edges) | dict(zip((u.name for u in table.scenario.users), machines.devices, strict=True))
+    named = {str(site.name): site.edge.profile for site in table.sites}
+    named |= {user.name: user.device.profile for user in table.scenario.users}
     for actor, those in borrowed_stages(table.scenario).items():
         for one in those:
             cell = next(cell for cell in profiles[actor].cells if cell.kind == one.stage)
-            said = words(one, profiles[actor], table.profiles.get(one.source, profiles[actor]))
+            own = table.profiles[named[actor]]
+            said = words(one, own, table.profiles.get(one.source, own))
             yield f"Borrowed for {actor}: {cell.label} takes {show(cell.median_s, 's')}, from {said}."
 
 

@@ -48,6 +48,9 @@ class ModelSpec:
         Pipeline folder or hub id that executions load; "" for a model that is registered by its name.
     weights : str
         "trained", or "random" where a pipeline's configurations are built with random ones.
+    steps_made : mapping of str to tuple of (int, int)
+        Numbers of denoising steps that each sampler can make, name to ranges (first, last) [1]; of those that are not
+        listed it is not known.
     """
 
     name: str
@@ -65,6 +68,7 @@ class ModelSpec:
     guidance_by: str = "none"
     source: str = ""
     weights: str = "trained"
+    steps_made: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `from_dict` reads back."""
@@ -226,7 +230,11 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "guidance_by": _one_of("passes", "embedding", "none"),
     "source": str,
     "weights": _one_of("trained", "random"),
+    "steps_made": lambda value: {
+        str(name): tuple((_size(first), _size(last)) for first, last in ranges) for name, ranges in value.items()
+    },
 }
 _DEFAULTED = (
     "weight_byte", "weight_precision", "region_multiple", "guidance", "guidance_by", "source", "weights",
+    "steps_made",
 )  # fmt: skip

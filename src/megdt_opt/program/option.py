@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from megdt_opt.errors import InvalidInput
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.registry import MECHANISM_PLUGINS, Registry
-from megdt_opt.program.samplers import is_offered
+from megdt_opt.program.samplers import check_steps, is_offered
 from megdt_opt.program.stages import EDGE, EdgeServer, Stage, is_edge
 
 CHOICES = ("cut", "back", "share", "precision", "codec")
@@ -104,8 +104,7 @@ class Setting:
     def __post_init__(self) -> None:
         if not is_offered(self.scheduler, self.spec.schedulers):
             raise InvalidInput("scheduler", self.scheduler, f"one of {self.spec.schedulers}", "Choose one of them.")
-        if self.steps < 1:
-            raise InvalidInput("steps", self.steps, "at least 1 denoising step", "Raise it.")
+        check_steps(self.scheduler, self.steps, self.spec.steps_made)
         if self.shown_at not in ("device", "edge"):
             raise InvalidInput("shown_at", self.shown_at, "'device' or 'edge'", "Choose one of them.")
         if not 0 < self.sense_strength <= 1:

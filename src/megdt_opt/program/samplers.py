@@ -7,8 +7,11 @@ to know them. Names follow diffusers' schedulers (https://huggingface.co/docs/di
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
 
 from megdt_opt.errors import InvalidInput
 
@@ -119,6 +122,57 @@ def state_shapes(
     history = law.history(0 if done is None else done, entered)
     random: dict[str, tuple[int, ...]] = {GENERATOR: (GENERATOR_BYTE,)} if law.random else {}
     return {"latent": latent, **dict.fromkeys(history, latent), **random}
+
+
+def check_steps(scheduler: str, steps: int, made: Mapping[str, Sequence[tuple[int, int]]]) -> None:
+    """Refuse a number of steps that a sampler cannot make.
+
+    Parameters
+    ----------
+    scheduler : str
+        Sampler.
+    steps : int
+        Denoising steps [1].
+    made : mapping of str to sequence of (int, int)
+        Ranges (first, last) of the numbers that each sampler can make, where they are known [1].
+
+    Raises
+    ------
+    InvalidInput
+
+    Examples
+    --------
+    >>> check_steps("pndm", 3, {"pndm": [(1, 1), (3, 1000)]})
+    """
+    if steps < 1:
+        raise InvalidInput("steps", steps, "at least 1 denoising step", "Raise it.")
+    ranges = made.get(_ETA_OFFERED if eta(scheduler) else scheduler, ())
+    if not ranges or any(first <= steps <= last for first, last in ranges):
+        return
+    below = [str(last) for _, last in ranges if last < steps][-1:]
+    above = [str(first) for first, _ in ranges if first > steps][:1]
+    expected = f"a number of denoising steps that {scheduler!r} can make, next {' and '.join(below + above)}"
+    raise InvalidInput("steps", steps, expected, "Choose another number, or another sampler.")
+
+
+def trailing_gaps(trained: int) -> tuple[int, ...]:
+    """Numbers of steps [1] of which schedulers with the spacing "trailing" make one more, by rounding.
+
+    Their timesteps are `numpy.arange(trained, 0, -trained / steps)`, of those that the model was trained at [1].
+    """
+    return tuple(n for n in range(1, trained + 1) if len(np.arange(trained, 0, -trained / n)) != n)
+
+
+def ranges_without(most: int, gaps: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """Ranges (first, last) of the numbers from 1 to `most` that are no gaps.
+
+    Examples
+    --------
+    >>> ranges_without(1000, [2])
+    ((1, 1), (3, 1000))
+    """
+    edges = [0, *sorted(gap for gap in set(gaps) if gap <= most), most + 1]
+    return tuple((low + 1, high - 1) for low, high in pairwise(edges) if high - low > 1)
 
 
 def eta(scheduler: str) -> float:

@@ -69,6 +69,15 @@ class Machines:
                 return leaf.amount * found[end == "high"]
         return leaf.amount * profile.stage_s(leaf.kind, rows=rows, codec=leaf.codec)
 
+    @property
+    def precisions(self) -> frozenset[str]:
+        """Arithmetic in which some actor computes."""
+        return frozenset(p.provenance.precision for p in (*self.edges.values(), *self.devices))
+
+    def precision(self, leaf: Compute, user: int) -> str:
+        """Arithmetic in which the actor of a compute stage of a user computes."""
+        return (self.edges[leaf.at] if is_edge(leaf.at) else self.devices[user]).provenance.precision
+
     def batch_law(self, edge: str) -> BatchLaw:
         """The law by which an edge server makes steps of several chains.
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from megdt_opt.program.mechanisms import Option, Setting, program
+from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, Option, Setting, catalogue, program
 from megdt_opt.program.model_spec import ModelSpec
-from megdt_opt.program.stages import EdgeServer, actors, is_edge
-from megdt_opt.scenario.disciplines import RESERVED
+from megdt_opt.program.precisions import PRECISION_REGISTRY
+from megdt_opt.program.stages import CODECS, PRECISIONS, EdgeServer, actors, is_edge
+from megdt_opt.scenario.disciplines import MECHANISMS_OF, RESERVED
 from megdt_opt.scenario.scenario import Scenario
 
 
@@ -24,6 +25,32 @@ def setting_of(scenario: Scenario, spec: ModelSpec, user: int, edge: str = "") -
         overlap=scenario.overlap_rows,
         sense_strength=scenario.sense_strength,
     )
+
+
+def accepted_names(scenario: Scenario) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The precisions and the codecs that some user of a scenario accepts."""
+    precisions = used_names(PRECISION_REGISTRY.names, PRECISIONS, [user.precisions for user in scenario.users])
+    return precisions, used_names(CODECS, CODECS, [user.codecs for user in scenario.users])
+
+
+def offered_options(scenario: Scenario, spec: ModelSpec) -> Iterator[Option]:
+    """The catalogue of a scenario: of the precisions and codecs that some user accepts, groups apart."""
+    precisions, codecs = accepted_names(scenario)
+    mechanisms = used_names(MECHANISM_REGISTRY.own, (), [user.mechanisms for user in scenario.users])
+    mechanisms += MECHANISMS_OF[scenario.discipline]
+    for shown_at in ("device", "edge"):
+        users = [k for k, user in enumerate(scenario.users) if user.shown_at == shown_at]
+        if users:
+            setting = setting_of(scenario, spec, users[0])
+            offered = catalogue(
+                setting,
+                own=mechanisms,
+                precisions=precisions,
+                codecs=codecs,
+                cuts=scenario.cuts,
+                shares=scenario.peu_shares,
+            )
+            yield from at_edges(offered, setting, scenario)
 
 
 def at_edges(offered: Sequence[Option], setting: Setting, scenario: Scenario) -> Iterator[Option]:

@@ -25,12 +25,9 @@ from megdt_opt.problem.program_problem import ProgramProblem
 from megdt_opt.program.costs import Costs, program_costs
 from megdt_opt.program.groups import GROUP_MECHANISMS, tail_terms
 from megdt_opt.program.latency import LatencyTerms, latency_terms
-from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, Option, Setting, catalogue, program
+from megdt_opt.program.mechanisms import Option, Setting, program
 from megdt_opt.program.model_spec import ModelSpec, with_decoder
-from megdt_opt.program.precisions import PRECISION_REGISTRY
 from megdt_opt.program.stages import (
-    CODECS,
-    PRECISIONS,
     Compute,
     Payload,
     Send,
@@ -46,17 +43,22 @@ from megdt_opt.scenario.in_turns import InTurns
 from megdt_opt.scenario.latency_level import refuse_comparing
 from megdt_opt.scenario.level_samples import ruled_out_by_level, sampled_problem
 from megdt_opt.scenario.machines import Machines, advice, find_profiles
-from megdt_opt.scenario.offered import at_edges, setting_of, used_names, with_reserved_shares
+from megdt_opt.scenario.offered import accepted_names, offered_options, setting_of, with_reserved_shares
 from megdt_opt.scenario.placed_parts import PlacedParts, placed_parts, require_memories
 from megdt_opt.scenario.problems import Problem, law_of, limited, unlimited
 from megdt_opt.scenario.rules import (
+    OptionCell,
+    any_unmeasured,
+    check_accepted,
     check_regions,
     check_subjects,
     never_timed,
     ruled_out_by_costs,
     ruled_out_by_privacy,
+    ruled_out_by_quality,
     ruled_out_by_shape,
     ruled_out_by_wish,
+    unmeasured,
 )
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.scenario.serving import Serving
@@ -142,30 +144,16 @@ class OptionTable:
             options=(),
             profiles=found,
         )
-        precisions = used_names(PRECISION_REGISTRY.names, PRECISIONS, [u.precisions for u in scenario.users])
-        codecs = used_names(CODECS, CODECS, [u.codecs for u in scenario.users])
-        mechanisms = used_names(MECHANISM_REGISTRY.own, (), [u.mechanisms for u in scenario.users])
-        mechanisms += MECHANISMS_OF[scenario.discipline]
-        names: dict[Option, None] = {}
-        for shown_at in ("device", "edge"):
-            users = [k for k, user in enumerate(scenario.users) if user.shown_at == shown_at]
-            if users:
-                setting = draft.setting(users[0])
-                offered = catalogue(
-                    setting,
-                    own=mechanisms,
-                    precisions=precisions,
-                    codecs=codecs,
-                    cuts=scenario.cuts,
-                    shares=scenario.peu_shares,
-                )
-                names.update(dict.fromkeys(at_edges(offered, setting, scenario)))
+        precisions, codecs = accepted_names(scenario)
+        names = dict.fromkeys(offered_options(scenario, spec))
         if scenario.groups is not None:
             settings = tuple(draft.setting(k) for k in range(len(scenario.users)))
             shared = SharedSteps(scenario, settings, precisions, codecs, law_of(scenario)[0][:, 0])
             draft = replace(draft, shared=shared)
             names.update(dict.fromkeys(shared.options))
-        return replace(draft, options=tuple(names))
+        draft = replace(draft, options=tuple(names))
+        check_accepted(scenario, spec, draft.doubted)
+        return draft
 
     def unshared(self) -> OptionTable:
         """The table of the same scenario without its groups."""
@@ -210,8 +198,29 @@ class OptionTable:
 
     def seconds(self, leaf: Compute) -> float:
         """Seconds of a compute stage at full speed, on whoever's device [s]."""
-        names = [user.name for user in self.scenario.users]
-        return self.machines.compute_s(leaf, 0 if is_edge(leaf.at) else names.index(leaf.at))
+        return self.machines.compute_s(leaf, self._user_of(leaf))
+
+    def _user_of(self, leaf: Compute) -> int:
+        return 0 if is_edge(leaf.at) else [user.name for user in self.scenario.users].index(leaf.at)
+
+    def unmeasured(self, user: int, option: int) -> tuple[str, ...]:
+        """Precisions of an option whose pictures were never compared with those of fp32."""
+        trunk = None if self.shared is None else self.shared.trunk_of(user, self.options[option])
+        stages = Series((*(() if trunk is None else trunk.stages), self.program(user, option)))
+        return unmeasured(self.options[option], stages, self.spec, self._precision_of)
+
+    def _ruled_out_by_quality(self, user: int, option: Option, stages: Stage) -> list[Conflict]:
+        if self.scenario.unmeasured_quality is not None or not self.doubted:
+            return []
+        return ruled_out_by_quality(user, unmeasured(option, stages, self.spec, self._precision_of), self.spec)
+
+    def _precision_of(self, leaf: Compute) -> str:
+        return self.machines.precision(leaf, self._user_of(leaf))
+
+    @cached_property
+    def doubted(self) -> bool:
+        """Whether a precision that is offered, or that an actor computes in, was not measured."""
+        return any_unmeasured({*self.machines.precisions, *(option.precision for option in self.options)}, self.spec)
 
     def send_bit(self, leaf: Send, user: int) -> float:
         """Payload of a send stage of a user's program [bit]."""
@@ -230,7 +239,7 @@ class OptionTable:
         return {}
 
     @cached_property
-    def _cells(self) -> list[list[_Cell]]:
+    def _cells(self) -> list[list[OptionCell]]:
         return [[self._cell(k, o) for o in range(len(self.options))] for k in range(len(self.scenario.users))]
 
     def terms(self, user: int, option: int) -> LatencyTerms | None:
@@ -391,7 +400,7 @@ class OptionTable:
             raise InvalidInput("option", name, "the name of an option of the scenario", "See `megdt-opt show`.")
         return names.index(name)
 
-    def _cell(self, k: int, o: int) -> _Cell:
+    def _cell(self, k: int, o: int) -> OptionCell:
         user, option = self.scenario.users[k], self.options[o]
         closed, possible = ruled_out_by_wish(k, user, option)
         trunk = None if self.shared is None else self.shared.trunk_of(k, option)
@@ -399,7 +408,7 @@ class OptionTable:
             closed += self.shared.closed(k, option)
             possible &= trunk is not None
         if not possible:
-            return _Cell(None, None, tuple(closed), False, np.inf)
+            return OptionCell(None, None, tuple(closed), False, np.inf)
         stages = self.program(k, o)
         how: dict[str, Callable[[Any], float]] = {"compute_s": self.seconds, "send_bit": partial(self.send_bit, user=k)}
         propagation_s = self.scenario.channel.propagation_s
@@ -409,14 +418,17 @@ class OptionTable:
             else:
                 terms = latency_terms(stages, **how, propagation_s=propagation_s)
         except ProfileError as error:
-            return _Cell(
+            return OptionCell(
                 None, None, (*closed, Conflict(k, "timings", 0.0, "", never_timed(error))), False, np.inf, untimed=True
             )
+        whole = stages if trunk is None else Series((*trunk.stages, stages))
+        doubtful = self._ruled_out_by_quality(k, option, whole)
+        closed, possible = closed + doubtful, possible and not doubtful
         site = self.sites[self.site(o) or 0]
         costs = limiting = self._costs(stages, k, site)
         hosts = trunk is not None and trunk.actor == user.name
         if trunk is not None and (hosts or not trunk.hosted):  # who makes the common steps holds their weights too
-            limiting = self._costs(Series((*trunk.stages, stages)), k, site)
+            limiting = self._costs(whole, k, site)
         unreached = self._unreached(k, o, terms)
         if unreached:
             possible = False
@@ -442,7 +454,7 @@ class OptionTable:
         if user.energy_max_j is not None and costs.device_compute_j is not None and terms.uplink_bit > 0:
             airtime_s = (user.energy_max_j - costs.device_compute_j) / user.device.transmit_power_w
         possible &= trunk is None
-        return _Cell(terms, costs, tuple(closed), possible, max(airtime_s, 0.0), unreached and len(closed) == 1)
+        return OptionCell(terms, costs, tuple(closed), possible, max(airtime_s, 0.0), unreached and len(closed) == 1)
 
     def alone(self, user: int) -> tuple[Stage | None, tuple[str, ...]]:
         """The program by which a user's device makes the whole picture by itself, or None with what it lacks for that.
@@ -458,6 +470,7 @@ class OptionTable:
             return None, (never_timed(error),)
         costs = self._costs(stages, user, self.sites[0])
         limits = ruled_out_by_costs(user, self.scenario, self.sites[0], costs, terms)
+        limits += self._ruled_out_by_quality(user, Option(mechanism="local"), stages)
         closed = tuple(limit.text("") for limit in limits)
         return (None if closed else stages), closed
 
@@ -485,16 +498,3 @@ class OptionTable:
         """Whether downlink and uplink of a user carry anything, (K, 2, E)."""
         bands = np.array([[site.downlink_hz, site.uplink_hz] for site in self.sites]).T
         return (np.stack(law_of(self.scenario), axis=1) > 0) & (bands > 0)
-
-
-@dataclass(frozen=True)
-class _Cell:
-    terms: LatencyTerms | None
-    costs: Costs | None
-    closed: tuple[Conflict, ...]
-    possible: bool
-    """Whether the option yields the picture at all, wishes and limits apart."""
-    airtime_s: float
-    unreached: bool = False
-    """Whether the only reason against the option is that its edge does not reach the user."""
-    untimed: bool = False

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
 from megdt_opt.errors import Conflict, InvalidInput, ProfileError
+from megdt_opt.models.registry import measured_precisions
 from megdt_opt.models.requests import check_starts, makes_requests, request_of
 from megdt_opt.problem.program_problem import OBJECTIVES
 from megdt_opt.program.costs import Costs
 from megdt_opt.program.latency import LatencyTerms
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, Option
 from megdt_opt.program.model_spec import ModelSpec
+from megdt_opt.program.precisions import PRECISION_REGISTRY
 from megdt_opt.program.stages import PRECISIONS, Compute, Kind, Send, Stage, is_edge, leaves
 from megdt_opt.scenario.edges import Site
 from megdt_opt.scenario.scenario import Scenario, User
+
+
+@dataclass(frozen=True)
+class OptionCell:
+    """What is known of one option of one user."""
+
+    terms: LatencyTerms | None
+    costs: Costs | None
+    closed: tuple[Conflict, ...]
+    possible: bool
+    """Whether the option yields the picture at all, wishes and limits apart."""
+    airtime_s: float
+    unreached: bool = False
+    """Whether the only reason against the option is that its edge does not reach the user."""
+    untimed: bool = False
 
 
 def never_timed(error: ProfileError) -> str:
@@ -23,12 +43,12 @@ def never_timed(error: ProfileError) -> str:
 
 
 def check_regions(scenario: Scenario, spec: ModelSpec) -> None:
-    """Refuse a user's wish for parallel generation of a model that makes no regions.
+    """Refuse a wish for parallel generation of a model that makes no regions, and its settings.
 
     Raises
     ------
     InvalidInput
-        Names the user, the mechanism and the model.
+        Names the user and the mechanism, or the setting, and the model.
     """
     for user in scenario.users if not spec.region_multiple else ():
         for name in user.mechanisms or ():
@@ -37,6 +57,11 @@ def check_regions(scenario: Scenario, spec: ModelSpec) -> None:
                 raise InvalidInput(
                     f"users.{user.name}.mechanisms", name, expected, "Leave it out, or take another model."
                 )
+    for field in () if spec.region_multiple else ("peu_shares", "overlap_rows"):
+        value = getattr(scenario, field)
+        if value != Scenario.model_fields[field].default:
+            expected = f"nothing with {spec.name!r}, whose architecture makes no regions"
+            raise InvalidInput(field, value, expected, "Leave it out, or take another model.")
 
 
 def check_subjects(scenario: Scenario, spec: ModelSpec) -> None:
@@ -58,10 +83,63 @@ def check_subjects(scenario: Scenario, spec: ModelSpec) -> None:
         try:
             if user.picture is not None:
                 check_starts(spec, user.picture)
-            if user.prompt is not None and makes_requests(spec) and not spec.source:
-                request_of(user.prompt, spec)
+            _check_subject(user, spec)
         except InvalidInput as error:
             raise error.within(where) from None
+
+
+def _check_subject(user: User, spec: ModelSpec) -> None:
+    """Refuse what is to be shown where the model shows nothing, and what it cannot show; no folder is opened."""
+    if not makes_requests(spec):
+        for name in ("prompt", "scene", "seed"):
+            value = getattr(user, name)
+            if value != User.model_fields[name].default:
+                expected = f"nothing: the model {spec.name!r} is planned by its timings alone and not executed"
+                remedy = "Leave it out, or name a pipeline's folder or spec file as the scenario's model."
+                raise InvalidInput(name, value, expected, remedy)
+    elif spec.source and isinstance(user.scene, dict):
+        remedy = "Give a prompt, or a number that draws an example."
+        raise InvalidInput("scene", user.scene, "a number: a pipeline shows prompts, not scenes", remedy)
+    elif not spec.source and (user.prompt is not None or isinstance(user.scene, dict)):
+        request_of(user.subject, spec)
+
+
+def unmeasured(
+    option: Option, stages: Stage, spec: ModelSpec, precision_of: Callable[[Compute], str]
+) -> tuple[str, ...]:
+    """Precisions of a program whose pictures nobody has compared with those of fp32.
+
+    Those of users' own say themselves what they do, and are offered to users who list them.
+    """
+    sent = (option.precision,) if option.precision in PRECISIONS else ()
+    computed = (precision_of(leaf) for leaf in leaves(stages) if isinstance(leaf, Compute) and not leaf.codec)
+    known = measured_precisions(spec)
+    return tuple(sorted({name for name in (*sent, *computed) if name not in known}))
+
+
+def ruled_out_by_quality(k: int, names: tuple[str, ...], spec: ModelSpec) -> list[Conflict]:
+    """What closes an option whose precisions were not measured."""
+    what = " and ".join(names).replace("{", "{{").replace("}", "}}")
+    model = spec.name.replace("{", "{{").replace("}", "}}")
+    words = f"{{limit}}: {what} of '{model}' was never compared with fp32 (unmeasured_quality: accept opens it)"
+    return [Conflict(k, "quality", 0.0, "", words)] if names else []
+
+
+def any_unmeasured(precisions: Iterable[str], spec: ModelSpec) -> bool:
+    """Whether some of these precisions of a model, "" for none, were never compared with fp32."""
+    return not set(precisions) <= {"", *measured_precisions(spec), *PRECISION_REGISTRY.own}
+
+
+def check_accepted(scenario: Scenario, spec: ModelSpec, doubted: bool) -> None:
+    """Refuse to accept unmeasured qualities where there are none.
+
+    Raises
+    ------
+    InvalidInput
+    """
+    if scenario.unmeasured_quality is not None and not doubted:
+        expected = f"nothing where every precision of the model {spec.name!r} is fp32 or was compared with it"
+        raise InvalidInput("unmeasured_quality", scenario.unmeasured_quality, expected, "Leave it out.")
 
 
 def ruled_out_by_wish(k: int, user: User, option: Option) -> tuple[list[Conflict], bool]:

@@ -74,6 +74,9 @@ class Scenario(Quantities):
     precision : str, optional
         Arithmetic of the model that all profiles must be of, "fp32", "fp16" or "bf16"; default each actor computes in
         its profile's.
+    unmeasured_quality : str, optional
+        "accept" opens precisions whose pictures nobody has compared with those of fp32: features sent in fp16 or int8,
+        and profiles in fp16 or bf16, of every model but the bundled one. Plan and report then say so.
     steps : int
         Denoising steps N [1].
     scheduler : str
@@ -132,6 +135,7 @@ class Scenario(Quantities):
     model: str = "twin"
     guidance: float | None = Field(default=None, ge=0.0, le=1000.0)
     precision: Literal["fp32", "fp16", "bf16"] | None = None
+    unmeasured_quality: Literal["accept"] | None = None
     steps: int = Field(default=20, ge=1, le=1000)
     scheduler: str = "ddim"
     objective: Literal["max", "sum", "mixed", "missed", "mean_cvar"] = "max"

@@ -107,17 +107,21 @@ def with_borrowed(
     Raises
     ------
     ProfileError
-        Where a lender has no time of the stage.
+        Where a lender has no time of the stage, or codes pictures whose sizes neither profile has.
     """
     if not borrowed:
         return profile
     stages = {one.stage for one in borrowed}
     cells = [cell for cell in profile.cells if cell.kind not in stages]
-    said, texts = [], list(profile.provenance.texts)
+    said, texts, sizes = [], list(profile.provenance.texts), dict(profile.image_byte_samples)
+    references = dict(profile.image_reference_byte_samples)
     for one in borrowed:
         lent = _lent(profile, one, lenders)
         cells += lent
         lender = lenders.get(one.source, profile)
+        for codec in _lent_sizes(one, profile, lender):
+            sizes[codec] = lender.image_byte_samples[codec]
+            references |= {k: v for k, v in lender.image_reference_byte_samples.items() if k == codec}
         said.append(f"{one.stage} is borrowed from {words(one, profile, lender)}, not timed on {profile.device}")
         if one.source:
             texts += lenders[one.source].provenance.texts
@@ -126,11 +130,24 @@ def with_borrowed(
         stretches=(*profile.provenance.stretches, *said),
         texts=tuple(dict.fromkeys(texts)),
     )
-    return replace(profile, provenance=provenance, cells=tuple(cells), held_out=())
+    return replace(
+        profile,
+        provenance=provenance,
+        cells=tuple(cells),
+        held_out=(),
+        image_byte_samples=sizes,
+        image_reference_byte_samples=references,
+    )
 
 
 def words(one: Borrowed, profile: TimingProfile, lender: TimingProfile) -> str:
-    """Where a time is from, and that a step of other passes is taken by the pass."""
+    """Where a time is from, that a step of other passes is taken by the pass, and whose sizes coded pictures have.
+
+    `profile` is the actor's own, before anything is borrowed.
+    """
+    codecs = _lent_sizes(one, profile, lender)
+    if codecs:
+        return f"{one.words}, with the sizes of {lender.model}'s pictures in {' and '.join(codecs)}"
     own, lent = profile.provenance.passes_per_step, lender.provenance.passes_per_step
     if one.stage != Kind.DENOISE or own == lent:
         return one.words
@@ -154,6 +171,29 @@ def _lent(profile: TimingProfile, one: Borrowed, lenders: Mapping[str, TimingPro
             "Borrow it from a profile that has it.",
         )
     return [replace(cell.scaled(factor), kind=one.stage) for cell in cells]
+
+
+def _lent_sizes(one: Borrowed, profile: TimingProfile, lender: TimingProfile) -> tuple[str, ...]:
+    """Codecs whose sizes of pictures come with a borrowed stage that codes them, where the own profile has none.
+
+    Raises
+    ------
+    ProfileError
+        Where the lender has none either, or of pictures of another shape.
+    """
+    if one.stage != Kind.COMPRESS or not one.source:
+        return ()
+    codecs = tuple(sorted({c.codec for c in lender.cells if c.kind == one.stage} - set(profile.image_byte_samples)))
+    shape, same = profile.provenance.image_shape, lender.provenance.image_shape == profile.provenance.image_shape
+    for codec in codecs:
+        if not same or codec not in lender.image_byte_samples:
+            refuse(
+                f"{one.stage} borrowed from {one.words}",
+                f"no sizes of pictures of {shape} in {codec!r}",
+                "the sizes of coded pictures beside the times",
+                "Borrow it from a profile that has them, or measure the codec on generated pictures.",
+            )
+    return codecs
 
 
 def missing_stages(profile: TimingProfile) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.models.diffusers.architecture import Architecture
@@ -26,6 +27,17 @@ _SCALES = {SD3: 7.0, FLUX: 3.5, PIXART: 4.5}
 _CLIP_TOKENS = 77
 
 Shapes = dict[str, tuple[int, ...]]
+
+
+class OfferedSamplers(Protocol):
+    """Samplers by name, and the numbers of steps that each can make."""
+
+    names: tuple[str, ...]
+
+    @property
+    def steps_made(self) -> Mapping[str, tuple[tuple[int, int], ...]]:
+        """Ranges (first, last) of numbers of steps by the names [1]."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -166,7 +178,7 @@ def spec_of(  # wide: each is one setting of a model, by keyword
     *,
     weight_byte: Mapping[str, int],
     precision: str,
-    schedulers: tuple[str, ...],
+    samplers: OfferedSamplers,
     pixels: int | tuple[int, int] | None = None,
     guidance: float | None = None,
     source: str = "",
@@ -181,8 +193,8 @@ def spec_of(  # wide: each is one setting of a model, by keyword
         Memory of each part's weights in that precision [byte].
     precision : str
         "fp32", "fp16" or "bf16".
-    schedulers : tuple of str
-        Samplers that fit it.
+    samplers : OfferedSamplers
+        Those that fit it.
     pixels : int or tuple of int, optional
         Sides of the picture, or (rows, columns) [pixel]; by default the native size.
     guidance : float, optional
@@ -210,7 +222,7 @@ def spec_of(  # wide: each is one setting of a model, by keyword
         request=dict(layout.request),
         passes_per_step=2 if by == "passes" else 1,
         steps_default=4 if by == "embedding" and design.kind == UNET else STEPS,
-        schedulers=schedulers,
+        schedulers=samplers.names,
         weight_byte=dict(weight_byte),
         weight_precision=precision,
         region_multiple=region_multiple(design),
@@ -218,6 +230,7 @@ def spec_of(  # wide: each is one setting of a model, by keyword
         guidance_by=by,
         source=source,
         weights=weights,
+        steps_made=samplers.steps_made,
     )
     return spec if guidance is None else with_guidance(spec, guidance)
 

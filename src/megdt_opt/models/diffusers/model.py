@@ -412,7 +412,7 @@ def _spec(
         replace(parts.design, name=name),
         weight_byte={part: byte * count for part, count in parameters(parts).items()},
         precision=precision,
-        schedulers=samplers_of(parts.design, latent_size(parts.design, pixels)).names,
+        samplers=samplers_of(parts.design, latent_size(parts.design, pixels)),
         pixels=pixels,
         guidance=guidance,
         source=source,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache, cached_property, partial
 from typing import Any
 
 import torch
@@ -14,12 +16,15 @@ from megdt_opt.errors import InvalidInput
 from megdt_opt.models.sampling.kinds import KINDS, SamplerKind
 from megdt_opt.models.sampling.sampler import Sampler
 from megdt_opt.models.sampling.settings import Config, Settings
-from megdt_opt.program.samplers import eta, is_offered, state_law
+from megdt_opt.program.samplers import eta, is_offered, ranges_without, state_law, trailing_gaps
 
 SCHEDULERS = ("ddim", "euler", "dpmpp")
 """Samplers of the bundled twin."""
 
 _TRIED_STEPS = 4
+
+_NEAR = 4
+"""By how many steps fewer than the training had timesteps the most steps are looked for first [1]."""
 
 
 class ChainDDIM(DDIMScheduler):  # type: ignore[misc]
@@ -132,13 +137,43 @@ class Samplers:
             self._made[key] = self._chain(scheduler, steps)
         return self._made[key]
 
+    @cached_property
+    def steps_made(self) -> dict[str, tuple[tuple[int, int], ...]]:
+        """Ranges (first, last) of the numbers of denoising steps that each sampler can make [1]."""
+        return {name: self._steps_made(name) for name in self.names}
+
+    def _steps_made(self, scheduler: str) -> tuple[tuple[int, int], ...]:
+        kind, trained = self._kind(scheduler), self._settings.trained_steps
+        with torch.device("cpu"):
+            made = self._settings.scheduler(kind)
+            can = cache(partial(self._can, made, kind))
+            near = range(trained, max(trained - _NEAR, 0), -1)
+            # near the training's timesteps, or by halving
+            most = next(filter(can, near), None) or bisect_left(range(1, trained + 1), True, key=lambda n: not can(n))
+            doubtful = {2} if kind.repeated else set()
+            if made.config.get("timestep_spacing") == "trailing":
+                doubtful |= {gap + kind.repeated for gap in trailing_gaps(trained)}
+            return ranges_without(most, (steps for steps in doubtful if not can(steps)))
+
+    def _can(self, made: Any, kind: SamplerKind, steps: int) -> bool:
+        """Whether a scheduler has a noise level of its own for each of so many steps."""
+        distinct = steps - kind.repeated if steps > 1 else steps
+        try:
+            self._settings.set_timesteps(made, distinct)
+        except (ValueError, IndexError, ZeroDivisionError):
+            return False
+        return self._fits(made, steps, distinct)
+
+    def _kind(self, scheduler: str) -> SamplerKind:
+        return self._kinds["ddim_eta1" if eta(scheduler) else scheduler]
+
     def _chain(self, scheduler: str, steps: int) -> Sampler:
         """A sampler whose chain has been tried on a latent of a few values."""
         with torch.device("cpu"):  # whatever device networks are being built on
             return self._tried(scheduler, steps)
 
     def _tried(self, scheduler: str, steps: int) -> Sampler:
-        kind = self._kinds["ddim_eta1" if eta(scheduler) else scheduler]
+        kind = self._kind(scheduler)
         made = self._settings.scheduler(kind)
         distinct = steps - kind.repeated if steps > 1 else steps
         try:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from megdt_opt.models import regions
 from megdt_opt.models.sampling import CHAIN_KINDS, Samplers
+from megdt_opt.models.specs import spaced_trailing
 from megdt_opt.models.split_model import Rows
 from megdt_opt.models.tensors import check_batch, checked, checked_part, checked_state
 from megdt_opt.models.twin.networks import SCHEDULE, Denoiser, TokenEncoder, fold, make_autoencoder, unfold
@@ -50,7 +51,7 @@ class TwinModel:
         mean: Tensor,
         std: Tensor,
     ) -> None:
-        self.spec = spec
+        self.spec = spaced_trailing(spec)
         self._tokens = tokens.eval().requires_grad_(False)
         self._denoiser = denoiser.eval().requires_grad_(False)
         self._autoencoder: Any = autoencoder.eval().requires_grad_(False)
