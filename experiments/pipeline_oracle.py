@@ -51,7 +51,7 @@ SCHEDULERS: Mapping[str, tuple[Any, Mapping[str, Any]]] = {
 
 _FROM_PICTURE = {
     diffusers.StableDiffusionPipeline: diffusers.StableDiffusionImg2ImgPipeline,
-    diffusers.LatentConsistencyModelPipeline: diffusers.StableDiffusionImg2ImgPipeline,
+    diffusers.LatentConsistencyModelPipeline: diffusers.LatentConsistencyModelImg2ImgPipeline,
     diffusers.StableDiffusionXLPipeline: diffusers.StableDiffusionXLImg2ImgPipeline,
     diffusers.StableDiffusion3Pipeline: diffusers.StableDiffusion3Img2ImgPipeline,
     diffusers.FluxPipeline: diffusers.FluxImg2ImgPipeline,
@@ -110,7 +110,9 @@ class Family:
         rounding = (
             -1e-6 if self.spec.schedulers == ("flow_euler",) else 1e-6
         )  # these round the strength up, others down
-        how = {"image": Image.fromarray(picture[0]), "strength": (made - first + rounding) / made}
+        how: dict[str, Any] = {"image": Image.fromarray(picture[0]), "strength": (made - first + rounding) / made}
+        if isinstance(pipeline, diffusers.LatentConsistencyModelImg2ImgPipeline):  # its steps are those that it makes
+            how["strength"], steps = (steps - first) / steps, steps - first
         with _mean_of_pictures():
             return self._theirs(self._with(pipeline, sampler), sampler, seed, steps, **how)
 

@@ -3,7 +3,9 @@
     python experiments/execution/pipelines.py [--out experiments/execution/results/pipelines.json]
 
 Each family's folder is made with random weights, calibrated, planned from the spec that a calibration writes, and
-executed paced by an edge and two devices. The file has a row for each execution and is written anew after each family.
+executed paced by an edge and two devices. Ten runs are spoiled on purpose: something else is executed than what was
+planned, and a latency must be off by more than 5 %. The file has a row for each execution with the commit it ran on,
+and is written anew after each family; `--families` runs a part of the list and keeps the others' rows.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +28,18 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import tiny_pipelines
 from run_list import percentiles
+from several import SPOILED_PERCENT, Leaf, commit, rewritten, spoiled_latency_s, worst_percent
 
-from megdt_opt import Plan, Scenario, TimingProfile, calibrate, plan
+from megdt_opt import MegdtError, Plan, Scenario, TimingProfile, calibrate, plan
+from megdt_opt.execution.cluster import Cluster
+from megdt_opt.execution.job import Run
 from megdt_opt.files import write_text
 from megdt_opt.models.registry import load_model
 from megdt_opt.program.model_spec import ModelSpec
-from megdt_opt.trials.execute import cluster_of, execute
+from megdt_opt.program.stages import Compute, Kind, Send, is_edge
+from megdt_opt.trials.execute import cluster_of, execute, run_options
 from megdt_opt.trials.pictures import judge_pictures
+from megdt_opt.trials.runs import fallback_runs, user_runs
 
 RESULTS = Path(__file__).with_name("results") / "pipelines.json"
 PAIRS = (("centralised", "local"), ("E2U", "SEU"), ("SEU-UE-first", "U2E"), ("PEU", "SEU"))
@@ -42,6 +50,76 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "flux-schnell": {"pixels": 32},
 }
 START_S = 900.0
+
+
+def steps_twice(made: Plan, run: Run) -> Run:
+    """All denoising steps made twice."""
+
+    def change(leaf: Leaf, shared: bool, pace: float) -> list[tuple[Leaf, float]]:
+        again = isinstance(leaf, Compute) and leaf.kind is Kind.DENOISE and leaf.rows is None
+        return [(leaf, pace)] * (2 if again else 1)
+
+    return rewritten(made, run, change)
+
+
+def handed_over_later(made: Plan, run: Run) -> Run:
+    """The hand-over a step later."""
+
+    def change(leaf: Leaf, shared: bool, pace: float) -> list[tuple[Leaf, float]]:
+        if isinstance(leaf, Compute) and leaf.kind is Kind.DENOISE and leaf.rows is None:
+            later = 1 if leaf.first else 0
+            leaf = replace(leaf, first=leaf.first + later, amount=leaf.amount + (-1 if later else 1))
+        return [(leaf, pace)]
+
+    return rewritten(made, run, change)
+
+
+def half_share(made: Plan, run: Run) -> Run:
+    """Half of the edge's share."""
+    return rewritten(made, run, lambda leaf, _, pace: [(leaf, pace / 2 if _at_edge(leaf) else pace)])
+
+
+def half_rate(made: Plan, run: Run) -> Run:
+    """Links at half of their rates."""
+    return rewritten(made, run, lambda leaf, _, pace: [(leaf, pace / 2 if isinstance(leaf, Send) else pace)])
+
+
+def sent_twice(made: Plan, run: Run) -> Run:
+    """Everything that is sent once more."""
+    return rewritten(made, run, lambda leaf, _, pace: [(leaf, pace)] * (2 if isinstance(leaf, Send) else 1))
+
+
+def server_moved(made: Plan, run: Run) -> Run:
+    """The device alone in place of the edge."""
+    return fallback_runs(made.table)[run.name]
+
+
+def decoded_twice(made: Plan, run: Run) -> Run:
+    """The picture decoded twice."""
+
+    def change(leaf: Leaf, shared: bool, pace: float) -> list[tuple[Leaf, float]]:
+        return [(leaf, pace)] * (2 if isinstance(leaf, Compute) and leaf.kind is Kind.DECODE else 1)
+
+    return rewritten(made, run, change)
+
+
+def _at_edge(leaf: Leaf) -> bool:
+    return isinstance(leaf, Compute) and is_edge(leaf.at)
+
+
+SPOILS: dict[str, tuple[str, int, int, Callable[[Plan, Run], Run]]] = {
+    "steps made twice (U-Net)": ("sd1", 1, 0, steps_twice),
+    "steps made twice (transformer)": ("sd3", 1, 1, steps_twice),
+    "hand-over a step later": ("sd2-v", 1, 1, handed_over_later),
+    "hand-over a step later, device first": ("pixart", 2, 0, handed_over_later),
+    "half of the edge's share": ("sdxl", 1, 0, half_share),
+    "half of the edge's share, from a picture": ("flux", 2, 1, half_share),
+    "links at half of their rates": ("sdxl-turbo", 0, 0, half_rate),
+    "payloads sent twice": ("flux-schnell", 0, 0, sent_twice),
+    "server moved": ("lcm", 0, 0, server_moved),
+    "picture decoded twice": ("sd1-small-decoder", 0, 1, decoded_twice),
+}
+"""What is run in place of what was planned: family, number of the plan, number of the user, and the change."""
 
 
 def prepared(family: str, folder: Path) -> tuple[Path, ModelSpec, TimingProfile]:
@@ -68,7 +146,7 @@ def scenarios(family: str, file: Path, spec: ModelSpec) -> Iterator[Scenario]:
             steps=steps,
             scheduler=str(rng.choice(samplers)),
             cuts=(int(rng.integers(1, steps)),),
-            overlap_rows=2,
+            **({"overlap_rows": 2} if spec.region_multiple else {}),
             edge={"profile": "here", "stretch": 20.0},
             channel={"downlink": "200 kHz", "uplink": "200 kHz", "propagation": "2 ms"},
             users=[
@@ -109,11 +187,30 @@ def rows_of(family: str, folder: Path) -> Iterator[dict[str, Any]]:
                 "overruns": len(done.overruns),
                 "identical": [p.identical for p in pictures],
                 "psnr_db": [p.psnr_db if np.isfinite(p.psnr_db) else None for p in pictures],
+                "commit": commit(),
+                "load": os.getloadavg()[0],
             }
+        for name, (of_family, number, user, change) in SPOILS.items():
+            if of_family == family:
+                yield spoiled(name, plans[number], user, change, cluster) | {"family": family, "commit": commit()}
+
+
+def spoiled(name: str, made: Plan, user: int, change: Callable[[Plan, Run], Run], cluster: Cluster) -> dict[str, Any]:
+    """Execute a spoiled run; off by how much, or refused."""
+    runs = [change(made, run) if k == user else run for k, run in enumerate(user_runs(made.table, made.users))]
+    row: dict[str, Any] = {"spoiled": name, "options": [u.option.name for u in made.users]}
+    longest_s = max(max(spoiled_latency_s(run).values()) for run in runs)
+    try:
+        done = cluster.run(runs, run_options(made.table, longest_s))
+    except MegdtError as error:
+        return row | {"refused": str(error), "worst_percent": None}
+    return row | {"refused": "", "worst_percent": worst_percent(made, done.measured_s)}
 
 
 def summary_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """What the list says in short."""
+    wrong = [row for row in rows if "spoiled" in row]
+    rows = [row for row in rows if "spoiled" not in row]
     pairs = [(o, same) for row in rows for o, same in zip(row["options"], row["identical"], strict=True)]
     return {
         "executions": len(rows),
@@ -122,7 +219,51 @@ def summary_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "overruns": sum(row["overruns"] for row in rows),
         "pictures": sum(not o.startswith("PEU") for o, _ in pairs),
         "pictures_equal": sum(same for o, same in pairs if not o.startswith("PEU")),
+        "commits": sorted({row["commit"] for row in [*rows, *wrong]}),
+        "load_largest": max((row["load"] for row in rows), default=None),
+        "spoiled": len(wrong),
+        "spoiled_found": sum(bool(r["refused"]) or abs(r["worst_percent"]) > SPOILED_PERCENT for r in wrong),
     }
+
+
+def page(rows: list[dict[str, Any]]) -> str:
+    """The rows as a page."""
+    found = summary_of(rows)
+    error = found["end_to_end_percent"]
+    lines = [
+        "# Executions of pipelines",
+        "",
+        "Tiny pipelines with random weights, paced, made by `experiments/execution/pipelines.py` on commit "
+        f"{', '.join(found['commits'])}; load average up to {found['load_largest']:.1f}. Rows: `pipelines.json`.",
+        "",
+        f"{found['executions']} executions of {len(found['families'])} families, {error['count']} end-to-end "
+        f"latencies, all counted: error {error['median']:.3g} % (median), {error['p95']:.3g} % (95th percentile), "
+        f"{error['worst']:.3g} % (worst); {found['overruns']} stages overran their slot. {found['pictures_equal']} of "
+        f"{found['pictures']} pictures without parallel generation are those of the unsplit run to the last bit.",
+        "",
+        "| family | sampler | options | worst error [%] | equal |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        if "spoiled" not in row:
+            worst = max(abs(e) for e in row["error_percent"].values())
+            same = ", ".join("yes" if s else "PEU" for s in row["identical"])
+            lines.append(f"| {row['family']} | {row['sampler']} | {'; '.join(row['options'])} | {worst:.2f} | {same} |")
+    lines += [
+        "",
+        f"Spoiled on purpose: {found['spoiled_found']} of {found['spoiled']} are off by more than "
+        f"{SPOILED_PERCENT:g} %, or refused.",
+        "",
+        "| spoiled | family | options | off by [%] |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r['spoiled']} | {r['family']} | {'; '.join(r['options'])} | "
+        f"{r['refused'] or format(r['worst_percent'], '.3g')} |"
+        for r in rows
+        if "spoiled" in r
+    ]
+    return "\n".join([*lines, ""])
 
 
 def main() -> None:
@@ -139,10 +280,14 @@ def main() -> None:
         for family in families:
             for row in rows_of(family, Path(folder)):
                 rows.append(row)
+                if "spoiled" in row:
+                    print(row, flush=True)
+                    continue
                 errors = {user: round(value, 2) for user, value in row["error_percent"].items()}
                 print(family, row["sampler"], row["options"], errors, row["overruns"], row["identical"], flush=True)
             about = {"machine": {"cores": os.cpu_count(), "torch": torch.__version__}, **summary_of(rows)}
             write_text(args.out, json.dumps({"summary": about, "rows": rows}, indent=1) + "\n")
+            write_text(args.out.with_suffix(".md"), page(rows))
     print(json.dumps(summary_of(rows), indent=1))
 
 

@@ -78,6 +78,14 @@ def regions(stages: Iterable[Compute | Send]) -> dict[str, tuple[int, int]]:
     }
 
 
+def entry_of(stages: Iterable[Compute | Send]) -> int:
+    """Step at which a chain is entered from a sensed picture [1]; 0 from noise."""
+    computed = [leaf for leaf in stages if isinstance(leaf, Compute)]
+    if not any(leaf.kind is Kind.SENSE for leaf in computed):
+        return 0
+    return min((leaf.first for leaf in computed if leaf.kind is Kind.DENOISE), default=0)
+
+
 def image_holder(stages: Iterable[Compute | Send]) -> str | None:
     """Actor with the pixels of the picture at the end, or None."""
     holder: str | None = None

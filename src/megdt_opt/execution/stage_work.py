@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from megdt_opt.errors import ExecutionError, MalformedMessage
-from megdt_opt.execution.graph import regions
+from megdt_opt.execution.graph import entry_of, regions
 from megdt_opt.execution.job import Chain, Run
 from megdt_opt.execution.serial import Store
 from megdt_opt.models.codec import compress, decompress
 from megdt_opt.models.own_stages import run_own_stage
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.program.kinds import own_stage
+from megdt_opt.program.samplers import entered
 from megdt_opt.program.stages import Compute, Kind
 
 Piece = Callable[[], None]
@@ -42,7 +43,9 @@ class StageWork:
         self.run = run
         self._seed = chain.seed
         self._store = store
-        self._regions = regions(run.stages_of(chain.name))
+        stages = run.stages_of(chain.name)
+        self._regions = regions(stages)
+        self._scheduler = entered(run.scheduler, entry_of(stages))
 
     def pieces(self, leaf: Compute) -> list[Piece]:
         """Parts of a stage, to be called in order."""
@@ -84,7 +87,7 @@ class StageWork:
         self._store[leaf.item] = self._model.denoise(
             state,
             conditioning,
-            scheduler=self.run.scheduler,
+            scheduler=self._scheduler,
             steps=self.run.steps,
             first=step,
             count=1,
@@ -92,7 +95,7 @@ class StageWork:
         )
 
     def _begin(self, leaf: Compute) -> dict[str, Tensor]:
-        scheduler, steps, seed = self.run.scheduler, self.run.steps, self._seed
+        scheduler, steps, seed = self._scheduler, self.run.steps, self._seed
         if leaf.first == 0:
             return self._model.start(seed, scheduler=scheduler, steps=steps, rows=leaf.rows)
         if "sensed" not in self._store or leaf.rows is not None:

@@ -30,6 +30,8 @@ GENERATOR = "generator"
 GENERATOR_BYTE = 16
 """Size of that: the chain's seed and the number of latents drawn from it, eight bytes each [byte]."""
 
+_FROM, _ENTERED = "_from", ("lcm",)
+
 _ETA = re.compile(r"ddim_eta(1|0\.\d*[1-9])")
 _ETA_OFFERED = "ddim_eta1"
 
@@ -182,6 +184,21 @@ def eta(scheduler: str) -> float:
     """
     found = _ETA.fullmatch(scheduler)
     return float(found[1]) if found else 0.0
+
+
+def entered(scheduler: str, first: int) -> str:
+    """The sampler of a chain that is entered from a picture at a step, as models are told it.
+
+    Pipelines of latent consistency models spread the remaining steps anew over the noise levels that are left, so such
+    a chain has a name of its own, "lcm_from2"; all other samplers go on with the timesteps of the whole chain.
+    """
+    return f"{scheduler}{_FROM}{first}" if scheduler in _ENTERED and first > 0 else scheduler
+
+
+def entry(scheduler: str) -> tuple[str, int]:
+    """Sampler, and the step at which its chain is entered [1]: ("lcm", 2) of "lcm_from2"."""
+    name, _, first = scheduler.partition(_FROM)
+    return (name, int(first)) if name in _ENTERED and first.isdecimal() else (scheduler, 0)
 
 
 def is_offered(scheduler: str, schedulers: tuple[str, ...]) -> bool:

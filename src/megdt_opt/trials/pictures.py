@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from megdt_opt.execution.graph import entry_of
 from megdt_opt.execution.record import Fault
 from megdt_opt.models.registry import MODELS, load_planned
 from megdt_opt.models.requests import camera_of, request_of
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.planning.user_plan import UserPlan
+from megdt_opt.program.samplers import entered
 from megdt_opt.program.stages import Compute, Kind, Stage, leaves
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.trials.execute import planned_models
@@ -82,11 +84,11 @@ def unsplit(
         scheduler, steps = scenario.scheduler, scenario.steps
         request = {name: torch.from_numpy(value) for name, value in request_of(who.subject, table.spec).items()}
         conditioning = model.encode_prompt(request)
-        first = 0
+        first = entry_of(tuple(leaves(program)))
+        scheduler = entered(scheduler, first)
         state = model.start(who.seed, scheduler=scheduler, steps=steps)
         if any(isinstance(leaf, Compute) and leaf.kind is Kind.SENSE for leaf in leaves(program)):
             frame = camera_of(who.subject, table.spec, who.picture)
-            first = min(x.first for x in leaves(program) if isinstance(x, Compute) and x.kind is Kind.DENOISE)
             state = model.start_from(
                 model.sense(torch.from_numpy(frame)), who.seed, first=first, scheduler=scheduler, steps=steps
             )

@@ -78,6 +78,19 @@ def test_a_generation_from_a_picture_ends_as_diffusers_own(
     assert ours.equals(theirs)
 
 
+@pytest.mark.parametrize(("steps", "first"), [(6, 1), (6, 5), (7, 3)])
+def test_a_consistency_model_spreads_the_steps_that_are_left_anew(
+    family: Callable[[str], Family], steps: int, first: int
+) -> None:
+    """As `LatentConsistencyModelImg2ImgPipeline`: not the last timesteps of the whole chain."""
+    here = family("lcm")
+    picture = picture_for(here)
+    theirs = here.theirs_from(picture, "lcm", SEED, first, steps)
+    option = Option(mechanism="U2E", cut=steps, precision="fp32", codec="raw")
+    ours, _ = here.ours(option, "lcm", SEED, steps, picture=picture, first=first)
+    assert ours.equals(theirs)
+
+
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_familys_samplers_are_these(family: Callable[[str], Family], name: str) -> None:
     offered = family(name).spec.schedulers

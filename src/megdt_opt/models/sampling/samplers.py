@@ -16,7 +16,7 @@ from megdt_opt.errors import InvalidInput
 from megdt_opt.models.sampling.kinds import KINDS, SamplerKind
 from megdt_opt.models.sampling.sampler import Sampler
 from megdt_opt.models.sampling.settings import Config, Settings
-from megdt_opt.program.samplers import eta, is_offered, ranges_without, state_law, trailing_gaps
+from megdt_opt.program.samplers import entry, eta, is_offered, ranges_without, state_law, trailing_gaps
 
 SCHEDULERS = ("ddim", "euler", "dpmpp")
 """Samplers of the bundled twin."""
@@ -99,7 +99,8 @@ class Samplers:
         with torch.device("cpu"):
             self._settings = Settings(config, kinds, pipeline=pipeline, tokens=tokens)
         self._kinds = kinds
-        self._made: dict[tuple[str, int], Sampler] = {}
+        self._anew = pipeline.startswith("LatentConsistencyModel")
+        self._made: dict[tuple[str, int, int], Sampler] = {}
         self._refused: dict[str, InvalidInput] = {}
         fitting = [name for name, kind in kinds.items() if kind.flow is self._settings.flow]
         own = self._settings.own
@@ -117,7 +118,8 @@ class Samplers:
         """The sampler of this name over a number of denoising steps [1].
 
         A step is one call of the denoiser. For "pndm", which calls it twice at one timestep, that is one more than
-        diffusers' `num_inference_steps`.
+        diffusers' `num_inference_steps`. "lcm_from2" is a chain that is entered from a picture at step 2
+        (`program.samplers.entered`).
 
         Raises
         ------
@@ -125,7 +127,8 @@ class Samplers:
             If the sampler is unknown or cannot honour the pipeline's settings, or the noise schedule has no level of
             its own for each step.
         """
-        key = (scheduler, steps)
+        scheduler, first = entry(scheduler)
+        key = (scheduler, steps, first if self._anew else 0)
         if key not in self._made:
             if not is_offered(scheduler, self.names):
                 if scheduler in self._refused:
@@ -134,7 +137,7 @@ class Samplers:
             most = self._settings.trained_steps
             if not 1 <= steps <= most:
                 raise InvalidInput("steps", steps, f"1 to {most} denoising steps", "Choose as many.")
-            self._made[key] = self._chain(scheduler, steps)
+            self._made[key] = self._chain(*key)
         return self._made[key]
 
     @cached_property
@@ -167,12 +170,12 @@ class Samplers:
     def _kind(self, scheduler: str) -> SamplerKind:
         return self._kinds["ddim_eta1" if eta(scheduler) else scheduler]
 
-    def _chain(self, scheduler: str, steps: int) -> Sampler:
+    def _chain(self, scheduler: str, steps: int, first: int = 0) -> Sampler:
         """A sampler whose chain has been tried on a latent of a few values."""
         with torch.device("cpu"):  # whatever device networks are being built on
-            return self._tried(scheduler, steps)
+            return self._tried(scheduler, steps, first)
 
-    def _tried(self, scheduler: str, steps: int) -> Sampler:
+    def _tried(self, scheduler: str, steps: int, first: int) -> Sampler:
         kind = self._kind(scheduler)
         made = self._settings.scheduler(kind)
         distinct = steps - kind.repeated if steps > 1 else steps
@@ -189,6 +192,8 @@ class Samplers:
                 f"a number for which {scheduler!r} has as many distinct timesteps from 0 to {most}",
                 "Choose another number of denoising steps.",
             )
+        if first:
+            _enter(made, steps, first)
         sampler = Sampler(made, kind, random=state_law(scheduler).random, eta=eta(scheduler))
         sampler.try_out()
         return sampler
@@ -205,3 +210,17 @@ class Samplers:
             own = len(times.unique()) == distinct
         bounded = not self._settings.flow and made.config.get("timestep_type", "discrete") == "discrete"
         return own and (not bounded or bool(0 <= times.min() <= times.max() < self._settings.trained_steps))
+
+
+def _enter(made: Any, steps: int, first: int) -> None:
+    """Spread the steps from `first` on over the noise levels below that share of the training's.
+
+    As `LatentConsistencyModelImg2ImgPipeline` does for as many steps and their share of all as strength.
+    """
+    whole = made.timesteps
+    try:
+        made.set_timesteps(steps - first, strength=(steps - first) / steps)
+    except ValueError as error:
+        raise InvalidInput("steps", steps, f"steps that can be entered at {first}", f"Take others: {error}") from error
+    made.timesteps = torch.cat([whole[:first], made.timesteps])
+    made.num_inference_steps = steps
