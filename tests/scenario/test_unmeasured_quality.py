@@ -67,7 +67,7 @@ def test_the_twins_measured_precisions_stay_open() -> None:
 def test_a_model_of_ones_own_says_what_was_compared(mine: str) -> None:
     profile = replace(TimingProfile.bundled("sd15-cpu"), model=mine)
     assert precisions(OptionTable.build(cell(mine, "p", "p"), {"p": profile})) == {"", "fp32", "fp16"}
-    with pytest.raises(InvalidInput, match="measured of the model mine: found 'fp8'"):
+    with pytest.raises(InvalidInput, match="measured of the model other: found 'fp8'"):
         register_model(
             "other", lambda device, precision: None, replace(find_spec("sd15"), name="other"), measured=["fp8"]
         )  # type: ignore[arg-type, return-value]
