@@ -1,0 +1,16 @@
+"""Case studies: what the package finds on questions that the literature leaves open, one command each."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from case_studies.study import Study
+
+NAMES = ("generation_splitting",)
+"""Every study is a module of this folder with a `STUDY`."""
+
+
+def study(name: str) -> Study:
+    """A study by its name."""
+    found: Study = import_module(f"case_studies.{name}").STUDY
+    return found

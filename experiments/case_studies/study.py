@@ -1,0 +1,102 @@
+"""The form of a case study: rows that are computed, a figure and half a page that are made from the rows alone."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from megdt_opt.files import write_text
+from megdt_opt.plot.saving import save
+from megdt_opt.report.canvas import new_figure, settings
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+RESULTS = Path(__file__).with_name("results")
+
+COLUMN_IN = 3.5
+"""Width of a column of a two-column page [inch]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """One case study.
+
+    Parameters
+    ----------
+    name : str
+        Name of the study and of its files.
+    title : str
+        Heading of its page.
+    lead : str
+        The claim that is put to the test, in a sentence.
+    rows : callable
+        Computes the rows; nothing else computes.
+    panels : tuple of callable
+        Each draws one panel from the table of rows, `panel(frame, axes)`.
+    findings : callable
+        The page's text from the table of rows: every number in it is a number of the table.
+    height_in : float
+        Height of one panel [inch].
+    """
+
+    name: str
+    title: str
+    lead: str
+    rows: Callable[[], Iterable[dict[str, Any]]]
+    panels: tuple[Callable[[pd.DataFrame, Axes], None], ...]
+    findings: Callable[[pd.DataFrame], str]
+    height_in: float = 2.5
+
+    def table_at(self, folder: Path = RESULTS) -> Path:
+        """The file of the rows."""
+        return folder / f"{self.name}.csv"
+
+    def frame(self, folder: Path = RESULTS) -> pd.DataFrame:
+        """The rows as they are kept."""
+        return pd.read_csv(self.table_at(folder))
+
+    def figure(self, frame: pd.DataFrame) -> Figure:
+        """The panels from top to bottom, as wide as a column of a two-column page."""
+        with settings():
+            made = new_figure(COLUMN_IN, self.height_in * len(self.panels))
+            for panel, axes in zip(self.panels, made.subplots(len(self.panels), squeeze=False)[:, 0], strict=True):
+                panel(frame, axes)
+        return made
+
+    def page(self, frame: pd.DataFrame) -> str:
+        """The page in Markdown."""
+        return "\n".join([
+            f"# {self.title}",
+            "",
+            f"Put to the test: {self.lead}",
+            "",
+            self.findings(frame).strip(),
+            "",
+            f"![{self.title}]({self.name}.png)",
+            "",
+            f"Made by `python experiments/case_study.py {self.name}`; the rows are in `{self.name}.csv`, the "
+            f"figure for print in `{self.name}.pdf`.",
+            "",
+        ])  # fmt: skip
+
+    def compute(self, folder: Path = RESULTS) -> None:
+        """Compute the rows and keep them."""
+        text = io.StringIO()
+        pd.DataFrame(list(self.rows())).to_csv(text, index=False, lineterminator="\n")
+        write_text(self.table_at(folder), text.getvalue())
+
+    def write(self, folder: Path = RESULTS) -> None:
+        """Make figure and page from the kept rows."""
+        frame = self.frame(folder)
+        made = self.figure(frame)
+        with settings():
+            for ending in ("png", "pdf"):
+                save(made, folder / f"{self.name}.{ending}")
+        write_text(folder / f"{self.name}.md", self.page(frame))
