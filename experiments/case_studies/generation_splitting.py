@@ -123,8 +123,8 @@ k = {least_key[0]:g}, U_min/A = {least_key[1]:g}, and {100 * most:.0f} % at k = 
 U_min/A = {most_key[1]:g}.
 
 **Published points.** The published latencies are {relative} of the model split's {MODEL_SPLIT_S:g} s and grow by
-{steps.min():.2f} to {steps.max():.2f} s for each step of 2 in beta: a straight line in beta. V0, k, eps and beta are not
-published, so the points stand beside the fronts and are not claimed to be reproduced.
+{steps.min():.2f} to {steps.max():.2f} s for each step of 2 in beta: a straight line in beta. V0, k, eps and beta are
+not published, so the points stand beside the fronts and are not claimed to be reproduced.
 """
 
 
