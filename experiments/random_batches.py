@@ -15,9 +15,9 @@ def draw_batches(
 ) -> BatchedEdgeProblem:
     """Problem `number` of a seed: K <= 4 users with N <= 3 steps (N <= 2 of four users) unless told otherwise.
 
-    A third of the problems are Shannon; forbidden cuts, late starts, another rest of users without edge steps, users
-    without bits, equal weights, a law of steps without slope or without intercept, and cuts in between that alone are
-    allowed come and go with the number.
+    A third of the problems are Shannon; forbidden cuts, late starts, another rest of users without edge steps,
+    work of devices before they go on, users without bits, equal weights, a law of steps without slope or without
+    intercept, and cuts in between that alone are allowed come and go with the number.
     """
     rng = np.random.default_rng([seed, number, ("sum", "max", "quality").index(objective)])
     k = users or int(rng.integers(2, 5))
@@ -65,6 +65,8 @@ def _vary(fields: dict[str, Any], rng: np.random.Generator, number: int) -> None
         fields["step_slope_s"], fields["step_base_s"] = 0.0, 2.0 * fields["step_slope_s"]
     if number % 13 == 7:
         fields["downlink_hz"] *= 1e-2
+    if number % 10 == 3 and "quality" not in fields:
+        fields["hand_over_s"] = rng.uniform(0.0, 2.0, k) * fields["step_slope_s"] * n
     if number % 8 == 6 and "quality" not in fields:
-        most = fields["after_s"] + fields.get("edge_start_s", 0.0)
+        most = fields["after_s"] + fields.get("edge_start_s", 0.0) + fields.get("hand_over_s", 0.0)
         fields["local_after_s"] = most * rng.uniform(0.0, 1.2, k).clip(max=1.0)

@@ -7,17 +7,21 @@ Sets
     i, j users; n numbers of steps, 0 to N
 Parameters (times over a unit U of latency)
     a, b slope and intercept of a step; S start of the edge; tU_i step of the device; R_i what follows; w_i weight
+    R0_i what follows for a user without edge steps; H_i what a device does before it makes the rest of the steps
     q_in quality of n steps, D_i deadline; T_i(x) seconds of the download on the part x of the band; P_i batches that
     i can be through with when the best answer known so far is kept
 Variables
     e_i binary, i has steps at the edge;  n_i integer, steps;  y_in binary, n_i = n (for qualities and gaps in A_i)
+    f_i binary, the edge makes all steps of i (where H_i > 0)
     s_i integer, batches before the first of i;  o_ij chain-steps of j by the end of i;  z_ij binary, all of them
     C_i end of the last batch;  x_i share;  t_i download;  h largest weighted latency
 Objective
-    sum: Σ w L;  max: h;  quality: -Σ w q y, with L_i = C_i + (N - n_i) tU_i + R_i + t_i
+    sum: Σ w L;  max: h;  quality: -Σ w q y,
+    with L_i = C_i + (N - n_i) tU_i + R0_i + (R_i - R0_i) e_i + H_i (e_i - f_i) + t_i
 Constraints (model: `BatchedEdgeProblem`)
     served        e_i <= n_i <= N e_i,  s_i + n_i <= P_i e_i       a user without steps is in no batch
     steps         n_i = Σ n y_in,  Σ y_in = 1                      cuts that are allowed
+    whole         N f_i <= n_i
     all_before    o_ij >= n_j - N (1 - z_ij)                       all steps of j count at the end of i, or
     some_before   o_ij >= s_i + n_i - s_j - P_i z_ij               those that fit between its first and that end
     either        z_ij + z_ji >= 1,  o_ij + o_ji >= n_i + n_j - N  of two, one has ended when the other ends
@@ -122,8 +126,8 @@ class Model:
         self.first = self._simple()
         self.unit = self._unit()
         sizes = {
-            "e": self.K, "n": self.K, "s": self.K, "y": len(self.y), "z": len(self.pair), "o": len(self.pair),
-            "C": self.K, "x": self.K, "t": self.K, "h": 1,
+            "e": self.K, "n": self.K, "s": self.K, "y": len(self.y), "z": len(self.pair), "f": self.K,
+            "o": len(self.pair), "C": self.K, "x": self.K, "t": self.K, "h": 1,
         }  # fmt: skip
         ends = np.cumsum(list(sizes.values())).tolist()
         self.at: dict[str, int] = dict(zip([*sizes, "end"], [0, *ends], strict=True))
@@ -159,6 +163,12 @@ class Model:
 
 
 Entries = list[tuple[Any, Any, Any]]
+
+
+def whole(m: Model) -> Rows:
+    """N f_i <= n_i."""
+    k = np.arange(m.K)
+    return at_most(_rows(m, [(k, m.at["f"] + k, float(m.N)), (k, m.at["n"] + k, -1.0)], m.K), 0.0)
 
 
 def _rows(m: Model, entries: Entries, count: int) -> csr_array:
@@ -255,10 +265,11 @@ def download(m: Model, k: Ints, point: Array) -> Rows:
 
 
 def _latency(m: Model, scale: Array) -> Entries:
-    """Entries of scale_i (C_i - n_i tU_i + (R_i - R0_i) e_i + t_i), a row a user."""
+    """Entries of scale_i (C_i - n_i tU_i + (R_i - R0_i) e_i + H_i (e_i - f_i) + t_i), a row a user."""
     k, p = np.arange(m.K), m.problem
     return [
-        (k, m.at["e"] + k, scale * (p.rest_s - p.local_rest_s) / m.unit),
+        (k, m.at["e"] + k, scale * (p.rest_s - p.local_rest_s + p.handed_s) / m.unit),
+        (k, m.at["f"] + k, -scale * p.handed_s / m.unit),
         (k, m.at["C"] + k, scale), (k, m.at["n"] + k, -scale * m.problem.steps_s / m.unit), (k, m.at["t"] + k, scale),
     ]  # fmt: skip
 
@@ -289,6 +300,7 @@ def program(m: Model, clock: Clock) -> Program:
     lower[at["n"] : at["s"]], upper[at["n"] : at["s"]] = m.low, m.high
     upper[at["s"] : at["y"]] = np.maximum(m.P - 1, 0)
     upper[at["y"] : at["o"]] = 1.0
+    upper[at["f"] : at["o"]] = p.handed_s > 0
     upper[at["o"] : at["C"]] = float(m.N)
     upper[at["x"] : at["t"]] = m.a > 0
     if m.scored:
@@ -299,11 +311,12 @@ def program(m: Model, clock: Clock) -> Program:
         cost[at["C"] : at["x"]] = p.weights
         cost[at["t"] : at["h"]] = p.weights
         cost[at["n"] : at["s"]] = -p.weights * p.steps_s / m.unit
-        cost[at["e"] : at["n"]] = p.weights * (p.rest_s - p.local_rest_s) / m.unit
+        cost[at["e"] : at["n"]] = p.weights * (p.rest_s - p.local_rest_s + p.handed_s) / m.unit
+        cost[at["f"] : at["o"]] = -p.weights * p.handed_s / m.unit
     else:
         cost[at["h"]] = 1.0
     milp = Program(cost, lower, upper, np.arange(at["end"]) < at["o"], clock, _WHOLE, _SETTINGS)
-    rows = [served(m), steps(m), all_before(m), some_before(m), either(m), end(m), band(m)]
+    rows = [served(m), steps(m), whole(m), all_before(m), some_before(m), either(m), end(m), band(m)]
     rows += [deadline(m)] if m.scored else [largest(m)] if p.objective == "max" else []
     sent = np.flatnonzero(m.a > 0)
     rows += [download(m, sent, np.full(len(sent), 0.5**n)) for n in range(_POINTS)]

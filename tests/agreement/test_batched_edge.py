@@ -36,8 +36,16 @@ class Chains:
         self.weight, self.bit = listed(problem.weight, 1.0), listed(problem.downlink_bit, 0.0)
         self.device, self.after = listed(problem.device_step_s, 0.0), listed(problem.after_s, 0.0)
         self.local = self.after if problem.local_after_s is None else listed(problem.local_after_s, 0.0)
+        self.hand_over = listed(problem.hand_over_s, 0.0)
         self.efficiency, self.snr = listed(problem.downlink_efficiency, -1.0), listed(problem.downlink_snr_hz, -1.0)
         self.deadline = listed(problem.deadline_s, math.inf)
+
+    def own(self, k: int, n: int) -> float:
+        """What a user with n steps at the edge waits for beside batches and download."""
+        rest = (self.n - n) * self.device[k]
+        if n == 0:
+            return rest + self.local[k]
+        return self.start + rest + self.after[k] + (self.hand_over[k] if n < self.n else 0.0)
 
     def cuts(self) -> list[Times]:
         """All numbers of steps that are allowed."""
@@ -132,10 +140,7 @@ def least_sum(c: Chains, cut: tuple[int, ...]) -> float:
 
 def least_level(c: Chains, cut: tuple[int, ...], times: Times, goal: float) -> float:
     """Least largest weighted latency of completion times, by halving; infinite where it is not below `goal`."""
-    fixed = [
-        times[k] + c.start * (cut[k] > 0) + (c.n - cut[k]) * c.device[k] + (c.after if cut[k] else c.local)[k]
-        for k in range(c.k)
-    ]  # fmt: skip
+    fixed = [times[k] + c.own(k, cut[k]) for k in range(c.k)]
 
     def kept(level: float) -> bool:
         total = 0.0
@@ -165,11 +170,7 @@ def enumerated(problem: BatchedEdgeProblem) -> float:
                 best = value
             continue
         if problem.objective == "sum":
-            own = sum(
-                c.weight[k]
-                * (c.start * (cut[k] > 0) + (c.n - cut[k]) * c.device[k] + (c.after if cut[k] else c.local)[k])
-                for k in range(c.k)
-            )
+            own = sum(c.weight[k] * c.own(k, cut[k]) for k in range(c.k))
             if own + c.ends(cut) < best:
                 best = min(best, own + c.ends(cut) + least_sum(c, cut))
             continue

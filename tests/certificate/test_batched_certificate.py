@@ -21,7 +21,7 @@ from megdt_opt.pricing.batched_times import TimePrices
 
 CASES = {
     "sum": ("sum", 0), "sum, Shannon": ("sum", 2), "sum, cuts in between": ("sum", 17), "sum, two leaves": ("sum", 9),
-    "max": ("max", 0), "max, Shannon": ("max", 5), "max, cuts forbidden": ("max", 1),
+    "max": ("max", 0), "max, Shannon": ("max", 5), "max, cuts forbidden": ("max", 1), "max, hand-overs": ("max", 3),
 }  # fmt: skip
 QUALITY = {"linear": 0, "Shannon": 2, "cuts forbidden": 1, "late start": 12}
 

@@ -78,13 +78,14 @@ def test_the_law_the_start_and_the_rest_are_those_of_the_stages(made: Plan) -> N
     fit = TimingProfile.bundled("twin-cpu").fit("denoise")
     assert (law.slope_s, law.base_s) == pytest.approx((6 * fit.a_s, 6 * fit.b_s), rel=1e-9)
     assert (problem.step_slope_s, problem.step_base_s) == (law.slope_s, law.base_s)
-    # until the batches: encoding on the slowest device, its request on a third of the uplink, and three encodings
-    # at once at the edge
+    # until the batches: a request on a third of the uplink, and three encodings at once at the edge; devices encode for
+    # themselves when they go on
     one = TimingProfile.bundled("twin-cpu").stage_s("encode_prompt")
     bit = next(
         table.send_bit(x, 2) for x in leaves(table.program(2, _option(table, "SEU"))) if not isinstance(x, Compute)
     )
-    assert problem.start_s == pytest.approx(40 * one + 0.005 + bit / (2 * 40e3) + 3 * 6 * one, rel=1e-9)
+    assert problem.start_s == pytest.approx(0.005 + bit / (2 * 40e3) + 3 * 6 * one, rel=1e-9)
+    assert problem.handed_s == pytest.approx(np.array([20, 30, 40]) * one, rel=1e-9)
     assert problem.after_s is not None
     decode = TimingProfile.bundled("twin-cpu").stage_s("decode")
     assert problem.after_s == pytest.approx(0.005 + np.array([20, 30, 40]) * decode, rel=1e-9)
@@ -242,9 +243,9 @@ def test_a_cut_that_batches_leave_out_is_closed_by_name(wishes: dict[str, Any], 
 @pytest.mark.parametrize(
     ("mechanisms", "said"),
     [
-        (["SEU"], r"that of c with SEU 1 fp16, is there and encoded, after its device's own work for that"),
+        (["SEU"], r"that of a with SEU 1 \w+, is there and encoded, whoever"),
         (["E2U"], r"that of a with E2U \w+, is there and encoded, whoever"),
-        (["local", "E2U"], "when every device that may be served could have begun its own steps"),
+        (["local", "E2U"], r"that of a with E2U \w+, is there and encoded, whoever"),
     ],
 )
 def test_the_note_says_what_the_batches_wait_for_and_whose_it_is(mechanisms: list[str], said: str) -> None:
@@ -256,6 +257,36 @@ def test_the_note_says_what_the_batches_wait_for_and_whose_it_is(mechanisms: lis
     serving = OptionTable.build(cell("sum", change)).serving
     assert serving is not None
     assert re.search(said, serving.notes()[0])
+
+
+@pytest.mark.parametrize("stretch", [100, 1000, 4000])
+def test_a_slow_device_holds_up_nobody_else(stretch: float) -> None:
+    def slow(data: dict[str, Any]) -> None:
+        data["users"][2]["device"]["stretch"] = stretch
+
+    usual, found = OptionTable.build(cell()), OptionTable.build(cell("sum", slow))
+    one, other = usual.problem(), found.problem()
+    assert isinstance(one, BatchedEdgeProblem)
+    assert isinstance(other, BatchedEdgeProblem)
+    assert other.start_s == one.start_s
+    encode = TimingProfile.bundled("twin-cpu").stage_s("encode_prompt")
+    assert other.handed_s[2] == pytest.approx(stretch * encode, rel=1e-9)
+    kinds = [leaf.kind for leaf in leaves(found.program(2, _option(found, "SEU"))) if isinstance(leaf, Compute)]
+    encoding, steps = Kind.ENCODE_PROMPT, Kind.DENOISE
+    assert kinds == [encoding, steps, encoding, steps, Kind.DECODE]
+
+
+def test_a_device_that_is_through_before_the_last_request_encodes_while_it_waits() -> None:
+    def far(data: dict[str, Any]) -> None:  # one request takes longer than others and their devices' encoding
+        data["users"][0]["uplink_efficiency_bit_per_s_per_hz"] = 0.03
+
+    table = OptionTable.build(cell("sum", far))
+    problem = table.problem()
+    assert isinstance(problem, BatchedEdgeProblem)
+    first = next(leaves(table.program(1, _option(table, "SEU"))))
+    assert isinstance(first, Compute)
+    assert problem.handed_s[1] == 0.0
+    assert problem.handed_s[0] > 0.0
 
 
 def test_a_profile_without_batches_is_refused_by_name() -> None:

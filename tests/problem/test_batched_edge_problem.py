@@ -58,8 +58,23 @@ def test_a_user_without_edge_steps_may_have_another_rest() -> None:
     made = problem(edge_start_s=10.0, local_after_s=[0.75, 11.0])
     found = made.evaluate(answer(cut=[0, 1], batches=((1,),)))
     assert found.latency_s.tolist() == pytest.approx([6.75, 10.75 + 6.0 + 1.0 + 1.0], rel=1e-15)
-    # whom the edge never serves may have any
+    # whom the edge never serves, or serves with all steps, may have any
+    assert problem(local_after_s=[9.0, 0.0], cut_allowed=[[1, 0, 0, 1], [1, 1, 1, 1]]).local_rest_s[0] == 9.0
     assert problem(local_after_s=[9.0, 0.0], cut_allowed=[[1, 0, 0, 0], [1, 1, 1, 1]]).local_rest_s[0] == 9.0
+
+
+def test_what_a_device_does_before_it_goes_on_counts_between_no_and_all_steps() -> None:
+    made = problem(hand_over_s=[100.0, 200.0])
+    usual = problem().evaluate(answer(batches=((0,), (1,), (0, 1), (1,))))
+    found = made.evaluate(answer(batches=((0,), (1,), (0, 1), (1,))))
+    assert (found.latency_s - usual.latency_s).tolist() == [100.0, 0.0]
+    for cut in ([0, 3], [0, 1], [2, 2]):
+        batches = tuple(tuple(k for k in (0, 1) if cut[k] > j) for j in range(max(cut)))
+        more = made.evaluate(answer(cut=cut, batches=batches)).latency_s
+        less = problem().evaluate(answer(cut=cut, batches=batches)).latency_s
+        assert (more - less).tolist() == [(k + 1) * 100.0 * (0 < cut[k] < 3) for k in (0, 1)]
+    # a device that begins later when it begins alone
+    assert problem(local_after_s=[0.5, 3.0], hand_over_s=[0.0, 2.0]).local_rest_s[1] == 3.0
 
 
 def test_the_edge_starts_late_for_those_whom_it_serves() -> None:
@@ -163,6 +178,8 @@ def test_only_the_decisions_are_read() -> None:
         ({"after_s": [1.0]}, "after_s: found"),
         ({"local_after_s": [1.0]}, "local_after_s: found"),
         ({"local_after_s": [-0.1, 0.0]}, r"local_after_s \(user 0\): found -0.1"),
+        ({"hand_over_s": [1.0]}, "hand_over_s: found"),
+        ({"hand_over_s": [-0.1, 0.0]}, r"hand_over_s \(user 0\): found -0.1"),
         ({"local_after_s": [0.5, 1.1]}, r"local_after_s \(user 1\): found 1.1; expected at most 1 \[s\]"),
         (
             {"local_after_s": [0.9, 1.1], "edge_start_s": 0.2},

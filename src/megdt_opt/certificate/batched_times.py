@@ -170,6 +170,8 @@ class ExactTimes:
     def _cost(self, k: int, n: int) -> Number:
         p = self.problem
         weight, rest = Fraction(float(p.weights[k])), Fraction(float((p.rest_s if n > 0 else p.local_rest_s)[k]))
+        if 0 < n < p.steps:
+            rest += Fraction(float(p.handed_s[k]))
         own = rest if p.objective == "quality" else rest + (p.steps - n) * Fraction(float(p.steps_s[k]))
         if p.objective == "sum":
             if n == 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -182,15 +182,8 @@ def restricted(
     stuck = np.flatnonzero(~allowed.any(axis=1)).tolist()
     if stuck:
         raise Infeasible("no option is left", [Conflict(k, "open options", 0.0, "") for k in stuck])
-    fields = {name: getattr(problem, name) for name in _FIELDS} | {"cut_allowed": allowed}
     limit_s = RIVAL_S if time_limit_s is None else min(RIVAL_S, time_limit_s)
-    return solved_in_batches(table, BatchedEdgeProblem(**fields), "auto", gap, limit_s, waived=waived)
-
-
-_FIELDS = (
-    "steps", "step_slope_s", "step_base_s", "downlink_bit", "downlink_hz", "device_step_s", "after_s", "local_after_s",
-    "downlink_efficiency", "downlink_snr_hz", "weight", "edge_start_s", "objective",
-)  # fmt: skip
+    return solved_in_batches(table, replace(problem, cut_allowed=allowed), "auto", gap, limit_s, waived=waived)
 
 
 def only(problem: BatchedEdgeProblem, cut: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -89,8 +89,8 @@ def blocks_suffice(problem: BatchedEdgeProblem) -> bool:
     """Whether some best schedule has all steps or none of each user at the edge: "sum", and each user may have both, or
     nothing in between alone.
 
-    Between the least and the most steps allowed the objective is linear for a given order and blocks, so that with 0
-    and N at the ends nothing in between is needed.
+    Between the least and the most steps allowed the objective is linear for a given order and blocks, or above what is
+    linear where devices do something before they go on, so that with 0 and N at the ends nothing in between is needed.
     """
     if problem.objective != "sum":
         return False

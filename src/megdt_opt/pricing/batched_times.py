@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from megdt_opt.pricing.batched_band import Band
 from megdt_opt.pricing.scaled import Array
 from megdt_opt.problem.batched_edge_problem import BatchedEdgeProblem
+from megdt_opt.problem.batched_schedule import own_s
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,11 +96,7 @@ class TimeCosts:
     @cached_property
     def own_s(self) -> Array:
         """What users wait for beside the end of their steps and the download, (K, N + 1) [s]."""
-        p = self.problem
-        if p.objective == "quality":
-            return np.broadcast_to(p.rest_s[:, None], (p.users, p.steps + 1))
-        rest_s = np.where(self.n > 0, p.rest_s[:, None], p.local_rest_s[:, None])
-        return np.asarray((p.steps - self.n) * p.steps_s[:, None] + rest_s)
+        return np.stack([own_s(self.problem, np.full(self.problem.users, n)) for n in self.n], axis=1)
 
     def latest_s(self, level_s: float | None) -> Array:
         """By when steps and download must have ended, (K, N + 1) [s]; infinite for "sum"."""

@@ -2,9 +2,9 @@
 
 L_k = C_k + (N - n_k) device_step + after + [n_k > 0] downlink_bit / rate_d(b_k),
 
-with `local_after` in place of `after` at n_k = 0, where it is given; C_k is the end of the user's last batch (0 at
-n_k = 0), and the sum of the b_k is within the band. Not to be confused with `BatchProblem`, which is many scenarios at
-once.
+with `local_after` in place of `after` at n_k = 0, and `hand_over` beside it at 0 < n_k < N, where they are given; C_k
+is the end of the user's last batch (0 at n_k = 0), and the sum of the b_k is within the band. Not to be confused with
+`BatchProblem`, which is many scenarios at once.
 """
 
 from __future__ import annotations
@@ -89,8 +89,11 @@ class BatchedEdgeProblem:
         What follows the steps and no share shortens [s]; in "quality" it may be left out or 0.
     local_after_s : array_like, (K,), optional
         What stands in place of `after_s` for a user without edge steps [s], such as its device's encoding of the
-        prompt; default `after_s`, and at most `after_s + edge_start_s` where the edge may make steps: nobody is served
-        sooner than it has started. Not in "quality".
+        prompt; default `after_s`, and at most `after_s + hand_over_s + edge_start_s` where the edge may make a part of
+        the steps: no device begins its own sooner for being served. Not in "quality".
+    hand_over_s : array_like, (K,), optional
+        What a device that makes the rest of the steps does first [s], such as encoding the prompt for itself: after
+        the download, at 0 < n_k < N alone; default 0. Not in "quality".
     downlink_efficiency, downlink_snr_hz : array_like, (K,), optional
         Linear rate r = e b [bit/s/Hz], or Shannon rate r = b log2(1 + g / b) [Hz]: exactly one, where bits are sent.
     weight : array_like, (K,), optional
@@ -136,6 +139,7 @@ class BatchedEdgeProblem:
     device_step_s: NDArray[np.float64] | None = None
     after_s: NDArray[np.float64] | None = None
     local_after_s: NDArray[np.float64] | None = None
+    hand_over_s: NDArray[np.float64] | None = None
     downlink_efficiency: NDArray[np.float64] | None = None
     downlink_snr_hz: NDArray[np.float64] | None = None
     weight: NDArray[np.float64] | None = None
@@ -248,19 +252,21 @@ class BatchedEdgeProblem:
         self._numbers("deadline_s", shape, "s", zero=False)
 
     def _read_local(self, shape: tuple[int, ...]) -> None:
-        if self.local_after_s is None:
-            return
-        if self.objective == "quality":
-            expected = 'nothing for objective "quality", in which users without steps have no latency'
-            raise InvalidInput("local_after_s", "given", expected, "Leave it out.")
-        self._numbers("local_after_s", shape, "s")
-        over = (self.local_rest_s > self.rest_s + self.start_s) & self.allowed_mask[:, 1:].any(axis=1)
+        for name in ("local_after_s", "hand_over_s"):
+            if getattr(self, name) is None:
+                continue
+            if self.objective == "quality":
+                expected = 'nothing for objective "quality", in which users without steps have no latency'
+                raise InvalidInput(name, "given", expected, "Leave it out.")
+            self._numbers(name, shape, "s")
+        most_s = self.rest_s + self.handed_s + self.start_s
+        over = (self.local_rest_s > most_s) & self.allowed_mask[:, 1:-1].any(axis=1)
         for k in np.flatnonzero(over).tolist():
             raise InvalidInput(
                 f"local_after_s (user {k})", float(self.local_rest_s[k]),
-                f"at most {float(self.rest_s[k] + self.start_s):.6g} [s], after_s + edge_start_s, for cut_allowed lets "
-                "the edge make steps",
-                "Let the edge start no sooner than the user's request is there.",
+                f"at most {float(most_s[k]):.6g} [s], after_s + hand_over_s + edge_start_s, for cut_allowed lets the "
+                "edge make a part of the steps",
+                "Give in hand_over_s what the device does before it makes the rest.",
             )  # fmt: skip
 
     def _refuse_stranded(self) -> None:
@@ -323,6 +329,11 @@ class BatchedEdgeProblem:
     def local_rest_s(self) -> Array:
         """`local_after_s` with its default, (K,) [s]."""
         return self.rest_s if self.local_after_s is None else self.local_after_s
+
+    @cached_property
+    def handed_s(self) -> Array:
+        """`hand_over_s` with its default, (K,) [s]."""
+        return np.zeros(self.users) if self.hand_over_s is None else self.hand_over_s
 
     @cached_property
     def allowed_mask(self) -> NDArray[np.bool_]:
@@ -416,7 +427,8 @@ class BatchedEdgeProblem:
             over.append(_over(latency, self.hard_deadline_s))
             value = float(self.weights @ self.quality[np.arange(self.users), cut])
             return QualityEvaluation(latency_s=latency, objective=value, violation=max(over) if holds else np.inf)
-        latency = latency + (self.steps - cut) * self.steps_s + np.where(at, 0.0, self.local_rest_s)
+        begun = np.where(at, np.where(cut < self.steps, self.handed_s, 0.0), self.local_rest_s)
+        latency = latency + (self.steps - cut) * self.steps_s + begun
         weighted = self.weights * latency
         return Evaluation(
             latency_s=latency,

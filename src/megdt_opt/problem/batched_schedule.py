@@ -46,4 +46,5 @@ def own_s(problem: BatchedEdgeProblem, cut: Ints) -> Array:
     """What users wait for beside the end of their steps at the edge and the download, (K,) [s]."""
     if problem.objective == "quality":
         return problem.rest_s
-    return (problem.steps - cut) * problem.steps_s + np.where(cut > 0, problem.rest_s, problem.local_rest_s)
+    handed_s = np.where(cut < problem.steps, problem.handed_s, 0.0)
+    return (problem.steps - cut) * problem.steps_s + np.where(cut > 0, problem.rest_s + handed_s, problem.local_rest_s)

@@ -1,7 +1,8 @@
 """Chains at an edge server that makes steps of several of them in one pass: the form of their programs.
 
 The device sends its request, the edge encodes it and makes the first steps of the chain, and the device gets the latent
-and makes what is left. So a program is told by the number of steps that the edge makes, its cut.
+and makes what is left. So a program is told by the number of steps that the edge makes, its cut. A device that encodes
+the prompt for itself may do it before it sends, or before it goes on: the latter holds up nobody else.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from megdt_opt.errors import NotRepresentable
-from megdt_opt.program.stages import Compute, Kind, Stage, is_edge, leaves
-from megdt_opt.program.turns import check_turn
+from megdt_opt.program.stages import Compute, Kind, Series, Stage, is_edge, leaves, series
+from megdt_opt.program.turns import check_turn, first_in_turn
 
 
 def check_batched(program: Stage) -> None:
@@ -58,6 +59,35 @@ def cut_of(program: Stage) -> int:
     position = batched_step(program)
     leaf = None if position is None else list(leaves(program))[position]
     return leaf.amount if isinstance(leaf, Compute) else 0
+
+
+def encoded_behind(program: Stage) -> Stage:
+    """The program in which the device encodes the prompt only when it goes on itself; as it is where what it sends
+    needs that, or where stages are side by side.
+
+    Examples
+    --------
+    >>> from megdt_opt.program.batches import encoded_behind
+    >>> from megdt_opt.program.blocks import denoise, encode_prompt
+    >>> from megdt_opt.program.stages import EDGE, leaves, series
+    >>> program = series(encode_prompt("phone"), denoise(EDGE, 0, 3), denoise("phone", 3, 5))
+    >>> [leaf.label for leaf in leaves(encoded_behind(program))]
+    ['denoise 0..2 at edge', 'encode_prompt at phone', 'denoise 3..7 at phone']
+    """
+    begin, every = first_in_turn(program), list(leaves(program))
+    if begin is None or not isinstance(program, Series) or len(every) != len(program.stages):
+        return program
+    before, after = every[:begin], every[begin:]
+    moved = [x for x in before if isinstance(x, Compute) and x.kind is Kind.ENCODE_PROMPT]
+    needed = any(
+        isinstance(x, Compute) or any(tensor.name.startswith("conditioning.") for tensor in x.tensors)
+        for x in before
+        if x not in moved
+    )
+    goes_on = next((n for n, x in enumerate(after) if isinstance(x, Compute) and not is_edge(x.at)), None)
+    if needed or goes_on is None:
+        return program
+    return series(*(x for x in before if x not in moved), *after[:goes_on], *moved, *after[goes_on:])
 
 
 def batch_s(slope_s: float, base_s: float, chains: int) -> float:

@@ -1,7 +1,9 @@
 """A scenario whose edge makes steps of several chains in one pass: its options, and its `BatchedEdgeProblem`.
 
 The edge starts when the request of the last user that may send can be there and is encoded; until then those users
-have equal parts of its time. A user's payload is of one length whatever the cut, as the class of problems has it.
+have equal parts of its time. A device that encodes the prompt for itself does so before it sends where nobody waits for
+it, and else before it goes on: so a slow device does not hold up the others. A user's payload is of one length whatever
+the cut, as the class of problems has it.
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.errors import Conflict
+from megdt_opt.errors import Conflict, ProfileError
 from megdt_opt.problem.batched_edge_problem import BatchedEdgeProblem
-from megdt_opt.program.batches import batched_step, check_batched, cut_of
+from megdt_opt.program.batches import batched_step, check_batched, cut_of, encoded_behind
 from megdt_opt.program.costs import Costs
 from megdt_opt.program.stages import Compute, Kind, Send, Stage, is_edge, leaves
 from megdt_opt.scenario.rules import ruled_out_by_wish
@@ -31,10 +33,12 @@ NONE = -1
 
 @dataclass(frozen=True)
 class _Times:
-    """Of a program: until its steps at the edge may begin, a step on the device, and what follows them [s]."""
+    """Of a program: until its steps at the edge may begin, a step on the device, what the device does before it makes
+    some, and what follows [s]."""
 
     before_s: float
     device_step_s: float
+    hand_over_s: float
     after_s: float
 
 
@@ -47,6 +51,29 @@ class InBatches(Undivided):
     """The edge of an offer, which makes steps in batches; a `serving.Serving`."""
 
     named = "batches"
+
+    def arranged(self, user: int, stages: Stage) -> Stage:
+        """The device's own encoding of the prompt behind the hand-over, where others would wait for it."""
+        return encoded_behind(stages) if user in self._holding else stages
+
+    @cached_property
+    def _holding(self) -> frozenset[int]:
+        """Users for whose device's encoding the batches would wait longer than for any request."""
+        up, last_s = self.rates(1, self.uplink_hz()), 0.0
+        own_s: dict[int, float] = {}
+        for k, user in enumerate(self._offer.scenario.users):
+            for o, option in enumerate(self._offer.options):
+                closed, possible = ruled_out_by_wish(k, user, option)
+                if closed or not possible:
+                    continue
+                stages = self._offer.declared(k, o)
+                try:
+                    if self.serves(stages):
+                        last_s = max(last_s, self._times(k, encoded_behind(stages), float(up[k])).before_s)
+                        own_s[k] = max(own_s.get(k, 0.0), self._times(k, stages, float(up[k])).before_s)
+                except ProfileError:  # is closed by name
+                    continue
+        return frozenset(k for k, before_s in own_s.items() if before_s > last_s * (1 + EXACT))
 
     def require(self, stages: Stage) -> None:
         """Refuse programs in which the edge does not make the first steps, and them alone; raises NotRepresentable."""
@@ -88,7 +115,7 @@ class InBatches(Undivided):
         down, up = rates_bit_per_s
         cut, times = cut_of(stages), self._times(user, stages, up)
         down_bit = self.sent_bit(user, stages, up=False)
-        left_s = (self._offer.scenario.steps - cut) * times.device_step_s + times.after_s
+        left_s = (self._offer.scenario.steps - cut) * times.device_step_s + times.hand_over_s + times.after_s
         return times.before_s + cut * self.law.at(1) + left_s + (down_bit / down if down_bit else 0.0)
 
     @cached_property
@@ -134,7 +161,7 @@ class InBatches(Undivided):
         scenario, columns = self._offer.scenario, self._columns(allowed)
         up = self.rates(1, self.uplink_hz(waived=waived))
         users = columns.shape[0]
-        names = ("downlink_bit", "device_step_s", "after_s", "local_after_s")
+        names = ("downlink_bit", "device_step_s", "after_s", "local_after_s", "hand_over_s")
         tables: dict[str, Any] = {name: np.zeros(users) for name in names}
         start_s = 0.0
         for k, row in enumerate(columns):
@@ -144,14 +171,16 @@ class InBatches(Undivided):
                 start_s = max(start_s, times.before_s)
                 tables["after_s"][k] = tables["local_after_s"][k] = times.after_s
                 tables["device_step_s"][k] = max(tables["device_step_s"][k], times.device_step_s)
+                tables["hand_over_s"][k] = max(tables["hand_over_s"][k], times.hand_over_s)
             if served:
                 tables["downlink_bit"][k] = self._bits(k, served[0])
             if row[0] != NONE:
                 times = self._times(k, self._offer.program(k, int(row[0])), float(up[k]), waived=waived)
                 tables["local_after_s"][k], tables["device_step_s"][k] = times.after_s, times.device_step_s
-                if served:  # nobody is served sooner than its device could have begun
-                    start_s = max(start_s, (times.after_s - tables["after_s"][k]) * (1 + EXACT))
-                else:
+                if (row[1:-1] != NONE).any():  # no device begins its steps sooner for being served
+                    own_s = times.after_s - tables["after_s"][k] - tables["hand_over_s"][k]
+                    start_s = max(start_s, own_s * (1 + EXACT))
+                elif not served:
                     tables["after_s"][k] = times.after_s
         tables["downlink_snr_hz" if scenario.channel.law == "shannon" else "downlink_efficiency"] = self.laws[0]
         return BatchedEdgeProblem(
@@ -198,7 +227,7 @@ class InBatches(Undivided):
         """Times of a program; steps at the edge and downloads apart."""
         propagation_s = self._offer.scenario.channel.propagation_s
         begin = batched_step(stages)
-        before_s = step_s = after_s = 0.0
+        before_s = step_s = hand_over_s = after_s = 0.0
         for n, leaf in enumerate(leaves(stages)):
             if n == begin:
                 continue
@@ -212,6 +241,8 @@ class InBatches(Undivided):
                 own_s += self._offer.send_bit(leaf, k) / uplink_bit_per_s
             if begin is not None and n < begin:
                 before_s += own_s
+            elif begin is not None and isinstance(leaf, Compute) and leaf.kind is Kind.ENCODE_PROMPT:
+                hand_over_s += own_s
             else:
                 after_s += own_s
-        return _Times(before_s, step_s, after_s)
+        return _Times(before_s, step_s, hand_over_s, after_s)

@@ -190,7 +190,13 @@ class OptionTable:
         return setting_of(self.scenario, self.spec, user, edge or self.sites[0].name)
 
     def program(self, user: int, option: int) -> Stage:
-        """Stage program of a user's option; of one that rides common steps, the user's own stages."""
+        """Stage program of a user's option, as the edge's discipline arranges it; of one that rides common steps, the
+        user's own stages."""
+        stages = self.declared(user, option)
+        return stages if self.serving is None else self.serving.arranged(user, stages)
+
+    def declared(self, user: int, option: int) -> Stage:
+        """Stage program of a user's option, as its mechanism has it."""
         chosen = self.options[option]
         if self.shared is not None:
             return self.shared.tail(user, chosen)

@@ -37,7 +37,10 @@ class Offer(Protocol):
         """Seconds of a step of several chains at the edge."""
 
     def program(self, user: int, option: int) -> Stage:
-        """Stages of a user's option."""
+        """Stages of a user's option, as the discipline arranges them."""
+
+    def declared(self, user: int, option: int) -> Stage:
+        """Stages of a user's option, as its mechanism has them."""
 
     def seconds(self, leaf: Compute) -> float:
         """Seconds of a compute stage on its whole actor [s]."""
@@ -48,6 +51,9 @@ class Offer(Protocol):
 
 class Serving(Protocol):
     """A discipline of an edge server other than reserved shares."""
+
+    def arranged(self, user: int, stages: Stage) -> Stage:
+        """A user's program in the order in which this discipline runs it."""
 
     def closed(self, user: int, stages: Stage, costs: Costs) -> tuple[list[Conflict], bool]:
         """What closes an option that has these stages and costs, beside wishes, memory, privacy and the energy of

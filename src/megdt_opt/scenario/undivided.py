@@ -38,6 +38,10 @@ class Undivided(ABC):
     def __init__(self, offer: Offer) -> None:
         self._offer = offer
 
+    def arranged(self, user: int, stages: Stage) -> Stage:
+        """As its mechanism has it."""
+        return stages
+
     @abstractmethod
     def require(self, stages: Stage) -> None:
         """Raise NotRepresentable, which names the stage, for programs that the discipline does not plan."""
@@ -78,7 +82,7 @@ class Undivided(ABC):
 
     def sends(self, user: int, option: int) -> bool:
         """Whether an option of a user sends on the uplink."""
-        return any(map(_is_up, leaves(self._offer.program(user, option))))
+        return any(map(_is_up, leaves(self._offer.declared(user, option))))
 
     def rate(self, side: str, user: int, band_hz: float) -> float:
         """Rate of a user on a band of the "downlink" or the "uplink" [bit/s]."""
@@ -104,7 +108,7 @@ class Undivided(ABC):
             closed, possible = ruled_out_by_wish(k, user, option)
             if not possible or (closed and not waived):
                 continue
-            stages = self._offer.program(k, o)
+            stages = self._offer.declared(k, o)
             if any(map(_is_up, leaves(stages))) and self.serves(stages):
                 return True
         return False
