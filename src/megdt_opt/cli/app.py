@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import sys
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from megdt_opt.cli.exit_codes import CUT_OFF, INFEASIBLE, INTERRUPTED, REFUSED, WRONG_INPUT
+from megdt_opt.cli.clear_errors import clear_errors
+from megdt_opt.cli.exit_codes import CUT_OFF, INTERRUPTED, WRONG_INPUT
+from megdt_opt.cli.hosts import hosts_app, probe, serve
 from megdt_opt.cli.terminal import Terminal, console_of, say
-from megdt_opt.errors import Infeasible, MegdtError
 from megdt_opt.files import try_file, try_folder
 from megdt_opt.version import __version__
 
@@ -43,23 +42,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-
-def clear_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Show the package's own errors as one message, and give the exit code of `cli.exit_codes`."""
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except MegdtError as error:
-            say(str(error), type(error).__name__)
-            raise typer.Exit(INFEASIBLE if isinstance(error, Infeasible) else REFUSED) from None
-        except KeyboardInterrupt:
-            say("Interrupted.")
-            raise typer.Exit(INTERRUPTED) from None
-
-    return wrapped
 
 
 def _show_version(wanted: bool) -> None:
@@ -226,6 +208,7 @@ def execute(
     verify: Annotated[bool, typer.Option(help="Execute the rivals too, and judge the inputs.")] = False,
     repeats: Annotated[int, typer.Option(min=1, help="Executions of each option set with --verify.")] = 3,
     start_timeout: Annotated[float, typer.Option(min=1.0, help="Seconds that processes may take to come up.")] = 120.0,
+    hosts: Annotated[Path | None, typer.Option(help="Hosts file: execute on the actors that serve there.")] = None,
     plugin: Plugins = None,
 ) -> None:
     """Execute a plan by real processes; print predicted and measured. Exit code 3 where users were cut off, 4 where
@@ -246,6 +229,7 @@ def execute(
         console=console_of(),
         start_timeout_s=start_timeout,
         on_verdict=verdicts.append,
+        hosts=hosts,
     )
     _tell_faults(done)
     if not all(verdict.ok for verdict in verdicts):
@@ -459,6 +443,11 @@ def _inputs(scenario: str, pairs: list[str] | None, console: Console) -> tuple[S
             soft_wrap=True,
         )
     return asked, profiles
+
+
+app.add_typer(hosts_app, name="hosts")
+app.command()(serve)
+app.command()(probe)
 
 
 def main() -> None:

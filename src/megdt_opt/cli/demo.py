@@ -20,7 +20,7 @@ from megdt_opt.report.tables import print_execution, print_plan, print_restated,
 from megdt_opt.scenario.disciplines import BATCHED
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.timing.finding import HERE
-from megdt_opt.trials.execute import START_TIMEOUT_S, cluster_of, execute, planned_models
+from megdt_opt.trials.execute import START_TIMEOUT_S, cluster_of, execute, planned_models, world_of
 from megdt_opt.trials.pictures import judge_pictures
 from megdt_opt.trials.verification import Verification, rivals_of, verify
 from megdt_opt.verdict.checking import check_inputs
@@ -73,6 +73,7 @@ def run_plan(
     first: int = 1,
     start_timeout_s: float = START_TIMEOUT_S,
     on_verdict: Callable[[Verdict], None] | None = None,
+    hosts: Path | None = None,
 ) -> Execution:
     """Execute a plan, verify it and its inputs if `repeats` is above 0, print, and write the report into a folder.
 
@@ -85,10 +86,11 @@ def run_plan(
     verdict: Verdict | None = None
     rivals = rivals_of(made) if repeats else ()
     models = planned_models(made.table)
-    if made.table.spec.source:
+    if made.table.spec.source and hosts is None:
         said = sentence_of_all({name: (model.precision, model.weight_byte) for name, model in models.items()})
         console.print(said, markup=False, highlight=False, soft_wrap=True)
-    with cluster_of(made.table, start_timeout_s=start_timeout_s) as cluster:
+    world = None if hosts is None else world_of(hosts)
+    with cluster_of(made.table, start_timeout_s=start_timeout_s, world=world) as cluster:
         console.rule(f"{first} of {last}: executing the plan ({mode}, {len(made.users)} users)")
         with console.status("starting the processes and warming up"):
             cluster.start()

@@ -21,7 +21,7 @@ from megdt_opt.execution.claim import LEASE_S, Claim
 from megdt_opt.execution.clock import Turns
 from megdt_opt.execution.clock_offset import clock_name
 from megdt_opt.execution.credentials import Identity
-from megdt_opt.execution.digest import program_digest
+from megdt_opt.execution.digest import model_digest, program_digest
 from megdt_opt.execution.graph import image_holder, latent_holder
 from megdt_opt.execution.job import REFERENCE, ExecutionOptions, Probe, Run
 from megdt_opt.execution.link_probe import probe_link
@@ -104,6 +104,7 @@ class Actor:
             "python": sys.version.split()[0],
             "clock": clock_name(),
             "model": self._model.spec.name,
+            "model_digest": model_digest(self._model.spec),
         }
 
     def clock(self, message: dict[str, Any], caller: Caller) -> dict[str, Any]:

@@ -63,6 +63,8 @@ def execution(
             "processes": len(facts),
             "slack_s": options.slack_s,
             "load_s": {actor: float(fact["load_s"]) for actor, fact in facts.items()},
+            "threads": {actor: int(fact["threads"]) for actor, fact in facts.items()},
+            **_clocks(facts),
         },
         cpu_s=supervision.cpu_s,
         images=found["images"],
@@ -71,6 +73,12 @@ def execution(
         programs={actor: dict(fact["programs"]) for actor, fact in facts.items()},
         world=dict(world),
     )
+
+
+def _clocks(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """How far each other host's clock is off the coordinator's, to which all stamps are brought, from and to [s]."""
+    found = {actor: fact["clock_offset_s"] for actor, fact in facts.items() if "clock_offset_s" in fact}
+    return {"clock_offset_s": {actor: [o.low_s, o.high_s] for actor, o in found.items()}} if found else {}
 
 
 def _rows(

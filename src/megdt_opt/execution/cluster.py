@@ -14,10 +14,12 @@ from megdt_opt.errors import ExecutionError, ExecutionTimeout, InvalidInput, Pee
 from megdt_opt.execution.assembly import execution
 from megdt_opt.execution.batch_schedule import BatchSchedule
 from megdt_opt.execution.claim import LONGEST_LEASE_S
+from megdt_opt.execution.clock_offset import ClockOffset, compare
 from megdt_opt.execution.credentials import Identity
 from megdt_opt.execution.job import REFERENCE, ExecutionOptions, Probe, Run
-from megdt_opt.execution.process import ActorProcess
+from megdt_opt.execution.process import ActorProcess, actor_process
 from megdt_opt.execution.record import Execution
+from megdt_opt.execution.remote import RemoteActor
 from megdt_opt.execution.rpc import Peer
 from megdt_opt.execution.supervision import GRACE_S, POLL_S, Supervision, ended, worst
 from megdt_opt.execution.world import LocalWorld, World
@@ -68,9 +70,10 @@ class Cluster:
         self._world = world or LocalWorld()
         self._identity: Identity | None = None
         self._identities: Mapping[str, Identity] = {}
+        self._offsets: dict[str, ClockOffset] = {}
         self._one_run = threading.Lock()
         self._ended = False
-        self._processes: dict[str, ActorProcess] = {}
+        self._processes: dict[str, ActorProcess | RemoteActor] = {}
         self._peers: dict[str, Peer] = {}
         self._running: str | None = None
         self._supervision: Supervision | None = None
@@ -103,8 +106,8 @@ class Cluster:
             if self._identity is None:
                 self._identity, self._identities = self._world.identities(self.actors)
             for actor in missing:
-                self._processes[actor] = ActorProcess(
-                    actor, self._models[actor], self._identities[actor], self._identity, self._world.place(actor)
+                self._processes[actor] = actor_process(
+                    actor, self._models[actor], self._identities, self._identity, self._world.place(actor)
                 )
             deadline_s = time.monotonic() + self._start_timeout_s
             for actor in missing:
@@ -217,6 +220,9 @@ class Cluster:
             pairs = {a: (self._peers[a], self._processes[a]) for a in facts}
             self._supervision = Supervision(pairs, runs, spares, options, self._running)
             results = self._supervision.run()
+            for actor in results:  # a clock may have drifted meanwhile
+                if isinstance(self._processes[actor], RemoteActor):
+                    facts[actor]["clock_offset_s"] = self._offsets[actor].joined(self._clock_of(actor))
             done = execution(results, self._supervision, runs, spares or {}, options, facts, self._world.evidence())
         except BaseException as error:
             stuck = self._abort(self._running)
@@ -342,14 +348,24 @@ class Cluster:
             "peers": {a: addresses[a] for a in used},
             "batches": None if batches is None else batches.to_dict(),
             "lease_s": min(LONGEST_LEASE_S, 2 * self._start_timeout_s + options.patience_s),
-            "offset_s": 0.0,
         }
+        self._offsets = {a: self._clock_of(a) for a in used}
         limit_s = self._start_timeout_s
         calls = {
-            a: self._peers[a].begin("prepare", {**prepare, "spares": _spares_of(spares, a)}, limit_s) for a in used
+            a: self._peers[a].begin(
+                "prepare",
+                {**prepare, "spares": _spares_of(spares, a), "offset_s": self._offsets[a].offset_s},
+                limit_s,
+            )
+            for a in used
         }
         prepared = self._gather(calls, time.monotonic() + limit_s)
         return {a: prepared[a] | self._peers[a].call("ping", {}, 10.0) for a in used}
+
+    def _clock_of(self, actor: str) -> ClockOffset:
+        """What an actor's clock shows more than this process's, where it lives elsewhere."""
+        remote = isinstance(self._processes[actor], RemoteActor)
+        return compare(self._peers[actor]) if remote else ClockOffset(0.0, 0.0)
 
     def _gather(self, calls: Mapping[str, Any], deadline_s: float) -> dict[str, dict[str, Any]]:
         """Replies of all calls; the first failure ends it, after a short grace for its cause."""

@@ -153,6 +153,11 @@ class Credentials:
         return self._facts.role
 
     @property
+    def end(self) -> str:
+        """When the certificate expires, in words."""
+        return self._facts.end
+
+    @property
     def end_s(self) -> float:
         """When the certificate expires [s since 1970]."""
         return self._facts.end_s

@@ -8,9 +8,14 @@ from typing import Any
 
 from megdt_opt.execution.job import Run
 from megdt_opt.execution.plain import program_to_plain
+from megdt_opt.program.model_spec import ModelSpec
 
 DIGITS = 9
 """Significant digits of the numbers that a digest reads: a plan that is worked out anew from its file keeps them."""
+
+
+INTERFACE = ("latent_shape", "image_shape", "conditioning", "request", "passes_per_step")
+"""Fields of a spec on which two processes that execute one model must agree."""
 
 
 def program_digest(run: Run) -> str:
@@ -42,6 +47,21 @@ def program_digest(run: Run) -> str:
     }
     text = json.dumps(_rounded(stated), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def model_digest(spec: ModelSpec) -> str:
+    """Digest of what two processes must agree on to execute one model: its name and the shapes of what it takes and
+    makes; where its files lie differs from host to host.
+
+    Examples
+    --------
+    >>> from megdt_opt.models.specs import bundled_spec
+    >>> len(model_digest(bundled_spec()))
+    64
+    """
+    data = spec.to_dict()
+    stated = {"name": spec.name} | {name: data[name] for name in INTERFACE if name in data}
+    return hashlib.sha256(json.dumps(_rounded(stated), sort_keys=True).encode("utf-8")).hexdigest()
 
 
 def _rounded(value: Any) -> Any:

@@ -20,7 +20,7 @@ from megdt_opt.execution.rpc import Peer
 ROUND_TRIPS = 20
 """Round trips of which the shortest counts [1]."""
 
-REPEATS = 3
+REPEATS = 5
 """Transfers of which the median rate counts [1]."""
 
 LONG_S = 0.25
@@ -29,7 +29,7 @@ LONG_S = 0.25
 MOST_BYTE = 2**25
 """Largest transfer [byte]."""
 
-SPREAD = 1.5
+SPREAD = 3.0
 """Most that the fastest repeated transfer may be above the slowest [1]."""
 
 FASTEST_BIT_PER_S = 1e12
@@ -54,7 +54,7 @@ class LinkMeasured:
     Raises
     ------
     InvalidInput
-        Where the figures are none of a link, or transfers differ by more than half.
+        Where the figures are none of a link, or transfers differ more than a link that nothing else uses lets them.
     """
 
     rate_bit_per_s: float

@@ -10,14 +10,25 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from megdt_opt.errors import ExecutionTimeout, PeerLost
 from megdt_opt.execution.credentials import Identity
+from megdt_opt.execution.remote import RemoteActor
 from megdt_opt.execution.rpc import Peer, error_from_plain
 from megdt_opt.execution.world import Place
 from megdt_opt.models.registry import PlannedModel
 from megdt_opt.program.registry import loaded_plugins
+
+
+def actor_process(
+    name: str, model: str | PlannedModel, identities: Mapping[str, Identity], coordinator: Identity, place: Place
+) -> ActorProcess | RemoteActor:
+    """An actor at its place: a process that is started there, or one that serves already."""
+    if place.serving:
+        return RemoteActor(name, model, coordinator, place.serving)
+    return ActorProcess(name, model, identities[name], coordinator, place)
 
 
 class ActorProcess:

@@ -13,6 +13,7 @@ from megdt_opt.execution.job import ExecutionOptions, Run
 from megdt_opt.execution.process import ActorProcess
 from megdt_opt.execution.reach import Known, Reach
 from megdt_opt.execution.record import Fault
+from megdt_opt.execution.remote import RemoteActor
 from megdt_opt.execution.rpc import Peer, error_from_plain
 
 GRACE_S = 0.3
@@ -34,7 +35,7 @@ class _Actor:
     """What the coordinator knows of an actor."""
 
     peer: Peer
-    process: ActorProcess
+    process: ActorProcess | RemoteActor
     call: Any = None
     rows: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     failures: int = 0
@@ -65,7 +66,7 @@ class Supervision:
 
     def __init__(
         self,
-        actors: Mapping[str, tuple[Peer, ActorProcess]],
+        actors: Mapping[str, tuple[Peer, ActorProcess | RemoteActor]],
         runs: Sequence[Run],
         spares: Mapping[str, Run] | None,
         options: ExecutionOptions,

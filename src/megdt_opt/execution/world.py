@@ -26,6 +26,8 @@ class Place:
         Address that its server binds for the coordinator; port 0 for any, or "unix:PATH".
     payload : str
         Address that it binds for the other actors, "" where they use the same.
+    serving : str
+        Address at which it serves already, as its operator started it; "" where the cluster starts it.
 
     Examples
     --------
@@ -36,6 +38,7 @@ class Place:
     command: tuple[str, ...] = ()
     control: str = "127.0.0.1:0"
     payload: str = ""
+    serving: str = ""
 
 
 class World(Protocol):
@@ -69,7 +72,7 @@ class LocalWorld:
     Examples
     --------
     >>> LocalWorld().place("phone")
-    Place(command=(), control='127.0.0.1:0', payload='')
+    Place(command=(), control='127.0.0.1:0', payload='', serving='')
     """
 
     def open(self, actors: Sequence[str]) -> None:

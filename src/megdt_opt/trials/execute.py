@@ -22,6 +22,7 @@ from megdt_opt.trials.runs import batch_schedule, fallback_runs, user_runs
 
 if TYPE_CHECKING:
     from megdt_opt.execution.cluster import Cluster
+    from megdt_opt.execution.world import World
 
 
 START_TIMEOUT_S = 120.0
@@ -30,7 +31,11 @@ START_TIMEOUT_S = 120.0
 
 @contextmanager
 def cluster_of(
-    table: OptionTable, running: Cluster | None = None, *, start_timeout_s: float = START_TIMEOUT_S
+    table: OptionTable,
+    running: Cluster | None = None,
+    *,
+    start_timeout_s: float = START_TIMEOUT_S,
+    world: World | None = None,
 ) -> Iterator[Cluster]:
     """Processes for every edge server and every user's device of a scenario, each with the planned model; they live
     across runs.
@@ -42,6 +47,8 @@ def cluster_of(
         Processes that run already, to use in place of new ones; they go on running afterwards.
     start_timeout_s : float
         Time that processes have to come up and to prepare a run [s].
+    world : World, optional
+        Where they live; default beside this process.
 
     Raises
     ------
@@ -59,9 +66,17 @@ def cluster_of(
             f"execution needs the package {error.name}: install it with pip install 'megdt-opt[diffusion]'"
         ) from error
     models = planned_models(table)
-    require_memory_of_all({name: (model.precision, model.weight_byte) for name, model in models.items()})
-    with Cluster(models, models, start_timeout_s=start_timeout_s) as cluster:
+    if world is None:
+        require_memory_of_all({name: (model.precision, model.weight_byte) for name, model in models.items()})
+    with Cluster(models, models, start_timeout_s=start_timeout_s, world=world) as cluster:
         yield cluster
+
+
+def world_of(hosts: str | Path) -> World:
+    """The world of the actors of a hosts file; raises InvalidInput where a file is missing or makes no sense."""
+    from megdt_opt.execution.hosts_world import HostsWorld
+
+    return HostsWorld(hosts)
 
 
 def planned_models(table: OptionTable) -> dict[str, PlannedModel]:
@@ -102,6 +117,7 @@ def execute(
     cluster: Cluster | None = None,
     all_or_nothing: bool = False,
     start_timeout_s: float = START_TIMEOUT_S,
+    hosts: str | Path | None = None,
 ) -> Execution:
     """Execute a plan and measure every stage.
 
@@ -121,6 +137,9 @@ def execute(
         is there and can, or the user has none; `Execution.faults` names them with the cause.
     start_timeout_s : float
         Time that new processes have to come up and to prepare the run [s].
+    hosts : str or Path, optional
+        Hosts file that says where each edge server and device serves (`megdt-opt serve`), with the coordinator's key
+        beside it; default processes on this machine.
 
     Returns
     -------
@@ -154,7 +173,8 @@ def execute(
     made = plan if isinstance(plan, Plan) else Plan.load(plan)
     longest_s = max(user.latency_s for user in made.users)
     runs = user_runs(made.table, made.users, made.groups)  # what cannot be asked for is refused before a process starts
-    with cluster_of(made.table, cluster, start_timeout_s=start_timeout_s) as processes:
+    world = None if hosts is None else world_of(hosts)
+    with cluster_of(made.table, cluster, start_timeout_s=start_timeout_s, world=world) as processes:
         done = processes.run(
             runs,
             run_options(made.table, longest_s, mode, made.users),
