@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 Links = Mapping[tuple[str, str], LinkMeasured]
 """What was measured, by who sends and who receives."""
+
+START_S = 60.0
+"""Time that an actor has to come up [s]."""
 
 PROBE_S = 120.0
 """Time for the measurement of one direction [s]."""
@@ -68,7 +72,7 @@ def measure(hosts: Path, edges: list[str], key: Path | None = None) -> Links:
     from megdt_opt.execution.authority import COORDINATOR
     from megdt_opt.execution.hosts_file import Hosts
     from megdt_opt.execution.hosts_world import credentials_beside
-    from megdt_opt.execution.rpc import Peer
+    from megdt_opt.execution.remote import RemoteActor
 
     known, identity = Hosts.load(hosts), credentials_beside(hosts, COORDINATOR, key)
     for edge in edges:
@@ -77,7 +81,8 @@ def measure(hosts: Path, edges: list[str], key: Path | None = None) -> Links:
     for device in known.actors:
         for edge in edges if device not in edges else ():
             for source, to in ((edge, device), (device, edge)):
-                peer = Peer(source, str(known.place(source)), identity)
+                actor = RemoteActor(source, "", identity, str(known.place(source)))
+                peer = actor.connect(time.monotonic() + START_S)
                 message = {"to": to, "address": str(known.place(to)), "most_s": TRANSFER_S}
                 try:
                     found[source, to] = LinkMeasured.from_dict(peer.call("probe", message, PROBE_S))

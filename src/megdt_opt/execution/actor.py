@@ -25,6 +25,7 @@ from megdt_opt.execution.digest import model_digest, program_digest
 from megdt_opt.execution.graph import image_holder, latent_holder
 from megdt_opt.execution.job import REFERENCE, ExecutionOptions, Probe, Run
 from megdt_opt.execution.link_probe import probe_link
+from megdt_opt.execution.messages import RUN_BYTE
 from megdt_opt.execution.plain import array_to_plain
 from megdt_opt.execution.probe import measure
 from megdt_opt.execution.rpc import Peer
@@ -32,7 +33,8 @@ from megdt_opt.execution.serial import rehearse
 from megdt_opt.execution.session import Session
 from megdt_opt.models.reference import reference_samples_s
 from megdt_opt.models.split_model import SplitModel
-from megdt_opt.program.stages import Send, leaves
+from megdt_opt.program.stages import CODECS, Send, leaves
+from megdt_opt.program.wire import payload_byte
 
 WALKERS = 256
 """Stages that one actor can have under way at once."""
@@ -303,6 +305,9 @@ class Actor:
     def _warm_up(self, run: Run) -> None:
         for leaf in leaves(run.program):
             if isinstance(leaf, Send):
+                declared = payload_byte(leaf.tensors, leaf.precision) if leaf.precision not in CODECS else 0
+                if declared > RUN_BYTE:
+                    raise MalformedMessage(f"{leaf.label}: {declared} byte, where at most {RUN_BYTE} byte are taken")
                 if self.name == leaf.source or self.name in leaf.to:
                     self._once(("send", leaf), partial(rehearse, leaf))
             elif leaf.at == self.name:

@@ -251,6 +251,11 @@ class Cluster:
         -------
         list of float
             Each sample [s]; for denoising, of single steps that walk through the chain.
+
+        Raises
+        ------
+        ExecutionTimeout
+            If it takes longer than a process has to start; the process is ended, and started again by the next call.
         """
         if samples < 1:
             raise InvalidInput("samples", samples, "at least 1", "Ask for one or more.")
@@ -264,7 +269,11 @@ class Cluster:
             "samples": samples,
             "gap_s": probe.gap_s,
         }
-        reply = self._peers[actor].call("measure", message, self._start_timeout_s)
+        try:
+            reply = self._peers[actor].call("measure", message, self._start_timeout_s)
+        except ExecutionTimeout:
+            self._processes[actor].kill()  # it would go on computing; `start` makes another
+            raise
         return [float(s) for s in reply["samples_s"]]
 
     def reference_s(self, actor: str, weight_byte: int, samples: int = 15) -> tuple[float, ...]:

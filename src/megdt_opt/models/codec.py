@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,10 +74,30 @@ def decompress(data: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """
     import torch
 
+    file = data.numpy().tobytes()
     try:
-        with Image.open(io.BytesIO(data.numpy().tobytes()), formats=("PNG", "JPEG")) as image:
+        with Image.open(io.BytesIO(file), formats=("PNG", "JPEG")) as image:
             if (image.height, image.width) != shape[:2]:
                 raise MalformedMessage(f"a picture of {shape[:2]} was due, {image.height, image.width} came")
-            return torch.from_numpy(np.array(image.convert("RGB")))[None]
-    except (OSError, SyntaxError, ValueError) as error:
+            if image.mode != "RGB":
+                raise MalformedMessage(f"a picture of 8 bit red, green and blue was due, one of mode {image.mode} came")
+            if image.format == "PNG":
+                _check_rows(file, shape)
+            return torch.from_numpy(np.array(image))[None]
+    except (OSError, SyntaxError, ValueError, zlib.error, Image.DecompressionBombError) as error:
         raise MalformedMessage(f"not a PNG or JPEG picture: {error}") from error
+
+
+def _check_rows(file: bytes, shape: tuple[int, int, int]) -> None:
+    """Refuse a PNG that does not hold exactly the rows that it announces: the decoder would fill them up."""
+    rows, columns, _ = shape
+    due, packed, at = rows * (1 + 3 * columns), b"", 8
+    while at + 8 <= len(file):
+        length, kind = int.from_bytes(file[at : at + 4], "big"), file[at + 4 : at + 8]
+        packed += file[at + 8 : at + 8 + length] if kind == b"IDAT" else b""
+        at += 12 + length
+    found = len(zlib.decompressobj().decompress(packed, due + 1))
+    if file[24:26] != b"\x08\x02" or file[28] != 0 or found != due:
+        raise MalformedMessage(
+            f"a PNG of {due} byte of rows, 8 bit each and not interlaced, was due, {found} byte came"
+        )
