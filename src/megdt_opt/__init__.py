@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from megdt_opt.solving.program import Program
     from megdt_opt.solving.shared_prefix import SharedPrefix
     from megdt_opt.solving.turns.answer import SequencedEdge
-    from megdt_opt.sweeping import sweep, sweep_users
+    from megdt_opt.sweeping import merge_sweep, sweep, sweep_into, sweep_users
     from megdt_opt.timing.profile import TimingProfile
     from megdt_opt.trials.execute import execute
     from megdt_opt.whatif.pareto import ParetoFront, ParetoPoint, pareto_front
@@ -109,6 +109,7 @@ _HOME = {
     "explain": "whatif.why",
     "import_timings": "timing.importer",
     "load_plugin": "program.registry",
+    "merge_sweep": "sweeping",
     "pareto_front": "whatif.pareto",
     "plan": "planning.planner",
     "register_mechanism": "program.mechanisms",
@@ -121,6 +122,7 @@ _HOME = {
     "solve": "solving",
     "solve_batch": "solving.batch.door",
     "sweep": "sweeping",
+    "sweep_into": "sweeping",
     "sweep_users": "sweeping",
 }
 
@@ -173,6 +175,7 @@ __all__ = [
     "explain",
     "import_timings",
     "load_plugin",
+    "merge_sweep",
     "pareto_front",
     "plan",
     "register_mechanism",
@@ -185,6 +188,7 @@ __all__ = [
     "solve",
     "solve_batch",
     "sweep",
+    "sweep_into",
     "sweep_users",
 ]
 

@@ -103,3 +103,51 @@ def test_sweeping_loads_neither_torch_nor_matplotlib() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-P", "-c", code], check=True)
+
+
+def test_a_sweep_of_a_file_in_chunks_is_merged(scenario: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    file = tmp_path / "sweep.yaml"
+    file.write_text(
+        f"scenario: {scenario}\nover:\n  channel.downlink: [30 kHz, 60 kHz]\n  steps: [2, 4]\n"
+        f"baselines: false\nchunk: 3\ntime_limit: 10 s\nout: {out}\n"
+    )
+    done = CliRunner().invoke(app, ["sweep", str(file)])
+    assert done.exit_code == 0, done.output
+    assert "4 rows: 4 optimal (4 cells planned now, 0 found in" in done.output.replace("\n", " ")
+    again = CliRunner().invoke(app, ["sweep", str(file)])
+    assert "0 cells planned now, 4 found" in again.output.replace("\n", " ")
+    merged = CliRunner().invoke(app, ["merge", str(out), "--out", str(tmp_path / "m")])
+    assert merged.exit_code == 0, merged.output
+    read = pd.read_parquet(tmp_path / "m" / "cells.parquet")
+    assert read[["channel.downlink_hz", "steps"]].to_numpy().tolist() == [[3e4, 2], [3e4, 4], [6e4, 2], [6e4, 4]]
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "message"),
+    [
+        pytest.param("chunck: 3", [], "Did you mean 'chunk'", id="a mistyped field"),
+        pytest.param("baseline: false", [], "Did you mean 'baselines'", id="a mistyped field of two letters"),
+        pytest.param("shrd: 1/2", [], "Did you mean 'shard'", id="a field without its vowel"),
+        pytest.param("chunk: 0", [], "chunk", id="no cell in a chunk"),
+        pytest.param("time_limit: 10", [], "a time with a unit", id="a time without its unit"),
+        pytest.param("shard: 3/2", [], "shard", id="a part that is not there"),
+        pytest.param("shard: half", [], "shard", id="a part in words"),
+        pytest.param("gap: 1.0e-3", ["--jobs", "2"], "nothing beside the file", id="an option beside the file"),
+    ],
+)
+def test_a_sweep_file_is_read_strictly(
+    scenario: str, tmp_path: Path, text: str, words: list[str], message: str
+) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text(f"scenario: {scenario}\nover: {{steps: [2]}}\nout: {tmp_path / 'out'}\n{text}\n")
+    done = CliRunner().invoke(app, ["sweep", str(file), *words])
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sweep_without_a_field_to_change_is_refused(scenario: str) -> None:
+    done = CliRunner().invoke(app, ["sweep", scenario])
+    assert done.exit_code == 2
+    assert "--over" in done.stderr

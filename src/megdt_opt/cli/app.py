@@ -239,40 +239,59 @@ def execute(
 @app.command()
 @clear_errors
 def sweep(  # wide: each is one option of the command
-    scenario: ScenarioName,
-    over: Annotated[list[str], typer.Option(help="PATH=VALUE,VALUE,..., or rows=TRACE.csv; can be repeated.")],
-    out: Annotated[Path, typer.Option(help="Folder for the tables, the figures and the cache.")] = Path("sweep-output"),
-    figures: Figures = "png",
-    seeds: Annotated[int, typer.Option(min=0, help="Redraw shadowing and scenes this often; 0 = as they are.")] = 0,
-    jobs: Annotated[int, typer.Option(help="Processes; -1 = one for each core.")] = 1,
+    scenario: Annotated[str, typer.Argument(help="Scenario (file or bundled), or a sweep's file: scenario and over.")],
+    over: Annotated[
+        list[str] | None, typer.Option(help="PATH=VALUE,VALUE,..., or rows=TRACE.csv; can be repeated.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for all files; default sweep-output.")] = None,
+    figures: Annotated[str | None, typer.Option("--figures", help="'png', 'pdf', 'svg', by commas.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=0, help="Redraw shadowing and scenes this often.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Processes; -1 = one for each core.")] = None,
     profile: Profiles = None,
-    method: Annotated[str, typer.Option(help="'auto', 'prices', 'enumerate' or a formulation's name.")] = "auto",
-    gap: Annotated[float, typer.Option(min=0.0, help="Relative gap to prove.")] = 1e-6,
+    method: Annotated[str | None, typer.Option(help="'auto', 'prices', 'enumerate' or a formulation's name.")] = None,
+    gap: Annotated[float | None, typer.Option(min=0.0, help="Relative gap to prove; default 1e-6.")] = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds for each solution.")] = None,
-    baselines: Annotated[bool, typer.Option(help="Work out the single mechanisms and equal shares too.")] = True,
+    baselines: Annotated[
+        bool | None, typer.Option("--baselines/--no-baselines", help="Work out the single mechanisms too.")
+    ] = None,
+    chunk: Annotated[int | None, typer.Option(min=1, help="Parquet files of so many cells; no figures.")] = None,
+    shard: Annotated[str | None, typer.Option(help="I/N: the I-th of N parts, in chunks; then merge.")] = None,
     plugin: Plugins = None,
 ) -> None:
     """Plan a scenario over a grid of its fields, for example --over "channel.downlink=1 MHz,2 MHz" --over users=2,4."""
-    from megdt_opt.cli.sweep import run_command
+    from megdt_opt.cli.sweep import asked_of, run_asked
 
     _load(plugin)
     console = console_of()
-    asked, profiles = _inputs(scenario, profile, console)
-    try_folder(out)
-    run_command(
-        asked,
-        over,
-        out,
-        seeds=seeds,
-        console=console,
-        figures=_kinds(figures),
-        profiles=profiles,
-        jobs=jobs,
-        method=method,
-        gap=gap,
-        time_limit_s=time_limit,
-        compare=baselines,
-    )
+    options: dict[str, Any] = {
+        "over": over,
+        "out": out,
+        "figures": figures,
+        "seeds": seeds,
+        "jobs": jobs,
+        "method": method,
+    }
+    options |= {"gap": gap, "time_limit": time_limit, "baselines": baselines, "chunk": chunk, "shard": shard}
+    asked, pairs = asked_of(scenario, options, profile or ())
+    found, profiles = _inputs(asked.scenario, pairs, console)
+    run_asked(asked, found, profiles, console, _kinds(asked.figures))
+
+
+@app.command()
+@clear_errors
+def merge(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of a sweep's shards, or the one of its chunks.")],
+    out: Annotated[Path, typer.Option(help="Folder for cells.parquet, users.parquet and sweep.json.")],
+) -> None:
+    """Join the chunks of a sweep, in the order of its grid."""
+    from megdt_opt.cli.sweep import told
+    from megdt_opt.sweeping.chunks import merge_sweep
+
+    found = merge_sweep(folders, out)
+    console = console_of()
+    console.print(told(found.cells, found.states))
+    for name in ("cells.parquet", "users.parquet", "sweep.json"):
+        console.print(f"written: {out / name}")
 
 
 @app.command()

@@ -11,12 +11,16 @@ from rich.console import Console
 from megdt_opt.cli.progress import progress
 from megdt_opt.cli.terminal import console_of
 from megdt_opt.errors import InvalidInput
+from megdt_opt.files import try_folder
 from megdt_opt.report.canvas import WRITERS, figure_files
 from megdt_opt.report.folder import write_folder
 from megdt_opt.report.numbers import count
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.sweeping.cell import Solving
+from megdt_opt.sweeping.chunks import CHUNK, sweep_into
+from megdt_opt.sweeping.grid import Over
 from megdt_opt.sweeping.runner import SweepResult, run_sweep
+from megdt_opt.sweeping.sweep_file import SweepFile
 from megdt_opt.sweeping.trace_rows import ROW
 from megdt_opt.yaml_text import parse_yaml
 
@@ -32,15 +36,86 @@ CACHE = "cache"
 """Folder of the cells' results, inside the output folder."""
 
 
+def asked_of(named: str, options: Mapping[str, Any], profiles: Sequence[str]) -> tuple[SweepFile, list[str]]:
+    """What a sweep is of, from its file or from a scenario's name and options, and its profiles as "NAME=FILE".
+
+    Raises
+    ------
+    InvalidInput
+        Where a file of a sweep is given and an option beside it, for the file says all; or no field is to change.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    if SweepFile.names(named):
+        for name, value in {**given, **({"profile": list(profiles)} if profiles else {})}.items():
+            remedy = f"Write {name} into the file, or name a scenario."
+            raise InvalidInput(f"--{name.replace('_', '-')}", value, "nothing beside the file of a sweep", remedy)
+        asked = SweepFile.load(named)
+        return asked, [f"{name}={path}" for name, path in asked.profiles.items()]
+    if "over" not in given:
+        remedy = 'Write for example --over "channel.downlink=1 MHz,2 MHz".'
+        raise InvalidInput("--over", None, "a field and its values, or the file of a sweep", remedy)
+    given["over"] = read_over(given["over"])
+    if "time_limit" in given:
+        given["time_limit_s"] = given.pop("time_limit")
+    if "out" in given:
+        given["out"] = str(given["out"])
+    return SweepFile(scenario=named, **given), list(profiles)
+
+
+def run_asked(
+    asked: SweepFile,
+    scenario: Scenario,
+    profiles: Mapping[str, TimingProfile],
+    console: Console,
+    figures: Sequence[str] = ("png",),
+) -> None:
+    """Plan what is asked: tables and figures in one folder, or chunks.
+
+    Parameters
+    ----------
+    asked : SweepFile
+    scenario : Scenario
+        The one that it names.
+    profiles : mapping of str to TimingProfile
+    console : Console
+    figures : sequence of str
+        Kinds of files of the figures.
+    """
+    out = Path(asked.out)
+    how: Solving = {"method": asked.method, "gap": asked.gap, "time_limit_s": asked.time_limit_s}
+    how["compare"] = asked.baselines
+    if asked.chunk is None and asked.shard is None:
+        try_folder(out)
+        run_command(
+            scenario, asked.over, out, seeds=asked.seeds, console=console, profiles=profiles, jobs=asked.jobs,
+            figures=figures, **how,
+        )  # fmt: skip
+        return
+    drawn = range(asked.seeds) if asked.seeds else None
+    with progress(console, "planning the cells") as update:
+        found = sweep_into(
+            out, scenario, asked.over, drawn, profiles, asked.jobs, update, chunk=asked.chunk or CHUNK,
+            shard=asked.part, **how,
+        )  # fmt: skip
+    now = f"{count(found.computed, 'cell')} planned now, {found.remembered} found in {out}"
+    console.print(f"{told(found.cells, found.states)} ({now})")
+    console.print(f"To join the chunks: megdt-opt merge {out} --out FOLDER")
+
+
+def told(cells: int, states: Mapping[str, int]) -> str:
+    """How many cells came to what."""
+    return f"{count(cells, 'row')}: {', '.join(f'{n} {state}' for state, n in states.items())}"
+
+
 def run_command(
     scenario: Scenario,
-    over: Sequence[str],
+    over: Over,
     out: Path,
     *,
     seeds: int = 0,
     console: Console | None = None,
     profiles: Mapping[str, TimingProfile] | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     figures: Sequence[str] = ("png",),
     **solving: Unpack[Solving],
 ) -> SweepResult:
@@ -51,8 +126,8 @@ def run_command(
     Parameters
     ----------
     scenario : Scenario
-    over : sequence of str
-        "PATH=VALUE,VALUE,..." for each field, as `read_over` takes it.
+    over : mapping
+        As `sweep` takes it.
     out : Path
         Folder for the files; made if it is not there. Its subfolder "cache" keeps the cells.
     seeds : int
@@ -65,14 +140,12 @@ def run_command(
         As `sweep` takes them.
     """
     console = console or console_of()
-    fields = read_over(over)
     with progress(console, "planning the cells") as update:
         drawn = range(seeds) if seeds else None
-        found = run_sweep(scenario, fields, drawn, profiles, jobs, out / CACHE, update, **solving)
-    states = found.cells["status"].value_counts().to_dict()
-    told = ", ".join(f"{n} {state}" for state, n in states.items())
+        found = run_sweep(scenario, over, drawn, profiles, jobs, out / CACHE, update, **solving)
+    states = {str(state): int(n) for state, n in found.cells["status"].value_counts().items()}
     console.print(
-        f"{count(len(found.cells), 'row')}: {told} "
+        f"{told(len(found.cells), states)} "
         f"({count(found.computed, 'cell')} planned now, {found.remembered} found in the cache)"
     )
     tables = {"sweep.csv": found.cells, "users.csv": found.users}

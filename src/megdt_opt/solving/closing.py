@@ -98,8 +98,13 @@ class Before:
 
 def prepare(problem: AllocationProblem) -> float:
     """Load or compile the code that a problem is to be solved by, which counts as no solving; the time it took [s]."""
-    mixed = problem.objective == "mixed"
-    if not compiled.usable(problem) or compiled.at_hand(mixed):
+    return prepare_for(problem.objective) if compiled.usable(problem) else 0.0
+
+
+def prepare_for(objective: str) -> float:
+    """Load or compile the code of an objective, so that all later problems are solved by it; the time it took [s]."""
+    mixed = objective == "mixed"
+    if compiled.at_hand(mixed):
         return 0.0
     from megdt_opt.solving.compiled.engine import CompiledEngine
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,6 +81,11 @@ class Grid(Sequence[Cell]):
     seeds : iterable of int or None
         As `sweep` takes it.
 
+    Attributes
+    ----------
+    kinds : list of Scenario
+        The first scenario, and one for every other value of the axes that do more than vary bands and links.
+
     Raises
     ------
     InvalidInput
@@ -114,7 +120,19 @@ class Grid(Sequence[Cell]):
         ]
         self._made: dict[tuple[int, ...], Scenario] = {}
         self._drawn: dict[tuple[int, ...], Scenario] = {}
+        self.kinds: list[Scenario] = [self._whole([0] * len(self.axes))]
         self._rows = [self._parameters_of(axis) for axis in range(len(self.axes))]
+
+    @property
+    def stated(self) -> list[Any]:
+        """Paths and values of the axes, as they were given, as plain data."""
+        return [[list(paths), json.loads(json.dumps(values, default=str))] for paths, values in self.axes]
+
+    @property
+    def columns(self) -> dict[str, list[Any]]:
+        """Columns of the swept fields, with all their values."""
+        names = [list(rows[0]) for rows in self._rows]
+        return {name: [row[name] for row in rows] for own, rows in zip(names, self._rows, strict=True) for name in own}
 
     def __len__(self) -> int:
         return math.prod(self.shape)
@@ -202,6 +220,7 @@ class Grid(Sequence[Cell]):
             one = self._varying(paths, row) if self._varies[axis] else None
             if one is None:
                 made = self._whole(place)
+                self.kinds += [made] if i > 0 and not self._varies[axis] else []
                 one = {
                     text if text not in self.fields else self.fields[text].column: self.fields[text].read(made)
                     if text in self.fields

@@ -11,12 +11,15 @@ from typing import Any
 
 from megdt_opt.errors import InvalidInput, MegdtError
 from megdt_opt.models.registry import find_spec
+from megdt_opt.problem.batch_problem import OBJECTIVES
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.registry import load_plugins, loaded_plugins
 from megdt_opt.scenario.machines import find_profiles
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.scenario.varied import can_vary, varied
+from megdt_opt.solving.batch.door import prepare_batches
+from megdt_opt.solving.closing import prepare_for
 from megdt_opt.sweeping.cache import Cache, inputs_of, profile_digest
 from megdt_opt.sweeping.cell import Settings, compute, refused
 from megdt_opt.sweeping.grid import Cell
@@ -56,18 +59,24 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """Cells of one table of options, with all that planning them needs; `token` tells one sweep from another."""
+    """Cells of one table of options, with all that planning them needs.
+
+    `token` tells one sweep from another, `batch` says whether they are solved together, however they are divided, and
+    `ready` that all of them are solved by the same code, compiled before if need be.
+    """
 
     tasks: tuple[Task, ...]
     profiles: Mapping[str, TimingProfile]
     spec: ModelSpec
     settings: Settings
     token: str
+    batch: bool
+    ready: bool = False
     threads: int | None = None
 
 
-Planned = list[tuple[Task, dict[str, Any], Exception | None]]
-"""Cells, their results, and why they could not be planned at all."""
+Result = tuple[Task, dict[str, Any], Exception | None]
+"""A cell, its result, and why it could not be planned at all."""
 
 
 class Sources:
@@ -110,54 +119,80 @@ class Sources:
             own = tuple(group)
             profiles, spec = self.of(own[0].cell.scenario)
             found += [
-                Piece(tasks=own[i : i + PIECE], profiles=profiles, spec=spec, settings=self.settings, token=self.token)
+                Piece(
+                    tasks=own[i : i + PIECE],
+                    profiles=profiles,
+                    spec=spec,
+                    settings=self.settings,
+                    token=self.token,
+                    batch=len(own) >= LEAST,
+                )
                 for i in range(0, len(own), PIECE)
             ]
         return found
 
 
-def run(pieces: Sequence[Piece], jobs: int | None) -> Iterator[Iterable[tuple[Task, dict[str, Any], Exception | None]]]:
+def prepare_code(scenarios: Iterable[Scenario]) -> None:
+    """Load or compile the code by which scenarios are solved, so that which code it is does not depend on chance."""
+    for objective in dict.fromkeys(scenario.objective for scenario in scenarios):
+        prepare_for(objective)
+        if objective in OBJECTIVES:
+            prepare_batches(objective)
+
+
+def run(
+    pieces: Sequence[Piece], jobs: int | None, *, ready: bool = False
+) -> Iterator[Iterable[tuple[Task, dict[str, Any], Exception | None]]]:
     """Plan pieces in this process, or as joblib's configuration or `jobs` says, and give each as it is done."""
-    if jobs in (None, 1) and not _configured():
+    wanted = _wanted(jobs)
+    if wanted == 1:
         for piece in pieces:
             yield plan_piece(piece)
         return
     from joblib import Parallel, delayed
 
-    workers = Parallel(n_jobs=jobs, return_as="generator_unordered")
+    workers = Parallel(n_jobs=wanted, return_as="generator_unordered")
     plugins = loaded_plugins()
-    yield from workers(delayed(_in_process)(replace(piece, threads=1), plugins) for piece in _divided(pieces, jobs))
+    yield from workers(
+        delayed(_in_process)(replace(piece, threads=1, ready=ready), plugins) for piece in _divided(pieces, wanted)
+    )
 
 
-def _configured() -> bool:
-    """Whether `joblib.parallel_config` names another place, or more processes, than this one."""
+def _wanted(jobs: int | None) -> int:
+    """Number of processes, as joblib takes it: `jobs`, or what `joblib.parallel_config` says, or 1."""
     if "joblib" not in sys.modules:
-        return False
+        return 1 if jobs is None else jobs
     from joblib.parallel import DEFAULT_BACKEND, get_active_backend
 
     backend, count = get_active_backend()
-    return count not in (None, 1) or type(backend).__name__.lower() != f"{DEFAULT_BACKEND}backend"
+    elsewhere = type(backend).__name__.lower() != f"{DEFAULT_BACKEND}backend"
+    if jobs == 1 and elsewhere:
+        expected = "no number, or another one, where joblib.parallel_config names a backend"
+        raise InvalidInput("jobs", jobs, expected, "Leave it out, or leave the block of parallel_config.")
+    return jobs or count or (-1 if elsewhere else 1)
 
 
-def _divided(pieces: Sequence[Piece], jobs: int | None) -> Iterator[Piece]:
+def _divided(pieces: Sequence[Piece], jobs: int) -> Iterator[Piece]:
     """Pieces small enough for every process to have some."""
     count = sum(len(piece.tasks) for piece in pieces)
-    size = max(1, min(PIECE, count // (4 * (jobs if jobs is not None and jobs > 0 else 16))))
+    size = max(1, min(PIECE, count // (4 * (jobs if jobs > 0 else 16))))
     for piece in pieces:
         for i in range(0, len(piece.tasks), size):
             yield replace(piece, tasks=piece.tasks[i : i + size])
 
 
-def _in_process(piece: Piece, plugins: Any) -> Planned:
+def _in_process(piece: Piece, plugins: Any) -> list[Result]:
     load_plugins(plugins)
+    if piece.ready:
+        prepare_code(task.cell.scenario for task in piece.tasks)
     return list(plan_piece(piece))
 
 
-def plan_piece(piece: Piece) -> Iterator[tuple[Task, dict[str, Any], Exception | None]]:
+def plan_piece(piece: Piece) -> Iterator[Result]:
     """Plan a piece's cells, and keep each result at once, in the process that planned it."""
     table = _table(piece)
     results: Sequence[dict[str, Any] | None] = [None] * len(piece.tasks)
-    if table is not None and len(piece.tasks) >= LEAST:
+    if table is not None and piece.batch:
         results = _together(piece, table)
     for task, found in zip(piece.tasks, results, strict=True):
         error: Exception | None = None
@@ -197,7 +232,7 @@ def _table(piece: Piece) -> OptionTable | None:
     first, key = piece.tasks[0].cell, (piece.token, piece.tasks[0].cell.kin)
     if key in _tables:
         return _tables[key]
-    if len(piece.tasks) == 1 or not can_vary(first.scenario):
+    if not (piece.batch or len(piece.tasks) > 1) or not can_vary(first.scenario):
         return None
     try:
         table = OptionTable.build(first.scenario, piece.profiles, spec=piece.spec)

@@ -103,6 +103,17 @@ def solve_batch(
     return result.allocation(built - begin, time.perf_counter() - built)
 
 
+def prepare_batches(objective: str) -> None:
+    """Load or compile the kernels, so that all later batches of an objective, "max" or "sum", are solved by them."""
+    if objective not in _loaded:
+        one = np.ones((1, 1, 1))
+        batch = BatchProblem(
+            fixed_s=one, downlink_bit=one, uplink_bit=one, edge_work_s=one, downlink_hz=one[0, 0], uplink_hz=one[0, 0],
+            downlink_efficiency=one[0], uplink_efficiency=one[0], objective=objective,
+        )  # fmt: skip
+        _run(_Result(batch, 1e-6), 1)
+
+
 def _pays(batch: BatchProblem) -> bool:
     """Whether the kernels are there or are worth compiling."""
     size = batch.scenarios * batch.users * batch.options
