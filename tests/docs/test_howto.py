@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import os
 import re
+import signal
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,8 +41,9 @@ def blocks(page: Path) -> list[Block]:
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """An empty folder for each page, with the command of the package under test beside it."""
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+    """An empty folder for each page, with the command of the package under test beside it; what a page leaves running
+    ends with it, by the `.pid` files that it wrote."""
     entry = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]["megdt-opt"]
     module, _, function = entry.partition(":")
     made = {}
@@ -51,7 +54,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         command.write_text(f"#!{sys.executable} -P\nfrom {module} import {function}\n\n{function}()\n")
         command.chmod(0o755)
         made[page.stem] = path
-    return made
+    yield made
+    for file in (file for path in made.values() for file in path.glob("*.pid")):
+        os.kill(int(file.read_text(encoding="ascii")), signal.SIGTERM)
 
 
 def run(words: list[str] | str, folder: Path) -> str:

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from megdt_opt.cli.clear_errors import clear_errors
 from megdt_opt.cli.terminal import console_of
-from megdt_opt.errors import InvalidInput
+from megdt_opt.errors import InvalidInput, MegdtError
 from megdt_opt.files import try_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from megdt_opt.models.split_model import SplitModel
 
 hosts_app = typer.Typer(help="Keys of actors that serve on several hosts.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def _with_packages(command: Callable[..., None]) -> Callable[..., None]:
+    """Say which packages a command lacks."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except ImportError as error:
+            raise MegdtError(
+                f"this needs the package {error.name}: install it with pip install 'megdt-opt[hosts]', and "
+                "'megdt-opt[diffusion]' where an actor serves"
+            ) from error
+
+    return wrapped
+
 
 HostsFile = Annotated[Path, typer.Option("--hosts", help="Hosts file; ca.pem and keys/ lie beside it.")]
 Folder = Annotated[Path, typer.Option("--folder", help="Folder that `hosts init` made, with the authority's key.")]
@@ -26,6 +43,7 @@ Days = Annotated[float, typer.Option(help="Days for which certificates are valid
 
 @hosts_app.command()
 @clear_errors
+@_with_packages
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder to make; nothing in it is overwritten.")],
     hosts: Annotated[list[str], typer.Option(help="NAME=ADDRESS:PORT of an actor; can be repeated, or by commas.")],
@@ -42,6 +60,7 @@ def init(
 
 @hosts_app.command()
 @clear_errors
+@_with_packages
 def renew(
     name: Annotated[str, typer.Argument(help="An actor, or 'coordinator'.")],
     folder: Folder,
@@ -57,6 +76,7 @@ def renew(
 
 @hosts_app.command()
 @clear_errors
+@_with_packages
 def revoke(name: Annotated[str, typer.Argument(help="An actor, or 'coordinator'.")], folder: Folder) -> None:
     """Revoke all certificates that a name has had; then give every host the new hosts.yaml, and renew."""
     from megdt_opt.execution.authority import Authority
@@ -67,6 +87,7 @@ def revoke(name: Annotated[str, typer.Argument(help="An actor, or 'coordinator'.
 
 
 @clear_errors
+@_with_packages
 def serve(  # wide: each is one option of the command
     name: Annotated[str, typer.Argument(help="The actor: an edge server or a user's device.")],
     hosts: HostsFile,
@@ -101,6 +122,7 @@ def serve(  # wide: each is one option of the command
 
 
 @clear_errors
+@_with_packages
 def probe(
     hosts: HostsFile,
     edge: Annotated[list[str] | None, typer.Option(help="An edge server; can be repeated. Default: edge.")] = None,

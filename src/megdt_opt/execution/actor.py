@@ -74,6 +74,7 @@ class Actor:
         self._model = model
         self._identity = identity
         self._restart = restart
+        self._leaving = False
         self._claiming = threading.Lock()
         self._claim: Claim | None = None
         self._turns = Turns()
@@ -97,6 +98,8 @@ class Actor:
 
     def ping(self, message: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """Answer with the facts of this process."""
+        if self._leaving:
+            raise ExecutionError(f"{self.name} starts anew")
         return {
             "actor": self.name,
             "pid": os.getpid(),
@@ -121,6 +124,7 @@ class Actor:
         with self._claiming:
             if self._claim is not None and self._claim.holds and self._claim.caller != caller:
                 raise ExecutionError(f"{self.name}: {self._claim.words}")
+        self._leaving = True  # whoever looks for it finds the next process
         self._restart()
         return {}
 

@@ -88,7 +88,9 @@ class RemoteActor:
     def kill(self) -> None:
         """Count it as lost, and have it start itself anew where it can be reached: a computation ends no other way."""
         self.alive = False
-        threading.Thread(target=self._restart, name=f"restart of {self.name}", daemon=True).start()
+        order = threading.Thread(target=self._restart, name=f"restart of {self.name}", daemon=True)
+        order.start()
+        order.join(1.0)  # one that cannot be reached must not hold the others up
 
     def _restart(self) -> None:
         peer = Peer(self.name, self.address, self._coordinator)

@@ -195,6 +195,15 @@ def _provenance(plan: Plan, execution: Execution | None) -> str:
     parts = [markup.table(provenance_grid(plan.table))]
     if execution is not None:
         e = execution.environment
+        clocks = "; ".join(
+            f"{actor} {1e3 * float(low):.3f} to {1e3 * float(high):.3f} ms"
+            for actor, (low, high) in dict(e.get("clock_offset_s", {})).items()
+        )
+        if clocks:
+            told = (
+                "Stamps of actors on other hosts are brought to the coordinator's clock, from which theirs stand off by"
+            )
+            parts.append(markup.paragraph(f"{told}: {clocks}.", "note"))
         versions = ", ".join(f"{name} {version}" for name, version in dict(e.get("versions", {})).items())
         parts.append(
             markup.paragraph(
