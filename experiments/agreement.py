@@ -1,7 +1,8 @@
 """All routes on the same seeded instances: do they find the same optimum, and do the bounds hold?
 
-    python experiments/agreement.py --count 200 --seed 0
+    python experiments/agreement.py --count 200 --seed 0 --log agreement.jsonl
 
+With --log the tallies of each instance are written as they come, and a second run goes on where the first was stopped.
 Prints per route: instances that it took and refused, worst relative difference from the enumeration after
 re-evaluation, worst excess of a bound over the optimum, worst violation, how many gaps were closed and how many
 certificates verified. Exit code 1 on a failure.
@@ -10,10 +11,11 @@ certificates verified. Exit code 1 on a failure.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -65,22 +67,45 @@ def run(
     chosen: Sequence[str],
     *,
     jobs: int = 1,
+    log: Path | None = None,
     on_done: Callable[[int], None] | None = None,
 ) -> dict[str, Tally]:
-    """Solve `count` instances by every route and compare with the enumeration; `jobs` instances at a time."""
+    """Solve `count` instances by every route and compare with the enumeration; `jobs` instances at a time. Those that
+    a log (JSON lines) has are taken from it, and the others are added to it."""
+    known = _logged(log, chosen)
+    numbers = [number for number in range(count) if number not in known]
     tallies = {route: Tally() for route in chosen}
+    for number in set(range(count)) - set(numbers):
+        _add(tallies, known[number])
     work = Parallel(n_jobs=jobs, return_as="generator_unordered")
-    for done, one in enumerate(work(delayed(run_drawn)(number, seed, chosen) for number in range(count)), start=1):
-        for route, tally in one.items():
-            tallies[route].add(tally)
+    for done, (number, one) in enumerate(
+        work(delayed(run_drawn)(number, seed, chosen) for number in numbers), start=1 + count - len(numbers)
+    ):
+        _add(tallies, one)
+        if log is not None:
+            with log.open("a", encoding="utf-8") as file:
+                routes_done = {route: asdict(tally) for route, tally in one.items()}
+                file.write(json.dumps({"number": number, "routes": routes_done}) + "\n")
         if on_done is not None:
             on_done(done)
     return tallies
 
 
-def run_drawn(number: int, seed: int, chosen: Sequence[str]) -> dict[str, Tally]:
-    """Solve one drawn instance by every route."""
-    return run_one(draw(number, seed), chosen)
+def _logged(log: Path | None, chosen: Sequence[str]) -> dict[int, dict[str, Tally]]:
+    """Instances of a log that went by all chosen routes."""
+    lines = log.read_text(encoding="utf-8").splitlines() if log is not None and log.exists() else []
+    found = ((row["number"], row["routes"]) for row in map(json.loads, lines))
+    return {n: {r: Tally(**done[r]) for r in chosen} for n, done in found if set(chosen) <= set(done)}
+
+
+def _add(tallies: dict[str, Tally], one: dict[str, Tally]) -> None:
+    for route, tally in one.items():
+        tallies[route].add(tally)
+
+
+def run_drawn(number: int, seed: int, chosen: Sequence[str]) -> tuple[int, dict[str, Tally]]:
+    """Number of a drawn instance, and its tallies by every route."""
+    return number, run_one(draw(number, seed), chosen)
 
 
 def run_one(instance: Instance, chosen: Sequence[str], optimum: float | None = None) -> dict[str, Tally]:
@@ -163,12 +188,15 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="instances solved at a time, each in a process")
+    parser.add_argument("--log", type=Path, help="JSON lines to add to, and to go on from")
     parser.add_argument("--routes", default=",".join(routes()))
     args = parser.parse_args()
     with Progress() as bar:
         task = bar.add_task("instances", total=args.count)
         chosen = args.routes.split(",")
-        tallies = run(args.count, args.seed, chosen, jobs=args.jobs, on_done=lambda n: bar.update(task, completed=n))
+        tallies = run(
+            args.count, args.seed, chosen, jobs=args.jobs, log=args.log, on_done=lambda n: bar.update(task, completed=n)
+        )
     print(table(tallies))
     for route, tally in tallies.items():
         for failure in tally.failures:
