@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from math import ceil
 
 import numpy as np
 
-from megdt_opt.certificate.check import Valuer, rounded_down, total_of
+from megdt_opt.certificate.check import MARGIN, Valuer, rounded_down, total_of
 from megdt_opt.certificate.exact import LN2, log_bracket, sqrt_below
-from megdt_opt.certificate.tree import Leaf, Mask, Part
+from megdt_opt.certificate.tree import WHOLE, Leaf, Mask, Part
 from megdt_opt.pricing.priced import grain, limited_costs, priced, priced_with_costs, without_costs
 from megdt_opt.pricing.scaled import EDGE, RESOURCES, UPLINK, Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
+
+_ROUNDING = 1e-15
+"""Relative: by what a cap is loosened where a float is to be no less than it."""
 
 
 def choices(problem: AllocationProblem, options: Mask) -> Mask:
@@ -26,6 +31,20 @@ def choices(problem: AllocationProblem, options: Mask) -> Mask:
 def proven_as(problem: AllocationProblem) -> str:
     """What certificates call the objective: that of the problem, but "max" beside weighted costs is no level."""
     return "max and costs" if problem.objective == "max" and problem.tilts is not None else problem.objective
+
+
+def span_of(problem: AllocationProblem, part: Part) -> tuple[float, float]:
+    """What largest weighted latencies a part is about, where the objective has them [s]."""
+    return part.span if problem.objective == "mixed" else WHOLE
+
+
+def within(problem: AllocationProblem, cap_s: float) -> AllocationProblem:
+    """The problem with weighted latencies of at most a cap [s]."""
+    if np.isinf(cap_s):
+        return problem
+    weights = problem.weights
+    caps = np.divide(cap_s * (1.0 + _ROUNDING), weights, out=np.full(len(weights), np.inf), where=weights > 0.0)
+    return replace(problem, deadline_s=np.minimum(problem.hard_deadline_s, caps))
 
 
 class AllocationProof:
@@ -98,18 +117,35 @@ class FloatValuer:
 
     def __init__(self, problem: AllocationProblem, resources: Resources) -> None:
         self.problem, self.resources = problem, resources
-        self._last: tuple[tuple[float, ...], float | None] | None = None
+        self._last: tuple[tuple[float, ...], float | None, tuple[float, float]] | None = None
         self._cost: Array = np.zeros((0, 0))
         self._budgets = 3 + limited_costs(problem)
 
     def value(self, part: Part, level_s: float | None) -> float:
         """As `Valuer` has it."""
-        if self.problem.tilts is not None and self.problem.tilts.fault(part.leaf.prices[self._budgets :]):
+        tilts = self.problem.tilts
+        if tilts is not None and tilts.fault(part.leaf.prices[self._budgets :]):
             return 0.0  # prove nothing
-        if self._last != (part.leaf.prices, level_s):
-            found = priced_with_costs(self.problem, self.resources, np.array(part.leaf.prices), level_s)
-            self._last, self._cost = (part.leaf.prices, level_s), found.cost - found.doubt
-        return total_of(part, self._cost, self._budgets)
+        span = span_of(self.problem, part)
+        if self._last != (part.leaf.prices, level_s, span):
+            self._last = (part.leaf.prices, level_s, span)
+            self._cost = self._costs(np.array(part.leaf.prices), level_s, span)
+        proven = total_of(part, self._cost, self._budgets)
+        if span[0] and tilts is not None:
+            # what the multipliers leave of the largest latency, which is at least that
+            proven += max(tilts.total - math.fsum(part.leaf.prices[self._budgets :]), 0.0) * span[0] * (1.0 - MARGIN)
+        return proven
+
+    def _costs(self, prices: Array, level_s: float | None, span: tuple[float, float]) -> Array:
+        capped = within(self.problem, span[1])
+        found = priced_with_costs(capped, self.resources, prices, level_s)
+        cost = found.cost - found.doubt
+        if not span[0]:
+            return cost
+        tilts = prices[self._budgets :]
+        found = priced_with_costs(capped, self.resources, np.r_[prices[: self._budgets], 0.0 * tilts], level_s)
+        result: Array = np.maximum(cost, found.cost - found.doubt + tilts[:, None] * span[0] * (1.0 - MARGIN))
+        return result
 
 
 class ExactValuer:
@@ -117,21 +153,29 @@ class ExactValuer:
 
     def __init__(self, problem: AllocationProblem, resources: Resources) -> None:
         self.problem, self.resources = problem, resources
-        self._tables: dict[tuple[float, ...], ExactTable] = {}
+        self._tables: dict[tuple[tuple[float, ...], float], ExactTable] = {}
 
     def value(self, part: Part, level_s: float | None) -> Fraction | float:
         """As `Valuer` has it; the level is the same at every call."""
-        prices = part.leaf.prices
-        if prices not in self._tables:
-            self._tables[prices] = self.table(prices, level_s)
-        table = self._tables[prices]
+        prices, budgets = part.leaf.prices, 3 + limited_costs(self.problem)
+        low, high = span_of(self.problem, part)
+        cost_of = self._table(prices, level_s, high).cost
         extra = self._extra(part)
-        base: Fraction = -sum(map(Fraction, prices[: 3 + limited_costs(self.problem)]), Fraction(0))
+        base: Fraction = -sum(map(Fraction, prices[:budgets]), Fraction(0))
+        if low:
+            tilts, least_s = [Fraction(tilt) for tilt in prices[budgets:]], Fraction(low)
+            assert self.problem.tilts is not None
+            base += max(Fraction(self.problem.tilts.total) - sum(tilts, Fraction(0)), Fraction(0)) * least_s
+            tilted, even = cost_of, self._table((*prices[:budgets], *[0.0] * len(tilts)), level_s, high).cost
+
+            def cost_of(k: int, o: int) -> Fraction | float:
+                return max(tilted(k, o), even(k, o) + tilts[k] * least_s)
+
         for row, multiplier in zip(part.rows, part.leaf.counts, strict=True):
             base -= row.sign * row.limit * Fraction(multiplier)
         rise: Fraction | float = float("inf")
         for k in range(self.problem.users):
-            costs = {int(o): table.cost(k, int(o)) + extra.get((k, int(o)), 0) for o in np.flatnonzero(part.mask[k])}
+            costs = {int(o): cost_of(k, int(o)) + extra.get((k, int(o)), 0) for o in np.flatnonzero(part.mask[k])}
             least = min(costs.values(), default=float("inf"))
             if least == float("inf"):
                 return float("inf")
@@ -139,6 +183,15 @@ class ExactValuer:
             if part.removed is not None:
                 rise = min([rise, *(costs[int(o)] - least for o in np.flatnonzero(part.removed[k]))])
         return base if part.removed is None else base + rise
+
+    def _table(self, prices: tuple[float, ...], level_s: float | None, cap_s: float) -> ExactTable:
+        if (prices, cap_s) not in self._tables:
+            capped = np.isfinite(cap_s)  # of "mixed" alone
+            made = (
+                ExactTable(self.problem, self.resources, prices, None, cap_s) if capped else self.table(prices, level_s)
+            )
+            self._tables[prices, cap_s] = made
+        return self._tables[prices, cap_s]
 
     def table(self, prices: tuple[float, ...], level_s: float | None) -> ExactTable:
         """Costs at a leaf's prices."""
@@ -155,19 +208,20 @@ class ExactValuer:
 
 
 class ExactTable:
-    """Rational lower bounds of the priced costs at given prices."""
+    """Rational lower bounds of the priced costs at given prices, with weighted latencies of at most a cap [s]."""
 
     def __init__(
-        self, problem: AllocationProblem, resources: Resources, prices: tuple[float, ...], level: float | None
-    ) -> None:
-        self.problem = problem
+        self, problem: AllocationProblem, resources: Resources, prices: tuple[float, ...], level: float | None,
+        cap_s: float = np.inf,
+    ) -> None:  # fmt: skip
+        self.problem, self.cap_s = problem, cap_s
         self.prices = [Fraction(p) for p in prices[:3]]
         costs = limited_costs(problem)
         self.cost_prices = [Fraction(p) for p in prices[3 : 3 + costs]]
         self.tilts = [Fraction(p) for p in prices[3 + costs :]]
         self.level = None if level is None else Fraction(level)
         # multipliers and shares come from floats: any multiplier yields a bound, any share a tangent
-        self.hint = priced(problem, resources, without_costs(np.array(prices), costs), level)
+        self.hint = priced(within(problem, cap_s), resources, without_costs(np.array(prices), costs), level)
         self.float_lo = resources.lo
         self._known: dict[tuple[int, int], Fraction | float] = {}
 
@@ -202,10 +256,13 @@ class ExactTable:
         if o == p.options:
             return self._late(k)
         weight, fixed, branch = (Fraction(float(v)) for v in (p.weights[k], p.fixed_s[k, o], p.branch_s[k, o]))
-        if p.tilts is not None:
-            weight *= Fraction(p.tilts.base) + self.tilts[k]
         hard = float(p.hard_deadline_s[k])
         limit = None if np.isinf(hard) else Fraction(hard) - fixed
+        if weight and not np.isinf(self.cap_s):
+            capped = Fraction(self.cap_s) / weight - fixed
+            limit = capped if limit is None else min(limit, capped)
+        if p.tilts is not None:
+            weight *= Fraction(p.tilts.base) + self.tilts[k]
         parts = [part for i in range(3) if (part := self._part(i, k, o)) is not None]
         tau = limit
         in_time = self.level is not None or p.objective == "missed"

@@ -12,6 +12,10 @@ Limited costs have prices p >= 0 of their own: c_ko + p . e_ko with the loads e 
 place of c_ko, and sum l + sum p in place of sum l. Weighted costs are part of c; with them "max" is proven as "mixed"
 is, without the sum: with the weights nu_k w_k, sum nu <= 1 ("max and costs").
 
+Where a "mixed" tree is split by the largest weighted latency, which then is within [T, U], a leaf's costs are those
+with each weighted latency limited by U, at least those without multipliers plus nu_k T; and (max_weight - sum nu) T
+beside them.
+
 The costs c are those of `megdt_opt.pricing.priced`. The certificate's bound is the least of the leaves'. `verify`
 checks that the groups partition the options (for "missed" being late is one choice more, with the number O; what the
 leaves prove is rounded up to a sum of weights), and recomputes every cost: in rational arithmetic with square roots and

@@ -101,7 +101,27 @@ class Prune:
     children: list[Node] = field(default_factory=list)
 
 
-Node = Leaf | Branch | Count | Prune
+@dataclass
+class Cap:
+    """Split by the largest weighted latency: at most `cap_s`, or at least.
+
+    Parameters
+    ----------
+    cap_s : float
+        [s]
+    children : list of node
+        The two.
+    """
+
+    cap_s: float
+    children: list[Node] = field(default_factory=list)
+
+
+Node = Leaf | Branch | Count | Prune | Cap
+
+
+WHOLE = (0.0, np.inf)
+"""Any largest latency [s]."""
 
 
 class Row(NamedTuple):
@@ -117,13 +137,15 @@ class Part(NamedTuple):
     """What is to be proven somewhere in a tree.
 
     `mask` (K, O) are the options that the users have there, `rows` the limits on counts. Where `removed` (K, O) is
-    given, it is about the allocations in which some user takes one of these options.
+    given, it is about the allocations in which some user takes one of these options. The largest weighted latency is
+    within `span` there [s]; what proves no use of that proves the part all the same.
     """
 
     leaf: Leaf
     mask: Mask
     rows: tuple[Row, ...]
     removed: Mask | None = None
+    span: tuple[float, float] = WHOLE
 
     def extra(self) -> NDArray[np.float64] | None:
         """What the multipliers of the counts add to the costs, (K, O); None where there are none."""
@@ -145,26 +167,28 @@ def parts(tree: Node, mask: Mask) -> Iterator[Part]:
     Raises
     ------
     ValueError
-        Where the groups of a branch do not partition the user's options, a node names what is not there, or a leaf
-        has another number of multipliers than there are limits on counts above it.
+        Where the groups of a branch do not partition the user's options, a node names what is not there, a cap is not
+        within those above it, or a leaf has another number of multipliers than there are limits on counts above it.
     """
-    stack: list[tuple[Node, Mask, tuple[Row, ...]]] = [(tree, mask, ())]
+    stack: list[tuple[Node, Mask, tuple[Row, ...], tuple[float, float]]] = [(tree, mask, (), WHOLE)]
     while stack:
-        node, here, rows = stack.pop()
+        node, here, rows, span = stack.pop()
         if isinstance(node, Leaf):
-            yield Part(_fitting(node, rows), here, rows)
+            yield Part(_fitting(node, rows), here, rows, None, span)
         elif isinstance(node, Branch):
-            stack.extend((child, below, rows) for child, below in _branched(node, here))
+            stack.extend((child, below, rows, span) for child, below in _branched(node, here))
         elif isinstance(node, Count):
-            stack.extend((child, here, (*rows, row)) for child, row in _counted(node, here))
+            stack.extend((child, here, (*rows, row), span) for child, row in _counted(node, here))
+        elif isinstance(node, Cap):
+            stack.extend((child, here, rows, part) for child, part in _capped(node, span))
         elif isinstance(node, Prune):
             removed = _removed(node, here)
-            yield Part(_fitting(node.leaf, rows), here, rows, removed)
+            yield Part(_fitting(node.leaf, rows), here, rows, removed, span)
             below = here & ~removed
             if below.any(axis=1).all():
-                stack.append((node.children[0], below, rows))
+                stack.append((node.children[0], below, rows, span))
         else:
-            raise ValueError("a node is neither a leaf nor one of the three kinds of splits")
+            raise ValueError("a node is neither a leaf nor one of the four kinds of splits")
 
 
 def _fitting(leaf: Leaf, rows: tuple[Row, ...]) -> Leaf:
@@ -203,6 +227,14 @@ def _counted(node: Count, here: Mask) -> Iterator[tuple[Node, Row]]:
         raise ValueError("a limit on a count is below 0")
     yield node.children[0], Row(users, options, node.most, 1)
     yield node.children[1], Row(users, options, node.most + 1, -1)
+
+
+def _capped(node: Cap, span: tuple[float, float]) -> Iterator[tuple[Node, tuple[float, float]]]:
+    least, most = span
+    if len(node.children) != 2 or not least < node.cap_s < most:
+        raise ValueError("a cap is not within those above it, or lacks a child")
+    yield node.children[0], (least, node.cap_s)
+    yield node.children[1], (node.cap_s, most)
 
 
 def _removed(node: Prune, here: Mask) -> Mask:
@@ -246,6 +278,8 @@ def flat(tree: Node, budgets: int = 3, costs: int = 0) -> list[dict[str, Any]]:
             nodes.append({"user": node.user, "groups": [list(group) for group in node.groups]})
         elif isinstance(node, Count):
             nodes.append({"users": list(node.users), "options": list(node.options), "at_most": node.most})
+        elif isinstance(node, Cap):
+            nodes.append({"cap_s": node.cap_s})
         else:
             removed: dict[int, list[int]] = {}
             for user, option in node.removed.tolist():
@@ -336,6 +370,7 @@ _FIELDS = {
     "prices": {"prices", "costs", "multipliers", "counts", "cuts", "removed"},
     "at_most": {"at_most", "users", "options"},
     "user": {"user", "groups"},
+    "cap_s": {"cap_s"},
 }
 """Fields of the kinds of nodes, by the one that tells the kind."""
 
@@ -358,6 +393,9 @@ def _node_of(data: Any, listed: bool, place: str) -> tuple[Node, int, tuple[int,
         (most,) = _indices(f"{place}.at_most", [data["at_most"]])
         users, options = (_indices(f"{place}.{name}", data[name]) for name in ("users", "options"))
         return Count(users, options, most), 2, None
+    if kind == "cap_s":
+        (cap_s,) = _numbers(f"{place}.cap_s", [data["cap_s"]])
+        return Cap(cap_s), 2, None
     if not isinstance(data["groups"], list) or not data["groups"]:
         raise _refused(f"{place}.groups", data["groups"], "a list of groups of options, one at least")
     groups = tuple(_indices(f"{place}.groups", group) for group in data["groups"])

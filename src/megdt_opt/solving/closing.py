@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from megdt_opt.solving.engines.missed import MissedEngine
 from megdt_opt.solving.engines.mixed import MixedEngine
 from megdt_opt.solving.lateness import Kept, Late, can_start, lateness_problem, limits_kept
 from megdt_opt.solving.search.incumbent import Incumbent
+from megdt_opt.solving.search.levels import LeveledEngine, grow_by_levels
 from megdt_opt.solving.search.objectives import Objective
 from megdt_opt.solving.search.root import root
 from megdt_opt.solving.search.sealing import part_s
@@ -120,7 +121,9 @@ def prepare_for(objective: str) -> float:
     if mixed:
         small = _alike("mixed")
         scaled = Resources.of(small)
-        _searched(MixedEngine(small, scaled, CompiledEngine), small, scaled, _PREPARING, np.inf, None)
+        engine = CompiledEngine(small, scaled)
+        closed = _searched(MixedEngine(small, scaled, lambda *_: engine), small, scaled, _PREPARING, np.inf, None)
+        engine.run_levels(closed.prices)
         compiled.note_mixed()
     return time.monotonic() - begin
 
@@ -284,7 +287,9 @@ def _searched(
         mask = choices(problem, resources.open)
         if np.isfinite(deadline):
             tree.part_s = lambda: part_s(tree, mask, valuer)
-        grown = known or tree.grow(root(tree))
+        leveled = isinstance(engine, MixedEngine) and engine.is_leveled
+        by_levels = grow_by_levels(tree, cast(LeveledEngine, engine)) if leveled and known is None else None
+        grown = known or by_levels or tree.grow(root(tree))
         bound = Certificate.seal(proof, grown, mask, tree.target, valuer).bound_s
     certificate = Certificate(proof.objective, bound, grown, proof.budgets, proof.cost_prices)
     option, x = incumbent.choice, incumbent.x

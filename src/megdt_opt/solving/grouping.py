@@ -10,7 +10,7 @@ import numpy as np
 
 from megdt_opt.certificate.certificate import Certificate
 from megdt_opt.certificate.grouping import GroupingProof
-from megdt_opt.certificate.tree import Branch, Count, Leaf, Mask, Node, Prune, parts
+from megdt_opt.certificate.tree import Branch, Cap, Count, Leaf, Mask, Node, Prune, parts
 from megdt_opt.errors import SolverFailure
 from megdt_opt.pricing.scaled import Array
 from megdt_opt.pricing.shared_prefix import PrefixCosts
@@ -143,11 +143,13 @@ def _dressed(tree: Node, mask: Mask, best: BestDuals, level_s: float | None, use
         if isinstance(node, Leaf):
             place[at] = leaf(node)
             continue
-        made: Branch | Count | Prune
+        made: Branch | Count | Prune | Cap
         if isinstance(node, Prune):
             made = Prune(leaf(node.leaf), node.removed, list(node.children))
         elif isinstance(node, Branch):
             made = Branch(node.user, node.groups, list(node.children))
+        elif isinstance(node, Cap):
+            made = Cap(node.cap_s, list(node.children))
         else:
             made = Count(node.users, node.options, node.most, list(node.children))
         place[at] = made

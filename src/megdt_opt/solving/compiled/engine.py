@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.certificate.check import MARGIN, Valuer, total_of
-from megdt_opt.certificate.tree import Mask, Part
+from megdt_opt.certificate.tree import WHOLE, Leaf, Mask, Part
 from megdt_opt.pricing.scaled import Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.shares.best import best_shares
-from megdt_opt.solving.compiled import passes, tilted
+from megdt_opt.solving.compiled import capped, passes, tilted
 from megdt_opt.solving.compiled.bounding import CLOSED, new_cuts
 from megdt_opt.solving.compiled.driver import terms_of
 from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
@@ -22,7 +22,7 @@ from megdt_opt.solving.compiled.passes import Here, Out, new_sets
 from megdt_opt.solving.compiled.tilting import Tilted
 from megdt_opt.solving.compiled.tilting import room as room_of
 from megdt_opt.solving.engines.base import Separable
-from megdt_opt.solving.engines.engine import NO_CHOICE, NO_WEIGHTS, Choice, Narrowed, Peak, Priced, Settled
+from megdt_opt.solving.engines.engine import NO_CHOICE, NO_WEIGHTS, Choice, Narrowed, Peak, Priced, Settled, Span
 from megdt_opt.solving.search.wavering import MIDDLE
 
 _NO_TILTS = np.zeros(0)
@@ -215,6 +215,56 @@ class CompiledEngine(Separable):
             sides[-1, 0].astype(np.int64),
         )
 
+    def climb_within(
+        self, mask: Mask, span_s: tuple[float, float], goal: float, box: float, most: int, start: Array,
+        precision: float, levels_s: list[float],
+    ) -> tuple[Peak, float]:  # fmt: skip
+        """For "mixed", as `LeveledEngine` has it."""
+        self._enter(mask)
+        np.copyto(self._terms.weight, self.problem.weights)
+        out, levels = self._out, np.array([*levels_s, levels_s[0]])
+        out.price[:] = start[:3]
+        value, count = capped.climb_capped(
+            self._terms, self._here, self._most, *span_s, min(goal, HUGE), box, most, precision, levels, self._cuts, out
+        )
+        kept = np.count_nonzero(out.weight) if value < HUGE else 0
+        picked = out.picked.astype(np.int64) if value < HUGE else NO_CHOICE
+        peak = Peak(out.price.copy(), value, count, out.chosen[:kept].copy(), out.weight[:kept].copy(), picked)
+        return peak, float(levels[-1])
+
+    def cover(
+        self, mask: Mask, span_s: tuple[float, float], goal: float, prices: Array, level_s: float, thin: float
+    ) -> list[Span]:
+        """For "mixed", as `LeveledEngine` has it."""
+        self._enter(mask)
+        np.copyto(self._terms.weight, self.problem.weights)
+        tilts, ends, proven = self._spans
+        count = capped.cover(
+            self._terms, self._here, self._most, *span_s, goal, prices, level_s, thin, tilts, ends, proven
+        )
+        return [
+            Span(end_s, np.concatenate((prices, own)), is_proven)
+            for end_s, own, is_proven in zip(ends[:count].tolist(), tilts, proven.tolist(), strict=False)
+        ]
+
+    @cached_property
+    def _spans(self) -> tuple[Array, Array, NDArray[np.bool_]]:
+        most = capped.MOST_SPANS
+        return np.zeros((most, self.problem.users)), np.zeros(most), np.zeros(most, np.bool_)
+
+    def spanned(self, part: Part) -> float:
+        """For "mixed", what a leaf's prices prove where the largest latency is within a range, less what they charge
+        being taken off."""
+        self._enter(part.mask)
+        np.copyto(self._terms.weight, self.problem.weights)
+        prices = np.array(part.leaf.prices)
+        tilts, ends = prices[None, 3:].copy(), np.zeros(1)
+        capped.cover(
+            self._terms, self._here, self._most, *part.span, 2.0 * HUGE, prices[:3].copy(), 0.0, 0.0, tilts, ends,
+            np.zeros(1, np.bool_),
+        )  # fmt: skip
+        return float(ends[0])
+
     def settle(self, choice: Choice, ceiling_s: float, prices: Array) -> Settled:
         """As `Engine` has it."""
         ((best, known),) = self._settle([choice], ceiling_s, prices)
@@ -316,6 +366,13 @@ class CompiledEngine(Separable):
         self._by_planes(choice, np.asarray(choice, dtype=np.int32), prices)
         self.total(self.heads, self.heads, prices, None)
 
+    def run_levels(self, prices: Array) -> None:
+        """The same for what "mixed" takes where the largest latency is held fixed."""
+        whole, own = (0.0, np.inf), prices[:3].copy()
+        self.climb_within(self.heads, whole, 1.0, 1.0, 2, own, 1e-3, [1.0])
+        self.cover(self.heads, whole, 1.0, own, 1.0, 1e-3)
+        self.spanned(Part(Leaf(tuple(prices.tolist())), self.heads, ()))
+
     def first_sets(self) -> Choice:
         """As `Engine` has it."""
         sets = np.zeros((4, self.problem.users), np.int32)
@@ -337,9 +394,12 @@ class _CompiledValuer:
         mask = part.mask & engine.heads  # what is dominated costs no less
         if part.rows:
             return total_of(part._replace(mask=mask), engine.costs(mask, prices, level_s))
+        charged = sum(part.leaf.prices[:3])
+        if part.span != WHOLE and engine._mixed and part.removed is None:
+            value = engine.spanned(part._replace(mask=mask))
+            return value - MARGIN * (abs(value) + 2.0 * charged) if value < HUGE else np.inf
         prices = engine._tilted(prices)
         total = engine.total(mask, part.removed, prices, level_s)
         if not np.isfinite(total):
             return np.inf
-        charged = sum(part.leaf.prices[:3])
         return total - charged - MARGIN * (abs(total) + charged)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.solving.compiled.bounding import MOST_CUTS
 from megdt_opt.solving.compiled.jit import inner, stay_whole
-from megdt_opt.solving.compiled.kernels import CLOSE, ROUGHLY, F, I, Terms, law_of
+from megdt_opt.solving.compiled.kernels import CLOSE, ROUGHLY, F, I, Terms, law_of, plain_cost
 from megdt_opt.solving.compiled.laws import HUGE, SUM, Three, option_at, shares_at
 
 Option = NDArray[np.int32]
@@ -38,8 +38,9 @@ TIE = 1e-13
 _ROOM = 1e-14
 """Relative distance of sum nu from W, so that rounding never carries it over."""
 
-TILT, COST, LATE, PAID, SHARE = 0, 1, 2, 3, 4
-"""Rows of a point of every user: nu, cost, weighted latency, what its shares cost, and from the last on its shares."""
+TILT, COST, LATE, PAID, SHARE, ROOT, ROWS = 0, 1, 2, 3, 4, 7, 8
+"""Rows of a point of every user: nu, cost, weighted latency, what its shares cost, from there on its shares, and the
+root of its time's multiplier; their number."""
 
 
 class Tilted(NamedTuple):
@@ -65,7 +66,7 @@ def look(
     limits: F, curve: int, plain: bool, has_branch: bool, has_least: bool, begin: I, end: I, price: F, who: I,
     count: int, point: F, places: Option,
 ) -> None:  # fmt: skip
-    """Least costs of the first `count` users in `who` at the multipliers in `point` (7, K), whose other rows, with
+    """Least costs of the first `count` users in `who` at the multipliers in `point` (8, K), whose other rows, with
     `places` (K,), tell what costs least."""
     stay_whole()
     r = Three(np.sqrt(price[0]), np.sqrt(price[1]), np.sqrt(price[2]))
@@ -73,6 +74,7 @@ def look(
         k = who[i]
         weight, limit, law = weights[k] * (1.0 + point[TILT, k]), limits[k], law_of(caps, gamma, brink, full, k)
         best, place, root = HUGE, -1, np.sqrt(weight)
+        curved = not (law.g1 == np.inf and law.g0 == np.inf)
         if plain:
             cr, icap = law.cap * r.edge, 1.0 / law.cap
             for j in range(begin[k], end[k]):
@@ -83,13 +85,24 @@ def look(
                 if cost < best:
                     best, place = cost, j
         if not plain or place < 0 or up[k, place] * root > r.up or down[k, place] * root > r.down:
-            best, place = HUGE, -1
-            for turn in range(begin[k], end[k] + 1):
-                # in the end the best one again: its cost is exact, but shares are as near as the multiplier only
+            best, place, hint = HUGE, -1, places[k]
+            for turn in range(begin[k] - 1, end[k] + 1):
+                # first what was best before, which spares the others; in the end the best one again: its cost is exact,
+                # but shares are as near as the multiplier only
                 again = turn == end[k]
                 if again and (plain or place < 0):
                     break
                 j = place if again else turn
+                if turn < begin[k]:
+                    j = hint
+                    if not begin[k] <= hint < end[k]:
+                        continue
+                elif turn == hint and not again:
+                    continue
+                if not (curved or again) and best <= plain_cost(
+                    SUM, weight, law.cap, 0.0, fixed[k, j], down[k, j], up[k, j], edge[k, j], r.down, r.up, r.edge
+                ):
+                    continue  # branch, limit and bounds of the shares only add to it
                 cost, m = option_at(
                     SUM, weight, fixed[k, j], branch[k, j] if has_branch else 0.0, limit, 0.0,
                     Three(down[k, j], up[k, j], edge[k, j]), r, least[k, j] if has_least else 0.0, law, curve, 1.0,
@@ -106,6 +119,7 @@ def look(
         x = shares_at(root, s, r, low, law, curve)
         paid = price[0] * x.down + price[1] * x.up + price[2] * x.edge
         point[LATE, k], point[PAID, k] = (best - paid) / (1.0 + point[TILT, k]), paid
+        point[ROOT, k] = root
         point[SHARE, k], point[SHARE + 1, k], point[SHARE + 2, k] = x.down, x.up, x.edge
 
 
@@ -240,7 +254,7 @@ def _tied(
 ) -> int:  # fmt: skip
     """Users for whom one of two options costs least where both are to cost the same: settled where they do."""
     stay_whole()
-    d = np.empty((7, pa.shape[0]))
+    d = np.empty((ROWS, pa.shape[0]))
     pd = np.empty(pa.shape[0], np.int32)
     for i in range(ties):
         k = who[i]
@@ -322,7 +336,7 @@ def tilted_value(
     gamma, brink, full, caps, weights = terms.gamma, terms.brink, terms.full, terms.cap, terms.weight
     limits, curve, plain = terms.limit, terms.curve, terms.plain
     has_branch, has_least = terms.has_branch, terms.has_least
-    z = np.zeros((7, users))
+    z = np.zeros((ROWS, users))
     pz = np.zeros(users, np.int32)
     who = np.arange(users)
     look(

@@ -104,6 +104,15 @@ class Settled(NamedTuple):
     choice: Choice
 
 
+class Span(NamedTuple):
+    """Part of the range of the largest latency: its end [s], prices and multipliers (M,) there, and whether they prove
+    the goal in it."""
+
+    end_s: float
+    prices: Array
+    is_proven: bool
+
+
 class Engine(Protocol):
     """One problem, scaled once.
 

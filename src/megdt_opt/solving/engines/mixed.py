@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +21,17 @@ from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.shares.interior import latencies
 from megdt_opt.solving.engines.base import Separable
 from megdt_opt.solving.engines.by_planes import ByPlanes
-from megdt_opt.solving.engines.engine import Choice, Engine, Peak, Priced, Settled
+from megdt_opt.solving.engines.engine import Choice, Engine, Peak, Priced, Settled, Span
 
 _MOST_CUTS = 60
 """Price vectors whose planes enter a linear program [1]."""
 
 _KNOWN = 24
 """Price vectors from before that a search for better ones begins with [1]."""
+
+_MANY, _MOST = 30, 2000
+"""Users from which on the tree is divided by the largest latency: of fewer, few are torn by theirs; and up to which, as
+the time limit is not looked at while one search for prices goes on [1]."""
 
 _ROOT_PASSES, _CLOSE = 60, 1e-3
 """Price vectors for the whole problem, and how near the best are to come, relatively, where they prove nothing: what
@@ -194,6 +199,29 @@ class MixedEngine(Separable):
         """As `Engine` has it."""
         # no better than the gap asks for: the planes of each user never end exactly
         return self.climb(mask, None, ceiling_s * (1.0 - 0.01 * gap), box, _ROOT_PASSES, start)
+
+    @property
+    def is_leveled(self) -> bool:
+        """Whether to search as a `LeveledEngine`, for which an engine has to price options at limits on the latency."""
+        many = _MANY <= self.problem.users <= _MOST
+        return many and self.most > 0.0 and self.tilts.base > 0.0 and hasattr(self._inner, "climb_within")
+
+    def worst_s(self, choice: Choice, x: Array) -> float:
+        """As `LeveledEngine` has it."""
+        a, gamma, _, _ = self.resources.pick(choice[None])
+        rows = np.arange(len(choice))
+        own = self.problem.fixed_s[rows, choice], self.problem.branch_s[rows, choice]
+        return float((self.problem.weights * latencies(a, gamma, x[None, :3], *own)[0]).max())
+
+    def climb_within(self, *arguments: Any) -> tuple[Peak, float]:
+        """As `LeveledEngine` has it."""
+        found: tuple[Peak, float] = self._inner.climb_within(*arguments)  # type: ignore[attr-defined]
+        return found
+
+    def cover(self, *arguments: Any) -> list[Span]:
+        """As `LeveledEngine` has it."""
+        found: list[Span] = self._inner.cover(*arguments)  # type: ignore[attr-defined]
+        return found
 
     def settle(self, choice: Choice, ceiling_s: float, prices: Array) -> Settled:
         """As `Engine` has it."""

@@ -254,7 +254,7 @@ class Tree:
             below.append(node._replace(limits=limits, start=start))
         made.children.extend([Leaf(())] * 2)  # room for them, which come in any order
         order = [0, 1] if number - most < 0.5 else [1, 0]
-        return [below[i]._replace(attach=_into(made.children, i)) for i in order]
+        return [below[i]._replace(attach=into(made.children, i)) for i in order]
 
     def _by_party(self, node: _Node, peak: Peak) -> list[_Node]:
         """By the options of the party that is the least decided."""
@@ -269,11 +269,13 @@ class Tree:
         for i, side in enumerate(sides):
             mask = node.mask.copy()
             mask[party] = side
-            below.append(node._replace(mask=mask, attach=_into(made.children, i)))
+            below.append(node._replace(mask=mask, attach=into(made.children, i)))
         return below
 
 
-def _into(children: list[Node], place: int) -> Callable[[Node], None]:
+def into(children: list[Node], place: int) -> Callable[[Node], None]:
+    """What puts a node at a place among children."""
+
     def attach(node: Node) -> None:
         children[place] = node
 

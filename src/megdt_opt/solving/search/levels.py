@@ -1,0 +1,163 @@
+"""The branch tree of "mixed", whose nodes hold the range of the largest weighted latency beside the choices.
+
+At given prices the bound as a function of the largest latency says for which ranges the prices prove the goal; the tree
+is split there (`certificate.tree.Cap`), and what is left by the choices of the party that the prices waver about most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from megdt_opt.certificate.tree import Branch, Cap, Leaf, Mask, Node
+from megdt_opt.pricing.scaled import Array
+from megdt_opt.solving.engines.engine import Choice, Engine, Peak, Span
+from megdt_opt.solving.search.tree import Tree, into
+from megdt_opt.solving.search.wavering import mixed, nearer, undecided
+
+_MOST_NODES, _ROUNDS, _PASSES = 100, 4, 60
+_PRECISION = 0.02
+"""How near prices come to the best ones, as a part of the gap [1]."""
+
+_THIN, _WIDE = 1e-7, 2e-3
+"""Relative width of parts of the range that are not divided any more: where the prices are worth the goal, or not [1].
+"""
+
+
+class LeveledEngine(Engine, Protocol):
+    """An engine that prices options with the largest weighted latency held fixed."""
+
+    def worst_s(self, choice: Choice, x: Array) -> float:
+        """Largest weighted latency of choices (K,) at scaled shares (3, K) [s]."""
+        ...
+
+    def climb_within(
+        self, mask: Mask, span_s: tuple[float, float], goal: float, box: float, most: int, start: Array,
+        precision: float, levels_s: list[float],
+    ) -> tuple[Peak, float]:  # fmt: skip
+        """The best prices (B,) where the largest latency is within a range, and the one at which they are worth the
+        least [s]; it is looked for from some levels [s], at the first of which an allocation is known."""
+        ...
+
+    def cover(
+        self, mask: Mask, span_s: tuple[float, float], goal: float, prices: Array, level_s: float, thin: float
+    ) -> list[Span]:
+        """Partition of a range, from the least on, by what prices (B,) prove in its parts; none is divided that is as
+        `thin` as that, relatively [1]."""
+        ...
+
+
+class _Part(NamedTuple):
+    mask: Mask
+    span_s: tuple[float, float]
+    start: Array
+    attach: Callable[[Node], None]
+
+
+def grow_by_levels(tree: Tree, engine: LeveledEngine) -> Node | None:
+    """The whole tree, cut short where the time is over; None where there is nothing to begin with, or where it would
+    take many nodes."""
+    best = tree.incumbent
+    if not np.isfinite(best.objective):
+        return None
+    top: list[Node] = []
+    stack = [_Part(engine.heads, (0.0, np.inf), best.prices[: engine.budgets], top.append)]
+    while stack:
+        part = stack.pop()
+        tree.nodes, tree.waiting = tree.nodes + 1, len(stack) + 1
+        if not tree.in_time:
+            part.attach(Leaf((*part.start.tolist(), *best.prices[engine.budgets :].tolist())))
+            continue
+        below = _divided(tree, engine, part)
+        if below is None or tree.nodes > _MOST_NODES:
+            return None
+        stack.extend(reversed(below))
+    return top[0]
+
+
+def _divided(tree: Tree, engine: LeveledEngine, part: _Part) -> list[_Part] | None:
+    """What is left to prove of a part; None where that is more than can be done so."""
+    peak, level_s = _best_prices(tree, engine, part)
+    goal = tree.goal()[1]
+    if engine.proving(part.mask, tree.incumbent.prices[None], None, goal) is not None:
+        part.attach(Leaf(tuple(tree.incumbent.prices.tolist())))
+        return []
+    enough = peak.value >= goal
+    spans = engine.cover(part.mask, part.span_s, goal, peak.prices, level_s, _THIN if enough else _WIDE)
+    pieces = _merged(part.span_s[0], spans)
+    tree.pruned += len(pieces)
+    attach, below = part.attach, []
+    for n, (begin_s, end_s, proof) in enumerate(pieces):
+        here = attach
+        if n + 1 < len(pieces):
+            cap = Cap(end_s, [Leaf(())] * 2)  # room for what follows in any order
+            attach(cap)
+            here, attach = into(cap.children, 0), into(cap.children, 1)
+        if proof is not None:
+            here(proof)
+            continue
+        inside = _Part(part.mask, (begin_s, end_s), peak.prices, here)
+        if inside.span_s != part.span_s and (enough or not begin_s <= level_s <= end_s):
+            below.append(inside)  # other prices may do there
+        elif np.count_nonzero(part.mask) > len(part.mask):
+            below.extend(_by_party(engine, inside, peak))
+        else:
+            return None
+    return below
+
+
+def _best_prices(tree: Tree, engine: LeveledEngine, part: _Part) -> tuple[Peak, float]:
+    """The best prices of a part, and the level at which they are worth the least [s]; the incumbent gets what they
+    propose."""
+    best, start = tree.incumbent, part.start
+    for _ in range(_ROUNDS):
+        levels_s = [engine.worst_s(best.choice, best.x), *_levels_within(part.span_s)]
+        goal, box = tree.goal()[1], tree.objective.box(best.objective)
+        precision = _PRECISION * tree.gap
+        peak, level_s = engine.climb_within(part.mask, part.span_s, goal, box, _PASSES, start, precision, levels_s)
+        tree.passes += peak.passes
+        start, before = peak.prices, best.objective
+        if len(peak.weights) and tree.in_time:
+            best.offer_all([np.asarray(choice, np.int64) for choice in (peak.least, mixed(peak))])
+        if not best.objective < before:
+            break
+    return peak, level_s
+
+
+def _levels_within(span_s: tuple[float, float]) -> list[float]:
+    """Levels in a range that is not the whole [s]."""
+    low, high = span_s
+    if low == 0.0:
+        return [] if high == np.inf else [high]
+    return [low * step for step in (1.0, 1.1, 1.3, 2.0)] if high == np.inf else [*map(float, np.linspace(low, high, 4))]
+
+
+def _merged(begin_s: float, spans: list[Span]) -> list[tuple[float, float, Leaf | None]]:
+    """Parts of a range with what proves them; those that nothing does are one where they meet [s]."""
+    found: list[tuple[float, float, Leaf | None]] = []
+    for span in spans:
+        proof = Leaf(tuple(span.prices.tolist())) if span.is_proven else None
+        if proof is None and found and found[-1][2] is None:
+            begin_s = found.pop()[0]
+        found.append((begin_s, span.end_s, proof))
+        begin_s = span.end_s
+    return found
+
+
+def _by_party(engine: LeveledEngine, part: _Part, peak: Peak) -> list[_Part]:
+    """The two parts by the choices of the party that is the least decided."""
+    party, first, second = undecided(peak, part.mask, None)
+    row, head = part.mask[party], engine.head[party]
+    near = nearer(engine.terms(party), first, second, row)
+    sides, is_open = (row & near, row & ~near), head >= 0
+    made = Branch(party, tuple(tuple((side[head] & is_open).nonzero()[0].tolist()) for side in sides))
+    made.children.extend([Leaf(())] * 2)  # room for them, which come in any order
+    part.attach(made)
+    below = []
+    for i, side in enumerate(sides):
+        mask = part.mask.copy()
+        mask[party] = side
+        below.append(part._replace(mask=mask, attach=into(made.children, i)))
+    return below
