@@ -116,6 +116,24 @@ class Family:
         with _mean_of_pictures():
             return self._theirs(self._with(pipeline, sampler), sampler, seed, steps, **how)
 
+    def theirs_refined(self, refiner: Family, sampler: str, seed: int, cut: int, steps: int = STEPS) -> End:
+        """What diffusers' base pipeline makes up to a step, and the refiner's from there on."""
+        base, last = self._with(self.pipeline, sampler), refiner._with(refiner.pipeline, sampler)
+        base.scheduler.set_timesteps(steps)
+        times = base.scheduler.timesteps
+        share = 1.0 - float(times[cut - 1] + times[cut]) / 2 / base.scheduler.config.num_train_timesteps
+        how = {"num_inference_steps": steps, "guidance_scale": self.spec.guidance}
+        rows, columns, _ = self.spec.image_shape
+        left = base(
+            WORDS, height=rows, width=columns, denoising_end=share, output_type="latent",
+            generator=torch.Generator().manual_seed(seed), **how,
+        ).images  # fmt: skip
+        found = [
+            last(WORDS, image=left, denoising_start=share, output_type=form, **how).images for form in ("latent", "pil")
+        ]
+        latent, (picture,) = found
+        return End(latent, np.asarray(picture)[None])
+
     def _with(self, pipeline: Any, sampler: str) -> Any:
         pipeline.scheduler = self._own
         if sampler != self.spec.schedulers[0]:
@@ -153,8 +171,11 @@ class Family:
         *,
         picture: NDArray[np.uint8] | None = None,
         first: int = 0,
+        refiner: Family | None = None,
     ) -> tuple[End, dict[str, int]]:
         """What our stages make, each send through its bytes; and the bits of each send, which are those planned.
+
+        With a refiner, that family's model is the device's.
 
         Raises
         ------
@@ -173,7 +194,8 @@ class Family:
             slot_s=(0.0,) * len(each),
         )  # fmt: skip
         stores: dict[str, Store] = {actor: first_items(chain, actor) for actor in ("edge", "phone")}
-        works = {actor: StageWork(self.model, run, chain, store) for actor, store in stores.items()}
+        models = {"edge": self.model, "phone": self.model if refiner is None else refiner.model}
+        works = {actor: StageWork(models[actor], run, chain, store) for actor, store in stores.items()}
         sent: dict[str, int] = {}
         for leaf in each:
             if isinstance(leaf, Compute):

@@ -97,11 +97,14 @@ class PlannedModel:
         "fp32", "fp16" or "bf16".
     decoder : str, optional
         Folder of a small autoencoder that decodes in place of a pipeline's own.
+    refiner : str, optional
+        Folder of the refiner that this process has in place of the pipeline.
     """
 
     spec: ModelSpec
     precision: str = "fp32"
     decoder: str | None = None
+    refiner: str | None = None
 
     @property
     def weight_byte(self) -> dict[str, int]:
@@ -111,18 +114,26 @@ class PlannedModel:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `from_dict` reads back."""
-        return {"spec": self.spec.to_dict(), "precision": self.precision, "decoder": self.decoder}
+        return {
+            "spec": self.spec.to_dict(),
+            "precision": self.precision,
+            "decoder": self.decoder,
+            "refiner": self.refiner,
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PlannedModel:
         """Build from plain data; raises InvalidInput as `ModelSpec.from_dict` does."""
         return cls(
-            spec=ModelSpec.from_dict(data["spec"]), precision=str(data["precision"]), decoder=data.get("decoder")
+            spec=ModelSpec.from_dict(data["spec"]),
+            precision=str(data["precision"]),
+            decoder=data.get("decoder"),
+            refiner=data.get("refiner"),
         )
 
     def load(self) -> SplitModel:
         """The model, on the processor; raises as `load_planned` does."""
-        return load_planned(self.spec, precision=self.precision, decoder=self.decoder)
+        return load_planned(self.spec, precision=self.precision, decoder=self.decoder, refiner=self.refiner)
 
 
 def find_spec(name: str, guidance: float | None = None) -> ModelSpec:
@@ -226,7 +237,12 @@ def load_model(  # wide: each is one setting of a model, by keyword
 
 
 def load_planned(
-    spec: ModelSpec, *, precision: str = "fp32", device: str = "cpu", decoder: str | None = None
+    spec: ModelSpec,
+    *,
+    precision: str = "fp32",
+    device: str = "cpu",
+    decoder: str | None = None,
+    refiner: str | None = None,
 ) -> SplitModel:
     """The model that a spec says: what an execution runs. Nothing that a spec names is downloaded or imported.
 
@@ -240,6 +256,8 @@ def load_planned(
         Torch device.
     decoder : str, optional
         Folder of a small autoencoder that decodes in place of a pipeline's own.
+    refiner : str, optional
+        Folder of a refiner, which is loaded in place of the pipeline, for the same latents, pictures and requests.
 
     Raises
     ------
@@ -259,15 +277,16 @@ def load_planned(
             "guidance": guidance,
             "pixels": (rows, columns),
         }
+        source = refiner or spec.source
         if spec.weights == "random":
-            found: SplitModel = DiffusersModel.from_config(spec.source, **how)
+            found: SplitModel = DiffusersModel.from_config(source, **how)
         else:
             found = DiffusersModel.from_pretrained(
-                spec.source, name=spec.name, decoder=decoder, local_files_only=True, **how
+                source, name=spec.name, decoder=decoder, local_files_only=True, **how
             )
     else:
         found = load_model(spec.name, device=device, precision=precision)
-    for field in ("latent_shape", "image_shape", "conditioning", "request", "passes_per_step"):
+    for field in ("latent_shape", "image_shape", "request", "passes_per_step", *(() if refiner else ("conditioning",))):
         mine, theirs = getattr(spec, field), getattr(found.spec, field)
         if mine != theirs:
             remedy = "Calibrate and plan the model again."

@@ -52,6 +52,12 @@ def notes_on(table: OptionTable, chosen: Sequence[Option], groups: Sequence[Grou
         for user in table.scenario.users
         if user.device.decoder is not None
     ]
+    found += [
+        f"{user.name}'s device goes on from the hand-over with {user.device.refiner}, a refiner with text encoders of "
+        "its own, whose memory is counted as the model's."
+        for user in table.scenario.users
+        if user.device.refiner is not None
+    ]
     found += _quality(table)
     found += _borrowed(table)
     found += _closed(table)

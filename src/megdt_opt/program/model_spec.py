@@ -9,6 +9,7 @@ from typing import Any
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.files import parse_json
+from megdt_opt.program.samplers import state_law
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +143,41 @@ def with_decoder(spec: ModelSpec, decoder: str | None) -> ModelSpec:
         remedy = "Leave it out, or name a pipeline folder as the scenario's model."
         raise InvalidInput("decoder", decoder, f"none: the model {spec.name!r} has its own", remedy)
     return replace(spec, name=f"{spec.name}+{PurePath(decoder).name}")
+
+
+def with_refiner(spec: ModelSpec, refiner: str | None, scheduler: str) -> ModelSpec:
+    """The spec of a pipeline whose device goes on with a refiner: its profiles are of the refiner's name.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    refiner : str or None
+        Folder of the refiner; None leaves the spec as it is.
+    scheduler : str
+        Sampler, of which a hand-over to the refiner holds the latent alone, as diffusers' pipelines hand over.
+
+    Raises
+    ------
+    InvalidInput
+        Where the model is no pipeline, or the sampler needs more than the latent.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from megdt_opt.models.registry import find_spec
+    >>> with_refiner(replace(find_spec("sdxl"), source="models/xl"), "models/refiner", "euler").name
+    'refiner'
+    """
+    if refiner is None:
+        return spec
+    if not spec.source:
+        remedy = "Leave it out, or name a pipeline folder as the scenario's model."
+        raise InvalidInput("refiner", refiner, f"none: the model {spec.name!r} is no pipeline's folder", remedy)
+    law = state_law(scheduler)
+    if law.random or law.by_step or law.history(1, 0):
+        expected = f"none with {scheduler!r}, of which a hand-over is more than a latent"
+        raise InvalidInput("refiner", refiner, expected, 'Take a scheduler such as "ddim" or "euler".')
+    return replace(spec, name=PurePath(refiner).name)
 
 
 def with_guidance(spec: ModelSpec, scale: float) -> ModelSpec:

@@ -77,6 +77,9 @@ class Device(Quantities):
     decoder : str, optional
         Folder of a small autoencoder (`AutoencoderTiny`) with which the device decodes in place of the pipeline's own;
         its profile is one of `calibrate --decoder`.
+    refiner : str, optional
+        Folder of a refiner, a pipeline of the same latents (SDXL's), with which the device goes on from the hand-over
+        of SEU in place of the model itself; its profile is one of that folder.
     memory_byte : float, optional
         Memory for weights [byte].
     compute_power_w : float, optional
@@ -100,11 +103,20 @@ class Device(Quantities):
     stretch: float = Field(default=1.0, ge=1.0)
     borrow: Borrow = None
     decoder: str | None = None
+    refiner: str | None = None
     memory_byte: float | None = Field(default=None, gt=0.0)
     compute_power_w: float | None = Field(default=None, gt=0.0)
     transmit_power_w: float = Field(default=0.19952623149688797, gt=0.0)
     load_byte_per_s: float | None = Field(default=None, gt=0.0)
     powered: Literal["mains"] | None = None
+
+    @model_validator(mode="after")
+    def _one_other_part(self) -> Device:
+        if self.decoder is not None and self.refiner is not None:
+            raise InvalidInput(
+                "decoder", self.decoder, "none beside a refiner, which decodes", "Remove one of the two."
+            )
+        return self
 
 
 class Channel(Quantities):

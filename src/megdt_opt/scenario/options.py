@@ -26,7 +26,7 @@ from megdt_opt.program.costs import Costs, program_costs
 from megdt_opt.program.groups import GROUP_MECHANISMS, tail_terms
 from megdt_opt.program.latency import LatencyTerms, latency_terms
 from megdt_opt.program.mechanisms import Option, Setting, program
-from megdt_opt.program.model_spec import ModelSpec, with_decoder
+from megdt_opt.program.model_spec import ModelSpec, with_decoder, with_refiner
 from megdt_opt.program.stages import (
     Compute,
     Payload,
@@ -54,8 +54,8 @@ from megdt_opt.scenario.rules import (
     check_subjects,
     never_timed,
     ruled_out_by_costs,
+    ruled_out_by_picture,
     ruled_out_by_privacy,
-    ruled_out_by_quality,
     ruled_out_by_shape,
     ruled_out_by_wish,
     unmeasured,
@@ -135,7 +135,7 @@ class OptionTable:
             who = "the edge" if len(scenario.sites) == 1 else f"edge {site.name}"
             check_model(found[site.edge.profile], spec, who, scenario.precision)
         for user in scenario.users:
-            held = with_decoder(spec, user.device.decoder)
+            held = with_refiner(with_decoder(spec, user.device.decoder), user.device.refiner, scenario.scheduler)
             check_model(found[user.device.profile], held, f"user {user.name}", scenario.precision)
         draft = cls(
             scenario=scenario,
@@ -197,10 +197,8 @@ class OptionTable:
 
     def declared(self, user: int, option: int) -> Stage:
         """Stage program of a user's option, as its mechanism has it."""
-        chosen = self.options[option]
-        if self.shared is not None:
-            return self.shared.tail(user, chosen)
-        return program(chosen, self.setting(user, chosen.edge))
+        chosen, shared = self.options[option], self.shared
+        return program(chosen, self.setting(user, chosen.edge)) if shared is None else shared.tail(user, chosen)
 
     def seconds(self, leaf: Compute) -> float:
         """Seconds of a compute stage at full speed, on whoever's device [s]."""
@@ -215,17 +213,12 @@ class OptionTable:
         stages = Series((*(() if trunk is None else trunk.stages), self.program(user, option)))
         return unmeasured(self.options[option], stages, self.spec, self._precision_of)
 
-    def _ruled_out_by_quality(self, user: int, option: Option, stages: Stage) -> list[Conflict]:
-        if self.scenario.unmeasured_quality is not None or not self.doubted:
-            return []
-        return ruled_out_by_quality(user, unmeasured(option, stages, self.spec, self._precision_of), self.spec)
-
     def _precision_of(self, leaf: Compute) -> str:
-        return self.machines.precision(leaf, self._user_of(leaf))
+        return self.machines.precision(leaf, self._user_of(leaf)) if self.doubted else "fp32"
 
     @cached_property
     def doubted(self) -> bool:
-        """Whether a precision that is offered, or that an actor computes in, was not measured."""
+        """Whether a precision that is offered or computed in was not measured."""
         return any_unmeasured({*self.machines.precisions, *(option.precision for option in self.options)}, self.spec)
 
     def send_bit(self, leaf: Send, user: int) -> float:
@@ -401,10 +394,10 @@ class OptionTable:
 
     def index(self, name: str) -> int:
         """Column of the option of this name."""
-        names = [option.name for option in self.options]
-        if name not in names:
+        found = next((o for o, option in enumerate(self.options) if option.name == name), None)
+        if found is None:
             raise InvalidInput("option", name, "the name of an option of the scenario", "See `megdt-opt show`.")
-        return names.index(name)
+        return found
 
     def _cell(self, k: int, o: int) -> OptionCell:
         user, option = self.scenario.users[k], self.options[o]
@@ -428,7 +421,7 @@ class OptionTable:
                 None, None, (*closed, Conflict(k, "timings", 0.0, "", never_timed(error))), False, np.inf, untimed=True
             )
         whole = stages if trunk is None else Series((*trunk.stages, stages))
-        doubtful = self._ruled_out_by_quality(k, option, whole)
+        doubtful = ruled_out_by_picture(k, self.scenario, option, whole, self.spec, self._precision_of)
         closed, possible = closed + doubtful, possible and not doubtful
         site = self.sites[self.site(o) or 0]
         costs = limiting = self._costs(stages, k, site)
@@ -469,14 +462,14 @@ class OptionTable:
         """
         if self.scenario.users[user].shown_at == "edge":
             return None, ("the picture is shown at the edge",)
-        stages = program(Option(mechanism="local"), self.setting(user))
+        stages = program(local := Option(mechanism="local"), self.setting(user))
         try:
             terms = latency_terms(stages, compute_s=self.seconds, send_bit=lambda leaf: self.send_bit(leaf, user))
         except ProfileError as error:
             return None, (never_timed(error),)
         costs = self._costs(stages, user, self.sites[0])
         limits = ruled_out_by_costs(user, self.scenario, self.sites[0], costs, terms)
-        limits += self._ruled_out_by_quality(user, Option(mechanism="local"), stages)
+        limits += ruled_out_by_picture(user, self.scenario, local, stages, self.spec, self._precision_of)
         closed = tuple(limit.text("") for limit in limits)
         return (None if closed else stages), closed
 

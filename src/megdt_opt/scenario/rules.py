@@ -130,6 +130,14 @@ def any_unmeasured(precisions: Iterable[str], spec: ModelSpec) -> bool:
     return not set(precisions) <= {"", *measured_precisions(spec), *PRECISION_REGISTRY.own}
 
 
+def ruled_out_by_picture(
+    k: int, scenario: Scenario, option: Option, stages: Stage, spec: ModelSpec, precision_of: Callable[[Compute], str]
+) -> list[Conflict]:
+    """What closes an option for the picture that would come of it: an unmeasured quality, a refiner's first steps."""
+    names = () if scenario.unmeasured_quality is not None else unmeasured(option, stages, spec, precision_of)
+    return ruled_out_by_quality(k, names, spec) + ruled_out_by_refiner(k, scenario.users[k], stages)
+
+
 def check_accepted(scenario: Scenario, spec: ModelSpec, doubted: bool) -> None:
     """Refuse to accept unmeasured qualities where there are none.
 
@@ -172,6 +180,17 @@ def ruled_out_by_wish(k: int, user: User, option: Option) -> tuple[list[Conflict
         add("shown_at", (user.shown_at,), f"the picture is shown at the {user.shown_at}")
         possible = False
     return closed, possible
+
+
+def ruled_out_by_refiner(k: int, user: User, stages: Stage) -> list[Conflict]:
+    """A device with a refiner makes the steps behind a hand-over, and nothing before it."""
+    if user.device.refiner is None:
+        return []
+    own = [leaf for leaf in leaves(stages) if isinstance(leaf, Compute) and leaf.at == user.name]
+    first = [leaf.first for leaf in own if leaf.kind is Kind.DENOISE]
+    if first and min(first) > 0 and all(leaf.rows is None and leaf.kind is not Kind.SENSE for leaf in own):
+        return []
+    return [Conflict(k, "refiner", 0.0, "", "{limit}: the device makes the steps behind a hand-over, and those alone")]
 
 
 def ruled_out_by_shape(k: int, scenario: Scenario) -> tuple[list[Conflict], bool]:

@@ -17,6 +17,7 @@ from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.user_plan import UserPlan
 from megdt_opt.program.costs import part_of
 from megdt_opt.program.stages import Compute, leaves
+from megdt_opt.scenario.equipment import Device
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.trials.runs import batch_schedule, fallback_runs, user_runs
 
@@ -84,7 +85,7 @@ def planned_models(table: OptionTable) -> dict[str, PlannedModel]:
     machines, spec = table.machines, table.spec
     timed = {str(name): profile for name, profile in machines.edges.items()}
     timed |= {user.name: profile for user, profile in zip(table.scenario.users, machines.devices, strict=True)}
-    decoders = {user.name: user.device.decoder for user in table.scenario.users}
+    devices = {user.name: user.device for user in table.scenario.users}
     found = {}
     for name, profile in timed.items():
         precision = profile.provenance.precision if spec.source else "fp32"
@@ -92,7 +93,8 @@ def planned_models(table: OptionTable) -> dict[str, PlannedModel]:
             expected = f"one of {tuple(PRECISION_BYTE)}, in which models are executed"
             remedy = "Plan with a profile that `megdt-opt calibrate` has measured."
             raise InvalidInput(f"precision of {name}'s profile", precision, expected, remedy)
-        found[name] = PlannedModel(spec=spec, precision=precision, decoder=decoders.get(name))
+        own = devices.get(name, Device())
+        found[name] = PlannedModel(spec=spec, precision=precision, decoder=own.decoder, refiner=own.refiner)
     return found
 
 

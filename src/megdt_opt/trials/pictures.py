@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +93,14 @@ def unsplit(
             state = model.start_from(
                 model.sense(torch.from_numpy(frame)), who.seed, first=first, scheduler=scheduler, steps=steps
             )
-        state = model.denoise(state, conditioning, first=first, count=steps - first, scheduler=scheduler, steps=steps)
+        how: dict[str, Any] = {"scheduler": scheduler, "steps": steps}
+        if who.device.refiner is not None:
+            own = [x for x in leaves(program) if isinstance(x, Compute) and x.at == who.name and x.kind is Kind.DENOISE]
+            cut = min(leaf.first for leaf in own)
+            state = model.denoise(state, conditioning, first=first, count=cut - first, **how)
+            model = load_planned(table.spec, precision=precision, refiner=who.device.refiner)
+            conditioning, first = model.encode_prompt(request), cut
+        state = model.denoise(state, conditioning, first=first, count=steps - first, **how)
         picture: NDArray[np.uint8] = model.decode(state["latent"]).numpy()[0]
         return picture
     finally:

@@ -91,6 +91,21 @@ def test_a_consistency_model_spreads_the_steps_that_are_left_anew(
     assert ours.equals(theirs)
 
 
+@pytest.mark.parametrize("sampler", ["euler", "ddim"])
+@pytest.mark.parametrize(("steps", "cut"), [(6, 4), (6, 1), (7, 5)])
+def test_a_refiner_goes_on_as_diffusers_two_pipelines(
+    family: Callable[[str], Family], sampler: str, steps: int, cut: int
+) -> None:
+    """SDXL's base until `denoising_end`, its refiner from `denoising_start` on the other side of the hand-over."""
+    base, refiner = family("sdxl"), family("sdxl-refiner")
+    theirs = base.theirs_refined(refiner, sampler, SEED, cut, steps)
+    option = Option(mechanism="SEU", cut=cut, precision="fp32")
+    ours, sent = base.ours(option, sampler, SEED, steps, refiner=refiner)
+    assert ours.equals(theirs)
+    assert not ours.equals(base.theirs(sampler, SEED, steps))
+    assert any("latent" in label for label in sent)
+
+
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_familys_samplers_are_these(family: Callable[[str], Family], name: str) -> None:
     offered = family(name).spec.schedulers
