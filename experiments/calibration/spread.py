@@ -15,6 +15,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -29,6 +30,8 @@ from megdt_opt.timing.profile import TimingProfile
 CALIBRATION = 5
 """Sessions of the profile, and of the later ones at least [1]."""
 
+WANTED, PAUSE_S = 11, 10.0
+
 
 def take(name: str, beside: int) -> TimingProfile:
     """One session of the twin, while so many other processes of this script keep cores busy."""
@@ -42,6 +45,12 @@ def take(name: str, beside: int) -> TimingProfile:
     with (RESULTS / f"spread_{name}.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(made.to_dict()) + "\n")
     return made
+
+
+def left(name: str) -> int:
+    """How many sessions to take now: one, or the last three of eleven [1]."""
+    missing = WANTED - len(sessions_of(name)) if (RESULTS / f"spread_{name}.jsonl").is_file() else WANTED
+    return missing if 1 <= missing <= 3 else 1
 
 
 def sessions_of(name: str) -> list[TimingProfile]:
@@ -132,11 +141,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("take", "judge"))
     parser.add_argument("name", help="of the load, part of the files' names")
+    parser.add_argument("--sessions", type=int, help="how many; default one, and what is left of eleven at the end")
     parser.add_argument("--beside", type=int, default=0, help="processes that keep a core busy meanwhile")
     arguments = parser.parse_args()
     if arguments.what == "take":
-        made = take(arguments.name, arguments.beside)
-        print(made.provenance.created, *made.provenance.texts, f"step {1e3 * made.stage_s('denoise'):.1f} ms")
+        for number in range(arguments.sessions or left(arguments.name)):
+            if number:
+                time.sleep(PAUSE_S)
+            made = take(arguments.name, arguments.beside)
+            print(made.provenance.created, *made.provenance.texts, f"step {1e3 * made.stage_s('denoise'):.1f} ms")
         return
     found = judge(arguments.name)
     covered = found["coverage"]
