@@ -1,17 +1,21 @@
 """How often a plan for "95 %" is kept: by replay of samples that it has not seen, and by execution.
 
     python experiments/execution/latency_coverage.py replay [seeds]
-    python experiments/execution/latency_coverage.py execute [executions]
+    python experiments/execution/latency_coverage.py execute [executions] [minutes]
 
 The population of each stage is the bundled profile's median times a factor: lognormal within 5 per cent, and one in
 fifty half as long again. A plan sees 1,000 runs of four steps and is made at 96 %; replays are 1,000 runs of other
 samples. An execution is paced: every stage of a run has a slot of a time that is drawn from the other samples, in which
-the twin really computes and payloads really cross the link; what is counted is the measured end-to-end time.
+the twin really computes and payloads really cross the link; what is counted is the measured end-to-end time. Runs are kept
+as they end, so that a list is made in pieces of some minutes.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,9 +23,10 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
 
 from experiments.benchmarks.record import keep
+from several import commit
 from megdt_opt import Plan, Scenario, TimingProfile, plan
 from megdt_opt.planning.replay import coverage
 from megdt_opt.planning.user_plan import UserPlan
@@ -116,34 +121,42 @@ def drawn_s(machines: Drawn, k: int, user: UserPlan) -> float:
     return total
 
 
-def execute(executions: int) -> None:
-    """Paced executions of one plan with stage times that it has not seen."""
+def execute(executions: int, minutes: float) -> None:
+    """Paced executions of one plan with stage times that it has not seen, for some minutes; goes on where it stopped."""
+    path, end = RESULTS / "coverage_execution.json", time.monotonic() + 60.0 * minutes
     made = planned(0)
+    stated = {user.name: user.latency_s for user in made.users}
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    rows: list[dict[str, Any]] = found["rows"] if found.get("stated_s") == stated else []
     other = population(1)
     unseen = {"edge": other.stretched(8, "edge")}
     unseen |= {f"{k}": other.stretched(user.device.stretch, user.name) for k, user in enumerate(made.scenario.users)}
     longest_s = max(user.latency_s for user in made.users)
     machines = made.table.machines
-    rows: list[dict[str, Any]] = []
     with cluster_of(made.table, start_timeout_s=600.0) as cluster:
-        for number in range(executions):
+        for number in range(len(rows), executions):
+            if time.monotonic() > end:
+                break
             drawn = Drawn(edges=machines.edges, devices=machines.devices, unseen=unseen, number=number)
             table = replace(made.table, machines=drawn)
             done = cluster.run(user_runs(table, list(made.users)), run_options(made.table, longest_s))
             measured = {user.name: done.measured_s[user.name] for user in made.users}
             own = {user.name: drawn_s(drawn, k, user) for k, user in enumerate(made.users)}
-            rows.append({"run": number, "measured_s": measured, "drawn_s": own, "overruns": len(done.overruns)})
+            rows.append({
+                "run": number, "measured_s": measured, "drawn_s": own, "overruns": len(done.overruns),
+                "load": os.getloadavg()[0],
+            })  # fmt: skip
             if number % 20 == 0:
                 print(number, measured, flush=True)
-    stated = {user.name: user.latency_s for user in made.users}
     held = {n: float(np.mean([row["measured_s"][n] <= s for row in rows])) for n, s in stated.items()}
     # what the drawn times alone come to: the rest is the machine's, where stages overrun their slots
     held_drawn = {n: float(np.mean([row["drawn_s"][n] <= s for row in rows])) for n, s in stated.items()}
     overruns = sum(row["overruns"] for row in rows)
-    print("stated", stated, "held", held, "held by the drawn times", held_drawn, "overruns", overruns)
+    print("runs", len(rows), "stated", stated, "held", held, "by the drawn times", held_drawn, "overruns", overruns)
     keep(
-        RESULTS / "coverage_execution.json", rows, mode="paced, stage times drawn from unseen samples", stated_s=stated,
-        held=held, held_drawn=held_drawn, overruns=overruns, options=[u.option.name for u in made.users],
+        path, rows, mode="paced, stage times drawn from unseen samples", stated_s=stated, held=held,
+        held_drawn=held_drawn, overruns=overruns, options=[u.option.name for u in made.users], commit=commit(),
+        load_largest=max(row["load"] for row in rows),
     )  # fmt: skip
 
 
@@ -152,4 +165,4 @@ if __name__ == "__main__":
     if what == "replay":
         replay(count or 20)
     else:
-        execute(count or 200)
+        execute(count or 200, float(sys.argv[3]) if len(sys.argv) > 3 else 60.0)
