@@ -6,8 +6,8 @@
 The population of each stage is the bundled profile's median times a factor: lognormal within 5 per cent, and one in
 fifty half as long again. A plan sees 1,000 runs of four steps and is made at 96 %; replays are 1,000 runs of other
 samples. An execution is paced: every stage of a run has a slot of a time that is drawn from the other samples, in which
-the twin really computes and payloads really cross the link; what is counted is the measured end-to-end time. Runs are kept
-as they end, so that a list is made in pieces of some minutes.
+the twin really computes and payloads really cross the link; what is counted is the measured end-to-end time. A list may
+be made in pieces of some minutes.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from typing import Any
 
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
+sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parent))
+
+from several import commit
 
 from experiments.benchmarks.record import keep
-from several import commit
 from megdt_opt import Plan, Scenario, TimingProfile, plan
 from megdt_opt.planning.replay import coverage
 from megdt_opt.planning.user_plan import UserPlan
