@@ -124,7 +124,7 @@ def drawn_s(machines: Drawn, k: int, user: UserPlan) -> float:
 
 
 def execute(executions: int, minutes: float) -> None:
-    """Paced executions of one plan with stage times that it has not seen, for some minutes; goes on where it stopped."""
+    """Paced executions of one plan with stage times that it has not seen; goes on where it stopped."""
     path, end = RESULTS / "coverage_execution.json", time.monotonic() + 60.0 * minutes
     made = planned(0)
     stated = {user.name: user.latency_s for user in made.users}
