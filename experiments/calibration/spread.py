@@ -30,7 +30,7 @@ from megdt_opt.timing.profile import TimingProfile
 CALIBRATION = 5
 """Sessions of the profile, and of the later ones at least [1]."""
 
-WANTED, PAUSE_S = 11, 10.0
+WANTED, PAUSE_S = 11, 3.0
 
 
 def take(name: str, beside: int) -> TimingProfile:

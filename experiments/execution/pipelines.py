@@ -206,8 +206,8 @@ def summary_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "overruns": sum(row["overruns"] for row in rows),
         "pictures": sum(not o.startswith("PEU") for o, _ in pairs),
         "pictures_equal": sum(same for o, same in pairs if not o.startswith("PEU")),
-        "commits": sorted({row["commit"] for row in [*rows, *wrong]}),
-        "load_largest": max((row["load"] for row in rows), default=None),
+        "commits": sorted({row["commit"] for row in [*rows, *wrong] if "commit" in row}),
+        "load_largest": max((row["load"] for row in rows if "load" in row), default=None),
         "spoiled": len(wrong),
         "spoiled_found": sum(bool(r["refused"]) or abs(r["worst_percent"]) > SPOILED_PERCENT for r in wrong),
     }

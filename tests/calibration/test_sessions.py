@@ -190,7 +190,7 @@ def test_the_least_idle_session_counts(model: DiffusersModel, monkeypatch: pytes
     "name", [path.stem.removeprefix("profile_") for path in sorted(RESULTS.glob("profile_*.json"))]
 )
 def test_as_many_medians_of_later_sessions_lie_inside_as_is_said(name: str) -> None:
-    """Kept runs of experiments/calibration/held_out.py: of later medians 80 to 97 % are in the stated 90 % interval."""
+    """Kept runs of held_out.py and spread.py: of later medians 80 to 97 % are in the stated 90 % interval."""
     made = TimingProfile.load(RESULTS / f"profile_{name}.json")
     kept = json.loads((RESULTS / f"held_out_{name}.json").read_text(encoding="utf-8"))
     later = [cell for session in kept["sessions"] for cell in session["cells"]]
@@ -199,7 +199,7 @@ def test_as_many_medians_of_later_sessions_lie_inside_as_is_said(name: str) -> N
         asked = {key: cell[key] for key in ("kind", "batch", "rows", "codec")}
         low, high = made.stage_interval_s(**asked, level=0.9) or (math.nan, math.nan)
         inside += low <= statistics.median(cell["samples_s"]) <= high
-    assert len(kept["sessions"]) == 5
-    assert min(session["age_s"] for session in kept["sessions"]) > 600.0
+    assert len(kept["sessions"]) >= 5
+    assert min(session.get("after_calibration_s", session["age_s"]) for session in kept["sessions"]) >= 600.0
     assert inside / len(later) == pytest.approx(kept["coverage"]["inside"]["share"])
     assert 0.80 <= inside / len(later) <= 0.97
