@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ from megdt_opt.execution.job import Run
 from megdt_opt.files import write_text
 from megdt_opt.models.registry import load_model
 from megdt_opt.program.model_spec import ModelSpec
-from megdt_opt.program.stages import Compute, Kind, Send, is_edge
+from megdt_opt.program.stages import Compute, Kind, Send, is_edge, leaves
 from megdt_opt.trials.execute import cluster_of, execute, run_options
 from megdt_opt.trials.pictures import judge_pictures
 from megdt_opt.trials.runs import fallback_runs, user_runs
@@ -63,16 +63,25 @@ def steps_twice(made: Plan, run: Run) -> Run:
     return rewritten(made, run, change)
 
 
-def handed_over_later(made: Plan, run: Run) -> Run:
-    """The hand-over a step later."""
+def handed_over_elsewhere(made: Plan, run: Run) -> Run:
+    """The hand-over a step later, or a step earlier where one step alone is behind it."""
+    by = (
+        1 if any(_behind(leaf) and leaf.amount > 1 for leaf in leaves(run.program) if isinstance(leaf, Compute)) else -1
+    )
 
     def change(leaf: Leaf, shared: bool, pace: float) -> list[tuple[Leaf, float]]:
-        if isinstance(leaf, Compute) and leaf.kind is Kind.DENOISE and leaf.rows is None:
-            later = 1 if leaf.first else 0
-            leaf = replace(leaf, first=leaf.first + later, amount=leaf.amount + (-1 if later else 1))
+        if _behind(leaf):
+            leaf = replace(leaf, first=leaf.first + by, amount=leaf.amount - by)
+        elif isinstance(leaf, Compute) and leaf.kind is Kind.DENOISE:
+            leaf = replace(leaf, amount=leaf.amount + by)
         return [(leaf, pace)]
 
     return rewritten(made, run, change)
+
+
+def _behind(leaf: Leaf) -> TypeGuard[Compute]:
+    """Whether steps are made behind a hand-over."""
+    return isinstance(leaf, Compute) and leaf.kind is Kind.DENOISE and leaf.first > 0
 
 
 def half_share(made: Plan, run: Run) -> Run:
@@ -97,14 +106,14 @@ def _at_edge(leaf: Leaf) -> bool:
 SPOILS: dict[str, tuple[str, int, int, Callable[[Plan, Run], Run]]] = {
     "steps made twice (U-Net)": ("sd1", 1, 0, steps_twice),
     "steps made twice (transformer)": ("sd3", 1, 1, steps_twice),
-    "hand-over a step later": ("sd2-v", 1, 1, handed_over_later),
-    "hand-over a step later, device first": ("pixart", 2, 0, handed_over_later),
+    "hand-over at another step": ("sd2-v", 1, 1, handed_over_elsewhere),
+    "hand-over at another step, device first": ("pixart", 2, 0, handed_over_elsewhere),
     "half of the edge's share": ("sdxl", 1, 0, half_share),
     "half of the edge's share, from a picture": ("flux", 2, 1, half_share),
     "links at a tenth of their rates": ("sdxl-turbo", 0, 0, slow_links),
     "server moved": ("lcm", 0, 0, server_moved),
     "server moved, a small decoder": ("sd1-small-decoder", 0, 0, server_moved),
-    "hand-over a step later, without guidance": ("flux-schnell", 1, 1, handed_over_later),
+    "hand-over at another step, without guidance": ("flux-schnell", 1, 1, handed_over_elsewhere),
 }
 """What is run in place of what was planned: family, number of the plan, number of the user, and the change."""
 
