@@ -55,6 +55,7 @@ def test_divided_by_levels_it_is_what_enumeration_finds(number: int, monkeypatch
         assert verdict.holds, verdict.reason
 
 
+@pytest.mark.long_list
 @pytest.mark.parametrize("draw", ["cuts", "table"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_by_levels_and_by_multipliers_close_the_same(kind: str, draw: str, monkeypatch: pytest.MonkeyPatch) -> None:
