@@ -32,9 +32,10 @@ LEAST_SEND_S = 0.15
 LEAST_COMPUTED_S = 0.02
 """Least calibrated time of an actor's stages by which its profile is judged [s]."""
 
-PSNR_DB = {"fp16": 35.0, "int8": 20.0, "jpeg": 20.0}
+PSNR_DB = {"fp16": 60.0, "int8": 40.0, "jpeg": 20.0}
 """Least agreement with the unsplit picture after a hand-over in this precision, or an image in this codec [dB]; in
-fp32, and where no latent is handed over, pictures are equal bit by bit."""
+fp32, and where no latent is handed over, pictures are equal bit by bit. The bundled twin shows 74 dB after fp16 and
+57 dB after int8; noise of 0.05 on its latent leaves 54 to 58 dB."""
 
 PSNR_OTHER_DB = 20.0
 """The same of a registered precision or codec that is not listed [dB]."""
