@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -471,6 +472,7 @@ app.command()(probe)
 
 def main() -> None:
     """Entry point of the command `megdt-opt`."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     terminal = Terminal()
     code: Any = 0
     try:

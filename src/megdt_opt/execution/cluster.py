@@ -115,14 +115,24 @@ class Cluster:
             for actor in missing:
                 self._world.settle(actor, self._processes[actor].pid)
         except BaseException:
+            self._kill_all()  # nothing that has been made so far is waited for
             self.close()
             raise
 
+    def _kill_all(self) -> None:
+        for process in list(self._processes.values()):
+            process.strike()
+
     def close(self) -> None:
-        """End every process."""
+        """End every process; interrupted meanwhile, at once."""
         try:
+            for process in list(self._processes.values()):
+                process.dismiss()
             for actor in list(self._processes):
                 self._drop(actor)
+        except BaseException:
+            self._kill_all()
+            raise
         finally:
             self._identity = None
             self._world.close()
@@ -368,16 +378,28 @@ class Cluster:
             )
             for a in used
         }
-        prepared = self._gather(calls, time.monotonic() + limit_s)
-        return {a: prepared[a] | self._peers[a].call("ping", {}, 10.0) for a in used}
+        prepared = self._gather(calls, time.monotonic() + limit_s, options.patience_s)
+        return {a: prepared[a] | self._pulse(a, options.patience_s) for a in used}
 
     def _clock_of(self, actor: str) -> ClockOffset:
         """What an actor's clock shows more than this process's, where it lives elsewhere."""
         remote = isinstance(self._processes[actor], RemoteActor)
         return compare(self._peers[actor]) if remote else ClockOffset(0.0, 0.0)
 
-    def _gather(self, calls: Mapping[str, Any], deadline_s: float) -> dict[str, dict[str, Any]]:
-        """Replies of all calls; the first failure ends it, after a short grace for its cause."""
+    def _pulse(self, actor: str, patience_s: float) -> dict[str, Any]:
+        """Facts of an actor's process; one that does not answer is ended, and lost."""
+        try:
+            return self._peers[actor].call("ping", {}, patience_s)
+        except ExecutionTimeout:
+            self._processes[actor].kill()
+            raise PeerLost(f"{actor} did not answer for {patience_s:g} s while it prepared, and was ended") from None
+
+    def _gather(self, calls: Mapping[str, Any], deadline_s: float, patience_s: float) -> dict[str, dict[str, Any]]:
+        """Replies of all calls; the first failure ends it, after a short grace for its cause.
+
+        Preparing may take long, but whoever is at it answers: one that does not for `patience_s` [s] is lost.
+        """
+        pulse_s = time.monotonic() + patience_s / 2
         done: set[str] = set()
         replies: dict[str, dict[str, Any]] = {}
         failures: list[ExecutionError] = []
@@ -400,6 +422,10 @@ class Cluster:
                 raise worst(failures)
             if len(done) == len(calls):
                 return replies
+            if now > pulse_s:
+                for actor in sorted(set(calls) - done):
+                    self._pulse(actor, patience_s)
+                pulse_s = time.monotonic() + patience_s / 2
             if now > deadline_s and not failures:
                 late = sorted(set(calls) - done)
                 raise ExecutionTimeout(f"{', '.join(late)} did not end within the deadline")

@@ -61,6 +61,7 @@ class ActorProcess:
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
+            process_group=0,  # Ctrl-C is for the coordinator, which ends its processes itself
             env={**os.environ, **single, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
         )
         named = model if isinstance(model, str) else model.to_dict()
@@ -114,9 +115,7 @@ class ActorProcess:
 
     def end(self, patience_s: float = 2.0) -> None:
         """End the process: by closing its input, then by force."""
-        if self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
+        self.dismiss()
         try:
             self._process.wait(patience_s)
         except subprocess.TimeoutExpired:
@@ -125,6 +124,16 @@ class ActorProcess:
         if self._process.stdout is not None:
             with contextlib.suppress(OSError):
                 self._process.stdout.close()
+
+    def dismiss(self) -> None:
+        """Tell the process to end, without waiting for it."""
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+
+    def strike(self) -> None:
+        """End the process by force, without waiting for it."""
+        self._process.kill()
 
     def kill(self) -> None:
         """End the process at once."""

@@ -85,6 +85,12 @@ class RemoteActor:
         """Leave it; it goes on serving."""
         self.alive = False
 
+    def dismiss(self) -> None:
+        """Leave it, without a wait."""
+        self.alive = False
+
+    strike = dismiss
+
     def kill(self) -> None:
         """Count it as lost, and have it start itself anew where it can be reached: a computation ends no other way."""
         self.alive = False

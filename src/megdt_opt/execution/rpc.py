@@ -93,13 +93,13 @@ class Peer:
             return _Refused(error)
         return self._control[method].future(data, timeout=timeout_s, metadata=self._identity.metadata)
 
-    def finish(self, call: Any) -> dict[str, Any]:
-        """Reply of a call that `begin` started.
+    def finish(self, call: Any, patience_s: float | None = None) -> dict[str, Any]:
+        """Reply of a call that `begin` started, waited for no longer than this, if stated [s].
 
         Raises
         ------
         PeerLost
-            If the process has gone.
+            If the process has gone, or the reply did not come while it was waited for.
         ExecutionTimeout
             If it did not answer in time.
         NotAuthorised
@@ -108,7 +108,12 @@ class Peer:
             What the actor raised.
         """
         try:
-            reply = decode(call.result())
+            reply = decode(call.result(patience_s))
+        except grpc.FutureTimeoutError as error:
+            call.cancel()
+            raise PeerLost(
+                f"{self.name} took no payload for {patience_s:.3g} s: its link or its process is gone"
+            ) from error
         except grpc.FutureCancelledError as error:
             raise PeerLost(f"{self.name}: the call was cancelled") from error
         except grpc.RpcError as error:
@@ -203,8 +208,16 @@ class PayloadCall:
         self._work: queue.SimpleQueue[tuple[bytes, Iterator[bytes]] | None] = queue.SimpleQueue()
         self._call: Any = stream.future(self._messages(), timeout=timeout_s, metadata=peer.metadata)
 
-    def send(self, header: Mapping[str, Any], pieces: Iterator[bytes], stop: threading.Event) -> dict[str, Any]:
+    def send(
+        self,
+        header: Mapping[str, Any],
+        pieces: Iterator[bytes],
+        stop: threading.Event,
+        patience_s: float | None = None,
+    ) -> dict[str, Any]:
         """Send the pieces as they come, after a header; the receiver's stamps, and the bytes around the payload.
+
+        Whoever has not taken all of it within `patience_s` [s], if stated, is given up.
 
         Raises
         ------
@@ -216,7 +229,7 @@ class PayloadCall:
         head = encode(header)
         self._work.put((head, pieces))
         try:
-            reply = self._peer.finish(self._call)
+            reply = self._peer.finish(self._call, patience_s)
             return {**reply, "around_byte": len(self._envelope) + len(head) + 1 + len(encode(reply))}
         except PeerLost:
             if stop.is_set():

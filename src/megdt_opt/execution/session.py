@@ -418,7 +418,8 @@ class Session:
 
     def _signal(self, walk: Walk, node: Node, actor: str, message: Mapping[str, Any]) -> None:
         try:
-            self.peers[actor].call("signal", message, max(0.1, self.deadline_s - time.monotonic()))
+            left_s = max(0.1, self.deadline_s - time.monotonic())
+            self.peers[actor].call("signal", message, min(left_s, self.options.patience_s))
         except ExecutionError as error:
             self.fail(walk, node.index, error, actor)
 

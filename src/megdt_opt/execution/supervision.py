@@ -27,6 +27,12 @@ POLL_S = 0.02
 
 _BEGIN_S = 0.02
 
+MARGIN = 1.5
+"""By how much longer than predicted a program may take before it counts as late [1]."""
+
+_ALONE_S = 0.5
+"""Time to begin alone [s]."""
+
 Error = ExecutionError | WeightsError
 
 
@@ -85,6 +91,8 @@ class Supervision:
         self._causes: list[Error] = []
         self._served = {name: run.name for run in runs for name in set(run.chain) - run.shared}
         self._trouble = False
+        self._kept: dict[str, dict[str, Any]] = {}
+        self._turn_back_s = self._latest_turns_s()
         self.start_s: float | None = None
 
     @property
@@ -116,7 +124,7 @@ class Supervision:
             self._follow()
             results = self._ask("results", {})
             if not self._trouble:
-                return results
+                return {**self._kept, **results}
 
     def _follow(self) -> None:
         """Until no actor has anything left to do."""
@@ -124,6 +132,7 @@ class Supervision:
         while True:
             for name, actor in self._living:
                 self._hear(name, actor)
+            self._keep()
             now = time.monotonic()
             if self._trouble:
                 grace_end_s = min(grace_end_s, now + GRACE_S)
@@ -134,7 +143,58 @@ class Supervision:
                 return
             elif self._since_s() > self._options.timeout_s:
                 self._end_late()
+            else:
+                self._turn_back()
             time.sleep(POLL_S)
+
+    def _keep(self) -> None:
+        """Fetch what an actor has made once it has nothing left to do, so that its later loss takes no picture."""
+        if self._spares is None:
+            return
+        for name, actor in self._living:
+            if actor.left == 0 and name not in self._kept:
+                try:
+                    limit_s = BEAT_S + self._options.patience_s
+                    self._kept[name] = actor.peer.call("results", {"run": self._identity}, limit_s)
+                except ExecutionError as error:
+                    self._lose(name, actor, error)
+            elif actor.left:
+                self._kept.pop(name, None)  # it was given more to do
+
+    def _has(self, user: str) -> bool:
+        """Whether a user's picture has been made and fetched."""
+        name = self._served[user]
+        return self._reach(name).finished(user) and any(
+            user in kept["images"].get(name, {}) or user in kept["latents"].get(name, {})
+            for kept in self._kept.values()
+        )
+
+    def _turn_back(self) -> None:
+        """Cut off who will not end in time, while there still is time to go on alone."""
+        if not self._spares:
+            return
+        begin: list[Run] = []
+        for user, name in list(self._served.items()):
+            turn_s = self._turn_back_s.get(user)
+            if turn_s is None or self._since_s() < turn_s or user in self.faults or self._reach(name).finished(user):
+                continue
+            active = [text for _, actor in self._living for text in actor.active]
+            doing = f"; in progress: {'; '.join(active)}" if active else ""
+            begin += self._cut_off(
+                user, ExecutionTimeout(f"its program did not end within {self._since_s():.3g} s{doing}")
+            )
+        if begin:
+            self._change(begin)
+
+    def _latest_turns_s(self) -> dict[str, float]:
+        """When a user who has not ended must go on alone to be in time [s]; those alone whose own program should have
+        ended long before."""
+        found, spares = {}, self._spares or {}
+        for user in self._served.keys() & spares.keys():
+            turn_s = self._options.timeout_s - MARGIN * _ends_s(spares[user]) - _ALONE_S
+            if turn_s >= MARGIN * _ends_s(self._programs[self._served[user]]):
+                found[user] = turn_s
+        return found
 
     @property
     def _living(self) -> list[tuple[str, _Actor]]:
@@ -215,7 +275,7 @@ class Supervision:
         self._trouble = False
         begin: list[Run] = []
         for user, name in list(self._served.items()):
-            cause = self._reach(name).cause(user)
+            cause = None if self._has(user) else self._reach(name).cause(user)
             if cause is not None:
                 error = self._lost[cause] if isinstance(cause, str) else self._errors[name, *cause]
                 begin += self._cut_off(user, error)
@@ -287,6 +347,11 @@ class Supervision:
                 self._spares.pop(user, None)  # there is no time left to go on alone
                 self._cut_off(user, ExecutionTimeout(text))
         self._change([])
+
+
+def _ends_s(run: Run) -> float:
+    """Predicted end of a program [s]."""
+    return max(time.start_s + time.duration_s for time in run.predicted)
 
 
 def ended(gone: Sequence[tuple[str, int | None]]) -> str:

@@ -52,11 +52,13 @@ def run_send(
             f"after the start, beyond the deadline of {session.options.timeout_s:.3f} s"
         )
     header = {"size": len(data), "due_s": due_s - session.offset_s}
+    # a link that is cut says nothing: a payload that takes three times as long as it should is given up
+    patience_s = 3 * link.duration_s(len(data)) + session.options.patience_s
 
     def to(receiver: str) -> dict[str, Any] | ExecutionError:
         pieces = link.pieces(data, begin_s, stop)
         try:
-            return session.outgoing(run.name, index, receiver).send(header, pieces, stop)
+            return session.outgoing(run.name, index, receiver).send(header, pieces, stop, patience_s)
         except ExecutionError as error:
             return error
 

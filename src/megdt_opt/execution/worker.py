@@ -14,12 +14,9 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any, TextIO
-
-from megdt_opt.errors import InvalidInput
-from megdt_opt.execution.job import THREADS
-from megdt_opt.program.registry import load_plugins
 
 if TYPE_CHECKING:
     from megdt_opt.execution.server import Server
@@ -36,6 +33,8 @@ def load_model(which: str | dict[str, Any]) -> Any:
     try:
         return getattr(importlib.import_module(module), name).load()
     except (ImportError, AttributeError) as error:
+        from megdt_opt.errors import InvalidInput
+
         raise InvalidInput(
             "model",
             path,
@@ -50,8 +49,13 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator ends its workers itself
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever the model prints must not be taken for a reply
-    config = json.loads(sys.stdin.readline())
+    line = sys.stdin.readline()
+    if not line:
+        return  # the coordinator is gone already
+    config = json.loads(line)
     sys.path[:] = config["path"]
+    ending = threading.Thread(target=_end_with_input, daemon=True)
+    ending.start()  # loading a model takes seconds, and nobody may be left to wait for it
     try:
         server = _serve(config)
     except Exception as error:
@@ -60,13 +64,21 @@ def main() -> None:
         _reply(replies, error_to_plain(error))
         return
     _reply(replies, {"control": server.control, "payload": server.payload})
-    while sys.stdin.read(4096):
+    ending.join()
+
+
+def _end_with_input() -> None:
+    """End this process when its standard input does."""
+    while os.read(0, 4096):
         pass
     os._exit(0)  # threads may be deep in a computation
 
 
 def _serve(config: dict[str, Any]) -> Server:
     import torch
+
+    from megdt_opt.execution.job import THREADS
+    from megdt_opt.program.registry import load_plugins
 
     load_plugins(sys.argv[1:])
     torch.set_num_threads(THREADS)
@@ -87,8 +99,9 @@ def _serve(config: dict[str, Any]) -> Server:
 
 
 def _reply(stream: TextIO, message: dict[str, Any]) -> None:
-    stream.write(json.dumps(message) + "\n")
-    stream.flush()
+    with contextlib.suppress(BrokenPipeError):  # the coordinator is gone, and this process with it
+        stream.write(json.dumps(message) + "\n")
+        stream.flush()
 
 
 if __name__ == "__main__":

@@ -175,12 +175,15 @@ def execute(
     made = plan if isinstance(plan, Plan) else Plan.load(plan)
     longest_s = max(user.latency_s for user in made.users)
     runs = user_runs(made.table, made.users, made.groups)  # what cannot be asked for is refused before a process starts
+    spares = None if all_or_nothing else fallback_runs(made.table)
+    options = run_options(made.table, longest_s, mode, made.users)
+    alone_s = max((t.start_s + t.duration_s for run in (spares or {}).values() for t in run.predicted), default=0.0)
     world = None if hosts is None else world_of(hosts)
     with cluster_of(made.table, cluster, start_timeout_s=start_timeout_s, world=world) as processes:
         done = processes.run(
             runs,
-            run_options(made.table, longest_s, mode, made.users),
-            fallbacks=None if all_or_nothing else fallback_runs(made.table),
+            replace(options, timeout_s=options.timeout_s + 2 * alone_s),  # who is cut off last is in time alone
+            fallbacks=spares,
             batches=batch_schedule(made.table, made.users),
         )
     return replace(done, faults=tuple(_with_reason(made.table, fault) for fault in done.faults))
