@@ -91,6 +91,10 @@ class Faulty(StandIn):
     def denoise(self, state, conditioning, *, scheduler, steps, first, count, rows=None):
         if scheduler == "sleeping" and first == 4:
             time.sleep(60)
+        if scheduler == "slow":
+            time.sleep(0.15)
+        if scheduler == "jumping" and first == 2:
+            _jump(86400.0 if time.time() < 2e10 else -86400.0)
         if scheduler == "failing" and first == 3:
             raise ValueError("no step like this")
         state = super().denoise(
@@ -103,7 +107,13 @@ class Faulty(StandIn):
         return state
 
 
-FAULTY_SPEC = replace(SPEC, schedulers=("ddim", "sleeping", "failing", "misshapen", "exiting"))
+def _jump(by_s):
+    """Set the clock of the day of this process to another time; the monotonic one cannot be set."""
+    before = time.time
+    time.time = lambda: before() + by_s
+
+
+FAULTY_SPEC = replace(SPEC, schedulers=("ddim", "sleeping", "failing", "misshapen", "exiting", "slow", "jumping"))
 
 
 class Broken(StandIn):

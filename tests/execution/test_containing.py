@@ -21,6 +21,7 @@ from fault_cases import (
     strike,
     waiting_for,
 )
+from more_faults import MORE, Strike, may_fall, more_case
 from test_failures import alive, during
 
 from megdt_opt.errors import InvalidInput, PeerLost
@@ -44,7 +45,7 @@ def hit():
 
 
 @pytest.mark.long_list("kind")
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fault_concerns_those_alone_who_depend_on_it(hit, kind, seed):
     cluster, pids = hit
@@ -91,6 +92,49 @@ def test_a_fault_concerns_those_alone_who_depend_on_it(hit, kind, seed):
     assert all(alive(pid) for actor, pid in before.items() if actor != made.target)
     again = Execution.from_dict(done.to_dict())
     assert (again.faults, again.rows, again.lost) == (done.faults, done.rows, done.lost)
+
+
+@pytest.mark.long_list("kind")
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("kind", MORE)
+def test_whatever_else_happens_the_others_finish_and_nothing_hangs(hit, kind, seed):
+    cluster, pids = hit
+    made = more_case(kind, seed)
+    cluster.start()
+    before = dict(cluster.pids)
+    pids |= set(before.values())
+    strike = Strike(cluster, made)
+    options = replace(OPTIONS, timeout_s=12.0) if kind == "stage without an end" else OPTIONS
+    begin = time.monotonic()
+    strike.before()
+    thread = during(cluster, strike.during, after_s=made.after_s)
+    try:
+        done = cluster.run(made.runs, options, fallbacks=made.fallbacks)
+    finally:
+        strike.after()
+    assert time.monotonic() - begin < options.timeout_s + 30
+    thread.join(20)
+    pids |= set(cluster.pids.values())
+
+    faults = {fault.user: fault for fault in done.faults}
+    assert faults.keys() <= may_fall(made), done.faults
+    if kind == "stage without an end":
+        assert "user u4" in faults
+    if "prepares" in kind or kind == "killed between runs":
+        assert not alive(before[made.target])
+    for run in made.runs:
+        for user in run.chains:
+            if user.name in run.shared:
+                continue
+            fault = faults.get(user.name)
+            if fault is None:
+                assert np.array_equal(done.images[user.name], planned_picture(run, user)), user.name
+            elif fault.fell_back:
+                assert np.array_equal(done.images[user.name], picture(user)), user.name
+            else:  # nobody is lost but a user whose own device is stuck in its stage
+                assert kind == "stage without an end"
+                assert user.device == made.target
+    assert set(done.images) == {u.name for u in made.users} - set(done.lost)
 
 
 @pytest.mark.parametrize("kind", KINDS)
