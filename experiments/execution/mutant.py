@@ -69,7 +69,7 @@ def compute(state: Any, walk: Any, leaf: Any, index: int, ready_s: float) -> Any
     """A stage whose share or result may be wrong."""
     factor = _wrong("share", state.actor)
     given = walk.run
-    if factor is not None and given.pace[index] < 1:
+    if factor is not None:
         walk.run = replace(given, pace=tuple(p / factor if n == index else p for n, p in enumerate(given.pace)))
     try:
         done = _run_compute(state, walk, leaf, index, ready_s)

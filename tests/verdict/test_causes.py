@@ -25,7 +25,15 @@ def judge(*runs, speed=1.0, **more):
     """The verdict on five runs: the given ones last, honest ones before."""
     listed = [honest(runs[-1].mode)] * (5 - len(runs)) + list(runs)
     given = {"pictures": [picture("a"), picture("b")], "probes": probes()} | more
+    given["retimed"] = [retimed_of(run) for run in listed]
     return judge_inputs(stated(), listed, reference_s={actor: (0.01 * speed,) for actor in ACTORS}, **given)
+
+
+def retimed_of(run):
+    """Stages as they would be timed back to back where a run's rows say what they take."""
+    rows = {(r.user, r.index): r for r in run.rows}
+    pairs = [(s, rows[key]) for key, s in stated().stages.items() if key in rows and s.kind in ("denoise", "decode")]
+    return {(s.actor, s.kind, s.rows): row.cpu_s / s.amount for s, row in pairs}
 
 
 @pytest.mark.parametrize("mode", ["paced", "raw"])
@@ -171,7 +179,12 @@ def test_what_cannot_be_judged_is_said_with_a_remedy(changes, reason):
             own = replace(own, provenance=replace(own.provenance, hardware=hardware))
         machines[actor] = replace(machine, profile=own)
     runs = [honest()] * changes.get("runs", 5)
-    found = judge_inputs(replace(known, machines=machines), runs, reference_s={a: (0.01,) for a in ACTORS})
+    found = judge_inputs(
+        replace(known, machines=machines),
+        runs,
+        reference_s={a: (0.01,) for a in ACTORS},
+        retimed=[retimed_of(run) for run in runs],
+    )
     (first, *_) = [one for one in found.unjudged if one.cause is Cause.PROFILE]
     assert reason in first.reason
     assert first.remedy

@@ -281,7 +281,8 @@ class Actor:
             gap_s=float(message["gap_s"]),
         )
         with self._turns.turn(time.monotonic(), threading.Event()):
-            return {"samples_s": measure(self._model, probe, int(message["samples"]))}
+            clock = time.thread_time if message.get("processor") is True else time.monotonic
+            return {"samples_s": measure(self._model, probe, int(message["samples"]), clock=clock)}
 
     def probe(self, message: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """Measure the link to another actor, as `link_probe.measure` tells it."""

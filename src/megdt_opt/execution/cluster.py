@@ -245,7 +245,7 @@ class Cluster:
         finally:
             self._running = self._supervision = None
 
-    def measure(self, actor: str, probe: Probe, samples: int = 10) -> list[float]:
+    def measure(self, actor: str, probe: Probe, samples: int = 10, *, processor: bool = False) -> list[float]:
         """Time a compute stage by itself in an actor's process, warm-up excluded.
 
         Parameters
@@ -256,6 +256,8 @@ class Cluster:
             The stage.
         samples : int
             Timed repetitions.
+        processor : bool
+            Whether processor seconds are counted, not time.
 
         Returns
         -------
@@ -278,6 +280,7 @@ class Cluster:
             "codec": probe.codec,
             "samples": samples,
             "gap_s": probe.gap_s,
+            "processor": processor,
         }
         try:
             reply = self._peers[actor].call("measure", message, self._start_timeout_s)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from megdt_opt.execution.job import Probe
 from megdt_opt.execution.record import Execution
 from megdt_opt.planning.plan import Plan
+from megdt_opt.program.stages import Kind
 from megdt_opt.trials.pictures import Picture
 from megdt_opt.verdict import limits
-from megdt_opt.verdict.figures import LinkProbe
+from megdt_opt.verdict.figures import LinkProbe, Timed
 from megdt_opt.verdict.stated import Stated, stated_of
 from megdt_opt.verdict.verdict import Verdict, judge_inputs
 
@@ -34,13 +38,19 @@ def check_inputs(plan: Plan, runs: Sequence[Execution], cluster: Cluster, pictur
     pictures : sequence of Picture
         Of the first run (`trials.pictures.judge_pictures`).
     """
-    stated = stated_of(plan)
+    stated, paced = stated_of(plan), runs[-1].mode in ("paced", "raw")
+    retimed, speed_s = [], dict[str, tuple[float, ...]]()
+    for _ in range(min(len(runs), limits.PROFILE_RUNS)):
+        retimed += [time_stages(stated, cluster)] if paced else []
+        for actor, samples_s in reference_of(stated, cluster).items():
+            speed_s[actor] = (*speed_s.get(actor, ()), *samples_s)
     return judge_inputs(
         stated,
         runs,
         pictures=pictures,
-        probes=probe_links(stated, cluster) if runs[-1].mode in ("paced", "raw") else (),
-        reference_s=reference_of(stated, cluster),
+        probes=probe_links(stated, cluster) if paced else _probes_of(runs[-1]),
+        reference_s=speed_s,
+        retimed=retimed,
     )
 
 
@@ -60,6 +70,26 @@ def probe_links(stated: Stated, cluster: Cluster) -> list[LinkProbe]:
                 measured_s=min(check.measured_s) - delay_s,
             )
         )  # fmt: skip
+    return found
+
+
+def _probes_of(run: Execution) -> list[LinkProbe]:
+    """Probes that the world of a run has made by itself."""
+    names = [field.name for field in fields(LinkProbe)]
+    listed = [link for link in run.world.get("links", ()) if isinstance(link, Mapping) and set(names) <= set(link)]
+    return [LinkProbe(**{name: link[name] for name in names}) for link in listed]
+
+
+def time_stages(stated: Stated, cluster: Cluster) -> dict[Timed, float]:
+    """Processor seconds of every stage of denoising and decoding, back to back in its actor's process [s]."""
+    found: dict[Timed, float] = {}
+    for stage in stated.stages.values():
+        key = (stage.actor, stage.kind, stage.rows)
+        own = stated.machines[stage.actor].profile.reference if stage.actor in stated.machines else None
+        if stage.kind in (Kind.DENOISE, Kind.DECODE) and key not in found and own is not None:
+            probe = Probe(kind=stage.kind, rows=stage.rows, scheduler=stated.scheduler, steps=stated.steps)
+            samples_s = cluster.measure(stage.actor, probe, limits.RETIMED_SAMPLES, processor=True)
+            found[key] = statistics.median(samples_s)
     return found
 
 

@@ -20,6 +20,9 @@ from megdt_opt.verdict.stated import Machine, Stated
 Found = tuple[list[Figure], list[Unjudged]]
 """What was compared, and what could not be."""
 
+Timed = tuple[str, str, tuple[int, int] | None]
+"""A stage that is timed: actor, kind, rows."""
+
 CALIBRATE = "Calibrate again with `megdt-opt calibrate` and plan with that profile."
 
 
@@ -198,49 +201,74 @@ def _contiguous(rows: Sequence[StageRow]) -> list[list[StageRow]]:
     return blocks
 
 
-def profile_figures(stated: Stated, runs: Sequence[Execution], reference_s: Mapping[str, Sequence[float]]) -> Found:
+def profile_figures(
+    stated: Stated,
+    runs: Sequence[Execution],
+    reference_s: Mapping[str, Sequence[float]],
+    retimed: Sequence[Mapping[Timed, float]] = (),
+) -> Found:
     """Processor seconds of each side's stages against its calibration, corrected by the reference kernel.
 
     Parameters
     ----------
     stated : Stated
     runs : sequence of Execution
-        Of the same plan.
+        Of the same plan; in kernel mode it is their processor seconds that count.
     reference_s : mapping of str to sequence of float
         Samples of the reference kernel in the actors' processes, now [s].
+    retimed : sequence of mapping
+        In the other modes, where slots leave rests that cost caches and clock: processor seconds of stages timed back
+        to back in the actors' processes, as a calibration does, between the runs [s].
     """
     found: list[Figure] = []
     unjudged: list[Unjudged] = []
     sides: dict[str, list[str]] = defaultdict(list)
     for actor, machine in stated.machines.items():
         sides[machine.side].append(actor)
+    of_runs = runs[0].mode == "kernel"
     for side, actors in sides.items():
+        planned_s = _planned_s(stated, actors)
+        if planned_s < limits.LEAST_COMPUTED_S:
+            continue
         why = _unfit(stated.machines[actors[0]], runs[0])
-        ratios = [_computed(stated, run, actors) for run in runs]
-        if ratios[0] is None:
-            continue  # nothing of a length that tells runs there
+        each = (
+            (_computed(stated, run, actors) for run in runs)
+            if of_runs
+            else (_timed(stated, t, actors) for t in retimed)
+        )
+        ratios = [ratio for ratio in each if ratio is not None]
+        samples = [s for actor in actors for s in reference_s.get(actor, ())]
+        reference = stated.machines[actors[0]].profile.reference
         if why is not None:
             unjudged.append(Unjudged(cause=Cause.PROFILE, reason=f"{side}: {why[0]}", remedy=why[1]))
-        elif len(runs) < limits.PROFILE_RUNS:
-            reason = f"{side}: {len(runs)} of {limits.PROFILE_RUNS} runs that it takes"
+        elif len(ratios) < limits.PROFILE_RUNS:
+            reason = f"{side}: {len(ratios)} of {limits.PROFILE_RUNS} runs that it takes"
             unjudged.append(Unjudged(cause=Cause.PROFILE, reason=reason, remedy="Execute it more often (--repeats)."))
-        elif not (samples := [s for actor in actors for s in reference_s.get(actor, ())]):
-            reason = f"{side}: the reference kernel was not run"
-            unjudged.append(Unjudged(cause=Cause.PROFILE, reason=reason))
+        elif not samples or reference is None:
+            unjudged.append(Unjudged(cause=Cause.PROFILE, reason=f"{side}: the reference kernel was not run"))
         else:
-            reference = stated.machines[actors[0]].profile.reference
-            assert reference is not None  # `_unfit` looked
-            speed = statistics.median(samples) / reference.median_s
-            used = statistics.median(ratio for ratio in ratios if ratio is not None)
-            found.append(
-                ratio_figure(
-                    Cause.PROFILE, f"processor seconds at {side}", used, speed, "of the calibrated",
-                    limit=limits.PROFILE, centre=limits.PROFILE_CENTRE.get(runs[0].mode, 1.0),
-                )
-            )  # fmt: skip
+            speed, used = statistics.median(samples) / reference.median_s, statistics.median(ratios)
+            subject = f"processor seconds at {side}"
+            found.append(ratio_figure(Cause.PROFILE, subject, used, speed, "of the calibrated", limit=limits.PROFILE))
     if not found and not unjudged:
-        unjudged.append(Unjudged(cause=Cause.PROFILE, reason="nothing of a length that tells was computed"))
+        unjudged.append(Unjudged(cause=Cause.PROFILE, reason="nothing of a length that tells is computed"))
     return found, unjudged
+
+
+def _planned_s(stated: Stated, actors: Sequence[str]) -> float:
+    """Calibrated processor seconds of what these actors compute [s]."""
+    return sum(s.slot_s / stated.machines[s.actor].stretch for s in stated.stages.values() if s.actor in actors)
+
+
+def _timed(stated: Stated, retimed: Mapping[Timed, float], actors: Sequence[str]) -> float | None:
+    """What these actors' stages would take by the stages that were timed, over their calibrated times [1]."""
+    took_s = calibrated_s = 0.0
+    for stage in stated.stages.values():
+        seconds = retimed.get((stage.actor, stage.kind, stage.rows))
+        if stage.actor in actors and seconds is not None:
+            took_s += stage.amount * seconds
+            calibrated_s += stage.slot_s / stated.machines[stage.actor].stretch
+    return took_s / calibrated_s if calibrated_s > 0 else None
 
 
 def _unfit(machine: Machine, run: Execution) -> tuple[str, str] | None:

@@ -20,8 +20,8 @@ PROFILE = 1.15
 PROFILE_RUNS = 5
 """Runs of which the median judges a profile [1]: one run in eight is off by 15 % where nothing is wrong."""
 
-PROFILE_CENTRE = {"paced": 1.0, "raw": 1.0, "kernel": 1.0}
-"""Median of the profile's figure over honest runs, by the mode of the execution [1]."""
+RETIMED_SAMPLES = 6
+"""Samples of each stage that is timed anew beside a run whose slots leave rests [1]."""
 
 LEAST_BLOCK_S = 0.2
 """Shortest block by which a share is judged [s]: shorter ones show the phase of the quota."""
@@ -46,5 +46,5 @@ PROBE_BYTE = 5500
 PROBE_S = 0.15
 """Time that a probe should take on its link [s]."""
 
-REFERENCE_SAMPLES = 15
-"""Runs of the reference kernel that are compared with the profile's [1]."""
+REFERENCE_SAMPLES = 6
+"""Runs of the reference kernel after each run, in each actor's process [1]."""

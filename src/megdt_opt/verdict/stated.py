@@ -64,6 +64,10 @@ class StatedStage:
         Least and largest payload of a send [byte]; (0, 0) for a compute stage.
     kind : str
         Kind of a compute stage, "" for a send.
+    rows : tuple of int, optional
+        Region of the latent that it computes.
+    amount : int
+        Steps of denoising, 1 of other stages [1].
     """
 
     label: str
@@ -74,6 +78,8 @@ class StatedStage:
     slot_s: float
     byte: tuple[float, float]
     kind: str
+    rows: tuple[int, int] | None = None
+    amount: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +90,8 @@ class Stated:
     ----------
     programs : mapping of str to str
         Digest of each program.
+    scheduler, steps : str and int
+        Sampler, and denoising steps of a chain [1].
     stages : mapping of (str, int) to StatedStage
         Every leaf.
     machines : mapping of str to Machine
@@ -94,6 +102,8 @@ class Stated:
     """
 
     programs: Mapping[str, str]
+    scheduler: str
+    steps: int
     stages: Mapping[Key, StatedStage]
     machines: Mapping[str, Machine]
     least_psnr_db: Mapping[str, float]
@@ -108,6 +118,8 @@ def stated_of(plan: Plan) -> Stated:
     psnr_db = {user.name: _least_psnr_db(user.option) for user in plan.users if user.name not in follow}
     return Stated(
         programs={run.name: program_digest(run) for run in runs},
+        scheduler=table.scenario.scheduler,
+        steps=table.scenario.steps,
         stages=stages,
         machines=_machines(table),
         least_psnr_db={name: least for name, least in psnr_db.items() if least is not None},
@@ -142,6 +154,8 @@ def _stages(table: OptionTable, run: Run) -> dict[Key, StatedStage]:
             slot_s=run.slot_s[node.index],
             byte=(0.0, 0.0) if isinstance(leaf, Compute) else _byte(table, leaf, user),
             kind=str(leaf.kind) if isinstance(leaf, Compute) else "",
+            rows=leaf.rows if isinstance(leaf, Compute) else None,
+            amount=leaf.amount if isinstance(leaf, Compute) else 1,
         )
     return found
 

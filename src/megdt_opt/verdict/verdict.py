@@ -11,6 +11,7 @@ from megdt_opt.trials.pictures import Picture
 from megdt_opt.verdict.evidence import Cause, Figure, Unjudged
 from megdt_opt.verdict.figures import (
     LinkProbe,
+    Timed,
     link_figures,
     model_figures,
     payload_figures,
@@ -127,6 +128,7 @@ def judge_inputs(
     pictures: Sequence[Picture] = (),
     probes: Sequence[LinkProbe] = (),
     reference_s: Mapping[str, Sequence[float]] | None = None,
+    retimed: Sequence[Mapping[Timed, float]] = (),
 ) -> Verdict:
     """Judge the inputs of a plan by its executions.
 
@@ -143,6 +145,8 @@ def judge_inputs(
         Of links, while nothing computed.
     reference_s : mapping of str to sequence of float, optional
         Samples of the reference kernel at the actors, now [s].
+    retimed : sequence of mapping
+        Processor seconds of stages timed anew at the actors [s] (`figures.profile_figures`).
     """
     run = runs[-1]
     parts = (
@@ -151,7 +155,7 @@ def judge_inputs(
         model_figures(stated, runs, pictures),
         link_figures(stated, run, probes),
         share_figures(stated, runs),
-        profile_figures(stated, runs, reference_s or {}),
+        profile_figures(stated, runs, reference_s or {}, retimed),
     )
     return Verdict(
         mode=run.mode,
