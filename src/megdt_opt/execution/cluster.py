@@ -120,15 +120,15 @@ class Cluster:
             raise
 
     def _kill_all(self) -> None:
-        for process in list(self._processes.values()):
-            process.strike()
+        for actor in list(self._processes):
+            self._processes[actor].strike()
 
     def close(self) -> None:
         """End every process; interrupted meanwhile, at once."""
         try:
-            for process in list(self._processes.values()):
-                process.dismiss()
-            for actor in list(self._processes):
+            for actor in [*self._processes]:
+                self._processes[actor].dismiss()
+            for actor in [*self._processes]:
                 self._drop(actor)
         except BaseException:
             self._kill_all()
@@ -390,7 +390,7 @@ class Cluster:
         return compare(self._peers[actor]) if remote else ClockOffset(0.0, 0.0)
 
     def _pulse(self, actor: str, patience_s: float) -> dict[str, Any]:
-        """Facts of an actor's process; one that does not answer is ended, and lost."""
+        """Facts of an actor; one that does not answer is lost."""
         try:
             return self._peers[actor].call("ping", {}, patience_s)
         except ExecutionTimeout:
@@ -398,10 +398,8 @@ class Cluster:
             raise PeerLost(f"{actor} did not answer for {patience_s:g} s while it prepared, and was ended") from None
 
     def _gather(self, calls: Mapping[str, Any], deadline_s: float, patience_s: float) -> dict[str, dict[str, Any]]:
-        """Replies of all calls; the first failure ends it, after a short grace for its cause.
-
-        Preparing may take long, but whoever is at it answers: one that does not for `patience_s` [s] is lost.
-        """
+        """Replies of all calls; the first failure ends it, after a short grace for its cause, and so does an actor that
+        does not answer for `patience_s` [s], which whoever is at work does."""
         pulse_s = time.monotonic() + patience_s / 2
         done: set[str] = set()
         replies: dict[str, dict[str, Any]] = {}
