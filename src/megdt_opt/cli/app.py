@@ -210,6 +210,7 @@ def execute(
     repeats: Annotated[int, typer.Option(min=1, help="Executions of each option set with --verify.")] = 3,
     start_timeout: Annotated[float, typer.Option(min=1.0, help="Seconds that processes may take to come up.")] = 120.0,
     hosts: Annotated[Path | None, typer.Option(help="Hosts file: execute on the actors that serve there.")] = None,
+    latencies: Annotated[Path | None, typer.Option(help="File of earlier latencies, for --verify.")] = None,
     plugin: Plugins = None,
 ) -> None:
     """Execute a plan by real processes; print predicted and measured. Exit code 3 where users were cut off, 4 where
@@ -230,6 +231,7 @@ def execute(
         console=console_of(),
         start_timeout_s=start_timeout,
         on_verdict=verdicts.append,
+        latencies=latencies,
         hosts=hosts,
     )
     _tell_faults(done)

@@ -23,7 +23,7 @@ from megdt_opt.timing.finding import HERE
 from megdt_opt.trials.execute import START_TIMEOUT_S, cluster_of, execute, planned_models, world_of
 from megdt_opt.trials.pictures import judge_pictures
 from megdt_opt.trials.verification import Verification, rivals_of, verify
-from megdt_opt.verdict.checking import check_inputs
+from megdt_opt.verdict.checking import check_inputs, with_intervals
 from megdt_opt.verdict.limits import PROFILE_RUNS
 from megdt_opt.verdict.verdict import Verdict
 
@@ -73,11 +73,12 @@ def run_plan(
     first: int = 1,
     start_timeout_s: float = START_TIMEOUT_S,
     on_verdict: Callable[[Verdict], None] | None = None,
+    latencies: Path | None = None,
     hosts: Path | None = None,
 ) -> Execution:
     """Execute a plan, verify it and its inputs if `repeats` is above 0, print, and write the report into a folder.
 
-    `on_verdict` is told whether the inputs hold.
+    `on_verdict` is told whether the inputs hold; `latencies` is the file of earlier latencies (`verdict.store`).
     """
     console = console or console_of()
     print_restated(made, console)
@@ -116,7 +117,8 @@ def run_plan(
             with console.status("verifying the inputs of the plan"):
                 while len(runs) < PROFILE_RUNS and longest_s * PROFILE_RUNS < TIME_FOR_VERIFYING_S:
                     runs.append(execute(made, mode=mode, cluster=cluster))
-                verdict = check_inputs(made, [r for r in runs if r.mode == mode], cluster, pictures)
+                runs = [r for r in runs if r.mode == mode]
+                verdict = with_intervals(check_inputs(made, runs, cluster, pictures), made, runs, latencies)
             print_verdict(verdict, console)
             if on_verdict is not None:
                 on_verdict(verdict)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from megdt_opt.execution.job import Probe
@@ -13,8 +14,10 @@ from megdt_opt.planning.plan import Plan
 from megdt_opt.program.stages import Kind
 from megdt_opt.trials.pictures import Picture
 from megdt_opt.verdict import limits
+from megdt_opt.verdict.deadlines import latency_intervals
 from megdt_opt.verdict.figures import LinkProbe, Timed
 from megdt_opt.verdict.stated import Stated, stated_of
+from megdt_opt.verdict.store import LatencyStore, key_of
 from megdt_opt.verdict.verdict import Verdict, judge_inputs
 
 if TYPE_CHECKING:
@@ -52,6 +55,26 @@ def check_inputs(plan: Plan, runs: Sequence[Execution], cluster: Cluster, pictur
         reference_s=speed_s,
         retimed=retimed,
     )
+
+
+def with_intervals(verdict: Verdict, plan: Plan, runs: Sequence[Execution], path: Path | None = None) -> Verdict:
+    """The verdict with the intervals that earlier runs give; runs whose inputs hold are kept for later ones.
+
+    Parameters
+    ----------
+    verdict : Verdict
+    plan : Plan
+    runs : sequence of Execution
+        What was judged; one with users who were cut off is not kept.
+    path : Path, optional
+        The file (`store.LatencyStore`).
+    """
+    store = LatencyStore(path)
+    key = key_of(verdict.mode, plan.table.spec.name, "planned")
+    found = latency_intervals({user.name: user.latency_s for user in plan.users}, store.rolling(key))
+    if verdict.ok:
+        store.add(key, [[e / 100 for e in run.error_percent.values()] for run in runs if not run.faults])
+    return replace(verdict, intervals=replace(found, drift=store.rolling(key).drift))
 
 
 def probe_links(stated: Stated, cluster: Cluster) -> list[LinkProbe]:

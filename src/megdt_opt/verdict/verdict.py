@@ -8,6 +8,7 @@ from typing import Any
 
 from megdt_opt.execution.record import Execution
 from megdt_opt.trials.pictures import Picture
+from megdt_opt.verdict.deadlines import LatencyIntervals
 from megdt_opt.verdict.evidence import Cause, Figure, Unjudged
 from megdt_opt.verdict.figures import (
     LinkProbe,
@@ -46,6 +47,8 @@ class Verdict:
         All comparisons.
     unjudged : tuple of Unjudged
         What the executions say nothing about.
+    intervals : LatencyIntervals, optional
+        Where latencies lie by earlier verified runs.
 
     Examples
     --------
@@ -63,6 +66,7 @@ class Verdict:
     runs: int
     figures: tuple[Figure, ...]
     unjudged: tuple[Unjudged, ...]
+    intervals: LatencyIntervals | None = None
 
     @property
     def alarms(self) -> tuple[Figure, ...]:
@@ -104,7 +108,8 @@ class Verdict:
     def words(self) -> tuple[str, ...]:
         """The verdict in sentences, the headline first."""
         others = [f"Also off: {figure.cause}, {figure.text}." for figure in self.alarms[1:]]
-        return (self.headline, *others, *(one.words for one in self.unjudged))
+        latencies = () if self.intervals is None else self.intervals.sentences
+        return (self.headline, *others, *(one.words for one in self.unjudged), *latencies)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -118,6 +123,7 @@ class Verdict:
             "blamed": None if self.blamed is None else self.blamed.to_dict(),
             "figures": [figure.to_dict() for figure in self.figures],
             "not_judged": [one.to_dict() for one in self.unjudged],
+            "intervals": None if self.intervals is None else self.intervals.to_dict(),
         }
 
 
