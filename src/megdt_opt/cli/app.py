@@ -13,8 +13,10 @@ import typer
 from megdt_opt.cli.clear_errors import clear_errors
 from megdt_opt.cli.exit_codes import CUT_OFF, INTERRUPTED, WRONG_INPUT
 from megdt_opt.cli.hosts import hosts_app, probe, serve
+from megdt_opt.cli.option_text import kinds_of, numbers_of, size_of
 from megdt_opt.cli.terminal import Terminal, console_of, say
 from megdt_opt.files import try_file, try_folder
+from megdt_opt.logs import listen, write_metrics
 from megdt_opt.version import __version__
 
 if TYPE_CHECKING:
@@ -56,8 +58,11 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    log_file: Annotated[Path | None, typer.Option("--log-file", help="File for all that is logged.")] = None,
+    verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Log to standard error; -vv: more.")] = 0,
 ) -> None:
     """Options of the command itself."""
+    clear_errors(listen)(log_file, verbose)
 
 
 ScenarioName = Annotated[str, typer.Argument(help="Scenario file (YAML), or a bundled scenario such as 'demo'.")]
@@ -118,7 +123,7 @@ def calibrate(  # wide: each is one option of the command
     from megdt_opt.report.tables import profile_table
 
     _load(plugin)
-    console, sizes = console_of(), _numbers(batches)
+    console, sizes = console_of(), numbers_of(batches)
     if spec is None and decoder is None and MODELS.find(model) is None:
         spec = output.with_name(f"{output.name.removesuffix('.json')}.spec.json")
     for file in (output, *(() if spec is None else (spec,))):
@@ -167,7 +172,7 @@ def import_timings(  # wide: each is one option of the command
     if output is not None:
         try_file(output)
     asked = {"device": device, "model": model, "precision": precision, "variant": variant}
-    size = None if picture is None else _size(picture)
+    size = None if picture is None else size_of(picture)
     run_command(file, output, console_of(), steps=steps, passes_per_step=passes, picture=size, **asked)
 
 
@@ -211,17 +216,21 @@ def execute(
     start_timeout: Annotated[float, typer.Option(min=1.0, help="Seconds that processes may take to come up.")] = 120.0,
     hosts: Annotated[Path | None, typer.Option(help="Hosts file: execute on the actors that serve there.")] = None,
     latencies: Annotated[Path | None, typer.Option(help="File of earlier latencies, for --verify.")] = None,
+    metrics: Annotated[Path | None, typer.Option(help="File for the metrics of the run, as JSON lines.")] = None,
     plugin: Plugins = None,
 ) -> None:
     """Execute a plan by real processes; print predicted and measured. Exit code 3 where users were cut off, 4 where
     --verify finds a wrong input."""
     from megdt_opt.cli.demo import run_plan
     from megdt_opt.planning.plan import Plan
+    from megdt_opt.trials.metrics import metrics_of
 
     _load(plugin)
     made = Plan.load(plan)
     if output is not None:
         try_folder(output)
+    if metrics is not None:
+        try_file(metrics)
     verdicts: list[Verdict] = []
     done = run_plan(
         made,
@@ -234,6 +243,8 @@ def execute(
         latencies=latencies,
         hosts=hosts,
     )
+    if metrics is not None:
+        write_metrics(metrics, metrics_of(done))
     _tell_faults(done)
     if not all(verdict.ok for verdict in verdicts):
         raise typer.Exit(WRONG_INPUT)
@@ -277,7 +288,7 @@ def sweep(  # wide: each is one option of the command
     options |= {"gap": gap, "time_limit": time_limit, "baselines": baselines, "chunk": chunk, "shard": shard}
     asked, pairs = asked_of(scenario, options, profile or ())
     found, profiles = _inputs(asked.scenario, pairs, console)
-    run_asked(asked, found, profiles, console, _kinds(asked.figures))
+    run_asked(asked, found, profiles, console, kinds_of(asked.figures))
 
 
 @app.command()
@@ -331,7 +342,7 @@ def simulate(  # wide: each is one option of the command
         policy or [],
         out,
         console=console,
-        figures=_kinds(figures),
+        figures=kinds_of(figures),
     )
 
 
@@ -355,7 +366,7 @@ def front(
     console = console_of()
     asked, profiles = _inputs(scenario, profile, console)
     try_folder(out)
-    kinds = _kinds(figures)
+    kinds = kinds_of(figures)
     run_command(
         asked, cost, points, out, profiles=profiles, gap=gap, time_limit_s=time_limit, console=console, figures=kinds
     )
@@ -408,32 +419,6 @@ def _tell_faults(execution: Execution) -> None:
         say(fault.words)
     if execution.faults:
         raise typer.Exit(CUT_OFF)
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    try:
-        found = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        found = ()
-    if not found or min(found) < 1:
-        raise typer.BadParameter(f"{text!r}: expected positive whole numbers separated by commas, for example 1,2,4")
-    return found
-
-
-def _kinds(text: str) -> tuple[str, ...]:
-    from megdt_opt.report.canvas import WRITERS
-
-    found = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",")))
-    if not all(kind in WRITERS for kind in found):
-        raise typer.BadParameter(f"{text!r}: expected some of {', '.join(WRITERS)}, separated by commas")
-    return found
-
-
-def _size(text: str) -> tuple[int, int]:
-    rows, x, columns = text.partition("x")
-    if not (x and rows.isdecimal() and columns.isdecimal() and int(rows) and int(columns)):
-        raise typer.BadParameter(f"{text!r}: expected rows and columns in pixels, for example 512x512")
-    return int(rows), int(columns)
 
 
 def _profiles(pairs: list[str] | None) -> dict[str, TimingProfile]:

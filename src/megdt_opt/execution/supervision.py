@@ -15,6 +15,9 @@ from megdt_opt.execution.reach import Known, Reach
 from megdt_opt.execution.record import Fault
 from megdt_opt.execution.remote import RemoteActor
 from megdt_opt.execution.rpc import Peer, error_from_plain
+from megdt_opt.logs import logger_of
+
+_log = logger_of(__name__)
 
 GRACE_S = 0.3
 """Time given to other reports after a first failure, so that the cause is named and not a consequence [s]."""
@@ -120,6 +123,7 @@ class Supervision:
         """
         self.start_s = time.monotonic() + self._options.lead_s
         self._ask("start", {"start_s": self.start_s})
+        _log.info("%s starts: %s", self._identity, ", ".join(self._served))
         while True:
             self._follow()
             results = self._ask("results", {})
@@ -250,6 +254,7 @@ class Supervision:
         elif isinstance(error, ExecutionTimeout):
             error = PeerLost(f"{name} did not answer for {self._options.patience_s:g} s and was ended")
         self._lost[name] = error or PeerLost(f"{name} is gone")
+        _log.warning("%s: %s is lost: %s", self._identity, name, self._lost[name])
         self._trouble = True
         if actor.process.alive:
             actor.process.kill()
@@ -307,6 +312,7 @@ class Supervision:
             at_s=max(0.0, self._since_s() + _BEGIN_S),
             fell_back=alone,
         )
+        _log.warning("%s: %s", self._identity, self.faults[user].words)
         self._causes.append(error)
         if spare is None or not alone:
             del self._served[user]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from megdt_opt.execution.job import Probe
 from megdt_opt.execution.record import Execution
+from megdt_opt.logs import logger_of
 from megdt_opt.planning.plan import Plan
 from megdt_opt.program.stages import Kind
 from megdt_opt.trials.pictures import Picture
@@ -22,6 +23,8 @@ from megdt_opt.verdict.verdict import Verdict, judge_inputs
 
 if TYPE_CHECKING:
     from megdt_opt.execution.cluster import Cluster
+
+_log = logger_of(__name__)
 
 PROBES = 2
 """Probes of each link, of which the best counts [1]."""
@@ -69,6 +72,7 @@ def with_intervals(verdict: Verdict, plan: Plan, runs: Sequence[Execution], path
     path : Path, optional
         The file (`store.LatencyStore`).
     """
+    (_log.info if verdict.ok else _log.warning)("%s", verdict.headline)
     store = LatencyStore(path)
     key = key_of(verdict.mode, plan.table.spec.name, "planned")
     found = latency_intervals({user.name: user.latency_s for user in plan.users}, store.rolling(key))
