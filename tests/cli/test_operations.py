@@ -1,4 +1,4 @@
-"""What an operator meets: the exit codes of the documentation, log files, metrics, Ctrl-C and TERM while workers start."""
+"""What an operator meets: the documented exit codes, log files, metrics, Ctrl-C and TERM while workers start."""
 
 from __future__ import annotations
 
