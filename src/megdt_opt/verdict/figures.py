@@ -122,6 +122,8 @@ def link_figures(stated: Stated, run: Execution, probes: Sequence[LinkProbe]) ->
         stage = stated.stages.get((row.user, row.index))
         if stage is None or not stage.to or row.fallback or (stage.actor, stage.to[0]) in probed:
             continue
+        if run.mode == "kernel":
+            continue  # a sender that is throttled, headers and the saved-up burst are not the link's rate
         expected_s = 8 * row.payload_byte / stage.pace
         measured_s = row.end_s - row.start_s - stage.propagation_s
         if expected_s >= limits.LEAST_SEND_S and measured_s > 0:
@@ -273,6 +275,8 @@ def _timed(stated: Stated, retimed: Mapping[Timed, float], actors: Sequence[str]
 
 def _unfit(machine: Machine, run: Execution) -> tuple[str, str] | None:
     """Why a profile cannot be held against what this machine computes, and what to do; None where it can."""
+    if run.mode == "kernel":
+        return "its times were not taken under quotas, at which the same stage costs more processor seconds", ""
     provenance = machine.profile.provenance
     if provenance.source != "measured":
         return f"its figures are {provenance.source}, not measured here", CALIBRATE
