@@ -28,8 +28,11 @@ RATE = 0.05
 BEYOND = 1.5
 """Half width over the largest error of the window where even that one does not reach the level [1]."""
 
-DRIFT_OF, DRIFT_MISSES = 20, 7
-"""Drift is seen where so many of so many latest latencies missed their intervals [1]: by chance once in 400 looks."""
+DRIFT_OF = 20
+"""Latest latencies whose median is compared with those before them [1]."""
+
+DRIFT_TAILS = (10.0, 90.0)
+"""Percentiles of the earlier errors beyond which that median is drift [%]: by chance once in 10^5 looks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +106,12 @@ class RollingIntervals:
 
     @property
     def drift(self) -> bool:
-        """Whether many of the latest latencies missed their intervals."""
-        latest = [one for one in self._inside if one is not None][-DRIFT_OF:]
-        return len(latest) == DRIFT_OF and latest.count(False) >= DRIFT_MISSES
+        """Whether the latest errors are no longer those of the runs before them."""
+        before, latest = self._errors[-WINDOW - DRIFT_OF : -DRIFT_OF], self._errors[-DRIFT_OF:]
+        if len(before) < LEAST:
+            return False
+        low, high = np.percentile(before, DRIFT_TAILS)
+        return not low <= float(np.median(latest)) <= high
 
     def interval(self) -> Interval | None:
         """The interval of the next run's latencies; None before `LEAST` of them."""
