@@ -90,7 +90,9 @@ def start():
         input()
     finally:
         cluster.close()
-start()
+import contextlib, typer
+with contextlib.suppress(typer.Exit):
+    start()
 """
 
 
