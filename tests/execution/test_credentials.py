@@ -198,6 +198,12 @@ def test_a_token_is_no_certificate(served):
         ask(coordinator)
 
 
+def test_a_message_that_no_actor_takes_is_not_sent(served, authority):
+    _, ask = served
+    with pytest.raises(MalformedMessage, match=r"start: a message of \d+ byte, where edge takes at most 1048576 byte"):
+        ask(authority.credentials("coordinator"), "start", run="x" * 2**20)
+
+
 @pytest.mark.parametrize("days", [0, -1, float("nan"), 1e6])
 def test_days_that_make_no_certificate_are_refused(authority, days):
     with pytest.raises(InvalidInput, match="days"):

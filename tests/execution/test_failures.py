@@ -23,7 +23,7 @@ from megdt_opt.errors import (
     PeerLost,
     WeightsError,
 )
-from megdt_opt.execution import Cluster, ExecutionOptions
+from megdt_opt.execution import Cluster, ExecutionOptions, Probe
 from megdt_opt.execution.credentials import Tokens
 from megdt_opt.execution.rpc import Peer
 from megdt_opt.program.mechanisms import Option
@@ -185,6 +185,32 @@ def test_a_cluster_refuses_what_it_cannot_run(faulty):
         Cluster([])
 
 
+def test_a_second_run_on_a_cluster_is_told_that_one_is_in_progress(faulty):
+    answers = []
+
+    def second():
+        try:
+            faulty.run([run_of()], LONG)
+        except ExecutionError as error:
+            answers.append(error)
+
+    thread = during(faulty, second, after_s=0.05)
+    assert faulty.run([run_of()], LONG).images
+    thread.join(10)
+    assert "a run of this cluster is in progress" in str(answers[0])
+
+
+def test_a_measurement_that_outlives_its_time_is_ended(faulty, monkeypatch):
+    before = faulty.pids["u1"]
+    with monkeypatch.context() as short:
+        short.setattr(faulty, "_start_timeout_s", 0.3)
+        with pytest.raises(ExecutionTimeout, match="u1"):
+            faulty.measure("u1", Probe(kind="denoise", scheduler="ddim", steps=6), samples=1_000_000)
+    assert works(faulty)
+    assert faulty.pids["u1"] != before
+    assert not alive(before)
+
+
 def test_unreadable_weights_and_models_end_the_start():
     with pytest.raises(WeightsError, match="truncated"):
         Cluster(["edge"], "standin_model:Broken").start()
@@ -229,3 +255,6 @@ def test_leaving_the_cluster_ends_its_processes():
     with Cluster(["edge"], "standin_model:StandIn") as cluster:
         pids = list(cluster.pids.values())
     assert not any(alive(p) for p in pids)
+    with pytest.raises(ExecutionError, match="was closed"):  # rather than start them again, and leave them
+        cluster.start()
+    assert cluster.pids == {}

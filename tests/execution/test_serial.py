@@ -132,6 +132,16 @@ def test_garbage_is_refused():
             unpack(data, spec, "fp32")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_numbers_of_which_no_picture_can_be_made_are_refused_where_they_arrive(precision, value):
+    spec = (TensorSpec(name="state.latent", shape=(1, 4, 16, 16)),)
+    good = pack({"state": {"latent": items()["state"]["latent"]}}, spec, precision)
+    bits = torch.tensor([value], dtype=torch.float32 if precision == "fp32" else torch.float16).numpy().tobytes()
+    with pytest.raises(MalformedMessage, match="state.latent.*NaN or infinity"):
+        unpack(good[: -len(bits)] + bits, spec, precision)
+
+
 @pytest.mark.parametrize("codec", ["png", "jpeg"])
 def test_coded_pictures(codec):
     ramp = torch.arange(64, dtype=torch.uint8)[None, :, None, None].expand(1, 64, 64, 3).contiguous()

@@ -146,6 +146,13 @@ def test_the_page_is_self_contained_and_says_everything(
         assert text in page, text
 
 
+def test_the_page_says_how_far_clocks_of_other_hosts_are_off(made: Plan, execution: Execution) -> None:
+    far = replace(execution, environment={**execution.environment, "clock_offset_s": {"<b>edge</b>": [1.5, 1.5004]}})
+    shown = page_text(made, far, None, (), [], {})
+    assert "&lt;b&gt;edge&lt;/b&gt; 1500.000 to 1500.400 ms" in shown
+    assert "brought to the coordinator" not in page_text(made, execution, None, (), [], {})
+
+
 def test_a_page_of_a_plan_alone_has_no_empty_sections(made: Plan) -> None:
     page = page_text(made)
     check(page)
