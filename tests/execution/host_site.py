@@ -54,6 +54,7 @@ class Site:
         self.folder = folder
         self.bridge = f"mb{os.getpid()}"
         self.names = {actor: f"mn{os.getpid()}x{i}" for i, actor in enumerate(actors)}
+        self.devices = {actor: f"mi{os.getpid()}x{i}" for i, actor in enumerate(actors)}
         self.processes: dict[str, subprocess.Popen[str]] = {}
         net = f"10.{64 + os.getpid() % 128}.{os.getpid() // 128 % 256}"
         hosts = Hosts.of(f"{actor}={net}.{i + 2}:7443" for i, actor in enumerate(actors))
@@ -65,7 +66,7 @@ class Site:
             ip("link", "set", self.bridge, "up")
             for i, (actor, name) in enumerate(self.names.items()):
                 ip("netns", "add", name)
-                inner, outer = f"mi{os.getpid()}x{i}", f"mo{os.getpid()}x{i}"
+                inner, outer = self.devices[actor], f"mo{os.getpid()}x{i}"
                 ip("link", "add", inner, "netns", name, "type", "veth", "peer", "name", outer)
                 ip("link", "set", outer, "master", self.bridge, "up")
                 ip("-n", name, "addr", "add", f"{hosts.place(actor).address}/24", "dev", inner)
@@ -83,6 +84,13 @@ class Site:
     def hosts(self) -> Path:
         """The hosts file."""
         return self.authority.hosts_file
+
+    def shape(self, actor: str, rate_bit_per_s: float) -> None:
+        """Let what an actor sends leave at this rate, by a token bucket of one packet; 0 as fast as it can."""
+        at = ["qdisc", "replace" if rate_bit_per_s else "del", "dev", self.devices[actor], "root"]
+        bucket = ["tbf", "rate", f"{rate_bit_per_s:.0f}bit", "burst", "1600", "limit", "4000000"]
+        words = ["tc", "-n", self.names[actor], *at, *(bucket if rate_bit_per_s else [])]
+        subprocess.run(words, check=True, capture_output=True, timeout=20)
 
     def audit(self, actor: str) -> Path:
         """Where an actor's calls are noted."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import subprocess
 import threading
 import time
 
@@ -139,6 +141,23 @@ def test_links_are_probed_both_ways(site):
     links = measure(site.hosts, ["edge"])
     assert set(links) == {("edge", "u1"), ("u1", "edge"), ("edge", "u2"), ("u2", "edge")}
     assert all(link.rate_bit_per_s > 1e6 and 0 < link.round_trip_s < 1 for link in links.values())
+
+
+def test_a_probe_finds_the_rates_that_the_kernel_keeps(site):
+    """Payloads get what headers leave of a shaped link: 1448 of 1514 byte of each packet, and less for framing."""
+    rates = {"edge": 8e6, "u1": 2e6}
+    try:
+        for actor, rate in rates.items():
+            site.shape(actor, rate)
+        links = measure(site.hosts, ["edge"])
+    except (OSError, subprocess.SubprocessError) as error:
+        pytest.skip(f"links cannot be shaped here: {error}")
+    finally:
+        for actor in rates:
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
+                site.shape(actor, 0)
+    for actor, to in (("edge", "u1"), ("u1", "edge")):
+        assert 0.88 * rates[actor] < links[actor, to].rate_bit_per_s < rates[actor]
 
 
 def test_an_actor_that_is_stuck_starts_itself_anew(site):
