@@ -14,6 +14,8 @@ What proves it is a partition of the range of T. Within [T1, T2], with any multi
     G(l, T) >= sum_k min_o max(c_ko(l, nu_k; w L <= T2), c_ko(l; w L <= T2) + nu_k T1) - sum l + (W - sum nu) T1,
 
 as either term is at most w L + l . x + nu_k T. With the slopes of the users' costs in T for nu it is close to G.
+
+Long and wide functions: arrays and numbers are handed over one by one, as numba copies a record of them at each call.
 """
 
 from __future__ import annotations
