@@ -1,0 +1,1 @@
+"""A world of its own: network namespaces, shaped links and processor quotas that the Linux kernel enforces."""
