@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ from megdt_opt.execution.digest import model_digest, program_digest
 from megdt_opt.execution.graph import image_holder, latent_holder
 from megdt_opt.execution.job import REFERENCE, ExecutionOptions, Probe, Run
 from megdt_opt.execution.link_probe import probe_link
-from megdt_opt.execution.messages import RUN_BYTE
+from megdt_opt.execution.messages import PIECE_BYTE, RUN_BYTE
 from megdt_opt.execution.plain import array_to_plain
 from megdt_opt.execution.probe import measure
 from megdt_opt.execution.rpc import Peer
@@ -156,7 +156,8 @@ class Actor:
         runs = [Run.from_dict(r) for r in message["runs"]]
         spares = [Run.from_dict(r) for r in message["spares"]]
         options = ExecutionOptions.from_dict(message["options"])
-        self._connect({str(k): str(v) for k, v in message["peers"].items() if k != self.name})
+        peers = {str(k): str(v) for k, v in message["peers"].items() if k != self.name}
+        self._connect(peers, shaped=options.mode == "kernel")
         for run in (*runs, *spares):
             options.check_held(self.name, run)
             self._warm_up(run)
@@ -281,8 +282,8 @@ class Actor:
             gap_s=float(message["gap_s"]),
         )
         with self._turns.turn(time.monotonic(), threading.Event()):
-            clock = time.thread_time if message.get("processor") is True else time.monotonic
-            return {"samples_s": measure(self._model, probe, int(message["samples"]), clock=clock)}
+            found = measure(self._model, probe, int(message["samples"]))
+        return {"samples_s": [wall for wall, _ in found], "cpu_s": [used for _, used in found]}
 
     def probe(self, message: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """Measure the link to another actor, as `link_probe.measure` tells it."""
@@ -293,19 +294,36 @@ class Actor:
         finally:
             peer.close()
 
+    def transfer(self, message: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        """Time bytes that a connected peer drops, sent after a rest on a stream that is open by then."""
+        size, begin_s = int(message["byte"]), 0.0
+        known = self._peers.get(str(message["to"]))
+        if known is None or not 0 < size <= PIECE_BYTE:
+            raise ExecutionError(f"{self.name} sends no {size} byte to {message['to']!r}")
+
+        def pieces() -> Iterator[bytes]:
+            nonlocal begin_s
+            yield b"-"
+            time.sleep(min(5.0, float(message["rest_s"])))
+            begin_s = time.monotonic()
+            yield bytes(size)
+
+        reply = known.echo(pieces(), min(60.0, float(message["patience_s"])))
+        return {"duration_s": float(reply["end_s"]) - begin_s}
+
     def _require_rest(self) -> None:
         claim = self._claim
         if claim is not None and claim.holds:
             raise ExecutionError(f"{self.name}: {claim.words}")
 
-    def _connect(self, addresses: dict[str, str]) -> None:
+    def _connect(self, addresses: dict[str, str], *, shaped: bool) -> None:
         for name, address in addresses.items():
             known = self._peers.get(name)
             if known is None or known.address != address:
                 if known is not None:
                     known.close()
                 self._peers[name] = Peer(name, address, self._identity)
-            self._peers[name].warm_up()
+            self._peers[name].warm_up(*((1, 64) if shaped else ()))  # a slow link is not filled up
 
     def _warm_up(self, run: Run) -> None:
         for leaf in leaves(run.program):

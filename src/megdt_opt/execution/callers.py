@@ -9,6 +9,7 @@ from megdt_opt.text_enum import TextEnum
 
 CONTROL = (
     "prepare", "start", "wait", "change", "results", "abort", "measure", "ping", "clock", "probe", "restart", "signal",
+    "transfer",
 )  # fmt: skip
 """Verbs with one message and one reply."""
 

@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -280,14 +280,13 @@ class Cluster:
             "codec": probe.codec,
             "samples": samples,
             "gap_s": probe.gap_s,
-            "processor": processor,
         }
         try:
             reply = self._peers[actor].call("measure", message, self._start_timeout_s)
         except ExecutionTimeout:
             self._processes[actor].kill()  # it would go on computing; `start` makes another
             raise
-        return [float(s) for s in reply["samples_s"]]
+        return [float(s) for s in reply["cpu_s" if processor else "samples_s"]]
 
     def reference_s(self, actor: str, weight_byte: int, samples: int = 15) -> tuple[float, ...]:
         """Processor seconds of runs of the reference kernel in an actor's process [s] (`models.reference`)."""
@@ -295,6 +294,29 @@ class Cluster:
         message = {"kind": REFERENCE, "weight_byte": weight_byte, "samples": samples}
         reply = self._peers[actor].call("measure", message, self._start_timeout_s)
         return tuple(float(s) for s in reply["samples_s"])
+
+    def measure_together(
+        self, names: Sequence[str], probe: Probe, samples: int
+    ) -> dict[str, list[tuple[float, float]]]:
+        """As `measure`, in the processes of several actors at the same time.
+
+        Returns
+        -------
+        dict of str to list of (float, float)
+            Wall and processor seconds of each sample, by actor [s].
+        """
+        message = {**asdict(probe), "samples": samples}
+        calls = {name: self._peers[name].begin("measure", message, self._start_timeout_s) for name in names}
+        replies = {name: self._peers[name].finish(call) for name, call in calls.items()}
+        return {
+            name: [(float(w), float(c)) for w, c in zip(reply["samples_s"], reply["cpu_s"], strict=True)]
+            for name, reply in replies.items()
+        }
+
+    def transfer(self, source: str, to: str, size_byte: int, *, rest_s: float = 0.3, patience_s: float = 60.0) -> float:
+        """Seconds that bytes which are dropped take from an actor to one it is connected to [s], after a rest."""
+        message = {"to": to, "byte": size_byte, "rest_s": rest_s, "patience_s": patience_s}
+        return float(self._peers[source].call("transfer", message, patience_s + 1.0)["duration_s"])
 
     def calibrate(
         self,
@@ -367,7 +389,6 @@ class Cluster:
             "run": self._running,
             "runs": [r.to_dict() for r in runs],
             "options": options.to_dict(),
-            "peers": {a: addresses[a] for a in used},
             "batches": None if batches is None else batches.to_dict(),
             "lease_s": min(LONGEST_LEASE_S, 2 * self._start_timeout_s + options.patience_s),
         }
@@ -376,7 +397,12 @@ class Cluster:
         calls = {
             a: self._peers[a].begin(
                 "prepare",
-                {**prepare, "spares": _spares_of(spares, a), "offset_s": self._offsets[a].offset_s},
+                {
+                    **prepare,
+                    "peers": {b: addresses[b] for b in _partners(runs, a)},
+                    "spares": _spares_of(spares, a),
+                    "offset_s": self._offsets[a].offset_s,
+                },
                 limit_s,
             )
             for a in used
@@ -494,6 +520,12 @@ class Cluster:
         process = self._processes.pop(actor, None)
         if process is not None:
             process.end()
+
+
+def _partners(runs: Sequence[Run], actor: str) -> list[str]:
+    """Actors with which one has something to do in the runs; between others there may be no way."""
+    found = [actors(run.program) for run in runs]
+    return sorted(frozenset().union(*(those for those in found if actor in those)))
 
 
 def _spares_of(spares: Mapping[str, Run] | None, actor: str) -> list[dict[str, Any]]:

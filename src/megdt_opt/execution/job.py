@@ -18,7 +18,7 @@ from megdt_opt.program.kinds import stage_kind
 from megdt_opt.program.schedule import Pace, StageTime
 from megdt_opt.program.stages import Compute, Kind, Parallel, Send, Series, Stage, is_edge, leaves
 
-Mode = Literal["paced", "raw"]
+Mode = Literal["paced", "raw", "kernel"]
 
 REFERENCE = "reference"
 """What an actor is asked to time where it is the reference kernel, not a stage."""
@@ -334,9 +334,10 @@ class ExecutionOptions:
 
     Parameters
     ----------
-    mode : {"paced", "raw"}
+    mode : {"paced", "raw", "kernel"}
         "paced": each compute slot lasts its calibrated time divided by the share; "raw": compute as
-        fast as the machine goes, padded only for the share. Links are paced in both.
+        fast as the machine goes, padded only for the share. Links are paced in both. "kernel": nothing is paced here,
+        links and shares are the world's.
     timeout_s : float
         Deadline of the whole run after its common start [s].
     stretch : mapping of str to float
@@ -367,8 +368,8 @@ class ExecutionOptions:
     patience_s: float = 10.0
 
     def __post_init__(self) -> None:
-        if self.mode not in ("paced", "raw"):
-            raise InvalidInput("mode", self.mode, "'paced' or 'raw'", "Choose one of them.")
+        if self.mode not in ("paced", "raw", "kernel"):
+            raise InvalidInput("mode", self.mode, "'paced', 'raw' or 'kernel'", "Choose one of them.")
         for name in ("timeout_s", "chunk_s", "lead_s", "slack_s", "patience_s"):
             value, positive = getattr(self, name), name in ("timeout_s", "chunk_s", "patience_s")
             if not (math.isfinite(value) and value >= 0) or (positive and value == 0):

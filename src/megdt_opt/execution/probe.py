@@ -20,14 +20,7 @@ WARM_UP = 2
 """Untimed repetitions before the first sample."""
 
 
-def measure(
-    model: SplitModel,
-    probe: Probe,
-    samples: int,
-    *,
-    warm_up: int = WARM_UP,
-    clock: Callable[[], float] = time.monotonic,
-) -> list[float]:
+def measure(model: SplitModel, probe: Probe, samples: int, *, warm_up: int = WARM_UP) -> list[tuple[float, float]]:
     """Time a stage.
 
     Parameters
@@ -40,25 +33,23 @@ def measure(
         Timed repetitions; for denoising, single steps that walk through the chain.
     warm_up : int
         Untimed repetitions before them.
-    clock : callable
-        The clock that is read [s]; `time.thread_time` counts processor seconds.
 
     Returns
     -------
-    list of float
-        Each sample [s].
+    list of (float, float)
+        Wall and processor seconds of each sample [s].
     """
     with torch.no_grad():
         task = _task(model, probe)
         for _ in range(warm_up):
             task()
-        times: list[float] = []
+        times: list[tuple[float, float]] = []
         for _ in range(samples):
             if probe.gap_s > 0:
                 time.sleep(probe.gap_s)
-            begin = clock()
+            begin, used = time.monotonic(), time.thread_time()
             task()
-            times.append(clock() - begin)
+            times.append((time.monotonic() - begin, time.thread_time() - used))
         return times
 
 

@@ -55,6 +55,9 @@ class StageRow:
         Steps that ended after their own slot [1].
     step_s : tuple of tuple of float
         Begin and end of each step that was made in a batch with other chains [s]; empty for other stages.
+    wire_byte : int
+        Bytes that the sender's interface has sent meanwhile, headers and the connection's other bytes included [byte];
+        0 where it is not counted.
     signals : int
         Other actors who were told that the stage has ended, and got nothing else of it [1].
     signalling_byte : int
@@ -85,6 +88,7 @@ class StageRow:
     overrun_s: float = 0.0
     late_steps: int = 0
     step_s: tuple[tuple[float, float], ...] = ()
+    wire_byte: int = 0
     signals: int = 0
     signalling_byte: int = 0
     copies: int = 1
@@ -137,7 +141,7 @@ class Execution:
     rows : tuple of StageRow
         Every stage of every user, in program order.
     mode : str
-        "paced" or "raw".
+        "paced", "raw" or "kernel".
     stretch : mapping of str to float
         Declared stretch of each actor's compute [1]; an actor that is not named has 1.
     environment : mapping

@@ -136,10 +136,10 @@ class Peer:
         self._connect()
         return self.finish(self._echo.future(pieces, timeout=timeout_s, metadata=self._identity.metadata))
 
-    def warm_up(self) -> None:
+    def warm_up(self, times: int = 3, size_byte: int = 4096) -> None:
         """Send bytes that the receiver drops: the first ones on a connection are slow."""
-        for _ in range(3):
-            self.echo(iter((bytes(4096), bytes(4096))), 10.0)
+        for _ in range(times):
+            self.echo(iter((bytes(size_byte), bytes(size_byte))), 10.0)
 
     @property
     def metadata(self) -> Any:

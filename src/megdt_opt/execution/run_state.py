@@ -71,6 +71,9 @@ class RunState(Protocol):
     def deadline_s(self) -> float:
         """End of the run's time on the monotonic clock [s]."""
 
+    def interface(self, receiver: str) -> str:
+        """Network interface over which a receiver is reached, "" where it is not known."""
+
     def outgoing(self, user: str, index: int, receiver: str) -> PayloadCall:
         """The stream that waits for a send's payload."""
 

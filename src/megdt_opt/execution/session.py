@@ -24,6 +24,7 @@ from megdt_opt.execution.signalling import told_by
 from megdt_opt.execution.slots import run_compute
 from megdt_opt.execution.stage_work import StageWork, first_items
 from megdt_opt.execution.transfer import run_send
+from megdt_opt.execution.wire_count import interface_to
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.program.stages import Compute, Send
 
@@ -193,6 +194,10 @@ class Session:
             if not receiver:
                 self._left.discard((walk.run.name, index))
             self._tell()
+
+    def interface(self, receiver: str) -> str:
+        """Network interface over which a receiver is reached, "" where it is not known."""
+        return interface_to(self.peers[receiver].address)
 
     def outgoing(self, user: str, index: int, receiver: str) -> PayloadCall:
         """The stream that waits for a send's payload."""

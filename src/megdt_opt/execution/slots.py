@@ -19,7 +19,8 @@ def run_compute(
 
     In paced mode each piece (a denoising step, or the whole stage) has a slot on an absolute schedule
     that begins at `ready_s`: the real compute runs at its beginning, the rest is waited. In raw mode a
-    piece that took m seconds is followed by (1/share - 1) m of waiting, which is the reserved share.
+    piece that took m seconds is followed by (1/share - 1) m of waiting, which is the reserved share. In kernel mode
+    pieces follow each other at once, and the quota of the process makes them wait.
 
     A share is a rate of service, and pieces of other users cannot be interrupted: a short stage may
     have to wait for one and end late, and the next catches up. So the next compute stage of a chain
@@ -58,7 +59,7 @@ def run_compute(
         if paced:
             late += end > due_s + session.options.slack_s
             wait_until(due_s, stop)
-        else:
+        elif session.options.mode == "raw":
             wait_until(end + (1 / share - 1) * (end - begin), stop)
     end_s = time.monotonic()
     overrun_s = max(0.0, end_s - due_s) if paced else 0.0

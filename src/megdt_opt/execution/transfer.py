@@ -10,10 +10,14 @@ from typing import Any
 from megdt_opt.errors import ExecutionError, ExecutionTimeout, MalformedMessage, PeerLost
 from megdt_opt.execution.clock import Ended, wait_until
 from megdt_opt.execution.link import Link
-from megdt_opt.execution.messages import ENVELOPE_BYTE, decode
+from megdt_opt.execution.messages import ENVELOPE_BYTE, PIECE_BYTE, decode
 from megdt_opt.execution.run_state import RunState, Walk
 from megdt_opt.execution.serial import most_byte, pack, unpack
+from megdt_opt.execution.wire_count import sent_byte
 from megdt_opt.program.stages import Send
+
+MESSAGE_BYTE = PIECE_BYTE // 2
+"""Payload in one message where the link paces itself [byte]."""
 
 
 def run_send(
@@ -25,7 +29,7 @@ def run_send(
     not take its copy is noted, and the others go on; where none does, the stage fails.
 
     Serialisation happens inside the link's time: the schedule begins at `ready_s` in paced mode, at
-    the real start in raw mode.
+    the real start in raw mode. In kernel mode the payload goes to the socket at once, and the link makes it wait.
 
     Returns
     -------
@@ -51,12 +55,15 @@ def run_send(
             f"{len(data)} byte at {link.rate_bit_per_s:.6g} bit/s end {due_s - session.start_s:.3f} s "
             f"after the start, beyond the deadline of {session.options.timeout_s:.3f} s"
         )
-    header = {"size": len(data), "due_s": due_s - session.offset_s}
     # a link that is cut says nothing: a payload that takes three times as long as it should is given up
     patience_s = 3 * link.duration_s(len(data)) + session.options.patience_s
+    paced, shaped = session.options.mode == "paced", session.options.mode == "kernel"
+    header = {"size": len(data), "due_s": 0.0 if shaped else due_s - session.offset_s}
+    interface = session.interface(leaf.to[0]) if shaped else ""
+    sent_before = sent_byte(interface)
 
     def to(receiver: str) -> dict[str, Any] | ExecutionError:
-        pieces = link.pieces(data, begin_s, stop)
+        pieces = _whole(data) if shaped else link.pieces(data, begin_s, stop)
         try:
             return session.outgoing(run.name, index, receiver).send(header, pieces, stop, patience_s)
         except ExecutionError as error:
@@ -71,8 +78,7 @@ def run_send(
     for receiver, error in errors.items():
         session.fail(walk, index, error, receiver)
     end_s = max(float(s["end_s"]) for s in stamps) + session.offset_s
-    late_s = end_s - due_s
-    paced = session.options.mode == "paced"
+    late_s = 0.0 if shaped else end_s - due_s
     overrun_s = late_s if late_s > session.options.slack_s else 0.0
     row = {
         "start_s": start_s - session.start_s,
@@ -80,12 +86,18 @@ def run_send(
         "waiting_s": start_s - ready_s,
         "serialise_s": serialise_s + max(float(s["unpack_s"]) for s in stamps),
         "payload_byte": len(data),
+        "wire_byte": sent_byte(interface) - sent_before,
         "copies": len(stamps),
         "signalling_byte": sum(int(s["around_byte"]) for s in stamps),
         "overrun_s": overrun_s,
     }
     free_s = due_s if paced and overrun_s == 0 else end_s
     return row, Ended(free_s, free_s)
+
+
+def _whole(data: bytes) -> Iterator[bytes]:
+    """A payload in as few messages as are taken."""
+    return (data[k : k + MESSAGE_BYTE] for k in range(0, len(data), MESSAGE_BYTE))
 
 
 def receive(session: RunState, walk: Walk, index: int, stream: Iterator[bytes]) -> dict[str, Any]:
@@ -105,6 +117,8 @@ def receive(session: RunState, walk: Walk, index: int, stream: Iterator[bytes]) 
         due_s, data = _collect(stream, most_byte(leaf.tensors, leaf.precision, session.model.spec.image_shape))
         due_s += session.offset_s
         begin = time.monotonic()
+        if session.options.mode == "kernel":
+            due_s = begin + walk.run.propagation_s  # the link has no delay of its own
         items = unpack(data, leaf.tensors, leaf.precision)
         unpack_s = time.monotonic() - begin
     except ExecutionError as error:

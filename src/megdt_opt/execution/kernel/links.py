@@ -55,7 +55,8 @@ class Links:
             own, far, net = f"{PREFIX}{k}", f"d{k}", f"10.81.{k}"
             command("ip", "netns", "add", own)
             command("ip", "-n", own, "link", "set", "lo", "up")
-            command("ip", "link", "add", "name", "air", "netns", own, "type", "veth", "peer", "name", far, "netns", EDGE)
+            peer = ("peer", "name", far, "netns", EDGE)
+            command("ip", "link", "add", "name", "air", "netns", own, "type", "veth", *peer)
             command("ip", "-n", own, "addr", "add", f"{net}.2/24", "dev", "air")
             command("ip", "-n", EDGE, "addr", "add", f"{net}.1/24", "dev", far)
             command("ip", "-n", own, "link", "set", "air", "up")

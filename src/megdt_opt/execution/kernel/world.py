@@ -13,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from megdt_opt.errors import ExecutionError, InvalidInput
+from megdt_opt.execution.authority import COORDINATOR, Authority
+from megdt_opt.execution.credentials import Identity
+from megdt_opt.execution.hosts_file import Hosts
+from megdt_opt.execution.hosts_file import Place as HostPlace
 from megdt_opt.execution.job import ExecutionOptions, Run
 from megdt_opt.execution.kernel.commands import lacking
 from megdt_opt.execution.kernel.links import Links, remove_namespaces
@@ -22,6 +26,9 @@ from megdt_opt.execution.world import Place
 
 LOCK = Path(tempfile.gettempdir()) / "megdt-opt-kernel.lock"
 """Held by the one launcher of such a world on a machine; names its process."""
+
+FIRST_PORT = 7443
+"""Only the hosts file has it: servers bind ports that are free."""
 
 DIRECTIONS = ("uplink", "downlink")
 
@@ -68,6 +75,10 @@ class KernelWorld:
         """Shares and rates that are set."""
         return self._settings
 
+    def sides(self, actors: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Edges and devices among actors."""
+        return [a for a in actors if a not in self._devices], [a for a in actors if a in self._devices]
+
     def open(self, actors: Sequence[str]) -> None:
         """Take the lock, remove what a killed launcher has left, make groups and links."""
         if self._lock is not None:
@@ -85,6 +96,19 @@ class KernelWorld:
         except BaseException:
             self.close()
             raise
+
+    def identities(self, actors: Sequence[str]) -> tuple[Identity, Mapping[str, Identity]]:
+        """Certificates of an authority that lives as long as the world: every connection is mutual TLS.
+
+        Raises
+        ------
+        MegdtError
+            Where the packages of the extra `hosts` are missing.
+        """
+        assert self._folder is not None
+        places = {a: HostPlace(self._links.host(a), FIRST_PORT + k) for k, a in enumerate(actors)}
+        made = Authority.create(Path(self._folder.name) / "keys", Hosts(places))
+        return made.credentials(COORDINATOR), {actor: made.credentials(actor) for actor in actors}
 
     def place(self, actor: str) -> Place:
         """In the actor's namespace; the coordinator's calls come over a socket in the file system, not over a link."""

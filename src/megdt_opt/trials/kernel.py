@@ -1,0 +1,291 @@
+"""Executing plans in a world that the kernel enforces: its calibration, one rehearsal, the run, and three predictions.
+
+- "planned": from processor seconds calibrated in the same quotas beforehand;
+- "rehearsed": from the processor seconds of a run of the same plan just before;
+- "given": from those of the run itself, which tests the laws of quota, link and composition alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from megdt_opt.errors import InvalidInput, MegdtError
+from megdt_opt.execution.job import ExecutionOptions, Probe, Run
+from megdt_opt.execution.kernel.prediction import SECURE, predicted
+from megdt_opt.execution.kernel.settings import CORE_SHARE, PAIR, paired, settings_of, slowed
+from megdt_opt.execution.kernel.world import KernelWorld
+from megdt_opt.execution.record import Execution, StageRow
+from megdt_opt.models.registry import PlannedModel
+from megdt_opt.planning.plan import Plan
+from megdt_opt.program.schedule import StageTime
+from megdt_opt.program.stages import Compute, Kind, actors, is_edge, leaves
+from megdt_opt.timing.shaped import WireLaw, WorkLaw, burst_byte
+from megdt_opt.trials.execute import START_TIMEOUT_S, planned_models, run_options
+from megdt_opt.trials.runs import batch_schedule, fallback_runs, user_runs
+
+if TYPE_CHECKING:
+    from megdt_opt.execution.cluster import Cluster
+    from megdt_opt.execution.graph import Node
+
+SHARES = (0.6, 0.4, 0.2)
+"""Shares at which stages are calibrated [1]."""
+
+LEAD_S = 0.5
+"""Between the order to start and the start [s]: a slow link refills its bucket after the streams are opened."""
+
+PROBE_BYTE = 5500
+"""Payload of a link's probe [byte]."""
+
+Key = tuple[bool, Probe]
+"""Whether at an edge, and what is computed."""
+
+
+@dataclass(frozen=True)
+class KernelCluster:
+    """Processes in a kernel's world."""
+
+    cluster: Cluster
+    world: KernelWorld
+
+
+@contextmanager
+def kernel_cluster(
+    models: Mapping[str, str | PlannedModel],
+    devices: Sequence[str],
+    *,
+    start_timeout_s: float = START_TIMEOUT_S,
+    wait_s: float = 0.0,
+) -> Iterator[KernelCluster]:
+    """Processes in namespaces and groups of their own; all is taken down at the end.
+
+    Parameters
+    ----------
+    models : mapping of str to str or PlannedModel
+        The actors with their models.
+    devices : sequence of str
+        Which of them are devices.
+    start_timeout_s, wait_s : float
+        Time that processes have to come up, and to wait for another such world to end [s].
+    """
+    world = KernelWorld(devices, wait_s=wait_s)
+    try:
+        from megdt_opt.execution.cluster import Cluster
+    except ImportError as error:
+        raise MegdtError(
+            f"execution needs the package {error.name}: install it with pip install 'megdt-opt[diffusion]'"
+        ) from error
+    with Cluster(models, models, start_timeout_s=start_timeout_s, world=world) as cluster:
+        yield KernelCluster(cluster, world)
+
+
+def models_of(plan: Plan) -> dict[str, PlannedModel]:
+    """The actors that a plan needs in a kernel's world, with their models."""
+    models = planned_models(plan.table)
+    return {
+        actor: models[str(actor).partition(PAIR)[0]]
+        for run in _paired(plan)
+        for actor in sorted(actors(run.program) | {chain.device for chain in run.chains})
+    }
+
+
+def probes_of(runs: Sequence[Run]) -> set[Probe]:
+    """What has to be calibrated for runs."""
+    return {_probe(run, leaf) for run in runs for leaf in leaves(run.program) if isinstance(leaf, Compute)}
+
+
+def _paired(plan: Plan) -> list[Run]:
+    """Runs of a plan, the edge's part in processes of their own.
+
+    Raises
+    ------
+    InvalidInput
+        For batches and for groups, which have no quota of their own.
+    """
+    if batch_schedule(plan.table, plan.users) is not None:
+        expected = "reserved shares or turns in kernel mode"
+        raise InvalidInput("discipline", "batched", expected, "Execute it in paced mode: a batch has no quota.")
+    return [paired(run) for run in user_runs(plan.table, plan.users, plan.groups)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelLaws:
+    """Processor seconds of stages by role and share, and the law of the wire.
+
+    Parameters
+    ----------
+    work : mapping of (bool, Probe) to WorkLaw
+        Of one step, or of a whole stage; by whether it runs at an edge.
+    wire : WireLaw
+        Bytes and time of a message.
+    """
+
+    work: Mapping[Key, WorkLaw]
+    wire: WireLaw = SECURE
+
+    def work_s(self, run: Run, leaf: Compute, share: float) -> float:
+        """Processor seconds of a leaf [s]."""
+        return _steps(leaf) * self._law(run, leaf).seconds(share)
+
+    def _law(self, run: Run, leaf: Compute) -> WorkLaw:
+        key = is_edge(leaf.at), _probe(run, leaf)
+        if key not in self.work:
+            expected = "a stage that was calibrated in these quotas"
+            raise InvalidInput(f"stage of user {run.name}", leaf.label, expected, "Calibrate for this plan.")
+        return self.work[key]
+
+
+def calibrate_work(
+    processes: KernelCluster, probes: Sequence[Probe], *, samples: int = 6, shares: Sequence[float] = SHARES
+) -> KernelLaws:
+    """Time stages under quotas, as many actors at once on each core as the share allows.
+
+    Parameters
+    ----------
+    processes : KernelCluster
+    probes : sequence of Probe
+        What to time, at edges and at devices.
+    samples : int
+        Of each stage that runs once; of denoising a whole chain of steps [1].
+    shares : sequence of float
+        From the largest to the smallest and back again, so that a drift falls on all alike.
+    """
+    cluster, world = processes.cluster, processes.world
+    cluster.start()
+    edges, devices = world.sides(cluster.actors)
+    found: dict[Key, list[tuple[float, float]]] = {}
+    for number, share in enumerate((*shares, *reversed(shares))):
+        count = max(1, int(CORE_SHARE / share + 1e-9))
+        busy = [_some(side, count, number) for side in (edges, devices)]
+        names = [name for pair in zip_longest(*busy) for name in pair if name is not None]
+        world.hold(dict.fromkeys(names, share))
+        for probe in probes:
+            many = probe.steps if probe.kind == Kind.DENOISE else samples
+            middle: Callable[[list[float]], Any] = np.mean if probe.kind == Kind.DENOISE else np.median
+            for name, taken in cluster.measure_together(names, probe, many).items():
+                used_s = float(middle([used for _, used in taken]))
+                found.setdefault((name not in devices, probe), []).append((share, used_s))
+    work = {key: WorkLaw.fit(*zip(*pairs, strict=True)) for key, pairs in found.items()}
+    return KernelLaws(work=work)
+
+
+def _some(side: Sequence[str], count: int, turn: int) -> list[str]:
+    """As many actors of a side, others in each turn."""
+    return [side[(turn + k) % len(side)] for k in range(min(count, len(side)))]
+
+
+def execute_in_kernel(
+    plan: Plan,
+    processes: KernelCluster,
+    laws: KernelLaws,
+    *,
+    rehearse: bool = True,
+    all_or_nothing: bool = False,
+    probe_links: bool = True,
+) -> Execution:
+    """Execute a plan in a kernel's world, and predict it three times.
+
+    The rows carry the rehearsed prediction, or the planned one without a rehearsal; `Execution.world` has all, with the
+    factor by which all times are stretched where the cores would not have sufficed.
+
+    Raises
+    ------
+    InvalidInput
+        For what has no quota or link of its own: groups, batches, shares that change, sends between devices.
+    """
+    runs = _paired(plan)
+    stated = {
+        (run.name, k): (time.duration_s - run.propagation_s) * pace / 8
+        for run in runs
+        for k, (time, pace) in enumerate(zip(run.predicted, run.pace, strict=True))
+    }
+    options = _options(plan, runs)
+    runs, options, factor = slowed(runs, options)
+    settings = settings_of(runs, options)
+    spares = None if all_or_nothing else fallback_runs(plan.table)
+
+    def law_s(run: Run, node: Node) -> float:
+        assert isinstance(node.leaf, Compute)
+        return laws.work_s(run, node.leaf, settings.share[node.actor])
+
+    def times(done: Execution | None) -> dict[str, tuple[StageTime, ...]]:
+        """Predicted from the law and the plan's payloads, or from what a run has used and sent."""
+        rows = {} if done is None else {(row.user, row.index): row for row in done.rows if not row.fallback}
+
+        def work_s(run: Run, node: Node) -> float:
+            row = rows.get((run.name, node.index))
+            return law_s(run, node) if row is None else row.cpu_s
+
+        def byte(run: Run, node: Node) -> float:
+            row = rows.get((run.name, node.index))
+            return stated[run.name, node.index] if row is None else row.payload_byte
+
+        return predicted(runs, settings, work_s, byte, wire=laws.wire)
+
+    found = {"planned": times(None)}
+    if rehearse:
+        found["rehearsed"] = times(processes.cluster.run(runs, options))
+    known = found["rehearsed" if rehearse else "planned"]
+    done = processes.cluster.run([replace(r, predicted=known[r.name]) for r in runs], options, fallbacks=spares)
+    found["given"] = times(done)
+    world = dict(done.world) | {"factor": factor}
+    world["prediction"] = {
+        kind: {name: max(t.start_s + t.duration_s for t in leaf) for name, leaf in by.items()}
+        for kind, by in found.items()
+    }
+    if probe_links:
+        world["probes"] = _probes(processes, runs, laws.wire)
+    return replace(done, rows=tuple(_named(row) for row in done.rows), world=world)
+
+
+def _options(plan: Plan, runs: Sequence[Run]) -> ExecutionOptions:
+    """Options with stretches and parts of the model by process."""
+    longest_s = max(user.latency_s for user in plan.users)
+    options = run_options(plan.table, longest_s, "kernel", plan.users)
+    stretch, held = dict(options.stretch), dict(options.held_parts)
+    for run in runs:
+        for actor in actors(run.program):
+            edge = str(actor).partition(PAIR)[0]
+            stretch[actor] = options.stretch.get(edge, 1.0)
+            if edge in options.held_parts:
+                held[actor] = options.held_parts[edge]
+    return replace(options, stretch=stretch, held_parts=held, lead_s=LEAD_S)
+
+
+def _named(row: StageRow) -> StageRow:
+    """A row with the edge's own name in place of its process's."""
+    return replace(row, actor=row.actor.partition(PAIR)[0], label=row.label.replace(f"{PAIR}{row.user}", ""))
+
+
+def _probes(processes: KernelCluster, runs: Sequence[Run], wire: WireLaw) -> dict[str, dict[str, float]]:
+    """Each direction of each link while nothing computes: the better of two, beside the law."""
+    rates = processes.world.settings.rate_bit_per_s
+    found = {}
+    for run in runs:
+        (edge,) = [actor for actor in actors(run.program) if is_edge(actor)] or [None]
+        device = run.chains[0].device
+        for direction in ("uplink", "downlink") if edge is not None else ():
+            if (device, direction) not in rates:
+                continue
+            ends = (device, edge) if direction == "uplink" else (edge, device)
+            measured_s = min(processes.cluster.transfer(*map(str, ends), PROBE_BYTE) for _ in range(2))
+            rate = rates[device, direction]
+            law_s = wire.seconds(PROBE_BYTE, rate, burst_byte(rate))
+            found[f"{direction} of {device}"] = {"byte": PROBE_BYTE, "measured_s": measured_s, "law_s": law_s}
+    return found
+
+
+def _steps(leaf: Compute) -> int:
+    return leaf.amount if leaf.kind is Kind.DENOISE else 1
+
+
+def _probe(run: Run, leaf: Compute) -> Probe:
+    """How a leaf is calibrated: a chain's steps with its sampler, others after a short rest."""
+    if leaf.kind is Kind.DENOISE:
+        return Probe(kind=leaf.kind, rows=leaf.rows, scheduler=run.scheduler, steps=run.steps)
+    return Probe(kind=leaf.kind, rows=leaf.rows, codec=leaf.codec or "png", gap_s=0.02)
