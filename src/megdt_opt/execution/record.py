@@ -40,7 +40,8 @@ class StageRow:
     busy_s : float
         Seconds of real compute [s].
     cpu_s : float
-        Processor seconds of it, of the stage's own thread [s]; 0 for sends, and where they were not taken.
+        Processor seconds of it, of the stage's own thread, in kernel mode of the whole process while the stage ran, as
+        its quota counts them [s]; 0 for sends, and where they were not taken.
     waiting_s : float
         From when the stage was due to when its compute or serialisation began, with the waiting for
         the processor between steps [s].

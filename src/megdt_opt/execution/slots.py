@@ -41,7 +41,7 @@ def run_compute(
     slot_s = walk.run.slot_s[index] / share / len(pieces)
     paced = session.options.mode == "paced"
     wait_until(ready_s, stop)
-    start_s = time.monotonic()
+    start_s, process_s = time.monotonic(), time.process_time()
     busy_s = cpu_s = waiting_s = 0.0
     late = 0
     due_s = ready_s
@@ -62,6 +62,8 @@ def run_compute(
         elif session.options.mode == "raw":
             wait_until(end + (1 / share - 1) * (end - begin), stop)
     end_s = time.monotonic()
+    if session.options.mode == "kernel":
+        cpu_s = time.process_time() - process_s
     overrun_s = max(0.0, end_s - due_s) if paced else 0.0
     if overrun_s <= session.options.slack_s:
         overrun_s = 0.0  # wake-up jitter, which the absolute schedule absorbs

@@ -25,6 +25,9 @@ GRACE_S = 0.3
 BEAT_S = 0.5
 """An actor tells of itself at least this often [s]."""
 
+KERNEL_BEAT_S = 2.0
+"""The same in kernel mode, where what an actor tells costs it part of its quota [s]."""
+
 POLL_S = 0.02
 """Rest between two looks [s]."""
 
@@ -217,8 +220,9 @@ class Supervision:
                 self._lose(name, actor, error)
                 return
         if actor.call is None:
-            message = self._wait(actor, BEAT_S)
-            actor.call = actor.peer.begin("wait", message, BEAT_S + self._options.patience_s)
+            beat_s = KERNEL_BEAT_S if self._options.mode == "kernel" else BEAT_S
+            message = self._wait(actor, beat_s)
+            actor.call = actor.peer.begin("wait", message, beat_s + self._options.patience_s)
 
     def _wait(self, actor: _Actor, patience_s: float) -> dict[str, Any]:
         known = {"rows": len(actor.rows), "failures": actor.failures, "urgent": actor.urgent}

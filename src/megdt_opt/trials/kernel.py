@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from megdt_opt.execution.cluster import Cluster
     from megdt_opt.execution.graph import Node
 
-SHARES = (0.6, 0.4, 0.2)
+SHARES = (0.8, 0.4, 0.2)
 """Shares at which stages are calibrated [1]."""
 
 LEAD_S = 0.5
@@ -89,7 +89,7 @@ def models_of(plan: Plan) -> dict[str, PlannedModel]:
     models = planned_models(plan.table)
     return {
         actor: models[str(actor).partition(PAIR)[0]]
-        for run in _paired(plan)
+        for run in paired_runs(plan)
         for actor in sorted(actors(run.program) | {chain.device for chain in run.chains})
     }
 
@@ -99,7 +99,7 @@ def probes_of(runs: Sequence[Run]) -> set[Probe]:
     return {_probe(run, leaf) for run in runs for leaf in leaves(run.program) if isinstance(leaf, Compute)}
 
 
-def _paired(plan: Plan) -> list[Run]:
+def paired_runs(plan: Plan) -> list[Run]:
     """Runs of a plan, the edge's part in processes of their own.
 
     Raises
@@ -198,7 +198,7 @@ def execute_in_kernel(
     InvalidInput
         For what has no quota or link of its own: groups, batches, shares that change, sends between devices.
     """
-    runs = _paired(plan)
+    runs = paired_runs(plan)
     stated = {
         (run.name, k): (time.duration_s - run.propagation_s) * pace / 8
         for run in runs
@@ -229,11 +229,14 @@ def execute_in_kernel(
 
     found = {"planned": times(None)}
     if rehearse:
-        found["rehearsed"] = times(processes.cluster.run(runs, options))
+        rehearsal = processes.cluster.run(runs, options)
+        found["rehearsed"] = times(rehearsal)
     known = found["rehearsed" if rehearse else "planned"]
     done = processes.cluster.run([replace(r, predicted=known[r.name]) for r in runs], options, fallbacks=spares)
     found["given"] = times(done)
     world = dict(done.world) | {"factor": factor}
+    if rehearse:
+        world["rehearsal"] = {"measured_s": rehearsal.measured_s}
     world["prediction"] = {
         kind: {name: max(t.start_s + t.duration_s for t in leaf) for name, leaf in by.items()}
         for kind, by in found.items()

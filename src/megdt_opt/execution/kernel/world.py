@@ -106,7 +106,7 @@ class KernelWorld:
             Where the packages of the extra `hosts` are missing.
         """
         assert self._folder is not None
-        places = {a: HostPlace(self._links.host(a), FIRST_PORT + k) for k, a in enumerate(actors)}
+        places = {str(a): HostPlace(self._links.host(a), FIRST_PORT + k) for k, a in enumerate(actors)}
         made = Authority.create(Path(self._folder.name) / "keys", Hosts(places))
         return made.credentials(COORDINATOR), {actor: made.credentials(actor) for actor in actors}
 

@@ -1,0 +1,230 @@
+"""Execute a seeded list of plans in a world that the kernel enforces; every run counts, raw rows are kept by session.
+
+    python experiments/execution/kernel_list.py --model twin --minutes 7 [--out experiments/execution/results]
+
+Needs root, iproute2 and processor quotas. A call is one session: processes start, stages are calibrated in their
+quotas, and the list goes on where the session before stopped. Each plan is executed twice; the first run, a rehearsal,
+gives processor seconds to the prediction of the second. Writes kernel.json (one row per run) and kernel.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from several import commit
+
+from megdt_opt import Plan, Scenario, TimingProfile, plan
+from megdt_opt.execution import Execution
+from megdt_opt.execution.kernel.settings import edge_actor
+from megdt_opt.files import write_text
+from megdt_opt.machine import environment
+from megdt_opt.models.registry import DEFAULT_MODEL
+from megdt_opt.program.stages import EDGE
+from megdt_opt.trials.kernel import (
+    KernelLaws,
+    calibrate_work,
+    execute_in_kernel,
+    kernel_cluster,
+    paired_runs,
+    probes_of,
+)
+
+MECHANISMS = ("centralised", "local", "E2U", "U2E", "SEU", "SEU-UE-first", "PEU")
+USERS = 4
+MODELS = {"twin": DEFAULT_MODEL, "resident": "resident_model:Resident"}
+KINDS = ("planned", "rehearsed", "given")
+
+
+def scenario(number: int) -> Scenario:
+    """Scenario of a number: 1 to 4 users in turn; every eighth is served in turns, whole chains of 1 or 2 users."""
+    rng = np.random.default_rng([20_261_128, number])
+    turns = number % 8 == 7
+    count = 1 + (number // 8) % 2 if turns else (1, 2, 4, 1, 3, 2, 4)[number % 8]
+    first = MECHANISMS[number % len(MECHANISMS)]
+    names = (first, *(str(m) for m in rng.choice(MECHANISMS, count - 1)))
+    parts = rng.dirichlet(np.full(count, 6.0)) * 0.8
+    shares = np.clip(parts, 0.12, 0.6)
+    shares *= min(1.0, 0.8 / shares.sum())
+    users = []
+    for k, (mechanism, share) in enumerate(zip(names, shares, strict=True)):
+        users.append(
+            {
+                "name": f"user-{k}",
+                "device": {"profile": "here", "stretch": float(1 / share), "compute_power": "4 W"},
+                "downlink_efficiency": f"{rng.uniform(1, 4):.3f} bit/s/Hz",
+                "uplink_efficiency": f"{rng.uniform(1, 3):.3f} bit/s/Hz",
+                "scene": int(rng.integers(0, 10**6)),
+                "seed": int(rng.integers(0, 10**6)),
+                "mechanisms": [mechanism],
+                "senses": mechanism == "U2E",
+                "shown_at": "device",
+                "precisions": [str(rng.choice(["fp32", "fp16", "int8"]))],
+                "codecs": [str(rng.choice(["png", "jpeg"]))],
+            }
+        )
+    edge = {"profile": "here", "stretch": 1.25} | ({"discipline": "in_turns"} if turns else {})
+    return Scenario(
+        name=f"kernel {number}",
+        steps=20,
+        scheduler="ddim",
+        objective=str(rng.choice(["max", "sum"])),
+        edge=edge,
+        channel={
+            "downlink": f"{count * rng.uniform(60, 200):.1f} kHz",
+            "uplink": f"{count * rng.uniform(60, 200):.1f} kHz",
+            "propagation": "5 ms",
+        },
+        users=users,
+    )
+
+
+def row_of(number: int, made: Plan, done: Execution) -> dict[str, Any]:
+    """What is kept of a run."""
+    world = done.world
+    return {
+        "run": number,
+        "users": len(made.users),
+        "options": [u.option.name for u in made.users],
+        "turns": any(u.turn is not None for u in made.users),
+        "factor": world["factor"],
+        "measured_s": done.measured_s,
+        "rehearsal_s": world["rehearsal"]["measured_s"],
+        "prediction_s": world["prediction"],
+        "plan_s": {u.name: u.latency_s for u in made.users},
+        "actors": world["actors"],
+        "links": world["links"],
+        "probes": world["probes"],
+        "cpu_s": dict(done.cpu_s),
+        "faults": [fault.words for fault in done.faults],
+        "stages": [
+            {
+                "user": r.user, "stage": r.label, "actor": r.actor, "predicted_start_s": r.predicted_start_s,
+                "predicted_s": r.predicted_duration_s, "start_s": r.start_s, "end_s": r.end_s, "cpu_s": r.cpu_s,
+                "payload_byte": r.payload_byte, "wire_byte": r.wire_byte,
+            }
+            for r in done.rows
+        ],
+    }  # fmt: skip
+
+
+def errors(rows: Sequence[dict[str, Any]], kind: str) -> list[float]:
+    """Measured against predicted of every user of every run [%]; "repeat": against the rehearsal."""
+    found = []
+    for row in rows:
+        for user, measured in row["measured_s"].items():
+            known = row["rehearsal_s"][user] if kind == "repeat" else row["prediction_s"][kind][user]
+            found.append(100 * (measured / known - 1))
+    return found
+
+
+def page(data: dict[str, Any]) -> str:
+    """The rows as a page."""
+    where = data["machine"]
+    lines = [
+        "# Executions in a world that the kernel enforces",
+        "",
+        f"{where['cpu']}, {where['cores']} cores, {where['system']}. Made by `kernel_list.py`; the rows are in "
+        "`kernel.json`. Each error is of one user's end-to-end latency, measured against predicted: as planned from a "
+        "calibration at the session's start, rehearsed from the processor seconds of one run just before, given those "
+        "of the run itself, and against the rehearsal's own latency (repeat).",
+        "",
+        "| runs | latencies | planned: median, p95 [%] | rehearsed | given | repeat |",
+        "|---|---|---|---|---|---|",
+    ]
+    rows = data["rows"]
+    parts: list[tuple[str, Callable[[dict[str, Any]], bool]]] = [("all", lambda row: True)]
+    parts += [(f"{n} user{'s' if n > 1 else ''}", lambda row, n=n: row["users"] == n) for n in range(1, USERS + 1)]  # type: ignore[misc]
+    parts += [("in turns", lambda row: row["turns"])]
+    parts += [(f"model {m}", lambda row, m=m: row["model"] == m) for m in MODELS]  # type: ignore[misc]
+    parts += [
+        (f"session {s['started']}, {s['model']}", lambda row, s=s: row["session"] == s["session"])  # type: ignore[misc]
+        for s in data["sessions"]
+    ]
+    for name, keep in parts:
+        kept = [row for row in rows if keep(row)]
+        if kept:
+            cells = [np.percentile(np.abs(errors(kept, kind)), [50, 95]) for kind in (*KINDS, "repeat")]
+            count = sum(len(row["measured_s"]) for row in kept)
+            told = " | ".join(f"{a:.1f}, {b:.1f}" for a, b in cells)
+            lines.append(f"| {name}: {len(kept)} | {count} | {told} |")
+    lines += ["", "By mechanism, rehearsed: "]
+    for mechanism in MECHANISMS:
+        kept_percent = [
+            abs(100 * (row["measured_s"][f"user-{k}"] / row["prediction_s"]["rehearsed"][f"user-{k}"] - 1))
+            for row in rows
+            for k, option in enumerate(row["options"])
+            if option.split()[0] == mechanism
+        ]
+        if kept_percent:
+            median, high = np.percentile(kept_percent, [50, 95])
+            lines.append(
+                f"- {mechanism}: {median:.1f} % (median), {high:.1f} % (95th percentile) of {len(kept_percent)}"
+            )
+    return "\n".join([*lines, ""])
+
+
+def session(data: dict[str, Any], model: str, minutes: float, save: Callable[[], None]) -> None:
+    """One session: calibrate, and execute until the time is over."""
+    end_s = time.monotonic() + 60 * minutes  # with the processes' start
+    profile = {"here": TimingProfile.bundled("twin-cpu")}
+    devices = [f"user-{k}" for k in range(USERS)]
+    actors = [*devices, *(edge_actor(EDGE, device, None) for device in devices), EDGE]
+    first = max((row["run"] for row in data["rows"] if row["model"] == model), default=-1) + 1
+    probes = {p for number in range(8) for p in probes_of(paired_runs(plan(scenario(number), profile, compare=False)))}
+    with kernel_cluster(dict.fromkeys(actors, MODELS[model]), devices, start_timeout_s=300.0, wait_s=60.0) as processes:
+        laws: KernelLaws = calibrate_work(processes, sorted(probes, key=str))
+        stamp = datetime.now(UTC).isoformat(timespec="seconds")
+        name = f"{stamp} {model}"
+        work = [[edge, str(p.kind), p.rows, law.a_s, law.b_s] for (edge, p), law in sorted(laws.work.items(), key=str)]
+        about = {"session": name, "started": stamp, "model": model, "commit": commit(), "work": work}
+        data["sessions"].append(about)
+        number = first
+        while time.monotonic() < end_s:
+            made = plan(scenario(number), profile, compare=False)
+            missing = probes_of(paired_runs(made)) - {probe for _, probe in laws.work}
+            if missing:
+                more = calibrate_work(processes, sorted(missing, key=str))
+                laws = KernelLaws(work={**laws.work, **more.work}, wire=laws.wire)
+            done = execute_in_kernel(made, processes, laws)
+            row = row_of(number, made, done) | {"session": name, "model": model, "load": os.getloadavg()[0]}
+            data["rows"].append(row)
+            save()
+            told = {kind: [round(e, 1) for e in errors([row], kind)] for kind in (*KINDS, "repeat")}
+            print(number, row["options"], told, flush=True)
+            number += 1
+
+
+def main() -> None:
+    """Run a session."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", choices=sorted(MODELS), default="twin")
+    parser.add_argument("--minutes", type=float, default=7.0)
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results"))
+    args = parser.parse_args()
+    path = args.out / "kernel.json"
+    data: dict[str, Any] = {"machine": environment(), "sessions": [], "rows": []}
+    if path.exists():
+        data = json.loads(path.read_text(encoding="utf-8"))
+
+    def save() -> None:
+        args.out.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(data) + "\n")
+        write_text(args.out / "kernel.md", page(data))
+
+    session(data, args.model, args.minutes, save)
+
+
+if __name__ == "__main__":
+    main()
