@@ -105,7 +105,6 @@ def row_of(number: int, made: Plan, done: Execution) -> dict[str, Any]:
         "plan_s": {u.name: u.latency_s for u in made.users},
         "actors": world["actors"],
         "links": world["links"],
-        "probes": world["probes"],
         "cpu_s": dict(done.cpu_s),
         "faults": [fault.words for fault in done.faults],
         "stages": [

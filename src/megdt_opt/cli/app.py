@@ -36,6 +36,7 @@ class Mode(StrEnum):
 
     paced = "paced"
     raw = "raw"
+    kernel = "kernel"
 
 
 # what a command needs is imported by the command, so that help and version load nothing heavy
@@ -210,7 +211,9 @@ def plan(
 def execute(
     plan: Annotated[Path, typer.Argument(help="Plan file, as `plan --output` writes it.")],
     output: Annotated[Path | None, typer.Option(help="Folder for the report.")] = None,
-    mode: Annotated[Mode, typer.Option(help="'paced', or 'raw' where nothing is stretched.")] = Mode.paced,
+    mode: Annotated[
+        Mode, typer.Option(help="'paced'; 'raw' where nothing is stretched; 'kernel': a world of its own.")
+    ] = Mode.paced,
     verify: Annotated[bool, typer.Option(help="Execute the rivals too, and judge the inputs.")] = False,
     repeats: Annotated[int, typer.Option(min=1, help="Executions of each option set with --verify.")] = 3,
     start_timeout: Annotated[float, typer.Option(min=1.0, help="Seconds that processes may take to come up.")] = 120.0,
@@ -404,7 +407,7 @@ def show(
         show_anything(what, _profiles(profile), console)
 
 
-_MODES: dict[Mode, Literal["paced", "raw"]] = {Mode.paced: "paced", Mode.raw: "raw"}
+_MODES: dict[Mode, Literal["paced", "raw", "kernel"]] = {Mode.paced: "paced", Mode.raw: "raw", Mode.kernel: "kernel"}
 
 
 def _load(plugins: list[str] | None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from megdt_opt.cli.calibrate import calibrate_model
+from megdt_opt.cli.kernel import run_in_kernel
 from megdt_opt.cli.progress import progress
 from megdt_opt.cli.terminal import console_of
 from megdt_opt.execution.job import Mode
@@ -82,6 +83,8 @@ def run_plan(
     """
     console = console or console_of()
     print_restated(made, console)
+    if mode == "kernel":
+        return run_in_kernel(made, output, console, verify=repeats > 0, start_timeout_s=start_timeout_s)
     last = first + (repeats > 0)
     verification: Verification | None = None
     verdict: Verdict | None = None

@@ -15,7 +15,21 @@ _MODES = {
         "itself, which raw runs do."
     ),
     "raw": "Raw mode: computing runs as fast as the machine goes, so errors of the calibration are part of the error.",
+    "kernel": (
+        "Kernel mode: nothing is paced here; the kernel holds each link to its rate and each process to its share of a "
+        "core, and latencies are predicted from processor seconds of a rehearsal just before."
+    ),
 }
+_LINKS = {
+    "kernel": (
+        "Links are shaped by the kernel between network namespaces of one machine, headers and TLS counted; the delay "
+        "is kept by the receiver in user space. Fading, retransmissions and a real radio's scheduling are not there."
+    ),
+}
+_PACED_LINKS = (
+    "Links are paced on one machine to the allocated rates; fading, retransmissions and the scheduling of "
+    "a real radio are not there."
+)
 
 
 _DISCIPLINES = {
@@ -42,10 +56,10 @@ def caveats(plan: Plan, execution: Execution | None = None) -> tuple[str, ...]:
         )
     if execution is not None:
         found.append(_MODES[execution.mode])
-        found.append(
-            "Links are paced on one machine to the allocated rates; fading, retransmissions and the scheduling of "
-            "a real radio are not there."
-        )
+        found.append(_LINKS.get(execution.mode, _PACED_LINKS))
+        factor = float(execution.world.get("factor", 1.0))
+        if factor > 1.0:
+            found.append(f"All times are stretched by {factor:.4g}, as this machine's cores would not have sufficed.")
     if any(u.device.compute_power_w is not None for u in users):
         found.append(
             "Device energy is declared power times predicted seconds of computing, and limits count transmit power "

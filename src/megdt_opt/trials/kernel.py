@@ -241,8 +241,9 @@ def execute_in_kernel(
         kind: {name: max(t.start_s + t.duration_s for t in leaf) for name, leaf in by.items()}
         for kind, by in found.items()
     }
-    if probe_links:
-        world["probes"] = _probes(processes, runs, laws.wire)
+    world["links"] = [
+        link | _probed(processes, runs, laws.wire, link) if probe_links else link for link in world["links"]
+    ]
     return replace(done, rows=tuple(_named(row) for row in done.rows), world=world)
 
 
@@ -261,26 +262,19 @@ def _options(plan: Plan, runs: Sequence[Run]) -> ExecutionOptions:
 
 
 def _named(row: StageRow) -> StageRow:
-    """A row with the edge's own name in place of its process's."""
-    return replace(row, actor=row.actor.partition(PAIR)[0], label=row.label.replace(f"{PAIR}{row.user}", ""))
+    """A row whose label has the edge's own name; its actor is the process."""
+    return replace(row, label=row.label.replace(f"{PAIR}{row.user}", ""))
 
 
-def _probes(processes: KernelCluster, runs: Sequence[Run], wire: WireLaw) -> dict[str, dict[str, float]]:
-    """Each direction of each link while nothing computes: the better of two, beside the law."""
-    rates = processes.world.settings.rate_bit_per_s
-    found = {}
-    for run in runs:
-        (edge,) = [actor for actor in actors(run.program) if is_edge(actor)] or [None]
-        device = run.chains[0].device
-        for direction in ("uplink", "downlink") if edge is not None else ():
-            if (device, direction) not in rates:
-                continue
-            ends = (device, edge) if direction == "uplink" else (edge, device)
-            measured_s = min(processes.cluster.transfer(*map(str, ends), PROBE_BYTE) for _ in range(2))
-            rate = rates[device, direction]
-            law_s = wire.seconds(PROBE_BYTE, rate, burst_byte(rate))
-            found[f"{direction} of {device}"] = {"byte": PROBE_BYTE, "measured_s": measured_s, "law_s": law_s}
-    return found
+def _probed(processes: KernelCluster, runs: Sequence[Run], wire: WireLaw, link: Mapping[str, Any]) -> dict[str, Any]:
+    """A direction of a link while nothing computes: the better of two probes, beside the law."""
+    device, rate = link["device"], link["rate_bit_per_s"]
+    run = next(run for run in runs if run.chains[0].device == device)
+    (edge,) = (actor for actor in actors(run.program) if is_edge(actor))
+    source, to = (device, str(edge)) if link["direction"] == "uplink" else (str(edge), device)
+    measured_s = min(processes.cluster.transfer(source, to, PROBE_BYTE) for _ in range(2))
+    expected_s = wire.seconds(PROBE_BYTE, rate, burst_byte(rate))
+    return {"source": source, "to": to, "byte": PROBE_BYTE, "measured_s": measured_s, "expected_s": expected_s}
 
 
 def _steps(leaf: Compute) -> int:

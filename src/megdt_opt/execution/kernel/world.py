@@ -30,6 +30,8 @@ LOCK = Path(tempfile.gettempdir()) / "megdt-opt-kernel.lock"
 FIRST_PORT = 7443
 """Only the hosts file has it: servers bind ports that are free."""
 
+SECURITY = "mutual TLS 1.3"
+
 DIRECTIONS = ("uplink", "downlink")
 
 
@@ -177,12 +179,13 @@ class KernelWorld:
                 "throttled": now.count - before.count,
                 "throttled_s": now.duration_s - before.duration_s,
             }
-        links = {}
+        links = []
         for device, direction in self._settings.rate_bit_per_s:
             state = self._links.state(device, direction)
             delay = {"delay_s": self._propagation_s, "delay_by": "the receiver, in user space"}
-            links[f"{direction} of {device}"] = state | delay
-        return {"mode": "kernel", "quotas": f"cgroup v{self._quotas.version}", "actors": held, "links": links}
+            links.append({"device": device, "direction": direction} | state | delay)
+        quotas = f"cgroup v{self._quotas.version}"
+        return {"mode": "kernel", "security": SECURITY, "quotas": quotas, "actors": held, "links": links}
 
     def close(self) -> None:
         """Remove namespaces, groups and the lock, each whatever happens to the others."""
