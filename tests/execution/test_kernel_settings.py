@@ -10,7 +10,6 @@ from megdt_opt.execution.kernel.settings import edge_actor, paired, settings_of,
 from megdt_opt.program.mechanisms import Option
 from megdt_opt.program.stages import EDGE, actors
 
-CENTRAL = Option(mechanism="centralised", cut=6, codec="png")
 E2U = Option(mechanism="E2U", cut=6, precision="fp32")
 FOR_U1 = edge_actor(EDGE, "a", None)
 

@@ -90,9 +90,10 @@ def quota_wall_s(work_s: float, share: float, period_s: float) -> float:
     """Expected wall time of processor seconds under a quota, after idling and at an unknown phase [s].
 
     A quota is a token bucket over periods: q = share * period seconds are given anew each period, not added up, at full
-    speed. For work well above q the expectation is exactly
+    speed. Work W up to q never waits. For more, with r in (0, 1] the part of q that the last period uses, the mean over
+    a uniform phase is
 
-        wall(W) = W / share - period (1 - share).
+        wall(W) = W / share - period (1 - share) + period (1 - share)^2 (1/2 - r).
 
     Raises
     ------
@@ -101,11 +102,15 @@ def quota_wall_s(work_s: float, share: float, period_s: float) -> float:
 
     Examples
     --------
-    >>> round(quota_wall_s(0.2, 0.4, 0.02), 6)
-    0.488
+    >>> round(quota_wall_s(0.2, 0.4, 0.02), 6)  # 25 periods of 8 ms: r = 1
+    0.4844
     """
     _check(share)
-    return max(work_s, work_s / share - period_s * (1 - share))
+    quotas = work_s / (share * period_s)
+    if quotas <= 1:
+        return work_s
+    rest = quotas - (math.ceil(quotas - 1e-9) - 1)
+    return work_s / share - period_s * (1 - share) + period_s * (1 - share) ** 2 * (0.5 - rest)
 
 
 class QuotaBucket:

@@ -208,12 +208,14 @@ class KernelWorld:
         self._lock = None
 
     def _catch_sigterm(self) -> None:
-        """Have SIGTERM unwind like an exit, so that everything is taken down; only the main thread can."""
+        """Have SIGTERM unwind like an exit, so that everything is taken down, where nothing else is done about it."""
+        if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+            return
 
         def leave(number: int, frame: object) -> None:
             raise SystemExit(128 + number)
 
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError):  # only the main thread can
             self._term = signal.signal(signal.SIGTERM, leave)
 
 
