@@ -149,7 +149,7 @@ class QuotaBucket:
         first = np.minimum(np.minimum(left, until - ready_s), work_s)
         rest = work_s - first
         more = rest > 1e-12
-        whole = np.where(more, np.ceil(rest / quota) - 1, 0)
+        whole = np.where(more, np.ceil(rest / quota - 1e-9) - 1, 0)
         last = rest - whole * quota
         end = np.where(more, until + whole * period + last, ready_s + first)
         self._at = np.where(more, number + 1 + whole, number)

@@ -105,7 +105,7 @@ class _Progress:
 
     def ready(self, node: Node) -> NDArray[np.float64]:
         """When all before a leaf have ended."""
-        return np.max([self._zero, *(self.end[i] for i in node.before)], axis=0)
+        return np.asarray(np.max([self._zero, *(self.end[i] for i in node.before)], axis=0), dtype=float)
 
     def next(self) -> Node:
         """Of the leaves whose predecessors have ended, the one that is ready first on average."""
