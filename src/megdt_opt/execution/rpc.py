@@ -191,7 +191,7 @@ class _Refused:
     def done(self) -> bool:
         return True
 
-    def result(self) -> bytes:
+    def result(self, timeout: float | None = None) -> bytes:
         raise self._error
 
 
