@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from megdt_opt.models.registry import register_model
     from megdt_opt.planning.plan import Plan
     from megdt_opt.planning.planner import plan
+    from megdt_opt.planning.questions import explain, regret, replan, shadow_prices
     from megdt_opt.problem.allocation_problem import AllocationProblem, Evaluation, evaluate
     from megdt_opt.problem.batch_problem import BatchProblem
     from megdt_opt.problem.batched_edge_problem import BatchedEdgeProblem
@@ -56,10 +57,10 @@ if TYPE_CHECKING:
     from megdt_opt.timing.profile import TimingProfile
     from megdt_opt.trials.execute import execute
     from megdt_opt.whatif.pareto import ParetoFront, ParetoPoint, pareto_front
-    from megdt_opt.whatif.regret import Regret, regret
-    from megdt_opt.whatif.replan import Replan, replan
-    from megdt_opt.whatif.shadow import ShadowPrice, ShadowPrices, shadow_prices
-    from megdt_opt.whatif.why import Change, Explanation, explain
+    from megdt_opt.whatif.regret import Regret
+    from megdt_opt.whatif.replan import Replan
+    from megdt_opt.whatif.shadow import ShadowPrice, ShadowPrices
+    from megdt_opt.whatif.why import Change, Explanation
 
 _HOME = {
     "Allocation": "solving.allocation",
@@ -106,7 +107,7 @@ _HOME = {
     "calibrate": "calibration",
     "evaluate": "problem.allocation_problem",
     "execute": "trials.execute",
-    "explain": "whatif.why",
+    "explain": "planning.questions",
     "import_timings": "timing.importer",
     "load_plugin": "program.registry",
     "merge_sweep": "sweeping",
@@ -116,9 +117,9 @@ _HOME = {
     "register_model": "models.registry",
     "register_precision": "program.precisions",
     "register_stage": "program.kinds",
-    "regret": "whatif.regret",
-    "replan": "whatif.replan",
-    "shadow_prices": "whatif.shadow",
+    "regret": "planning.questions",
+    "replan": "planning.questions",
+    "shadow_prices": "planning.questions",
     "solve": "solving",
     "solve_batch": "solving.batch.door",
     "sweep": "sweeping",

@@ -70,3 +70,27 @@ def test_an_unknown_name_is_told_all_that_can_be_shown(what: str, near: str) -> 
 def test_names_of_profiles_at_hand_are_known_too(files: dict[str, Path]) -> None:
     assert show("here", "--profile", f"here={files['profile']}").exit_code == 0
     assert "Did you mean 'here'?" in show("her", "--profile", f"here={files['profile']}").stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "row"),
+    [(["A100"], "A100"), (["a100", "sd1.5"], "SD1.5"), (["sdxl-lcm"], "SDXL-LCM")],
+    ids=["a device", "a device and a model, in lower case", "a model"],
+)
+def test_published_timings_are_filtered(words: list[str], row: str) -> None:
+    def shown(*texts: str) -> str:
+        done = CliRunner().invoke(app, ["show", "published", *(w for text in texts for w in ("--match", text))])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    some = shown(*words)
+    assert row in some
+    assert len(some.splitlines()) < 0.5 * len(shown().splitlines())
+
+
+@pytest.mark.parametrize("text", ["SD1.55", "SDXL-LMC", "A1000 "])
+def test_a_filter_without_a_row_names_the_nearest(text: str) -> None:
+    done = CliRunner().invoke(app, ["show", "published", "--match", text])
+    assert done.exit_code == 2
+    assert "Did you mean" in done.stderr
+    assert CliRunner().invoke(app, ["show", "demo", "--match", "A100"]).exit_code == 2

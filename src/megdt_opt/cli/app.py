@@ -10,25 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from megdt_opt.cli import questions
 from megdt_opt.cli.clear_errors import clear_errors
 from megdt_opt.cli.exit_codes import CUT_OFF, INTERRUPTED, WRONG_INPUT
 from megdt_opt.cli.hosts import hosts_app, probe, serve
+from megdt_opt.cli.inputs import Plugins, Profiles, ScenarioName, inputs, load, profiles_of
 from megdt_opt.cli.option_text import kinds_of, numbers_of, size_of
 from megdt_opt.cli.terminal import Terminal, console_of, say
+from megdt_opt.errors import InvalidInput
 from megdt_opt.files import try_file, try_folder
 from megdt_opt.logs import listen, write_metrics
 from megdt_opt.version import __version__
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from megdt_opt.execution.record import Execution
-    from megdt_opt.scenario.scenario import Scenario
-    from megdt_opt.timing.profile import TimingProfile
     from megdt_opt.verdict.verdict import Verdict
-
-STANDS_IN = "twin-cpu"
-"""Bundled profile that stands for the machine at hand where it was not measured and the scenario is a bundled one."""
 
 
 class Mode(StrEnum):
@@ -66,16 +62,7 @@ def options(
     clear_errors(listen)(log_file, verbose)
 
 
-ScenarioName = Annotated[str, typer.Argument(help="Scenario file (YAML), or a bundled scenario such as 'demo'.")]
-Profiles = Annotated[
-    list[str] | None,
-    typer.Option("--profile", help="NAME=FILE: use this timing profile where the scenario says NAME."),
-]
 Figures = Annotated[str, typer.Option("--figures", help="Files of each figure: 'png', 'pdf', 'svg', by commas.")]
-Plugins = Annotated[
-    list[str] | None,
-    typer.Option("--plugin", help="Module, or .py file, that registers mechanisms, precisions, stages or models."),
-]
 
 
 @app.command()
@@ -90,7 +77,7 @@ def demo(
     from megdt_opt.cli.demo import run_demo
     from megdt_opt.scenario.scenario import Scenario
 
-    _load(plugin)
+    load(plugin)
     try_folder(output)
     _tell_faults(run_demo(Scenario.named(scenario), output, repeats=repeats, console=console_of()))
 
@@ -123,7 +110,7 @@ def calibrate(  # wide: each is one option of the command
     from megdt_opt.models.registry import MODELS
     from megdt_opt.report.tables import profile_table
 
-    _load(plugin)
+    load(plugin)
     console, sizes = console_of(), numbers_of(batches)
     if spec is None and decoder is None and MODELS.find(model) is None:
         spec = output.with_name(f"{output.name.removesuffix('.json')}.spec.json")
@@ -192,9 +179,9 @@ def plan(
     from megdt_opt.planning.planner import plan as make_plan
     from megdt_opt.report.tables import print_plan
 
-    _load(plugin)
+    load(plugin)
     console = console_of()
-    asked, profiles = _inputs(scenario, profile, console)
+    asked, profiles = inputs(scenario, profile, console)
     if output is not None:
         try_file(output)
     with console.status("planning"):
@@ -228,7 +215,7 @@ def execute(
     from megdt_opt.planning.plan import Plan
     from megdt_opt.trials.metrics import metrics_of
 
-    _load(plugin)
+    load(plugin)
     made = Plan.load(plan)
     if output is not None:
         try_folder(output)
@@ -278,7 +265,7 @@ def sweep(  # wide: each is one option of the command
     """Plan a scenario over a grid of its fields, for example --over "channel.downlink=1 MHz,2 MHz" --over users=2,4."""
     from megdt_opt.cli.sweep import asked_of, run_asked
 
-    _load(plugin)
+    load(plugin)
     console = console_of()
     options: dict[str, Any] = {
         "over": over,
@@ -290,7 +277,7 @@ def sweep(  # wide: each is one option of the command
     }
     options |= {"gap": gap, "time_limit": time_limit, "baselines": baselines, "chunk": chunk, "shard": shard}
     asked, pairs = asked_of(scenario, options, profile or ())
-    found, profiles = _inputs(asked.scenario, pairs, console)
+    found, profiles = inputs(asked.scenario, pairs, console)
     run_asked(asked, found, profiles, console, kinds_of(asked.figures))
 
 
@@ -333,9 +320,9 @@ def simulate(  # wide: each is one option of the command
     from megdt_opt.online.service import Service
     from megdt_opt.scenario.options import OptionTable
 
-    _load(plugin)
+    load(plugin)
     console = console_of()
-    asked, profiles = _inputs(scenario, profile, console)
+    asked, profiles = inputs(scenario, profile, console)
     try_folder(out)
     service = Service.of(OptionTable.build(asked, profiles))
     drawn = {"rate_per_s": rate, "requests": requests, "seed": seed, "fading_db": fading}
@@ -365,9 +352,9 @@ def front(
     """Draw the objective of a scenario against one or two costs, every point proven."""
     from megdt_opt.cli.front import run_command
 
-    _load(plugin)
+    load(plugin)
     console = console_of()
-    asked, profiles = _inputs(scenario, profile, console)
+    asked, profiles = inputs(scenario, profile, console)
     try_folder(out)
     kinds = kinds_of(figures)
     run_command(
@@ -393,28 +380,24 @@ def bounds(
 def show(
     what: Annotated[str, typer.Argument(help="A scenario, plan or profile (file or bundled name), or 'published'.")],
     user: Annotated[str | None, typer.Option(help="Only this user's options (scenarios).")] = None,
+    match: Annotated[list[str] | None, typer.Option(help="Only published rows with this text; repeatable.")] = None,
     profile: Profiles = None,
     plugin: Plugins = None,
 ) -> None:
     """Show a scenario's options and the limits that rule them out, a plan, a profile, or published timings."""
     from megdt_opt.cli.show import is_scenario, show_anything, show_scenario
 
-    _load(plugin)
+    load(plugin)
     console = console_of()
+    if match and what != "published":
+        raise InvalidInput("--match", match, "nothing but beside 'published'", "Leave it out.")
     if is_scenario(what):
-        show_scenario(*_inputs(what, profile, console), user, console)
+        show_scenario(*inputs(what, profile, console), user, console)
     else:
-        show_anything(what, _profiles(profile), console)
+        show_anything(what, profiles_of(profile), console, match or ())
 
 
 _MODES: dict[Mode, Literal["paced", "raw", "kernel"]] = {Mode.paced: "paced", Mode.raw: "raw", Mode.kernel: "kernel"}
-
-
-def _load(plugins: list[str] | None) -> None:
-    if plugins:
-        from megdt_opt.program.registry import load_plugins
-
-        load_plugins(plugins)
 
 
 def _tell_faults(execution: Execution) -> None:
@@ -424,38 +407,9 @@ def _tell_faults(execution: Execution) -> None:
         raise typer.Exit(CUT_OFF)
 
 
-def _profiles(pairs: list[str] | None) -> dict[str, TimingProfile]:
-    from megdt_opt.timing.profile import TimingProfile
-
-    found = {}
-    for pair in pairs or ():
-        name, equals, path = pair.partition("=")
-        if not (name and equals and path):
-            raise typer.BadParameter(f"{pair!r}: expected NAME=FILE, for example here=profile.json")
-        if name in found:
-            raise typer.BadParameter(f"{pair!r}: expected each name once")
-        found[name] = TimingProfile.load(path)
-    return found
-
-
-def _inputs(scenario: str, pairs: list[str] | None, console: Console) -> tuple[Scenario, dict[str, TimingProfile]]:
-    """The scenario and its profiles; a bundled one stands in for a machine that a bundled scenario leaves open."""
-    from megdt_opt.scenario.scenario import Scenario
-    from megdt_opt.timing.finding import HERE
-    from megdt_opt.timing.profile import TimingProfile
-
-    asked, profiles = Scenario.named(scenario), _profiles(pairs)
-    if scenario in Scenario.bundled_names() and HERE in set(asked.profile_names) - set(profiles):
-        profiles[HERE] = TimingProfile.bundled(STANDS_IN)
-        console.print(
-            f"No profile {HERE!r} was given, so the bundled {STANDS_IN!r} stands in. For this machine: "
-            f"megdt-opt calibrate {HERE}.json, then --profile {HERE}={HERE}.json",
-            soft_wrap=True,
-        )
-    return asked, profiles
-
-
 app.add_typer(hosts_app, name="hosts")
+for question in questions.COMMANDS:
+    app.command()(question)
 app.command()(serve)
 app.command()(probe)
 

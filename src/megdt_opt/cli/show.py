@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 from rich.console import Console
@@ -30,8 +30,10 @@ def is_scenario(what: str) -> bool:
     return what in Scenario.bundled_names() or is_path(what, SCENARIO, folders=False)
 
 
-def show_anything(what: str, profiles: Mapping[str, TimingProfile] | None, console: Console) -> None:
-    """Print a plan, a profile, or the published devices.
+def show_anything(
+    what: str, profiles: Mapping[str, TimingProfile] | None, console: Console, match: Sequence[str] = ()
+) -> None:
+    """Print a plan, a profile, or the published devices, of these the rows that hold every text of `match`.
 
     Raises
     ------
@@ -40,7 +42,7 @@ def show_anything(what: str, profiles: Mapping[str, TimingProfile] | None, conso
     """
     named = sorted({*(profiles or ()), *bundled_names()})
     if what == "published":
-        console.print(published_table(PublishedTimings.load()))
+        console.print(published_table(PublishedTimings.load().matching(match)))
     elif is_path(what, JSON, folders=False) and read_json(what, "file").get("format") == FORMAT:
         print_plan(Plan.load(what), console)
     elif what in named or what.startswith(PUBLISHED) or is_path(what, JSON):

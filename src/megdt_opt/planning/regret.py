@@ -60,12 +60,16 @@ def plan_regret(plan: Plan, percent: float = 10.0, samples: int = 50, seed: int 
     if not isinstance(problem, AllocationProblem):
         expected = "a plan of one edge with reserved shares (an AllocationProblem)"
         raise InvalidInput("plan.problem", type(problem).__name__, expected, "Use such a scenario.")
+    return regret(problem, percent=percent, samples=samples, seed=seed, allocation=allocation_of(plan), **more)
+
+
+def allocation_of(plan: Plan) -> Allocation:
+    """A plan of one edge with reserved shares as the answer of `solve`."""
     names = ("downlink_hz", "uplink_hz", "edge_share")
     shares: dict[str, Any] = {name: np.array([getattr(u, name) for u in plan.users]) for name in names}
-    allocation = Allocation(
+    return Allocation(
         option=plan.options, **shares, latency_s=np.array([user.latency_s for user in plan.users]),
         objective_s=plan.objective_s, lower_bound_s=plan.lower_bound_s, gap=plan.gap, status=plan.status,
         method=plan.method, bound_source=plan.bound_source, build_s=0.0, solve_s=plan.solve_s,
         certificate=plan.certificate,
     )  # fmt: skip
-    return regret(problem, percent=percent, samples=samples, seed=seed, allocation=allocation, **more)

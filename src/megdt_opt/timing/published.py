@@ -9,10 +9,12 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import lru_cache
 from importlib import resources
 
+from megdt_opt.errors import InvalidInput
 from megdt_opt.program.stages import Kind
 from megdt_opt.timing.profile import Cell, TimingProfile
 from megdt_opt.timing.provenance import Provenance, refuse
@@ -77,6 +79,27 @@ class PublishedTimings:
     def load(cls) -> PublishedTimings:
         """Read the tables of the package; they are read once."""
         return _load()
+
+    def matching(self, texts: Sequence[str]) -> PublishedTimings:
+        """The rows of which device, model, precision, stage or source hold each of the texts, in either case.
+
+        Raises
+        ------
+        InvalidInput
+            Where no row does; names the nearest device or model.
+        """
+        wanted = [text.casefold() for text in texts]
+
+        def said(row: PublishedRow) -> str:
+            return " / ".join((row.device, row.model, str(row.precision), row.stage, row.source)).casefold()
+
+        found = tuple(row for row in self.rows if all(text in said(row) for text in wanted))
+        if not found:
+            names = sorted({name for row in self.rows for name in (row.device, row.model)})
+            near = get_close_matches(" ".join(texts), names, n=3, cutoff=0.4)
+            remedy = f"Did you mean {' or '.join(map(repr, near))}?" if near else "Leave it out to see all rows."
+            raise InvalidInput("match", list(texts), "text in a published row", remedy)
+        return replace(self, rows=found)
 
     def devices(self, model: str | None = None) -> tuple[tuple[str, str], ...]:
         """(device, model) pairs with a denoising time, sorted; of one model if it is named."""

@@ -17,6 +17,7 @@ from megdt_opt.solving.answers import relative_gap
 from megdt_opt.solving.asked import check_asked
 from megdt_opt.solving.door import solve_again
 from megdt_opt.tolerances import EXACT
+from megdt_opt.whatif.names import UNNAMED, Names
 from megdt_opt.whatif.shares_at import checked_options, require_time
 
 
@@ -39,6 +40,8 @@ class Replan:
         Users whose option changes.
     warm : bool
         Whether the previous plan's prices proved the new plan without a new search.
+    names : Names
+        What users and options are called in words.
 
     Examples
     --------
@@ -58,6 +61,7 @@ class Replan:
     kept_s: float
     switched: tuple[int, ...]
     warm: bool
+    names: Names = UNNAMED
 
     @property
     def objective_s(self) -> float:
@@ -70,7 +74,10 @@ class Replan:
         return self.kept_s - self.allocation.objective_s
 
     def __str__(self) -> str:
-        who = ", ".join(str(k) for k in self.switched) or "nobody"
+        who = self.names.several(self.switched) or "nobody"
+        if self.names.options:
+            to = [(k, int(self.allocation.option[k])) for k in self.switched]
+            who = ", ".join(f"{self.names.user(k)} to {self.names.option(o)}" for k, o in to) or "nobody"
         how = "proved by the previous prices" if self.warm else "searched again"
         return (
             f"switches: {who}; objective {self.objective_s:.6g} s with switching, {self.settled_s:.6g} s after it, "

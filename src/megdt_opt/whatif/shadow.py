@@ -24,7 +24,7 @@ The tied sets looked at are those that are optimal at B, B (1 + step) and B (1 -
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ from megdt_opt.solving.placement import Placement
 from megdt_opt.solving.shared_prefix import SharedPrefix
 from megdt_opt.tolerances import SOLVER
 from megdt_opt.units import show
+from megdt_opt.whatif.names import UNNAMED, Names
 from megdt_opt.whatif.party_budgets import Parties, worths
 from megdt_opt.whatif.shares_at import BUDGETS, Valued, checked_options, require_time, value_of, with_field
 
@@ -74,6 +75,8 @@ class ShadowPrice:
         Users whose option is another after the step.
     server : int or None
         Edge server whose budget it is, of several.
+    names : Names
+        What users and edge servers are called in words.
 
     Examples
     --------
@@ -98,6 +101,7 @@ class ShadowPrice:
     switch_more: tuple[int, ...] = ()
     switch_less: tuple[int, ...] = ()
     server: int | None = None
+    names: Names = UNNAMED
 
     @property
     def unit(self) -> str:
@@ -110,7 +114,7 @@ class ShadowPrice:
         return float("nan") if self.unit == "server" else self.kept_s * 1e9
 
     def __str__(self) -> str:
-        name = self.field.split("_")[0] + ("" if self.server is None else f" of server {self.server}")
+        name = self.field.split("_")[0] + ("" if self.server is None else f" of {self.names.edge(self.server)}")
         now = show(self.budget, "Hz") if self.unit == "Hz" else f"{self.budget:g} servers"
         if math.isnan(self.kept_s):
             return f"{name} ({now}): not known, as there is none of it to begin with"
@@ -121,8 +125,9 @@ class ShadowPrice:
             ("less", self.switch_less, self.step_less_s),
         ):
             if users:
-                who = ", ".join(str(k) for k in users[:8]) + (", ..." if len(users) > 8 else "")
-                text += f"; with a step {word} users {who} switch ({_per(mean, self.unit)} on average)"
+                who = self.names.several(users[:8]) + (", ..." if len(users) > 8 else "")
+                called = who if self.names.users else f"users {who}"
+                text += f"; with a step {word} {called} switch ({_per(mean, self.unit)} on average)"
         return text
 
 
@@ -192,6 +197,10 @@ class ShadowPrices:
         if not self.optimal:
             lines.append("  note: better options than the allocation's were met; prices hold for the allocation's")
         return "\n".join(lines)
+
+    def with_names(self, names: Names) -> ShadowPrices:
+        """The same, which says names in place of numbers."""
+        return replace(self, prices=tuple(replace(price, names=names) for price in self.prices))
 
 
 def shadow_prices(

@@ -19,6 +19,7 @@ from megdt_opt.problem.region import require
 from megdt_opt.solving.conflict import lateness, no_option, not_together
 from megdt_opt.units import show
 from megdt_opt.whatif.feasible import PRECISION, OutOfTime, answer, smallest
+from megdt_opt.whatif.names import UNNAMED, Names
 from megdt_opt.whatif.server_limits import FIELDS, conflict, enough, stretch
 from megdt_opt.whatif.shares_at import with_field
 
@@ -53,6 +54,8 @@ class Change:
         For a factor on deadlines: the entry that grows the most, before and after [s].
     server : int or None
         Edge server whose entry changes, of several.
+    names : Names
+        What users and options are called in words.
 
     Examples
     --------
@@ -76,11 +79,16 @@ class Change:
     options: tuple[int, ...] = ()
     longest_s: tuple[float, ...] = ()
     server: int | None = None
+    names: Names = UNNAMED
 
     def __str__(self) -> str:
         if self.field == "allowed":
             pairs = zip(self.users, self.options, strict=True)
-            return "allow " + ", ".join(f"option {o} for user {k}" for k, o in pairs) + " (for example)"
+            return (
+                "allow "
+                + ", ".join(f"{self.names.option(o)} for {self.names.user(k)}" for k, o in pairs)
+                + " (for example)"
+            )
         name = {
             "downlink_hz": "downlink band",
             "uplink_hz": "uplink band",
@@ -89,7 +97,7 @@ class Change:
             "edge_share_max": "edge share caps",
             "uplink_airtime_max_s": "uplink airtime limits",
             "memory_byte": "memory",
-        }[self.field] + ("" if self.server is None else f" of server {self.server}")
+        }[self.field] + ("" if self.server is None else f" of {self.names.edge(self.server)}")
         mark = "" if self.proven else " (enough; whether less is, was not settled)"
         if self.unit == "times":
             text = f"all {name}{'s' if self.field == 'deadline_s' else ''} {_up(self.needed):g} times as long"
@@ -99,7 +107,7 @@ class Change:
                 text += f" (the longest from {show(self.longest_s[0], 's')} to {_shown(self.longest_s[1], 's')})"
             return text + mark
         if self.field == "deadline_s":
-            who = f"user {self.users[0]}: "
+            who = f"{self.names.user(self.users[0])}: "
             extra = _shown(self.needed - self.now, "s")
             return f"{who}{name} {_shown(self.needed, 's')} in place of {show(self.now, 's', 4)} ({extra} longer){mark}"
         if self.needed == 0:
@@ -164,7 +172,9 @@ class Explanation:
         return "\n".join(lines)
 
 
-def explain(problem: AllocationProblem | PlacementProblem, *, time_limit_s: float = 60.0) -> Explanation:
+def explain(
+    problem: AllocationProblem | PlacementProblem, *, time_limit_s: float = 60.0, names: Names = UNNAMED
+) -> Explanation:
     """Say whether a problem has an allocation; if not, who is in conflict, over what, and what would help.
 
     Changes are tried one limit at a time: all deadlines by a common factor, the deadline of each user in conflict,
@@ -177,6 +187,8 @@ def explain(problem: AllocationProblem | PlacementProblem, *, time_limit_s: floa
     problem : AllocationProblem or PlacementProblem
     time_limit_s : float
         For the changes [s]; what was not tried by then is named. Naming the users in conflict is not limited.
+    names : Names
+        What users and options are called in words.
 
     Returns
     -------
@@ -202,7 +214,7 @@ def explain(problem: AllocationProblem | PlacementProblem, *, time_limit_s: floa
     """
     until = time.monotonic() + time_limit_s
     if isinstance(problem, PlacementProblem):
-        return _at_servers(problem, until)
+        return _at_servers(problem, until, names)
     require(problem, "an explanation", "Give the problem of a scenario without groups and without costs.")
     resources = Resources.of(problem)
     users = list(range(problem.users))
@@ -227,16 +239,16 @@ def explain(problem: AllocationProblem | PlacementProblem, *, time_limit_s: floa
     factors = [c.needed for c in changes if c.field == "deadline_s" and c.unit == "times"]
     return Explanation(
         feasible=False,
-        reason=_sentence(str(error)),
+        reason=_sentence(str(_called(error, names))),
         users=error.users,
-        limits=error.limits,
-        changes=tuple(changes),
+        limits=_called(error, names).limits,
+        changes=tuple(replace(change, names=names) for change in changes),
         stretch=factors[0] if factors else None,
         untried=tuple(untried),
     )
 
 
-def _at_servers(problem: PlacementProblem, until: float) -> Explanation:
+def _at_servers(problem: PlacementProblem, until: float, names: Names) -> Explanation:
     """As `explain` has it."""
     limits = problem.hard_deadline_s
     users = tuple(int(k) for k in np.flatnonzero(np.isfinite(limits)))
@@ -265,9 +277,14 @@ def _at_servers(problem: PlacementProblem, until: float) -> Explanation:
         if one is not None:
             changes.append(Change(field=field, server=one.server, now=one.now, needed=one.needed, unit=FIELDS[field]))
     return Explanation(
-        feasible=False, reason=_sentence(str(error)), users=error.users, limits=error.limits, changes=tuple(changes),
+        feasible=False, reason=_sentence(str(_called(error, names))), users=error.users,
+        limits=_called(error, names).limits, changes=tuple(replace(change, names=names) for change in changes),
         stretch=late, untried=tuple(untried),
     )  # fmt: skip
+
+
+def _called(error: Infeasible, names: Names) -> Infeasible:
+    return error.with_names(names.users) if names.users else error
 
 
 def _attempts(
