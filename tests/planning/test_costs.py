@@ -147,6 +147,17 @@ def test_joules_are_declared_power_times_busy_seconds(made: Plan) -> None:
     assert "Loading" not in measured_cost_grid(made, bare).notes[0]
 
 
+def test_under_quotas_processor_seconds_are_stretched(made: Plan) -> None:
+    """Stages last as long as the emulated machine takes already, and the edge's part has a process of its own."""
+    paced = run_of(made, 0.125)
+    rows = tuple(
+        replace(row, busy_s=1.0, cpu_s=row.busy_s, actor="edge for u0" if row.actor == EDGE else row.actor)
+        for row in paced.rows
+    )
+    found = measured_costs(made, replace(paced, rows=rows, mode="kernel"))
+    assert [(u.edge_s, u.device_s) for u in found] == [(u.edge_s, u.device_s) for u in measured_costs(made, paced)]
+
+
 @pytest.mark.slow
 def test_a_run_costs_what_its_plan_says(made: Plan, tmp_path: Path) -> None:
     """Messages and signals as predicted, signalling within a twentieth; joules and waiting are the machine's."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from megdt_opt.execution.kernel.settings import edge_actor
 from megdt_opt.execution.record import Execution, StageRow
 from megdt_opt.planning.plan import Plan
 
@@ -44,25 +45,28 @@ class MeasuredCosts:
 
 def measured_costs(plan: Plan, execution: Execution) -> tuple[MeasuredCosts, ...]:
     """Costs of each user, in the order of the plan; stages that users share count among none of them."""
-    return tuple(_of(plan, k, [r for r in execution.rows if r.user == u.name]) for k, u in enumerate(plan.users))
+    # under a quota a stage lasts as long as the emulated machine takes: its processor seconds are what is stretched
+    busy_s = _processor_s if execution.mode == "kernel" else _computing_s
+    return tuple(
+        _of(plan, k, [r for r in execution.rows if r.user == u.name], busy_s) for k, u in enumerate(plan.users)
+    )
 
 
-def _of(plan: Plan, k: int, rows: list[StageRow]) -> MeasuredCosts:
+def _of(plan: Plan, k: int, rows: list[StageRow], busy_s: Callable[[Iterable[StageRow]], float]) -> MeasuredCosts:
     scenario, machines = plan.scenario, plan.table.machines
-    device = scenario.users[k].device
+    device, name = scenario.users[k].device, plan.users[k].name
     at_edge = {
-        site: machines.edges[site.name].stretch * _busy_s(row for row in rows if row.actor == site.name)
+        site: machines.edges[site.name].stretch
+        * busy_s(row for row in rows if row.actor in (site.name, edge_actor(site.name, name, None)))
         for site in plan.table.sites
     }
-    powers_w = [site.edge.compute_power_w for site, busy_s in at_edge.items() if busy_s or len(at_edge) == 1]
+    powers_w = [site.edge.compute_power_w for site, spent_s in at_edge.items() if spent_s or len(at_edge) == 1]
     edge_j = [site.edge.compute_power_w * s for site, s in at_edge.items() if site.edge.compute_power_w is not None]
-    device_s = machines.devices[k].stretch * _busy_s(row for row in rows if row.actor == plan.users[k].name)
+    device_s = machines.devices[k].stretch * busy_s(row for row in rows if row.actor == name)
     sends = [row for row in rows if row.kind.startswith("send ")]
-    airtime_s = sum(
-        row.end_s - row.start_s - scenario.channel.propagation_s for row in sends if row.actor == plan.users[k].name
-    )
+    airtime_s = sum(row.end_s - row.start_s - scenario.channel.propagation_s for row in sends if row.actor == name)
     return MeasuredCosts(
-        user=plan.users[k].name,
+        user=name,
         edge_s=sum(at_edge.values()),
         device_s=device_s,
         edge_compute_j=None if None in powers_w else sum(edge_j, start=0.0),
@@ -75,5 +79,9 @@ def _of(plan: Plan, k: int, rows: list[StageRow]) -> MeasuredCosts:
     )
 
 
-def _busy_s(rows: Iterable[StageRow]) -> float:
+def _computing_s(rows: Iterable[StageRow]) -> float:
     return sum(row.busy_s for row in rows)
+
+
+def _processor_s(rows: Iterable[StageRow]) -> float:
+    return sum(row.cpu_s for row in rows)
