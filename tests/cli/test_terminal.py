@@ -252,7 +252,9 @@ def test_an_interrupted_command_says_one_line() -> None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
-    assert (process.returncode, said.decode()) == (130, "Interrupted.\n")
+    assert said.decode() == "Interrupted.\n"
+    # where an extension's own Python code was interrupted, the interpreter ends by the signal: a shell's 130 as well
+    assert process.returncode in (130, -signal.SIGINT)
 
 
 def test_the_first_command_of_the_readme_needs_no_measurement() -> None:

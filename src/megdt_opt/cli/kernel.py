@@ -11,6 +11,7 @@ from megdt_opt.execution.record import Execution
 from megdt_opt.planning.plan import Plan
 from megdt_opt.report import write_report
 from megdt_opt.report.tables import print_execution
+from megdt_opt.si import percent
 from megdt_opt.trials.kernel import calibrate_work, execute_in_kernel, kernel_cluster, models_of, paired_runs, probes_of
 from megdt_opt.trials.pictures import judge_pictures
 
@@ -52,7 +53,7 @@ def _sentence(execution: Execution) -> str:
     predictions, measured = execution.world["prediction"], execution.measured_s
     told = [
         f"{user}: "
-        + ", ".join(f"{100 * (measured[user] / by[user] - 1):+.1f} % ({kind})" for kind, by in predictions.items())
+        + ", ".join(f"{percent(100 * (measured[user] / by[user] - 1), 1)} ({kind})" for kind, by in predictions.items())
         for user in measured
         if all(user in by for by in predictions.values())
     ]

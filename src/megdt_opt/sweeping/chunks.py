@@ -108,6 +108,26 @@ def sweep_into(
         Where a path is unknown or a value fits no cell, pyarrow is not installed, or the folder holds another sweep.
     ProfileError
         Where a profile is missing.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from megdt_opt import Scenario, sweep_into
+    >>> cell = Scenario.from_yaml('''
+    ... name: one phone
+    ... channel: {downlink: 2 MHz, uplink: 1 MHz}
+    ... users:
+    ...   - name: phone
+    ...     device: {profile: twin-cpu, stretch: 30}
+    ...     downlink_efficiency: 4 bit/s/Hz
+    ...     uplink_efficiency: 2 bit/s/Hz
+    ... ''')
+    >>> over = {"channel.downlink": ["1 MHz", "2 MHz"]}
+    >>> with TemporaryDirectory() as folder:
+    ...     first = sweep_into(folder, cell, over, compare=False, chunk=1)
+    ...     again = sweep_into(folder, cell, over, compare=False, chunk=1)
+    >>> (first.computed, again.computed, again.remembered)
+    (2, 0, 2)
     """
     pyarrow()
     index, count = _shard(shard)
@@ -158,6 +178,32 @@ def merge_sweep(folders: Iterable[str | Path], out: str | Path) -> SweepFolder:
     ------
     InvalidInput
         Where chunks are missing, damaged, there twice with other rows, or of different sweeps.
+
+    Returns
+    -------
+    SweepFolder
+        The folder, how many cells it holds, and how many of them have which status.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from megdt_opt import Scenario, merge_sweep, sweep_into
+    >>> cell = Scenario.from_yaml('''
+    ... name: one phone
+    ... channel: {downlink: 2 MHz, uplink: 1 MHz}
+    ... users:
+    ...   - name: phone
+    ...     device: {profile: twin-cpu, stretch: 30}
+    ...     downlink_efficiency: 4 bit/s/Hz
+    ...     uplink_efficiency: 2 bit/s/Hz
+    ... ''')
+    >>> over = {"channel.downlink": ["1 MHz", "2 MHz"]}
+    >>> with TemporaryDirectory() as home:
+    ...     parts = [f"{home}/{i}" for i in (1, 2)]  # on two machines, say
+    ...     for i, part in enumerate(parts, start=1):
+    ...         made = sweep_into(part, cell, over, compare=False, chunk=1, shard=(i, 2))
+    ...     merge_sweep(parts, f"{home}/whole").cells
+    2
     """
     pyarrow()
     from pyarrow import parquet as files

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
 
+from megdt_opt.si import percent
 from megdt_opt.text_enum import TextEnum
 
 
@@ -116,7 +117,7 @@ def ratio_figure(
     """A figure that is judged by the ratio of measured to stated; `centre` is that ratio where nothing is wrong [1]."""
     ratio = measured / stated if stated > 0 else math.inf
     distance = abs(math.log(ratio / centre)) / math.log(limit) if 0 < ratio < math.inf else math.inf
-    off = f" ({100 * (ratio - 1):+.0f} %)" if ratio < math.inf else ""
+    off = f" ({percent(100 * (ratio - 1), 0)})" if ratio < math.inf else ""
     text = f"{subject}: {measured:.6g} {unit}, where {stated:.6g} {unit} are stated{off}"
     return Figure(
         cause=cause, subject=subject, measured=measured, stated=stated, unit=unit, distance=distance, text=text

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from megdt_opt.si import percent
+
 LEVEL = 0.90
 """Level of the intervals [1]."""
 
@@ -146,10 +148,12 @@ def interval_words(rolling: RollingIntervals) -> str:
     if found is None:
         return f"no interval yet ({rolling.latencies} of {LEAST} earlier latencies)"
     text = (
-        f"{100 * found.level:g} % interval {100 * found.low:+.1f} to {100 * found.high:+.1f} % of the prediction "
-        f"(width {100 * found.width:.0f} %, from {found.latencies} earlier latencies"
+        f"{percent(100 * found.level, 0, signed=False)} interval {percent(100 * found.low, 1)} to "
+        f"{percent(100 * found.high, 1)} of the prediction "
+        f"(width {percent(100 * found.width, 0, signed=False)}, from {found.latencies} earlier latencies"
     )
-    return text + (f", of the latest {100 * found.coverage:.0f} % lay in theirs)" if found.coverage >= 0 else ")")
+    held = percent(100 * found.coverage, 0, signed=False)
+    return text + (f", of the latest {held} lay in theirs)" if found.coverage >= 0 else ")")
 
 
 RECALIBRATE = (
