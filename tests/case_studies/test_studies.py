@@ -41,3 +41,22 @@ def test_splitting_rows_are_what_the_package_computes() -> None:
     frame = study("generation_splitting").frame()
     mine = frame[(frame.exponent == 0.5) & (frame.device_over_edge == 0.6)].closed_form_s.to_numpy()
     assert mine == pytest.approx(bounds.energy_delay_front(problem(0.5, 0.6), LIMITS * 0.6).latency_s, rel=1e-12)
+
+
+def test_turns_and_batches_rows_are_what_the_package_computes() -> None:
+    """One cell of each is computed again, and no schedule of batches is faster than full batches would be."""
+    from case_studies.turns_and_batches import GAP, IN_BATCHES, cell, common_batch_s, least_s, phones
+
+    from megdt_opt import solve
+
+    frame = study("turns_and_batches").frame()
+    cells = frame.set_index(["kind", "what", "rho", "seed"])
+    turns = cells.loc[("turns", "both sides of the turn", 1.0, 0)]
+    table = cell(1.0, 0)
+    assert turns.found_s == pytest.approx(solve(table.problem(), gap=GAP).objective_s, rel=2 * GAP)
+    assert turns.rival_s == pytest.approx(solve(table.reserved().problem(), gap=1e-4).objective_s, rel=2e-4)
+    batches = cells.loc[("batches", "b/a = 1.6", 1.0, 0)]
+    assert batches.rival_s == pytest.approx(common_batch_s(phones(1.6, 1.0, 0)), rel=1e-12)
+    found = frame[frame.kind == "batches"]
+    assert (found.bound_s <= found.found_s * (1 + 1e-9)).all()
+    assert all(row.found_s >= least_s(IN_BATCHES, row.rho, "after") for row in found.itertuples())
