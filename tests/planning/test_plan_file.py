@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from small_cell import make_profile, scenario
 
-from megdt_opt import InvalidInput, Plan, ProfileError, plan
+from megdt_opt import InvalidInput, Plan, ProfileError, Scenario, TimingProfile, plan
 from megdt_opt.planning.planner import solved
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.scenario.options import OptionTable
@@ -276,3 +276,19 @@ def test_a_file_that_is_no_plan_is_refused(
     path.write_text(text(json.dumps(bare, indent=1)))
     with pytest.raises(InvalidInput, match=message):
         Plan.load(path)
+
+
+@pytest.mark.parametrize(("objective", "named"), [("max", ()), ("sum", ("baselines",))])
+def test_shares_that_the_largest_latency_leaves_open_are_no_other_baseline(
+    objective: str, named: tuple[str, ...]
+) -> None:
+    """Engines divide what users below the largest latency do not need differently; of a sum shares are unique."""
+    demo = Scenario.bundled("demo")
+    made = plan(demo.model_copy(update={"objective": objective}), {"here": TimingProfile.bundled("twin-cpu")})
+    data = json.loads(json.dumps(made.to_dict()))
+    mine = data["baselines"][0]
+    early = min(range(len(mine["latency_s"])), key=lambda k: mine["latency_s"][k])
+    mine["latency_s"][early] *= 0.99
+    read = Plan.from_dict(data)
+    assert read.restated == named
+    assert read.baselines[0].latency_s[early] == pytest.approx(made.baselines[0].latency_s[early], rel=1e-6)

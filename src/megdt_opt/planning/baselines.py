@@ -425,6 +425,30 @@ def restated_baselines(
     return read if len(read) == len(found) and all(map(_alike, read, found)) else found
 
 
+def worth_the_same(stated: list[object], found: tuple[Baseline, ...], objective: str) -> bool:
+    """Whether baselines that a file states differ from these in what the largest latency leaves open alone.
+
+    Users below the largest latency need not all of their shares, and engines divide the rest differently.
+
+    Parameters
+    ----------
+    stated : list
+        Baselines as plain data.
+    found : tuple of Baseline
+    objective : str
+        The scenario's; for all but "max" shares are unique.
+    """
+    read = [Baseline.from_dict(data, f"baselines[{i}]") for i, data in enumerate(stated)]
+    if objective != "max" or len(read) != len(found):
+        return False
+    shares = ("downlink_hz", "uplink_hz", "edge_share", "latency_s")
+    return all(
+        _alike(replace(one, **{name: getattr(other, name) for name in shares}), other)
+        and all(len(getattr(one, name)) == len(getattr(other, name)) for name in shares)
+        for one, other in zip(read, found, strict=True)
+    )
+
+
 def _alike(one: Baseline, other: Baseline) -> bool:
     """Whether two baselines are the same but for rounding and the gap of a search."""
     figures = (

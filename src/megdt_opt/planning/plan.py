@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from megdt_opt.certificate.certificate import Certificate
 from megdt_opt.errors import InvalidInput
 from megdt_opt.files import read_json, write_text
-from megdt_opt.planning.baselines import Baseline, restated_baselines
+from megdt_opt.planning.baselines import Baseline, restated_baselines, worth_the_same
 from megdt_opt.planning.claims import (
     REMEDY,
     agrees,
@@ -338,7 +338,8 @@ class Plan:
 
         Latencies, objective, bound, gap and status are recomputed from scenario, profiles, options, shares and
         certificate, and refused where they differ. A bound without a certificate is compared with one that is proven
-        now. Baselines, robustness and notes are recomputed; those that differ are replaced, and named in `restated`.
+        now. Baselines, robustness and notes are recomputed; those that differ are replaced, and named in `restated`
+        (shares that a largest latency leaves open are replaced only: engines divide them differently).
 
         Raises
         ------
@@ -402,7 +403,10 @@ class Plan:
         )
         now = json.loads(json.dumps(made.to_dict()))
         known(data, now)
-        return replace(made, restated=tuple(n for n in ("baselines", "robustness", "notes") if now[n] != data[n]))
+        other = {n for n in ("baselines", "robustness", "notes") if now[n] != data[n]}
+        if "baselines" in other and worth_the_same(data["baselines"], made.baselines, table.scenario.objective):
+            other.remove("baselines")
+        return replace(made, restated=tuple(sorted(other)))
 
 
 _FIELDS = (
