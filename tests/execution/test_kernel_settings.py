@@ -1,5 +1,7 @@
 """What a kernel's world is set to, what is refused, and what the composed laws predict."""
 
+from dataclasses import replace
+
 import pytest
 from run_builder import make_run
 
@@ -8,7 +10,7 @@ from megdt_opt.execution import ExecutionOptions
 from megdt_opt.execution.kernel.prediction import predicted
 from megdt_opt.execution.kernel.settings import edge_actor, paired, settings_of, slowed
 from megdt_opt.program.mechanisms import Option
-from megdt_opt.program.stages import EDGE, actors
+from megdt_opt.program.stages import EDGE, Compute, EdgeServer, Series, actors, leaves
 from megdt_opt.timing.shaped import quota_wall_s
 
 E2U = Option(mechanism="E2U", cut=6, precision="fp32")
@@ -53,6 +55,19 @@ def test_rates_of_a_device_that_differ_are_refused():
     runs = [paired(make_run(E2U, name="a", rate=rate)) for rate in (3e5, 4e5)]
     with pytest.raises(InvalidInput, match="one rate of the uplink"):
         settings_of(runs, options(**{FOR_U1: 1.25, "u1": 4.0}))
+
+
+@pytest.mark.parametrize("names", [("edge", "far"), ("far", "near"), ("edge", "near")])
+def test_a_program_at_two_edges_is_refused_before_a_process_starts(names):
+    run = make_run(E2U, name="a")
+    work = next(leaf for leaf in leaves(run.program) if isinstance(leaf, Compute))
+    both = Series(tuple(replace(work, at=EdgeServer(name)) for name in names))
+    with pytest.raises(InvalidInput, match=f"at {' and '.join(sorted(names))}.*one edge for each user"):
+        paired(
+            replace(
+                run, program=both, pace=(1.0, 1.0), predicted=run.predicted[:2], slot_s=(1.0, 1.0), chain=run.chain[:2]
+            )
+        )
 
 
 def test_a_whole_chain_is_predicted_by_hand():

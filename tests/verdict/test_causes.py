@@ -226,12 +226,13 @@ def test_a_reference_that_is_none_is_refused(data):
 
 
 def test_quota_blocks_follow_the_law_of_the_bucket():
-    """With a period of 20 ms at share 0.25, 0.1 s of computing last 0.1 / 0.25 - 0.02 * 0.75 s."""
+    """With a period of 20 ms at share 0.25, 0.1 s (20 quotas) last 0.1 / 0.25 - 0.02 (0.75 + 0.75^2 / 2) s."""
+    law_s = 0.4 - 0.015 - 0.005625
     base = honest("kernel")
     row = next(r for r in base.rows if r.actor == "edge" and SEND not in r.kind)
     world = {"actors": {"edge": {"share": 0.25, "period_s": 0.02}}}
     for factor, alarm in ((1.0, False), (1.3, True), (1 / 1.3, True)):
-        block = replace(row, cpu_s=0.1, start_s=1.0, end_s=1.0 + factor * (0.4 - 0.015))
+        block = replace(row, cpu_s=0.1, start_s=1.0, end_s=1.0 + factor * law_s)
         found = judge_inputs(stated(), [replace(base, rows=(block,), world=world)])
         assert [f.alarm for f in found.figures if f.cause is Cause.SHARE] == [alarm]
-    assert np.isclose(0.4 - 0.015, found.figures[-1].stated)
+    assert np.isclose(law_s, found.figures[-1].stated)

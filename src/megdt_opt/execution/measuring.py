@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
@@ -13,7 +14,7 @@ from megdt_opt.execution.rpc import Peer
 from megdt_opt.models.split_model import Rows
 
 
-class Measuring:
+class Measuring(ABC):
     """Measurements of a cluster whose processes are started on demand; `Cluster` is one."""
 
     actors: tuple[str, ...]
@@ -21,9 +22,9 @@ class Measuring:
     _processes: dict[str, ActorProcess | RemoteActor]
     _start_timeout_s: float
 
+    @abstractmethod
     def start(self) -> None:
         """Start the processes that do not run."""
-        raise NotImplementedError
 
     def measure(self, actor: str, probe: Probe, samples: int = 10, *, processor: bool = False) -> list[float]:
         """Time a compute stage by itself in an actor's process, warm-up excluded.

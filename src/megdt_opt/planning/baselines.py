@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import Conflict, Infeasible
-from megdt_opt.planning.claims import read_fields, refused
+from megdt_opt.planning.claims import read_fields
 from megdt_opt.planning.cost_totals import cost_totals
 from megdt_opt.planning.groups import GROUP_SHARES
 from megdt_opt.planning.in_batches import (
@@ -51,7 +51,6 @@ from megdt_opt.solving.placement import Placement
 from megdt_opt.solving.program import Program
 from megdt_opt.solving.shared_prefix import SharedPrefix
 from megdt_opt.solving.turns.answer import SequencedEdge
-from megdt_opt.tolerances import SOLVER
 
 RESERVED_SHARES = "reserved shares"
 """Name of the baseline in which an edge that serves in turns reserves shares instead, with the options of that."""
@@ -397,66 +396,6 @@ def kept_options(table: OptionTable, problem: Problem, option: NDArray[np.int64]
     if isinstance(problem, BatchedEdgeProblem):
         return restricted(table, problem, only(problem, cuts_of(table, option)))
     return fixed(problem, option)
-
-
-def restated_baselines(
-    stated: object, table: OptionTable, option: NDArray[np.int64], gap: float, time_limit_s: float | None
-) -> tuple[Baseline, ...]:
-    """The baselines that a plan file states, where they are the ones of its plan; else these.
-
-    Parameters
-    ----------
-    stated : object
-        A list of baselines as plain data; an empty one stands for a plan that was compared with nothing.
-    table, option, gap, time_limit_s
-        As for `baselines`.
-
-    Raises
-    ------
-    InvalidInput
-        Where a field is missing, unknown or of another kind.
-    """
-    if not isinstance(stated, list):
-        raise refused("baselines", stated, "a list of baselines")
-    read = tuple(Baseline.from_dict(data, f"baselines[{i}]") for i, data in enumerate(stated))
-    if not read:
-        return ()
-    found = baselines(table, option, gap=gap, time_limit_s=time_limit_s)
-    return read if len(read) == len(found) and all(map(_alike, read, found)) else found
-
-
-def worth_the_same(stated: list[object], found: tuple[Baseline, ...], objective: str) -> bool:
-    """Whether baselines that a file states differ from these in what the largest latency leaves open alone.
-
-    Users below the largest latency need not all of their shares, and engines divide the rest differently.
-
-    Parameters
-    ----------
-    stated : list
-        Baselines as plain data.
-    found : tuple of Baseline
-    objective : str
-        The scenario's; for all but "max" shares are unique.
-    """
-    read = [Baseline.from_dict(data, f"baselines[{i}]") for i, data in enumerate(stated)]
-    if objective != "max" or len(read) != len(found):
-        return False
-    shares = ("downlink_hz", "uplink_hz", "edge_share", "latency_s")
-    return all(
-        _alike(replace(one, **{name: getattr(other, name) for name in shares}), other)
-        and all(len(getattr(one, name)) == len(getattr(other, name)) for name in shares)
-        for one, other in zip(read, found, strict=True)
-    )
-
-
-def _alike(one: Baseline, other: Baseline) -> bool:
-    """Whether two baselines are the same but for rounding and the gap of a search."""
-    figures = (
-        "downlink_hz", "uplink_hz", "edge_share", "latency_s", "objective_s", "part", *GROUP_SHARES, "start_s",
-    )  # fmt: skip
-    same = replace(one, **{name: getattr(other, name) for name in figures}) == other
-    same = same and all(np.shape(getattr(one, n)) == np.shape(getattr(other, n)) for n in figures)
-    return same and all(np.allclose(getattr(one, n), getattr(other, n), rtol=SOLVER, atol=0.0) for n in figures)
 
 
 def _baseline(table: OptionTable, name: str, found: Any, problem: Problem, *, waived: bool = False) -> Baseline:

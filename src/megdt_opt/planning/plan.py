@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from megdt_opt.certificate.certificate import Certificate
 from megdt_opt.errors import InvalidInput
 from megdt_opt.files import read_json, write_text
-from megdt_opt.planning.baselines import Baseline, restated_baselines, worth_the_same
+from megdt_opt.planning.baselines import Baseline
 from megdt_opt.planning.claims import (
     REMEDY,
     agrees,
@@ -37,6 +37,7 @@ from megdt_opt.planning.groups import GROUP_SHARES, GroupPlan, group_fields, gro
 from megdt_opt.planning.in_batches import batches_of_users, read_stated_batches
 from megdt_opt.planning.in_turns import read_turns, require_in_time, stated_turns
 from megdt_opt.planning.robustness import Robustness, restated_robustness
+from megdt_opt.planning.stated_baselines import restated_baselines, worth_the_same
 from megdt_opt.planning.user_plan import UserPlan, decisions, notes_of, user_plan
 from megdt_opt.problem.batched_edge_problem import BatchedEdgeProblem, Batches
 from megdt_opt.problem.outcome import BoundSource, Method, Status, status_of

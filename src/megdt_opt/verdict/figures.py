@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from megdt_opt.execution.record import Execution, StageRow
+from megdt_opt.timing.shaped import quota_wall_s
 from megdt_opt.trials.pictures import Picture
 from megdt_opt.verdict import limits
 from megdt_opt.verdict.evidence import Cause, Figure, Unjudged, exact_figure, range_figure, ratio_figure
@@ -174,7 +175,7 @@ _GAP_S = 0.01
 
 
 def _quota_blocks(stated: Stated, run: Execution) -> Iterable[tuple[str, float, float]]:
-    """Contiguous stages of one actor under the kernel's quota: W / s - P (1 - s) after idling."""
+    """Contiguous stages of one actor under the kernel's quota, by its closed law."""
     world: Mapping[str, Any] = getattr(run, "world", {}).get("actors", {})
     by_actor: dict[str, list[StageRow]] = defaultdict(list)
     for row in run.rows:
@@ -188,7 +189,7 @@ def _quota_blocks(stated: Stated, run: Execution) -> Iterable[tuple[str, float, 
             continue
         for block in _contiguous(sorted(rows, key=lambda row: row.start_s)):
             used_s = sum(row.cpu_s for row in block)
-            law_s = used_s if share >= 1 else used_s / share - period_s * (1 - share)
+            law_s = quota_wall_s(used_s, share, period_s)
             label = block[0].label if len(block) == 1 else f"{block[0].label} to {block[-1].label}"
             yield f"{block[0].user}, {label}", block[-1].end_s - block[0].start_s, law_s
 

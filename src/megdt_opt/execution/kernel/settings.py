@@ -48,7 +48,7 @@ def paired(run: Run) -> Run:
     Raises
     ------
     InvalidInput
-        If it is not of one user.
+        If it is not of one user, or runs at several edges.
     """
     if len(run.chains) != 1:
         raise InvalidInput(
@@ -56,6 +56,12 @@ def paired(run: Run) -> Run:
             "Plan without shared steps, or execute in paced mode: a shared prefix has no quota of its own.",
         )  # fmt: skip
     user = run.chains[0].name
+    edges = sorted(str(actor) for actor in actors(run.program) if is_edge(actor))
+    if len(edges) > 1:
+        raise InvalidInput(
+            f"program of user {user}", f"at {' and '.join(edges)}", "one edge for each user in kernel mode",
+            "Execute it in paced mode: a kernel's world has one link between each device and the edges.",
+        )  # fmt: skip
     return replace(run, program=_renamed(run.program, user, run.turn))
 
 
