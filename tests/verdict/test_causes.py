@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from megdt_opt.report.run_grids import input_grid
 from megdt_opt.timing.profile import TimingProfile
 from megdt_opt.timing.reference import Reference
 from megdt_opt.verdict.evidence import Cause
+from megdt_opt.verdict.limits import PSNR_DB
 from megdt_opt.verdict.verdict import judge_inputs
 
 SEND = "send"
@@ -236,3 +238,28 @@ def test_quota_blocks_follow_the_law_of_the_bucket():
         found = judge_inputs(stated(), [replace(base, rows=(block,), world=world)])
         assert [f.alarm for f in found.figures if f.cause is Cause.SHARE] == [alarm]
     assert np.isclose(law_s, found.figures[-1].stated)
+
+
+@pytest.mark.parametrize(
+    ("precision", "psnr_db", "alarm"),
+    [("int8", 34.0, False), ("fp16", 58.3, False), ("int8", 23.6, True), ("fp16", 23.6, True), ("jpeg", 12.0, True)],
+    ids=["int8, least of 100", "fp16, least of 100", "int8, another scene", "fp16, another scene", "jpeg, noise"],
+)
+def test_pictures_are_judged_by_what_a_precision_does_to_them(precision, psnr_db, alarm):
+    """Least figures of experiments/twin/hand_over.md hold, and the picture of another scene does not."""
+    one = replace(stated(), least_psnr_db={"a": PSNR_DB[precision]})
+    found = judge_inputs(one, [honest()], pictures=[picture("a", psnr_db)])
+    assert [f.alarm for f in found.figures if f.cause is Cause.MODEL] == [alarm]
+
+
+def test_every_least_figure_of_hand_overs_holds():
+    rows = (
+        (Path(__file__).parents[2] / "experiments" / "twin" / "hand_over.md").read_text(encoding="utf-8").splitlines()
+    )
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows if row.startswith("| ")][1:]
+    least = {name.split()[0]: float("inf") for name, *_ in cells if " at " in name}
+    for name, lowest, *_ in cells[:-1]:
+        least[name.split()[0]] = min(least[name.split()[0]], float(lowest))
+    assert set(least) == {"fp16", "int8"}
+    for precision, psnr_db in least.items():
+        assert psnr_db > PSNR_DB[precision] + 3 > float(cells[-1][-1]) + 6

@@ -98,7 +98,8 @@ class Stated:
         Of each actor.
     least_psnr_db : mapping of str to float
         Least agreement of each user's picture with the unsplit one [dB]; infinite where they are equal bit by bit. Who
-        generates in parallel, follows another's request or runs a mechanism of one's own is not among them.
+        generates in parallel, follows another's request, runs a mechanism of one's own or a precision whose pictures
+        were never compared with fp32 is not among them.
     """
 
     programs: Mapping[str, str]
@@ -115,7 +116,11 @@ def stated_of(plan: Plan) -> Stated:
     runs = user_runs(table, plan.users, plan.groups)
     stages = {key: stage for run in runs for key, stage in _stages(table, run).items()}
     follow = {name for group in plan.groups for name in group.riders if name != group.lead}
-    psnr_db = {user.name: _least_psnr_db(user.option) for user in plan.users if user.name not in follow}
+    psnr_db = {
+        user.name: _least_psnr_db(user.option)
+        for k, user in enumerate(plan.users)
+        if user.name not in follow and not table.unmeasured(k, table.options.index(user.option))
+    }
     return Stated(
         programs={run.name: program_digest(run) for run in runs},
         scheduler=table.scenario.scheduler,
