@@ -143,6 +143,15 @@ def test_links_are_probed_both_ways(site):
     assert all(link.rate_bit_per_s > 1e6 and 0 < link.round_trip_s < 1 for link in links.values())
 
 
+def test_an_actor_that_has_just_been_started_is_waited_for(site):
+    """It takes seconds until its packages are loaded."""
+    site.processes["u1"].terminate()
+    site.processes["u1"].wait(10)
+    site.serve("u1")
+    assert ("edge", "u1") in measure(site.hosts, ["edge"])
+    site.wait("u1")
+
+
 def test_a_probe_finds_the_rates_that_the_kernel_keeps(site):
     """Payloads get what headers leave of a shaped link: 1448 of 1514 byte of each packet, and less for framing."""
     rates = {"edge": 8e6, "u1": 2e6}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 Links = Mapping[tuple[str, str], LinkMeasured]
 """What was measured, by who sends and who receives."""
 
-START_S = 60.0
+START_S = 120.0
 """Time that an actor has to come up [s]."""
 
 PROBE_S = 120.0
@@ -77,20 +78,19 @@ def measure(hosts: Path, edges: list[str], key: Path | None = None) -> Links:
     known, identity = Hosts.load(hosts), credentials_beside(hosts, COORDINATOR, key)
     for edge in edges:
         known.place(edge)
-    found = {}
-    for device in known.actors:
-        for edge in edges if device not in edges else ():
-            for source, to in ((edge, device), (device, edge)):
-                actor = RemoteActor(source, "", identity, str(known.place(source)))
-                peer = actor.connect(time.monotonic() + START_S)
-                message = {"to": to, "address": str(known.place(to)), "most_s": TRANSFER_S}
-                try:
-                    found[source, to] = LinkMeasured.from_dict(peer.call("probe", message, PROBE_S))
-                finally:
-                    peer.close()
-    if not found:
+    pairs = [(edge, device) for device in known.actors if device not in edges for edge in edges]
+    if not pairs:
         remedy = "Name the edge servers with --edge."
         raise InvalidInput("hosts", sorted(known.actors), "an edge server and a device", remedy)
+    found = {}
+    with ExitStack() as stack:
+        peers, deadline_s = {}, time.monotonic() + START_S
+        for actor in dict.fromkeys(name for pair in pairs for name in pair):  # who has just been started is waited for
+            peers[actor] = RemoteActor(actor, "", identity, str(known.place(actor))).connect(deadline_s)
+            stack.callback(peers[actor].close)
+        for source, to in ((a, b) for pair in pairs for a, b in (pair, pair[::-1])):
+            message = {"to": to, "address": str(known.place(to)), "most_s": TRANSFER_S}
+            found[source, to] = LinkMeasured.from_dict(peers[source].call("probe", message, PROBE_S))
     return found
 
 
