@@ -54,6 +54,7 @@ def scenario(number: int) -> Scenario:
     count = 1 + (number // 8) % 2 if turns else (1, 2, 4, 1, 3, 2, 4)[number % 8]
     first = MECHANISMS[number % len(MECHANISMS)]
     names = (first, *(str(m) for m in rng.choice(MECHANISMS, count - 1)))
+    names = tuple("SEU" if turns and name == "PEU" else name for name in names)  # stages side by side have no one turn
     parts = rng.dirichlet(np.full(count, 6.0)) * 0.8
     shares = np.clip(parts, 0.12, 0.6)
     shares *= min(1.0, 0.8 / shares.sum())
