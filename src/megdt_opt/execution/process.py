@@ -10,11 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from megdt_opt.errors import ExecutionTimeout, PeerLost
 from megdt_opt.execution.credentials import Identity
+from megdt_opt.execution.fork_server import SINGLE, of_this_process
 from megdt_opt.execution.remote import RemoteActor
 from megdt_opt.execution.rpc import Peer, error_from_plain
 from megdt_opt.execution.world import Place
@@ -31,8 +32,21 @@ def actor_process(
     return ActorProcess(name, model, identities[name], coordinator, place)
 
 
+def _interpreter(command: Sequence[str]) -> subprocess.Popen[str]:
+    """A fresh interpreter behind a command line of its world: what is forked cannot be moved to another namespace."""
+    return subprocess.Popen(
+        [*command, sys.executable, "-P", "-m", "megdt_opt.execution.worker", *loaded_plugins()],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        process_group=0,  # Ctrl-C is for the coordinator, which ends its processes itself
+        env={**os.environ, **SINGLE, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+    )
+
+
 class ActorProcess:
-    """One actor's process, a fresh interpreter.
+    """One actor's process.
 
     Parameters
     ----------
@@ -54,16 +68,7 @@ class ActorProcess:
         self.name = name
         self.address = ""
         self._coordinator = coordinator
-        single = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(
-            [*place.command, sys.executable, "-P", "-m", "megdt_opt.execution.worker", *loaded_plugins()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            process_group=0,  # Ctrl-C is for the coordinator, which ends its processes itself
-            env={**os.environ, **single, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-        )
+        self._process = _interpreter(place.command) if place.command else of_this_process().start(loaded_plugins())
         named = model if isinstance(model, str) else model.to_dict()
         config = {"actor": name, "model": named, "identity": identity.to_dict(), "path": sys.path}
         config |= {"control": place.control, "payload": place.payload}

@@ -1,8 +1,8 @@
 """Entry of an actor's process: `python -m megdt_opt.execution.worker PLUGIN...`, set up by a line on standard input.
 
-A fresh interpreter, never a fork of the caller's: torch and gRPC survive no fork, and a fresh one
-imports nothing of the caller's main module. The standard input stays open; when it ends, the
-coordinator is gone and so is this process.
+A fresh interpreter or a fork of one that has only imported (`fork_server`), never of the caller's: torch and gRPC
+survive no fork once they compute, and nothing of the caller's main module is imported. The standard input stays open;
+when it ends, the coordinator is gone and so is this process.
 """
 
 from __future__ import annotations
