@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pytest
+import safetensors.torch
 import torch
 
 from megdt_opt.errors import MalformedMessage
-from megdt_opt.execution.serial import pack, unpack
+from megdt_opt.execution.serial import most_byte, pack, unpack
 from megdt_opt.models.codec import compress, decompress
+from megdt_opt.program.latent_codes import LATENT_CODES
 from megdt_opt.program.stages import TensorSpec
-from megdt_opt.program.wire import payload_byte
+from megdt_opt.program.token_merging import merge, unmerge
+from megdt_opt.program.wire import payload_byte, payload_span_byte
 
 LATENT = (
     TensorSpec(name="state.latent", shape=(1, 4, 16, 16)),
@@ -31,6 +34,41 @@ def items():
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_size_is_the_declared_one_byte_for_byte(precision):
     assert len(pack(items(), LATENT, precision)) == payload_byte(LATENT, precision)
+
+
+@pytest.mark.parametrize("code", LATENT_CODES, ids=lambda code: code.name)
+def test_merged_and_coded_latents_travel_within_the_declared_size(code):
+    data = pack(items(), LATENT, code.name)
+    least, most, bound = payload_span_byte(LATENT, code.name)
+    assert least <= len(data) <= most
+    assert most <= bound == most_byte(LATENT, code.name, (64, 64, 3))
+    back = unpack(data, LATENT, code.name)
+    for name, value in items()["state"].items():
+        merged = unmerge(*merge(value.numpy(), code.ratio), value.shape, code.ratio)
+        step = (value.amax() - value.amin()) / (2**code.bits - 1)
+        assert (back["state"][name] - torch.from_numpy(merged)).abs().max() <= 0.51 * step
+    tokens = items()["conditioning"]["tokens"]
+    assert torch.equal(back["conditioning"]["tokens"], tokens.half().float())
+    for wrong in (data[:-1], data + b"x", data[: len(data) // 2]):
+        with pytest.raises(MalformedMessage):
+            unpack(wrong, LATENT, code.name)
+
+
+def test_a_coded_latent_with_an_array_of_another_type_or_form_is_refused():
+    name = "int4+coded"
+    parts = safetensors.torch.load(pack(items(), LATENT, name))
+    own = parts["state.latent"]
+    for wrong in (own.reshape(1, -1), own.float(), own[:3]):
+        data = safetensors.torch.save({**parts, "state.latent": wrong.contiguous()})
+        with pytest.raises(MalformedMessage):
+            unpack(data, LATENT, name)
+
+
+def test_values_too_wide_for_four_bits_are_refused_by_name():
+    store = items()
+    store["state"]["latent"][0, 0, 0, :2] = torch.tensor([3e38, -3e38])
+    with pytest.raises(MalformedMessage, match=r"state\.latent.*int4\+merge50 cannot carry; send it in fp32"):
+        pack(store, LATENT, "int4+merge50")
 
 
 def test_raw_picture_has_the_declared_size():

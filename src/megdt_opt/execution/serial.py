@@ -14,7 +14,7 @@ from torch import Tensor
 from megdt_opt.errors import MalformedMessage
 from megdt_opt.program.precisions import PRECISION_REGISTRY, Precision, layout
 from megdt_opt.program.stages import CODECS, Send, TensorSpec
-from megdt_opt.program.wire import part_name, payload_byte, stored_tensors
+from megdt_opt.program.wire import blob_byte, part_name, payload_byte, payload_span_byte, stored_tensors
 
 Store = dict[str, dict[str, Tensor]]
 """Items of an actor: item name to its tensors."""
@@ -63,16 +63,20 @@ def unpack(data: bytes, tensors: Sequence[TensorSpec], precision: str) -> Store:
         If the bytes are not exactly the declared payload.
     """
     numeric = _numeric(precision)
-    expected = payload_byte(tensors, numeric.name)
-    if precision not in _ENCODED and len(data) != expected:
-        raise MalformedMessage(f"a payload of {expected} byte was due, {len(data)} byte came")
+    coded = {spec.name for spec in tensors if spec.floating and numeric.length(spec.shape) is not None}
+    if precision not in _ENCODED and not coded:
+        _expect_size(data, payload_byte(tensors, numeric.name))
     try:
         found = safetensors.torch.load(data)
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
         raise MalformedMessage(f"not a safetensors payload: {error}") from error
-    declared = {name: (_TYPE[dtype], shape) for name, dtype, shape, _ in stored_tensors(tensors, numeric.name)}
-    if set(found) != set(declared):
-        raise MalformedMessage(f"tensors {sorted(declared)} were due, {sorted(found)} came")
+    due = {name for name, *_ in stored_tensors(tensors, numeric.name)}
+    if set(found) != due:
+        raise MalformedMessage(f"tensors {sorted(due)} were due, {sorted(found)} came")
+    stored = stored_tensors(tensors, numeric.name, lambda spec: len(found[spec.name].flatten()))
+    if coded:
+        _expect_size(data, blob_byte(stored))
+    declared = {name: (_TYPE[dtype], shape) for name, dtype, shape, _ in stored}
     for name, (dtype, shape) in declared.items():
         found[name] = _expect(name, found[name], shape, dtype, precision)
     items: Store = {}
@@ -83,11 +87,12 @@ def unpack(data: bytes, tensors: Sequence[TensorSpec], precision: str) -> Store:
 
 
 def most_byte(tensors: Sequence[TensorSpec], precision: str, picture: Sequence[int]) -> int:
-    """Largest payload of a send [byte]: as declared; of a coded picture, an eighth more than the raw one has.
+    """Largest payload of a send [byte]: as declared; of a coded picture, an eighth more than the raw one has, and of a
+    coded latent one byte more.
 
     `picture` is the shape of a raw picture (rows, columns, channels).
     """
-    declared = payload_byte(tensors, _numeric(precision).name)
+    declared = payload_span_byte(tensors, _numeric(precision).name)[2]
     return declared + math.prod(picture) * 9 // 8 + 2**12 if precision in _ENCODED else declared
 
 
@@ -128,6 +133,11 @@ def _expect(name: str, value: Tensor, shape: tuple[int, ...], dtype: torch.dtype
     return value
 
 
+def _expect_size(data: bytes, due: int) -> None:
+    if len(data) != due:
+        raise MalformedMessage(f"a payload of {due} byte was due, {len(data)} byte came")
+
+
 def _numeric(precision: str) -> Precision:
     """The precision of float tensors; beside a coded picture there are none."""
     return PRECISION_REGISTRY.require("fp32" if precision in CODECS else precision)
@@ -137,7 +147,8 @@ def _encode(name: str, value: Tensor, precision: Precision) -> dict[str, Tensor]
     if not bool(torch.isfinite(value).all()):
         raise MalformedMessage(f"tensor {name!r} holds NaN or infinity, of which no picture can be made")
     parts = {key: np.asarray(part) for key, part in precision.encode(value.contiguous().numpy()).items()}
-    if layout(parts) != precision.stored(tuple(value.shape)):
+    found = layout(parts)
+    if found != precision.stored(tuple(value.shape), next((byte for key, *_, byte in found if key == ""), None)):
         raise MalformedMessage(f"tensor {name!r}: precision {precision.name} made other arrays than for zeros")
     if not all(np.isfinite(part).all() for part in parts.values() if part.dtype.kind == "f"):
         largest = float(value.abs().max())

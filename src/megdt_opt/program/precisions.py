@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.program.latent_codes import LATENT_CODES, CodedLength, LatentCode, is_latent
 from megdt_opt.program.registry import MECHANISM_PLUGINS, NAME, Registry
 
 Values = NDArray[np.float32]
 Parts = Mapping[str, NDArray[np.generic]]
+Layout = tuple[tuple[str, str, tuple[int, ...], int], ...]
 
 STORED = {"float32": ("F32", 4), "float16": ("F16", 2), "uint8": ("U8", 1)}
 """NumPy types of the arrays on the air: their names in a safetensors file, and bytes a value [byte]."""
@@ -44,25 +46,36 @@ class Precision:
         From those arrays and the shape, back to float32 values of that shape.
     quality : str
         What it does to the values, for plans and reports; "" for the package's own.
+    length : callable
+        From the shape to the length of the tensor's own array, uint8 (length,), where that depends on the values; None
+        where it does not.
     """
 
     name: str
     encode: Callable[[Values], Parts]
     decode: Callable[[Parts, tuple[int, ...]], Values]
     quality: str = ""
+    length: Callable[[tuple[int, ...]], CodedLength | None] = lambda shape: None
 
-    def stored(self, shape: tuple[int, ...]) -> tuple[tuple[str, str, tuple[int, ...], int], ...]:
-        """Arrays on the air for a tensor of this shape: (name, NumPy type, shape, bytes)."""
+    def stored(self, shape: tuple[int, ...], coded_byte: int | None = None) -> Layout:
+        """Arrays on the air for a tensor of this shape: (name, NumPy type, shape, bytes).
+
+        An array whose length depends on the values has `coded_byte` bytes, by default the planned ones.
+        """
         if shape not in self._layouts:
             self._layouts[shape] = layout(self.encode(np.zeros(shape, dtype=np.float32)))
-        return self._layouts[shape]
+        found, length = self._layouts[shape], self.length(shape)
+        if length is None:
+            return found
+        byte = length.planned if coded_byte is None else coded_byte
+        return tuple((n, t, s, b) if n else (n, t, (byte,), byte) for n, t, s, b in found)
 
     @cached_property
-    def _layouts(self) -> dict[tuple[int, ...], tuple[tuple[str, str, tuple[int, ...], int], ...]]:
+    def _layouts(self) -> dict[tuple[int, ...], Layout]:
         return {}
 
 
-def layout(parts: Parts) -> tuple[tuple[str, str, tuple[int, ...], int], ...]:
+def layout(parts: Parts) -> Layout:
     """Names, NumPy types, shapes and sizes [byte] of the arrays that `encode` yields."""
     return tuple((name, part.dtype.name, part.shape, part.nbytes) for name, part in parts.items())
 
@@ -193,16 +206,37 @@ def _from_bytes(parts: Parts, shape: tuple[int, ...]) -> Values:
     return parts[""].astype(np.float32) * scale + offset
 
 
+def _of_latents(code: LatentCode) -> Precision:
+    """Latents as `code` writes them, other tensors in half precision: a conditioning bears less than a latent does."""
+
+    def encode(values: Values) -> Parts:
+        return code.encode(values) if is_latent(values.shape) else _half(values)
+
+    def decode(parts: Parts, shape: tuple[int, ...]) -> Values:
+        return code.decode(parts, shape) if is_latent(shape) else _from_half(parts, shape)
+
+    def length(shape: tuple[int, ...]) -> CodedLength | None:
+        return code.length(shape) if is_latent(shape) else None
+
+    return Precision(name=code.name, encode=encode, decode=decode, length=length)
+
+
+def _from_half(parts: Parts, shape: tuple[int, ...]) -> Values:
+    return parts[""].astype(np.float32)
+
+
 for _made in (
     Precision(
         name="fp32",
         encode=lambda values: {"": values},
         decode=lambda parts, shape: parts[""].astype(np.float32, copy=False),
     ),
-    Precision(name="fp16", encode=_half, decode=lambda parts, shape: parts[""].astype(np.float32)),
+    Precision(name="fp16", encode=_half, decode=_from_half),
     Precision(name="int8", encode=_bytes, decode=_from_bytes),
+    *map(_of_latents, LATENT_CODES),
 ):
     PRECISION_REGISTRY.add(_made.name, _made, built_in=True)
 
-PRECISIONS = PRECISION_REGISTRY.built_in
-"""The package's own precisions of a float payload; int8 adds one scale and one offset per channel."""
+PRECISIONS = ("fp32", "fp16", "int8")
+"""Precisions that every user accepts who states none; int8 adds one scale and one offset per channel. The package's
+others, which merge a latent's cells or code it, are offered to users who list them."""

@@ -111,7 +111,7 @@ def unmeasured(
 
     Those of users' own say themselves what they do, and are offered to users who list them.
     """
-    sent = (option.precision,) if option.precision in PRECISIONS else ()
+    sent = (option.precision,) if option.precision in PRECISION_REGISTRY.built_in else ()
     computed = (precision_of(leaf) for leaf in leaves(stages) if isinstance(leaf, Compute) and not leaf.codec)
     known = measured_precisions(spec)
     return tuple(sorted({name for name in (*sent, *computed) if name not in known}))

@@ -14,6 +14,7 @@ from megdt_opt.execution.job import Run
 from megdt_opt.planning.plan import Plan
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, Option
 from megdt_opt.program.stages import Compute, Payload, Send
+from megdt_opt.program.wire import payload_span_byte
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.timing.fit import expected_byte
 from megdt_opt.timing.profile import TimingProfile
@@ -166,9 +167,12 @@ def _stages(table: OptionTable, run: Run) -> dict[Key, StatedStage]:
 
 
 def _byte(table: OptionTable, leaf: Send, user: int) -> tuple[float, float]:
-    """Least and largest payload [byte]; a coded picture may vary as the calibration's do around their law."""
+    """Least and largest payload [byte]; a coded picture may vary as the calibration's do around their law, a coded
+    latent as the measured ones do around their mean."""
     stated = table.send_bit(leaf, user) / 8
-    if leaf.payload is not Payload.IMAGE or leaf.precision == "raw":
+    if leaf.payload is not Payload.IMAGE:
+        return payload_span_byte(leaf.tensors, leaf.precision)[:2]
+    if leaf.precision == "raw":
         return stated, stated
     spread = max(
         _spread(profile, leaf.precision)
