@@ -37,10 +37,11 @@ check: installed
 	$(TEST_ENV)/bin/ruff format --check .
 	$(TEST_ENV)/bin/python -P -m mypy -p megdt_opt
 
-# a seeded tenth of every long list, and with `make full` all of them; what measures times runs by itself
+# a seeded tenth of every long list, and with `make full` all of them; what measures times runs by itself. Executions
+# wait more than they compute: three processes keep two cores busy
 test full: check
-	$(TEST_ENV)/bin/python -P -m pytest $(if $(filter full,$@),--full) --durations=15 -n 2 --dist loadfile --ignore tests/execution --ignore tests/calibration
-	$(TEST_ENV)/bin/python -P -m pytest $(if $(filter full,$@),--full) --durations=5 tests/execution tests/calibration
+	$(TEST_ENV)/bin/python -P -m pytest $(if $(filter full,$@),--full) --durations=15 -n 3 --dist loadfile -m "not alone"
+	$(TEST_ENV)/bin/python -P -m pytest $(if $(filter full,$@),--full) --durations=5 -m alone
 
 # the 200-instance agreement run of all solution routes (a few minutes)
 agreement: $(TEST_ENV)/ready

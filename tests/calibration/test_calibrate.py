@@ -21,6 +21,8 @@ from megdt_opt.program.stages import Kind
 from megdt_opt.report.profile_grids import profile_grid
 from megdt_opt.timing.profile import Cell, TimingProfile
 
+pytestmark = pytest.mark.alone  # times of the machine
+
 
 @pytest.fixture(scope="module")
 def profile(model: DiffusersModel) -> TimingProfile:

@@ -20,6 +20,8 @@ from megdt_opt.report.profile_grids import profile_grid
 from megdt_opt.timing.fit import later_interval
 from megdt_opt.timing.profile import Cell, TimingProfile
 
+pytestmark = pytest.mark.alone  # times of the machine
+
 RESULTS = Path(__file__).parents[2] / "experiments" / "calibration" / "results"
 
 

@@ -13,6 +13,8 @@ from megdt_opt.timing.cells import StageKey
 from megdt_opt.timing.fit import affine_fit
 from megdt_opt.timing.profile import Cell
 
+pytestmark = pytest.mark.alone  # times of the machine
+
 
 class Machine:
     """Seconds pass only in stages; it may slow down as they pass."""

@@ -12,6 +12,8 @@ from megdt_opt.program.mechanisms import Option
 from megdt_opt.program.stages import EDGE, Compute, Kind, Parallel, Series
 from megdt_opt.program.wire import payload_byte
 
+pytestmark = pytest.mark.alone  # times of stages
+
 MIX = (
     Option(mechanism="PEU", share=0.5, precision="fp16"),
     Option(mechanism="SEU", cut=3, precision="int8"),

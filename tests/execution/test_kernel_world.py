@@ -21,6 +21,8 @@ from megdt_opt.program.stages import EDGE
 from megdt_opt.timing.shaped import SMALL_BURST_BYTE
 from megdt_opt.trials.kernel import kernel_cluster
 
+pytestmark = pytest.mark.alone  # one kernel-mode world on a machine
+
 OPTION = Option(mechanism="SEU", cut=3, precision="fp32")
 FOR_A = edge_actor(EDGE, "a", None)
 RATE = 4e5

@@ -12,6 +12,8 @@ from megdt_opt.execution.clock import Stopped, Turns, wait_until
 from megdt_opt.execution.link import Link
 from megdt_opt.execution.link_check import check_link
 
+pytestmark = pytest.mark.alone  # times of the link
+
 
 @pytest.mark.parametrize("size", [0, 1, 1024, 4096, 100_000, 2_000_000])
 def test_schedule_covers_the_payload_at_the_rate(size):
