@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,7 +88,9 @@ class Family:
         self.name = name
         if not folder.exists():
             save(folder, name)
-        self.pipeline: Any = diffusers.DiffusionPipeline.from_pretrained(folder)
+        index = json.loads((folder / "model_index.json").read_text())
+        absent = {part: None for part, found in index.items() if found == [None, None]}
+        self.pipeline: Any = diffusers.DiffusionPipeline.from_pretrained(folder, **absent)
         self.pipeline.set_progress_bar_config(disable=True)
         self._own = self.pipeline.scheduler
         pixels = SIDE if "Flux" in type(self.pipeline).__name__ else None
@@ -162,6 +165,30 @@ class Family:
 
     # ---- ours
 
+    def run_of(
+        self,
+        option: Option,
+        sampler: str,
+        seed: int,
+        steps: int = STEPS,
+        *,
+        picture: NDArray[np.uint8] | None = None,
+        first: int = 0,
+        device: str = "phone",
+    ) -> Run:
+        """What is executed for a user who asks for the prompt; none of its stages has a time."""
+        strength = (steps - first) / steps if first else 1.0
+        setting = Setting(spec=self.spec, scheduler=sampler, steps=steps, device=device, sense_strength=strength)
+        stages = program(option, setting)
+        request = {name: value.numpy() for name, value in self.model.request(WORDS).items()}
+        chain = Chain(name=device, device=device, request=request, seed=seed, camera=picture)
+        count = sum(1 for _ in leaves(stages))
+        return Run.of_user(
+            chain, stages, Pace(uplink_bit_per_s=1e6, downlink_bit_per_s=1e6, edge_share=1.0),
+            scheduler=sampler, steps=steps, predicted=(StageTime(start_s=0.0, duration_s=0.0),) * count,
+            slot_s=(0.0,) * count,
+        )  # fmt: skip
+
     def ours(
         self,
         option: Option,
@@ -182,17 +209,8 @@ class Family:
         AssertionError
             Where a send's bytes are not as many as its stage says.
         """
-        strength = (steps - first) / steps if first else 1.0
-        setting = Setting(spec=self.spec, scheduler=sampler, steps=steps, device="phone", sense_strength=strength)
-        stages = program(option, setting)
-        request = {name: value.numpy() for name, value in self.model.request(WORDS).items()}
-        chain = Chain(name="phone", device="phone", request=request, seed=seed, camera=picture)
-        each = tuple(leaves(stages))
-        run = Run.of_user(
-            chain, stages, Pace(uplink_bit_per_s=1e6, downlink_bit_per_s=1e6, edge_share=1.0),
-            scheduler=sampler, steps=steps, predicted=(StageTime(start_s=0.0, duration_s=0.0),) * len(each),
-            slot_s=(0.0,) * len(each),
-        )  # fmt: skip
+        run = self.run_of(option, sampler, seed, steps, picture=picture, first=first)
+        (chain,), each = run.chains, tuple(leaves(run.program))
         stores: dict[str, Store] = {actor: first_items(chain, actor) for actor in ("edge", "phone")}
         models = {"edge": self.model, "phone": self.model if refiner is None else refiner.model}
         works = {actor: StageWork(models[actor], run, chain, store) for actor, store in stores.items()}

@@ -177,7 +177,7 @@ def test_the_committed_list_of_executions_keeps_its_bounds() -> None:
     errors = [e for row in rows for e in row["error_percent"].values()]
     assert len(rows) >= 30
     assert {row["family"] for row in rows} <= set(tiny_pipelines.FAMILIES)
-    assert len({row["family"] for row in rows}) >= 8
+    assert len({row["family"] for row in rows}) >= 11
     assert {option.split()[0] for row in rows for option in row["options"]} == set(MECHANISMS)
     assert len({row["sampler"] for row in rows}) >= 8
     assert np.median(errors) <= 1.0
@@ -185,9 +185,11 @@ def test_the_committed_list_of_executions_keeps_its_bounds() -> None:
     same = [s for row in rows for o, s in zip(row["options"], row["identical"], strict=True) if not o.startswith("PEU")]
     assert all(same)
     summary = pipelines.summary_of(DATA["rows"])
-    kept = {key: DATA["summary"][key] for key in summary if key in DATA["summary"]}
-    assert "executions" in kept
-    assert kept == {key: summary[key] for key in kept}
+    assert {key: DATA["summary"][key] for key in summary} == summary
+    assert len(summary["commits"]) == 1
+    assert summary["spoiled"] == len(pipelines.SPOILS) == 10
+    assert summary["spoiled_found"] >= 9
+    assert pipelines.RESULTS.with_suffix(".md").read_text(encoding="utf-8") == pipelines.page(DATA["rows"])
 
 
 # ---- a profile belongs to a model, a shape, a precision and a number of passes

@@ -353,9 +353,10 @@ class Actor:
             request = {name: torch.from_numpy(value.copy()) for name, value in chain.request.items()}
             given = [self._model.encode_prompt(request)] * size
             states = [self._model.start(chain.seed, **how)] * size
-            self._once(
-                ("batch", size, *how.values()), partial(model.denoise_together, states, given, **how, at=[0] * size)
+            task = partial(
+                model.denoise_together, states, given, schedulers=[run.scheduler] * size, steps=run.steps, at=[0] * size
             )
+            self._once(("batch", size, *how.values()), task)
 
     def _once(self, key: Hashable, task: Callable[[], object]) -> None:
         if key not in self._warm:

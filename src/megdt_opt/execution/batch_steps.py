@@ -181,11 +181,11 @@ class BatchSteps:
     def _pass(self, members: list[Member]) -> None:
         """One pass of the model; nobody's state changes where it fails."""
         items = [member.work.before(member.leaf) for member in members]
-        first = members[0].work.run
         with torch.no_grad():
             after = self._model.denoise_together(
                 [state for state, _ in items], [conditioning for _, conditioning in items],
-                scheduler=first.scheduler, steps=first.steps, at=[member.step for member in members],
+                schedulers=[member.work.scheduler for member in members], steps=members[0].work.run.steps,
+                at=[member.step for member in members],
             )  # fmt: skip
         for member, state in zip(members, after, strict=True):
             member.work.after(member.leaf, state)

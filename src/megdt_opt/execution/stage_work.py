@@ -36,6 +36,11 @@ class StageWork:
         Whose stages.
     store : dict
         Items of the chain at this actor; the stages read and write them.
+
+    Attributes
+    ----------
+    scheduler : str
+        The chain's sampler, as models are told it.
     """
 
     def __init__(self, model: SplitModel, run: Run, chain: Chain, store: Store) -> None:
@@ -45,7 +50,7 @@ class StageWork:
         self._store = store
         stages = run.stages_of(chain.name)
         self._regions = regions(stages)
-        self._scheduler = entered(run.scheduler, entry_of(stages))
+        self.scheduler = entered(run.scheduler, entry_of(stages))
 
     def pieces(self, leaf: Compute) -> list[Piece]:
         """Parts of a stage, to be called in order."""
@@ -87,7 +92,7 @@ class StageWork:
         self._store[leaf.item] = self._model.denoise(
             state,
             conditioning,
-            scheduler=self._scheduler,
+            scheduler=self.scheduler,
             steps=self.run.steps,
             first=step,
             count=1,
@@ -95,7 +100,7 @@ class StageWork:
         )
 
     def _begin(self, leaf: Compute) -> dict[str, Tensor]:
-        scheduler, steps, seed = self._scheduler, self.run.steps, self._seed
+        scheduler, steps, seed = self.scheduler, self.run.steps, self._seed
         if leaf.first == 0:
             return self._model.start(seed, scheduler=scheduler, steps=steps, rows=leaf.rows)
         if "sensed" not in self._store or leaf.rows is not None:

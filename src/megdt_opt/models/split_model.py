@@ -80,9 +80,9 @@ class TogetherModel(Protocol):
         states: Sequence[Mapping[str, Tensor]],
         conditionings: Sequence[Mapping[str, Tensor]],
         *,
-        scheduler: str,
+        schedulers: Sequence[str],
         steps: int,
         at: Sequence[int],
     ) -> list[dict[str, Tensor]]:
-        """State of each chain after its own step `at`: that of `denoise` to within rounding."""
+        """State of each chain after its own step `at`: that of `denoise` by its scheduler to within rounding."""
         ...

@@ -267,6 +267,57 @@ def test_a_pipeline_without_a_text_model_is_refused(folder: Path) -> None:
         load_model(str(folder))
 
 
+@pytest.mark.parametrize(
+    ("family", "absent"),
+    [
+        ("flux", ("text_encoder",)),
+        ("flux", ("text_encoder_2",)),
+        ("sd3", ("text_encoder",)),
+        ("sd3", ("text_encoder_2", "text_encoder_3")),
+    ],
+)
+def test_text_models_that_a_family_needs_are_named(
+    family: str, absent: tuple[str, ...], kept: Folder, tmp_path: Path
+) -> None:
+    """Foreign tracebacks: KeyError, IndexError and torch's RuntimeError for a text model that is not there."""
+    folder = Path(shutil.copytree(kept(family), tmp_path / "own"))
+    edit(folder / "model_index.json", **{part: [None, None] for part in absent})
+    for load in (load_model, find_spec):
+        with pytest.raises(InvalidInput, match="text encoder.*expected text encoders"):
+            load(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("file", "field", "value", "said"),
+    [
+        (
+            "model_index.json",
+            "scheduler",
+            ["diffusers", "EulerDiscreteScheduler"],
+            "scheduler_config.json.*as in model",
+        ),
+        (
+            "vae/config.json",
+            "_class_name",
+            "AsymmetricAutoencoderKL",
+            "'_class_name'.*AutoencoderKL, as in model_index",
+        ),
+        ("model_index.json", "_class_name", "StableDiffusionInpaintPipeline", "'_class_name'.*text-to-image"),
+        ("model_index.json", "_class_name", "StableDiffusionPAGPipeline", "'_class_name'.*text-to-image"),
+        ("model_index.json", "_class_name", "", "'_class_name'.*text-to-image"),
+        ("model_index.json", "scheduler", [None, None], "a pipeline with scheduler/scheduler_config.json"),
+    ],
+)
+def test_a_folder_whose_pipeline_would_be_another_than_diffusers_is_refused(
+    file: str, field: str, value: Any, said: str, folder: Path
+) -> None:
+    """Silent wrong answers: other pipelines, and parts of another class than diffusers would take."""
+    edit(folder / file, **{field: value})
+    for load in (load_model, find_spec):
+        with pytest.raises(InvalidInput, match=said):
+            load(str(folder))
+
+
 def test_what_lies_there_in_place_of_weights_is_said(folder: Path) -> None:
     """Misleading messages: variants, pickles, configurations alone, a single checkpoint file."""
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"

@@ -109,8 +109,8 @@ def test_chains_in_one_pass_at_steps_of_their_own_end_as_they_do_alone(
     for now in range(max(begins) + steps):
         here = [k for k, begin in enumerate(begins) if begin <= now < begin + steps]
         after = model.denoise_together(
-            [states[k] for k in here], [conditionings[k] for k in here], scheduler=scheduler, steps=steps,
-            at=[now - begins[k] for k in here],
+            [states[k] for k in here], [conditionings[k] for k in here], schedulers=[scheduler] * len(here),
+            steps=steps, at=[now - begins[k] for k in here],
         )  # fmt: skip
         for k, state in zip(here, after, strict=True):
             states[k] = state

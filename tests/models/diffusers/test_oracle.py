@@ -6,17 +6,28 @@ Unsplit, and handed over as bytes at every cut in both directions, in fp32: to t
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sampler_table
+import tiny_pipelines
+import torch
 from pipeline_oracle import STEPS, Family, options, picture_for
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.execution.batch_schedule import BatchSchedule
+from megdt_opt.execution.batch_steps import BatchSteps, Member
+from megdt_opt.execution.clock import Turns
+from megdt_opt.execution.job import ExecutionOptions
+from megdt_opt.execution.serial import Store
+from megdt_opt.execution.stage_work import StageWork, first_items
 from megdt_opt.program.mechanisms import Option
 from megdt_opt.program.samplers import state_shapes
+from megdt_opt.program.stages import Compute, leaves
 
 DIFFUSION = ("ddim", "euler", "dpmpp", "ddim_eta1", "euler_ancestral", "dpmpp_2m_sde", "dpmpp_2s", "dpmpp_sde", "pndm",
              "lcm")  # fmt: skip
@@ -89,6 +100,84 @@ def test_a_consistency_model_spreads_the_steps_that_are_left_anew(
     option = Option(mechanism="U2E", cut=steps, precision="fp32", codec="raw")
     ours, _ = here.ours(option, "lcm", SEED, steps, picture=picture, first=first)
     assert ours.equals(theirs)
+
+
+NO_T5 = {"text_encoder_3": [None, None], "tokenizer_3": [None, None]}
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("sdxl", {"force_zeros_for_empty_prompt": False}),
+        ("sd3", NO_T5),
+        ("sd3-shifted-by-size", NO_T5),
+    ],
+    ids=["an empty prompt that is encoded", "no T5", "no T5, levels by size"],
+)
+def test_what_goes_without_the_prompt_is_that_of_diffusers(name: str, index: dict[str, Any], tmp_path: Path) -> None:
+    """Silent wrong answers: negative conditioning, and what stands for a text encoder that a folder has not."""
+    folder = tiny_pipelines.save(tmp_path / name, name)
+    file = folder / "model_index.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **index}))
+    here = Family(name, folder)
+    sampler = here.spec.schedulers[0]
+    for option in (Option(mechanism="local"), Option(mechanism="SEU", cut=2, precision="fp32")):
+        ours, _ = here.ours(option, sampler, SEED, 4)
+        assert ours.equals(here.theirs(sampler, SEED, 4)), option.name
+
+
+@pytest.mark.parametrize(("name", "sampler", "first"), [("lcm", "lcm", 2), ("lcm", "lcm", 5), ("sd1", "euler", 3)])
+def test_a_chain_from_a_picture_shares_passes_with_one_from_noise(
+    family: Callable[[str], Family], name: str, sampler: str, first: int
+) -> None:
+    """In the batches of an edge each chain has its own timesteps, those of diffusers' own pipelines."""
+    here, picture = family(name), picture_for(family(name))
+    ends = {
+        "noise": here.theirs(sampler, SEED).latent,
+        "picture": here.theirs_from(picture, sampler, SEED, first).latent,
+    }
+    runs = {
+        "noise": here.run_of(Option(mechanism="centralised", cut=STEPS, codec="raw"), sampler, SEED, device="noise"),
+        "picture": here.run_of(
+            Option(mechanism="U2E", cut=STEPS, precision="fp32", codec="raw"), sampler, SEED, device="picture",
+            picture=picture, first=first,
+        ),
+    }  # fmt: skip
+    both = STEPS - first
+    planned = BatchSchedule(
+        edge="edge", start_s=0.0, slope_s=1e-3, base_s=0.0,
+        batches=(("noise", "picture"),) * both + (("noise",),) * first,
+    )  # fmt: skip
+    planned.check(list(runs.values()))
+    batches = BatchSteps(planned, here.model, ExecutionOptions(mode="raw"), Turns())
+    stores: dict[str, Store] = {chain: first_items(runs[chain].chains[0], chain) for chain in runs}
+    failed: dict[str, BaseException] = {}
+
+    def make(chain: str) -> None:
+        run, work = runs[chain], StageWork(here.model, runs[chain], runs[chain].chains[0], stores[chain])
+        try:
+            numbers = iter(planned.numbers(chain))
+            for leaf in (leaf for leaf in leaves(run.program) if isinstance(leaf, Compute)):
+                if not planned.batched(chain, leaf):
+                    for piece in work.pieces(leaf):
+                        piece()
+                    continue
+                for step in range(leaf.first, leaf.first + leaf.amount):
+                    batches.make(next(numbers), chain, Member(work, leaf, step, 0.0), threading.Event())
+        except BaseException as error:  # the other thread waits for this one's members
+            failed[chain] = error
+            batches.leave(chain)
+
+    threads = [threading.Thread(target=make, args=(chain,)) for chain in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60.0)
+    assert not failed
+    for chain, latent in ends.items():
+        assert torch.allclose(
+            stores[chain]["state"]["latent"], latent, rtol=1e-4, atol=1e-4 * float(latent.abs().max())
+        )
 
 
 @pytest.mark.parametrize("sampler", ["euler", "ddim"])

@@ -34,8 +34,8 @@ def test_chains_join_and_leave_between_steps_and_end_as_they_do_alone(
     for now in range(max(begins) + STEPS):
         here = [k for k, begin in enumerate(begins) if begin <= now < begin + STEPS]
         after = model.denoise_together(
-            [states[k] for k in here], [conditionings[k] for k in here], scheduler=scheduler, steps=STEPS,
-            at=[made[k] for k in here],
+            [states[k] for k in here], [conditionings[k] for k in here], schedulers=[scheduler] * len(here),
+            steps=STEPS, at=[made[k] for k in here],
         )  # fmt: skip
         for k, state in zip(here, after, strict=True):
             states[k], made[k] = state, made[k] + 1
@@ -51,7 +51,7 @@ def test_a_batch_of_one_is_the_chain_alone_to_the_last_bit(model: TwinModel, sch
     conditioning = model.encode_prompt(model.example_requests(1, seed=4)[0])
     state = model.start(1, scheduler=scheduler, steps=STEPS)
     for step in range(STEPS):
-        (state,) = model.denoise_together([state], [conditioning], scheduler=scheduler, steps=STEPS, at=[step])
+        (state,) = model.denoise_together([state], [conditioning], schedulers=[scheduler], steps=STEPS, at=[step])
     assert torch.equal(state["latent"], alone(model, conditioning, 1, scheduler))
 
 
@@ -61,6 +61,6 @@ def test_wrong_steps_are_refused(model: TwinModel) -> None:
     state = model.start(1, scheduler="ddim", steps=STEPS)
     for at in ([STEPS], [-1], [0, 1], []):
         with pytest.raises(InvalidInput, match=r"steps.*one step from 0 to 5"):
-            model.denoise_together([state], [conditioning], scheduler="ddim", steps=STEPS, at=at)
+            model.denoise_together([state], [conditioning], schedulers=["ddim"], steps=STEPS, at=at)
     with pytest.raises(InvalidInput, match="steps"):
-        model.denoise_together([], [], scheduler="ddim", steps=STEPS, at=[])
+        model.denoise_together([], [], schedulers=[], steps=STEPS, at=[])

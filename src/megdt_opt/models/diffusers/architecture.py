@@ -107,6 +107,9 @@ class Architecture:
             )
         texts = at.text_parts or ("text_encoder",)
         schedule = base / "scheduler" / "scheduler_config.json"
+        if at.index and not (at.has("scheduler") and schedule.is_file()):
+            remedy = "Save the pipeline with its scheduler, or download it again."
+            raise InvalidInput("scheduler", str(base), "a pipeline with scheduler/scheduler_config.json", remedy)
         made = cls(
             name=name if name is not None else base.name,
             kind=kind,
@@ -165,14 +168,15 @@ def check_fits(design: Architecture, where: str) -> None:
         )
         raise refused(file, "in_channels", channels, f"{latents}, the channels of the latent", remedy)
     found = [config["architectures"][0] for config in design.text]
+    clip, projected, t5 = TEXT_MODELS
     wanted = {
-        "UNet2DConditionModel": ("CLIPTextModel", "CLIPTextModelWithProjection"),
-        "SD3Transformer2DModel": ("CLIPTextModelWithProjection",),
-        "FluxTransformer2DModel": ("CLIPTextModel", "T5EncoderModel"),
-        "PixArtTransformer2DModel": ("T5EncoderModel",),
+        "UNet2DConditionModel": ([clip], [clip, projected], [projected]),
+        "SD3Transformer2DModel": ([projected, projected], [projected, projected, t5]),
+        "FluxTransformer2DModel": ([clip, t5],),
+        "PixArtTransformer2DModel": ([t5],),
     }[design.kind]
-    if not found or not set(found) <= {*wanted, *(("T5EncoderModel",) if design.kind in FLOW_KINDS else ())}:
-        expected = f"text encoders out of {wanted}"
+    if found not in wanted:
+        expected = "text encoders " + " or ".join(str(tuple(some)) for some in wanted)
         remedy = "Pipelines with other text models, or without one, cannot be split; take another."
         raise InvalidInput(f"architecture {where}, text encoder", tuple(found), expected, remedy)
     if design.kind == "UNet2DConditionModel":

@@ -101,8 +101,10 @@ def text_layout(design: Architecture) -> TextLayout:
         if design.denoiser.get("addition_embed_type") is None:
             pooled = 0
     elif design.kind == SD3:
-        length = request["state"][0] + (request["state"][0] if t5 is None else request["t5"][0])
-        made = {"tokens": (length, int(design.denoiser.get("joint_attention_dim", 4096)))}
+        # what stands for T5 is as long as what it makes
+        made = {
+            "tokens": (request["state"][0] + _T5_TOKENS[SD3], int(design.denoiser.get("joint_attention_dim", 4096)))
+        }
     elif design.kind == FLUX:
         made = {"tokens": (request["t5"][0], int(design.denoiser.get("joint_attention_dim", 4096)))}
         pooled = int(clip[0].get("hidden_size", 512))

@@ -26,6 +26,12 @@ DENOISER_PARTS = ("unet", "transformer")
 
 _KNOWN = {*DENOISER_PARTS, "vae", "scheduler", *TEXT_PARTS, *TOKENIZERS}
 _LEFT_OUT = {"safety_checker", "feature_extractor"}
+_PIPELINES = {
+    "StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "LatentConsistencyModelPipeline",
+    "LatentConsistencyModelImg2ImgPipeline", "StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline",
+    "StableDiffusion3Pipeline", "StableDiffusion3Img2ImgPipeline", "FluxPipeline", "FluxImg2ImgPipeline",
+    "PixArtAlphaPipeline", "PixArtSigmaPipeline",
+}  # fmt: skip
 _LIBRARIES = {"diffusers", "transformers"}
 _CONFIGS = ("config.json", "tokenizer_config.json", "scheduler_config.json", "preprocessor_config.json")
 _HEADER_BYTE = 2**27
@@ -74,7 +80,26 @@ class PipelineFolder:
             if entry[0] not in _LIBRARIES:
                 remedy = "Code in a model folder is never executed; save the part with a class of these libraries."
                 raise refused(str(file), part, entry, f"a class of {' or '.join(sorted(_LIBRARIES))}", remedy)
+        if index:
+            found._check_classes()
         return found
+
+    def _check_classes(self) -> None:
+        """Refuse a pipeline of another class, and a part's file that names another class than the index."""
+        named = self.index.get("_class_name", "")
+        if named not in _PIPELINES:
+            remedy = "Take a text-to-image or image-to-image pipeline without further inputs or passes."
+            raise refused(
+                str(self.path / "model_index.json"), "_class_name", named, f"one of {tuple(sorted(_PIPELINES))}", remedy
+            )
+        for part in (*DENOISER_PARTS, "vae", "scheduler"):
+            file = self.path / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
+            if not self.has(part) or not file.is_file():
+                continue
+            own, listed = self.raw_config(part, file.name).get("_class_name"), self.class_of(part)
+            if own is not None and own != listed:
+                remedy = "Save the pipeline again with diffusers' save_pretrained: its two files differ."
+                raise refused(str(file), "_class_name", own, f"{listed}, as in model_index.json", remedy)
 
     def _refuse_code(self) -> None:
         files = [self.path / "model_index.json"]

@@ -23,7 +23,7 @@ from megdt_opt.models.diffusers.loading import Parts, build, load_decoder, load_
 from megdt_opt.models.diffusers.samplers import samplers_of
 from megdt_opt.models.diffusers.text import TextEncoders
 from megdt_opt.models.memory import PRECISION_BYTE
-from megdt_opt.models.sampling import Predict
+from megdt_opt.models.sampling import Predict, step_together
 from megdt_opt.models.split_model import Rows
 from megdt_opt.models.tensors import check_batch, checked, checked_part, checked_state
 from megdt_opt.program.model_spec import ModelSpec, with_decoder
@@ -285,7 +285,7 @@ class DiffusersModel:
         states: Sequence[Mapping[str, Tensor]],
         conditionings: Sequence[Mapping[str, Tensor]],
         *,
-        scheduler: str,
+        schedulers: Sequence[str],
         steps: int,
         at: Sequence[int],
     ) -> list[State]:
@@ -301,7 +301,8 @@ class DiffusersModel:
             together = {n: torch.cat([given[n] for given in conditionings]) for n in self.spec.conditioning}
             return self._predict(together, sum(sizes))(latent, timestep)
 
-        return self._samplers.get(scheduler, steps).step_together(known, predict, at)
+        samplers = [self._samplers.get(scheduler, steps) for scheduler in schedulers]
+        return step_together(samplers, known, predict, at)
 
     def fuse(self, latent_a: Tensor, rows_a: Rows, latent_b: Tensor, rows_b: Rows) -> Tensor:
         """Whole latent from a top and a bottom region, blended where they overlap; see `regions.fuse`."""

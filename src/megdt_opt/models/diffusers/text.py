@@ -50,10 +50,12 @@ class TextEncoders:
             return {"tokens": self._clip[0](ids["state"], return_dict=True).last_hidden_state.float()}
         tokens, pooled = self._encode_clip(ids["state"])
         if self._layout.kind != UNET:
-            width = self._layout.conditioning["tokens"][1]
+            length, width = self._layout.conditioning["tokens"]
             tokens = functional.pad(tokens, (0, width - tokens.shape[-1]))
-            behind = torch.zeros_like(tokens) if self._t5 is None else self._encode_t5(ids["t5"])
-            tokens = torch.cat([tokens, behind], dim=1)
+            if self._t5 is None:  # zeros stand for it
+                tokens = functional.pad(tokens, (0, 0, 0, length - tokens.shape[1]))
+            else:
+                tokens = torch.cat([tokens, self._encode_t5(ids["t5"])], dim=1)
         return {"tokens": tokens, "pooled": pooled}
 
     def _encode_clip(self, ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ another process gives the same bits.
 from megdt_opt.models.sampling.noise import standard_normal as standard_normal
 from megdt_opt.models.sampling.sampler import Predict as Predict
 from megdt_opt.models.sampling.sampler import Sampler as Sampler
+from megdt_opt.models.sampling.sampler import step_together as step_together
 from megdt_opt.models.sampling.samplers import CHAIN_KINDS as CHAIN_KINDS
 from megdt_opt.models.sampling.samplers import SCHEDULERS as SCHEDULERS
 from megdt_opt.models.sampling.samplers import Samplers as Samplers

@@ -129,45 +129,10 @@ class Sampler:
             )
         if count == 0:
             return dict(state)
-        chain = self._enter(state, first, _Frame(rows, height) if self._random else _Frame(None, None))
+        chain = self.enter(state, first, _Frame(rows, height) if self._random else None)
         for timestep in self._made.timesteps[first : first + count]:
             chain.step(predict(chain.scaled(timestep), timestep), timestep)
         return chain.state(ends=first + count == self.steps)
-
-    def step_together(
-        self, states: Sequence[Mapping[str, Tensor]], predict: Predict, steps: Sequence[int]
-    ) -> list[State]:
-        """State of each of several chains after a step of its own, with one call of the denoiser for all of them.
-
-        A denoiser computes a batch in other blocks than a single latent, so the latents are those of `run` to within
-        rounding, not to the last bit.
-
-        Parameters
-        ----------
-        states : sequence of mapping of str to Tensor
-            Of each chain, as `run` takes it.
-        predict : callable
-            The denoiser: the latents one behind the other, and the timestep of each, (B,).
-        steps : sequence of int
-            Which step each chain makes [1].
-
-        Raises
-        ------
-        InvalidInput
-            If there is no chain, or one has no such step.
-        """
-        if not states or len(states) != len(steps) or not all(0 <= step < self.steps for step in steps):
-            expected = f"one step from 0 to {self.steps - 1} for each of {len(states)} chains, at least one"
-            raise InvalidInput("steps", list(steps), expected, "Leave out chains that have ended.")
-        whole = _Frame(None, None)
-        chains = [self._enter(state, step, whole) for state, step in zip(states, steps, strict=True)]
-        times = [self._made.timesteps[step] for step in steps]
-        scaled = [chain.scaled(time) for chain, time in zip(chains, times, strict=True)]
-        each = torch.cat([time.expand(len(latent)) for time, latent in zip(times, scaled, strict=True)])
-        made = torch.split(predict(torch.cat(scaled), each), [len(latent) for latent in scaled])
-        for chain, part, time in zip(chains, made, times, strict=True):
-            chain.step(part, time)
-        return [chain.state(ends=step + 1 == self.steps) for chain, step in zip(chains, steps, strict=True)]
 
     def try_out(self) -> None:
         """Run the chain on a latent of a few values.
@@ -188,13 +153,13 @@ class Sampler:
             where = f"{type(self._made).__name__} over {self.steps} steps"
             raise InvalidInput(where, str(error), expected, remedy) from error
 
-    # ---- internals
+    def timestep(self, step: int) -> Tensor:
+        """Training's timestep at which the denoiser is called in a step, of no dimension."""
+        return self._made.timesteps[step]
 
-    def _drawn(self, seed: int, batch: int) -> State:
-        return {GENERATOR: drawn(seed, 1, batch)} if self._random else {}
-
-    def _enter(self, state: Mapping[str, Tensor], first: int, frame: _Frame) -> _Walk:
+    def enter(self, state: Mapping[str, Tensor], first: int, frame: _Frame | None = None) -> _Walk:
         """The chain before a step, with what its state remembers."""
+        frame = frame or _Frame(None, None)
         known = {name: frame.whole(value) for name, value in state.items() if name != GENERATOR}
         scheduler, latent = self._at(first), known["latent"]
         self._memory.put(scheduler, known)
@@ -206,12 +171,57 @@ class Sampler:
         draws = Draws(state[GENERATOR], (1, *latent.shape[1:]))
         return _Walk(scheduler, self._memory, frame, latent, draws, self._eta)
 
+    # ---- internals
+
+    def _drawn(self, seed: int, batch: int) -> State:
+        return {GENERATOR: drawn(seed, 1, batch)} if self._random else {}
+
     def _at(self, step: int) -> Any:
         """The scheduler before a step: a copy, as the indices that it keeps must not outlive a call."""
         scheduler = copy.copy(self._made)
         scheduler._begin_index = 0
         scheduler._step_index = step
         return scheduler
+
+
+def step_together(
+    samplers: Sequence[Sampler], states: Sequence[Mapping[str, Tensor]], predict: Predict, steps: Sequence[int]
+) -> list[State]:
+    """State of each of several chains after a step of its own, with one call of the denoiser for all of them.
+
+    A denoiser computes a batch in other blocks than a single latent, so the latents are those of `Sampler.run` to
+    within rounding, not to the last bit.
+
+    Parameters
+    ----------
+    samplers : sequence of Sampler
+        Of each chain. Chains of one sampler may differ in its timesteps, as where they were entered in the middle.
+    states : sequence of mapping of str to Tensor
+        Of each chain, as `Sampler.run` takes it.
+    predict : callable
+        The denoiser: the latents one behind the other, and the timestep of each, (B,).
+    steps : sequence of int
+        Which step each chain makes [1].
+
+    Raises
+    ------
+    InvalidInput
+        If there is no chain, or one has no such step.
+    """
+    known = len(samplers) == len(states) == len(steps)
+    if not states or not known or not all(0 <= n < one.steps for n, one in zip(steps, samplers, strict=True)):
+        most = min((one.steps for one in samplers), default=1) - 1
+        expected = f"one step from 0 to {most} and one sampler for each of {len(states)} chains, at least one"
+        raise InvalidInput("steps", list(steps), expected, "Leave out chains that have ended.")
+    chains = [sampler.enter(state, step) for sampler, state, step in zip(samplers, states, steps, strict=True)]
+    times = [sampler.timestep(step) for sampler, step in zip(samplers, steps, strict=True)]
+    scaled = [chain.scaled(time) for chain, time in zip(chains, times, strict=True)]
+    each = torch.cat([time.expand(len(latent)) for time, latent in zip(times, scaled, strict=True)])
+    made = torch.split(predict(torch.cat(scaled), each), [len(latent) for latent in scaled])
+    for chain, part, time in zip(chains, made, times, strict=True):
+        chain.step(part, time)
+    ends = [step + 1 == sampler.steps for sampler, step in zip(samplers, steps, strict=True)]
+    return [chain.state(ends=end) for chain, end in zip(chains, ends, strict=True)]
 
 
 class _Walk:

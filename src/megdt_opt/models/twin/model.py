@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from megdt_opt.models import regions
-from megdt_opt.models.sampling import CHAIN_KINDS, Samplers
+from megdt_opt.models.sampling import CHAIN_KINDS, Samplers, step_together
 from megdt_opt.models.specs import spaced_trailing
 from megdt_opt.models.split_model import Rows
 from megdt_opt.models.tensors import check_batch, checked, checked_part, checked_state
@@ -202,7 +202,7 @@ class TwinModel:
         states: Sequence[Mapping[str, Tensor]],
         conditionings: Sequence[Mapping[str, Tensor]],
         *,
-        scheduler: str,
+        schedulers: Sequence[str],
         steps: int,
         at: Sequence[int],
     ) -> list[State]:
@@ -212,8 +212,8 @@ class TwinModel:
         ----------
         states, conditionings : sequence of mapping
             Of each chain, as `denoise` takes them, on the whole latent.
-        scheduler : str
-            One of `spec.schedulers`.
+        schedulers : sequence of str
+            One of `spec.schedulers` for each chain.
         steps : int
             Denoising steps of every chain [1].
         at : sequence of int
@@ -233,7 +233,8 @@ class TwinModel:
         def predict(latent: Tensor, timestep: Tensor) -> Tensor:
             return self._denoiser(latent, timestep, torch.cat(parts), (0, rows))
 
-        return self._samplers.get(scheduler, steps).step_together(known, predict, at)
+        samplers = [self._samplers.get(scheduler, steps) for scheduler in schedulers]
+        return step_together(samplers, known, predict, at)
 
     def fuse(self, latent_a: Tensor, rows_a: Rows, latent_b: Tensor, rows_b: Rows) -> Tensor:
         """Join the latents of two bands, blended where they overlap; see `regions.fuse`."""
