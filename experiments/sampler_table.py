@@ -3,13 +3,15 @@
     python experiments/sampler_table.py [--only FAMILY ...]
 
 writes `experiments/results/samplers.jsonl`, a row a cell, and `experiments/results/samplers.md`, the table. Pipelines
-are tiny, with random weights, on the CPU with one thread.
+are tiny, with random weights, on the CPU with one thread. "sdxl + sdxl-refiner" is SDXL's base at the edge and
+its refiner on a device that goes on from the hand-over.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 import warnings
@@ -28,10 +30,18 @@ from megdt_opt.execution import Cluster
 from megdt_opt.models.registry import PlannedModel
 from megdt_opt.program.mechanisms import Option
 
+sys.path.insert(0, str(Path(__file__).with_name("execution")))
+
+from several import commit
+
 SEED = 5
 RESULTS = Path(__file__).parent / "results"
 ROWS, TABLE = RESULTS / "samplers.jsonl", RESULTS / "samplers.md"
 MECHANISMS = ("SEU", "SEU-UE-first", "centralised")
+BASE, REFINER = "sdxl", "sdxl-refiner"
+REFINED = f"{BASE} + {REFINER}"
+REFINED_SAMPLERS = ("euler", "ddim")
+"""Those whose hand-over is the latent alone, from which another model can go on."""
 
 
 def scenario(model: str, sampler: str) -> Scenario:
@@ -71,16 +81,14 @@ def cell(here: Family, halves: Mapping[str, Family], sampler: str, model: str, c
         "sampler": sampler,
         "options": len(ends),
         "identical": sum(end.equals(theirs) for end in ends),
+        "commit": commit(),
     }
     if "PixArt" not in type(here.pipeline).__name__:
         picture = picture_for(here)
         u2e = Option(mechanism="U2E", cut=STEPS, precision="fp32", codec="raw")
         ours, _ = here.ours(u2e, sampler, SEED, picture=picture, first=2)
         row["from_picture"] = ours.equals(here.theirs_from(picture, sampler, SEED, 2))
-    profile = calibrate(
-        here.model, scheduler=sampler, kinds=["encode_prompt", "denoise", "decode"], batches=(1,),
-        held_out_batches=(), rows=(), samples=2, warmup=1,
-    )  # fmt: skip
+    profile = timed(here, sampler)
     row["denoise_step_s"] = round(step_s(profile), 6)
     made = plan(scenario(model, sampler), {"here": profile}, compare=False)
     row["planned"] = [user.option.name for user in made.users]
@@ -102,6 +110,46 @@ def cell(here: Family, halves: Mapping[str, Family], sampler: str, model: str, c
     return row
 
 
+def timed(family: Family, sampler: str) -> TimingProfile:
+    """A short calibration of a family."""
+    return calibrate(
+        family.model, scheduler=sampler, kinds=["encode_prompt", "denoise", "decode"], batches=(1,),
+        held_out_batches=(), rows=(), samples=2, warmup=1,
+    )  # fmt: skip
+
+
+def refined(base: Family, refiner: Family, folder: Path, sampler: str) -> dict[str, Any]:
+    """What is asked of a base model at the edge and a refiner behind the hand-over."""
+    began, cuts = time.perf_counter(), range(1, STEPS)
+    theirs = {cut: base.theirs_refined(refiner, sampler, SEED, cut) for cut in cuts}
+    ours = {
+        cut: base.ours(Option(mechanism="SEU", cut=cut, precision="fp32"), sampler, SEED, refiner=refiner)[0]
+        for cut in cuts
+    }
+    profiles = {family.name: timed(family, sampler) for family in (base, refiner)}
+    asked = scenario(str(folder / f"{base.name}.spec.json"), sampler).model_dump(mode="json", exclude_none=True)
+    asked["users"] = [user for user in asked["users"] if user["mechanisms"] == ["SEU"]]
+    asked["users"][0]["device"] = {"profile": refiner.name, "refiner": str(folder / refiner.name)}
+    asked["edge"]["profile"] = base.name
+    made = plan(Scenario(**asked), profiles, compare=False)
+    done = execute(made, mode="raw", all_or_nothing=True, start_timeout_s=600)
+    (user,) = made.users
+    return {
+        "family": REFINED,
+        "sampler": sampler,
+        "options": len(ours),
+        "identical": sum(ours[cut].equals(theirs[cut]) for cut in cuts),
+        "commit": commit(),
+        "denoise_step_s": round(step_s(profiles[base.name]), 6),
+        "planned": [user.option.name],
+        "executed": len(done.images),
+        "executed_identical": sum(
+            np.array_equal(image, theirs[user.option.cut].picture) for image in done.images.values()
+        ),
+        "wall_s": round(time.perf_counter() - began, 2),
+    }
+
+
 def compared(picture: NDArray[np.uint8], to: NDArray[np.uint8]) -> dict[str, Any]:
     """How far a picture is from another."""
     return {"psnr_db": psnr_db(picture, to), "largest": int(np.abs(picture.astype(int) - to).max())}
@@ -115,6 +163,11 @@ def step_s(profile: TimingProfile) -> float:
 def rows_of(families: Iterable[str], base: Path) -> Iterable[dict[str, Any]]:
     """The rows of these families."""
     for name in families:
+        if name == REFINED:
+            pair = Family(BASE, base / BASE), Family(REFINER, base / REFINER)
+            (base / f"{BASE}.spec.json").write_text(json.dumps(pair[0].spec.to_dict()))
+            yield from (refined(*pair, base, sampler) for sampler in REFINED_SAMPLERS)
+            continue
         here = Family(name, base / name)
         halves = {precision: Family(name, base / name, precision) for precision in ("fp16", "bf16")}
         model = str(base / f"{name}.spec.json")
@@ -131,7 +184,9 @@ def rows_of(families: Iterable[str], base: Path) -> Iterable[dict[str, Any]]:
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as a page."""
 
-    def other(found: Mapping[str, Any]) -> str:
+    def other(found: Mapping[str, Any] | None) -> str:
+        if found is None:
+            return ""
         if "refused" in found:
             return "refused"
         return "same" if found["psnr_db"] is None else f"{found['psnr_db']:.1f} dB"
@@ -146,7 +201,10 @@ def table(rows: list[dict[str, Any]]) -> str:
         f"prompt and seed, over {STEPS} steps. Every cut: local, central, E2U, and each cut of SEU and of",
         "SEU-UE-first, all through the bytes that are sent. From a picture: U2E against diffusers' image-to-image,",
         "the picture encoded by its mean; diffusers has no such pipeline of PixArt. Other precisions: the picture of",
-        "SEU in the middle, its hand-over or all networks in that precision, against fp32.",
+        "SEU in the middle, its hand-over or all networks in that precision, against fp32. Of SDXL with its refiner",
+        "behind the hand-over: each cut of SEU, against diffusers' two pipelines.",
+        "",
+        f"On commit {', '.join(dict.fromkeys(row.get('commit', 'not noted') for row in rows if 'refused' not in row))}.",
         "",
         "| " + " | ".join(heads) + " |",
         "|" + "---|" * len(heads),
@@ -161,7 +219,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         lines.append(
             f"| {row['family']} | {row['sampler']} | {1e3 * row['denoise_step_s']:.1f} ms | {len(row['planned'])} | "
             f"{row['executed_identical']} of {row['executed']} | {row['identical']} of {row['options']} | {picture} | "
-            + " | ".join(other(row[key]) for key in heads[7:])
+            + " | ".join(other(row.get(key)) for key in heads[7:])
             + " |"
         )
     return "\n".join([*lines, ""])
@@ -170,7 +228,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Make rows and table; a family's rows take the place of earlier ones."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="*", default=[name for name in FAMILIES if name != "sdxl-refiner"])
+    parser.add_argument("--only", nargs="*", default=[*(name for name in FAMILIES if name != REFINER), REFINED])
     chosen = parser.parse_args().only
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
