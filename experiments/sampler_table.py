@@ -191,6 +191,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             return "refused"
         return "same" if found["psnr_db"] is None else f"{found['psnr_db']:.1f} dB"
 
+    commits = dict.fromkeys(row.get("commit", "not noted") for row in rows if "refused" not in row)
     heads = ("family", "sampler", "calibrated: step", "planned", "executed, equal", "equal at every cut",
              "from a picture", "sent in fp16", "sent in int8", "computed in fp16", "computed in bf16")  # fmt: skip
     lines = [
@@ -204,7 +205,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         "SEU in the middle, its hand-over or all networks in that precision, against fp32. Of SDXL with its refiner",
         "behind the hand-over: each cut of SEU, against diffusers' two pipelines.",
         "",
-        f"On commit {', '.join(dict.fromkeys(row.get('commit', 'not noted') for row in rows if 'refused' not in row))}.",
+        f"On commit {', '.join(commits)}.",
         "",
         "| " + " | ".join(heads) + " |",
         "|" + "---|" * len(heads),
