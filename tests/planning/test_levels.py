@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from megdt_opt import Infeasible, InvalidInput, Plan, Scenario, TimingProfile, plan
+from megdt_opt import AllocationProblem, Infeasible, InvalidInput, Plan, Scenario, TimingProfile, plan
 from megdt_opt.planning.replay import coverage
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.sweeping.cell import Settings, compute
@@ -134,6 +134,25 @@ def test_a_deadline_is_kept_at_the_level() -> None:
         plan(scenario.model_copy(update={"users": users}))
 
 
+@pytest.mark.parametrize("level", [0.3, 0.5, 0.9])
+def test_a_deadline_closes_options_by_their_times_at_the_level(level: float) -> None:
+    """A device that needs a time at the median needs less at a low level, and more at a high one."""
+    holds = f"holds: {{level: {level}, planned_at: {level}, samples: 200, seed: 1}}"
+    table = OptionTable.build(cell(holds))
+    local = next(o for o, option in enumerate(table.options) if option.mechanism == "local")
+    problem = table.problem()
+    assert isinstance(problem, AllocationProblem)
+    assert problem.fixed_samples_s is not None
+    times_s = np.sort(problem.fixed_samples_s[0, local])
+    own_s, median_s = times_s[problem.samples_kept - 1], table.terms(0, local).fixed_s
+    for due_s, closed in ((own_s * (1 - 1e-6), True), (own_s * (1 + 1e-6), False)):
+        users = table.scenario.users
+        first = users[0].model_copy(update={"deadline_s": float(due_s)})
+        found = OptionTable.build(table.scenario.model_copy(update={"users": (first, *users[1:])}))
+        assert any("the device alone takes longer" in why for why in found.closed_by(0, local)) == closed
+    assert own_s != median_s
+
+
 ONE_SIDED = """
 name: one phone
 steps: 4
@@ -200,6 +219,7 @@ def test_a_sweep_compares_a_level_with_nothing(made: Plan) -> None:
     assert found["objective_s"] == pytest.approx(made.objective_s)
     assert found["equal_shares_s"] is None
     assert found["best_single"] is None
+    assert found["reason"] == "no baselines: latencies hold at a level, and rivals are worked out at median times"
 
 
 def test_what_a_level_closes_is_closed_in_the_table_with_a_reason(made: Plan) -> None:

@@ -21,6 +21,7 @@ from megdt_opt.program.latency import LatencyTerms
 from megdt_opt.program.stages import Compute, Stage, is_edge, leaves
 from megdt_opt.scenario.latency_level import LatencyLevel, percent_of
 from megdt_opt.scenario.machines import Machines
+from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.si import show
 from megdt_opt.timing.cells import Cell
 from megdt_opt.timing.profile import TimingProfile
@@ -98,6 +99,33 @@ def ruled_out_by_level(
             why.append(f"{leaf.kind}{rows} was not timed on {profile.device} at its size, so it has no raw samples")
     texts = dict.fromkeys(text.replace("{", "{{").replace("}", "}}") for text in why)
     return [Conflict(user, "holds", level.level, "", "{limit}: " + text) for text in texts]
+
+
+def ruled_out_by_deadline(
+    user: int, scenario: Scenario, stages: Stage, terms: LatencyTerms, machines: Machines, *, closed: bool
+) -> list[Conflict]:
+    """What closes an option whose stages on the device alone take longer than the user's deadline, at the level at
+    which latencies hold; by median times where there is none, or the option is closed and may have no samples.
+
+    Parameters
+    ----------
+    user : int
+    scenario : Scenario
+    stages : Stage
+        Program of the option.
+    terms : LatencyTerms
+    machines : Machines
+    closed : bool
+    """
+    due_s, level = scenario.users[user].deadline_s, scenario.holds
+    if due_s is None or not scenario.objective_is_time:
+        return []
+    own_s = terms.fixed_s + terms.device_branch_s
+    if level is not None and not closed:
+        fixed, _ = Draws(level, machines, user).option(stages, terms)
+        own_s = float(np.partition(fixed, level.kept - 1)[level.kept - 1])
+    words = "{limit} {value}: the device alone takes longer, whatever the bandwidth and edge share"
+    return [Conflict(user, "deadline", due_s, "s", words)] if own_s > due_s else []
 
 
 def _require_memory(shape: tuple[int, int, int]) -> None:

@@ -41,7 +41,7 @@ from megdt_opt.scenario.edges import Site
 from megdt_opt.scenario.in_batches import InBatches
 from megdt_opt.scenario.in_turns import InTurns
 from megdt_opt.scenario.latency_level import refuse_comparing
-from megdt_opt.scenario.level_samples import ruled_out_by_level, sampled_problem
+from megdt_opt.scenario.level_samples import ruled_out_by_deadline, ruled_out_by_level, sampled_problem
 from megdt_opt.scenario.machines import Machines, advice, find_profiles
 from megdt_opt.scenario.offered import accepted_names, offered_options, setting_of, with_reserved_shares
 from megdt_opt.scenario.placed_parts import PlacedParts, placed_parts, require_memories
@@ -137,13 +137,8 @@ class OptionTable:
         for user in scenario.users:
             held = with_refiner(with_decoder(spec, user.device.decoder), user.device.refiner, scenario.scheduler)
             check_model(found[user.device.profile], held, f"user {user.name}", scenario.precision)
-        draft = cls(
-            scenario=scenario,
-            spec=spec,
-            machines=Machines.of(scenario, found),
-            options=(),
-            profiles=found,
-        )
+        machines = Machines.of(scenario, found)
+        draft = cls(scenario=scenario, spec=spec, machines=machines, options=(), profiles=found)
         precisions, codecs = accepted_names(scenario)
         names = dict.fromkeys(offered_options(scenario, spec))
         if scenario.groups is not None:
@@ -445,10 +440,7 @@ class OptionTable:
         closed += ruled_out_by_privacy(k, user, stages)
         if self.scenario.holds is not None:
             closed += ruled_out_by_level(k, self.scenario.holds, stages, terms, self.machines)
-        late = user.deadline_s is not None and terms.fixed_s + terms.device_branch_s > user.deadline_s
-        if user.deadline_s is not None and late and self.scenario.objective_is_time:
-            words = "{limit} {value}: the device alone takes longer, whatever the bandwidth and edge share"
-            closed.append(Conflict(k, "deadline", user.deadline_s, "s", words))
+        closed += ruled_out_by_deadline(k, self.scenario, stages, terms, self.machines, closed=bool(closed))
         airtime_s = np.inf
         if user.energy_max_j is not None and costs.device_compute_j is not None and terms.uplink_bit > 0:
             airtime_s = (user.energy_max_j - costs.device_compute_j) / user.device.transmit_power_w

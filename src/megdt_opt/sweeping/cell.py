@@ -156,7 +156,9 @@ def compute(
         row |= {"status": "infeasible" if isinstance(error, Infeasible) else "failed", "reason": str(error)}
         return {"cell": row, "users": []}
     row |= _of_plan(made, mechanisms)
-    if settings.compare:
+    if settings.compare and scenario.holds is not None:
+        row["reason"] = "no baselines: latencies hold at a level, and rivals are worked out at median times"
+    elif settings.compare:
         try:
             row |= _of_rivals(baselines(made.table, made.options, gap=settings.gap, time_limit_s=settings.time_limit_s))
         except (Infeasible, SolverFailure) as error:
@@ -194,8 +196,6 @@ def _of_plan(made: Plan, mechanisms: Iterable[str]) -> dict[str, Any]:
 
 
 def _of_rivals(rivals: tuple[Baseline, ...]) -> dict[str, Any]:
-    if not rivals:  # latencies at a level are compared with nothing
-        return {}
     *others, equal = rivals
     singles = [b for b in others if b.mechanism]
     named = {b.name: b for b in singles}
