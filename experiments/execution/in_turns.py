@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from kept_list import KeptList, head, tail
 from scenarios import user
-from several import rewritten, run_planned, worst_percent
+from several import commit, rewritten, run_planned, worst_percent
 
 from megdt_opt import Plan, Scenario, TimingProfile, plan
 from megdt_opt.execution.cluster import Cluster
@@ -222,7 +222,7 @@ def main() -> None:
             print(data["spoiled"][-1], flush=True)
         both = [row["run"] for row in data["rows"] if row["reserved"]]
         for number in both[len(data["decisions"]) : args.decisions]:
-            kept.add("decisions", decision(number, cluster))
+            kept.add("decisions", decision(number, cluster) | {"commit": commit()})
             print(data["decisions"][-1], flush=True)
 
 
