@@ -13,8 +13,9 @@ from megdt_opt.calibration.timing_loop import Job, Run
 from megdt_opt.models.chain import Chain
 from megdt_opt.models.codec import compress, decompress
 from megdt_opt.models.own_stages import rehearsal
+from megdt_opt.models.sketches import guidance, sketching
 from megdt_opt.models.split_model import Rows, SplitModel
-from megdt_opt.program.kinds import own_stage
+from megdt_opt.program.kinds import DENOISING, own_stage
 from megdt_opt.program.mechanisms import split_rows
 from megdt_opt.program.stages import Kind
 from megdt_opt.timing.cells import StageKey
@@ -60,7 +61,7 @@ class Jobs:
             key=key,
             rows_total=None if key.rows is None else spec.latent_shape[1],
             run=self._run(key),
-            units_max=spec.steps_default if key.kind is Kind.DENOISE else 1,
+            units_max=spec.steps_default if key.kind in DENOISING else 1,
         )
 
     def _run(self, key: StageKey) -> Run:
@@ -69,8 +70,8 @@ class Jobs:
             case Kind.ENCODE_PROMPT:
                 request = self._request(key.batch)
                 return lambda units: _repeat(units, lambda: model.encode_prompt(request))
-            case Kind.DENOISE:
-                begin, conditioning = self._begin(key), self._conditioning(key.batch)
+            case Kind.DENOISE | Kind.DENOISE_SKETCH:
+                begin, conditioning = self._begin(key), self._conditioning(key)
                 steps, rows = model.spec.steps_default, _region(key)
                 chain = Chain(model, begin, conditioning, scheduler=self._scheduler, steps=steps, rows=rows)
                 return lambda units: _repeat(units, chain.step)
@@ -86,6 +87,12 @@ class Jobs:
                 part_a = whole[:, :, a[0] : a[1]].contiguous()
                 part_b = whole[:, :, b[0] : b[1]].contiguous()
                 return lambda units: _repeat(units, lambda: model.fuse(part_a, a, part_b, b))
+            case Kind.SKETCH:
+                shown = cycle(self._pictures or [_grey(model)])
+                return lambda units: _repeat(units, lambda: sketching(model).sketch(next(shown)))
+            case Kind.READ_SKETCH:
+                drawn = cycle([sketching(model).sketch(picture) for picture in self._pictures or [_grey(model)]])
+                return lambda units: _repeat(units, lambda: sketching(model).read_sketch(next(drawn)))
             case Kind.COMPRESS:
                 turn = cycle(self._pictures)
                 return lambda units: _repeat(units, lambda: compress(next(turn), key.codec))
@@ -101,9 +108,11 @@ class Jobs:
     def _request(self, batch: int) -> Tensors:
         return batched([self._requests[n % len(self._requests)] for n in range(batch)], self._device)
 
-    def _conditioning(self, batch: int) -> Tensors:
+    def _conditioning(self, key: StageKey) -> Tensors:
         with torch.no_grad():
-            return self._model.encode_prompt(self._request(batch))
+            if key.kind is Kind.DENOISE_SKETCH:
+                return guidance(self._model, self._request(key.batch))
+            return self._model.encode_prompt(self._request(key.batch))
 
     def _begin(self, key: StageKey) -> Tensors:
         steps = self._model.spec.steps_default
@@ -116,6 +125,10 @@ class Jobs:
     def _latent(self, batch: int) -> Tensor:
         generator = torch.Generator().manual_seed(0)
         return torch.randn(batch, *self._model.spec.latent_shape, generator=generator).to(self._device)
+
+
+def _grey(model: SplitModel) -> Tensor:
+    return torch.full((1, *model.spec.image_shape), 127, dtype=torch.uint8)
 
 
 def _region(key: StageKey) -> Rows | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +20,9 @@ from megdt_opt.models.codec import compress
 from megdt_opt.models.reference import reference_kernel
 from megdt_opt.models.registry import load_model
 from megdt_opt.models.requests import reference_byte
+from megdt_opt.models.sketches import sketching
 from megdt_opt.models.split_model import SplitModel
+from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.samplers import is_offered
 from megdt_opt.program.stages import Kind
 from megdt_opt.timing.cells import CODED
@@ -142,12 +145,13 @@ def calibrate(  # wide: each is one setting of a measurement, by keyword
     if not is_offered(scheduler, spec.schedulers):
         raise InvalidInput("scheduler", scheduler, f"one of {spec.schedulers}", "Choose one of them.")
     weights = str(getattr(model, "weights", "trained"))
-    stages = settings.stages(coded=weights == "trained" and (requests is not None or has_real_requests(model)))
+    coded = weights == "trained" and (requests is not None or has_real_requests(model))
+    stages = settings.stages(coded=coded, sketched=bool(spec.sketch))
     fitted, held_out = settings.cells(stages, spec)
     if requests is None:
         requests = example_requests(model, max(settings.largest_batch(stages), _PICTURES))
-    coded = any(kind in CODED for kind in stages)
-    shown = pictures(model, requests[:_PICTURES], scheduler=scheduler) if coded else []
+    codecs = (*(CODECS if set(stages) & set(CODED) else ()), *(str(kind) for kind in stages if kind is Kind.SKETCH))
+    shown = pictures(model, requests[:_PICTURES], scheduler=scheduler) if codecs else []
     jobs = Jobs(model, where, requests, scheduler, shown)
 
     created = utc_now()
@@ -176,8 +180,8 @@ def calibrate(  # wide: each is one setting of a measurement, by keyword
         provenance=provenance,
         cells=tuple(cells[: len(fitted)]),
         held_out=tuple(cells[len(fitted) :]),
-        image_byte_samples={codec: _sizes(shown, codec) for codec in CODECS} if coded else {},
-        image_reference_byte_samples=_reference_sizes(spec.name, requests[:_PICTURES]) if coded else {},
+        image_byte_samples={codec: _sizes(model, shown, codec) for codec in codecs},
+        image_reference_byte_samples=_reference_sizes(spec, requests[:_PICTURES], codecs),
         reference=speed.reference,
     )
 
@@ -203,15 +207,18 @@ class _Speed:
         return Reference(weight_byte=self._weight_byte, samples_s=tuple(self._samples_s)) if self._samples_s else None
 
 
-def _sizes(shown: Sequence[Tensor], codec: str) -> tuple[int, ...]:
-    return tuple(int(compress(picture, codec).numel()) for picture in shown)
+def _sizes(model: SplitModel, shown: Sequence[Tensor], codec: str) -> tuple[int, ...]:
+    code = sketching(model).sketch if codec == Kind.SKETCH else partial(compress, codec=codec)
+    return tuple(int(code(picture).numel()) for picture in shown)
 
 
-def _reference_sizes(model: str, asked: Sequence[Mapping[str, Tensor]]) -> dict[str, tuple[int, ...]]:
+def _reference_sizes(
+    spec: ModelSpec, asked: Sequence[Mapping[str, Tensor]], codecs: Sequence[str]
+) -> dict[str, tuple[int, ...]]:
     """Sizes of the requests' reference pictures by codec; empty where they have none [byte]."""
     found: dict[str, tuple[int, ...]] = {}
-    for codec in CODECS:
-        sizes = [reference_byte(model, {n: t.cpu().numpy() for n, t in one.items()}, codec) for one in asked]
+    for codec in codecs:
+        sizes = [reference_byte(spec, {n: t.cpu().numpy() for n, t in one.items()}, codec) for one in asked]
         if None not in sizes:
             found[codec] = tuple(n for n in sizes if n is not None)
     return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from megdt_opt.calibration.timing_loop import check_count
 from megdt_opt.errors import InvalidInput
-from megdt_opt.program.kinds import OWN_STAGES, own_stage, stage_kind
+from megdt_opt.program.kinds import OWN_STAGES, SKETCHING, own_stage, stage_kind
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.stages import Kind
 from megdt_opt.timing.cells import CODED, StageKey
@@ -18,7 +18,7 @@ CODECS = ("png", "jpeg")
 Batches = Sequence[int] | Mapping[Kind | str, Sequence[int]]
 """Batch sizes for every stage, or for each stage; a stage that a mapping leaves out is timed at batch 1."""
 
-_ALONE = (Kind.FUSE, *CODED)  # run on a device for one picture, never in a batch
+_ALONE = (Kind.FUSE, *SKETCHING, *CODED)  # run on a device for one picture, never in a batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +31,11 @@ class Settings:
     rows: Sequence[int] | None
     held_out_rows: Sequence[int]
 
-    def stages(self, *, coded: bool) -> tuple[str, ...]:
-        """Stages to time, the image codecs only where pictures are coded."""
+    def stages(self, *, coded: bool, sketched: bool) -> tuple[str, ...]:
+        """Stages to time, the image codecs only where pictures are coded, those of sketches where the model has any."""
         if self.kinds is None:
-            return tuple(k for k in map(stage_kind, OWN_STAGES.names) if coded or k not in CODED)
+            every = map(stage_kind, OWN_STAGES.names)
+            return tuple(k for k in every if (coded or k not in CODED) and (sketched or k not in SKETCHING))
         try:
             chosen = tuple(dict.fromkeys(stage_kind(k) for k in self.kinds))
         except InvalidInput as error:
@@ -42,6 +43,9 @@ class Settings:
             raise InvalidInput("kinds", list(self.kinds), f"stages out of {known}", error.remedy) from error
         if not chosen:
             raise InvalidInput("kinds", list(self.kinds), "at least one stage", "Leave kinds out to time all.")
+        if not sketched and any(k in SKETCHING for k in chosen):
+            expected = "no stages of sketches, from which the model makes no pictures"
+            raise InvalidInput("kinds", [str(k) for k in chosen], expected, "Leave them out, or load a ControlNet.")
         if not coded and any(k in CODED for k in chosen):
             raise InvalidInput(
                 "kinds",

@@ -72,9 +72,7 @@ def last_leaves(nodes: Sequence[Node], chain: Sequence[str], name: str) -> froze
 def regions(stages: Iterable[Compute | Send]) -> dict[str, tuple[int, int]]:
     """Rows [begin, end) of each item that is denoised by region."""
     return {
-        leaf.item: leaf.rows
-        for leaf in stages
-        if isinstance(leaf, Compute) and leaf.kind is Kind.DENOISE and leaf.rows is not None
+        leaf.item: leaf.rows for leaf in stages if isinstance(leaf, Compute) and leaf.denoises and leaf.rows is not None
     }
 
 
@@ -83,7 +81,7 @@ def entry_of(stages: Iterable[Compute | Send]) -> int:
     computed = [leaf for leaf in stages if isinstance(leaf, Compute)]
     if not any(leaf.kind is Kind.SENSE for leaf in computed):
         return 0
-    return min((leaf.first for leaf in computed if leaf.kind is Kind.DENOISE), default=0)
+    return min((leaf.first for leaf in computed if leaf.denoises), default=0)
 
 
 def image_holder(stages: Iterable[Compute | Send]) -> str | None:
@@ -103,8 +101,6 @@ def latent_holder(stages: Iterable[Compute | Send]) -> str | None:
     """Actor that ends the denoising (or the fusion) of the whole latent, or None."""
     holder: str | None = None
     for leaf in stages:
-        if isinstance(leaf, Compute) and (
-            leaf.kind is Kind.FUSE or (leaf.kind is Kind.DENOISE and leaf.item == "state")
-        ):
+        if isinstance(leaf, Compute) and (leaf.kind is Kind.FUSE or (leaf.denoises and leaf.item == "state")):
             holder = leaf.at
     return holder

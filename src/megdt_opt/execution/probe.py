@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from megdt_opt.execution.job import Probe
 from megdt_opt.models.chain import Chain
 from megdt_opt.models.codec import compress, decompress
 from megdt_opt.models.own_stages import rehearsal
+from megdt_opt.models.sketches import guidance, sketching
 from megdt_opt.models.split_model import Rows, SplitModel
 from megdt_opt.program.kinds import own_stage
 from megdt_opt.program.stages import Kind
@@ -66,10 +68,11 @@ def _task(model: SplitModel, probe: Probe) -> Callable[[], object]:
         case Kind.ENCODE_PROMPT:
             request = _request(model)
             return lambda: model.encode_prompt(request)
-        case Kind.DENOISE:
+        case Kind.DENOISE | Kind.DENOISE_SKETCH:
             scheduler = probe.scheduler or spec.schedulers[0]
             begin = model.start(0, scheduler=scheduler, steps=probe.steps, rows=probe.rows)
-            known = model.encode_prompt(_request(model))
+            given = model.encode_prompt if probe.kind is Kind.DENOISE else partial(guidance, model)
+            known = given(_request(model))
             return Chain(model, begin, known, scheduler=scheduler, steps=probe.steps, rows=probe.rows).step
         case Kind.SENSE:
             image = torch.zeros(1, *spec.image_shape, dtype=torch.uint8)
@@ -81,6 +84,12 @@ def _task(model: SplitModel, probe: Probe) -> Callable[[], object]:
             (a, b), whole = default_regions(model), _latent(model)
             part_a, part_b = whole[:, :, a[0] : a[1]], whole[:, :, b[0] : b[1]]
             return lambda: model.fuse(part_a, a, part_b, b)
+        case Kind.SKETCH:
+            shown = model.decode(_latent(model))
+            return lambda: sketching(model).sketch(shown)
+        case Kind.READ_SKETCH:
+            drawn = sketching(model).sketch(model.decode(_latent(model)))
+            return lambda: sketching(model).read_sketch(drawn)
         case Kind.COMPRESS:
             pixels = model.decode(_latent(model))
             return lambda: compress(pixels, probe.codec)

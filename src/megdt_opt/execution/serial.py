@@ -20,7 +20,6 @@ Store = dict[str, dict[str, Tensor]]
 """Items of an actor: item name to its tensors."""
 
 _TYPE = {"F32": torch.float32, "F16": torch.float16, "U8": torch.uint8}
-_ENCODED = ("png", "jpeg")
 
 
 def pack(store: Mapping[str, Mapping[str, Tensor]], tensors: Sequence[TensorSpec], precision: str) -> bytes:
@@ -48,9 +47,9 @@ def pack(store: Mapping[str, Mapping[str, Tensor]], tensors: Sequence[TensorSpec
         item, _, name = spec.name.partition(".")
         value = store[item][name]
         if not spec.floating:
-            stored[spec.name] = _expect(spec.name, value, spec.shape, torch.uint8, precision)
+            stored[spec.name] = _expect(spec.name, value, spec.shape, torch.uint8)
         else:
-            stored.update(_encode(spec.name, _expect(spec.name, value, spec.shape, torch.float32, ""), numeric))
+            stored.update(_encode(spec.name, _expect(spec.name, value, spec.shape, torch.float32), numeric))
     return bytes(safetensors.torch.save({name: value.contiguous() for name, value in stored.items()}))
 
 
@@ -64,7 +63,7 @@ def unpack(data: bytes, tensors: Sequence[TensorSpec], precision: str) -> Store:
     """
     numeric = _numeric(precision)
     coded = {spec.name for spec in tensors if spec.floating and numeric.length(spec.shape) is not None}
-    if precision not in _ENCODED and not coded:
+    if not coded and not any(spec.coded for spec in tensors):
         _expect_size(data, payload_byte(tensors, numeric.name))
     try:
         found = safetensors.torch.load(data)
@@ -78,7 +77,7 @@ def unpack(data: bytes, tensors: Sequence[TensorSpec], precision: str) -> Store:
         _expect_size(data, blob_byte(stored))
     declared = {name: (_TYPE[dtype], shape) for name, dtype, shape, _ in stored}
     for name, (dtype, shape) in declared.items():
-        found[name] = _expect(name, found[name], shape, dtype, precision)
+        found[name] = _expect(name, found[name], shape, dtype)
     items: Store = {}
     for spec in tensors:
         item, _, name = spec.name.partition(".")
@@ -87,13 +86,13 @@ def unpack(data: bytes, tensors: Sequence[TensorSpec], precision: str) -> Store:
 
 
 def most_byte(tensors: Sequence[TensorSpec], precision: str, picture: Sequence[int]) -> int:
-    """Largest payload of a send [byte]: as declared; of a coded picture, an eighth more than the raw one has, and of a
-    coded latent one byte more.
+    """Largest payload of a send [byte]: as declared; of coded pictures and sketches, an eighth more than a raw picture
+    has, and of a coded latent one byte more.
 
     `picture` is the shape of a raw picture (rows, columns, channels).
     """
     declared = payload_span_byte(tensors, _numeric(precision).name)[2]
-    return declared + math.prod(picture) * 9 // 8 + 2**12 if precision in _ENCODED else declared
+    return declared + math.prod(picture) * 9 // 8 + 2**12 if any(spec.coded for spec in tensors) else declared
 
 
 def rehearse(leaf: Send) -> None:
@@ -123,8 +122,8 @@ def _check_items(store: Mapping[str, Mapping[str, Tensor]], tensors: Sequence[Te
             )
 
 
-def _expect(name: str, value: Tensor, shape: tuple[int, ...], dtype: torch.dtype, precision: str) -> Tensor:
-    if precision in _ENCODED and value.dim() == 1 and value.dtype == torch.uint8:
+def _expect(name: str, value: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    if shape == (0,) and dtype == torch.uint8 and value.dim() == 1 and value.dtype == torch.uint8:
         return value  # only the codec knows how long its bytes are
     if value.dtype != dtype or tuple(value.shape) != tuple(shape):
         raise MalformedMessage(

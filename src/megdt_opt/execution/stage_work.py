@@ -14,8 +14,10 @@ from megdt_opt.execution.job import Chain, Run
 from megdt_opt.execution.serial import Store
 from megdt_opt.models.codec import compress, decompress
 from megdt_opt.models.own_stages import run_own_stage
+from megdt_opt.models.sketches import sketching
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.program.kinds import own_stage
+from megdt_opt.program.model_spec import ALONE
 from megdt_opt.program.samplers import entered
 from megdt_opt.program.stages import Compute, Kind
 
@@ -55,7 +57,7 @@ class StageWork:
     def pieces(self, leaf: Compute) -> list[Piece]:
         """Parts of a stage, to be called in order."""
         match leaf.kind:
-            case Kind.DENOISE:
+            case Kind.DENOISE | Kind.DENOISE_SKETCH:
                 return [partial(self._denoise, leaf, leaf.first + n) for n in range(leaf.amount)]
             case Kind.ENCODE_PROMPT:
                 return [self._encode_prompt]
@@ -65,6 +67,10 @@ class StageWork:
                 return [self._fuse]
             case Kind.DECODE:
                 return [self._decode]
+            case Kind.SKETCH:
+                return [lambda: self._sketch(leaf)]
+            case Kind.READ_SKETCH:
+                return [self._read_sketch]
             case Kind.COMPRESS:
                 return [lambda: self._compress(leaf)]
             case Kind.DECOMPRESS:
@@ -81,7 +87,7 @@ class StageWork:
     def before(self, leaf: Compute) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
         """State and conditioning of a denoising stage's next step."""
         state = self._store.get(leaf.item)
-        return self._begin(leaf) if state is None else state, self._item("conditioning")
+        return self._begin(leaf) if state is None else state, self._conditioning(leaf)
 
     def after(self, leaf: Compute, state: dict[str, Tensor]) -> None:
         """Take the state after a step of a denoising stage."""
@@ -109,6 +115,19 @@ class StageWork:
             )
         latent = self._item("sensed")["latent"]
         return self._model.start_from(latent, seed, scheduler=scheduler, steps=steps, first=leaf.first)
+
+    def _conditioning(self, leaf: Compute) -> Mapping[str, Tensor]:
+        if leaf.kind is Kind.DENOISE:
+            return self._item("conditioning")
+        prompt = {} if self._model.spec.sketch == ALONE else self._item("conditioning")
+        return {**prompt, **self._item("guide")}
+
+    def _sketch(self, leaf: Compute) -> None:
+        (pixels,) = self._item(self._image_item(leaf)).values()
+        self._store["sketch"] = {"bytes": sketching(self._model).sketch(pixels)}
+
+    def _read_sketch(self) -> None:
+        self._store["guide"] = sketching(self._model).read_sketch(self._item("sketch")["bytes"])
 
     def _fuse(self) -> None:
         a, b = self._item("part_a")["latent"], self._item("part_b")["latent"]

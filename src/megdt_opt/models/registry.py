@@ -45,7 +45,11 @@ Subject = int | str | Mapping[str, Any]
 
 
 class Requests(Protocol):
-    """Makes the requests of one model, in numpy."""
+    """Makes the requests of one model, in numpy.
+
+    Of a model that makes pictures from sketches it may also offer `sketch(picture)`, the coded sketch of a picture, by
+    which lengths are foreseen.
+    """
 
     def request(self, subject: Subject) -> Request:
         """Request that asks for a subject."""

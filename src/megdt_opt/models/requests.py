@@ -15,6 +15,7 @@ from megdt_opt.errors import InvalidInput
 from megdt_opt.models.codec import encode
 from megdt_opt.models.registry import MODELS, Request, Requests, Subject
 from megdt_opt.program.model_spec import ModelSpec
+from megdt_opt.program.stages import Payload
 
 Model = ModelSpec | str
 """A model by its spec or, where it is registered, by its name."""
@@ -80,12 +81,17 @@ def reference_byte(model: Model, request: Mapping[str, NDArray[Any]], codec: str
     """Length of the file of a request's reference picture [byte].
 
     The reference of a request to the twin is the drawing of the scene that the request describes. It is known
-    before anything is generated, and a busy scene makes a long file both times. None for models whose requests
-    have no reference, as those of pipelines.
+    before anything is generated, and a busy scene makes a long file both times; a "sketch" is that of the drawing.
+    None for models whose requests have no reference, as those of pipelines.
     """
     known = None if _source(model) else _registered(model)
     reference = None if known is None else known.reference(request)
-    return None if reference is None else len(encode(reference, codec))
+    if reference is None:
+        return None
+    if codec != Payload.SKETCH:
+        return len(encode(reference, codec))
+    sketch = getattr(known, "sketch", None)
+    return None if sketch is None else len(sketch(reference))
 
 
 def _source(model: Model) -> str:

@@ -72,6 +72,26 @@ class SplitModel(Protocol):
 
 
 @runtime_checkable
+class SketchModel(Protocol):
+    """A model that has a generator from sketches, as its spec says (`ModelSpec.sketch`)."""
+
+    def sketch(self, image: Tensor) -> Tensor:
+        """Coded sketch of one picture, uint8 (1, rows, columns, 3), or of a camera's frame: uint8 (length,)."""
+        ...
+
+    def read_sketch(self, data: Tensor) -> dict[str, Tensor]:
+        """What the generator takes of a coded sketch: `denoise` gets it in the conditioning, beside the encoded prompt
+        or alone.
+
+        Raises
+        ------
+        MalformedMessage
+            Where the bytes are no sketch.
+        """
+        ...
+
+
+@runtime_checkable
 class TogetherModel(Protocol):
     """A model that makes a step of several chains in one pass, wherever each of them stands."""
 

@@ -77,11 +77,12 @@ def notes_on(table: OptionTable, chosen: Sequence[Option], groups: Sequence[Grou
 
 
 def _registered(chosen: Sequence[Option]) -> Iterator[str]:
-    """What the chosen mechanisms and precisions that users registered say of themselves."""
+    """What the chosen mechanisms, and the precisions that users registered, say of themselves."""
     names = dict.fromkeys(option.mechanism for option in chosen)
     for mechanism in (MECHANISM_REGISTRY.require(name) for name in names):
         if mechanism.quality:
-            yield f"Mechanism {mechanism.name}, registered by the user: {mechanism.quality.rstrip('.')}."
+            by = ", registered by the user" if mechanism.name in MECHANISM_REGISTRY.own else ""
+            yield f"Mechanism {mechanism.name}{by}: {mechanism.quality.rstrip('.')}."
     sent = dict.fromkeys(option.precision for option in chosen if option.precision)
     for precision in (PRECISION_REGISTRY.require(name) for name in sent):
         if precision.quality:

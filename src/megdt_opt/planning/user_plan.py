@@ -91,7 +91,7 @@ class UserPlan:
     def hand_over(self) -> str:
         """Where the denoising steps run, in words; of a member who shares steps, where it goes on."""
         where = {"edge": f"at {self.option.edge or 'the edge'}", "device": "on the device"}
-        made = [leaf for leaf in leaves(self.program) if isinstance(leaf, Compute) and leaf.kind == "denoise"]
+        made = [leaf for leaf in leaves(self.program) if isinstance(leaf, Compute) and leaf.denoises]
         steps = {at: sum(leaf.amount for leaf in made if is_edge(leaf.at) == at) for at in (True, False)}
         if self.option.mechanism in GROUP_MECHANISMS:
             own = steps[True] or steps[False]

@@ -17,6 +17,7 @@ _PART: dict[str, str] = {
     Kind.ENCODE_PROMPT: "encode_prompt",
     Kind.SENSE: "sense",
     Kind.DENOISE: "denoise",
+    Kind.DENOISE_SKETCH: "denoise",
     Kind.DECODE: "decode",
 }
 """Parts of a model that stages need; what a user's stage brings along goes by its own name."""

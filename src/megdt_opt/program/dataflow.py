@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.program.kinds import Kind, own_stage
+from megdt_opt.program.model_spec import ALONE
 from megdt_opt.program.option import Setting
 from megdt_opt.program.samplers import state_shapes
 from megdt_opt.program.stages import Compute, Parallel, Send, Series, Stage
@@ -113,8 +114,14 @@ def _made(leaf: Compute, here: dict[str, Item], setting: Setting) -> dict[str, I
         case Kind.SENSE:
             _take(leaf, "camera", here)
             return {"sensed": _named("latent")}
-        case Kind.DENOISE:
+        case Kind.DENOISE | Kind.DENOISE_SKETCH:
             return {leaf.item: _denoised(leaf, here, setting)}
+        case Kind.SKETCH:
+            _take(leaf, "camera" if leaf.item == "camera" else "image", here)
+            return {"sketch": _named("bytes")}
+        case Kind.READ_SKETCH:
+            _take(leaf, "sketch", here)
+            return {"guide": Item(None)}
         case Kind.FUSE:
             for name in ("part_a", "part_b"):
                 _take(leaf, name, here)
@@ -130,7 +137,11 @@ def _made(leaf: Compute, here: dict[str, Item], setting: Setting) -> dict[str, I
 
 
 def _denoised(leaf: Compute, here: dict[str, Item], setting: Setting) -> Item:
-    _take(leaf, "conditioning", here)
+    sketched = leaf.kind is Kind.DENOISE_SKETCH
+    if sketched:
+        _take(leaf, "guide", here)
+    if not sketched or setting.spec.sketch != ALONE:
+        _take(leaf, "conditioning", here)
     end = leaf.first + leaf.amount
     if end > setting.steps:
         raise InvalidInput(f"stage '{leaf.label}'", end, f"at most {setting.steps} denoising steps", _REMEDY)

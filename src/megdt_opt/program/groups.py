@@ -309,7 +309,7 @@ def _at_end(setting: Setting, mechanism: str, codec: str = "raw") -> Option:
 
 
 def _denoises(stage: Stage) -> bool:
-    return isinstance(stage, Compute) and stage.kind == Kind.DENOISE
+    return isinstance(stage, Compute) and stage.kind is Kind.DENOISE
 
 
 def _between(stage: Stage, first: int, end: int) -> Stage:

@@ -21,7 +21,16 @@ class Kind(TextEnum):
     FUSE = "fuse"
     COMPRESS = "compress"
     DECOMPRESS = "decompress"
+    SKETCH = "sketch"
+    READ_SKETCH = "read_sketch"
+    DENOISE_SKETCH = "denoise_sketch"
 
+
+DENOISING = (Kind.DENOISE, Kind.DENOISE_SKETCH)
+"""Stages that make steps of a chain: from the encoded prompt, or by what was read from a sketch."""
+
+SKETCHING = (Kind.SKETCH, Kind.READ_SKETCH, Kind.DENOISE_SKETCH)
+"""Stages of models that have a generator from sketches."""
 
 Work = Callable[[Any, Mapping[str, Mapping[str, Any]]], Mapping[str, Mapping[str, Any]]]
 """What a user's stage computes: from the model and the items at the actor, each its tensors by name, to new items."""

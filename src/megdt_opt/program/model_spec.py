@@ -11,6 +11,9 @@ from megdt_opt.errors import InvalidInput
 from megdt_opt.files import parse_json
 from megdt_opt.program.samplers import state_law
 
+ALONE, WITH_PROMPT = "alone", "prompt"
+"""What a generator from sketches takes: the sketch alone, or the encoded prompt beside it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
@@ -35,7 +38,8 @@ class ModelSpec:
     schedulers : tuple of str
         Samplers offered.
     weight_byte : mapping of str to int
-        Memory of the weights [byte] of each part: encode_prompt, denoise, decode, sense.
+        Memory of the weights [byte] of each part: encode_prompt, denoise, decode, sense; read_sketch is what a
+        generator from sketches has beside the denoiser.
     weight_precision : str
         Precision in which `weight_byte` counts them.
     region_multiple : int
@@ -52,6 +56,11 @@ class ModelSpec:
     steps_made : mapping of str to tuple of (int, int)
         Numbers of denoising steps that each sampler can make, name to ranges (first, last) [1]; of those that are not
         listed it is not known.
+    sketch : str
+        What its generator from sketches takes: "alone" (the sketch), "prompt" (the encoded prompt beside it), or ""
+        where it has none.
+    controlnet : str
+        Folder of the ControlNet by which a pipeline generates from sketches; "" for none.
     """
 
     name: str
@@ -70,6 +79,8 @@ class ModelSpec:
     source: str = ""
     weights: str = "trained"
     steps_made: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    sketch: str = ""
+    controlnet: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `from_dict` reads back."""
@@ -269,8 +280,10 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "steps_made": lambda value: {
         str(name): tuple((_size(first), _size(last)) for first, last in ranges) for name, ranges in value.items()
     },
+    "sketch": _one_of("", ALONE, WITH_PROMPT),
+    "controlnet": str,
 }
 _DEFAULTED = (
     "weight_byte", "weight_precision", "region_multiple", "guidance", "guidance_by", "source", "weights",
-    "steps_made",
+    "steps_made", "sketch", "controlnet",
 )  # fmt: skip

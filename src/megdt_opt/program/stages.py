@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.program.kinds import DENOISING, stage_kind
 from megdt_opt.program.kinds import Kind as Kind
-from megdt_opt.program.kinds import stage_kind
 from megdt_opt.program.precisions import CODECS as CODECS
 from megdt_opt.program.precisions import PRECISION_REGISTRY
 from megdt_opt.program.precisions import PRECISIONS as PRECISIONS
@@ -29,6 +29,7 @@ class Payload(TextEnum):
     FEATURE = "feature"
     LATENT = "latent"
     IMAGE = "image"
+    SKETCH = "sketch"
 
 
 class EdgeServer(str):
@@ -58,7 +59,7 @@ class TensorSpec:
     name : str
         "item.tensor", for example "state.latent" or "conditioning.tokens".
     shape : tuple of int
-        Shape with the batch dimension.
+        Shape with the batch dimension; (0,) for coded bytes, whose number is known only at run time.
     floating : bool
         True for float values, which the precision applies to; False for 8-bit integers.
     """
@@ -66,6 +67,11 @@ class TensorSpec:
     name: str
     shape: tuple[int, ...]
     floating: bool = True
+
+    @property
+    def coded(self) -> bool:
+        """Whether the length is known only at run time."""
+        return self.shape == (0,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +85,7 @@ class Compute:
     kind : Kind or str
         What is computed; also the name of a stage that a user registered.
     amount : int
-        Denoising steps for `Kind.DENOISE`, else 1.
+        Denoising steps of a stage that makes steps, else 1.
     first : int
         First denoising step of a denoise or sense stage (the sensed latent is noised to that step).
     rows : tuple of int, optional
@@ -104,11 +110,16 @@ class Compute:
             raise InvalidInput("amount", self.amount, "at least 1 step", "Leave an empty stage out.")
 
     @property
+    def denoises(self) -> bool:
+        """Whether it makes steps of a chain."""
+        return self.kind in DENOISING
+
+    @property
     def label(self) -> str:
         """Short text for reports."""
-        if self.kind is Kind.DENOISE:
+        if self.denoises:
             region = f" rows {self.rows[0]}-{self.rows[1]}" if self.rows else ""
-            return f"denoise {self.first}..{self.first + self.amount - 1}{region} at {self.at}"
+            return f"{self.kind} {self.first}..{self.first + self.amount - 1}{region} at {self.at}"
         return f"{self.kind} at {self.at}"
 
 
@@ -127,7 +138,7 @@ class Send:
     tensors : tuple of TensorSpec
         The tensors on the air; their names and shapes fix the size (`megdt_opt.program.wire`).
     precision : str
-        One of `PRECISIONS` or a registered one, or one of `CODECS` for an image.
+        One of `PRECISIONS` or a registered one, or one of `CODECS` for an image; of a sketch that of what goes with it.
     """
 
     source: str
@@ -144,6 +155,13 @@ class Send:
             raise InvalidInput(field, self.precision, f"one of {CODECS}", "Choose one of them.")
         if not self.to or self.source in self.to:
             raise InvalidInput("to", self.to, "at least one actor other than the source", "Name the receivers.")
+
+    @property
+    def codec(self) -> str:
+        """What codes bytes whose number is known only at run time: an image codec, or "sketch"; "" where none are."""
+        if not any(tensor.coded for tensor in self.tensors):
+            return ""
+        return self.precision if self.payload is Payload.IMAGE else str(self.payload)
 
     @property
     def direction(self) -> str:

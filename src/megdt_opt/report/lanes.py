@@ -57,7 +57,7 @@ def short_text(leaf: Compute | Send) -> str:
     """A word or two for inside a bar."""
     if isinstance(leaf, Send):
         return f"{leaf.payload} {leaf.precision}"
-    if leaf.kind is Kind.DENOISE:
+    if leaf.denoises:
         region = f", {leaf.rows[1] - leaf.rows[0]} rows" if leaf.rows else ""
         return f"{leaf.amount} {'step' if leaf.amount == 1 else 'steps'}{region}"
     return _SHORT.get(leaf.kind, str(leaf.kind))

@@ -231,7 +231,7 @@ class InBatches(Undivided):
         for n, leaf in enumerate(leaves(stages)):
             if n == begin:
                 continue
-            if isinstance(leaf, Compute) and leaf.kind is Kind.DENOISE:
+            if isinstance(leaf, Compute) and leaf.denoises:
                 step_s = self._offer.seconds(leaf) / leaf.amount
                 continue
             own_s = propagation_s

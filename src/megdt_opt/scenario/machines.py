@@ -98,15 +98,14 @@ class Machines:
         return replace(law, slope_s=law.slope_s * factor, base_s=law.base_s * factor)
 
     def send_bit(self, leaf: Send, reference_byte: int | None = None) -> float:
-        """Payload of a send stage [bit], as the serialiser makes it; a coded picture's by its reference [byte]."""
-        if leaf.payload is not Payload.IMAGE:
-            return 8.0 * payload_byte(leaf.tensors, leaf.precision)
-        (picture,) = leaf.tensors
-        if leaf.precision != "raw":
+        """Payload of a send stage [bit], as the serialiser makes it; of coded bytes by the reference's [byte]."""
+        precision = "fp32" if leaf.payload is Payload.IMAGE else leaf.precision
+        tensors = leaf.tensors
+        if leaf.codec:
             sizes = next((self.edges[actor] for actor in (leaf.source, *leaf.to) if is_edge(actor)), None)
-            coded = (sizes or next(iter(self.edges.values()))).image_byte(leaf.precision, reference_byte)
-            picture = type(picture)(name=picture.name, shape=(coded,), floating=False)
-        return 8.0 * payload_byte((picture,), "fp32")
+            coded = (sizes or next(iter(self.edges.values()))).image_byte(leaf.codec, reference_byte)
+            tensors = tuple(replace(tensor, shape=(coded,)) if tensor.coded else tensor for tensor in tensors)
+        return 8.0 * payload_byte(tensors, precision)
 
 
 def find_profiles(scenario: Scenario, known: Profiles | None = None) -> dict[str, TimingProfile]:

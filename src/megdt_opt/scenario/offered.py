@@ -8,6 +8,7 @@ from dataclasses import replace
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, Option, Setting, catalogue, program
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.precisions import PRECISION_REGISTRY
+from megdt_opt.program.sketches import SKETCH_MECHANISMS
 from megdt_opt.program.stages import CODECS, PRECISIONS, EdgeServer, actors, is_edge
 from megdt_opt.scenario.disciplines import MECHANISMS_OF, RESERVED
 from megdt_opt.scenario.scenario import Scenario
@@ -37,6 +38,7 @@ def offered_options(scenario: Scenario, spec: ModelSpec) -> Iterator[Option]:
     """The catalogue of a scenario: of the precisions and codecs that some user accepts, groups apart."""
     precisions, codecs = accepted_names(scenario)
     mechanisms = used_names(MECHANISM_REGISTRY.own, (), [user.mechanisms for user in scenario.users])
+    mechanisms += used_names(SKETCH_MECHANISMS, (), [user.mechanisms for user in scenario.users])
     mechanisms += MECHANISMS_OF[scenario.discipline]
     for shown_at in ("device", "edge"):
         users = [k for k, user in enumerate(scenario.users) if user.shown_at == shown_at]

@@ -29,7 +29,6 @@ from megdt_opt.program.mechanisms import Option, Setting, program
 from megdt_opt.program.model_spec import ModelSpec, with_decoder, with_refiner
 from megdt_opt.program.stages import (
     Compute,
-    Payload,
     Send,
     Series,
     Stage,
@@ -51,6 +50,7 @@ from megdt_opt.scenario.rules import (
     any_unmeasured,
     check_accepted,
     check_regions,
+    check_sketches,
     check_subjects,
     never_timed,
     ruled_out_by_costs,
@@ -130,6 +130,7 @@ class OptionTable:
         found = find_profiles(scenario, profiles)
         spec = spec or find_spec(scenario.model, scenario.guidance)
         check_regions(scenario, spec)
+        check_sketches(scenario, spec)
         check_subjects(scenario, spec)
         for site in scenario.sites:
             who = "the edge" if len(scenario.sites) == 1 else f"edge {site.name}"
@@ -218,8 +219,7 @@ class OptionTable:
 
     def send_bit(self, leaf: Send, user: int) -> float:
         """Payload of a send stage of a user's program [bit]."""
-        coded = leaf.payload is Payload.IMAGE and leaf.precision != "raw"
-        return self.machines.send_bit(leaf, self._reference_byte(user, leaf.precision) if coded else None)
+        return self.machines.send_bit(leaf, self._reference_byte(user, leaf.codec) if leaf.codec else None)
 
     def _reference_byte(self, user: int, codec: str) -> int | None:
         key = (user, codec)

@@ -14,6 +14,7 @@ from megdt_opt.program.latency import LatencyTerms
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, Option
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.precisions import PRECISION_REGISTRY
+from megdt_opt.program.sketches import SKETCH_MECHANISMS
 from megdt_opt.program.stages import PRECISIONS, Compute, Kind, Send, Stage, is_edge, leaves
 from megdt_opt.scenario.edges import Site
 from megdt_opt.scenario.scenario import Scenario, User
@@ -62,6 +63,22 @@ def check_regions(scenario: Scenario, spec: ModelSpec) -> None:
         if value != Scenario.model_fields[field].default:
             expected = f"nothing with {spec.name!r}, whose architecture makes no regions"
             raise InvalidInput(field, value, expected, "Leave it out, or take another model.")
+
+
+def check_sketches(scenario: Scenario, spec: ModelSpec) -> None:
+    """Refuse a wish for mechanisms that send a sketch, of a model without a generator from sketches.
+
+    Raises
+    ------
+    InvalidInput
+        Names the user, the mechanism and the model.
+    """
+    for user in scenario.users if not spec.sketch else ():
+        for name in user.mechanisms or ():
+            if name in SKETCH_MECHANISMS:
+                expected = f"mechanisms without sketches, from which the model {spec.name!r} makes no pictures"
+                remedy = "Leave it out, or take the twin, or a pipeline with a ControlNet (controlnet: FOLDER)."
+                raise InvalidInput(f"users.{user.name}.mechanisms", name, expected, remedy)
 
 
 def check_subjects(scenario: Scenario, spec: ModelSpec) -> None:
@@ -187,7 +204,7 @@ def ruled_out_by_refiner(k: int, user: User, stages: Stage) -> list[Conflict]:
     if user.device.refiner is None:
         return []
     own = [leaf for leaf in leaves(stages) if isinstance(leaf, Compute) and leaf.at == user.name]
-    first = [leaf.first for leaf in own if leaf.kind is Kind.DENOISE]
+    first = [leaf.first for leaf in own if leaf.denoises]
     if first and min(first) > 0 and all(leaf.rows is None and leaf.kind is not Kind.SENSE for leaf in own):
         return []
     return [Conflict(k, "refiner", 0.0, "", "{limit}: the device makes the steps behind a hand-over, and those alone")]
@@ -256,9 +273,11 @@ def ruled_out_by_privacy(k: int, user: User, stages: Stage) -> list[Conflict]:
             return kept("privacy: the request would leave the device")
         if isinstance(leaf, Compute) and leaf.kind is Kind.SENSE:
             return kept("privacy: the camera's features would leave the device")
+        if isinstance(leaf, Compute) and leaf.kind is Kind.SKETCH and not is_edge(leaf.at):
+            return kept("privacy: the camera's sketch would leave the device")
         if isinstance(leaf, Send) and any(tensor.name.startswith("camera.") for tensor in leaf.tensors):
             return kept("privacy: the camera's picture would leave the device")
-        if not isinstance(leaf, Compute) or leaf.kind is not Kind.DENOISE:
+        if not isinstance(leaf, Compute) or not leaf.denoises:
             continue
         if is_edge(leaf.at) and leaf.first < user.private_steps:
             return kept("privacy: the first {value} steps stay on the device")

@@ -81,7 +81,8 @@ def registered_digest(scenario: Scenario, spec: ModelSpec) -> str:
 def _leaf(leaf: Compute | Send) -> list[Any]:
     """A stage, and what it weighs on the air or in memory [byte]."""
     if isinstance(leaf, Send):
-        return [repr(leaf), None if leaf.payload is Payload.IMAGE else payload_byte(leaf.tensors, leaf.precision)]
+        known = leaf.codec == "" and leaf.payload is not Payload.IMAGE
+        return [repr(leaf), payload_byte(leaf.tensors, leaf.precision) if known else None]
     own = own_stage(leaf.kind)
     return [repr(leaf), None if own is None else own.weight_byte]
 

@@ -23,8 +23,9 @@ from megdt_opt.execution.kernel.world import KernelWorld
 from megdt_opt.execution.record import Execution, StageRow
 from megdt_opt.models.registry import PlannedModel
 from megdt_opt.planning.plan import Plan
+from megdt_opt.program.kinds import DENOISING
 from megdt_opt.program.schedule import StageTime
-from megdt_opt.program.stages import Compute, Kind, actors, is_edge, leaves
+from megdt_opt.program.stages import Compute, actors, is_edge, leaves
 from megdt_opt.timing.shaped import WireLaw, WorkLaw, burst_byte
 from megdt_opt.trials.execute import START_TIMEOUT_S, planned_models, run_options
 from megdt_opt.trials.runs import batch_schedule, fallback_runs, user_runs
@@ -165,8 +166,8 @@ def calibrate_work(
         names = [name for pair in zip_longest(*busy) for name in pair if name is not None]
         world.hold(dict.fromkeys(names, share))
         for probe in probes:
-            many = probe.steps if probe.kind == Kind.DENOISE else samples
-            middle: Callable[[list[float]], Any] = np.mean if probe.kind == Kind.DENOISE else np.median
+            many = probe.steps if probe.kind in DENOISING else samples
+            middle: Callable[[list[float]], Any] = np.mean if probe.kind in DENOISING else np.median
             for name, taken in cluster.measure_together(names, probe, many).items():
                 used_s = float(middle([used for _, used in taken]))
                 found.setdefault((name not in devices, probe), []).append((share, used_s))
@@ -278,11 +279,11 @@ def _probed(processes: KernelCluster, runs: Sequence[Run], wire: WireLaw, link: 
 
 
 def _steps(leaf: Compute) -> int:
-    return leaf.amount if leaf.kind is Kind.DENOISE else 1
+    return leaf.amount if leaf.denoises else 1
 
 
 def _probe(run: Run, leaf: Compute) -> Probe:
     """How a leaf is calibrated: a chain's steps with its sampler, others after a short rest."""
-    if leaf.kind is Kind.DENOISE:
+    if leaf.denoises:
         return Probe(kind=leaf.kind, rows=leaf.rows, scheduler=run.scheduler, steps=run.steps)
     return Probe(kind=leaf.kind, rows=leaf.rows, codec=leaf.codec or "png", gap_s=0.02)

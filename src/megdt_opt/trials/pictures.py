@@ -13,8 +13,10 @@ from megdt_opt.execution.graph import entry_of
 from megdt_opt.execution.record import Fault
 from megdt_opt.models.registry import MODELS, load_planned
 from megdt_opt.models.requests import camera_of, request_of
+from megdt_opt.models.sketches import sketching
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.planning.user_plan import UserPlan
+from megdt_opt.program.model_spec import WITH_PROMPT
 from megdt_opt.program.samplers import entered
 from megdt_opt.program.stages import Compute, Kind, Stage, leaves
 from megdt_opt.scenario.options import OptionTable
@@ -70,7 +72,8 @@ def unsplit(
     """The user's picture made by one process, uint8 (rows, columns, 3); `program` is what was executed, and `models`
     holds those that were loaded, by precision.
 
-    A parallel generation is compared with the undivided one; a sensed one starts from the same camera frame.
+    A parallel generation is compared with the undivided one; a sensed one starts from the same camera frame, and one by
+    sketch goes through the same sketch.
     """
     import torch
 
@@ -95,16 +98,31 @@ def unsplit(
             )
         how: dict[str, Any] = {"scheduler": scheduler, "steps": steps}
         if who.device.refiner is not None:
-            own = [x for x in leaves(program) if isinstance(x, Compute) and x.at == who.name and x.kind is Kind.DENOISE]
+            own = [x for x in leaves(program) if isinstance(x, Compute) and x.at == who.name and x.denoises]
             cut = min(leaf.first for leaf in own)
             state = model.denoise(state, conditioning, first=first, count=cut - first, **how)
             model = load_planned(table.spec, precision=precision, refiner=who.device.refiner)
             conditioning, first = model.encode_prompt(request), cut
-        state = model.denoise(state, conditioning, first=first, count=steps - first, **how)
-        picture: NDArray[np.uint8] = model.decode(state["latent"]).numpy()[0]
+        made = [leaf for leaf in leaves(program) if isinstance(leaf, Compute) and leaf.kind is Kind.SKETCH]
+        if any(leaf.item == "camera" for leaf in made):
+            pixels = torch.from_numpy(camera_of(who.subject, table.spec, who.picture))
+        else:
+            state = model.denoise(state, conditioning, first=first, count=steps - first, **how)
+            pixels = model.decode(state["latent"])
+        if made:
+            pixels = _from_sketch(model, pixels, conditioning, who.seed, how)
+        picture: NDArray[np.uint8] = pixels.numpy()[0]
         return picture
     finally:
         torch.set_num_threads(threads)
+
+
+def _from_sketch(model: SplitModel, pixels: Any, prompt: Mapping[str, Any], seed: int, how: Mapping[str, Any]) -> Any:
+    """Pixels that are made anew from the sketch of others, with the encoded prompt where the generator takes it."""
+    guide = sketching(model).read_sketch(sketching(model).sketch(pixels))
+    given = {**prompt, **guide} if model.spec.sketch == WITH_PROMPT else guide
+    state = model.denoise(model.start(seed, **how), given, first=0, count=how["steps"], **how)
+    return model.decode(state["latent"])
 
 
 def judge_pictures(
@@ -153,6 +171,6 @@ def _shown(
 
 def _precision(table: OptionTable, user: int, program: Stage) -> str:
     """Precision of the process in which the user's first denoising step ran."""
-    at = next(x.at for x in leaves(program) if isinstance(x, Compute) and x.kind is Kind.DENOISE)
+    at = next(x.at for x in leaves(program) if isinstance(x, Compute) and x.denoises)
     models = planned_models(table)
     return (models.get(str(at)) or models[table.scenario.users[user].name]).precision

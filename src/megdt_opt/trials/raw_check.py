@@ -20,7 +20,7 @@ from megdt_opt.errors import InvalidInput
 from megdt_opt.execution.job import Probe
 from megdt_opt.planning.user_plan import UserPlan
 from megdt_opt.program.schedule import predict
-from megdt_opt.program.stages import Compute, Kind, Send, is_edge, leaves
+from megdt_opt.program.stages import Compute, Send, is_edge, leaves
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.trials.execute import cluster_of, run_options
 from megdt_opt.trials.runs import user_runs
@@ -146,7 +146,7 @@ def _recalibrate(table: OptionTable, user: UserPlan, cluster: Cluster, samples: 
     for leaf in leaves(user.program):
         if not isinstance(leaf, Compute) or _key(leaf) in found:
             continue
-        if leaf.kind is Kind.DENOISE:
+        if leaf.denoises:
             # a whole chain: a sum of steps follows their mean
             probe = Probe(kind=leaf.kind, rows=leaf.rows, scheduler=scenario.scheduler, steps=scenario.steps)
             found[_key(leaf)] = float(np.mean(cluster.measure(leaf.at, probe, scenario.steps)))

@@ -12,7 +12,7 @@ from megdt_opt.execution.job import Probe
 from megdt_opt.execution.record import Execution
 from megdt_opt.logs import logger_of
 from megdt_opt.planning.plan import Plan
-from megdt_opt.program.stages import Kind
+from megdt_opt.program.kinds import DENOISING, Kind
 from megdt_opt.trials.pictures import Picture
 from megdt_opt.verdict import limits
 from megdt_opt.verdict.deadlines import latency_intervals
@@ -113,7 +113,7 @@ def time_stages(stated: Stated, cluster: Cluster) -> dict[Timed, float]:
     for stage in stated.stages.values():
         key = (stage.actor, stage.kind, stage.rows)
         own = stated.machines[stage.actor].profile.reference if stage.actor in stated.machines else None
-        if stage.kind in (Kind.DENOISE, Kind.DECODE) and key not in found and own is not None:
+        if stage.kind in (*DENOISING, Kind.DECODE) and key not in found and own is not None:
             probe = Probe(kind=stage.kind, rows=stage.rows, scheduler=stated.scheduler, steps=stated.steps)
             samples_s = cluster.measure(stage.actor, probe, limits.RETIMED_SAMPLES, processor=True)
             found[key] = statistics.median(samples_s)

@@ -167,17 +167,17 @@ def _stages(table: OptionTable, run: Run) -> dict[Key, StatedStage]:
 
 
 def _byte(table: OptionTable, leaf: Send, user: int) -> tuple[float, float]:
-    """Least and largest payload [byte]; a coded picture may vary as the calibration's do around their law, a coded
-    latent as the measured ones do around their mean."""
+    """Least and largest payload [byte]; a coded picture or sketch may vary as the calibration's do around their law, a
+    coded latent as the measured ones do around their mean."""
     stated = table.send_bit(leaf, user) / 8
-    if leaf.payload is not Payload.IMAGE:
+    if not leaf.codec and leaf.payload is not Payload.IMAGE:
         return payload_span_byte(leaf.tensors, leaf.precision)[:2]
-    if leaf.precision == "raw":
+    if not leaf.codec:
         return stated, stated
     spread = max(
-        _spread(profile, leaf.precision)
+        _spread(profile, leaf.codec)
         for profile in (*table.machines.edges.values(), *table.machines.devices)
-        if profile.image_byte_samples.get(leaf.precision)
+        if profile.image_byte_samples.get(leaf.codec)
     )
     return stated / spread, stated * spread
 

@@ -9,11 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from megdt_opt.errors import InvalidInput
 from megdt_opt.models import regions
 from megdt_opt.models.sampling import CHAIN_KINDS, Samplers, step_together
+from megdt_opt.models.sketches import as_tensor
 from megdt_opt.models.specs import spaced_trailing
 from megdt_opt.models.split_model import Rows
 from megdt_opt.models.tensors import check_batch, checked, checked_part, checked_state
+from megdt_opt.models.twin.layout import decode_layout, encode_layout
+from megdt_opt.models.twin.layout_net import GUIDE, LayoutReader
 from megdt_opt.models.twin.networks import SCHEDULE, Denoiser, TokenEncoder, fold, make_autoencoder, unfold
 from megdt_opt.models.twin.scene_requests import TwinRequests
 from megdt_opt.models.twin.weight_files import BUNDLED, fill, read_spec, read_tensors
@@ -50,8 +54,10 @@ class TwinModel:
         autoencoder: nn.Module,
         mean: Tensor,
         std: Tensor,
+        reader: LayoutReader | None = None,
     ) -> None:
         self.spec = spaced_trailing(spec)
+        self._reader = None if reader is None else reader.eval().requires_grad_(False)
         self._tokens = tokens.eval().requires_grad_(False)
         self._denoiser = denoiser.eval().requires_grad_(False)
         self._autoencoder: Any = autoencoder.eval().requires_grad_(False)
@@ -83,7 +89,11 @@ class TwinModel:
         normal["latent_std"] = torch.ones(spec.latent_shape[0])
         fill(normal, {k: coded.pop(k) for k in tuple(normal) if k in coded}, "autoencoder.safetensors")
         fill(autoencoder, coded, "autoencoder.safetensors")
-        return cls(spec, tokens, denoiser, autoencoder, normal["latent_mean"].detach(), normal["latent_std"].detach())
+        reader = LayoutReader() if spec.sketch else None
+        if reader is not None:
+            fill(reader, read_tensors(folder, "sketch.safetensors", files), "sketch.safetensors")
+        mean, std = (normal[name].detach() for name in ("latent_mean", "latent_std"))
+        return cls(spec, tokens, denoiser, autoencoder, mean, std, reader)
 
     @staticmethod
     def example_requests(count: int, seed: int = 0) -> list[State]:
@@ -172,7 +182,7 @@ class TwinModel:
         state : mapping
             "latent" (B, 4, rows, 16) and what else the state before held.
         conditioning : mapping
-            "tokens": (B, slots, 69).
+            "tokens": (B, slots, 69), or "grid" and "content" as `read_sketch` gives them, for the whole latent.
         scheduler : str
             One of `spec.schedulers`.
         steps, first, count : int
@@ -188,11 +198,17 @@ class TwinModel:
         band = regions.band(rows, self.spec)
         channels, _, columns = self.spec.latent_shape
         known = checked_state(state, (channels, band[1] - band[0], columns))
-        tokens = checked_part("tokens", conditioning, self.spec.conditioning["tokens"])
-        check_batch("tokens", tokens, known["latent"].shape[0])
+        painted = "grid" in conditioning
+        given = GUIDE if painted else {"tokens": self.spec.conditioning["tokens"]}
+        parts = {name: checked_part(name, conditioning, shape) for name, shape in given.items()}
+        for name, part in parts.items():
+            check_batch(name, part, known["latent"].shape[0])
 
         def predict(latent: Tensor, timestep: Tensor) -> Tensor:
-            return self._denoiser(latent, timestep, tokens, band)
+            if painted:
+                grid = parts["grid"][:, :, band[0] : band[1]]
+                return self._denoiser.painted(latent, timestep, grid, parts["content"])
+            return self._denoiser(latent, timestep, parts["tokens"], band)
 
         return self._samplers.get(scheduler, steps).run(known, predict, first=first, count=count)
 
@@ -276,6 +292,50 @@ class TwinModel:
         image = checked("image", image, self.spec.image_shape, torch.uint8)
         mean = self._autoencoder.encode(fold(image)).latent_dist.mean
         return (mean - self._mean) / self._std
+
+    def sketch(self, image: Tensor) -> Tensor:
+        """Coded layout of a picture.
+
+        Parameters
+        ----------
+        image : Tensor
+            (1, 64, 64, 3) uint8.
+
+        Returns
+        -------
+        Tensor
+            (length,) uint8, as `layout.encode_layout` makes it.
+        """
+        pixels = checked("image", image, self.spec.image_shape, torch.uint8)
+        check_batch("image", pixels, 1)
+        return as_tensor(encode_layout(pixels[0].numpy()))
+
+    @torch.no_grad()
+    def read_sketch(self, data: Tensor) -> State:
+        """What the denoiser takes of a coded layout in place of the tokens.
+
+        Parameters
+        ----------
+        data : Tensor
+            (length,) uint8, as `sketch` gives it.
+
+        Returns
+        -------
+        dict
+            "grid": (1, 32, 16, 16) float32; "content": (1, 16, 64) float32.
+
+        Raises
+        ------
+        MalformedMessage
+            If the bytes are no coded layout.
+        InvalidInput
+            If the weights have no reader of layouts.
+        """
+        if self._reader is None:
+            expected = "a model with a reader of layouts"
+            raise InvalidInput("model", self.spec.name, expected, "Give the folder of weights that has one.")
+        grid, content = self._reader(torch.from_numpy(decode_layout(data.numpy().tobytes()))[None])
+        return {"grid": grid, "content": content}
 
     def chain(self, request: Mapping[str, Tensor], seed: int, scheduler: str, steps: int) -> tuple[Tensor, Tensor]:
         """Whole generation on one side: the reference of every split.

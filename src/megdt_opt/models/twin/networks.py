@@ -23,7 +23,9 @@ CONTENT = 64
 TOKENS_SHAPE = (SLOTS, POSE + CONTENT)
 """Shape of the conditioning that travels."""
 
-_LAYOUT = 32
+LAYOUT = 32
+"""Channels of the layout that the painter makes [1]."""
+
 _REACH_CELLS = 2.2
 _WAVES = (1.0, 2.0, 4.0, 8.0)
 
@@ -46,7 +48,7 @@ AUTOENCODER: dict[str, Any] = {
 
 UNET: dict[str, Any] = {
     "sample_size": LATENT_SHAPE[1],
-    "in_channels": LATENT_SHAPE[0] + _LAYOUT,
+    "in_channels": LATENT_SHAPE[0] + LAYOUT,
     "out_channels": LATENT_SHAPE[0],
     "layers_per_block": 1,
     "block_out_channels": (48, 96),
@@ -86,6 +88,11 @@ SCHEDULE: dict[str, Any] = {
 """Noise schedule, as diffusers' schedulers take it; the denoiser predicts the velocity."""
 
 
+def waves(unit: Tensor) -> list[Tensor]:
+    """Sines and cosines of places (..., 2) from 0 to 1, eight of them."""
+    return [f(2 * torch.pi * k * unit) for k in _WAVES for f in (torch.sin, torch.cos)]
+
+
 class TokenEncoder(nn.Module):
     """Turns a scene's state into tokens: the pose as it is, and learned content that does not know the place."""
 
@@ -117,10 +124,10 @@ class LayoutPainter(nn.Module):
         super().__init__()
         self.place = nn.Linear(4, 64)
         self.what = nn.Linear(CONTENT, 64)
-        self.paint = nn.Sequential(nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, _LAYOUT))
+        self.paint = nn.Sequential(nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, LAYOUT))
         self.floor_place = nn.Linear(2 + 4 * len(_WAVES), 48)
         self.floor_what = nn.Linear(CONTENT, 48)
-        self.floor = nn.Sequential(nn.SiLU(), nn.Linear(48, _LAYOUT))
+        self.floor = nn.Sequential(nn.SiLU(), nn.Linear(48, LAYOUT))
 
     def forward(self, tokens: Tensor, rows: tuple[int, int]) -> Tensor:
         """Layout of the grid's rows `rows[0]` to `rows[1] - 1`: (B, 32, rows, 16)."""
@@ -135,8 +142,7 @@ class LayoutPainter(nn.Module):
         hidden = self.place(torch.stack([u, v, dx, dy], dim=-1)) + self.what(content)[:, :, None, None, :]
         objects = (near[..., None] * self.paint(hidden)).sum(dim=1)
         unit = torch.stack([x, y], dim=-1) / size
-        waves = [f(2 * torch.pi * k * unit) for k in _WAVES for f in (torch.sin, torch.cos)]
-        ground = self.floor_place(torch.cat([unit, *waves], dim=-1))
+        ground = self.floor_place(torch.cat([unit, *waves(unit)], dim=-1))
         floor = self.floor(ground + self.floor_what(content.mean(dim=1))[:, None, None, :])
         return (objects + floor).permute(0, 3, 1, 2).contiguous()
 
@@ -163,6 +169,10 @@ class Denoiser(nn.Module):
         rows : tuple of int
             First row and the row after the last.
         """
-        layout = self.painter(tokens, rows)
+        return self.painted(latent, timestep, self.painter(tokens, rows), tokens[..., POSE:])
+
+    def painted(self, latent: Tensor, timestep: Tensor, layout: Tensor, content: Tensor) -> Tensor:
+        """The same from a layout, (B, 32, rows, 16), and tokens' content, (B, tokens, 64)."""
         sample = torch.cat([latent, layout], dim=1)
-        return self.unet(sample, timestep, tokens[..., POSE:], return_dict=False)[0]
+        velocity: Tensor = self.unet(sample, timestep, content, return_dict=False)[0]
+        return velocity

@@ -38,14 +38,14 @@ def render_objects(
     numpy.ndarray
         Picture, (64, 64, 3) uint8.
     """
-    picture = _floor(floor) + _dirt(texture)[..., None]
+    picture = clean_floor(floor) + _dirt(texture)[..., None]
     for kind, colour, x_px, y_px, heading_rad in objects:
         _draw(picture, kind, colour, x_px, y_px, heading_rad)
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
 
 @cache
-def _floor(name: str) -> Array:
+def clean_floor(name: str) -> Array:
     """Clean floor, (64, 64, 3), 0 to 255."""
     y, x = np.mgrid[0:SIZE_PX, 0:SIZE_PX] + 0.5
     floor = np.empty((SIZE_PX, SIZE_PX, 3))

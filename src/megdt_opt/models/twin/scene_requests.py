@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.models.twin.layout import encode_layout
 from megdt_opt.models.twin.scenes import Scene, random_scene, render, scene_state, state_scene
 
 
@@ -40,6 +41,10 @@ class TwinRequests:
     def reference(self, request: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
         """Drawing of the scene that a request describes, uint8 (rows, columns, 3)."""
         return render(state_scene(request["state"][0]))
+
+    def sketch(self, picture: NDArray[np.uint8]) -> bytes:
+        """Coded layout of a picture, uint8 (rows, columns, 3)."""
+        return encode_layout(picture)
 
     def examples(self, count: int, seed: int = 0) -> list[dict[str, NDArray[Any]]]:
         """Requests of random scenes."""

@@ -102,10 +102,33 @@ def write(folder: Path, spec: ModelSpec, parts: Mapping[str, Mapping[str, Tensor
         File name to tensors by name.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = {}
-    for name, tensors in parts.items():
-        save_file({k: v.detach().to(torch.float16).contiguous() for k, v in tensors.items()}, folder / name)
-        data = (folder / name).read_bytes()
-        files[name] = {"byte": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    text = json.dumps({**spec.to_dict(), "files": files}, indent=1)
+    files = {name: _save(folder, name, tensors) for name, tensors in parts.items()}
+    _write_spec(folder, spec, files)
+
+
+def add(folder: Path, spec: ModelSpec, name: str, tensors: Mapping[str, Tensor]) -> None:
+    """Write one file of weights (float16) beside those of a folder, and its `spec.json`; the others stay as they are.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the others are.
+    spec : ModelSpec
+        What all of them are of.
+    name : str
+        Name of the file.
+    tensors : mapping of str to Tensor
+    """
+    _, files = read_spec(folder)
+    _write_spec(folder, spec, {**files, name: _save(folder, name, tensors)})
+
+
+def _save(folder: Path, name: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    save_file({k: v.detach().to(torch.float16).contiguous() for k, v in tensors.items()}, folder / name)
+    data = (folder / name).read_bytes()
+    return {"byte": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _write_spec(folder: Path, spec: ModelSpec, files: Mapping[str, Any]) -> None:
+    text = json.dumps({**spec.to_dict(), "files": dict(files)}, indent=1)
     write_text(folder / "spec.json", text + "\n")
