@@ -1,6 +1,6 @@
 """Execute a seeded list of plans whose edge makes batches, runs that are spoiled on purpose, and verified decisions.
 
-    python experiments/execution/in_batches.py [--count 14] [--decisions 2] [--out experiments/execution/results]
+    python experiments/execution/in_batches.py [--count 14] [--decisions 6] [--plans FOLDER] [--out FOLDER]
 
 Paced, one run at a time, every run counted, in the format of several.json. A list that was interrupted goes on where it
 stopped. Every third plan minimises the largest latency, in which chains join and leave between steps, the others the
@@ -21,7 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from kept_list import KeptList, head, tail
+from kept_list import HURRY, KeptList, head, hurried, kept_plan, tail
 from scenarios import user
 from several import commit, rewritten, row_of_run, worst_percent
 
@@ -191,10 +191,16 @@ def run_spoiled(name: str, number: int, cluster: Cluster) -> dict[str, Any]:
     return {"spoiled": name, "run": number, "refused": "", "worst_percent": worst_percent(made, done.measured_s)}
 
 
-def decision(number: int, cluster: Cluster) -> dict[str, Any]:
+def decided(number: int, folder: Path | None) -> Plan:
+    """Plan `number` with its rivals, hurried."""
+    scenario, found = hurried(planned(number).scenario), {"here": TimingProfile.bundled("twin-cpu")}
+    return kept_plan(folder, f"batches-{number}", lambda: plan(scenario, found, time_limit_s=LONGEST_S))
+
+
+def decision(number: int, folder: Path | None, cluster: Cluster) -> dict[str, Any]:
     """A plan and its rivals, reserved shares and one common batch among them, each executed twice."""
-    made = plan(planned(number).scenario, {"here": TimingProfile.bundled("twin-cpu")}, time_limit_s=LONGEST_S)
-    return {"run": number} | verify(made, repeats=2, seed=number, cluster=cluster).to_dict()
+    found = verify(decided(number, folder), repeats=2, seed=number, cluster=cluster)
+    return {"run": number, "commit": commit(), "hurry": HURRY} | found.to_dict()
 
 
 def page(data: dict[str, Any]) -> str:
@@ -226,8 +232,9 @@ def main() -> None:
     """Run the list, or what is left of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=14)
-    parser.add_argument("--decisions", type=int, default=2)
+    parser.add_argument("--decisions", type=int, default=6)
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--plans", type=Path, help="folder in which the plans of decisions are kept")
     args = parser.parse_args()
     kept = KeptList(args.out, "in_batches", page)
     data = kept.data
@@ -242,7 +249,7 @@ def main() -> None:
             kept.add("spoiled", run_spoiled(name, number, cluster))
             print(data["spoiled"][-1], flush=True)
         for number in range(len(data["decisions"]), args.decisions):
-            kept.add("decisions", decision(2 * number, cluster) | {"commit": commit()})
+            kept.add("decisions", decision(2 * number, args.plans, cluster))
             print(data["decisions"][-1], flush=True)
 
 

@@ -1,6 +1,6 @@
 """Execute a seeded list of plans whose edge serves in turns, runs that are spoiled on purpose, and verified decisions.
 
-    python experiments/execution/in_turns.py [--count 13] [--decisions 1] [--out experiments/execution/results]
+    python experiments/execution/in_turns.py [--count 13] [--decisions 6] [--plans FOLDER] [--out FOLDER]
 
 Paced, one run at a time, every run counted, in the format of several.json. A list that was interrupted goes on where it
 stopped. Every third plan has a user who is left two hand-overs; every fourth minimises the sum. Writes in_turns.json
@@ -21,7 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from kept_list import KeptList, head, tail
+from kept_list import HURRY, KeptList, head, hurried, kept_plan, tail
 from scenarios import user
 from several import commit, rewritten, run_planned, worst_percent
 
@@ -170,11 +170,16 @@ def run_spoiled(name: str, number: int, cluster: Cluster) -> dict[str, Any]:
     return {"spoiled": name, "run": number, "refused": "", "worst_percent": worst_percent(made, done.measured_s)}
 
 
-def decision(number: int, cluster: Cluster) -> dict[str, Any]:
+def decided(number: int, folder: Path | None) -> Plan:
+    """Plan `number` with its rivals, hurried."""
+    scenario, found = hurried(planned(number).scenario), {"here": TimingProfile.bundled("twin-cpu")}
+    return kept_plan(folder, f"turns-{number}", lambda: plan(scenario, found, gap=1e-4))
+
+
+def decision(number: int, folder: Path | None, cluster: Cluster) -> dict[str, Any]:
     """A plan and its rivals, reserved shares among them, each executed twice."""
-    made = plan(planned(number).scenario, {"here": TimingProfile.bundled("twin-cpu")}, gap=1e-4)
-    found = verify(made, repeats=2, seed=number, cluster=cluster)
-    return {"run": number} | found.to_dict()
+    found = verify(decided(number, folder), repeats=2, seed=number, cluster=cluster)
+    return {"run": number, "commit": commit(), "hurry": HURRY} | found.to_dict()
 
 
 def page(data: dict[str, Any]) -> str:
@@ -205,8 +210,9 @@ def main() -> None:
     """Run the list, or what is left of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=13)
-    parser.add_argument("--decisions", type=int, default=1)
+    parser.add_argument("--decisions", type=int, default=6)
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--plans", type=Path, help="folder in which the plans of decisions are kept")
     args = parser.parse_args()
     kept = KeptList(args.out, "in_turns", page)
     data = kept.data
@@ -222,7 +228,7 @@ def main() -> None:
             print(data["spoiled"][-1], flush=True)
         both = [row["run"] for row in data["rows"] if row["reserved"]]
         for number in both[len(data["decisions"]) : args.decisions]:
-            kept.add("decisions", decision(number, cluster) | {"commit": commit()})
+            kept.add("decisions", decision(number, args.plans, cluster))
             print(data["decisions"][-1], flush=True)
 
 
