@@ -24,7 +24,7 @@ from megdt_opt.pricing.scaled import Array, Resources, in_units
 from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate_shares
 from megdt_opt.problem.outcome import Method
 from megdt_opt.shares.deviations import worst_shares
-from megdt_opt.solving.closing import Before, Closed, close, prepare
+from megdt_opt.solving.closing import Closed, close, prepare
 from megdt_opt.solving.engines.deviations import DeviationEngine
 from megdt_opt.solving.engines.engine import Choice
 from megdt_opt.solving.engines.samples import SampleEngine
@@ -101,7 +101,6 @@ def _closed(problem: AllocationProblem, deviating: Deviating, gap: float, deadli
     xi = _first(deviating)
     prepare(deviating.nominal)
     fast = Kernels.of(deviating)
-    before: Before | None = None
     rounds = 0
     while rounds < _CORES and time.monotonic() < deadline:
         rounds += 1
@@ -109,14 +108,13 @@ def _closed(problem: AllocationProblem, deviating: Deviating, gap: float, deadli
         left = None if np.isinf(deadline) else max(deadline - time.monotonic(), 1e-3)
         # the first one says what the prices are about
         own_gap = max(0.5 * gap, _ROUGH if rounds == 1 else 0.0)
-        closed = close(core, Resources.of(core), gap=own_gap, time_limit_s=left, before=before)
-        before = Before(closed.option, closed.prices[None])
+        closed = close(core, Resources.of(core), gap=own_gap, time_limit_s=left)
         if proven is None or closed.bound > proven.bound:
             proven = closed
         seen = any((closed.option == one).all() for one in known)
         if not seen:
             known.append(closed.option)
-            found = _settled(problem, deviating, fast, closed.option, gap, xi)
+            found = _settled(problem, deviating, fast, closed.option, gap)
             if np.isfinite(found.objective) and (best is None or found.objective < best.objective):
                 best = found
         if best is not None and best.objective - proven.bound <= gap * best.objective:
@@ -129,17 +127,17 @@ def _closed(problem: AllocationProblem, deviating: Deviating, gap: float, deadli
         if not seen and np.isfinite(found.objective):
             prices, level = found.prices, found.objective
         level_s = level if problem.objective == "max" else None
-        xi = deviating.priced(prices, level_s)[1] if fast is None else fast.worst_at(prices, level_s, xi)
+        xi = deviating.priced(prices, level_s)[1] if fast is None else fast.worst_at(prices, level_s)
     return _by_tree(problem, deviating, gap, deadline, known, proven)
 
 
 def _settled(
-    problem: AllocationProblem, deviating: Deviating, fast: Kernels | None, option: Choice, gap: float, xi: Array
+    problem: AllocationProblem, deviating: Deviating, fast: Kernels | None, option: Choice, gap: float
 ) -> Worst:
-    """The best shares of options against the worst case, beginning with deviations xi (4, K, O)."""
+    """The best shares of options against the worst case."""
     option = np.asarray(option, dtype=np.int64)
     if fast is not None:
-        found = fast.settle(option, max(1e-13, 0.03 * gap), xi)
+        found = fast.settle(option, max(1e-13, 0.01 * gap))
         if found.apart <= 0.1 * gap:
             seen = evaluate_shares(problem, option, in_units(problem, found.x)[0])
             if seen.violation <= _KEPT:

@@ -17,9 +17,6 @@ _HERE = Path(__file__).parent
 
 _EVEN = 0.25
 
-_LEAST = 1e-3
-"""Deviations that the search of the worst case begins with at least [1]."""
-
 
 class Settled(NamedTuple):
     """What given options are worth.
@@ -70,29 +67,28 @@ class Kernels:
         found = cls(deviating)
         return found if np.isfinite(found.per).all() else None
 
-    def worst_at(self, prices: Array, level_s: float | None, begin: Array) -> Array:
-        """The worst deviations (4, K, O) at prices, for "max" at a level [s], beginning with some; good ones, not the
-        best to the last digit."""
+    def worst_at(self, prices: Array, level_s: float | None) -> Array:
+        """The worst deviations (4, K, O) at prices, for "max" at a level [s]; good ones, not the best to the last
+        digit."""
         from megdt_opt.solving.worst.kernels import worst_at
 
         p, more = self.deviating.nominal, self.deviating.amounts
-        xi = begin.copy()
+        xi = np.zeros((4, p.users, p.options))
         worst_at(
             p.fixed_s, p.downlink_bit, p.uplink_bit, p.edge_work_s, self.deviating.own_s, more[0], more[1], more[2],
             self.per, self.hi, p.weights, prices, self.deviating.budget, 0.0 if level_s is None else level_s, xi,
         )  # fmt: skip
         return xi
 
-    def settle(self, option: NDArray[np.int64], close: float, begin: Array) -> Settled:
-        """Best shares of options (K,), beginning with deviations (4, K, O)."""
+    def settle(self, option: NDArray[np.int64], close: float) -> Settled:
+        """Best shares of options (K,)."""
         from megdt_opt.solving.worst.kernels import settle_max, settle_sum
 
         p, rows = self.deviating.nominal, np.arange(self.deviating.nominal.users)
         a = np.stack([table[rows, option] for table in (p.downlink_bit, p.uplink_bit, p.edge_work_s)]) * self.per
         extra = self.deviating.amounts[:, rows, option] * self.per
         own = self.deviating.own_s[rows, option]
-        # none begins with nothing: a demand of 0 has no share, against which it would stay there
-        xi = np.maximum(begin[:, rows, option], min(_LEAST, _EVEN * self.deviating.budget))
+        xi = np.full((4, p.users), min(1.0, _EVEN * self.deviating.budget))
         x, prices = np.zeros((3, p.users)), np.zeros(3)
         settle = settle_max if p.objective == "max" else settle_sum
         apart = settle(

@@ -123,8 +123,8 @@ def worst_at(
     fixed: F, down: F, up: F, work: F, own: F, more_down: F, more_up: F, more_work: F, per: F, hi: F, weight: F,
     prices: F, budget: float, level: float, xi: F,
 ) -> None:  # fmt: skip
-    """The worst deviations (4, K, O) at prices, of "sum" at level 0, in place of those to begin with; tables are in the
-    problem's units, `per` (3, K) are the seconds that a unit takes on the whole budget."""
+    """The worst deviations (4, K, O) at prices, of "sum" at level 0; tables are in the problem's units, `per` (3, K)
+    are the seconds that a unit takes on the whole budget."""
     one, to, other, corner = np.empty(12), np.empty(4), np.empty(4), np.empty(8)
     for k in range(fixed.shape[0]):
         for i in range(3):
@@ -133,18 +133,15 @@ def worst_at(
             one[0], one[1], one[2] = down[k, o] * per[0, k], up[k, o] * per[1, k], work[k, o] * per[2, k]
             one[3], one[4] = more_down[k, o] * per[0, k], more_up[k, o] * per[1, k]
             one[5] = more_work[k, o] * per[2, k]
-            to[0], to[1], to[2], to[3] = xi[0, k, o], xi[1, k, o], xi[2, k, o], xi[3, k, o]
-            # where no share shortens anything
-            xi[0, k, o], xi[1, k, o], xi[2, k, o], xi[3, k, o] = min(1.0, budget) if own[k, o] > 0.0 else 0.0, 0, 0, 0
+            xi[0, k, o] = min(1.0, budget) if own[k, o] > 0.0 else 0.0  # where no share shortens anything
             mu = weight[k]
             tau = level / weight[k] - fixed[k, o]
             if level > 0.0:
-                left = tau - to[0] * own[k, o]
-                mu = _multiplier(one, to, prices, left) if left > 0.0 else np.inf
-                if mu == np.inf and tau > 0.0:  # less where more cannot be in time
-                    to[1], to[2], to[3] = 0.001, 0.001, 0.001
-                    mu = _multiplier(one, to, prices, tau)
-            last, off = 0.0, 0.0
+                for part in (0.5, 0.001):  # less where more cannot be in time
+                    to[0], to[1], to[2], to[3] = 0.0, part, part, part
+                    mu = _multiplier(one, to, prices, tau) if tau > 0.0 else np.inf
+                    if mu < np.inf:
+                        break
             for _ in range(_TURNS if level > 0.0 else 1):
                 if not 0.0 < mu < np.inf:
                     break
@@ -154,14 +151,10 @@ def worst_at(
                 for i in range(4):
                     xi[i, k, o] = to[i]
                 if level > 0.0:
-                    image = _multiplier(one, to, prices, tau - to[0] * own[k, o])
-                    change = image - mu
-                    if abs(change) <= _CLOSE * image or not image < np.inf:
+                    before = mu
+                    mu = _multiplier(one, to, prices, tau - to[0] * own[k, o])
+                    if abs(mu - before) <= _CLOSE * mu:
                         break
-                    # the secant of what a turn changes, or the turn itself
-                    ahead = mu - change * (mu - last) / (change - off) if last > 0.0 and change != off else image
-                    last, off = mu, change
-                    mu = ahead if 0.5 * image < ahead < 2.0 * image else image
 
 
 @inner
@@ -259,8 +252,7 @@ def settle_sum(
 def settle_max(
     fixed: F, a: F, extra: F, own: F, hi: F, weight: F, budget: float, close: float, xi: F, x: F, prices: F
 ) -> float:
-    """Best shares x (3, K) for "max" in the worst case, where no cap binds; how far they are from the bound; `xi` is
-    where to begin."""
+    """Best shares x (3, K) for "max" in the worst case, where no cap binds; how far they are from the bound."""
     users = a.shape[1]
     room, apart, level = np.empty(32), np.inf, 0.0
     m, r, image, s = np.empty((3, 3)), np.ones(3), np.empty(3), np.empty(3)
@@ -271,9 +263,8 @@ def settle_max(
             for i in range(3):
                 alone += a[i, k] + xi[1 + i, k] * extra[i, k]
             least = max(least, weight[k] * alone)
-        # from where the last turn ended: a step back may be needed then
-        level = max(level, least)
-        for n in range(100):
+        level = least
+        for _ in range(100):
             m[:] = 0.0
             for k in range(users):
                 tau = level / weight[k] - fixed[k] - xi[0, k] * own[k]
@@ -310,10 +301,10 @@ def settle_max(
                         y += r[i] * np.sqrt(a[i, k] + xi[1 + i, k] * extra[i, k])
                     slope += (y / tau) ** 2 / weight[k]
             step = (top * top - top) / slope if slope > 0.0 else 0.0
-            # concave from below: but for the first, a step back is rounding
-            if abs(step) <= 1e-16 * level or (step < 0.0 and n > 0):
+            # concave from below: a step back is rounding
+            if step <= 1e-16 * level:
                 break
-            level = max(level + step, least)
+            level += step
         worst = 0.0
         for k in range(users):
             tau = level / weight[k] - fixed[k] - xi[0, k] * own[k]
