@@ -1,6 +1,6 @@
 """Train a decoder of the twin model for latents that come with noise, or merged.
 
-    python experiments/twin/train_noisy_decoder.py --out FOLDER [--minutes 14] [--export]
+    python experiments/twin/train_noisy_decoder.py --out FOLDER [--minutes 6.5] [--export]
 
 Begins with the bundled autoencoder's decoder. Latents of rendered scenes are merged (half of them, at ratio 0.25 or
 0.5), pass additive white Gaussian noise of -20 to 20 dB (four of five), and are scaled as a linear receiver that knows
@@ -60,7 +60,7 @@ def main() -> None:
     """Train for the asked time, and export where that is asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=14.0)
+    parser.add_argument("--minutes", type=float, default=6.5)
     parser.add_argument("--export", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -11,7 +11,8 @@ from rich.console import Console
 from megdt_opt.cli.terminal import console_of
 from megdt_opt.errors import InvalidInput
 from megdt_opt.files import write_text
-from megdt_opt.models.registry import load_model, memory_needed
+from megdt_opt.models.needed_memory import memory_needed
+from megdt_opt.models.registry import load_model
 
 if TYPE_CHECKING:
     from megdt_opt.timing.profile import TimingProfile

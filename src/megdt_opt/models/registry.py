@@ -7,7 +7,7 @@ model's name. Only loading a model loads torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from megdt_opt.errors import InvalidInput, MegdtError
 from megdt_opt.files import JSON, is_path, read_text
 from megdt_opt.models.diffusers.architecture import ARCHITECTURES, Architecture
-from megdt_opt.models.memory import PRECISION_BYTE, memory_sentence, require_memory
+from megdt_opt.models.memory import PRECISION_BYTE, require_memory
 from megdt_opt.models.specs import PUBLISHED_SPECS, bundled_spec
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.models.twin.scene_requests import TwinRequests
+from megdt_opt.program.latent_codes import LATENT_CODES
 from megdt_opt.program.model_spec import ModelSpec, with_guidance
 from megdt_opt.program.registry import LOAD_IT, Registry
 
@@ -32,7 +33,7 @@ MODEL_PLUGINS = "megdt_opt.models"
 DEFAULT_MODEL = "megdt_opt.models.twin.model:TwinModel"
 """Import path of the bundled model, "module:class", as the processes of an execution take it."""
 
-MEASURABLE = ("fp16", "bf16", "int8")
+MEASURABLE = ("fp16", "bf16", "int8", *(code.name for code in LATENT_CODES))
 """Precisions of the package whose pictures differ from those of fp32."""
 
 _SPEC_BYTE = 2**24
@@ -81,6 +82,9 @@ class KnownModel:
         None where pictures are not read.
     measured : tuple of str
         Precisions other than fp32 whose pictures were compared with those of fp32.
+    decoders : mapping of str to callable
+        Other weights of its decoder by name, each of which makes the model with them; being the same network, they
+        have the same times and sizes.
     """
 
     load: Callable[[str, str], SplitModel]
@@ -88,6 +92,7 @@ class KnownModel:
     requests: Requests | None = None
     score: Callable[[NDArray[np.uint8], Subject], tuple[int, int]] | None = None
     measured: tuple[str, ...] = ()
+    decoders: Mapping[str, Callable[[str, str], SplitModel]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +105,7 @@ class PlannedModel:
     precision : str
         "fp32", "fp16" or "bf16".
     decoder : str, optional
-        Folder of a small autoencoder that decodes in place of a pipeline's own.
+        Folder of a small autoencoder that decodes in place of a pipeline's own, or the name of a decoder of the model.
     refiner : str, optional
         Folder of the refiner that this process has in place of the pipeline.
     """
@@ -166,7 +171,7 @@ def _find_spec(name: str) -> ModelSpec:
     known = MODELS.find(name)
     if known is not None and known.spec is not None:
         return known.spec()
-    if Path(name).is_dir() or _is_hub_id(name):
+    if Path(name).is_dir() or is_hub_id(name):
         return _folder_spec(name)
     if not Path(name).exists():
         planned = tuple(n for n in MODELS.names if MODELS.require(n).spec is not None)
@@ -205,7 +210,7 @@ def load_model(  # wide: each is one setting of a model, by keyword
     variant : str, optional
         Variant of a pipeline's weight files, such as "fp16".
     decoder : str, optional
-        Folder of a small autoencoder that decodes in place of a pipeline's own.
+        Folder of a small autoencoder that decodes in place of a pipeline's own, or the name of a decoder of the model.
 
     Raises
     ------
@@ -223,6 +228,8 @@ def load_model(  # wide: each is one setting of a model, by keyword
         raise InvalidInput("model", name, expected, remedy)
     if weights not in ("trained", "random"):
         raise InvalidInput("weights", weights, "'trained' or 'random'", "Choose one of them.")
+    if known is not None and decoder is not None and decoder in known.decoders:
+        known, decoder = replace(known, load=known.decoders[decoder]), None
     settings = {"guidance": guidance, "pixels": pixels, "variant": variant, "decoder": decoder}
     given = {key: value for key, value in settings.items() if value is not None}
     try:
@@ -259,7 +266,7 @@ def load_planned(
     device : str
         Torch device.
     decoder : str, optional
-        Folder of a small autoencoder that decodes in place of a pipeline's own.
+        Folder of a small autoencoder that decodes in place of a pipeline's own, or the name of a decoder of the model.
     refiner : str, optional
         Folder of a refiner, which is loaded in place of the pipeline, for the same latents, pictures and requests.
 
@@ -289,16 +296,16 @@ def load_planned(
                 source, name=spec.name, decoder=decoder, local_files_only=True, **how
             )
     else:
-        found = load_model(spec.name, device=device, precision=precision)
-    for field in ("latent_shape", "image_shape", "request", "passes_per_step", *(() if refiner else ("conditioning",))):
-        mine, theirs = getattr(spec, field), getattr(found.spec, field)
+        found = load_model(spec.name, device=device, precision=precision, decoder=decoder)
+    for name in ("latent_shape", "image_shape", "request", "passes_per_step", *(() if refiner else ("conditioning",))):
+        mine, theirs = getattr(spec, name), getattr(found.spec, name)
         if mine != theirs:
             remedy = "Calibrate and plan the model again."
-            raise InvalidInput(f"model {spec.name}, {field}", theirs, f"{mine}, as it was planned", remedy)
+            raise InvalidInput(f"model {spec.name}, {name}", theirs, f"{mine}, as it was planned", remedy)
     return found
 
 
-def _twin(device: str, precision: str) -> SplitModel:
+def _twin(device: str, precision: str, decoder: str | None = None) -> SplitModel:
     from megdt_opt.models.twin.model import TwinModel
 
     for name, asked, own in (("precision", precision, TwinModel.precision), ("device", device, TwinModel.device)):
@@ -306,7 +313,7 @@ def _twin(device: str, precision: str) -> SplitModel:
             raise InvalidInput(
                 name, asked, f"{own!r}, the only one of the twin", "Leave it out, or take another model."
             )
-    return TwinModel.load()
+    return TwinModel.load(decoder=decoder)
 
 
 def _random_weights(name: str, device: str, precision: str, **settings: Any) -> SplitModel:
@@ -344,36 +351,7 @@ def measured_precisions(spec: ModelSpec) -> tuple[str, ...]:
     return ("fp32", *(() if known is None else known.measured))
 
 
-def memory_needed(name: str, precision: str = "fp32", **find: Any) -> str:
-    """What the weights of a pipeline, or of a published architecture, will take, from its configurations alone.
-
-    Parameters
-    ----------
-    name : str
-        As for `load_model`.
-    precision : str
-        "fp32", "fp16" or "bf16".
-    **find
-        How a hub id is found: "variant".
-
-    Returns
-    -------
-    str
-        A sentence; "" for other models, and where the packages of the extra `diffusion` are missing.
-    """
-    published = ARCHITECTURES.get(name)
-    if precision not in PRECISION_BYTE or (published is None and not (Path(name).is_dir() or _is_hub_id(name))):
-        return ""
-    try:
-        from megdt_opt.models.diffusers.loading import needed_byte
-        from megdt_opt.models.diffusers.location import folder_of
-    except ImportError:
-        return ""
-    design = published or Architecture.read(folder_of(name, **find))
-    return memory_sentence(design.name, needed_byte(design, precision), precision)
-
-
-def _is_hub_id(name: str) -> bool:
+def is_hub_id(name: str) -> bool:
     """Whether a name has the form of a hub id, and is no path of a file."""
     return name.count("/") == 1 and not name.startswith(("/", ".", "~")) and not is_path(name, JSON, folders=False)
 
@@ -419,7 +397,14 @@ MODELS: Registry[KnownModel] = Registry("model", MODEL_PLUGINS)
 
 MODELS.add(
     "twin",
-    KnownModel(load=_twin, spec=bundled_spec, requests=TwinRequests(), score=_twin_score, measured=("fp16", "int8")),
+    KnownModel(
+        load=_twin,
+        spec=bundled_spec,
+        requests=TwinRequests(),
+        score=_twin_score,
+        measured=("fp16", "int8", *(code.name for code in LATENT_CODES)),  # experiments/twin/seeds.md
+        decoders={"noisy": partial(_twin, decoder="noisy")},
+    ),
     built_in=True,
 )
 for _name in ARCHITECTURES:

@@ -47,8 +47,9 @@ def notes_on(table: OptionTable, chosen: Sequence[Option], groups: Sequence[Grou
         )
     found += _registered(chosen)
     found += [
-        f"{user.name}'s device decodes with {user.device.decoder} in place of the pipeline's own decoder: a picture "
-        "that it decodes differs, by what an execution measures."
+        f"{user.name}'s device decodes with {user.device.decoder} in place of the "
+        f"{'pipeline' if table.spec.source else 'model'}'s own decoder: a picture that it decodes differs, by what an "
+        "execution measures."
         for user in table.scenario.users
         if user.device.decoder is not None
     ]

@@ -58,7 +58,7 @@ def merge(values: Values, ratio: float) -> tuple[Values, Packed]:
     >>> latent = np.array([1, 1, 5, 5, 1, 1, 5, 6], np.float32).reshape(1, 1, 2, 4)
     >>> kept, indices = merge(latent, 0.5)
     >>> kept.tolist(), indices.nbytes
-    ([[1.0, 5.0, 1.0, 6.0]], 2)
+    ([[1.0, 5.0, 5.0, 6.0]], 2)
     >>> unmerge(kept, indices, latent.shape, 0.5).ravel().tolist()
     [1.0, 1.0, 5.0, 5.0, 1.0, 1.0, 5.0, 6.0]
     """

@@ -76,7 +76,8 @@ class Device(Quantities):
         Stages whose time is another profile's, as for the edge.
     decoder : str, optional
         Folder of a small autoencoder (`AutoencoderTiny`) with which the device decodes in place of the pipeline's own;
-        its profile is one of `calibrate --decoder`.
+        its profile is one of `calibrate --decoder`. Or a decoder of the model itself by its name, with the model's
+        profile: "noisy" of the twin was trained with noise and merged latents.
     refiner : str, optional
         Folder of a refiner, a pipeline of the same latents (SDXL's), with which the device goes on from the hand-over
         of SEU in place of the model itself; its profile is one of that folder.

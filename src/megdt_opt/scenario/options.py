@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import Conflict, Infeasible, InvalidInput, ProfileError
+from megdt_opt.models.decoders import with_own_decoder
 from megdt_opt.models.registry import find_spec
 from megdt_opt.models.requests import makes_requests, reference_byte, request_of
 from megdt_opt.problem.allocation_problem import AllocationProblem
@@ -26,7 +27,7 @@ from megdt_opt.program.costs import Costs, program_costs
 from megdt_opt.program.groups import GROUP_MECHANISMS, tail_terms
 from megdt_opt.program.latency import LatencyTerms, latency_terms
 from megdt_opt.program.mechanisms import Option, Setting, program
-from megdt_opt.program.model_spec import ModelSpec, with_decoder, with_refiner
+from megdt_opt.program.model_spec import ModelSpec, with_refiner
 from megdt_opt.program.stages import (
     Compute,
     Send,
@@ -136,7 +137,7 @@ class OptionTable:
             who = "the edge" if len(scenario.sites) == 1 else f"edge {site.name}"
             check_model(found[site.edge.profile], spec, who, scenario.precision)
         for user in scenario.users:
-            held = with_refiner(with_decoder(spec, user.device.decoder), user.device.refiner, scenario.scheduler)
+            held = with_refiner(with_own_decoder(spec, user.device.decoder), user.device.refiner, scenario.scheduler)
             check_model(found[user.device.profile], held, f"user {user.name}", scenario.precision)
         machines = Machines.of(scenario, found)
         draft = cls(scenario=scenario, spec=spec, machines=machines, options=(), profiles=found)

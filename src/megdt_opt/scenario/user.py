@@ -40,8 +40,8 @@ class User(Link):
     senses : bool
         Whether the device has a camera whose frame can be the start of a generation (U2E).
     mechanisms, precisions, codecs : tuple of str, optional
-        Those the user accepts; default all of the package's own. Those that were registered are offered to the users
-        who list them.
+        Those the user accepts; default all of the package's own mechanisms and codecs, and fp32, fp16 and int8. Those
+        that were registered, and precisions that merge or code latents, are offered to the users who list them.
     scene : int or mapping, optional
         Seed of a random scene, or the scene itself, that the twin shows; for a pipeline the seed of an example prompt.
     prompt : str, optional

@@ -32,12 +32,15 @@ LEAST_SEND_S = 0.15
 LEAST_COMPUTED_S = 0.02
 """Least calibrated time of an actor's stages by which its profile is judged [s]."""
 
-PSNR_DB = {"fp16": 52.0, "int8": 30.0, "jpeg": 20.0}
+PSNR_DB = {"fp16": 52.0, "int8": 30.0, "jpeg": 20.0, "int8+merge25": 36.0} | {
+    name + coded: 27.0 for name in ("int8+merge50", "int4", "int4+merge25", "int4+merge50") for coded in ("", "+coded")
+}
 """Least agreement with the unsplit picture after a hand-over in this precision, or an image in this codec [dB]; in
 fp32, and where no latent is handed over, pictures are equal bit by bit. Where the conditioning is handed over too, the
 bundled twin's pictures keep at least 58.3 dB after fp16 and 34.0 dB after int8 (experiments/twin/hand_over.md, 100
-scenes); another scene's picture has at most 23.6 dB. Noise of 0.05 on a latent leaves 54 to 58 dB, so it shows in
-fp32 alone."""
+scenes); one in twenty falls below 46 dB after merging a quarter in 8 bit, and below 34 to 38 dB after the precisions
+that merge half or have 4 bit (experiments/twin/seeds.md, 60 scenes). Another scene's picture has at most 23.6 dB. Noise
+of 0.05 on a latent leaves 54 to 58 dB, so it shows in fp32 alone."""
 
 PSNR_OTHER_DB = 20.0
 """The same of a registered precision or codec that is not listed [dB]."""

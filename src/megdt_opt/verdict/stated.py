@@ -99,8 +99,8 @@ class Stated:
         Of each actor.
     least_psnr_db : mapping of str to float
         Least agreement of each user's picture with the unsplit one [dB]; infinite where they are equal bit by bit. Who
-        generates in parallel, follows another's request, runs a mechanism of one's own or a precision whose pictures
-        were never compared with fp32 is not among them.
+        generates in parallel, follows another's request, decodes with another decoder, runs a mechanism of one's own
+        or a precision whose pictures were never compared with fp32 is not among them.
     """
 
     programs: Mapping[str, str]
@@ -120,7 +120,9 @@ def stated_of(plan: Plan) -> Stated:
     psnr_db = {
         user.name: _least_psnr_db(user.option)
         for k, user in enumerate(plan.users)
-        if user.name not in follow and not table.unmeasured(k, table.options.index(user.option))
+        if user.name not in follow
+        and table.scenario.users[k].device.decoder is None
+        and not table.unmeasured(k, table.options.index(user.option))
     }
     return Stated(
         programs={run.name: program_digest(run) for run in runs},

@@ -66,13 +66,15 @@ class TwinModel:
         self._samplers = Samplers(SCHEDULE, CHAIN_KINDS)
 
     @classmethod
-    def load(cls, path: str | Path | None = None) -> TwinModel:
+    def load(cls, path: str | Path | None = None, decoder: str | None = None) -> TwinModel:
         """Load the model.
 
         Parameters
         ----------
         path : str, Path or None
             Folder with `spec.json` and the weights; those that come with the package when None.
+        decoder : str or None
+            Decode with the weights of "decoder-NAME.safetensors": "noisy" was trained with noise on merged latents.
 
         Raises
         ------
@@ -88,6 +90,10 @@ class TwinModel:
         normal = nn.ParameterDict({"latent_mean": torch.zeros(spec.latent_shape[0])})
         normal["latent_std"] = torch.ones(spec.latent_shape[0])
         fill(normal, {k: coded.pop(k) for k in tuple(normal) if k in coded}, "autoencoder.safetensors")
+        if decoder is not None:
+            name = f"decoder-{decoder}.safetensors"
+            drawn = read_tensors(folder, name, files)
+            coded = {k: v for k, v in coded.items() if not k.startswith(("decoder.", "post_quant_conv."))} | drawn
         fill(autoencoder, coded, "autoencoder.safetensors")
         reader = LayoutReader() if spec.sketch else None
         if reader is not None:

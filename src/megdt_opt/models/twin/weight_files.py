@@ -132,3 +132,12 @@ def _save(folder: Path, name: str, tensors: Mapping[str, Tensor]) -> dict[str, A
 def _write_spec(folder: Path, spec: ModelSpec, files: Mapping[str, Any]) -> None:
     text = json.dumps({**spec.to_dict(), "files": dict(files)}, indent=1)
     write_text(folder / "spec.json", text + "\n")
+
+
+def add_part(name: str, tensors: Mapping[str, Tensor], folder: Path = BUNDLED) -> None:
+    """Write one more file of weights (float16) beside those of a folder, and its size and digest into `spec.json`."""
+    save_file({k: v.detach().to(torch.float16).contiguous() for k, v in tensors.items()}, folder / name)
+    data = (folder / name).read_bytes()
+    spec = read_json(folder / "spec.json", "spec of a twin model", remedy=_REMEDY)
+    spec["files"][name] = {"byte": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    write_text(folder / "spec.json", json.dumps(spec, indent=1) + "\n")
