@@ -40,6 +40,7 @@ from megdt_opt.trials.kernel import (
     paired_runs,
     probes_of,
 )
+from megdt_opt.verdict.intervals import RollingIntervals
 
 MECHANISMS = ("centralised", "local", "E2U", "U2E", "SEU", "SEU-UE-first", "PEU")
 USERS = 4
@@ -129,6 +130,48 @@ def errors(rows: Sequence[dict[str, Any]], kind: str) -> list[float]:
     return found
 
 
+def causes(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The error as planned, split by cause."""
+    speed, laws = [], []
+    for row in rows:
+        planned_s, given_s = row["prediction_s"]["planned"], row["prediction_s"]["given"]
+        for user, measured_s in row["measured_s"].items():
+            speed.append(100 * (given_s[user] / planned_s[user] - 1))
+            laws.append(100 * (measured_s / given_s[user] - 1))
+    probed = [link for row in rows for link in row["links"] if "measured_s" in link]  # the first rows have no probes
+    links = [100 * (link["measured_s"] / link["expected_s"] - 1) for link in probed]
+    told = {
+        "processor seconds that the run used, against those calibrated": speed,
+        "the laws of quota and link and their composition, given the processor seconds": laws,
+        "links alone, probed while nothing computes, each direction": links,
+    }
+    lines = ["The error as planned by cause:"]
+    for name, found in told.items():
+        median, high = np.percentile(np.abs(found), [50, 95])
+        lines.append(f"- {name}: {median:.1f} % (median), {high:.1f} % (95th percentile)")
+    return lines
+
+
+def coverage(data: dict[str, Any]) -> list[str]:
+    """How many latencies lie in the 90 % intervals that the runs before them give, single users and several apart."""
+    lines = ["90 % intervals (rolling conformal, from the runs before alone): width of the last, and coverage:"]
+    for kind in ("rehearsed", "planned"):
+        rolling = RollingIntervals()
+        inside: dict[str, list[bool]] = {}
+        for row in (row for row in data["rows"] if row["model"] == "twin"):
+            known, relative = rolling.interval(), [error / 100 for error in errors([row], kind)]
+            if known is not None:
+                held = [known.low <= error <= known.high for error in relative]
+                for name in ("all", "one user" if row["users"] == 1 else "several users", f"session {row['session']}"):
+                    inside.setdefault(name, []).extend(held)
+            rolling.add(relative)
+        found = rolling.interval()
+        width = "none yet" if found is None else f"{100 * found.width:.0f} %"
+        said = "; ".join(f"{name} {100 * np.mean(held):.0f} % of {len(held)}" for name, held in inside.items())
+        lines.append(f"- {kind}: width {width}; {said}")
+    return lines
+
+
 def page(data: dict[str, Any]) -> str:
     """The rows as a page."""
     where = data["machine"]
@@ -159,7 +202,7 @@ def page(data: dict[str, Any]) -> str:
             count = sum(len(row["measured_s"]) for row in kept)
             told = " | ".join(f"{a:.1f}, {b:.1f}" for a, b in cells)
             lines.append(f"| {name}: {len(kept)} | {count} | {told} |")
-    lines += ["", "By mechanism, rehearsed: "]
+    lines += ["", *causes(rows), "", *coverage(data), "", "By mechanism, rehearsed: "]
     for mechanism in MECHANISMS:
         kept_percent = [
             abs(100 * (row["measured_s"][f"user-{k}"] / row["prediction_s"]["rehearsed"][f"user-{k}"] - 1))

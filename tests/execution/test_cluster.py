@@ -178,3 +178,9 @@ def test_calibration_returns_raw_samples(cluster):
 def test_every_kind_can_be_timed(cluster, kind):
     probe = Probe(kind=kind, scheduler="ddim", steps=3, codec="jpeg", gap_s=0.001)
     assert len(cluster.measure("edge", probe, samples=4)) == 4
+
+
+def test_a_stage_and_the_reference_kernel_are_timed_by_turns(cluster):
+    pairs = cluster.measure_beside("u1", Probe(kind=Kind.DENOISE, scheduler="ddim", steps=6), 2**20, 4)
+    assert len(pairs) == 4
+    assert all(used > 0 and reference > 0 for used, reference in pairs)

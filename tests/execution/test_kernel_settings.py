@@ -42,6 +42,9 @@ def test_a_plan_that_needs_more_than_the_cores_is_stretched_by_one_factor():
     assert found.share == pytest.approx({FOR_U1: 0.8, "u1": 0.8})
     assert found.rate_bit_per_s["u1", "uplink"] == pytest.approx(8e5 / 1.25)
     assert slow[0].propagation_s == pytest.approx(0.0125)
+    slower, _, least = slowed([run], options(), 2.0)  # beside a set that needs more
+    assert least == 2.0
+    assert slower[0].pace[0] == pytest.approx(run.pace[0] / (2.0 if run.pace[0] > 1 else 1.0))
     with pytest.raises(InvalidInput, match="shares of the edges"):
         settings_of([run], options())
 

@@ -58,6 +58,7 @@ def scenario(*users: dict[str, Any], **more: Any) -> Scenario:
         "uplink_efficiency": "2 bit/s/Hz",
     }
     return Scenario(
+        model="small",
         steps=STEPS,
         edge={"profile": "here"},
         channel={"downlink": "40 kHz", "uplink": "40 kHz", "propagation": "5 ms"},

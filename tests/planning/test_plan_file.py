@@ -292,3 +292,9 @@ def test_shares_that_the_largest_latency_leaves_open_are_no_other_baseline(
     read = Plan.from_dict(data)
     assert read.restated == named
     assert read.baselines[0].latency_s[early] == pytest.approx(made.baselines[0].latency_s[early], rel=1e-6)
+
+
+@pytest.mark.parametrize("model", ["twin", "sd15", "sdxl"])
+def test_a_scenario_that_names_another_model_than_the_spec_is_refused(bare: dict[str, Any], model: str) -> None:
+    with pytest.raises(InvalidInput, match=f"model: found '{model}'; expected 'small', the model of the spec"):
+        Plan.from_dict(altered(bare, put("scenario.model", model)))

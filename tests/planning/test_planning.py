@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from megdt_opt.program.stages import Compute, Kind, is_edge, leaves
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.tolerances import EXACT
 from megdt_opt.trials.runs import baseline_parts
-from megdt_opt.trials.verification import VerifiedSet, judge
+from megdt_opt.trials.verification import VerifiedSet, judge, kendall_tau
 
 
 def allowed(table: OptionTable, user: int = 0) -> set[str]:
@@ -208,6 +209,14 @@ def test_judging() -> None:
     assert judge(sets((1.0, 1.1), (0.5, 0.6), breaks=("u0",))).plan_is_fastest
     tied = tuple(replace(s, predicted_s=1.0) for s in sets((1.0, 1.1), (0.99, 1.09)))
     assert judge(tied).plan_is_fastest
+
+
+def test_order_is_judged_by_pairs_that_differ_by_more_than_the_interval() -> None:
+    order = sets((1.0,), (1.1,), (1.9,), (1.7,))  # predicted 1.0, 1.2, 1.4, 1.6
+    assert kendall_tau(order, 0.1) == (pytest.approx(4 / 6), 6)
+    assert kendall_tau(order, 0.3) == (1.0, 3)  # 1.4 and 1.6 are a tie
+    assert math.isnan(kendall_tau(order, 1.0)[0])
+    assert kendall_tau(sets((2.0,), (1.0,)), 0.1) == (-1.0, 1)
 
 
 @pytest.mark.parametrize(

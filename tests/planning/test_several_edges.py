@@ -42,6 +42,7 @@ def halls(objective: str = "max", *, stretch: float = 1.0, **more: Any) -> Scena
 
     return Scenario(
         name="two halls",
+        model="small",
         steps=STEPS,
         cuts=[2, 4],
         peu_shares=[0.5],

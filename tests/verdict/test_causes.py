@@ -20,22 +20,22 @@ from megdt_opt.verdict.limits import PSNR_DB
 from megdt_opt.verdict.verdict import judge_inputs
 
 SEND = "send"
-ACTORS = ("edge", "a", "b")
 
 
 def judge(*runs, speed=1.0, **more):
     """The verdict on five runs: the given ones last, honest ones before."""
     listed = [honest(runs[-1].mode)] * (5 - len(runs)) + list(runs)
     given = {"pictures": [picture("a"), picture("b")], "probes": probes()} | more
-    given["retimed"] = [retimed_of(run) for run in listed]
-    return judge_inputs(stated(), listed, reference_s={actor: (0.01 * speed,) for actor in ACTORS}, **given)
+    given["retimed"] = [retimed_of(run, speed) for run in listed]
+    return judge_inputs(stated(), listed, **given)
 
 
-def retimed_of(run):
-    """Stages as they would be timed back to back where a run's rows say what they take."""
+def retimed_of(run, speed=1.0):
+    """Stages as they would be timed beside a reference kernel where a run's rows say what they take, on a machine on
+    which that kernel takes `speed` times as long as in the calibration."""
     rows = {(r.user, r.index): r for r in run.rows}
     pairs = [(s, rows[key]) for key, s in stated().stages.items() if key in rows and s.kind in ("denoise", "decode")]
-    return {(s.actor, s.kind, s.rows): row.cpu_s / s.amount for s, row in pairs}
+    return {(s.actor, s.kind, s.rows): row.cpu_s / s.amount / speed for s, row in pairs}
 
 
 @pytest.mark.parametrize("mode", ["paced", "raw"])
@@ -184,7 +184,6 @@ def test_what_cannot_be_judged_is_said_with_a_remedy(changes, reason):
     found = judge_inputs(
         replace(known, machines=machines),
         runs,
-        reference_s={a: (0.01,) for a in ACTORS},
         retimed=[retimed_of(run) for run in runs],
     )
     (first, *_) = [one for one in found.unjudged if one.cause is Cause.PROFILE]

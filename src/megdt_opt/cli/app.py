@@ -173,9 +173,13 @@ def plan(
     method: Annotated[str, typer.Option(help="'auto', 'prices', 'enumerate' or a formulation's name.")] = "auto",
     gap: Annotated[float, typer.Option(min=0.0, help="Relative gap to prove.")] = 1e-6,
     time_limit: Annotated[float | None, typer.Option(help="Seconds for the solution.")] = None,
+    level: Annotated[float | None, typer.Option(help="Level at which deadlines hold: 0.9, by earlier runs.")] = None,
+    mode: Annotated[Mode, typer.Option(help="Mode whose earlier verified runs give intervals.")] = Mode.paced,
+    latencies: Annotated[Path | None, typer.Option(help="File of earlier latencies.")] = None,
     plugin: Plugins = None,
 ) -> None:
     """Choose mechanism, cut and shares of every user; print the plan beside its baselines."""
+    from megdt_opt.cli.latencies import print_intervals, with_kept_deadlines
     from megdt_opt.planning.planner import plan as make_plan
     from megdt_opt.report.tables import print_plan
 
@@ -184,11 +188,14 @@ def plan(
     asked, profiles = inputs(scenario, profile, console)
     if output is not None:
         try_file(output)
+    if level is not None:
+        asked = with_kept_deadlines(asked, level, mode.value, latencies, console)
     with console.status("planning"):
         made = make_plan(asked, profiles, method=method, gap=gap, time_limit_s=time_limit)
     if output is not None:
         made.save(output)
     print_plan(made, console)
+    print_intervals(made, mode.value, latencies, console)
     if output is not None:
         console.print(f"written: {output}")
 

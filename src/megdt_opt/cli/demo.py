@@ -84,7 +84,10 @@ def run_plan(
     console = console or console_of()
     print_restated(made, console)
     if mode == "kernel":
-        return run_in_kernel(made, output, console, verify=repeats > 0, start_timeout_s=start_timeout_s)
+        return run_in_kernel(
+            made, output, console, repeats=repeats, start_timeout_s=start_timeout_s, on_verdict=on_verdict,
+            latencies=latencies,
+        )  # fmt: skip
     last = first + (repeats > 0)
     verification: Verification | None = None
     verdict: Verdict | None = None

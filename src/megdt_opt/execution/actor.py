@@ -23,15 +23,15 @@ from megdt_opt.execution.clock_offset import clock_name
 from megdt_opt.execution.credentials import Identity
 from megdt_opt.execution.digest import model_digest, program_digest
 from megdt_opt.execution.graph import image_holder, latent_holder
-from megdt_opt.execution.job import REFERENCE, ExecutionOptions, Probe, Run
+from megdt_opt.execution.job import ExecutionOptions, Probe, Run
 from megdt_opt.execution.link_probe import probe_link
 from megdt_opt.execution.messages import PIECE_BYTE, RUN_BYTE
 from megdt_opt.execution.plain import array_to_plain
-from megdt_opt.execution.probe import measure
+from megdt_opt.execution.probe import measure, measure_beside
 from megdt_opt.execution.rpc import Peer
 from megdt_opt.execution.serial import rehearse
 from megdt_opt.execution.session import Session
-from megdt_opt.models.reference import reference_samples_s
+from megdt_opt.models.reference import reference_kernel
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.program.stages import CODECS, Send, leaves
 from megdt_opt.program.wire import payload_byte
@@ -267,11 +267,8 @@ class Actor:
         return {}
 
     def measure(self, message: dict[str, Any], caller: Caller) -> dict[str, Any]:
-        """Time a stage by itself, or the reference kernel."""
+        """Time a stage by itself, or by turns with the reference kernel where its working set is given."""
         self._require_rest()
-        if message["kind"] == REFERENCE:
-            with self._turns.turn(time.monotonic(), threading.Event()):
-                return {"samples_s": reference_samples_s(int(message["weight_byte"]), int(message["samples"]))}
         rows = message["rows"]
         probe = Probe(
             kind=str(message["kind"]),
@@ -281,8 +278,12 @@ class Actor:
             codec=str(message["codec"]),
             gap_s=float(message["gap_s"]),
         )
+        samples, beside_byte = int(message["samples"]), int(message.get("reference_byte", 0))
         with self._turns.turn(time.monotonic(), threading.Event()):
-            found = measure(self._model, probe, int(message["samples"]))
+            if beside_byte:
+                pairs = measure_beside(self._model, probe, samples, reference_kernel(beside_byte))
+                return {"cpu_s": [used for used, _ in pairs], "reference_s": [used for _, used in pairs]}
+            found = measure(self._model, probe, samples)
         return {"samples_s": [wall for wall, _ in found], "cpu_s": [used for _, used in found]}
 
     def probe(self, message: dict[str, Any], caller: Caller) -> dict[str, Any]:

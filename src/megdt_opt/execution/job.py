@@ -20,9 +20,6 @@ from megdt_opt.program.stages import Compute, Kind, Parallel, Send, Series, Stag
 
 Mode = Literal["paced", "raw", "kernel"]
 
-REFERENCE = "reference"
-"""What an actor is asked to time where it is the reference kernel, not a stage."""
-
 THREADS = 1
 """Threads with which each process of an execution computes [1]."""
 

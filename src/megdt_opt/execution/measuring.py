@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from megdt_opt.errors import ExecutionTimeout, InvalidInput
-from megdt_opt.execution.job import REFERENCE, Probe
+from megdt_opt.execution.job import Probe
 from megdt_opt.execution.process import ActorProcess
 from megdt_opt.execution.remote import RemoteActor
 from megdt_opt.execution.rpc import Peer
@@ -26,7 +27,7 @@ class Measuring(ABC):
     def start(self) -> None:
         """Start the processes that do not run."""
 
-    def measure(self, actor: str, probe: Probe, samples: int = 10, *, processor: bool = False) -> list[float]:
+    def measure(self, actor: str, probe: Probe, samples: int = 10) -> list[float]:
         """Time a compute stage by itself in an actor's process, warm-up excluded.
 
         Parameters
@@ -37,8 +38,6 @@ class Measuring(ABC):
             The stage.
         samples : int
             Timed repetitions.
-        processor : bool
-            Whether processor seconds are counted, not time.
 
         Returns
         -------
@@ -50,31 +49,31 @@ class Measuring(ABC):
         ExecutionTimeout
             If it takes longer than a process has to start; the process is ended, and started again by the next call.
         """
+        return [float(s) for s in self._measured(actor, probe, samples)["samples_s"]]
+
+    def measure_beside(
+        self, actor: str, probe: Probe, weight_byte: int, samples: int = 10
+    ) -> list[tuple[float, float]]:
+        """As `measure`, by turns with the reference kernel of a working set (`models.reference`).
+
+        Returns
+        -------
+        list of (float, float)
+            Processor seconds of the stage and of the kernel [s].
+        """
+        reply = self._measured(actor, probe, samples, reference_byte=weight_byte)
+        return [(float(used), float(ref)) for used, ref in zip(reply["cpu_s"], reply["reference_s"], strict=True)]
+
+    def _measured(self, actor: str, probe: Probe, samples: int, **more: int) -> dict[str, Any]:
         if samples < 1:
             raise InvalidInput("samples", samples, "at least 1", "Ask for one or more.")
         self.start()
-        message = {
-            "kind": str(probe.kind),
-            "rows": probe.rows,
-            "scheduler": probe.scheduler,
-            "steps": probe.steps,
-            "codec": probe.codec,
-            "samples": samples,
-            "gap_s": probe.gap_s,
-        }
+        message = {**asdict(probe), "samples": samples, **more}
         try:
-            reply = self._peers[actor].call("measure", message, self._start_timeout_s)
+            return self._peers[actor].call("measure", message, self._start_timeout_s)
         except ExecutionTimeout:
             self._processes[actor].kill()  # it would go on computing; `start` makes another
             raise
-        return [float(s) for s in reply["cpu_s" if processor else "samples_s"]]
-
-    def reference_s(self, actor: str, weight_byte: int, samples: int = 15) -> tuple[float, ...]:
-        """Processor seconds of runs of the reference kernel in an actor's process [s] (`models.reference`)."""
-        self.start()
-        message = {"kind": REFERENCE, "weight_byte": weight_byte, "samples": samples}
-        reply = self._peers[actor].call("measure", message, self._start_timeout_s)
-        return tuple(float(s) for s in reply["samples_s"])
 
     def measure_together(
         self, names: Sequence[str], probe: Probe, samples: int

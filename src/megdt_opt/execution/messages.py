@@ -9,8 +9,12 @@ from typing import Any
 from megdt_opt.errors import InvalidInput, MalformedMessage
 from megdt_opt.files import parse_json
 
-RUN_BYTE = 2**28
-"""Largest message that carries requests or pictures of a whole run [byte]."""
+PICTURE_BYTE = 1024 * 1024 * 3 // 3 * 4
+"""A picture of 1024 x 1024 pixels as a control message carries it, in base64 [byte]."""
+
+RUN_BYTE = 64 * PICTURE_BYTE
+"""Largest message that carries requests or pictures of a whole run [byte]: 64 such pictures, or 256 MiB. An actor holds
+such a message and what it is read from a few times over, about 1 GiB, which any machine that loads a pipeline has."""
 
 CONTROL_BYTE = 2**20
 """Largest of the other control messages [byte]."""

@@ -55,6 +55,34 @@ def measure(model: SplitModel, probe: Probe, samples: int, *, warm_up: int = WAR
         return times
 
 
+def measure_beside(
+    model: SplitModel, probe: Probe, samples: int, reference: Callable[[], float], *, warm_up: int = WARM_UP
+) -> list[tuple[float, float]]:
+    """Time a stage and the reference kernel by turns, so that both meet the same machine.
+
+    Parameters
+    ----------
+    model, probe, samples, warm_up
+        As in `measure`.
+    reference : callable
+        Runs the kernel, and returns the processor seconds that it took [s].
+
+    Returns
+    -------
+    list of (float, float)
+        Processor seconds of the stage and of the kernel [s].
+    """
+    with torch.no_grad():
+        task = _task(model, probe)
+        pairs: list[tuple[float, float]] = []
+        for _ in range(warm_up + samples):
+            used = time.thread_time()
+            task()
+            used = time.thread_time() - used
+            pairs.append((used, reference()))
+        return pairs[warm_up:]
+
+
 def default_regions(model: SplitModel) -> tuple[Rows, Rows]:
     """Two halves of the latent that overlap by one region multiple on each side."""
     rows, lap = model.spec.latent_shape[1], model.spec.region_multiple

@@ -54,11 +54,3 @@ def reference_kernel(weight_byte: int) -> Callable[[], float]:
             torch.set_num_threads(threads)
 
     return once
-
-
-def reference_samples_s(weight_byte: int, samples: int, warmup: int = 3) -> tuple[float, ...]:
-    """Processor seconds of so many runs of the kernel, after some that do not count [s]."""
-    once = reference_kernel(weight_byte)
-    for _ in range(warmup):
-        once()
-    return tuple(once() for _ in range(samples))

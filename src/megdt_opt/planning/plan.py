@@ -49,6 +49,7 @@ from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.stages import Stage, leaves
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.problems import Problem
+from megdt_opt.scenario.rules import check_named
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.solving.answers import relative_gap
 from megdt_opt.solving.asked import check_asked
@@ -470,4 +471,6 @@ def _table(data: Mapping[str, Any]) -> OptionTable:
     if not isinstance(data["options"], list) or len(data["options"]) != len(scenario.users):
         raise refused("options", data["options"], f"a list of {len(scenario.users)} values, one per user")
     profiles = {name: TimingProfile.from_dict(data["profiles"][name]) for name in names}
-    return OptionTable.build(scenario, profiles, spec=ModelSpec.from_dict(data["spec"]))
+    spec = ModelSpec.from_dict(data["spec"])
+    check_named(scenario.model, spec)
+    return OptionTable.build(scenario, profiles, spec=spec)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from megdt_opt.errors import Conflict, InvalidInput, ProfileError
-from megdt_opt.models.registry import measured_precisions
+from megdt_opt.models.registry import MODELS, measured_precisions
 from megdt_opt.models.requests import check_starts, makes_requests, request_of
 from megdt_opt.problem.program_problem import OBJECTIVES
 from megdt_opt.program.costs import Costs
@@ -41,6 +41,21 @@ def never_timed(error: ProfileError) -> str:
     found = rest.partition("; expected ")[0]
     text = f"not timed: {what}" + ("" if found in ("", "()", "None") else f" {found}")
     return text.replace("{", "{{").replace("}", "}}")
+
+
+def check_named(name: str, spec: ModelSpec) -> None:
+    """Refuse a spec of another model than the scenario names; folders, hub ids and spec files have names of their own.
+
+    Raises
+    ------
+    InvalidInput
+        Names both.
+    """
+    known = MODELS.find(name)
+    own = known.spec() if known is not None and known.spec is not None else None
+    if own is not None and own.name != spec.name:
+        remedy = f"Name that model in the scenario, or give the spec of {name!r}."
+        raise InvalidInput("model", name, f"{spec.name!r}, the model of the spec", remedy)
 
 
 def check_regions(scenario: Scenario, spec: ModelSpec) -> None:

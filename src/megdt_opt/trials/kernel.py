@@ -11,21 +11,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from megdt_opt.errors import InvalidInput, MegdtError
 from megdt_opt.execution.job import ExecutionOptions, Probe, Run
 from megdt_opt.execution.kernel.prediction import SECURE, predicted
-from megdt_opt.execution.kernel.settings import CORE_SHARE, PAIR, paired, settings_of, slowed
+from megdt_opt.execution.kernel.settings import CORE_SHARE, PAIR, Settings, paired, settings_of, slowed
 from megdt_opt.execution.kernel.world import KernelWorld
 from megdt_opt.execution.record import Execution, StageRow
 from megdt_opt.models.registry import PlannedModel
-from megdt_opt.planning.plan import Plan
+from megdt_opt.planning.groups import GroupPlan
+from megdt_opt.planning.user_plan import UserPlan
 from megdt_opt.program.kinds import DENOISING
 from megdt_opt.program.schedule import StageTime
 from megdt_opt.program.stages import Compute, actors, is_edge, leaves
+from megdt_opt.scenario.options import OptionTable
 from megdt_opt.timing.shaped import WireLaw, WorkLaw, burst_byte
 from megdt_opt.trials.execute import START_TIMEOUT_S, planned_models, run_options
 from megdt_opt.trials.runs import batch_schedule, fallback_runs, user_runs
@@ -45,6 +47,22 @@ PROBE_BYTE = 5500
 
 Key = tuple[bool, Probe]
 """Whether at an edge, and what is computed."""
+
+
+class Planned(Protocol):
+    """What is executed: a plan, or a rival of it."""
+
+    @property
+    def table(self) -> OptionTable:
+        """The options."""
+
+    @property
+    def users(self) -> Sequence[UserPlan]:
+        """What each user runs."""
+
+    @property
+    def groups(self) -> Sequence[GroupPlan]:
+        """Users who share steps."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +103,12 @@ def kernel_cluster(
         yield KernelCluster(cluster, world)
 
 
-def models_of(plan: Plan) -> dict[str, PlannedModel]:
-    """The actors that a plan needs in a kernel's world, with their models."""
-    models = planned_models(plan.table)
+def models_of(*plans: Planned) -> dict[str, PlannedModel]:
+    """The actors that plans of the same users need in a kernel's world, with their models."""
+    models = planned_models(plans[0].table)
     return {
         actor: models[str(actor).partition(PAIR)[0]]
-        for run in paired_runs(plan)
+        for run in (run for plan in plans for run in paired_runs(plan))
         for actor in sorted(actors(run.program) | {chain.device for chain in run.chains})
     }
 
@@ -100,7 +118,7 @@ def probes_of(runs: Sequence[Run]) -> set[Probe]:
     return {_probe(run, leaf) for run in runs for leaf in leaves(run.program) if isinstance(leaf, Compute)}
 
 
-def paired_runs(plan: Plan) -> list[Run]:
+def paired_runs(plan: Planned) -> list[Run]:
     """Runs of a plan, the edge's part in processes of their own.
 
     Raises
@@ -112,6 +130,55 @@ def paired_runs(plan: Plan) -> list[Run]:
         expected = "reserved shares or turns in kernel mode"
         raise InvalidInput("discipline", "batched", expected, "Execute it in paced mode: a batch has no quota.")
     return [paired(run) for run in user_runs(plan.table, plan.users, plan.groups)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """A plan as the kernel holds it.
+
+    Parameters
+    ----------
+    runs : list of Run
+        The edge's part in processes of their own, all times stretched by the factor.
+    options : ExecutionOptions
+    factor : float
+        By which all times are stretched, so that the cores suffice [1].
+    settings : Settings
+        Shares and rates.
+    payload_byte : mapping of (str, int) to float
+        Payload of every send as planned, by its run and position [byte].
+    """
+
+    runs: list[Run]
+    options: ExecutionOptions
+    factor: float
+    settings: Settings
+    payload_byte: Mapping[tuple[str, int], float]
+
+
+def held_runs(plan: Planned, least_factor: float = 1.0) -> Held:
+    """What is executed of a plan in a kernel's world, and what that is set to.
+
+    Parameters
+    ----------
+    plan : Planned
+    least_factor : float
+        Stretch all times by no less [1].
+
+    Raises
+    ------
+    InvalidInput
+        For what has no quota or link of its own: groups, batches, shares that change, sends between devices.
+    """
+    runs = paired_runs(plan)
+    payload_byte = {
+        (run.name, k): (time.duration_s - run.propagation_s) * pace / 8
+        for run in runs
+        for k, (time, pace) in enumerate(zip(run.predicted, run.pace, strict=True))
+    }
+    slow, options, factor = slowed(runs, _options(plan, runs), least_factor)
+    settings = settings_of(slow, options)
+    return Held(runs=slow, options=options, factor=factor, settings=settings, payload_byte=payload_byte)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,75 +247,73 @@ def _some(side: Sequence[str], count: int, turn: int) -> list[str]:
     return [side[(turn + k) % len(side)] for k in range(min(count, len(side)))]
 
 
+def law_times(held: Held, laws: KernelLaws, done: Execution | None = None) -> dict[str, tuple[StageTime, ...]]:
+    """When every leaf should start and how long it should take, by the run's name.
+
+    From the laws of its work and the plan's payloads, or from the processor seconds and bytes of an execution.
+    """
+    rows = {} if done is None else {(row.user, row.index): row for row in done.rows if not row.fallback}
+
+    def work_s(run: Run, node: Node) -> float:
+        row = rows.get((run.name, node.index))
+        if row is not None:
+            return row.cpu_s
+        assert isinstance(node.leaf, Compute)
+        return laws.work_s(run, node.leaf, held.settings.share[node.actor])
+
+    def byte(run: Run, node: Node) -> float:
+        row = rows.get((run.name, node.index))
+        return held.payload_byte[run.name, node.index] if row is None else row.payload_byte
+
+    return predicted(held.runs, held.settings, work_s, byte, wire=laws.wire)
+
+
+def latencies_s(times: Mapping[str, Sequence[StageTime]]) -> dict[str, float]:
+    """End of the last leaf of each run [s]."""
+    return {name: max(t.start_s + t.duration_s for t in leaf) for name, leaf in times.items()}
+
+
 def execute_in_kernel(
-    plan: Plan,
+    plan: Planned,
     processes: KernelCluster,
     laws: KernelLaws,
     *,
     rehearse: bool = True,
     all_or_nothing: bool = False,
     probe_links: bool = True,
+    least_factor: float = 1.0,
 ) -> Execution:
     """Execute a plan in a kernel's world, and predict it three times.
 
     The rows carry the rehearsed prediction, or the planned one without a rehearsal; `Execution.world` has all, with the
-    factor by which all times are stretched where the cores would not have sufficed.
+    factor by which all times are stretched: what the cores need, and no less than `least_factor`.
 
     Raises
     ------
     InvalidInput
         For what has no quota or link of its own: groups, batches, shares that change, sends between devices.
     """
-    runs = paired_runs(plan)
-    stated = {
-        (run.name, k): (time.duration_s - run.propagation_s) * pace / 8
-        for run in runs
-        for k, (time, pace) in enumerate(zip(run.predicted, run.pace, strict=True))
-    }
-    options = _options(plan, runs)
-    runs, options, factor = slowed(runs, options)
-    settings = settings_of(runs, options)
+    held = held_runs(plan, least_factor)
     spares = None if all_or_nothing else fallback_runs(plan.table)
-
-    def law_s(run: Run, node: Node) -> float:
-        assert isinstance(node.leaf, Compute)
-        return laws.work_s(run, node.leaf, settings.share[node.actor])
-
-    def times(done: Execution | None) -> dict[str, tuple[StageTime, ...]]:
-        """Predicted from the law and the plan's payloads, or from what a run has used and sent."""
-        rows = {} if done is None else {(row.user, row.index): row for row in done.rows if not row.fallback}
-
-        def work_s(run: Run, node: Node) -> float:
-            row = rows.get((run.name, node.index))
-            return law_s(run, node) if row is None else row.cpu_s
-
-        def byte(run: Run, node: Node) -> float:
-            row = rows.get((run.name, node.index))
-            return stated[run.name, node.index] if row is None else row.payload_byte
-
-        return predicted(runs, settings, work_s, byte, wire=laws.wire)
-
-    found = {"planned": times(None)}
+    found = {"planned": law_times(held, laws)}
     if rehearse:
-        rehearsal = processes.cluster.run(runs, options)
-        found["rehearsed"] = times(rehearsal)
+        rehearsal = processes.cluster.run(held.runs, held.options)
+        found["rehearsed"] = law_times(held, laws, rehearsal)
     known = found["rehearsed" if rehearse else "planned"]
-    done = processes.cluster.run([replace(r, predicted=known[r.name]) for r in runs], options, fallbacks=spares)
-    found["given"] = times(done)
-    world = dict(done.world) | {"factor": factor}
+    runs = [replace(run, predicted=known[run.name]) for run in held.runs]
+    done = processes.cluster.run(runs, held.options, fallbacks=spares)
+    found["given"] = law_times(held, laws, done)
+    world = dict(done.world) | {"factor": held.factor}
     if rehearse:
         world["rehearsal"] = {"measured_s": rehearsal.measured_s}
-    world["prediction"] = {
-        kind: {name: max(t.start_s + t.duration_s for t in leaf) for name, leaf in by.items()}
-        for kind, by in found.items()
-    }
+    world["prediction"] = {kind: latencies_s(times) for kind, times in found.items()}
     world["links"] = [
         link | _probed(processes, runs, laws.wire, link) if probe_links else link for link in world["links"]
     ]
     return replace(done, rows=tuple(_named(row) for row in done.rows), world=world)
 
 
-def _options(plan: Plan, runs: Sequence[Run]) -> ExecutionOptions:
+def _options(plan: Planned, runs: Sequence[Run]) -> ExecutionOptions:
     """Options with stretches and parts of the model by process."""
     longest_s = max(user.latency_s for user in plan.users)
     options = run_options(plan.table, longest_s, "kernel", plan.users)

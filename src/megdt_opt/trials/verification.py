@@ -8,7 +8,7 @@ every user's limits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,6 @@ from megdt_opt.planning.in_batches import COMMON
 from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.user_plan import UserPlan
 from megdt_opt.scenario.options import OptionTable
-from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.trials.execute import cluster_of, run_options
 from megdt_opt.trials.runs import baseline_parts, batch_schedule, user_runs
 
@@ -126,19 +125,32 @@ class Verification:
 def measured_objective_s(plan: Plan, execution: Execution) -> float:
     """The scenario's objective of measured latencies [s]; for "missed" a weight [1]. Who has no picture is infinitely
     late. Weighted costs count as they were predicted."""
-    part_s = cost_part_s(plan.table, [user.option.name for user in plan.users])
-    return _measured_s(plan.scenario, execution) + part_s
+    return objective_of_set_s(plan.table, [user.option.name for user in plan.users], execution.measured_s)
 
 
-def _measured_s(scenario: Scenario, execution: Execution) -> float:
-    """The same without weighted costs."""
-    measured = execution.measured_s
-    return float(scenario.objective_of([measured.get(user.name, np.inf) for user in scenario.users]))
+def objective_of_set_s(table: OptionTable, options: Sequence[str], measured_s: Mapping[str, float]) -> float:
+    """The scenario's objective of latencies by user, and the weighted costs of these options [s]."""
+    scenario = table.scenario
+    times_s = [measured_s.get(user.name, np.inf) for user in scenario.users]
+    return float(scenario.objective_of(times_s)) + cost_part_s(table, options)
 
 
 @dataclass(frozen=True)
-class _Rival:
-    """What is executed: a plan, or a rival of it."""
+class ExecutedSet:
+    """What is executed: a plan, or a rival of it.
+
+    Parameters
+    ----------
+    name : str
+        "plan" or the rival's name.
+    table : OptionTable
+    users, groups : tuple of UserPlan and of GroupPlan
+        What each user runs, and who share steps.
+    predicted_s : float
+        Predicted objective [s].
+    breaks : tuple of str
+        Users whose limits it breaks.
+    """
 
     name: str
     table: OptionTable
@@ -149,6 +161,7 @@ class _Rival:
 
     @property
     def options(self) -> tuple[str, ...]:
+        """Option of each user."""
         return tuple(user.option.name for user in self.users)
 
 
@@ -176,6 +189,57 @@ def rivals_of(plan: Plan, *, runners_up: int = 2) -> tuple[Baseline, ...]:
         return (*found, *equal, *runners)
     alone = [b for b in plan.baselines if b.name == UNSHARED]
     return (*found, *(b for b in runners if b.options not in [a.options for a in alone]), *alone)
+
+
+def set_of(plan: Plan, name: str = "plan") -> ExecutedSet:
+    """A plan as it is executed beside its rivals."""
+    return ExecutedSet(name, plan.table, plan.users, plan.groups, plan.objective_s)
+
+
+def executed_sets(plan: Plan, others: Mapping[str, Plan] | None = None) -> list[ExecutedSet]:
+    """The plan, its rivals and other plans of the same users.
+
+    Raises
+    ------
+    InvalidInput
+        Where the plan's latencies hold at a level.
+    """
+    sets = [set_of(plan)]
+    sets += [
+        ExecutedSet(r.name, plan.table, *baseline_parts(plan.table, r), r.objective_s, r.breaks)
+        for r in rivals_of(plan)
+    ]
+    return sets + [set_of(other, name) for name, other in (others or {}).items()]
+
+
+def execute_sets(
+    sets: Sequence[ExecutedSet],
+    execute_set: Callable[[ExecutedSet], tuple[Execution, float]],
+    *,
+    repeats: int,
+    seed: int,
+    on_progress: Callable[[int, int], None] | None,
+    on_run: Callable[[str, Execution], None] | None,
+) -> tuple[VerifiedSet, ...]:
+    """Execute sets in an order shuffled again in every round; `execute_set` also gives the measured objective [s]."""
+    measured: list[list[float]] = [[] for _ in sets]
+    overruns = [0] * len(sets)
+    rng = np.random.default_rng(seed)
+    for number, i in enumerate([int(i) for _ in range(repeats) for i in rng.permutation(len(sets))], start=1):
+        done, objective_s = execute_set(sets[i])
+        measured[i].append(objective_s)
+        overruns[i] += len(done.overruns)
+        if on_run is not None:
+            on_run(sets[i].name, done)
+        if on_progress is not None:
+            on_progress(number, repeats * len(sets))
+    return tuple(
+        VerifiedSet(
+            name=row.name, options=row.options, predicted_s=row.predicted_s, measured_s=tuple(measured[i]),
+            overruns=overruns[i], breaks=row.breaks,
+        )
+        for i, row in enumerate(sets)
+    )  # fmt: skip
 
 
 def verify(
@@ -212,40 +276,45 @@ def verify(
     InvalidInput
         Where the plan's latencies hold at a level.
     """
-    rows = [_Rival("plan", plan.table, plan.users, plan.groups, plan.objective_s)]
-    rows += [
-        _Rival(r.name, plan.table, *baseline_parts(plan.table, r), r.objective_s, r.breaks) for r in rivals_of(plan)
-    ]
-    rows += [_Rival(name, p.table, p.users, p.groups, p.objective_s) for name, p in (others or {}).items()]
-    measured: list[list[float]] = [[] for _ in rows]
-    overruns = [0] * len(rows)
-    rng = np.random.default_rng(seed)
-    order = [int(i) for _ in range(repeats) for i in rng.permutation(len(rows))]
+    sets = executed_sets(plan, others)  # what cannot be asked for is refused before a process starts
     with cluster_of(plan.table, cluster) as processes:
-        for i in order:
-            row = rows[i]
+
+        def execute_set(row: ExecutedSet) -> tuple[Execution, float]:
             longest_s = max(user.latency_s for user in row.users)
             options = run_options(row.table, longest_s, users=row.users)
             batches = batch_schedule(row.table, row.users)
             done = processes.run(user_runs(row.table, row.users, row.groups), options, batches=batches)
-            measured[i].append(_measured_s(plan.scenario, done) + cost_part_s(row.table, row.options))
-            overruns[i] += len(done.overruns)
-            if on_run is not None:
-                on_run(row.name, done)
-            if on_progress is not None:
-                on_progress(sum(len(m) for m in measured), repeats * len(rows))
-    sets = tuple(
-        VerifiedSet(
-            name=row.name,
-            options=row.options,
-            predicted_s=row.predicted_s,
-            measured_s=tuple(measured[i]),
-            overruns=overruns[i],
-            breaks=row.breaks,
-        )
-        for i, row in enumerate(rows)
-    )
-    return judge(sets, "s" if plan.scenario.objective_is_time else "")
+            return done, objective_of_set_s(row.table, row.options, done.measured_s)
+
+        how: Any = {"repeats": repeats, "seed": seed, "on_progress": on_progress, "on_run": on_run}
+        measured = execute_sets(sets, execute_set, **how)
+    return judge(measured, "s" if plan.scenario.objective_is_time else "")
+
+
+def kendall_tau(sets: Sequence[VerifiedSet], width: float) -> tuple[float, int]:
+    """Kendall's rank correlation of predicted objectives and measured medians over the pairs of sets whose predictions
+    differ by more than an interval's width, and how many pairs these are; not a number without any.
+
+    Parameters
+    ----------
+    sets : sequence of VerifiedSet
+    width : float
+        Of the interval of a latency, relative to the prediction [1]: sets that lie closer are ties.
+
+    Examples
+    --------
+    >>> from megdt_opt.trials.verification import VerifiedSet, kendall_tau
+    >>> sets = [VerifiedSet(name=str(s), options=(), predicted_s=s, measured_s=(1.1 * s,)) for s in (1.0, 1.1, 2.0)]
+    >>> kendall_tau(sets, 0.2)
+    (1.0, 2)
+    """
+    signs = []
+    for k, one in enumerate(sets):
+        for other in sets[k + 1 :]:
+            low, high = sorted((one, other), key=lambda each: each.predicted_s)
+            if high.predicted_s > low.predicted_s * (1 + width):
+                signs.append(np.sign(high.median_s - low.median_s))
+    return (float(np.mean(signs)) if signs else float("nan")), len(signs)
 
 
 def ties(sets: tuple[VerifiedSet, ...]) -> frozenset[str]:

@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from megdt_opt.execution.job import Probe
+from megdt_opt.execution.job import Probe, Run
 from megdt_opt.execution.record import Execution
 from megdt_opt.logs import logger_of
 from megdt_opt.planning.plan import Plan
@@ -30,7 +30,14 @@ PROBES = 2
 """Probes of each link, of which the best counts [1]."""
 
 
-def check_inputs(plan: Plan, runs: Sequence[Execution], cluster: Cluster, pictures: Sequence[Picture] = ()) -> Verdict:
+def check_inputs(
+    plan: Plan,
+    runs: Sequence[Execution],
+    cluster: Cluster,
+    pictures: Sequence[Picture] = (),
+    *,
+    executed: Sequence[Run] | None = None,
+) -> Verdict:
     """Probe what the runs do not show, and judge.
 
     Parameters
@@ -40,24 +47,17 @@ def check_inputs(plan: Plan, runs: Sequence[Execution], cluster: Cluster, pictur
     runs : sequence of Execution
         Its executions on this cluster, at least one; a profile is judged from five on.
     cluster : Cluster
-        The processes, now at rest.
+        The processes, now at rest and without quotas.
     pictures : sequence of Picture
         Of the first run (`trials.pictures.judge_pictures`).
+    executed : sequence of Run, optional
+        The plan's runs as they were executed, where that is otherwise than planned (`trials.kernel.held_runs`).
     """
-    stated, paced = stated_of(plan), runs[-1].mode in ("paced", "raw")
-    retimed, speed_s = [], dict[str, tuple[float, ...]]()
-    for _ in range(min(len(runs), limits.PROFILE_RUNS)):
-        retimed += [time_stages(stated, cluster)] if paced else []
-        for actor, samples_s in reference_of(stated, cluster).items():
-            speed_s[actor] = (*speed_s.get(actor, ()), *samples_s)
-    return judge_inputs(
-        stated,
-        runs,
-        pictures=pictures,
-        probes=probe_links(stated, cluster) if paced else _probes_of(runs[-1]),
-        reference_s=speed_s,
-        retimed=retimed,
-    )
+    stated = stated_of(plan, executed)
+    probes = _probes_of(runs[-1]) if runs[-1].mode == "kernel" else probe_links(stated, cluster)
+    how: dict[str, Any] = {"pictures": pictures, "probes": probes}
+    retimed = [time_stages(stated, cluster) for _ in range(min(len(runs), limits.PROFILE_RUNS))]
+    return judge_inputs(stated, runs, retimed=retimed, **how)
 
 
 def with_intervals(verdict: Verdict, plan: Plan, runs: Sequence[Execution], path: Path | None = None) -> Verdict:
@@ -68,17 +68,33 @@ def with_intervals(verdict: Verdict, plan: Plan, runs: Sequence[Execution], path
     verdict : Verdict
     plan : Plan
     runs : sequence of Execution
-        What was judged; one with users who were cut off is not kept.
+        What was judged; one with users who were cut off is not kept. In kernel mode those that were rehearsed are kept
+        by both predictions, and the intervals are of the rehearsed one.
     path : Path, optional
         The file (`store.LatencyStore`).
     """
     (_log.info if verdict.ok else _log.warning)("%s", verdict.headline)
     store = LatencyStore(path)
-    key = key_of(verdict.mode, plan.table.spec.name, "planned")
-    found = latency_intervals({user.name: user.latency_s for user in plan.users}, store.rolling(key))
-    if verdict.ok:
-        store.add(key, [[e / 100 for e in run.error_percent.values()] for run in runs if not run.faults])
-    return replace(verdict, intervals=replace(found, drift=store.rolling(key).drift))
+    found = None
+    for kind in ("planned", "rehearsed"):
+        known = [(run, p) for run, p in ((run, _predicted_s(plan, run, kind)) for run in runs) if p]
+        if not known:
+            continue
+        key = key_of(verdict.mode, plan.table.spec.name, kind)
+        found = latency_intervals(known[0][1], store.rolling(key))
+        if verdict.ok:
+            errors = [[run.measured_s[u] / s - 1 for u, s in p.items()] for run, p in known if not run.faults]
+            store.add(key, errors)
+        found = replace(found, drift=store.rolling(key).drift)
+    return replace(verdict, intervals=found)
+
+
+def _predicted_s(plan: Plan, run: Execution, kind: str) -> Mapping[str, float]:
+    """Latencies that were predicted of a run [s]; empty where they were not, or not in this way."""
+    if run.mode == "kernel":
+        predictions: Mapping[str, Mapping[str, float]] = run.world["prediction"]
+        return predictions.get(kind, {}) if "rehearsed" in predictions else {}
+    return {user.name: user.latency_s for user in plan.users} if kind == "planned" else {}
 
 
 def probe_links(stated: Stated, cluster: Cluster) -> list[LinkProbe]:
@@ -108,23 +124,14 @@ def _probes_of(run: Execution) -> list[LinkProbe]:
 
 
 def time_stages(stated: Stated, cluster: Cluster) -> dict[Timed, float]:
-    """Processor seconds of every stage of denoising and decoding, back to back in its actor's process [s]."""
+    """Processor seconds of every stage of denoising and decoding in its actor's process, at the speed that the
+    reference kernel had when its profile was made: both are timed by turns [s]."""
     found: dict[Timed, float] = {}
     for stage in stated.stages.values():
         key = (stage.actor, stage.kind, stage.rows)
         own = stated.machines[stage.actor].profile.reference if stage.actor in stated.machines else None
         if stage.kind in (*DENOISING, Kind.DECODE) and key not in found and own is not None:
             probe = Probe(kind=stage.kind, rows=stage.rows, scheduler=stated.scheduler, steps=stated.steps)
-            samples_s = cluster.measure(stage.actor, probe, limits.RETIMED_SAMPLES, processor=True)
-            found[key] = statistics.median(samples_s)
-    return found
-
-
-def reference_of(stated: Stated, cluster: Cluster) -> dict[str, tuple[float, ...]]:
-    """Run the reference kernel in the process of every actor whose profile has one [s]."""
-    found = {}
-    for actor, machine in stated.machines.items():
-        reference = machine.profile.reference
-        if reference is not None and actor in cluster.actors:
-            found[actor] = cluster.reference_s(actor, reference.weight_byte, limits.REFERENCE_SAMPLES)
+            pairs = cluster.measure_beside(stage.actor, probe, own.weight_byte, limits.RETIMED_SAMPLES)
+            found[key] = own.median_s * statistics.median(used / reference for used, reference in pairs)
     return found

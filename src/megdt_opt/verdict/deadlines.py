@@ -64,8 +64,11 @@ def deadlines_at_level(scenario: Scenario, rolling: RollingIntervals, level: flo
     Raises
     ------
     InvalidInput
-        Where there is no interval yet, or it is of another level.
+        Where there is no interval yet, it is of another level, or no user has a deadline.
     """
+    if all(user.deadline_s is None for user in scenario.users):
+        remedy = "Leave the level out, or give users a deadline."
+        raise InvalidInput("level of deadlines", level, "nothing where no user has a deadline", remedy)
     found = rolling.interval()
     if found is None:
         expected = f"{LEAST} latencies of earlier verified runs of this machine, mode and model"

@@ -204,55 +204,37 @@ def _contiguous(rows: Sequence[StageRow]) -> list[list[StageRow]]:
     return blocks
 
 
-def profile_figures(
-    stated: Stated,
-    runs: Sequence[Execution],
-    reference_s: Mapping[str, Sequence[float]],
-    retimed: Sequence[Mapping[Timed, float]] = (),
-) -> Found:
+def profile_figures(stated: Stated, run: Execution, retimed: Sequence[Mapping[Timed, float]]) -> Found:
     """Processor seconds of each side's stages against its calibration, corrected by the reference kernel.
 
     Parameters
     ----------
     stated : Stated
-    runs : sequence of Execution
-        Of the same plan; in kernel mode it is their processor seconds that count.
-    reference_s : mapping of str to sequence of float
-        Samples of the reference kernel in the actors' processes, now [s].
+    run : Execution
+        Of the plan; its processor is compared with that of the profile.
     retimed : sequence of mapping
-        In the other modes, where slots leave rests that cost caches and clock: processor seconds of stages timed back
-        to back in the actors' processes, as a calibration does, between the runs [s].
+        Processor seconds of stages timed anew in the actors' processes, at the speed that the reference kernel had in
+        the calibration [s]. Those of the runs are no measure: slots leave rests that cost caches and clock, and under a
+        quota the same stage costs more.
     """
     found: list[Figure] = []
     unjudged: list[Unjudged] = []
     sides: dict[str, list[str]] = defaultdict(list)
     for actor, machine in stated.machines.items():
         sides[machine.side].append(actor)
-    of_runs = runs[0].mode == "kernel"
     for side, actors in sides.items():
-        planned_s = _planned_s(stated, actors)
-        if planned_s < limits.LEAST_COMPUTED_S:
+        if _planned_s(stated, actors) < limits.LEAST_COMPUTED_S:
             continue
-        why = _unfit(stated.machines[actors[0]], runs[0])
-        each = (
-            (_computed(stated, run, actors) for run in runs)
-            if of_runs
-            else (_timed(stated, t, actors) for t in retimed)
-        )
-        ratios = [ratio for ratio in each if ratio is not None]
-        samples = [s for actor in actors for s in reference_s.get(actor, ())]
-        reference = stated.machines[actors[0]].profile.reference
+        why = _unfit(stated.machines[actors[0]], run)
+        ratios = [ratio for ratio in (_timed(stated, each, actors) for each in retimed) if ratio is not None]
         if why is not None:
             unjudged.append(Unjudged(cause=Cause.PROFILE, reason=f"{side}: {why[0]}", remedy=why[1]))
         elif len(ratios) < limits.PROFILE_RUNS:
             reason = f"{side}: {len(ratios)} of {limits.PROFILE_RUNS} runs that it takes"
             unjudged.append(Unjudged(cause=Cause.PROFILE, reason=reason, remedy="Execute it more often (--repeats)."))
-        elif not samples or reference is None:
-            unjudged.append(Unjudged(cause=Cause.PROFILE, reason=f"{side}: the reference kernel was not run"))
         else:
-            speed, used = statistics.median(samples) / reference.median_s, statistics.median(ratios)
-            subject = f"processor seconds at {side}"
-            found.append(ratio_figure(Cause.PROFILE, subject, used, speed, "of the calibrated", limit=limits.PROFILE))
+            subject, used = f"processor seconds at {side}", statistics.median(ratios)
+            found.append(ratio_figure(Cause.PROFILE, subject, used, 1.0, "of the calibrated", limit=limits.PROFILE))
     if not found and not unjudged:
         unjudged.append(Unjudged(cause=Cause.PROFILE, reason="nothing of a length that tells is computed"))
     return found, unjudged
@@ -276,8 +258,6 @@ def _timed(stated: Stated, retimed: Mapping[Timed, float], actors: Sequence[str]
 
 def _unfit(machine: Machine, run: Execution) -> tuple[str, str] | None:
     """Why a profile cannot be held against what this machine computes, and what to do; None where it can."""
-    if run.mode == "kernel":
-        return "its times were not taken under quotas, at which the same stage costs more processor seconds", ""
     provenance = machine.profile.provenance
     if provenance.source != "measured":
         return f"its figures are {provenance.source}, not measured here", CALIBRATE
@@ -287,18 +267,3 @@ def _unfit(machine: Machine, run: Execution) -> tuple[str, str] | None:
     if machine.profile.reference is None:
         return "the profile has no reference kernel", CALIBRATE
     return None
-
-
-def _computed(stated: Stated, run: Execution, actors: Sequence[str]) -> float | None:
-    """Processor seconds of these actors' stages over their calibrated ones [1]; None where these are too short.
-
-    Stages that are made in batches are left out: their calibration is a law of the batch.
-    """
-    used_s = calibrated_s = 0.0
-    for row in run.rows:
-        stage = stated.stages.get((row.user, row.index))
-        if stage is None or stage.to or row.fallback or row.step_s or row.actor not in actors or not row.cpu_s:
-            continue
-        used_s += row.cpu_s
-        calibrated_s += stage.slot_s / stated.machines[row.actor].stretch
-    return used_s / calibrated_s if calibrated_s >= limits.LEAST_COMPUTED_S else None

@@ -50,6 +50,3 @@ PROBE_BYTE = 5500
 
 PROBE_S = 0.15
 """Time that a probe should take on its link [s]."""
-
-REFERENCE_SAMPLES = 6
-"""Runs of the reference kernel after each run, in each actor's process [1]."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from megdt_opt.execution.digest import program_digest
 from megdt_opt.execution.graph import graph
 from megdt_opt.execution.job import Run
+from megdt_opt.execution.kernel.settings import PAIR
 from megdt_opt.planning.plan import Plan
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, Option
 from megdt_opt.program.stages import Compute, Payload, Send
@@ -111,10 +112,11 @@ class Stated:
     least_psnr_db: Mapping[str, float]
 
 
-def stated_of(plan: Plan) -> Stated:
-    """What a plan states."""
+def stated_of(plan: Plan, executed: Sequence[Run] | None = None) -> Stated:
+    """What a plan states; `executed` are its runs where they are not executed as they were planned
+    (`trials.kernel.held_runs`)."""
     table = plan.table
-    runs = user_runs(table, plan.users, plan.groups)
+    runs = user_runs(table, plan.users, plan.groups) if executed is None else executed
     stages = {key: stage for run in runs for key, stage in _stages(table, run).items()}
     follow = {name for group in plan.groups for name in group.riders if name != group.lead}
     psnr_db = {
@@ -129,12 +131,13 @@ def stated_of(plan: Plan) -> Stated:
         scheduler=table.scenario.scheduler,
         steps=table.scenario.steps,
         stages=stages,
-        machines=_machines(table),
+        machines=_machines(table, {stage.actor for stage in stages.values()}),
         least_psnr_db={name: least for name, least in psnr_db.items() if least is not None},
     )
 
 
-def _machines(table: OptionTable) -> dict[str, Machine]:
+def _machines(table: OptionTable, actors: Iterable[str]) -> dict[str, Machine]:
+    """The machine of every edge and device, and of the processes in which an edge serves one user each."""
     scenario, found = table.scenario, {}
     for site in table.sites:
         profile = table.machines.edges[site.name]
@@ -144,7 +147,7 @@ def _machines(table: OptionTable) -> dict[str, Machine]:
     for user, profile in zip(scenario.users, table.machines.devices, strict=True):
         side = f"devices (profile {user.device.profile})"
         found[user.name] = Machine(side=side, profile=profile, stretch=user.device.stretch)
-    return found
+    return found | {actor: found[actor.partition(PAIR)[0]] for actor in actors if actor not in found}
 
 
 def _stages(table: OptionTable, run: Run) -> dict[Key, StatedStage]:

@@ -133,7 +133,6 @@ def judge_inputs(
     *,
     pictures: Sequence[Picture] = (),
     probes: Sequence[LinkProbe] = (),
-    reference_s: Mapping[str, Sequence[float]] | None = None,
     retimed: Sequence[Mapping[Timed, float]] = (),
 ) -> Verdict:
     """Judge the inputs of a plan by its executions.
@@ -149,10 +148,9 @@ def judge_inputs(
         Of the first run, beside the unsplit ones.
     probes : sequence of LinkProbe
         Of links, while nothing computed.
-    reference_s : mapping of str to sequence of float, optional
-        Samples of the reference kernel at the actors, now [s].
     retimed : sequence of mapping
-        Processor seconds of stages timed anew at the actors [s] (`figures.profile_figures`).
+        Processor seconds of stages timed anew at the actors, at the speed of their calibration [s]
+        (`figures.profile_figures`).
     """
     run = runs[-1]
     parts = (
@@ -161,7 +159,7 @@ def judge_inputs(
         model_figures(stated, runs, pictures),
         link_figures(stated, run, probes),
         share_figures(stated, runs),
-        profile_figures(stated, runs, reference_s or {}, retimed),
+        profile_figures(stated, run, retimed),
     )
     return Verdict(
         mode=run.mode,

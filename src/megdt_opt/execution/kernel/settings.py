@@ -80,13 +80,16 @@ def _renamed(stage: Stage, user: str, turn: int | None) -> Stage:
             return replace(stage, source=named(stage.source), to=tuple(named(actor) for actor in stage.to))
 
 
-def slowed(runs: Sequence[Run], options: ExecutionOptions) -> tuple[list[Run], ExecutionOptions, float]:
-    """Runs and options with all times stretched by one factor, the least at which the cores suffice, and the factor.
+def slowed(
+    runs: Sequence[Run], options: ExecutionOptions, least: float = 1.0
+) -> tuple[list[Run], ExecutionOptions, float]:
+    """Runs and options with all times stretched by one factor, and the factor: the least at which the cores suffice,
+    but no less than `least`.
 
     Quotas and rates are divided by it, the delay is multiplied, so every stage takes the same part of the whole.
     """
     total = _total(_shares(runs, options.stretch))
-    factor = max(1.0, *(part / CORE_SHARE for part in total))
+    factor = max(least, *(part / CORE_SHARE for part in total))
     if factor == 1.0:
         return list(runs), options, 1.0
     stretch = {name: factor * options.stretch.get(name, 1.0) for name in _shares(runs, options.stretch)}
