@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -57,6 +58,9 @@ class AuditFile:
         with self._lock:
             handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
-                os.write(handle, data)
+                whole_byte = os.fstat(handle).st_size
+                if os.write(handle, data) < len(data):  # the disk is full: no half line
+                    os.ftruncate(handle, whole_byte)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             finally:
                 os.close(handle)
