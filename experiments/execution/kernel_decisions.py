@@ -3,7 +3,8 @@
     python experiments/execution/kernel_decisions.py --minutes 7 [--count 12] [--repeats 3] [--out FOLDER]
 
 Needs root, iproute2 and processor quotas. Every scenario is planned from a calibration taken now, and is executed with
-its rivals, all stretched by one factor, in an order shuffled again in every round. Pairs of sets whose predictions
+its rivals, all stretched by one factor, in an order shuffled again in every round; scenarios whose plan has a share
+that no quota holds are passed over. Pairs of sets whose predictions
 differ by less than the 90 % interval of rehearsed latencies (of `kernel_list.py`'s rows) are ties; Kendall's tau is
 over the others. A list that was interrupted goes on where it stopped. Writes kernel_decisions.json and .md.
 """
@@ -27,6 +28,7 @@ from several import commit
 
 from megdt_opt import Scenario, TimingProfile, plan
 from megdt_opt.cli.calibrate import calibrate_model
+from megdt_opt.errors import InvalidInput
 from megdt_opt.execution.kernel.settings import edge_actor
 from megdt_opt.files import write_text
 from megdt_opt.machine import environment
@@ -161,10 +163,14 @@ def main() -> None:
     models = dict.fromkeys(actors, DEFAULT_MODEL)
     with kernel_cluster(models, devices, start_timeout_s=300.0, wait_s=60.0) as processes:
         laws = KernelLaws(work={})
-        for number in (n for n in range(args.count) if n not in done):
-            if time.monotonic() > end_s:
+        for number in (n for n in range(3 * args.count) if n not in done):
+            if time.monotonic() > end_s or len(data["rows"]) >= args.count:
                 break
-            row = one(number, profile, processes, laws, args.repeats)
+            try:
+                row = one(number, profile, processes, laws, args.repeats)
+            except InvalidInput as error:  # a share below what a quota holds
+                print(number, error, flush=True)
+                continue
             data["rows"].append(json.loads(json.dumps(row)) | {"commit": commit(), "load": os.getloadavg()[0]})
             data["summary"] = summary_of(data["rows"], width)
             args.out.mkdir(parents=True, exist_ok=True)

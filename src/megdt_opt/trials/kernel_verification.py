@@ -61,19 +61,19 @@ class KernelSets:
     """
 
     def __init__(self, plan: Plan, *, rivals: bool = True) -> None:
-        self.plan = plan
-        self.sets: list[ExecutedSet] = []
-        left_out, factors = [], [1.0]
-        for each in executed_sets(plan) if rivals else [set_of(plan)]:
-            try:
-                factors.append(held_runs(each).factor)
-                self.sets.append(each)
-            except InvalidInput as error:
-                if not self.sets:
-                    raise  # it is the plan
-                left_out.append(f"{each.name}: {error}")
-        self.left_out = tuple(left_out)
-        self.factor = max(factors)
+        self.plan, self.factor = plan, held_runs(plan).factor
+        sets = executed_sets(plan) if rivals else [set_of(plan)]
+        left_out: dict[str, str] = {}
+        for _ in range(2):  # a rival may raise the factor, at which another set's shares may be too small
+            for each in (each for each in sets if each.name not in left_out):
+                try:
+                    self.factor = held_runs(each, self.factor).factor
+                except InvalidInput as error:
+                    if each is sets[0]:
+                        raise
+                    left_out[each.name] = f"{each.name}: {error}"
+        self.sets = [each for each in sets if each.name not in left_out]
+        self.left_out = tuple(left_out.values())
 
     @property
     def models(self) -> dict[str, PlannedModel]:
