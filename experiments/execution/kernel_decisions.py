@@ -7,7 +7,8 @@ its rivals, all stretched by one factor, in an order shuffled again in every rou
 that no quota holds are passed over. Pairs of sets whose predictions
 differ by less than the 90 % interval of rehearsed latencies (of `kernel_list.py`'s rows) are ties; Kendall's tau is
 over the others. Predictions are those of the kernel's laws, which know what the plan does not: a quota's saved-up
-start, headers, a link's bucket. A list that was interrupted goes on where it stopped. Writes kernel_decisions.json and .md.
+start, headers, a link's bucket. A list that was interrupted goes on where it stopped. Writes
+kernel_decisions.json and .md.
 """
 
 from __future__ import annotations
@@ -122,6 +123,11 @@ def summary_of(rows: list[Row], width: float) -> Row:
     }
 
 
+def told(tau: float | None) -> str:
+    """A correlation, where there is one."""
+    return "none" if tau is None else f"{tau:.3f}"
+
+
 def page_of(data: Row) -> str:
     """The list as a page."""
     s, where = data["summary"], data["machine"]
@@ -134,8 +140,8 @@ def page_of(data: Row) -> str:
         f"{s['scenarios']} plans, {s['sets']} sets, {s['executions']} executions. Sets whose predictions differ by "
         f"less than {100 * s['interval_width']:.0f} % (the 90 % interval of rehearsed latencies) are ties. Kendall's "
         f"tau over the other pairs, where there are at least {LEAST_PAIRS} ({s['scenarios_with_tau']} scenarios): "
-        f"median {s['kendall_tau_median']:.3f}, least {s['kendall_tau_least']:.3f}. The plan was measured fastest, "
-        f"sets tied with it in the prediction aside, in {s['plan_fastest']} of {s['scenarios']}; "
+        f"median {told(s['kendall_tau_median'])}, least {told(s['kendall_tau_least'])}. The plan was measured fastest "
+        f"in {s['plan_fastest']} of {s['scenarios']}, ties (as above) aside in {s['plan_fastest_ties_aside']}; "
         f"{s['misses_within_interval']} of {s['misses']} misses lie inside their intervals.",
         "",
         "| scenario | sets | pairs | tau | fastest | plan: predicted, measured [s] | rivals: predicted, measured [s] |",
@@ -143,11 +149,11 @@ def page_of(data: Row) -> str:
     ]
     for row, pairs, tau in zip(data["rows"], s["pairs"], s["kendall_tau"], strict=True):
         mine, *rivals = row["sets"]
-        told = [f"{r['name']} {r['predicted_s']:.3f}, {np.median(r['measured_s']):.3f}" for r in rivals]
+        others = [f"{r['name']} {r['predicted_s']:.3f}, {np.median(r['measured_s']):.3f}" for r in rivals]
         lines.append(
-            f"| {row['scenario']} | {len(row['sets'])} | {pairs} | {'' if tau is None else f'{tau:.2f}'} | "
+            f"| {row['scenario']} | {len(row['sets'])} | {pairs} | {told(tau)} | "
             f"{'yes' if row['plan_is_fastest'] else 'no'} | {mine['predicted_s']:.3f}, "
-            f"{np.median(mine['measured_s']):.3f} | {'; '.join(told)} |"
+            f"{np.median(mine['measured_s']):.3f} | {'; '.join(others)} |"
         )
     return "\n".join([*lines, ""])
 
@@ -185,11 +191,11 @@ def main() -> None:
             args.out.mkdir(parents=True, exist_ok=True)
             write_text(path, json.dumps(data, indent=1) + "\n")
             write_text(path.with_suffix(".md"), page_of(data))
-            told = [
+            each = [
                 (s["name"], round(s["predicted_s"], 3), round(float(np.median(s["measured_s"])), 3))
                 for s in row["sets"]
             ]
-            print(number, data["summary"]["kendall_tau"][-1], row["plan_is_fastest"], told, flush=True)
+            print(number, data["summary"]["kendall_tau"][-1], row["plan_is_fastest"], each, flush=True)
 
 
 if __name__ == "__main__":
