@@ -37,6 +37,7 @@ def cell(objective: str = "sum", group: dict[str, Any] | None = None, *, edge: f
     ]
     return Scenario(
         name="a group",
+        model="small",
         unmeasured_quality="accept",  # of a model that nobody looked at
         steps=STEPS,
         cuts=[3],
