@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmarks.families import draw
 
 from megdt_opt import AllocationProblem, InvalidInput, solve
 from megdt_opt.pricing.samples import Sampled
@@ -90,3 +91,23 @@ def test_nothing_that_knows_no_samples_takes_them_in_silence() -> None:
         Resources.of(problem)
     with pytest.raises(InvalidInput, match="method"):
         solve(problem, method="enumerate")
+
+
+@pytest.mark.parametrize(("objective", "seed"), [("sum", 0), ("sum", 1), ("max", 0)])
+def test_options_that_have_little_in_common_are_solved_at_a_level(objective: str, seed: int) -> None:
+    """Many samples, whose pieces are joined: what is found is near the bound all the same."""
+    nominal = draw("table", 10, 8, objective, seed)
+    factor = np.random.default_rng(seed).lognormal(0.0, 0.05, (2, 10, 8, 200))
+    problem = AllocationProblem(
+        fixed_samples_s=nominal.fixed_s[:, :, None] * factor[0],
+        edge_work_samples_s=nominal.edge_work_s[:, :, None] * factor[1], samples_kept=192,
+        downlink_bit=nominal.downlink_bit, uplink_bit=nominal.uplink_bit, downlink_hz=nominal.downlink_hz,
+        uplink_hz=nominal.uplink_hz, edge_capacity=nominal.edge_capacity, edge_share_max=nominal.edge_share_max,
+        weight=nominal.weight, downlink_efficiency=nominal.downlink_efficiency,
+        uplink_efficiency=nominal.uplink_efficiency, objective=objective,
+    )  # fmt: skip
+    assert Sampled(problem).joined
+    found = solve(problem, gap=0.02)
+    assert found.gap <= 0.02
+    assert found.certificate is not None
+    assert found.certificate.verify(problem).holds

@@ -13,10 +13,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from random_batches import draw_batches
 
-from megdt_opt import BatchedEdge, BatchedEdgeProblem, BatchedQuality, Infeasible, InvalidInput, SolverFailure, solve
+from megdt_opt import (
+    BatchedEdge,
+    BatchedEdgeProblem,
+    BatchedQuality,
+    Infeasible,
+    InvalidInput,
+    SolverFailure,
+    TimingProfile,
+    solve,
+)  # fmt: skip
 from megdt_opt.pricing import batched_band
-from megdt_opt.pricing.batched_band import blocks_suffice
+from megdt_opt.pricing.batched_band import Band, blocks_suffice
 from megdt_opt.pricing.batched_blocks import best_blocks
+from megdt_opt.scenario.options import OptionTable
+from megdt_opt.solving.batched_schedules import Schedules, least_max
 from megdt_opt.solving.door import methods
 
 
@@ -208,3 +219,21 @@ def test_blocks_are_the_best_partition_in_order(weights: list[float], slope: flo
             size += 1
         every.append(total([*sizes, size]))
     assert total(best_blocks(weight, slope, base)) == pytest.approx(min(every), rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("part", [0.7, 1.0, 1.3])
+def test_no_schedule_without_one_of_its_own_cuts_is_better(part: float) -> None:
+    """What a search finds with fewer options it finds with all of them."""
+    problem = OptionTable.build("shared-passes", {"here": TimingProfile.bundled("twin-cpu")}).problem()
+    assert isinstance(problem, BatchedEdgeProblem)
+    problem = replace(problem, downlink_hz=part * problem.downlink_hz)
+
+    def least(allowed: np.ndarray) -> tuple[float, np.ndarray]:
+        found = least_max(Schedules(fewer := replace(problem, cut_allowed=allowed), Band(fewer)), 0.0, math.inf)
+        return found.objective, found.cut
+
+    best, cut = least(problem.allowed_mask)
+    for k, n in enumerate(cut.tolist()):
+        left = problem.allowed_mask.copy()
+        left[k, n] = False
+        assert least(left)[0] >= best * (1 - 1e-9)

@@ -28,6 +28,9 @@ MOST = 24
 
 _LOWER = 1.0 - 2e-12
 
+_NEAR = 0.05
+"""Relative distance over which a slope is taken [1]."""
+
 _LONGEST = 1e9
 """Largest 1 / f that is looked at, against that of the whole edge [1]."""
 
@@ -208,6 +211,22 @@ class Sampled:
     def options_of(self, choice: NDArray[np.int64]) -> NDArray[np.int64]:
         """The options of choices (..., K)."""
         return np.asarray(self.option[np.arange(len(self.option)), choice])
+
+    def at(self, u: Array) -> AllocationProblem:
+        """The problem whose levels are lines that meet V, and have about its slope, at u (K, O) for each option."""
+        fixed, work = np.zeros(u.shape), np.zeros(u.shape)
+        for k, o in np.argwhere(self.problem.open_options).tolist():
+            level, ahead = self.true_level(k, o, u[k, o] * np.array([1.0, 1.0 + _NEAR]))
+            work[k, o] = max(ahead - level, 0.0) / (u[k, o] * _NEAR)
+            fixed[k, o] = max(level - work[k, o] * u[k, o], 0.0)
+        return replace(self.problem, fixed_s=fixed, edge_work_s=work, **dict.fromkeys((*SAMPLES, "samples_kept")))
+
+    def choice_at(self, option: NDArray[np.int64], u: Array) -> NDArray[np.int64]:
+        """The choices of options at u, each (K,)."""
+        mine = self.open & (self.option == option[:, None])
+        return np.asarray(
+            np.where(mine & (self.from_u <= u[:, None] * (1.0 + 1e-12)), np.arange(self.width), -1).max(axis=1)
+        )
 
     def true_level(self, k: int, o: int, u: Array) -> Array:
         """V of an option at u, (...) [s]."""

@@ -39,6 +39,12 @@ _PASSES = 20
 _STEP, _LEAST_STEP, _SLOWER = 0.02, 2e-4, 0.7
 """How far below the best level the next is tried, at first and at last, and what a failure leaves of it [1]."""
 
+_PARTS = (0.0, 0.5, 0.9)
+"""Of the best shares so far, in those by which the next schedule is looked for, in turn [1]."""
+
+_FRUITLESS, _SEEDS = 3, 100
+"""Descents without success, each with its own seeds, after which a search ends, and how many seeds each has [1]."""
+
 _ROUNDS = 24
 """Searches over numbers of steps, each from the best schedule so far [1]."""
 
@@ -140,12 +146,12 @@ class Schedules:
         home = self.open[:, 0] & (level_s / self.problem.weights >= self.own[:, 0])
         return np.asarray(np.flatnonzero(~home))
 
-    def even(self, users: Ints, x: Array | None = None) -> Array:
-        """Shares (K,) that grow with the roots of the demands of some users; half of them as in `x`, where given."""
+    def even(self, users: Ints, x: Array | None = None, part: float = 0.5) -> Array:
+        """Shares (K,) that grow with the roots of the demands of some users; a part of them as in `x`, where given."""
         root = np.zeros(self.problem.users)
         root[users] = np.sqrt(self.a[users])
         share = root / max(float(root.sum()), 1e-300)
-        return share if x is None else 0.5 * (share + x)
+        return share if x is None else (1.0 - part) * share + part * x
 
     def seated(self, level_s: float, order: Ints, seats: int) -> Schedule | None:
         """Users who take so many seats in an order, each as soon as one is free; None where somebody is late."""
@@ -208,7 +214,18 @@ def least_max(schedules: Schedules, low_s: float, deadline: float) -> Schedule:
             if time.monotonic() < deadline:
                 found = schedules.lowest(order, seats, low_s, best.objective)
                 best = found if found is not None and found.objective < best.objective else best
-    step, seed = _STEP, 0
+    seed, fruitless = 0, 0
+    while time.monotonic() < deadline and fruitless < _FRUITLESS:
+        found = _polished(schedules, _lowered(schedules, best, low_s, deadline, seed), deadline)
+        seed += _SEEDS
+        fruitless = 0 if found.objective < best.objective * (1.0 - _LEAST_STEP) else fruitless + 1
+        best = found if found.objective < best.objective else best
+    return best
+
+
+def _lowered(schedules: Schedules, best: Schedule, low_s: float, deadline: float, seed: int) -> Schedule:
+    """A schedule that is as good or better, at levels that are the nearer the more have failed."""
+    step = _STEP
     while time.monotonic() < deadline and step > _LEAST_STEP:
         found = _below(schedules, best, max(best.objective * (1.0 - step), low_s), seed)
         seed += 1
@@ -216,7 +233,7 @@ def least_max(schedules: Schedules, low_s: float, deadline: float) -> Schedule:
             best = found
         else:
             step *= _SLOWER
-    return _polished(schedules, best, deadline)
+    return best
 
 
 def _polished(schedules: Schedules, best: Schedule, deadline: float) -> Schedule:
@@ -240,7 +257,7 @@ def _polished(schedules: Schedules, best: Schedule, deadline: float) -> Schedule
 def _below(schedules: Schedules, best: Schedule, level_s: float, seed: int) -> Schedule | None:
     """A schedule at a level, looked for from another one."""
     users = schedules.served(level_s)
-    latest = schedules.latest_s(level_s, schedules.even(users, best.x if seed % 2 else None))
+    latest = schedules.latest_s(level_s, schedules.even(users, best.x, _PARTS[seed % 3]))
     order, delay = _begin(best, users)
     cut, first = np.zeros(len(best.cut), dtype=np.int64), np.zeros(len(best.cut), dtype=np.int64)
     if in_time(order, delay, latest, schedules.most, schedules.law, schedules.moves, seed, cut) > 0:

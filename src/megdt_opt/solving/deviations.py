@@ -19,8 +19,9 @@ from megdt_opt.certificate.samples import SampleProof
 from megdt_opt.certificate.tree import Leaf
 from megdt_opt.errors import Infeasible, InvalidInput, SolverFailure
 from megdt_opt.pricing.deviations import Deviating
+from megdt_opt.pricing.priced import priced
 from megdt_opt.pricing.samples import Sampled
-from megdt_opt.pricing.scaled import Array, Resources, in_units
+from megdt_opt.pricing.scaled import EDGE, Array, Resources, in_units
 from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate_shares
 from megdt_opt.problem.outcome import Method
 from megdt_opt.shares.deviations import worst_shares
@@ -41,6 +42,9 @@ _KEPT = 5e-10
 """Relative: by what a limit may be exceeded and counts as kept [1]."""
 
 _NOTHING = Certificate("", 0.0, Leaf((0.0, 0.0, 0.0)))
+
+_LINES = 6
+"""Problems with lines in place of levels whose choices are tried first [1]."""
 
 _JOINED_S = 20.0
 """Time after which problems with very many samples are left with the bound that is proven by then [s]."""
@@ -161,7 +165,8 @@ def solve_sampled(problem: AllocationProblem, method: str, gap: float, time_limi
     if sampled.joined:
         time_limit_s = _JOINED_S if time_limit_s is None else time_limit_s
     left = None if time_limit_s is None else max(time_limit_s - (time.monotonic() - begin), 1e-3)
-    engine: Any = SampleEngine(sampled, np.inf if left is None else time.monotonic() + left)
+    deadline = np.inf if left is None else time.monotonic() + left
+    engine: Any = SampleEngine(sampled, deadline, _by_lines(sampled, deadline))
     found = close_parties(
         engine, SampleProof(problem, sampled), gap=gap, time_limit_s=left, make=lambda _, __: engine,
         rescue=(lambda until: _kept_sampled(problem, until)) if problem.deadline_s is not None else None,
@@ -172,6 +177,30 @@ def solve_sampled(problem: AllocationProblem, method: str, gap: float, time_limi
         f"{found.nodes} nodes, {found.passes} price vectors, up to {sampled.width} pieces of a user's levels"
         + (", some joined" if sampled.joined else ""),
     )  # fmt: skip
+
+
+def _by_lines(sampled: Sampled, deadline: float) -> list[Choice]:
+    """Good choices: those of problems whose levels are lines, each near the shares that the one before has."""
+    p, known = sampled.problem, list[Choice]()
+    u = np.full(p.open_options.shape, p.users / p.edge_capacity)
+    for _ in range(_LINES):
+        core = sampled.at(u)
+        resources = Resources.of(core)
+        left = None if np.isinf(deadline) else max(0.1 * (deadline - time.monotonic()), 1e-3)
+        try:
+            closed = close(core, resources, gap=_ROUGH, time_limit_s=left)
+        except (Infeasible, SolverFailure):
+            break
+        level_s = closed.objective if p.objective == "max" else None
+        share = priced(core, resources, closed.prices[:3], level_s).x[EDGE]
+        share[np.arange(p.users), closed.option] = closed.x[EDGE]
+        least = 1.0 / np.minimum(p.share_caps, p.edge_capacity)[:, None]
+        u = np.maximum(1.0 / np.maximum(share * p.edge_capacity, 1e-6 / least), least)
+        choice = sampled.choice_at(closed.option, u[np.arange(p.users), closed.option])
+        if any((choice == one).all() for one in known):
+            break
+        known.append(choice)
+    return known
 
 
 def _kept_sampled(problem: AllocationProblem, until: float) -> list[Choice]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 
 import numpy as np
@@ -37,10 +37,12 @@ class SampleEngine(ArraysEngine):
     sampled : Sampled
     deadline : float
         `time.monotonic()` after which no more prices are looked for [s].
+    known : sequence of array of int, (K,)
+        Choices that are tried first.
     """
 
-    def __init__(self, sampled: Sampled, deadline: float) -> None:
-        self.sampled, self.problem, self.deadline = sampled, sampled.problem, deadline
+    def __init__(self, sampled: Sampled, deadline: float, known: Sequence[Choice] = ()) -> None:
+        self.sampled, self.problem, self.deadline, self.known = sampled, sampled.problem, deadline, known
         self.resources = sampled.flat[1]
         self.leveled = self.problem.objective == "max"
         self.loads: Array = np.zeros((*sampled.open.shape, 0))
@@ -186,7 +188,7 @@ class SampleEngine(ArraysEngine):
         return np.where(same, place, sets)
 
     def first_sets(self) -> Choice:
-        """As `Engine` has it: least time alone and at an equal split of the budgets, and least demand."""
+        """What is known, least time alone and at an equal split of the budgets, and least demand."""
         s, users = self.sampled, self.problem.users
         shape = s.open.shape
         closed = np.where(self.heads, 0.0, np.inf)
@@ -201,7 +203,7 @@ class SampleEngine(ArraysEngine):
                     s.tables["fixed_s"] + np.where(a > 0, a / share, 0.0).sum(axis=0) + 1e9 * (lo > part).any(0)
                 )
         scores.append(s.tables["fixed_s"] + 1e6 * a.sum(axis=0) + 1e6 * lo[EDGE])
-        return np.array([(score + closed).argmin(axis=1) for score in scores])
+        return np.array([*self.known, *((score + closed).argmin(axis=1) for score in scores)])
 
     def valuer(self) -> Valuer:
         """As `Engine` has it."""
