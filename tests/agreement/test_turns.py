@@ -14,7 +14,8 @@ import pytest
 from random_turns import draw_turns
 from scipy.optimize import brentq
 
-from megdt_opt import SequencedEdgeProblem, solve
+from megdt_opt import Infeasible, SequencedEdgeProblem, solve
+from megdt_opt.planning.deadlines import Deadlines
 from megdt_opt.tolerances import BOUND, EXACT, SOLVER
 
 PRECISION = {"sum": (1e-9, 5e-10), "max": (1e-7, 5e-8)}
@@ -48,20 +49,24 @@ def share_for(seconds: float, bit: float, efficiency: float | None, snr: float |
     return high
 
 
-def least_max(ends: list[float], weights: list[float], bits: list[float], laws: list[tuple], band: float) -> float:
-    """Least largest weighted time at which all downloads are over, by halving."""
+def least_max(
+    ends: list[float], weights: list[float], bits: list[float], laws: list[tuple], band: float, due: list[float]
+) -> float:
+    """Least largest weighted time at which all downloads are over, by halving; infinite where one must be late."""
     floor = max(w * e for w, e in zip(weights, ends, strict=True))
 
     def full(level: float) -> bool:
         total = 0.0
-        for w, e, bit, law in zip(weights, ends, bits, laws, strict=True):
-            total += share_for(level / w - e, bit, *law, band)
+        for w, e, bit, law, d in zip(weights, ends, bits, laws, due, strict=True):
+            total += share_for(min(level / w, d) - e, bit, *law, band)
             if total > 1.0:
                 return False
         return True
 
     if full(floor):
         return floor
+    if not full(1e9):
+        return math.inf
     high = floor + 1.0
     while not full(high):
         high *= 2.0
@@ -74,9 +79,14 @@ def least_max(ends: list[float], weights: list[float], bits: list[float], laws: 
     return high
 
 
-def least_sum(weights: list[float], bits: list[float], laws: list[tuple], band: float) -> float:
-    """Least weighted sum of download times: at equal slopes, found by their common value."""
+def least_sum(
+    weights: list[float], bits: list[float], laws: list[tuple], band: float, least: list[float] | None = None
+) -> float:
+    """Least weighted sum of download times: at equal slopes, found by their common value; shares of at `least`."""
     some = [i for i, bit in enumerate(bits) if bit > 0]
+    least = [0.0] * len(bits) if least is None else least
+    if sum(least) > 1.0:
+        return math.inf
     if not some:
         return 0.0
     if len(some) == 1:
@@ -100,13 +110,13 @@ def least_sum(weights: list[float], bits: list[float], laws: list[tuple], band: 
 
     def share(i: int, price: float) -> float:
         found = wanted(i, price)
-        return found if found == 1.0 else math.exp(found)
+        return max(least[i], found if found == 1.0 else math.exp(found))
 
     low = min(slope(i, 1.0) for i in some)
     high = max(slope(i, 1.0) for i in some)
     while sum(share(i, low) for i in some) < 1.0:
         low /= 4.0
-    while sum(share(i, high) for i in some) > 1.0:
+    while sum(share(i, high) for i in some) > 1.0 and high < 1e30:
         high *= 4.0
     for _ in range(100):
         middle = math.sqrt(low * high)
@@ -118,8 +128,9 @@ def least_sum(weights: list[float], bits: list[float], laws: list[tuple], band: 
     return sum(weights[i] * bits[i] / rate(shares[i] / total, *laws[i], band) for i in some)
 
 
-def enumerated(problem: SequencedEdgeProblem) -> float:
-    """The optimum, by trying everything."""
+def enumerated(problem: SequencedEdgeProblem, due_s: np.ndarray | None = None) -> float:
+    """The optimum, by trying everything; infinite where some user must be late."""
+    due = [math.inf] * problem.users if due_s is None else due_s.tolist()
     users, rows = range(problem.users), np.arange(problem.users)
     allowed = np.ones(problem.release_s.shape, bool) if problem.allowed is None else problem.allowed
     weights = [1.0] * problem.users if problem.weight is None else problem.weight.tolist()
@@ -160,11 +171,15 @@ def enumerated(problem: SequencedEdgeProblem) -> float:
             else:
                 times = [end + tail for end, tail in zip(ends, after, strict=True)]
                 if problem.objective == "sum":
+                    if due_s is not None:
+                        least = [share_for(d - t, bit, *law, problem.downlink_hz) if math.isfinite(d) else 0.0
+                                 for d, t, bit, law in zip(due, times, bits, laws, strict=True)]  # fmt: skip
+                        sending = least_sum(weights, bits, laws, problem.downlink_hz, least)
                     value = sum(w * t for w, t in zip(weights, times, strict=True)) + extra + sending
                 elif max(w * t for w, t in zip(weights, times, strict=True)) >= best:
                     continue
                 else:
-                    value = least_max(times, weights, bits, laws, problem.downlink_hz)
+                    value = least_max(times, weights, bits, laws, problem.downlink_hz, due)
                 best = min(best, value)
     return best
 
@@ -218,3 +233,38 @@ def test_the_formulation_reaches_the_enumerated_optimum(objective: str, number: 
     assert found.objective_s == pytest.approx(optimum, rel=SOLVER)
     assert found.lower_bound_s <= optimum * (1 + SOLVER)
     assert (found.status, found.bound_source, found.certificate) == ("feasible", "solver", None)
+
+
+@pytest.mark.long_list("objective")
+@pytest.mark.parametrize("number", range(100))
+@pytest.mark.parametrize("objective", ["sum", "max"])
+def test_deadlines_are_kept_where_some_order_keeps_them(objective: str, number: int) -> None:
+    problem = draw_turns(number, objective=objective)
+    if problem.groups:
+        pytest.skip("deadlines are those of users without prefixes")
+    rng = np.random.default_rng([number, objective == "max"])
+    first = solve(problem, gap=1e-7)
+    due_s = np.where(rng.random(problem.users) < 0.6, first.latency_s * rng.uniform(0.7, 1.1, problem.users), np.inf)
+    optimum = enumerated(problem, due_s)
+    names = tuple(f"user {k}" for k in range(problem.users))
+    search = Deadlines(problem, due_s, names, lambda other, limit_s: solve(other, gap=1e-7, time_limit_s=limit_s))
+    if search.kept(first):
+        assert optimum == pytest.approx(first.objective_s, rel=1e-6)
+        return
+    if optimum == math.inf:
+        with pytest.raises(Infeasible, match="no order of service keeps these deadlines together") as error:
+            search.best(first, 1e-7, 5.0)
+        among = np.isin(np.arange(problem.users), error.value.users)
+        assert np.isfinite(due_s[among]).all()
+        assert enumerated(problem, np.where(among, due_s, np.inf)) == math.inf
+        for k in error.value.users:  # none of them could be left out
+            fewer = among & (np.arange(problem.users) != k)
+            assert enumerated(problem, np.where(fewer, due_s, np.inf)) < math.inf
+        return
+    found = search.best(first, 1e-7, 5.0)
+    assert search.kept(found)
+    assert problem.evaluate(found).violation <= EXACT
+    value = problem.weights * found.latency_s
+    reached = float(value.max() if objective == "max" else value.sum())
+    assert reached >= optimum * (1 - 1e-6)
+    assert reached <= optimum * (1.001 if objective == "max" else 1.25)

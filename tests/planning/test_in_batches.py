@@ -296,9 +296,30 @@ def test_a_profile_without_batches_is_refused_by_name() -> None:
         plan(cell(), {"twin-cpu": alone}, compare=False)
 
 
-def test_a_deadline_that_batches_do_not_keep_is_named() -> None:
+@pytest.mark.parametrize("objective", ["sum", "max"])
+def test_a_deadline_that_the_best_batches_miss_is_kept_by_others(objective: str, request: Any, tmp_path: Path) -> None:
     def dated(data: dict[str, Any]) -> None:
-        data["users"][0]["deadline_s"] = 1.0
+        data["users"][0]["deadline_s"] = 1.1
 
-    with pytest.raises(InvalidInput, match=r"users\.a\.deadline: found '1 s'.*neither turns nor batches"):
-        plan(cell("sum", dated), compare=False)
+    free: Plan = request.getfixturevalue("made" if objective == "sum" else "largest")
+    assert free.users[0].latency_s > 1.1
+    found = plan(cell(objective, dated), compare=False, time_limit_s=1.0)
+    assert found.users[0].latency_s <= 1.1 * (1 + 1e-9)
+    assert free.objective_s < found.objective_s < 1.3 * free.objective_s
+    assert found.lower_bound_s <= free.objective_s
+    assert found.certificate is not None
+    assert found.certificate.verify(found.problem).holds
+    assert "Deadlines are kept" in found.notes[0]
+    found.save(tmp_path / "plan.json")
+    assert Plan.load(tmp_path / "plan.json").batches == found.batches
+
+
+def test_deadlines_that_no_batches_keep_together_are_named_and_no_others() -> None:
+    def dated(data: dict[str, Any]) -> None:
+        for user, deadline_s in zip(data["users"], (1.03, 1.13, 9.0), strict=True):
+            user["deadline_s"] = deadline_s
+
+    with pytest.raises(Infeasible, match="no order of service keeps these deadlines together") as error:
+        plan(cell("sum", dated), compare=False, time_limit_s=4.0)
+    assert error.value.users == (0, 1)
+    assert [conflict.value for conflict in error.value.conflicts] == [1.03, 1.13]

@@ -120,7 +120,7 @@ def late_users(table: OptionTable, latency_s: Sequence[float] | NDArray[np.float
 
 
 def require_in_time(table: OptionTable, latency_s: Sequence[float] | NDArray[np.float64]) -> None:
-    """Refuse a plan in which a user is later than its deadline, which the search of turns or batches does not know.
+    """Refuse a stated plan of turns or batches in which a user is later than its deadline.
 
     Raises
     ------
@@ -129,11 +129,8 @@ def require_in_time(table: OptionTable, latency_s: Sequence[float] | NDArray[np.
     """
     for k in late_users(table, latency_s):
         user = table.scenario.users[k]
-        expected = (
-            f"at least {float(latency_s[k]):.6g} s, as in the plan of the least {table.scenario.objective} latency: "
-            "neither turns nor batches are searched for deadlines"
-        )
-        remedy = 'Raise it, give the user more weight, or choose the discipline "reserved".'
+        expected = f"at least {float(latency_s[k]):.6g} s, which the stated turns or batches take"
+        remedy = "Plan again, or raise it."
         raise InvalidInput(f"users.{user.name}.deadline", f"{user.deadline_s:.6g} s", expected, remedy)
 
 

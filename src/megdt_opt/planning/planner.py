@@ -13,7 +13,8 @@ from megdt_opt.planning.cost_totals import with_names_of_costs
 from megdt_opt.planning.forming import at_least, formed
 from megdt_opt.planning.groups import group_plans
 from megdt_opt.planning.in_batches import solved_in_batches
-from megdt_opt.planning.in_turns import require_in_time, solved_in_turns
+from megdt_opt.planning.in_time import in_time
+from megdt_opt.planning.in_turns import solved_in_turns
 from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.robustness import robustness
 from megdt_opt.planning.user_plan import decisions, notes_of, user_plan
@@ -167,8 +168,7 @@ def answered(table: OptionTable, problem: Problem, method: str, gap: float, time
         found = solved_in_batches(table, problem, method, gap, time_limit_s)
     else:
         return solve(problem, method=method, gap=gap, time_limit_s=time_limit_s)
-    require_in_time(table, found.latency_s)
-    return found
+    return in_time(table, problem, found, gap, time_limit_s)
 
 
 def compared(made: Plan) -> Plan:

@@ -109,7 +109,7 @@ def robustness(
         except Infeasible:
             broken = True
             continue
-        # the search of turns and batches does not know deadlines
+        # classes of turns and of batches do not know deadlines
         if isinstance(problem, SequencedEdgeProblem | BatchedEdgeProblem) and late_users(there, kept.latency_s):
             broken = True
             continue

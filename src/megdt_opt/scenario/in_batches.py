@@ -203,7 +203,7 @@ class InBatches(Undivided):
                 f"{show(start_s, 's')}, {self._holds_back(start_s)}, whoever sends in the end and whatever they take: "
                 "what is proven is meant given that."
             )
-        return (found,)
+        return (found + self.dated,)
 
     def _holds_back(self, start_s: float) -> str:
         """What the start of the batches waits for, and whose it is."""

@@ -51,7 +51,7 @@ class InTurns(Undivided):
         found = "The edge serves one chain at a time, whole and at full speed, in the order planned."
         if self.division:
             found += f" {self.division}: what is proven is meant given that."
-        return (found,)
+        return (found + self.dated,)
 
     def _terms(self, k: int, stages: Stage, uplink_bit_per_s: float) -> TurnTerms:
         return turn_terms(

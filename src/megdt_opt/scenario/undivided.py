@@ -95,6 +95,13 @@ class Undivided(ABC):
         whole, part = (show(hz, "Hz") for hz in (self._offer.scenario.sites[0].uplink_hz, self.uplink_hz()))
         return f"{count} of {users} users may send, so each has {part} of the uplink's {whole}" if count else ""
 
+    @property
+    def dated(self) -> str:
+        """What is proven beside deadlines, in words; "" without any."""
+        if all(user.deadline_s is None for user in self._offer.scenario.users):
+            return ""
+        return " Deadlines are kept; the bound is that of plans without them, which are no slower."
+
     @cached_property
     def senders(self) -> tuple[int, int]:
         """How many users may send: who have an option that the edge serves and that sends, among those that they
