@@ -41,12 +41,12 @@ def cell(objective: str = "sum", change: Callable[[dict[str, Any]], None] = lamb
 
 @pytest.fixture(scope="module")
 def made() -> Plan:
-    return plan(cell())
+    return plan(cell(), time_limit_s=1.0)
 
 
 @pytest.fixture(scope="module")
 def largest() -> Plan:
-    return plan(cell("max"), time_limit_s=1.0)
+    return plan(cell("max"), time_limit_s=0.5)
 
 
 @pytest.mark.parametrize("name", ["made", "largest"])

