@@ -47,8 +47,9 @@ class Option:
 
     @property
     def protocol(self) -> str:
-        """'seed' where latent features travel, 'image' for a download, 'none' for the local baseline."""
-        return "seed" if self.precision else ("image" if self.codec else "none")
+        """'seed' where latent features travel, 'sketch', 'image' for a download, 'none' for the local baseline."""
+        sent = "seed" if self.precision else ("image" if self.codec else "none")
+        return MECHANISM_REGISTRY.require(self.mechanism).protocol or sent
 
     @property
     def name(self) -> str:
@@ -180,6 +181,8 @@ class Mechanism:
         What it does to the pictures, for plans and reports; "" for the package's own.
     grouped : bool
         Whether it needs a group that shares the steps before the cut.
+    protocol : str
+        What its options send, where that is neither features nor a picture.
     """
 
     name: str
@@ -191,6 +194,7 @@ class Mechanism:
     precisions: tuple[str, ...] | None = None
     quality: str = ""
     grouped: bool = False
+    protocol: str = ""
 
 
 MECHANISM_REGISTRY: Registry[Mechanism] = Registry("mechanism", MECHANISM_PLUGINS)

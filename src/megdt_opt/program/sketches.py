@@ -64,7 +64,7 @@ def _u2e_sketch(option: Option, s: Setting) -> tuple[Stage, ...]:
 
 
 for _made in (
-    Mechanism(name=FROM_EDGE, stages=_e2u_sketch, quality=_QUALITY),
+    Mechanism(name=FROM_EDGE, stages=_e2u_sketch, quality=_QUALITY, protocol="sketch"),
     Mechanism(
         name=FROM_DEVICE,
         stages=_u2e_sketch,
@@ -73,6 +73,7 @@ for _made in (
         shown_at=("device", "edge"),
         senses=True,
         quality=_QUALITY,
+        protocol="sketch",
     ),
 ):
     MECHANISM_REGISTRY.add(_made.name, _made, built_in=True)

@@ -30,7 +30,7 @@ def test_shapes_are_those_of_the_spec(model: TwinModel, request_states: dict[str
     assert tuple(picture.shape) == (1, *spec.image_shape)
     assert picture.dtype == torch.uint8
     assert tuple(model.sense(picture).shape) == (1, *spec.latent_shape)
-    assert set(spec.weight_byte) == {"encode_prompt", "denoise", "decode", "sense"}
+    assert set(spec.weight_byte) == {"encode_prompt", "denoise", "decode", "sense", "read_sketch"}
 
 
 def test_the_conditioning_that_travels_is_small(model: TwinModel) -> None:
