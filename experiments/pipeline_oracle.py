@@ -221,7 +221,7 @@ class Family:
                     piece()
                 continue
             data = pack(stores[str(leaf.source)], leaf.tensors, leaf.precision)
-            if leaf.precision not in ("png", "jpeg"):
+            if not leaf.codec:
                 planned = payload_byte(leaf.tensors, "fp32" if leaf.precision == "raw" else leaf.precision)
                 assert len(data) == planned, leaf.label
             sent[leaf.label] = 8 * len(data)

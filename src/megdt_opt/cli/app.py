@@ -92,6 +92,7 @@ def calibrate(  # wide: each is one option of the command
     weights: Annotated[str, typer.Option(help="'trained', or 'random' for configurations alone.")] = "trained",
     variant: Annotated[str | None, typer.Option(help="Variant of the weight files, such as 'fp16'.")] = None,
     decoder: Annotated[str | None, typer.Option(help="Folder of a small autoencoder that decodes instead.")] = None,
+    controlnet: Annotated[str | None, typer.Option(help="Folder of a ControlNet: pictures from sketches.")] = None,
     spec: Annotated[
         Path | None, typer.Option(help="Spec to write; for a pipeline by default OUTPUT with .spec.json.")
     ] = None,
@@ -131,6 +132,7 @@ def calibrate(  # wide: each is one option of the command
         weights=weights,
         variant=variant,
         decoder=decoder,
+        controlnet=controlnet,
         spec_file=spec,
         console=console,
     )

@@ -45,7 +45,7 @@ def calibrate_model(  # wide: each is one option of the command, by keyword
 ) -> TimingProfile:
     """Load a model, say what it takes, time all its stages and write its spec; parameters as for `calibrate`.
 
-    `settings` are those of `load_model`: guidance, pixels, weights, variant, decoder.
+    `settings` are those of `load_model`: guidance, pixels, weights, variant, decoder, controlnet.
     """
     from megdt_opt.cli.progress import progress
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from megdt_opt.errors import InvalidInput, MegdtError
 from megdt_opt.files import JSON, is_path, read_text
 from megdt_opt.models.diffusers.architecture import ARCHITECTURES, Architecture
+from megdt_opt.models.diffusers.controlnet import bare_name, spec_with_controlnet
 from megdt_opt.models.memory import PRECISION_BYTE, require_memory
 from megdt_opt.models.specs import PUBLISHED_SPECS, bundled_spec
 from megdt_opt.models.split_model import SplitModel
@@ -46,11 +47,7 @@ Subject = int | str | Mapping[str, Any]
 
 
 class Requests(Protocol):
-    """Makes the requests of one model, in numpy.
-
-    Of a model that makes pictures from sketches it may also offer `sketch(picture)`, the coded sketch of a picture, by
-    which lengths are foreseen.
-    """
+    """Makes the requests of one model, in numpy; with sketches also `sketch(picture)`, a picture's coded one."""
 
     def request(self, subject: Subject) -> Request:
         """Request that asks for a subject."""
@@ -145,7 +142,7 @@ class PlannedModel:
         return load_planned(self.spec, precision=self.precision, decoder=self.decoder, refiner=self.refiner)
 
 
-def find_spec(name: str, guidance: float | None = None) -> ModelSpec:
+def find_spec(name: str, guidance: float | None = None, controlnet: str | None = None) -> ModelSpec:
     """The spec of a model.
 
     Parameters
@@ -155,16 +152,20 @@ def find_spec(name: str, guidance: float | None = None) -> ModelSpec:
         id that is cached on this machine.
     guidance : float, optional
         Scale of its guidance [1]; default its own.
+    controlnet : str, optional
+        Folder of a ControlNet by which a pipeline makes pictures from sketches.
 
     Raises
     ------
     InvalidInput
-        If there is none of these, a configuration of the folder cannot be used, or the model has no guidance.
+        If there is none of these, a configuration of the folder cannot be used, the model has no guidance, or the
+        ControlNet does not fit.
     WeightsError
         Where a part of the folder has no weights.
     """
     found = _find_spec(name)
-    return found if guidance is None else with_guidance(found, guidance)
+    found = found if guidance is None else with_guidance(found, guidance)
+    return found if controlnet is None else spec_with_controlnet(found, controlnet)
 
 
 def _find_spec(name: str) -> ModelSpec:
@@ -190,6 +191,7 @@ def load_model(  # wide: each is one setting of a model, by keyword
     weights: str = "trained",
     variant: str | None = None,
     decoder: str | None = None,
+    controlnet: str | None = None,
 ) -> SplitModel:
     """The model of this name.
 
@@ -211,6 +213,8 @@ def load_model(  # wide: each is one setting of a model, by keyword
         Variant of a pipeline's weight files, such as "fp16".
     decoder : str, optional
         Folder of a small autoencoder that decodes in place of a pipeline's own, or the name of a decoder of the model.
+    controlnet : str, optional
+        Folder of a ControlNet by which a pipeline makes pictures from sketches.
 
     Raises
     ------
@@ -231,11 +235,12 @@ def load_model(  # wide: each is one setting of a model, by keyword
     if known is not None and decoder is not None and decoder in known.decoders:
         known, decoder = replace(known, load=known.decoders[decoder]), None
     settings = {"guidance": guidance, "pixels": pixels, "variant": variant, "decoder": decoder}
+    settings["controlnet"] = controlnet
     given = {key: value for key, value in settings.items() if value is not None}
     try:
         if known is None:
             return _pipeline(name, device, precision, weights, given)
-        if name in ARCHITECTURES and not {"variant", "decoder"} & set(given):
+        if name in ARCHITECTURES and not {"variant", "decoder", "controlnet"} & set(given):
             return _random_weights(name, device, precision, **given)
         for key, value in given.items():
             remedy = "Leave it out, or take a pipeline folder."
@@ -293,8 +298,9 @@ def load_planned(
             found: SplitModel = DiffusersModel.from_config(source, **how)
         else:
             found = DiffusersModel.from_pretrained(
-                source, name=spec.name, decoder=decoder, local_files_only=True, **how
-            )
+                source, name=bare_name(spec), decoder=decoder, local_files_only=True,
+                controlnet=None if refiner else spec.controlnet or None, **how,
+            )  # fmt: skip
     else:
         found = load_model(spec.name, device=device, precision=precision, decoder=decoder)
     for name in ("latent_shape", "image_shape", "request", "passes_per_step", *(() if refiner else ("conditioning",))):
@@ -332,7 +338,7 @@ def _pipeline(name: str, device: str, precision: str, weights: str, settings: di
     _require_memory(design, precision, device)
     if weights == "trained":
         return DiffusersModel.from_pretrained(name, device=device, precision=precision, **settings)
-    for key in ("variant", "decoder"):
+    for key in ("variant", "decoder", "controlnet"):
         if settings.get(key) is not None:
             raise InvalidInput(key, settings[key], "none with random weights", "Leave one of the two out.")
     return DiffusersModel.from_config(folder_of(name), device=device, precision=precision, **settings)

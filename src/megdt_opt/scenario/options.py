@@ -129,7 +129,7 @@ class OptionTable:
         scenario = Scenario.named(scenario)
         check_used(profiles, scenario.profile_names)
         found = find_profiles(scenario, profiles)
-        spec = spec or find_spec(scenario.model, scenario.guidance)
+        spec = spec or find_spec(scenario.model, scenario.guidance, scenario.controlnet)
         check_regions(scenario, spec)
         check_sketches(scenario, spec)
         check_subjects(scenario, spec)

@@ -71,6 +71,9 @@ class Scenario(Quantities):
         spec file that `calibrate` wrote.
     guidance : float, optional
         Scale of a pipeline's guidance [1], default the model's own; up to 1 a step has one pass.
+    controlnet : str, optional
+        Folder of a ControlNet for edges, by which a pipeline of Stable Diffusion 1 or 2 makes pictures from sketches
+        (E2U-sketch, U2E-sketch); profiles are then those of `calibrate --controlnet`.
     precision : str, optional
         Arithmetic of the model that all profiles must be of, "fp32", "fp16" or "bf16"; default each actor computes in
         its profile's.
@@ -134,6 +137,7 @@ class Scenario(Quantities):
     name: str = "scenario"
     model: str = "twin"
     guidance: float | None = Field(default=None, ge=0.0, le=1000.0)
+    controlnet: str | None = None
     precision: Literal["fp32", "fp16", "bf16"] | None = None
     unmeasured_quality: Literal["accept"] | None = None
     steps: int = Field(default=20, ge=1, le=1000)

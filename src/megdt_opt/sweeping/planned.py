@@ -93,7 +93,7 @@ class Sources:
         self.known, self.settings = known, settings
         self.profiles: dict[str, TimingProfile] = {}
         self.digests: dict[str, str] = {}
-        self.specs: dict[tuple[str, float | None], ModelSpec] = {}
+        self.specs: dict[tuple[str, float | None, str | None], ModelSpec] = {}
         self.token = token_hex(8)
 
     def of(self, scenario: Scenario) -> tuple[dict[str, TimingProfile], ModelSpec]:
@@ -101,7 +101,7 @@ class Sources:
         names = scenario.profile_names
         if not self.profiles.keys() >= set(names):
             self.profiles |= find_profiles(scenario, {**(self.known or {}), **self.profiles})
-        model = (scenario.model, scenario.guidance)
+        model = (scenario.model, scenario.guidance, scenario.controlnet)
         if model not in self.specs:
             self.specs[model] = find_spec(*model)
         return {name: self.profiles[name] for name in names}, self.specs[model]

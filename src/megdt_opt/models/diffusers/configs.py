@@ -122,6 +122,16 @@ _UNET: Mapping[str, Rule] = {
     "projection_class_embeddings_input_dim": Rule("null or a width", lambda v: v is None or _WIDTH.holds(v)),
     "time_cond_proj_dim": Rule("null or a width", lambda v: v is None or _WIDTH.holds(v)),
 }
+_CONTROLNET: Mapping[str, Rule] = {
+    **{
+        name: rule for name, rule in _UNET.items() if name not in ("sample_size", "out_channels", "addition_embed_type")
+    },
+    "addition_embed_type": _empty("added embeddings"),
+    "conditioning_channels": _COLOURS,
+    "conditioning_embedding_out_channels": wholes(16384, single=False),
+    "controlnet_conditioning_channel_order": Rule("'rgb'", lambda v: v == "rgb"),
+    "global_pool_conditions": Rule("false", lambda v: v is False),
+}
 _SD3: Mapping[str, Rule] = {
     "sample_size": whole(1024, needed=True),
     "patch_size": whole(16),
@@ -217,6 +227,9 @@ AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny")
 TEXT_MODELS = ("CLIPTextModel", "CLIPTextModelWithProjection", "T5EncoderModel")
 """Classes of transformers that a text model may have."""
 
+CONTROLNET = "ControlNetModel"
+"""Class of diffusers that a ControlNet may have."""
+
 SCHEDULER = "scheduler"
 """Stands for any scheduler's class."""
 
@@ -224,6 +237,7 @@ _RULES: Mapping[str, Mapping[str, Rule]] = {
     **dict(zip(DENOISERS, (_UNET, _SD3, _FLUX, _PIXART), strict=True)),
     **dict(zip(AUTOENCODERS, (_KL, _TINY), strict=True)),
     **dict(zip(TEXT_MODELS, (_CLIP, _CLIP, _T5), strict=True)),
+    CONTROLNET: _CONTROLNET,
     SCHEDULER: _SCHEDULE,
 }
 

@@ -28,6 +28,10 @@ class Given:
         Row of the whole latent that the latents begin with [row].
     unguided : int
         How many of the rows, the first ones, are of the pass without a prompt [1].
+    controlnet : network or None
+        The ControlNet of steps by sketch.
+    control : Tensor or None
+        What it is shown: pictures (rows of the latents, 3, rows, columns) from 0 to 1.
     """
 
     conditioning: Mapping[str, Tensor]
@@ -35,6 +39,8 @@ class Given:
     guidance: float
     first_row: int = 0
     unguided: int = 0
+    controlnet: Any = None
+    control: Tensor | None = None
 
 
 Pass = Callable[[Any, Tensor, Tensor, Given], Tensor]
@@ -59,13 +65,20 @@ def _unet(network: Any, latent: Tensor, timestep: Tensor, given: Given) -> Tenso
     if config.time_cond_proj_dim is not None:
         scale = torch.full((latent.shape[0],), given.guidance - 1.0, device=latent.device)
         embedded = _sinusoids(scale, config.time_cond_proj_dim).to(latent.dtype)
+    tokens, added = given.conditioning["tokens"], {}
+    if given.control is not None:
+        down, middle = given.controlnet(
+            latent, timestep, encoder_hidden_states=tokens, controlnet_cond=given.control, return_dict=False
+        )
+        added = {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
     return network(
         latent,
         timestep,
-        encoder_hidden_states=given.conditioning["tokens"],
+        encoder_hidden_states=tokens,
         timestep_cond=embedded,
         added_cond_kwargs=extra,
         return_dict=False,
+        **added,
     )[0]
 
 

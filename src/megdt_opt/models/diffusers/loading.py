@@ -14,7 +14,16 @@ import transformers
 
 from megdt_opt.errors import InvalidInput, WeightsError
 from megdt_opt.models.diffusers.architecture import Architecture, check_fits
-from megdt_opt.models.diffusers.configs import AUTOENCODERS, DENOISERS, TEXT_MODELS, Config, check_config, refused
+from megdt_opt.models.diffusers.configs import (
+    AUTOENCODERS,
+    CONTROLNET,
+    DENOISERS,
+    TEXT_MODELS,
+    Config,
+    check_config,
+    refused,
+)
+from megdt_opt.models.diffusers.controlnet import open_controlnet
 from megdt_opt.models.diffusers.design import text_layout, vae_scale
 from megdt_opt.models.diffusers.folder import PipelineFolder
 from megdt_opt.models.diffusers.location import folder_of
@@ -186,6 +195,26 @@ def load_decoder(path: str, design: Architecture) -> tuple[Any, str]:
         expected = f"{channels} channels at {own} pixels a cell, the latents of {design.name!r}"
         raise InvalidInput("decoder", found, expected, "Give the small decoder of this family.")
     return _loaded(folder, part, getattr(diffusers, kind), None), kind
+
+
+def load_controlnet(path: str, design: Architecture) -> Any:
+    """A ControlNet that fits a pipeline.
+
+    Parameters
+    ----------
+    path : str
+        Its folder, with `config.json` and safetensors.
+    design : Architecture
+        The pipeline.
+
+    Raises
+    ------
+    InvalidInput, WeightsError
+        Where it is none, or does not fit.
+    """
+    folder, part = open_controlnet(path, design)
+    tuple(folder.tensors(part))  # there and whole, before anything is taken
+    return _loaded(folder, part, getattr(diffusers, CONTROLNET), None)
 
 
 def _loaded(folder: PipelineFolder, part: str, network: Any, variant: str | None) -> Any:

@@ -17,13 +17,15 @@ from torch import Tensor, nn
 from megdt_opt.errors import ExecutionError, InvalidInput
 from megdt_opt.models import regions
 from megdt_opt.models.diffusers.architecture import ARCHITECTURES, Architecture, architecture
+from megdt_opt.models.diffusers.controlnet import with_controlnet
 from megdt_opt.models.diffusers.denoisers import PASSES, Given
 from megdt_opt.models.diffusers.design import latent_size, spec_of
-from megdt_opt.models.diffusers.loading import Parts, build, load_decoder, load_parts, parameters
+from megdt_opt.models.diffusers.loading import Parts, build, load_controlnet, load_decoder, load_parts, parameters
 from megdt_opt.models.diffusers.samplers import samplers_of
 from megdt_opt.models.diffusers.text import TextEncoders
 from megdt_opt.models.memory import PRECISION_BYTE
 from megdt_opt.models.sampling import Predict, step_together
+from megdt_opt.models.sketches import as_tensor, decode_map, edges_of, encode_map
 from megdt_opt.models.split_model import Rows
 from megdt_opt.models.tensors import check_batch, checked, checked_part, checked_state
 from megdt_opt.program.model_spec import ModelSpec, with_decoder
@@ -64,6 +66,7 @@ class DiffusersModel:
         guidance: float | None = None,
         source: str = "",
         decoder: str | None = None,
+        controlnet: str | None = None,
     ) -> None:
         _check_precision(precision)
         self.weights = weights
@@ -87,6 +90,11 @@ class DiffusersModel:
                 value.numel() for name, value in self._decoder.named_parameters() if not name.startswith("encoder.")
             )
             self.spec = replace(with_decoder(self.spec, decoder), weight_byte={**self.spec.weight_byte, "decode": byte})
+        self._controlnet = None if controlnet is None else load_controlnet(controlnet, parts.design)
+        if controlnet is not None and self._controlnet is not None:
+            _settle(self._controlnet, device, self._dtype)
+            byte = PRECISION_BYTE[precision] * sum(value.numel() for value in self._controlnet.parameters())
+            self.spec = with_controlnet(self.spec, controlnet, byte)
         self._samplers = samplers_of(parts.design, self.spec.latent_shape[1:])
 
     @classmethod
@@ -148,6 +156,7 @@ class DiffusersModel:
         pixels: Pixels = None,
         guidance: float | None = None,
         decoder: str | None = None,
+        controlnet: str | None = None,
         **options: Any,
     ) -> Self:
         """The model of a pipeline folder or hub id; read from safetensors only; none of its code is run.
@@ -162,6 +171,8 @@ class DiffusersModel:
             Name of the model in profiles; by default the last part of the path or id.
         decoder : str, optional
             Folder of an autoencoder, such as an `AutoencoderTiny`, that decodes in place of the pipeline's own.
+        controlnet : str, optional
+            Folder of a `ControlNetModel` that was trained on edges, by which pictures are made from sketches.
         **options
             How it is found: `variant`, `revision`, `cache_dir`, `token` or `local_files_only`, as diffusers'
             loaders take them.
@@ -176,9 +187,8 @@ class DiffusersModel:
         _check_precision(precision)
         parts = load_parts(str(path_or_id), options, name)
         how: dict[str, Any] = {"precision": precision, "device": device, "pixels": pixels, "guidance": guidance}
-        return cls(
-            parts.design.name, parts, weights="trained", source=_absolute(str(path_or_id)), decoder=decoder, **how
-        )
+        how |= {"decoder": decoder, "controlnet": controlnet}
+        return cls(parts.design.name, parts, weights="trained", source=_absolute(str(path_or_id)), **how)
 
     # ---- requests
 
@@ -258,7 +268,7 @@ class DiffusersModel:
         state : mapping
             "latent" (B, C, rows, columns), and what else the sampler needs within its chain (`samplers.state_shapes`).
         conditioning : mapping
-            As `encode_prompt` gives it.
+            As `encode_prompt` gives it; for steps by sketch with what `read_sketch` gives.
         scheduler : str
             One of `spec.schedulers`.
         steps, first, count : int
@@ -335,6 +345,24 @@ class DiffusersModel:
         scale, shift = _scaling(self._parts.vae)
         return self._finite("encoding of the picture", ((mode - shift) * scale).float())
 
+    def sketch(self, image: Tensor) -> Tensor:
+        """Coded edges of a picture, uint8 (1, rows, columns, 3) to uint8 (length,)."""
+        pixels = checked("image", image, self.spec.image_shape, torch.uint8)
+        check_batch("image", pixels, 1)
+        return as_tensor(encode_map(edges_of(pixels[0].cpu().numpy()), 1))
+
+    def read_sketch(self, data: Tensor) -> State:
+        """The edges of a coded sketch as the ControlNet is shown them: "control", float32 (1, 3, rows, columns).
+
+        Raises
+        ------
+        MalformedMessage
+            If the bytes are no coded sketch.
+        """
+        rows, columns, _ = self.spec.image_shape
+        edges = torch.from_numpy(decode_map(data.numpy().tobytes(), (rows, columns), 1))
+        return {"control": edges.float().expand(1, 3, -1, -1).contiguous()}
+
     # ---- internals
 
     def _predict(self, conditioning: Mapping[str, Tensor], batch: int, first_row: int = 0) -> Predict:
@@ -362,7 +390,17 @@ class DiffusersModel:
         unguided = batch if self.spec.passes_per_step == 2 else 0
         if unguided:
             own = {name: torch.cat([found[_negative(name)], value]) for name, value in own.items()}
+        control = conditioning.get("control")
+        if control is not None:
+            if self._controlnet is None:
+                expected = "nothing without a ControlNet"
+                raise InvalidInput("control", tuple(control.shape), expected, "Load the model with one.")
+            control = checked("control", control, (3, *self.spec.image_shape[:2])).to(self.device, self._dtype)
+            check_batch("control", control, batch)
+            control = torch.cat([control, control]) if unguided else control
         return Given(
+            controlnet=self._controlnet,
+            control=control,
             conditioning={name: value.to(self.device, self._dtype) for name, value in own.items()},
             image_shape=self.spec.image_shape,
             guidance=self.spec.guidance,
