@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from megdt_opt.models.sketches import as_tensor, decode_map, edges_of, encode_map
 from megdt_opt.program.model_spec import ModelSpec
 
 SPEC = ModelSpec(
@@ -21,6 +22,7 @@ SPEC = ModelSpec(
     steps_default=6,
     schedulers=("ddim", "dpmpp"),
     region_multiple=2,
+    sketch="alone",
 )
 
 
@@ -83,6 +85,13 @@ class StandIn:
     def start_from(self, latent, seed, *, scheduler, steps, first):
         noise = self.start(seed, scheduler=scheduler, steps=steps)["latent"]
         return {"latent": latent + noise * (steps - first) / steps}
+
+    def sketch(self, image):
+        return as_tensor(encode_map(edges_of(image[0].numpy()), 1))
+
+    def read_sketch(self, data):
+        edges = torch.from_numpy(decode_map(data.numpy().tobytes(), (64, 64), 1)).float()
+        return {"tokens": torch.nn.functional.adaptive_avg_pool2d(edges[None, None], (5, 8))[0]}
 
 
 class Faulty(StandIn):

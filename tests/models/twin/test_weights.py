@@ -15,7 +15,13 @@ from megdt_opt.errors import WeightsError
 from megdt_opt.models.twin.model import TwinModel
 from megdt_opt.models.twin.weight_files import BUNDLED
 
-FILES = ("autoencoder.safetensors", "denoiser.safetensors", "detector.safetensors", "tokens.safetensors")
+FILES = (
+    "autoencoder.safetensors",
+    "denoiser.safetensors",
+    "detector.safetensors",
+    "sketch.safetensors",
+    "tokens.safetensors",
+)
 
 
 @pytest.fixture
