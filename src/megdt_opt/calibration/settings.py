@@ -31,7 +31,7 @@ class Settings:
     rows: Sequence[int] | None
     held_out_rows: Sequence[int]
 
-    def stages(self, *, coded: bool, sketched: bool) -> tuple[str, ...]:
+    def stages(self, *, coded: bool, sketched: bool = False) -> tuple[str, ...]:
         """Stages to time, the image codecs only where pictures are coded, those of sketches where the model has any."""
         if self.kinds is None:
             every = map(stage_kind, OWN_STAGES.names)
