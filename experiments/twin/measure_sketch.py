@@ -1,6 +1,6 @@
 """Measure pictures that the twin makes from sketches, in both directions, beside JPEG files of the same pictures.
 
-    python experiments/twin/measure_sketch.py [--scenes 150] [--out experiments/twin]
+    python experiments/twin/measure_sketch.py [--scenes 100] [--out experiments/twin]
 
 Scenes are held out: their seeds were used by no training script. Up (U2E-sketch), the sketch is read off the camera's
 picture, the scene's render; down (E2U-sketch), off the picture that the model generates of the request. Either way the
@@ -130,7 +130,7 @@ def table(found: dict[str, Any]) -> str:
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", type=int, default=150)
+    parser.add_argument("--scenes", type=int, default=100)
     parser.add_argument("--out", type=Path, default=Path("experiments/twin"))
     args = parser.parse_args()
     torch.set_num_threads(1)
