@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib import rc_context
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -20,7 +22,9 @@ from megdt_opt import InvalidInput, plot
 from megdt_opt.online import Service, Simulation, Trace, simulate
 from megdt_opt.plot.mechanism_map import COLOURS, tile
 from megdt_opt.plot.quantity import quantity
+from megdt_opt.plot.series import STYLES
 from megdt_opt.program.mechanisms import MECHANISMS
+from megdt_opt.report.canvas import new_figure
 from megdt_opt.report.timeline import timeline_figure
 
 BANDS = (15e3, 60e3, 240e3)
@@ -148,12 +152,18 @@ def test_mechanism_map_colours_each_tile_by_its_mechanism() -> None:
     one = frame["edge.stretch"] == 4.0
     frame.loc[one & (frame["channel.downlink_hz"] == 60e3), ["users_E2U", "users_PEU"]] = [0, 5]
     figure = plot.mechanism_map_figure(frame, "channel.downlink_hz", "edge.stretch")
-    tiles = {p.get_xy(): to_hex(p.get_facecolor()).upper() for p in figure.axes[0].patches if isinstance(p, Rectangle)}
+    bars = [p for p in figure.axes[0].patches if isinstance(p, Rectangle)]
+    tiles: dict[tuple[int, int], list[tuple[str, float]]] = {}
+    for bar in bars:
+        at = round(bar.get_x() + bar.get_width() / 2), round(bar.get_y() + 0.5)
+        tiles.setdefault(at, []).append((to_hex(bar.get_facecolor()).upper(), bar.get_width()))
     assert len(tiles) == 9
-    assert tiles[(0.5, 0.5)] == COLOURS["PEU"]
-    assert [tiles[(x - 0.5, 1.5)] for x in range(3)] == ["#FFFFFF"] * 3
-    assert sum(c == COLOURS["E2U"] for c in tiles.values()) == 5
-    assert legend(figure) == ["E2U", "PEU", "infeasible"]
+    assert [c for c, _ in tiles[1, 1]] == [COLOURS["local"], COLOURS["PEU"]]  # 2 and 5 of 7
+    assert tiles[1, 1][1][1] / tiles[1, 1][0][1] == pytest.approx(5 / 2)
+    assert [[c for c, _ in tiles[x, 2]] for x in range(3)] == [["#FFFFFF"]] * 3
+    assert sum(COLOURS["E2U"] in dict(tile) for tile in tiles.values()) == 5
+    assert all(sum(width for _, width in tile) == pytest.approx(0.92) for tile in tiles.values())
+    assert legend(figure) == ["local", "E2U", "PEU", "infeasible"]
     clean(figure)
     with pytest.raises(InvalidInput, match="another parameter"):
         plot.mechanism_map_figure(frame, "edge.stretch", "edge.stretch")
@@ -254,6 +264,79 @@ def test_a_pdf_embeds_its_fonts_as_truetype(name: str, tmp_path: Path) -> None:
     assert data.startswith(b"%PDF")
     assert b"/FontFile2" in data
     assert b"/Type3" not in data
+
+
+DRAWN: dict[str, Callable[..., Figure]] = {
+    "latency": lambda **on: plot.latency_figure(table(), "channel.downlink_hz", **on),
+    "map": lambda **on: plot.mechanism_map_figure(
+        table(stretches=(1.0, 4.0)), "channel.downlink_hz", "edge.stretch", **on
+    ),
+    "pareto": lambda **on: plot.pareto_figure(table(stretches=(1.0, 4.0)), "solve_s", "objective_s", by="seed", **on),
+    "shares": lambda **on: plot.shares_figure(table(), "channel.downlink_hz", ["users_local", "users_E2U"], **on),
+    "solve time": lambda **on: plot.solve_time_figure(table(), x="edge.stretch", by="seed", **on),
+    "flow times": lambda **on: plot.flow_time_figure(simulations(), **on),
+    "ages": lambda **on: plot.age_figure(simulations(), **on),
+}
+"""A figure of every kind."""
+
+
+@pytest.mark.parametrize("kind", DRAWN)
+def test_every_kind_fits_a_column_and_takes_the_callers_axes_and_fonts(kind: str) -> None:
+    column = DRAWN[kind](width_in=plot.COLUMN_IN)
+    assert column.get_figwidth() == plot.COLUMN_IN
+    clean(column)
+    with rc_context({"font.size": 6.0, "font.family": "serif"}):
+        mine = new_figure(plot.PAGE_IN, 4.2)
+        left, right = mine.subplots(1, 2)
+        assert DRAWN[kind](axes=right) is mine
+        clean(mine)
+        label = right.yaxis.label if right.get_ylabel() else right.xaxis.label
+        assert (label.get_fontsize(), label.get_fontfamily()) == (6.0, ["serif"])
+        alone = DRAWN[kind](width_in=plot.PAGE_IN)
+        assert {text.get_fontfamily()[0] for text in alone.findobj(Text)} == {"serif"}
+    assert not left.has_data()
+    with pytest.raises(InvalidInput, match="width_in"):
+        DRAWN[kind](axes=left, width_in=3.5)
+    with pytest.raises(InvalidInput, match="inch"):
+        DRAWN[kind](width_in=0.1)
+
+
+def test_ten_series_differ_in_colour_marker_and_dash() -> None:
+    assert len(STYLES) == 10
+    for what in ("color", "marker", "ls"):
+        assert len({str(style[what]) for style in STYLES}) == 10, what
+    frame = table(stretches=tuple(float(2**i) for i in range(10)), seeds=1)
+    figure = plot.latency_figure(frame, "channel.downlink_hz", by="edge.stretch", width_in=plot.COLUMN_IN)
+    assert len({(to_hex(str(line.get_color())), line.get_marker()) for line in figure.axes[0].lines}) == 10
+    clean(figure)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "front"),
+    [
+        ([1.0, np.nextafter(1.0, 2)], [5.0, 5.0], [True, True]),
+        ([1.0, 2.0, 3.0], [5.0, 4.0, np.nextafter(4.0, 5)], [True, True, False]),
+        ([1e-12, 1e-12 * (1 + 1e-15)], [3.0, np.nextafter(3.0, 4)], [True, True]),
+        ([0.0, 0.0, 1e-3], [1.0, 1.0, 1.0], [True, True, False]),
+    ],
+    ids=["one unit in the last place", "to the right of another", "tiny numbers", "zero"],
+)
+def test_rounding_alone_beats_no_point(x: list[float], y: list[float], front: list[bool]) -> None:
+    assert plot.on_front(np.array(x), np.array(y)).tolist() == front
+
+
+def test_shares_are_stacked_and_named() -> None:
+    frame = table().assign(users_local=[1] * 3 + [3] * 3 + [6] * 3, users_E2U=[5] * 3 + [3] * 3 + [0] * 3)
+    figure = plot.shares_figure(frame, "channel.downlink_hz", ["users_local", "users_E2U"])
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.texts] == ["local", "E2U"]
+    corners = axes.collections[0].get_paths()[0].vertices
+    heights = [corners[np.isclose(corners[:, 0], at), 1].max() for at in (15, 60, 240)]
+    assert heights == pytest.approx([100 / 6, 50, 100])
+    with pytest.raises(InvalidInput, match="somebody has a plan"):
+        plot.shares_figure(
+            frame.assign(users_local=0, users_E2U=0), "channel.downlink_hz", ["users_local", "users_E2U"]
+        )
 
 
 def simulations() -> list[Simulation]:

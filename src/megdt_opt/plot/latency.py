@@ -13,6 +13,7 @@ from megdt_opt.plot.series import (
     Places,
     alone,
     band_name,
+    figure_of,
     lay_out,
     legend_above,
     line,
@@ -21,8 +22,9 @@ from megdt_opt.plot.series import (
     numbers,
     places,
     rows_at,
+    sheet,
 )
-from megdt_opt.report.canvas import FAINT, INK, new_figure, settings
+from megdt_opt.report.canvas import FAINT, INK
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +54,8 @@ def latency_figure(
     value: str = "objective_s",
     baselines: bool = True,
     band: tuple[float, float] = (0.0, 1.0),
+    axes: Axes | None = None,
+    width_in: float | None = None,
 ) -> Figure:
     """Draw a latency against a swept parameter.
 
@@ -69,6 +73,10 @@ def latency_figure(
         Whether to draw the sweep's baselines too; only without `by`.
     band : tuple of float
         Quantiles over the seeds between which the band lies [1]; the line is the median.
+    axes : matplotlib.axes.Axes, optional
+        Where to draw, in the fonts that hold there; default a figure of its own.
+    width_in : float, optional
+        Width of that figure [inch], such as `COLUMN_IN`; default that of a page on a screen.
 
     Returns
     -------
@@ -87,28 +95,24 @@ def latency_figure(
     main = numbers(frame, value)
     # one unit for all lines, chosen by the plan's values, because a baseline may be out of all proportion
     named = objective_quantity(frame, value, main)
-    with settings():
-        figure = new_figure(6.4, 3.9)
-        axes = figure.add_subplot()
+    with sheet(axes, width_in, (6.4, 3.9)) as on:
         infeasible, banded = 0, False
         for i, (name, column, rows) in enumerate(drawn):
             found = line(rows, where, column, band)
             style: dict[str, Any] = dict(STYLES[i % len(STYLES)])
-            axes.plot(where.at, found.middle / named.factor, label=name, ms=4.5, lw=1.8 if i == 0 else 1.3, **style)
+            on.plot(where.at, found.middle / named.factor, label=name, ms=4.5, lw=1.8 if i == 0 else 1.3, **style)
             if len(rows) > len(where.values):
                 banded = True
                 low, high = found.low / named.factor, found.high / named.factor
-                axes.fill_between(
-                    where.at, low, high, color=style["color"], alpha=0.2 if column == value else 0.1, lw=0
-                )
+                on.fill_between(where.at, low, high, color=style["color"], alpha=0.2 if column == value else 0.1, lw=0)
             if column == value:
                 colour = INK if by is None else style["color"]
-                infeasible += _crosses(axes, rows, where, value, height=0.03 + 0.04 * infeasible, colour=colour)
-        lay_out(axes, where)
-        axes.set_ylabel(named.label)
-        _vertical(axes, main[np.isfinite(main)] / named.factor)
-        _legend(figure, axes, frame, band if banded else None, infeasible)
-    return figure
+                infeasible += _crosses(on, rows, where, value, height=0.03 + 0.04 * infeasible, colour=colour)
+        lay_out(on, where)
+        on.set_ylabel(named.label)
+        _vertical(on, main[np.isfinite(main)] / named.factor)
+        _legend(on, frame, band if banded else None, infeasible, own=axes is None)
+    return figure_of(on)
 
 
 def _drawn(frame: pd.DataFrame, by: str | None, value: str, baselines: bool) -> list[_Drawn]:
@@ -152,7 +156,7 @@ def _crosses(axes: Axes, rows: pd.DataFrame, where: Places, value: str, *, heigh
     return bool(none)
 
 
-def _legend(figure: Figure, axes: Axes, frame: pd.DataFrame, band: tuple[float, float] | None, infeasible: int) -> None:
+def _legend(axes: Axes, frame: pd.DataFrame, band: tuple[float, float] | None, infeasible: int, *, own: bool) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -172,4 +176,4 @@ def _legend(figure: Figure, axes: Axes, frame: pd.DataFrame, band: tuple[float, 
         handles.append(Line2D([], [], color=INK, marker="x", ls="none", ms=6))
         labels.append("infeasible for some seeds or all" if seeds > 1 else "infeasible")
     if len(handles) > 1:
-        legend_above(figure, handles, labels)
+        legend_above(axes, handles, labels, own=own)

@@ -1,17 +1,16 @@
-"""Which mechanism most users run, over two parameters."""
+"""Which users run which mechanism, over two parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.plot.series import Places, alone, legend_above, need, places, rows_at
+from megdt_opt.plot.series import Places, alone, figure_of, legend_above, need, places, rows_at, sheet
 from megdt_opt.program.mechanisms import MECHANISMS
-from megdt_opt.report.canvas import FAINT, new_figure, settings
-from megdt_opt.si import percent
+from megdt_opt.report.canvas import FAINT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,8 +31,12 @@ COLOURS = {
 _OWN_COLOURS = ("#999999", "#000000", "#882255", "#44AA99", "#DDCC77", "#332288")
 """Colours of mechanisms that users registered, in turn (the last four: Tol, 2021)."""
 
-_LIGHT_TEXT = ("centralised", "local", "SEU-UE-first")
+LIGHT_TEXT = ("centralised", "local", "SEU-UE-first")
 """Mechanisms whose colour is dark enough for white text."""
+
+
+_MARGIN = 0.04
+"""Around a tile [tiles]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,8 @@ class Tile:
         Whether another mechanism has as many users.
     infeasible, rows : int
         Seeds without a plan, and all seeds [1].
+    shares : mapping of str to float
+        Users who run each mechanism, as shares of those who have a plan [1].
     """
 
     mechanism: str | None
@@ -57,6 +62,7 @@ class Tile:
     tie: bool
     infeasible: int
     rows: int
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 def mechanisms_in(frame: pd.DataFrame) -> tuple[str, ...]:
@@ -79,11 +85,14 @@ def tile(rows: pd.DataFrame) -> Tile:
         return Tile(mechanism=None, share=0.0, tie=False, infeasible=missing, rows=len(rows))
     most = max(counts, key=lambda m: counts[m])
     tie = list(counts.values()).count(counts[most]) > 1
-    return Tile(mechanism=most, share=counts[most] / total, tie=tie, infeasible=missing, rows=len(rows))
+    shares = {name: count / total for name, count in counts.items()}
+    return Tile(mechanism=most, share=shares[most], tie=tie, infeasible=missing, rows=len(rows), shares=shares)
 
 
-def mechanism_map_figure(frame: pd.DataFrame, x: str, y: str) -> Figure:
-    """Draw the mechanism that most users run, for each pair of values of two swept parameters.
+def mechanism_map_figure(
+    frame: pd.DataFrame, x: str, y: str, *, axes: Axes | None = None, width_in: float | None = None
+) -> Figure:
+    """Draw which users run what, for each pair of values of two swept parameters.
 
     Parameters
     ----------
@@ -91,12 +100,16 @@ def mechanism_map_figure(frame: pd.DataFrame, x: str, y: str) -> Figure:
         As `sweep` returns it.
     x, y : str
         Columns on the horizontal and on the vertical axis; every pair of their values is a tile of the same size.
+    axes : matplotlib.axes.Axes, optional
+        Where to draw, in the fonts that hold there; default a figure of its own.
+    width_in : float, optional
+        Width of that figure [inch], such as `COLUMN_IN`; default that of a page on a screen.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Each tile names the mechanism and the share of the users who run it, over all seeds; tiles without any plan are
-        hatched.
+        A tile is divided from left to right as users are among mechanisms, over all seeds; the part of the seeds
+        without a plan is hatched.
 
     Raises
     ------
@@ -109,43 +122,37 @@ def mechanism_map_figure(frame: pd.DataFrame, x: str, y: str) -> Figure:
     alone(frame, [x, y])
     across, up = places(frame, x), places(frame, y)
     colours = colours_of(mechanisms_in(frame))
-    with settings():
-        columns, lines = len(across.values), len(up.values)
-        figure = new_figure(max(5.4, 1.3 + 0.98 * columns), 1.35 + 0.6 * lines)
-        axes = figure.add_subplot()
+    columns, lines = len(across.values), len(up.values)
+    with sheet(axes, width_in, (max(5.4, 1.3 + 0.98 * columns), 1.35 + 0.6 * lines)) as on:
         present: set[str | None] = set()
         for i, a in enumerate(across.values):
             for j, b in enumerate(up.values):
                 rows = rows_at(rows_at(frame, x, a), y, b)
                 if len(rows):
-                    found = tile(rows)
-                    present.add(found.mechanism)
-                    _draw(axes, i, j, found, colours)
-        _axes(axes, across, up)
-        _legend(figure, present, colours)
-    return figure
+                    present |= _draw(on, i, j, tile(rows), colours)
+        _axes(on, across, up)
+        _legend(on, present, colours, own=axes is None)
+    return figure_of(on)
 
 
-def _draw(axes: Axes, i: int, j: int, found: Tile, colours: Mapping[str, str]) -> None:
+def _draw(axes: Axes, i: int, j: int, found: Tile, colours: Mapping[str, str]) -> set[str | None]:
+    """Bars of a tile, from left to right; what they show."""
     from matplotlib.patches import Rectangle
 
-    none = found.mechanism is None
-    colour = "white" if found.mechanism is None else colours[found.mechanism]
-    axes.add_patch(
-        Rectangle(
-            (i - 0.5, j - 0.5), 1, 1, facecolor=colour, edgecolor=FAINT if none else "white",
-            hatch="////" if none else None, lw=0 if none else 1.2,
-        )
-    )  # fmt: skip
-    if found.mechanism is None:
-        return
-    text = f"{found.mechanism}\n{percent(100 * found.share, 0, signed=False)}{' (tie)' if found.tie else ''}"
-    if found.infeasible:
-        text += f"\n{found.infeasible} of {found.rows} infeasible"
-    axes.text(
-        i, j, text, ha="center", va="center", size=7.5, linespacing=1.25,
-        color="white" if found.mechanism in _LIGHT_TEXT or colour == "#000000" else "black",
-    )  # fmt: skip
+    parts: dict[str | None, float] = {m: s * (1 - found.infeasible / found.rows) for m, s in found.shares.items()}
+    parts[None] = found.infeasible / found.rows
+    left, side = i - 0.5 + _MARGIN, 1 - 2 * _MARGIN
+    shown = {name: share for name, share in parts.items() if share > 0}
+    for name, share in shown.items():
+        none = name is None
+        axes.add_patch(
+            Rectangle(
+                (left, j - 0.5 + _MARGIN), side * share, side, facecolor="white" if name is None else colours[name],
+                edgecolor=FAINT if none else "none", hatch="////" if none else None, lw=0,
+            )
+        )  # fmt: skip
+        left += side * share
+    return set(shown)
 
 
 def _axes(axes: Axes, across: Places, up: Places) -> None:
@@ -159,10 +166,10 @@ def _axes(axes: Axes, across: Places, up: Places) -> None:
     axes.spines[["top", "right", "left", "bottom"]].set_visible(False)
 
 
-def _legend(figure: Figure, present: set[str | None], colours: Mapping[str, str]) -> None:
+def _legend(axes: Axes, present: set[str | None], colours: Mapping[str, str], *, own: bool) -> None:
     from matplotlib.patches import Patch
 
     handles: list[Any] = [Patch(facecolor=colour, label=m) for m, colour in colours.items() if m in present]
     if None in present:
         handles.append(Patch(facecolor="white", edgecolor=FAINT, hatch="////", label="infeasible"))
-    legend_above(figure, handles, [str(h.get_label()) for h in handles], title="mechanism that most users run")
+    legend_above(axes, handles, [str(h.get_label()) for h in handles], own=own)

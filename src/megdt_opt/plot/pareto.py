@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.plot.quantity import objective_quantity
-from megdt_opt.plot.series import STYLES, legend_above, need, numbers, places, plain, rows_at
-from megdt_opt.report.canvas import new_figure, settings
+from megdt_opt.plot.series import STYLES, figure_of, legend_above, need, numbers, places, plain, rows_at, sheet
+from megdt_opt.tolerances import EXACT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_TINIEST = 1e-300
+"""A difference that is none beside zero."""
+
+
 def on_front(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which points are on the front when less is better in both.
 
-    A point is on the front where no other is at most as large in both and smaller in one. Of equal points all are on
-    it; a point with a NaN never is.
+    A point is on the front where no other is at most as large in both and smaller in one by more than rounding. Of
+    equal points all are on it; a point with a NaN never is.
 
     Parameters
     ----------
@@ -34,17 +38,30 @@ def on_front(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_
     """
     found = np.zeros(len(x), dtype=bool)
     fine = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
-    best = np.inf  # least y among the points with a smaller x
-    for value in np.unique(x[fine]):
-        here = fine[x[fine] == value]
-        least = y[here].min()
-        if least < best:
-            found[here[y[here] == least]] = True
-            best = least
+    if len(fine):
+        across, up = np.asarray(x, dtype=float)[fine], np.asarray(y, dtype=float)[fine]
+        order = np.argsort(across, kind="stable")
+        least = np.r_[np.inf, np.minimum.accumulate(up[order])]  # least y among the first points
+
+        def least_until(limit: NDArray[np.float64]) -> NDArray[np.float64]:
+            return least[np.searchsorted(across[order], limit, side="right")]
+
+        left = least_until(across - EXACT * np.abs(across) - _TINIEST) <= up
+        below = least_until(across) < up - EXACT * np.abs(up)
+        found[fine] = ~(left | below)
     return found
 
 
-def pareto_figure(frame: pd.DataFrame, x: str, y: str, *, by: str | None = None, curve: bool = False) -> Figure:
+def pareto_figure(
+    frame: pd.DataFrame,
+    x: str,
+    y: str,
+    *,
+    by: str | None = None,
+    curve: bool = False,
+    axes: Axes | None = None,
+    width_in: float | None = None,
+) -> Figure:
     """Draw two columns against each other, less being better in both, with the front.
 
     Parameters
@@ -58,6 +75,10 @@ def pareto_figure(frame: pd.DataFrame, x: str, y: str, *, by: str | None = None,
     curve : bool
         True joins the points by straight lines, for samples of a continuous front; default is the staircase that the
         points alone prove.
+    axes : matplotlib.axes.Axes, optional
+        Where to draw, in the fonts that hold there; default a figure of its own.
+    width_in : float, optional
+        Width of that figure [inch], such as `COLUMN_IN`; default that of a page on a screen.
 
     Returns
     -------
@@ -75,9 +96,7 @@ def pareto_figure(frame: pd.DataFrame, x: str, y: str, *, by: str | None = None,
     if by is not None:
         lines = places(frame, by)
         groups = [(name, rows_at(frame, by, v)) for name, v in zip(lines.names, lines.values, strict=True)]
-    with settings():
-        figure = new_figure(5.6, 3.9)
-        axes = figure.add_subplot()
+    with sheet(axes, width_in, (5.6, 3.9)) as on:
         beaten = False
         for i, (name, rows) in enumerate(groups):
             style = STYLES[i % len(STYLES)]
@@ -85,22 +104,22 @@ def pareto_figure(frame: pd.DataFrame, x: str, y: str, *, by: str | None = None,
             a, b = numbers(rows, x) / across.factor, numbers(rows, y) / up.factor
             front = on_front(a, b)
             order = np.flatnonzero(front)[np.argsort(a[front], kind="stable")]
-            axes.plot(
+            on.plot(
                 a[order], b[order], color=colour, marker=marker, ms=5, lw=1.4, label=name,
                 drawstyle="default" if curve else "steps-post",
             )  # fmt: skip
             rest = ~front & np.isfinite(a) & np.isfinite(b)
             beaten |= bool(rest.any())
-            axes.plot(a[rest], b[rest], ls="none", marker=marker, ms=4.5, mfc="white", mec=colour, alpha=0.8)
-        axes.set_xlabel(across.label)
-        axes.set_ylabel(up.label)
-        axes.margins(0.06)
-        plain(axes)
-        _legend(figure, axes, beaten)
-    return figure
+            on.plot(a[rest], b[rest], ls="none", marker=marker, ms=4.5, mfc="white", mec=colour, alpha=0.8)
+        on.set_xlabel(across.label)
+        on.set_ylabel(up.label)
+        on.margins(0.06)
+        plain(on)
+        _legend(on, beaten, own=axes is None)
+    return figure_of(on)
 
 
-def _legend(figure: Figure, axes: Axes, beaten: bool) -> None:
+def _legend(axes: Axes, beaten: bool, *, own: bool) -> None:
     from matplotlib.lines import Line2D
 
     handles, labels = axes.get_legend_handles_labels()
@@ -108,4 +127,4 @@ def _legend(figure: Figure, axes: Axes, beaten: bool) -> None:
         handles.append(Line2D([], [], ls="none", marker="o", ms=4.5, mfc="white", mec="#666666"))
         labels.append("beaten in both")
     if len(handles) > 1:
-        legend_above(figure, handles, labels)
+        legend_above(axes, handles, labels, own=own)

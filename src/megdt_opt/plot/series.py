@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.plot.quantity import Quantity, quantity
-from megdt_opt.report.canvas import FAINT, GRID
+from megdt_opt.report.canvas import FAINT, GRID, new_figure, settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,8 +31,15 @@ STYLES: tuple[dict[str, Any], ...] = (
     {"color": "#E69F00", "marker": "v", "ls": (0, (5, 1, 1, 1, 1, 1))},
     {"color": "#56B4E9", "marker": "P", "ls": (0, (8, 2))},
     {"color": "#222222", "marker": "X", "ls": (0, (1, 1))},
+    {"color": "#882255", "marker": "p", "ls": (0, (6, 1, 1, 1))},
+    {"color": "#999933", "marker": "<", "ls": (0, (3, 1))},
+    {"color": "#888888", "marker": "*", "ls": (0, (10, 1, 2, 1))},
 )
-"""Colours after Okabe and Ito (2008), each with a marker and a dash of its own: none is told by colour alone."""
+"""Ten series: colours after Okabe and Ito (2008), the last three after Tol (2021) and grey, each with a marker and a
+dash of its own: none is told by colour alone."""
+
+COLUMN_IN, PAGE_IN = 3.5, 7.16
+"""Widths of a column and of a page of two columns [inch]."""
 
 PLAIN_NAMES = ("method", "family")
 """Columns whose values say what they are."""
@@ -217,19 +225,70 @@ def plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def legend_above(figure: Figure, handles: Sequence[Any], labels: Sequence[str], title: str | None = None) -> None:
-    """The figure's one legend, above the axes, in as many columns as fit its width."""
+@contextmanager
+def sheet(axes: Axes | None, width_in: float | None, usual_in: tuple[float, float]) -> Iterator[Axes]:
+    """Axes to draw into: the caller's, in the caller's fonts, or those of a new figure in the package's.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes or None
+        The caller's.
+    width_in : float or None
+        Of a new figure [inch]; None for the usual one.
+    usual_in : tuple of float
+        Usual width and height of a new figure [inch].
+    """
+    if axes is not None:
+        if width_in is not None:
+            raise InvalidInput("width_in", width_in, "nothing where axes are given", "Set the width of their figure.")
+        yield axes
+        return
+    usual, height = usual_in
+    if width_in is not None and not 1.0 <= width_in <= 100.0:
+        raise InvalidInput("width_in", width_in, "1 to 100 [inch]", "Use COLUMN_IN or PAGE_IN.")
+    with settings():
+        yield new_figure(usual if width_in is None else width_in, height).add_subplot()
+
+
+def figure_of(axes: Axes) -> Figure:
+    """The whole figure that holds the axes."""
+    from matplotlib.figure import Figure
+
+    figure = axes.get_figure(root=True)
+    assert isinstance(figure, Figure)
+    return figure
+
+
+def legend_above(
+    axes: Axes, handles: Sequence[Any], labels: Sequence[str], title: str | None = None, *, own: bool = True
+) -> None:
+    """The one legend, above the axes, in as many columns as fit their width.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    handles, labels : sequence
+        What is told, and how.
+    title : str, optional
+        Of the legend.
+    own : bool
+        Whether the figure is for these axes alone; in a caller's figure the legend stays with its axes.
+    """
+    figure = figure_of(axes)
     for columns in range(min(len(handles), 5), 0, -1):
-        made = figure.legend(
-            list(handles), list(labels), title=title, loc="outside upper center", ncols=columns,
-            frameon=False, handlelength=2.6, columnspacing=1.6,
-        )  # fmt: skip
+        common: dict[str, Any] = {"title": title, "ncols": columns, "frameon": False, "handlelength": 2.6}
+        if own:
+            made = figure.legend(list(handles), list(labels), loc="outside upper center", columnspacing=1.6, **common)
+        else:
+            made = axes.legend(
+                list(handles), list(labels), loc="lower center", bbox_to_anchor=(0.5, 1.0), columnspacing=1.2, **common
+            )
         # columns of very different heights look ragged
         if columns > 1 and -len(handles) % columns > 1:
             made.remove()
             continue
         figure.draw_without_rendering()
-        if made.get_window_extent().width <= 0.98 * figure.bbox.width:
+        room = figure.bbox.width if own else axes.bbox.width
+        if columns == 1 or made.get_window_extent().width <= 0.98 * room:
             return
-        if columns > 1:
-            made.remove()
+        made.remove()

@@ -13,6 +13,7 @@ from megdt_opt.plot.series import (
     STYLES,
     Places,
     band_name,
+    figure_of,
     legend_above,
     line,
     logarithmic,
@@ -21,12 +22,14 @@ from megdt_opt.plot.series import (
     places,
     plain,
     rows_at,
+    sheet,
     ticks_at,
 )
-from megdt_opt.report.canvas import FAINT, new_figure, settings
+from megdt_opt.report.canvas import FAINT
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -37,6 +40,8 @@ def solve_time_figure(
     y: str = "solve_s",
     by: str | None = None,
     band: tuple[float, float] = (0.0, 0.99),
+    axes: Axes | None = None,
+    width_in: float | None = None,
 ) -> Figure:
     """Draw a time against a size.
 
@@ -50,6 +55,10 @@ def solve_time_figure(
         Another column, for example "method": one line for each of its values.
     band : tuple of float
         Quantiles between which the band lies [1]; the line is the median.
+    axes : matplotlib.axes.Axes, optional
+        Where to draw, in the fonts that hold there; default a figure of its own.
+    width_in : float, optional
+        Width of that figure [inch], such as `COLUMN_IN`; default that of a page on a screen.
 
     Returns
     -------
@@ -70,20 +79,18 @@ def solve_time_figure(
     if by is not None:
         lines = places(kept, by)
         groups = [(name, rows_at(kept, by, v)) for name, v in zip(lines.names, lines.values, strict=True)]
-    with settings():
-        figure = new_figure(6.4, 4.2)
-        axes = figure.add_subplot()
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+    with sheet(axes, width_in, (6.4, 4.2)) as on:
+        on.set_xscale("log")
+        on.set_yscale("log")
         many = hollow = False
         for i, (name, rows) in enumerate(groups):
             style: dict[str, Any] = dict(STYLES[i % len(STYLES)])
             where = places(rows, x)
             at = np.array(where.values, dtype=float)
             found = line(rows, where, y, band)
-            axes.plot(at, found.middle, lw=1.6, ms=5, label=name, **style)
+            on.plot(at, found.middle, lw=1.6, ms=5, label=name, **style)
             opened = _not_closed(rows, where)
-            axes.plot(
+            on.plot(
                 at[opened],
                 found.middle[opened],
                 ls="none",
@@ -95,17 +102,17 @@ def solve_time_figure(
             hollow |= bool(opened.any())
             if len(rows) > len(where.values):
                 many = True
-                axes.fill_between(at, found.low, found.high, color=style["color"], alpha=0.18, lw=0)
-        reference = _reference(axes, groups[0][1], x, y)
+                on.fill_between(at, found.low, found.high, color=style["color"], alpha=0.18, lw=0)
+        reference = _reference(on, groups[0][1], x, y)
         whole = places(kept, x)
         if len(whole.values) <= MOST_TICKS and max(whole.values) < 1000:
-            ticks_at(axes, whole)
-        axes.set_xlabel(quantity(x, prefix=False).label)
-        axes.set_ylabel(quantity(y, prefix=False).label)
-        logarithmic(axes.yaxis)
-        plain(axes)
-        _legend(figure, axes, band, many, hollow, reference)
-    return figure
+            ticks_at(on, whole)
+        on.set_xlabel(quantity(x, prefix=False).label)
+        on.set_ylabel(quantity(y, prefix=False).label)
+        logarithmic(on.yaxis)
+        plain(on)
+        _legend(on, band, many, hollow, reference, own=axes is None)
+    return figure_of(on)
 
 
 def _not_closed(rows: Any, where: Places) -> Any:
@@ -125,7 +132,7 @@ def _reference(axes: Any, rows: Any, x: str, y: str) -> bool:
     return True
 
 
-def _legend(figure: Figure, axes: Any, band: tuple[float, float], many: bool, hollow: bool, reference: bool) -> None:
+def _legend(axes: Any, band: tuple[float, float], many: bool, hollow: bool, reference: bool, *, own: bool) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -139,4 +146,4 @@ def _legend(figure: Figure, axes: Any, band: tuple[float, float], many: bool, ho
     if reference:
         handles.append(Line2D([], [], color=FAINT, lw=0.9, ls=(0, (1, 2))))
         labels.append("proportional")
-    legend_above(figure, handles, labels)
+    legend_above(axes, handles, labels, own=own)

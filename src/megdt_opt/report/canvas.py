@@ -45,10 +45,13 @@ def new_figure(width_in: float, height_in: float) -> Figure:
 
 
 def settings() -> Any:
-    """Context in which a figure is made and saved."""
+    """Context in which a figure is made and saved; fonts that the caller has set stay."""
     import matplotlib
 
-    return matplotlib.rc_context(_SETTINGS)
+    def mine(name: str) -> bool:
+        return not name.startswith("font.") or matplotlib.rcParams[name] == matplotlib.rcParamsDefault[name]
+
+    return matplotlib.rc_context({name: value for name, value in _SETTINGS.items() if mine(name)})
 
 
 def png_bytes(figure: Figure) -> bytes:
