@@ -1,22 +1,30 @@
 """How long a cell of a sweep takes, the table of its options made once; baselines apart.
 
-    python experiments/benchmarks/sweeps.py [--cells 10000] [--jobs 1]
+    python -m experiments.benchmarks.sweeps [--cells 10000] [--jobs 1] [--keep]
+    python -m experiments.benchmarks.sweeps --shard [--keep]
 
 The bundled factory cell with the stated number of users, its bands drawn log-uniformly from 20 kHz to 2 MHz, a trace.
 Prints seconds of the clock and of this process's processor for each cell, everything counted: reading the grid, the
 table, the solution of every cell, rows and frames; for one that is planned alone as well. Code is compiled before.
+
+With --shard: a tenth of 1,000,000 cells of two users, `--shard 1/10` of 1,000 x 1,000 bands, into Parquet files, with
+the largest memory of the process. With --keep rows are kept in `results/sweeps.json`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from megdt_opt import Scenario, TimingProfile, plan
+from experiments.benchmarks.record import RESULTS, keep
+from megdt_opt import Scenario, TimingProfile, plan, sweep_into
 from megdt_opt.sweeping.runner import run_sweep
 
 PROFILES = {"here": TimingProfile.bundled("twin-cpu")}
@@ -51,13 +59,44 @@ def measured(users: int, cells: int, jobs: int | None) -> dict[str, Any]:
     }
 
 
+def sharded(side: int = 1000, of: int = 10) -> dict[str, Any]:
+    """The first shard of side x side cells of two users: seconds, cells and memory."""
+    scenario = Scenario.model_validate({
+        "name": "two phones", "steps": 10, "channel": {"downlink": "60 kHz", "uplink": "60 kHz"},
+        "users": [
+            {"name": name, "device": {"stretch": stretch}, "downlink_efficiency": "2 bit/s/Hz",
+             "uplink_efficiency": "1 bit/s/Hz", "mechanisms": ["local", "centralised", "E2U", "SEU"]}
+            for name, stretch in (("phone", 20), ("tablet", 9))
+        ],
+    })  # fmt: skip
+    over = {
+        f"channel.{link}": [f"{band} Hz" for band in np.geomspace(2e4, 2e6, side)] for link in ("downlink", "uplink")
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        begin, own = time.perf_counter(), time.process_time()
+        found = sweep_into(folder, scenario, over, compare=False, shard=(1, of))
+        written = sum(path.stat().st_size for path in Path(folder).glob("*.parquet"))
+        return {
+            "shard": f"1/{of}", "cells_in_all": side**2, "cells": found.computed, "states": dict(found.states),
+            "clock_s": time.perf_counter() - begin, "processor_s": time.process_time() - own,
+            "largest_memory_byte": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "written_byte": written,
+        }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--cells", type=int, default=10_000)
     parser.add_argument("--jobs", type=int, default=None)
+    parser.add_argument("--shard", action="store_true")
+    parser.add_argument("--keep", action="store_true")
     given = parser.parse_args()
-    for users in (6, 10):
-        print(json.dumps(measured(users, given.cells, given.jobs)), flush=True)
+    path = RESULTS / "sweeps.json"
+    rows = [sharded()] if given.shard else [measured(users, given.cells, given.jobs) for users in (6, 10)]
+    for row in rows:
+        print(json.dumps(row), flush=True)
+    if given.keep:
+        before = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+        keep(path, [row for row in before if ("shard" in row) != given.shard] + rows)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from megdt_opt import Scenario, TimingProfile
+from megdt_opt import AllocationProblem, Scenario, TimingProfile
 from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.planner import solved
 from megdt_opt.planning.user_plan import user_plan
+from megdt_opt.problem.arrays import TABLES
 from megdt_opt.problem.outcome import BoundSource, Method, Status
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.varied import varied
@@ -173,3 +174,22 @@ def test_a_plan_alone_and_its_table_varied_agree() -> None:
         one, other = solved(varied(table, own)), solved(OptionTable.build(own))
         assert one.objective_s == other.objective_s
         assert [user.option for user in one.users] == [user.option for user in other.users]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_option_that_is_left_out_is_never_better(name: str) -> None:
+    """Another open one takes at most as much of everything; what stays is needed by somebody."""
+    table, _ = kin_of(*CASES[name])
+    problem = table.problem()
+    assert isinstance(problem, AllocationProblem)
+    kept, allowed = together._needed(table)
+    opened = np.ones((problem.users, problem.options), dtype=bool) if problem.allowed is None else problem.allowed
+    used = np.stack([a for t in TABLES if t != "uplink_airtime_max_s" and (a := getattr(problem, t)) is not None])
+    for k in range(problem.users):
+        mine = set(kept[allowed[k]].tolist())
+        assert mine <= set(np.flatnonzero(opened[k]).tolist())
+        for o in set(np.flatnonzero(opened[k]).tolist()) - mine:
+            assert any((used[:, k, p] <= used[:, k, o]).all() for p in mine)
+        for o in mine:
+            assert not any((used[:, k, p] <= used[:, k, o]).all() for p in mine - {o})
+    assert allowed.any(axis=0).all()

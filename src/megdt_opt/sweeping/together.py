@@ -61,18 +61,46 @@ def compute_together(
     threads : int, optional
         As `solve_batch` takes it.
     """
-    batch = _batch(table, scenarios)
+    kept, allowed = _needed(table)
+    batch = _batch(table, scenarios, kept, allowed)
     found = solve_batch(batch, settings.gap, threads=threads, time_limit_s=settings.time_limit_s)
     done = np.flatnonzero((found.status == Status.OPTIMAL) | (found.status == Status.FEASIBLE))
     results: list[dict[str, Any] | None] = [None] * len(scenarios)
     if done.size:
-        for s, result in zip(done, _Rows(table, batch, found, done).results(), strict=True):
+        for s, result in zip(done, _Rows(table, batch, found, done, kept).results(), strict=True):
             results[s] = result
     return results
 
 
-def _batch(table: OptionTable, scenarios: Sequence[Scenario]) -> BatchProblem:
-    """The problems of the scenarios: the table's arrays, with each one's budgets, rates and weights."""
+def _needed(table: OptionTable) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Options that some user may need, and which of these each one may (K, kept).
+
+    An option that takes at least as much of everything as another open one is in no scenario better, whatever the
+    budgets and rates, so it is left out once for all of them; of equal ones the first stays.
+    """
+    problem = table.problem()
+    assert isinstance(problem, AllocationProblem)
+    used = np.stack([
+        array if name != "uplink_airtime_max_s" else -array
+        for name in TABLES
+        if (array := getattr(problem, name)) is not None
+    ])  # fmt: skip
+    allowed = np.ones(used.shape[1:], dtype=bool) if problem.allowed is None else problem.allowed.copy()
+    earlier = np.tri(problem.options, k=-1, dtype=bool)
+    for k, mine in enumerate(allowed):
+        rows = used[:, k]
+        most = (rows[:, None, :] <= rows[:, :, None]).all(axis=0)  # [o, p]: p takes at most what o does
+        beaten = most & mine & (~most.T | earlier)
+        allowed[k] = mine & ~beaten.any(axis=1)
+    kept = np.flatnonzero(allowed.any(axis=0))
+    return kept, allowed[:, kept]
+
+
+def _batch(
+    table: OptionTable, scenarios: Sequence[Scenario], kept: NDArray[np.intp], allowed: NDArray[np.bool_]
+) -> BatchProblem:
+    """The problems of the scenarios: the table's arrays for the options kept, with each one's budgets, rates and
+    weights."""
     problem = table.problem()
     assert isinstance(problem, AllocationProblem)
     count = len(scenarios)
@@ -80,9 +108,12 @@ def _batch(table: OptionTable, scenarios: Sequence[Scenario]) -> BatchProblem:
     def each(value: Any) -> Any:
         return None if value is None else np.broadcast_to(value, (count, *np.shape(value)))
 
-    arrays: dict[str, Any] = {
-        name: each(getattr(problem, name)) for name in (*TABLES, "allowed", "deadline_s", "edge_share_max")
-    }
+    def columns(value: Any) -> Any:
+        return None if value is None else np.ascontiguousarray(value[:, kept])
+
+    arrays: dict[str, Any] = {name: each(columns(getattr(problem, name))) for name in TABLES}
+    arrays |= {name: each(getattr(problem, name)) for name in ("deadline_s", "edge_share_max")}
+    arrays["allowed"] = each(allowed)
     kind = "efficiency" if problem.linear else "snr_hz"
     laws = _laws(scenarios)
     arrays |= {f"{side}_{kind}": laws[:, i] for i, side in enumerate(("downlink", "uplink"))}
@@ -134,9 +165,16 @@ class _Pick:
 class _Rows:
     """Results of the cells of a batch that were solved, worked out column by column."""
 
-    def __init__(self, table: OptionTable, batch: BatchProblem, found: BatchAllocation, done: NDArray[np.intp]) -> None:
+    def __init__(
+        self,
+        table: OptionTable,
+        batch: BatchProblem,
+        found: BatchAllocation,
+        done: NDArray[np.intp],
+        kept: NDArray[np.intp],
+    ) -> None:
         self.table, self.batch, self.found, self.done = table, batch, found, done
-        self.option = found.option[done]
+        self.option = kept[found.option[done]]
         self.parts: dict[str, tuple[int, int]] = {}
 
     @cached_property
