@@ -59,7 +59,7 @@ class TwinModel:
         self.spec = spaced_trailing(spec)
         self._reader = None if reader is None else reader.eval().requires_grad_(False)
         self._tokens = tokens.eval().requires_grad_(False)
-        self._denoiser = denoiser.eval().requires_grad_(False)
+        self.denoiser = denoiser.eval().requires_grad_(False)
         self._autoencoder: Any = autoencoder.eval().requires_grad_(False)
         self._mean = mean[:, None, None]
         self._std = std[:, None, None]
@@ -213,8 +213,8 @@ class TwinModel:
         def predict(latent: Tensor, timestep: Tensor) -> Tensor:
             if painted:
                 grid = parts["grid"][:, :, band[0] : band[1]]
-                return self._denoiser.painted(latent, timestep, grid, parts["content"])
-            return self._denoiser(latent, timestep, parts["tokens"], band)
+                return self.denoiser.painted(latent, timestep, grid, parts["content"])
+            return self.denoiser(latent, timestep, parts["tokens"], band)
 
         return self._samplers.get(scheduler, steps).run(known, predict, first=first, count=count)
 
@@ -253,7 +253,7 @@ class TwinModel:
             check_batch("tokens", part, state["latent"].shape[0])
 
         def predict(latent: Tensor, timestep: Tensor) -> Tensor:
-            return self._denoiser(latent, timestep, torch.cat(parts), (0, rows))
+            return self.denoiser(latent, timestep, torch.cat(parts), (0, rows))
 
         samplers = [self._samplers.get(scheduler, steps) for scheduler in schedulers]
         return step_together(samplers, known, predict, at)
