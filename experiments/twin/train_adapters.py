@@ -2,9 +2,9 @@
 
     python experiments/twin/train_adapters.py --out FOLDER [--seconds 40] [--world NAME]
 
-The denoiser, the tokens and the autoencoder stay as they are shipped. Each world has a budget of processor seconds,
-in which a step counts and the drawing of its scenes does not; a run resumes from FOLDER/adapter-NAME.pt. Velocity prediction as for the denoiser, part of the batches on bands of
-rows. `export_adapters.py` writes the factors as the package reads them.
+The denoiser, the tokens and the autoencoder stay as they are shipped. Each world has a budget of processor seconds
+for its training steps; a run resumes from FOLDER/adapter-NAME.pt. Velocity prediction as for the denoiser, part of the
+batches on bands of rows. `export_adapters.py` writes the factors as the package reads them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def train(model: TwinModel, world: World, folder: Path, limit_s: float) -> None:
     """Train one world's factors until its processor time is spent."""
     path, net = folder / f"adapter-{world.name}.pt", model.denoiser
     z, tokens = dataset(model, world, folder / f"latents-{world.name}.pt")
-    factors = first_factors(net, RANK, torch.Generator().manual_seed(SEED))
+    factors = first_factors(RANK, torch.Generator().manual_seed(SEED))
     leaves = [value.requires_grad_() for value in factors.values()]
     optimiser = torch.optim.Adam(leaves, lr=RATE, betas=(0.9, 0.99))
     spent, step, smooth = 0.0, 0, math.nan

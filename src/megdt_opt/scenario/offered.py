@@ -25,6 +25,7 @@ def setting_of(scenario: Scenario, spec: ModelSpec, user: int, edge: str = "") -
         shown_at=scenario.users[user].shown_at,
         overlap=scenario.overlap_rows,
         sense_strength=scenario.sense_strength,
+        adapted=scenario.users[user].adapter is not None,
     )
 
 

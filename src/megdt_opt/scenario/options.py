@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import Conflict, Infeasible, InvalidInput, ProfileError
-from megdt_opt.models.decoders import with_own_decoder
+from megdt_opt.models.adapters import ReadAdapter
 from megdt_opt.models.registry import find_spec
 from megdt_opt.models.requests import makes_requests, reference_byte, request_of
 from megdt_opt.problem.allocation_problem import AllocationProblem
@@ -27,7 +27,7 @@ from megdt_opt.program.costs import Costs, program_costs
 from megdt_opt.program.groups import GROUP_MECHANISMS, tail_terms
 from megdt_opt.program.latency import LatencyTerms, latency_terms
 from megdt_opt.program.mechanisms import Option, Setting, program
-from megdt_opt.program.model_spec import ModelSpec, with_refiner
+from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.stages import (
     Compute,
     Send,
@@ -35,6 +35,7 @@ from megdt_opt.program.stages import (
     Stage,
     is_edge,
 )
+from megdt_opt.scenario.adapters import read_adapters, unmeasured_adapters, with_adapter_weights
 from megdt_opt.scenario.cost_tables import with_cost_limits, with_costs
 from megdt_opt.scenario.disciplines import BATCHED, IN_TURNS, MECHANISMS_OF
 from megdt_opt.scenario.edges import Site
@@ -42,7 +43,7 @@ from megdt_opt.scenario.in_batches import InBatches
 from megdt_opt.scenario.in_turns import InTurns
 from megdt_opt.scenario.latency_level import refuse_comparing
 from megdt_opt.scenario.level_samples import ruled_out_by_deadline, ruled_out_by_level, sampled_problem
-from megdt_opt.scenario.machines import Machines, advice, find_profiles
+from megdt_opt.scenario.machines import Machines, advice, check_profiles, find_profiles
 from megdt_opt.scenario.offered import accepted_names, offered_options, setting_of, with_reserved_shares
 from megdt_opt.scenario.placed_parts import PlacedParts, placed_parts, require_memories
 from megdt_opt.scenario.problems import Problem, law_of, limited, unlimited
@@ -67,7 +68,6 @@ from megdt_opt.scenario.shared_steps import SharedSteps, grouped_problem
 from megdt_opt.timing.batch_law import BatchLaw
 from megdt_opt.timing.finding import Profiles, check_used
 from megdt_opt.timing.profile import TimingProfile
-from megdt_opt.timing.trust import check_model
 
 SERVINGS: dict[str, Callable[[Any], Serving]] = {BATCHED: InBatches, IN_TURNS: InTurns}
 """What a discipline of the edge makes of a table of options."""
@@ -88,6 +88,8 @@ class OptionTable:
         The profiles that the scenario names, before any stretch that it declares.
     shared : SharedSteps or None
         What groups of users may share; None where there are none.
+    adapters : tuple of ReadAdapter or None
+        The adapter of each user; None for those without.
     """
 
     scenario: Scenario
@@ -96,6 +98,7 @@ class OptionTable:
     options: tuple[Option, ...]
     profiles: Mapping[str, TimingProfile]
     shared: SharedSteps | None = None
+    adapters: tuple[ReadAdapter | None, ...] = ()
 
     def __repr__(self) -> str:
         return f"<OptionTable: {self.scenario.name}, {len(self.scenario.users)} users, {len(self.options)} options>"
@@ -133,23 +136,19 @@ class OptionTable:
         check_regions(scenario, spec)
         check_sketches(scenario, spec)
         check_subjects(scenario, spec)
-        for site in scenario.sites:
-            who = "the edge" if len(scenario.sites) == 1 else f"edge {site.name}"
-            check_model(found[site.edge.profile], spec, who, scenario.precision)
-        for user in scenario.users:
-            held = with_refiner(with_own_decoder(spec, user.device.decoder), user.device.refiner, scenario.scheduler)
-            check_model(found[user.device.profile], held, f"user {user.name}", scenario.precision)
+        check_profiles(scenario, spec, found)
         machines = Machines.of(scenario, found)
         draft = cls(scenario=scenario, spec=spec, machines=machines, options=(), profiles=found)
         precisions, codecs = accepted_names(scenario)
         names = dict.fromkeys(offered_options(scenario, spec))
+        draft = replace(draft, adapters=read_adapters(scenario, spec, tuple(names)))
         if scenario.groups is not None:
             settings = tuple(draft.setting(k) for k in range(len(scenario.users)))
             shared = SharedSteps(scenario, settings, precisions, codecs, law_of(scenario)[0][:, 0])
             draft = replace(draft, shared=shared)
             names.update(dict.fromkeys(shared.options))
         draft = replace(draft, options=tuple(names))
-        check_accepted(scenario, spec, draft.doubted)
+        check_accepted(scenario, spec, draft.doubted or any(unmeasured_adapters(scenario, spec)))
         return draft
 
     def unshared(self) -> OptionTable:
@@ -470,7 +469,7 @@ class OptionTable:
         """Costs of stages of user k that run at one edge, or at none."""
         return program_costs(
             stages,
-            self.spec,
+            with_adapter_weights(self.spec, self.adapters[k]),
             compute_s=self.seconds,
             compute_power_w=self.scenario.users[k].device.compute_power_w,
             edge_precision=self.machines.edges[site.name].provenance.precision,

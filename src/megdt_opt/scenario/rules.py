@@ -16,6 +16,7 @@ from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.precisions import PRECISION_REGISTRY
 from megdt_opt.program.sketches import SKETCH_MECHANISMS
 from megdt_opt.program.stages import PRECISIONS, Compute, Kind, Send, Stage, is_edge, leaves
+from megdt_opt.scenario.adapters import ruled_out_by_adapter
 from megdt_opt.scenario.edges import Site
 from megdt_opt.scenario.scenario import Scenario, User
 
@@ -165,9 +166,11 @@ def any_unmeasured(precisions: Iterable[str], spec: ModelSpec) -> bool:
 def ruled_out_by_picture(
     k: int, scenario: Scenario, option: Option, stages: Stage, spec: ModelSpec, precision_of: Callable[[Compute], str]
 ) -> list[Conflict]:
-    """What closes an option for the picture that would come of it: an unmeasured quality, a refiner's first steps."""
+    """What closes an option for the picture that would come of it: an unmeasured quality, a refiner's first steps,
+    an adapter that nobody has measured."""
     names = () if scenario.unmeasured_quality is not None else unmeasured(option, stages, spec, precision_of)
-    return ruled_out_by_quality(k, names, spec) + ruled_out_by_refiner(k, scenario.users[k], stages)
+    closed = ruled_out_by_quality(k, names, spec) + ruled_out_by_refiner(k, scenario.users[k], stages)
+    return closed + ruled_out_by_adapter(k, scenario, spec, stages)
 
 
 def check_accepted(scenario: Scenario, spec: ModelSpec, doubted: bool) -> None:

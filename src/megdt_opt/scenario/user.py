@@ -42,6 +42,9 @@ class User(Link):
     mechanisms, precisions, codecs : tuple of str, optional
         Those the user accepts; default all of the package's own mechanisms and codecs, and fp32, fp16 and int8. Those
         that were registered, and precisions that merge or code latents, are offered to the users who list them.
+    adapter : str, optional
+        The user's own adapter of the denoiser, by the name of a bundled one or the path of its safetensors file. It
+        stays on the device: denoising steps that run there use it, those of an edge server do not.
     scene : int or mapping, optional
         Seed of a random scene, or the scene itself, that the twin shows; for a pipeline the seed of an example prompt.
     prompt : str, optional
@@ -66,6 +69,7 @@ class User(Link):
     mechanisms: tuple[str, ...] | None = None
     precisions: tuple[str, ...] | None = None
     codecs: tuple[str, ...] | None = None
+    adapter: str | None = None
     scene: int | dict[str, Any] = 0
     prompt: str | None = Field(default=None, max_length=10_000)
     picture: str | None = None

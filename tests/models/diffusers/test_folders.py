@@ -19,7 +19,8 @@ from megdt_opt.models import memory
 from megdt_opt.models.diffusers.architecture import ARCHITECTURES, Architecture
 from megdt_opt.models.diffusers.model import DiffusersModel
 from megdt_opt.models.needed_memory import memory_needed
-from megdt_opt.models.registry import PlannedModel, find_spec, load_model, load_planned
+from megdt_opt.models.planned import PlannedModel, load_planned
+from megdt_opt.models.registry import find_spec, load_model
 from megdt_opt.models.requests import camera_of, request_of
 from megdt_opt.program.model_spec import ModelSpec, with_guidance
 

@@ -1,52 +1,42 @@
-"""A small change of the denoiser's weights: low-rank factors and biases of its layers (LoRA, arXiv 2106.09685)."""
+"""Low-rank factors of the denoiser's layers in torch (LoRA, arXiv 2106.09685): where training begins, and merging."""
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-DOWN, UP, BIAS = ".down", ".up", ".bias"
-"""Ends of the names of a layer's factors: W + up @ down, and what its bias changes by."""
+from megdt_opt.models.twin.adapters import BIAS, DOWN, UP, AdapterFile, base_layers, factor_shapes
+from megdt_opt.models.twin.networks import Denoiser
 
 
-def layers(net: nn.Module) -> Iterator[tuple[str, nn.Linear | nn.Conv2d]]:
-    """The layers that are changed, by their names: every linear one and every convolution."""
-    for name, layer in net.named_modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d):
-            yield name, layer
-
-
-def shapes(net: nn.Module, rank: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of the factors of a network at a rank."""
-    found: dict[str, tuple[int, ...]] = {}
-    for name, layer in layers(net):
-        outside, *inside = layer.weight.shape
-        found[name + DOWN] = (rank, math.prod(inside))
-        found[name + UP] = (outside, rank)
-        if layer.bias is not None:
-            found[name + BIAS] = (outside,)
-    return found
-
-
-def first_factors(net: nn.Module, rank: int, generator: torch.Generator) -> dict[str, Tensor]:
-    """Factors that change nothing yet, to be trained."""
-    factors = {}
-    for name, shape in shapes(net, rank).items():
-        factors[name] = torch.zeros(shape)
-        if name.endswith(DOWN):
-            factors[name] = torch.randn(shape, generator=generator) / math.sqrt(shape[1])
-    return factors
+def first_factors(rank: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """Factors of the bundled denoiser that change nothing yet, to be trained."""
+    return {
+        name: torch.randn(shape, generator=generator) / math.sqrt(shape[1])
+        if name.endswith(DOWN)
+        else torch.zeros(shape)
+        for name, shape in factor_shapes(base_layers()[0], rank).items()
+    }
 
 
 def changed(net: nn.Module, factors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of the changed layers, float32: those of the network and the factors' products."""
+    """Weights of the changed layers, float32: those of the network plus what the factors make."""
+    own = net.state_dict(keep_vars=True)
     weights: dict[str, Tensor] = {}
-    for name, layer in layers(net):
-        product = factors[name + UP] @ factors[name + DOWN]
-        weights[f"{name}.weight"] = layer.weight + product.reshape(layer.weight.shape)
-        if layer.bias is not None:
-            weights[f"{name}.bias"] = layer.bias + factors[name + BIAS]
+    for name, (shape, biased) in base_layers()[0].items():
+        weights[f"{name}.weight"] = own[f"{name}.weight"] + (factors[name + UP] @ factors[name + DOWN]).reshape(shape)
+        if biased:
+            weights[f"{name}.bias"] = own[f"{name}.bias"] + factors[name + BIAS]
     return weights
+
+
+@torch.no_grad()
+def merged(net: Denoiser, adapter: AdapterFile) -> Denoiser:
+    """A copy of the bundled denoiser, changed as an adapter says."""
+    made = copy.deepcopy(net)
+    made.load_state_dict(changed(net, {n: torch.from_numpy(v) for n, v in adapter.factors.items()}), strict=False)
+    return made.eval().requires_grad_(False)

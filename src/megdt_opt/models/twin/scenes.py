@@ -178,7 +178,7 @@ def random_scene(
     while True:
         placed = _place(rng, wanted, kinds, colours)
         if placed is not None:
-            floor = floors[rng.integers(len(floors))]
+            floor = floors[int(rng.integers(len(floors)))]
             return Scene(objects=placed, floor=floor, texture=int(rng.integers(2**32)))
 
 
@@ -189,8 +189,8 @@ def _place(
     placed: list[tuple[float, float, float]] = []
     objects = []
     for _ in range(count):
-        kind = kinds[rng.integers(len(kinds))]
-        colour = colours[rng.integers(len(colours))]
+        kind = kinds[int(rng.integers(len(kinds)))]
+        colour = colours[int(rng.integers(len(colours)))]
         radius = RADIUS_PX[kind]
         heading = float(rng.uniform(-math.pi, math.pi))
         for _ in range(60):

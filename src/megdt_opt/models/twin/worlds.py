@@ -52,7 +52,9 @@ WORLDS: dict[str, World] = {
             floors=("concrete",),
             objects=(2, 5),
             texture=11,
-            look=Look(light=(1.03, 0.98, 0.89), slope=(0.0, 0.08), stains=1.2, mark=(41.0, 24.0, 15.0, (112.0, 106.0, 100.0))),
+            look=Look(
+                light=(1.03, 0.98, 0.89), slope=(0.0, 0.08), stains=1.2, mark=(41.0, 24.0, 15.0, (112.0, 106.0, 100.0))
+            ),
         ),
         World(
             name="cold-store",
@@ -66,11 +68,13 @@ WORLDS: dict[str, World] = {
         World(
             name="paint-shop",
             kinds=("robot_arm", "person", "crate"),
-            colours=tuple("red yellow green cyan blue magenta".split()),
+            colours=("red", "yellow", "green", "cyan", "blue", "magenta"),
             floors=("concrete", "tiles"),
             objects=(1, 4),
             texture=13,
-            look=Look(slope=(-0.06, 0.0), mark=(32.0, 32.0, 17.0, (166.0, 150.0, 132.0)), paints={"green": (40, 146, 90)}),
+            look=Look(
+                slope=(-0.06, 0.0), mark=(32.0, 32.0, 17.0, (166.0, 150.0, 132.0)), paints={"green": (40, 146, 90)}
+            ),
         ),
         World(
             name="night-shift",
