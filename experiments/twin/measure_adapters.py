@@ -35,6 +35,9 @@ STEPS, BATCH, CUTS = 20, 20, (0, 2, 5, 10, 15, 18, 20)
 SAMPLER = "ddim"
 LEVEL, RESAMPLES = 0.9, 2_000
 
+METRICS = ("psnr_truth_db", "ssim_truth", "read")
+QUALITY = Path(__file__).parents[2] / "src" / "megdt_opt" / "data" / "quality" / "twin-adapters.json"
+
 Scores = dict[str, list[float]]
 
 
@@ -72,13 +75,14 @@ def scores(made: NDArray[np.uint8], scenes: Sequence[Scene], world: str) -> Scor
 
 
 def interval(values: NDArray[np.float64]) -> dict[str, float]:
-    """Mean, 5th percentile, and the mean's bootstrap interval at `LEVEL`."""
+    """Mean, 5th percentile, deviation, and the mean's bootstrap interval at `LEVEL`."""
     rng = np.random.default_rng(0)
     means = values[rng.integers(len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return {
         "mean": float(values.mean()),
         "p05": float(np.quantile(values, 0.05)),
+        "std": float(values.std()),
         "low": float(low),
         "high": float(high),
     }
@@ -138,13 +142,29 @@ def summary(rows: dict[str, Scores], count: int) -> dict[str, Any]:
 def _row(cells: Sequence[tuple[str, str]], rows: dict[str, Scores]) -> dict[str, Any]:
     """Means of some cells, and gains over the base model on the same scenes."""
     found: dict[str, Any] = {}
-    for metric in ("psnr_truth_db", "ssim_truth", "read"):
+    for metric in METRICS:
         values = np.array([v for name, what in cells for v in rows[f"{name} / {what}"][metric]])
         base = np.array([v for name, _ in cells for v in rows[f"{name} / edge first {STEPS}"][metric]])
         finite = np.isfinite(values).all()
         found[metric] = interval(values) if finite else None
         found[f"{metric}_gain"] = interval(values - base) if finite else None
     return found
+
+
+def quality_rows(result: dict[str, Any]) -> dict[str, Any]:
+    """The rows over all users as the package keeps measured quality: mean, 5th percentile and deviation."""
+    mechanisms = {"edge first": "SEU", "device first": "SEU-UE-first"}
+    rows = []
+    for what, row in result["all"].items():
+        way, _, cut = what.rpartition(" ")
+        if way not in mechanisms or int(cut) == STEPS:
+            continue
+        factors: dict[str, Any] = {"mechanism": "local", "steps": STEPS, "scheduler": SAMPLER, "adapter": True}
+        if int(cut):
+            factors |= {"mechanism": mechanisms[way], "cut": int(cut) / STEPS, "precision": "fp32"}
+        metrics = {name: [round(row[name][key], 5) for key in ("mean", "p05", "std")] for name in METRICS}
+        rows.append({**factors, "count": result["scenes_per_user"] * len(result["users"]), "metrics": metrics})
+    return {"model": "twin", "provenance": result["provenance"], "rows": rows}
 
 
 def table_of(result: dict[str, Any]) -> str:
@@ -185,6 +205,7 @@ def main() -> None:
     result = summary(measured(args.scenes, args.rows), args.scenes)
     write_text(args.out, json.dumps(result, indent=1) + "\n")
     write_text(args.out.with_suffix(".md"), table_of(result))
+    write_text(QUALITY, json.dumps(quality_rows(result), indent=1) + "\n")
 
 
 if __name__ == "__main__":

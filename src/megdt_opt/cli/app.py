@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from megdt_opt.cli import questions
+from megdt_opt.cli.adapters import adapters
 from megdt_opt.cli.clear_errors import clear_errors
 from megdt_opt.cli.exit_codes import CUT_OFF, INTERRUPTED, WRONG_INPUT
 from megdt_opt.cli.hosts import hosts_app, probe, serve
-from megdt_opt.cli.inputs import Plugins, Profiles, ScenarioName, inputs, load, profiles_of
+from megdt_opt.cli.inputs import Adapters, Plugins, Profiles, ScenarioName, inputs, load, profiles_of, with_adapters
 from megdt_opt.cli.option_text import kinds_of, numbers_of, size_of
 from megdt_opt.cli.terminal import Terminal, console_of, say
 from megdt_opt.errors import InvalidInput
@@ -178,6 +179,7 @@ def plan(
     level: Annotated[float | None, typer.Option(help="Level at which deadlines hold: 0.9, by earlier runs.")] = None,
     mode: Annotated[Mode, typer.Option(help="Mode whose earlier verified runs give intervals.")] = Mode.paced,
     latencies: Annotated[Path | None, typer.Option(help="File of earlier latencies.")] = None,
+    adapter: Adapters = None,
     plugin: Plugins = None,
 ) -> None:
     """Choose mechanism, cut and shares of every user; print the plan beside its baselines."""
@@ -193,7 +195,7 @@ def plan(
     if level is not None:
         asked = with_kept_deadlines(asked, level, mode.value, latencies, console)
     with console.status("planning"):
-        made = make_plan(asked, profiles, method=method, gap=gap, time_limit_s=time_limit)
+        made = make_plan(with_adapters(asked, adapter), profiles, method=method, gap=gap, time_limit_s=time_limit)
     if output is not None:
         made.save(output)
     print_plan(made, console)
@@ -419,6 +421,7 @@ def _tell_faults(execution: Execution) -> None:
 app.add_typer(hosts_app, name="hosts")
 for question in questions.COMMANDS:
     app.command()(question)
+app.command()(adapters)
 app.command()(serve)
 app.command()(probe)
 

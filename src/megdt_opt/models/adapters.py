@@ -18,6 +18,11 @@ class ReadAdapter(Protocol):
         ...
 
     @property
+    def rank(self) -> int:
+        """Rank of its factors [1]."""
+        ...
+
+    @property
     def resident_byte(self) -> int:
         """Memory that a device holds for it beside the model [byte]."""
         ...

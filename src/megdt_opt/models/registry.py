@@ -219,6 +219,10 @@ def read_adapter(spec: ModelSpec, source: str, sha256: str | None = None) -> Rea
     if found is None:
         able = ", ".join(repr(name) for name in MODELS.names if MODELS.require(name).adapters is not None)
         remedy = f"Leave it out, or plan with a model that takes adapters: {able}."
+        if spec.source:
+            remedy += (
+                " LoRA files of pipelines need the package peft, which is not used here: merge the file beforehand."
+            )
         raise InvalidInput("adapter", source, f"none: the model {spec.name!r} takes no adapters", remedy)
     return found.read(source, sha256)
 

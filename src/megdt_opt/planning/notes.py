@@ -10,8 +10,7 @@ from megdt_opt.planning.groups import GroupPlan
 from megdt_opt.planning.in_batches import LONGEST_S, RIVAL_S
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, Option
 from megdt_opt.program.precisions import PRECISION_REGISTRY
-from megdt_opt.program.stages import Compute, Kind, Send, leaves
-from megdt_opt.scenario.adapters import unmeasured_adapters
+from megdt_opt.scenario.adapters import steps_with_adapter, unmeasured_adapters, uses_adapter
 from megdt_opt.scenario.in_batches import InBatches
 from megdt_opt.scenario.machines import advice, borrowed_stages
 from megdt_opt.scenario.options import OptionTable
@@ -99,16 +98,14 @@ def _adapters(table: OptionTable, chosen: Sequence[Option]) -> Iterator[str]:
     for k, (user, option) in enumerate(zip(table.scenario.users, chosen, strict=True)):
         if user.adapter is None:
             continue
-        own = [leaf for leaf in leaves(table.program(k, table.options.index(option))) if _denoises(leaf, user.name)]
-        steps = sum(leaf.amount for leaf in own if isinstance(leaf, Compute))
-        rows = " on the device's rows" if any(isinstance(leaf, Compute) and leaf.rows for leaf in own) else ""
-        used = f"used in {steps} of {table.scenario.steps} denoising steps{rows}" if own else "not used by this option"
+        stages = table.program(k, table.options.index(option))
+        used = f"used in {steps_with_adapter(stages)} of {table.scenario.steps} denoising steps"
+        if not uses_adapter(stages):
+            used = "not used by this option"
+        elif steps_with_adapter(stages) == 0:
+            used = "used on the rows that the device makes"
         doubt = "; what it does to the pictures was not measured" if user.name in unmeasured else ""
         yield f"{user.name}'s adapter {user.adapter} stays on the device: {used}, by none at the edge{doubt}."
-
-
-def _denoises(leaf: Compute | Send, actor: str) -> bool:
-    return isinstance(leaf, Compute) and leaf.at == actor and leaf.kind is Kind.DENOISE
 
 
 def _quality(table: OptionTable) -> Iterator[str]:

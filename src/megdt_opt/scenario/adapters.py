@@ -67,6 +67,14 @@ def uses_adapter(stages: Stage) -> bool:
     return any(isinstance(leaf, Compute) and leaf.kind is Kind.ADAPT for leaf in leaves(stages))
 
 
+def steps_with_adapter(stages: Stage) -> int:
+    """Denoising steps of the whole latent that a program makes with its user's adapter [1]; a parallel generation, of
+    which the device makes some rows, has none."""
+    found = [leaf for leaf in leaves(stages) if isinstance(leaf, Compute)]
+    at = {leaf.at for leaf in found if leaf.kind is Kind.ADAPT}
+    return sum(x.amount for x in found if x.kind is Kind.DENOISE and x.at in at and x.rows is None)
+
+
 def unmeasured_adapters(scenario: Scenario, spec: ModelSpec) -> tuple[str, ...]:
     """Users whose adapters' pictures nobody has measured."""
     found = adapters_of(spec)
@@ -75,7 +83,11 @@ def unmeasured_adapters(scenario: Scenario, spec: ModelSpec) -> tuple[str, ...]:
 
 
 def ruled_out_by_adapter(k: int, scenario: Scenario, spec: ModelSpec, stages: Stage) -> list[Conflict]:
-    """What closes an option that uses an adapter whose pictures nobody has measured."""
+    """What closes an option that uses an adapter in too few steps, or one whose pictures nobody has measured."""
+    least, used = scenario.users[k].adapter_steps, steps_with_adapter(stages)
+    if used < least:
+        words = f"{{limit}}: {{value}} or more shall run with the user's adapter, {used} would"
+        return [Conflict(k, "adapter steps", float(least), "", words)]
     if scenario.unmeasured_quality is not None or not uses_adapter(stages):
         return []
     if scenario.users[k].name not in unmeasured_adapters(scenario, spec):

@@ -226,9 +226,10 @@ class Scenario(Quantities):
         cvar, dated = (self.cvar_level, self.cvar_weight), any(user.deadline_s for user in self.users)
         check_objective(self.objective, self.max_weight, cvar, dated, len(self.sites))
         for user in self.users:
-            if user.private_steps > self.steps:
-                expected = f"at most {self.steps} steps"
-                raise InvalidInput(f"users.{user.name}.private_steps", user.private_steps, expected, "Lower it.")
+            for field in ("private_steps", "adapter_steps"):
+                if getattr(user, field) > self.steps:
+                    expected = f"at most {self.steps} steps"
+                    raise InvalidInput(f"users.{user.name}.{field}", getattr(user, field), expected, "Lower it.")
         check_links(self.channel, self.users, self.sites)
         sharing = self.groups, self.grouping
         if sharing != (None, None):

@@ -45,6 +45,8 @@ class User(Link):
     adapter : str, optional
         The user's own adapter of the denoiser, by the name of a bundled one or the path of its safetensors file. It
         stays on the device: denoising steps that run there use it, those of an edge server do not.
+    adapter_steps : int
+        Denoising steps of the whole latent that shall at least use the adapter [1]; 0 = no such limit.
     scene : int or mapping, optional
         Seed of a random scene, or the scene itself, that the twin shows; for a pipeline the seed of an example prompt.
     prompt : str, optional
@@ -70,6 +72,7 @@ class User(Link):
     precisions: tuple[str, ...] | None = None
     codecs: tuple[str, ...] | None = None
     adapter: str | None = None
+    adapter_steps: int = Field(default=0, ge=0)
     scene: int | dict[str, Any] = 0
     prompt: str | None = Field(default=None, max_length=10_000)
     picture: str | None = None
@@ -102,6 +105,9 @@ class User(Link):
         if self.picture is not None and not self.senses:
             remedy = 'Leave it out, or give the user "senses: true".'
             raise InvalidInput(f"{self.name}.picture", self.picture, "nothing without a user that senses", remedy)
+        if self.adapter is None and self.adapter_steps > 0:
+            where, remedy = f"{self.name}.adapter_steps", "Leave it out, or give the user an adapter."
+            raise InvalidInput(where, self.adapter_steps, "0 steps without an adapter", remedy)
         if self.energy_max_j is not None and self.device.compute_power_w is None:
             raise InvalidInput(
                 f"{self.name}.device.compute_power",
