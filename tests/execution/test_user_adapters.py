@@ -32,7 +32,9 @@ def cell(mechanism: str, adapter: str | None = "night-shift", **more: Any) -> Sc
         "name": "phone", "device": {"profile": "twin-cpu"}, "scene": SCENE, "seed": 7, "mechanisms": (mechanism,),
         "precisions": ("fp32",), "adapter": adapter, **LINK, **more,
     }  # fmt: skip
-    return Scenario(channel={"downlink": "2 MHz", "uplink": "2 MHz"}, steps=4, cuts=(2,), users=(user,))
+    return Scenario(
+        channel={"downlink": "2 MHz", "uplink": "2 MHz"}, steps=4, cuts=(2,), peu_shares=(0.5,), users=(user,)
+    )
 
 
 @pytest.fixture(scope="module")
