@@ -99,7 +99,7 @@ def test_its_loading_takes_time_and_its_weights_memory() -> None:
         ({"mechanisms": ("U2E", "centralised"), "senses": True}, {}, "no denoising step can run at the device"),
         (
             {"mechanisms": ("cooperative", "local")},
-            {"groups": [{"members": ["phone", "other"], "host": "phone", "steps": [2]}]},
+            {"groups": [{"members": ["phone", "other"], "host": "phone", "steps": [2], "d2d_rate": "1 Mbit/s"}]},
             "none of a group's host",
         ),
     ],
