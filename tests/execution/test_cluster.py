@@ -9,7 +9,6 @@ from run_builder import make_run
 
 from megdt_opt.errors import MegdtError
 from megdt_opt.execution import Execution, ExecutionOptions, Probe
-from megdt_opt.program.kinds import SKETCHING
 from megdt_opt.program.mechanisms import Option
 from megdt_opt.program.stages import EDGE, Compute, Kind, Parallel, Series
 from megdt_opt.program.wire import payload_byte
@@ -176,7 +175,7 @@ def test_calibration_returns_raw_samples(cluster):
     assert all(len(s) == 5 and min(s) > 0 for s in found.values())
 
 
-LACKING = (*SKETCHING, Kind.ADAPT)
+LACKING = (Kind.ADAPT,)
 """Stages that the stand-in model has not."""
 
 
