@@ -6,7 +6,7 @@ from importlib import import_module
 
 from case_studies.study import Study
 
-NAMES = ("generation_splitting", "shared_steps", "turns_and_batches")
+NAMES = ("generation_splitting", "quality_against_snr", "shared_steps", "turns_and_batches")
 """Every study is a module of this folder with a `STUDY`."""
 
 
