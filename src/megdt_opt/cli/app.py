@@ -169,7 +169,7 @@ def import_timings(  # wide: each is one option of the command
 
 @app.command()
 @clear_errors
-def plan(
+def plan(  # wide: each is one option of the command
     scenario: ScenarioName,
     output: Annotated[Path | None, typer.Option(help="Plan to write (JSON).")] = None,
     profile: Profiles = None,
