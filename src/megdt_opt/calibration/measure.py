@@ -17,6 +17,7 @@ from megdt_opt.calibration.settings import CODECS, Batches, Settings
 from megdt_opt.calibration.timing_loop import Progress, Rounds
 from megdt_opt.errors import InvalidInput
 from megdt_opt.models.codec import compress
+from megdt_opt.models.memory import memory_of
 from megdt_opt.models.reference import reference_kernel
 from megdt_opt.models.registry import adapters_of, load_model
 from megdt_opt.models.requests import reference_byte
@@ -152,13 +153,14 @@ def calibrate(  # wide: each is one setting of a measurement, by keyword
     if requests is None:
         requests = example_requests(model, max(settings.largest_batch(stages), _PICTURES))
     codecs = (*(CODECS if set(stages) & set(CODED) else ()), *(str(kind) for kind in stages if kind is Kind.SKETCH))
-    shown = pictures(model, requests[:_PICTURES], scheduler=scheduler) if codecs else []
-    jobs = Jobs(model, where, requests, scheduler, shown)
-
-    created = utc_now()
-    listed = [jobs.stage(key) for key in (*fitted, *held_out)]
-    speed = _Speed(model, where)
-    cells, loads = in_sessions(listed, rounds, repeated, device=where, on_progress=on_progress, each_round=speed.take)
+    created, speed = utc_now(), _Speed(model, where)
+    with memory_of(f"timing the stages of {spec.name}, picture {spec.image_shape}"):
+        shown = pictures(model, requests[:_PICTURES], scheduler=scheduler) if codecs else []
+        jobs = Jobs(model, where, requests, scheduler, shown)
+        listed = [jobs.stage(key) for key in (*fitted, *held_out)]
+        cells, loads = in_sessions(
+            listed, rounds, repeated, device=where, on_progress=on_progress, each_round=speed.take
+        )
     provenance = Provenance(
         created=created,
         source="measured",

@@ -21,7 +21,7 @@ from megdt_opt.files import JSON, is_path, read_text
 from megdt_opt.models.adapters import Adapters, ReadAdapter
 from megdt_opt.models.diffusers.architecture import ARCHITECTURES, Architecture
 from megdt_opt.models.diffusers.controlnet import spec_with_controlnet
-from megdt_opt.models.memory import PRECISION_BYTE, require_memory
+from megdt_opt.models.memory import PRECISION_BYTE, require_memory, require_picture_memory
 from megdt_opt.models.specs import PUBLISHED_SPECS, bundled_spec
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.models.twin.adapters import TwinAdapters
@@ -123,7 +123,16 @@ def find_spec(name: str, guidance: float | None = None, controlnet: str | None =
     return found if controlnet is None else spec_with_controlnet(found, controlnet)
 
 
+def refuse_shared_name(name: str) -> None:
+    """Refuse a name that a known model and a pipeline's folder here share."""
+    if MODELS.find(name) is not None and (Path(name) / "model_index.json").is_file():
+        expected = "the name of a model, or a folder of another name"
+        remedy = f"Write ./{name} for the folder; for the model of this name, rename the folder."
+        raise InvalidInput("model", name, expected, remedy)
+
+
 def _find_spec(name: str) -> ModelSpec:
+    refuse_shared_name(name)
     known = MODELS.find(name)
     if known is not None and known.spec is not None:
         return known.spec()
@@ -179,6 +188,7 @@ def load_model(  # wide: each is one setting of a model, by keyword
         Where the packages of the extra `diffusion` are missing, the model cannot be loaded, or its weights need
         more memory than there is.
     """
+    refuse_shared_name(name)
     known = MODELS.find(name)
     if known is None and "/" not in name and not (name and Path(name).exists()):
         near = get_close_matches(name, MODELS.names, n=1)
@@ -241,7 +251,7 @@ def _twin(device: str, precision: str, decoder: str | None = None) -> SplitModel
 def _random_weights(name: str, device: str, precision: str, **settings: Any) -> SplitModel:
     from megdt_opt.models.diffusers.model import DiffusersModel
 
-    _require_memory(ARCHITECTURES[name], precision, device)
+    _require_memory(ARCHITECTURES[name], precision, device, settings.get("pixels"))
     return DiffusersModel.from_config(name, device=device, precision=precision, **settings)
 
 
@@ -251,7 +261,7 @@ def _pipeline(name: str, device: str, precision: str, weights: str, settings: di
 
     variant = settings.get("variant")
     design = Architecture.read(folder_of(name, variant=variant))
-    _require_memory(design, precision, device)
+    _require_memory(design, precision, device, settings.get("pixels"))
     if weights == "trained":
         return DiffusersModel.from_pretrained(name, device=device, precision=precision, **settings)
     for key in ("variant", "decoder", "controlnet"):
@@ -260,11 +270,13 @@ def _pipeline(name: str, device: str, precision: str, weights: str, settings: di
     return DiffusersModel.from_config(folder_of(name), device=device, precision=precision, **settings)
 
 
-def _require_memory(design: Architecture, precision: str, device: str) -> None:
+def _require_memory(design: Architecture, precision: str, device: str, pixels: int | tuple[int, int] | None) -> None:
     from megdt_opt.models.diffusers.loading import needed_byte
 
     if device == "cpu" and precision in PRECISION_BYTE:
         require_memory(design.name, needed_byte(design, precision), precision)
+        if pixels is not None:
+            require_picture_memory(design.name, *((pixels, pixels) if isinstance(pixels, int) else pixels))
 
 
 def measured_precisions(spec: ModelSpec) -> tuple[str, ...]:

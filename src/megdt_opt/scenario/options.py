@@ -44,7 +44,7 @@ from megdt_opt.scenario.in_turns import InTurns
 from megdt_opt.scenario.latency_level import refuse_comparing
 from megdt_opt.scenario.level_samples import ruled_out_by_deadline, ruled_out_by_level, sampled_problem
 from megdt_opt.scenario.machines import Machines, advice, check_profiles, find_profiles
-from megdt_opt.scenario.offered import accepted_names, offered_options, setting_of, with_reserved_shares
+from megdt_opt.scenario.offered import accepted_names, offered_options, setting_of, with_reserved_shares, with_sampler
 from megdt_opt.scenario.placed_parts import PlacedParts, placed_parts, require_memories
 from megdt_opt.scenario.problems import Problem, law_of, limited, unlimited
 from megdt_opt.scenario.rules import (
@@ -133,6 +133,7 @@ class OptionTable:
         check_used(profiles, scenario.profile_names)
         found = find_profiles(scenario, profiles)
         spec = spec or find_spec(scenario.model, scenario.guidance, scenario.controlnet)
+        scenario = with_sampler(scenario, spec)
         check_regions(scenario, spec)
         check_sketches(scenario, spec)
         check_subjects(scenario, spec)

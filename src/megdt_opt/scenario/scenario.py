@@ -83,7 +83,7 @@ class Scenario(Quantities):
     steps : int
         Denoising steps N [1].
     scheduler : str
-        Sampler, one of the model's.
+        Sampler, one of the model's; where none is stated "ddim", or the model's first if it has no "ddim".
     objective : str
         "max" (worst weighted latency), "sum" (weighted sum), "mixed" (the sum and `max_weight` times the worst) or
         "missed" (the weight of the users later than their deadline, which is then no limit).
