@@ -16,7 +16,7 @@ from megdt_opt.cli.clear_errors import clear_errors
 from megdt_opt.cli.exit_codes import CUT_OFF, INTERRUPTED, WRONG_INPUT
 from megdt_opt.cli.hosts import hosts_app, probe, serve
 from megdt_opt.cli.inputs import Adapters, Plugins, Profiles, ScenarioName, inputs, load, profiles_of, with_adapters
-from megdt_opt.cli.option_text import kinds_of, numbers_of, size_of
+from megdt_opt.cli.option_text import kinds_of, numbers_of, shares_of, size_of
 from megdt_opt.cli.terminal import Terminal, console_of, say
 from megdt_opt.errors import InvalidInput
 from megdt_opt.files import try_file, try_folder
@@ -140,6 +140,32 @@ def calibrate(  # wide: each is one option of the command
     profile.save(output)
     console.print(profile_table(profile))
     console.print(f"written: {output}" + ("" if spec is None else f", and {spec} to name as a scenario's model"))
+
+
+@app.command()
+@clear_errors
+def quality(  # wide: each is one option of the command
+    output: Annotated[Path, typer.Argument(help="Table to write (JSON), for a scenario's `quality`.")],
+    model: Annotated[str, typer.Option(help="'twin', a pipeline folder, a hub id or a spec file.")] = "twin",
+    prompts: Annotated[Path | None, typer.Option(help="File with a prompt a line; without it, examples.")] = None,
+    pictures: Annotated[int, typer.Option(min=2, help="Pictures of each point.")] = 20,
+    steps: Annotated[str, typer.Option(help="Numbers of steps, separated by commas.")] = "20",
+    schedulers: Annotated[str, typer.Option(help="Samplers, separated by commas.")] = "ddim",
+    precisions: Annotated[str, typer.Option(help="Precisions of the features sent, by commas.")] = "fp16,int8",
+    cuts: Annotated[str, typer.Option(help="Shares of the steps before a hand-over, by commas.")] = "0.1,0.5,0.9",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first picture.")] = 0,
+    plugin: Plugins = None,
+) -> None:
+    """Measure what splitting a model does to its pictures, and store it for floors and targets of scenarios."""
+    from megdt_opt.cli.quality import Asked, measure_model
+
+    load(plugin)
+    try_file(output)
+    asked = Asked(
+        model=model, prompts=prompts, pictures=pictures, steps=numbers_of(steps), schedulers=schedulers.split(","),
+        precisions=precisions.split(","), cuts=shares_of(cuts), seed=seed,
+    )  # fmt: skip
+    measure_model(asked, output, console_of())
 
 
 @app.command()

@@ -25,6 +25,7 @@ from megdt_opt.models.memory import PRECISION_BYTE, require_memory, require_pict
 from megdt_opt.models.specs import PUBLISHED_SPECS, bundled_spec
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.models.twin.adapters import TwinAdapters
+from megdt_opt.models.twin.reading import twin_features, twin_score
 from megdt_opt.models.twin.scene_requests import TwinRequests
 from megdt_opt.program.latent_codes import LATENT_CODES
 from megdt_opt.program.model_spec import ModelSpec, with_guidance
@@ -86,6 +87,9 @@ class KnownModel:
         have the same times and sizes.
     adapters : Adapters, optional
         The adapters of users that it takes; None where it takes none.
+    features : callable, optional
+        From pictures, uint8 (M, rows, columns, 3), to what a network sees in them, (M, F): the space of the Frechet
+        distance.
     """
 
     load: Callable[[str, str], SplitModel]
@@ -95,6 +99,7 @@ class KnownModel:
     measured: tuple[str, ...] = ()
     decoders: Mapping[str, Callable[[str, str], SplitModel]] = field(default_factory=dict)
     adapters: Adapters | None = None
+    features: Callable[[NDArray[np.uint8]], NDArray[np.float64]] | None = None
 
 
 def find_spec(name: str, guidance: float | None = None, controlnet: str | None = None) -> ModelSpec:
@@ -319,13 +324,6 @@ def _published_spec(name: str) -> Callable[[], ModelSpec] | None:
     return partial(PUBLISHED_SPECS.__getitem__, name) if name in PUBLISHED_SPECS else None
 
 
-def _twin_score(picture: NDArray[np.uint8], subject: Subject) -> tuple[int, int]:
-    from megdt_opt.models.twin.detector import score
-    from megdt_opt.models.twin.scene_requests import scene_of
-
-    return score(picture, scene_of(subject))
-
-
 MODELS: Registry[KnownModel] = Registry("model", MODEL_PLUGINS)
 """Models known by name: the bundled twin, the published architectures with random weights, and those of users."""
 
@@ -335,7 +333,8 @@ MODELS.add(
         load=_twin,
         spec=bundled_spec,
         requests=TwinRequests(),
-        score=_twin_score,
+        score=twin_score,
+        features=twin_features,
         measured=("fp16", "int8", *(code.name for code in LATENT_CODES)),  # experiments/twin/seeds.md
         decoders={"noisy": partial(_twin, decoder="noisy")},
         adapters=TwinAdapters(),

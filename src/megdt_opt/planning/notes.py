@@ -10,7 +10,9 @@ from megdt_opt.planning.groups import GroupPlan
 from megdt_opt.planning.in_batches import LONGEST_S, RIVAL_S
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, Option
 from megdt_opt.program.precisions import PRECISION_REGISTRY
+from megdt_opt.quality.statistic import LEVELS, METRICS
 from megdt_opt.scenario.adapters import steps_with_adapter, unmeasured_adapters, uses_adapter
+from megdt_opt.scenario.floors import SHORT
 from megdt_opt.scenario.in_batches import InBatches
 from megdt_opt.scenario.machines import advice, borrowed_stages
 from megdt_opt.scenario.options import OptionTable
@@ -62,6 +64,7 @@ def notes_on(table: OptionTable, chosen: Sequence[Option], groups: Sequence[Grou
     ]
     found += _adapters(table, chosen)
     found += _quality(table)
+    found += _asked(table, chosen)
     found += _borrowed(table)
     found += _closed(table)
     # as they were given: the scenario's own stretches stand in the scenario
@@ -127,6 +130,26 @@ def _quality(table: OptionTable) -> Iterator[str]:
             f"Quality unmeasured, as the scenario accepts (unmeasured_quality: accept): pictures of the model "
             f"{model!r} in {what} were never compared with those of fp32."
         )
+
+
+def _asked(table: OptionTable, chosen: Sequence[Option]) -> Iterator[str]:
+    """What was measured of the pictures of those who ask for a quality, and how many options their floors closed."""
+    for k, (user, option) in enumerate(zip(table.scenario.users, chosen, strict=True)):
+        quality, said = table.pictures.quality(k, option), []
+        for side, asked in (("at least", user.quality_min), ("wanted", user.quality_target)):
+            for metric, value in () if asked is None else asked.asked.items():
+                unit, figure = METRICS[metric].unit, None if quality is None else quality.get(metric)
+                side = "at most" if side == "at least" and not METRICS[metric].rising else side
+                if asked is not None and figure is not None:
+                    found = f"{getattr(figure.statistic, asked.at):.4g} {unit}".strip()
+                    how = "measured" if figure.measured else f"interpolated, off by at most {figure.held_out:.2g}"
+                    named = f"{SHORT.get(metric, metric)}, {LEVELS[asked.at]}"
+                    said.append(f"{named}: {found} ({how}; {side} {f'{value:g} {unit}'.strip()})")
+        if said:
+            floor = user.quality_min is not None
+            closed = sum(table.below_floor(k, o) for o in range(len(table.options))) if floor else 0
+            rest = f" Its floor closes {closed} of {len(table.options)} options." if floor else ""
+            yield f"Quality of {user.name}'s pictures: {'; '.join(said)}.{rest}"
 
 
 def _borrowed(table: OptionTable) -> Iterator[str]:

@@ -28,13 +28,8 @@ from megdt_opt.program.groups import GROUP_MECHANISMS, tail_terms
 from megdt_opt.program.latency import LatencyTerms, latency_terms
 from megdt_opt.program.mechanisms import Option, Setting, program
 from megdt_opt.program.model_spec import ModelSpec
-from megdt_opt.program.stages import (
-    Compute,
-    Send,
-    Series,
-    Stage,
-    is_edge,
-)
+from megdt_opt.program.stages import Compute, Send, Series, Stage, is_edge
+from megdt_opt.quality.curves import Quality
 from megdt_opt.scenario.adapters import read_adapters, unmeasured_adapters, with_adapter_weights
 from megdt_opt.scenario.cost_tables import with_cost_limits, with_costs
 from megdt_opt.scenario.disciplines import BATCHED, IN_TURNS, MECHANISMS_OF
@@ -44,12 +39,12 @@ from megdt_opt.scenario.in_turns import InTurns
 from megdt_opt.scenario.latency_level import refuse_comparing
 from megdt_opt.scenario.level_samples import ruled_out_by_deadline, ruled_out_by_level, sampled_problem
 from megdt_opt.scenario.machines import Machines, advice, check_profiles, find_profiles
+from megdt_opt.scenario.measured import MeasuredOptions
 from megdt_opt.scenario.offered import accepted_names, offered_options, setting_of, with_reserved_shares, with_sampler
 from megdt_opt.scenario.placed_parts import PlacedParts, placed_parts, require_memories
 from megdt_opt.scenario.problems import Problem, law_of, limited, unlimited
 from megdt_opt.scenario.rules import (
     OptionCell,
-    any_unmeasured,
     check_accepted,
     check_regions,
     check_sketches,
@@ -60,7 +55,6 @@ from megdt_opt.scenario.rules import (
     ruled_out_by_privacy,
     ruled_out_by_shape,
     ruled_out_by_wish,
-    unmeasured,
 )
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.scenario.serving import Serving
@@ -204,19 +198,25 @@ class OptionTable:
     def _user_of(self, leaf: Compute) -> int:
         return 0 if is_edge(leaf.at) else [user.name for user in self.scenario.users].index(leaf.at)
 
+    @cached_property
+    def pictures(self) -> MeasuredOptions:
+        """What was measured of the options' pictures; raises as `MeasuredOptions` does."""
+        return MeasuredOptions(self.scenario, self.spec, self.machines)
+
+    def quality(self, user: int, option: int) -> Quality | None:
+        """What was measured of an option's pictures, or lies between what was; None where it was never measured."""
+        return self.pictures.quality(user, self.options[option])
+
     def unmeasured(self, user: int, option: int) -> tuple[str, ...]:
-        """Precisions of an option whose pictures were never compared with those of fp32."""
+        """What of an option was never measured: precisions, merging, an adapter, a sketch."""
         trunk = None if self.shared is None else self.shared.trunk_of(user, self.options[option])
         stages = Series((*(() if trunk is None else trunk.stages), self.program(user, option)))
-        return unmeasured(self.options[option], stages, self.spec, self._precision_of)
-
-    def _precision_of(self, leaf: Compute) -> str:
-        return self.machines.precision(leaf, self._user_of(leaf)) if self.doubted else "fp32"
+        return self.pictures.unmeasured(user, self.options[option], stages)
 
     @cached_property
     def doubted(self) -> bool:
-        """Whether a precision that is offered or computed in was not measured."""
-        return any_unmeasured({*self.machines.precisions, *(option.precision for option in self.options)}, self.spec)
+        """Whether something that is offered or computed in was not measured."""
+        return self.pictures.doubted(self.options)
 
     def send_bit(self, leaf: Send, user: int) -> float:
         """Payload of a send stage of a user's program [bit]."""
@@ -248,6 +248,10 @@ class OptionTable:
     def untimed(self, user: int, option: int) -> bool:
         """Whether an option that would yield the picture is closed because a stage of it was never timed."""
         return self._cells[user][option].untimed
+
+    def below_floor(self, user: int, option: int) -> bool:
+        """Whether the user's floor on the quality is among what closes an option."""
+        return any(limit.limit.startswith("quality_min.") for limit in self._cells[user][option].closed)
 
     def closed_by(self, user: int, option: int) -> tuple[str, ...]:
         """The limits that close an option, with their figures; empty where it is allowed."""
@@ -375,7 +379,7 @@ class OptionTable:
         if self.parts is not None and isinstance(problem, PlacementProblem):
             problem = self.parts.onto(problem)
         costs = [[cell.costs for cell in row] for row in self._cells]
-        return with_costs(problem, self.scenario, costs, self.program, self.send_bit)
+        return with_costs(problem, self.scenario, costs, self.program, self.send_bit, self.quality)
 
     def closings(self, user: int) -> dict[str, int]:
         """What closed a user's options: each limit in words, with how many options it closed, most first."""
@@ -417,7 +421,7 @@ class OptionTable:
                 None, None, (*closed, Conflict(k, "timings", 0.0, "", never_timed(error))), False, np.inf, untimed=True
             )
         whole = stages if trunk is None else Series((*trunk.stages, stages))
-        doubtful = ruled_out_by_picture(k, self.scenario, option, whole, self.spec, self._precision_of)
+        doubtful = ruled_out_by_picture(k, self.scenario, self.pictures, option, whole)
         closed, possible = closed + doubtful, possible and not doubtful
         site = self.sites[self.site(o) or 0]
         costs = limiting = self._costs(stages, k, site)
@@ -462,7 +466,7 @@ class OptionTable:
             return None, (never_timed(error),)
         costs = self._costs(stages, user, self.sites[0])
         limits = ruled_out_by_costs(user, self.scenario, self.sites[0], costs, terms)
-        limits += ruled_out_by_picture(user, self.scenario, local, stages, self.spec, self._precision_of)
+        limits += ruled_out_by_picture(user, self.scenario, self.pictures, local, stages)
         closed = tuple(limit.text("") for limit in limits)
         return (None if closed else stages), closed
 

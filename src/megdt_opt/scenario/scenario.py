@@ -80,6 +80,9 @@ class Scenario(Quantities):
     unmeasured_quality : str, optional
         "accept" opens precisions whose pictures nobody has compared with those of fp32: features sent in fp16 or int8,
         and profiles in fp16 or bf16, of every model but the bundled one. Plan and report then say so.
+    quality : str, optional
+        File of the measured quality of the model's pictures, as `megdt-opt quality` writes it; default what comes with
+        the package.
     steps : int
         Denoising steps N [1].
     scheduler : str
@@ -140,6 +143,7 @@ class Scenario(Quantities):
     controlnet: str | None = None
     precision: Literal["fp32", "fp16", "bf16"] | None = None
     unmeasured_quality: Literal["accept"] | None = None
+    quality: str | None = None
     steps: int = Field(default=20, ge=1, le=1000)
     scheduler: str = "ddim"
     objective: Literal["max", "sum", "mixed", "missed", "mean_cvar"] = "max"

@@ -12,6 +12,7 @@ from megdt_opt.program.names import actor_name
 from megdt_opt.program.precisions import PRECISION_REGISTRY
 from megdt_opt.program.stages import CODECS, EDGE
 from megdt_opt.scenario.equipment import Device
+from megdt_opt.scenario.floors import PictureQuality
 from megdt_opt.scenario.links import Link
 
 
@@ -56,6 +57,10 @@ class User(Link):
         camera's frame (U2E).
     seed : int
         Seed of the sampler's noise.
+    quality_min : PictureQuality, optional
+        Floors on the measured quality of the pictures: {"psnr": "28 dB", "read": 0.95}; options below one are closed.
+    quality_target : PictureQuality, optional
+        What the pictures should have; what an option lacks is a cost of the scenario (`costs: {psnr_short: ...}`).
     """
 
     dimensions: ClassVar[dict[str, str]] = {**Link.dimensions, "deadline_s": "time", "energy_max_j": "energy"}
@@ -77,6 +82,8 @@ class User(Link):
     prompt: str | None = Field(default=None, max_length=10_000)
     picture: str | None = None
     seed: int = Field(default=0, ge=0, lt=2**63)
+    quality_min: PictureQuality | None = None
+    quality_target: PictureQuality | None = None
 
     @field_validator("name")
     @classmethod

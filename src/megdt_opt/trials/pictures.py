@@ -20,6 +20,7 @@ from megdt_opt.planning.user_plan import UserPlan
 from megdt_opt.program.model_spec import WITH_PROMPT
 from megdt_opt.program.samplers import entered
 from megdt_opt.program.stages import Compute, Kind, Stage, leaves
+from megdt_opt.quality.pictures import psnr_db as psnr_db
 from megdt_opt.scenario.adapters import uses_adapter
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.trials.adapted import adapted_latent
@@ -62,12 +63,6 @@ class Picture:
     def identical(self) -> bool:
         """Whether the hand-over changed no bit."""
         return bool(np.array_equal(self.executed, self.unsplit))
-
-
-def psnr_db(picture: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio of 8-bit pictures [dB]."""
-    error = np.mean((picture.astype(float) - reference.astype(float)) ** 2)
-    return float("inf") if error == 0 else float(10 * np.log10(255.0**2 / error))
 
 
 def unsplit(
