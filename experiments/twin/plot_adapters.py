@@ -30,7 +30,7 @@ def figure(result: dict[str, Any]) -> Figure:
         axes.axhline(0.0, color="#888888", lw=0.6)
         axes.set_xlabel(f"Denoising steps at the edge, of {steps}")
         axes.set_ylabel("Gain of the adapter (PSNR) [dB]")
-        axes.legend(fontsize=6, loc="lower left")
+        axes.legend(fontsize=6, loc="lower center", bbox_to_anchor=(0.45, 1.0), ncol=2)
         made.tight_layout()
     return made
 
