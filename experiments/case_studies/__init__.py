@@ -6,7 +6,10 @@ from importlib import import_module
 
 from case_studies.study import Study
 
-NAMES = ("generation_splitting", "quality_against_snr", "shared_steps", "turns_and_batches")
+NAMES = (
+    "batch_quality", "generation_splitting", "heuristics", "mechanisms", "phone_cell", "phone_leads", "refresh",
+    "shared_steps", "turns_and_batches",
+)  # fmt: skip
 """Every study is a module of this folder with a `STUDY`."""
 
 

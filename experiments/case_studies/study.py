@@ -6,22 +6,24 @@ import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from megdt_opt.files import write_text
 from megdt_opt.plot.saving import save
+from megdt_opt.plot.series import COLUMN_IN, PAGE_IN
 from megdt_opt.report.canvas import new_figure, settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-RESULTS = Path(__file__).with_name("results")
+WIDTH = 120
+"""Of a page's lines [characters]."""
 
-COLUMN_IN = 3.5
-"""Width of a column of a two-column page [inch]."""
+RESULTS = Path(__file__).with_name("results")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +65,16 @@ class Study:
         return pd.read_csv(self.table_at(folder))
 
     def figure(self, frame: pd.DataFrame) -> Figure:
-        """The panels from top to bottom, as wide as a column of a two-column page."""
+        """Up to two panels in a column, more side by side over the page; every panel is as wide as a column."""
+        across = 1 if len(self.panels) <= 2 else 2
+        down = -(-len(self.panels) // across)
         with settings():
-            made = new_figure(COLUMN_IN, self.height_in * len(self.panels))
-            for panel, axes in zip(self.panels, made.subplots(len(self.panels), squeeze=False)[:, 0], strict=True):
+            made = new_figure(COLUMN_IN if across == 1 else PAGE_IN, self.height_in * down)
+            places = made.subplots(down, across, squeeze=False).ravel()
+            for panel, axes in zip(self.panels, places, strict=False):
                 panel(frame, axes)
+            for axes in places[len(self.panels) :]:
+                axes.remove()
         return made
 
     def page(self, frame: pd.DataFrame) -> str:
@@ -77,7 +84,7 @@ class Study:
             "",
             f"Put to the test: {self.lead}",
             "",
-            self.findings(frame).strip(),
+            _wrapped(self.findings(frame)),
             "",
             f"![{self.title}]({self.name}.png)",
             "",
@@ -100,3 +107,12 @@ class Study:
             for ending in ("png", "pdf"):
                 save(made, folder / f"{self.name}.{ending}")
         write_text(folder / f"{self.name}.md", self.page(frame))
+
+
+def _wrapped(text: str) -> str:
+    """Paragraphs in lines of one width; tables stay as they are."""
+    parts = [part.strip() for part in text.strip().split("\n\n")]
+    return "\n\n".join(
+        part if part.startswith("|") else fill(part, WIDTH, break_long_words=False, break_on_hyphens=False)
+        for part in parts
+    )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 from case_studies import NAMES, study
-from case_studies.study import COLUMN_IN, RESULTS
+from case_studies.study import RESULTS
+
+from megdt_opt.plot.series import COLUMN_IN, PAGE_IN
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -18,11 +22,11 @@ def test_the_kept_page_says_what_the_kept_rows_say(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_figures_are_made_again_at_the_width_of_a_column(name: str, tmp_path: Path) -> None:
+def test_figures_are_made_again_at_the_width_of_a_column_or_a_page(name: str, tmp_path: Path) -> None:
     made = study(name)
     (tmp_path / f"{name}.csv").write_bytes((RESULTS / f"{name}.csv").read_bytes())
     made.write(tmp_path)
-    assert made.figure(made.frame()).get_figwidth() == COLUMN_IN
+    assert made.figure(made.frame()).get_figwidth() == (COLUMN_IN if len(made.panels) <= 2 else PAGE_IN)
     pdf = (tmp_path / f"{name}.pdf").read_bytes()
     assert b"/TrueType" in pdf or b"/CIDFontType2" in pdf
     assert b"/Type3" not in pdf
@@ -63,41 +67,90 @@ def test_turns_and_batches_rows_are_what_the_package_computes() -> None:
     assert all(row.found_s >= least_s(IN_BATCHES, row.rho, "after") for row in found.itertuples())
 
 
-def test_noise_and_codes_are_what_theory_says() -> None:
-    """The receiver's error is power/(1 + SNR), averaging copies adds to the SNR; the best that fits is taken."""
-    from case_studies.quality_against_snr import best_that_fit, capacity_bit, frechet, received
+def phone_cells() -> Iterable[dict[str, Any]]:
+    from case_studies.phone_cell import rows_for, settings_of
+    from case_studies.phones import LCM, SD15
 
-    values = np.random.default_rng(1).standard_normal((50, 4, 16, 16)).astype(np.float32)
-    for snr_db, copies in ((-10.0, 1), (0.0, 12), (15.0, 1)):
-        error = float(((received(values, snr_db, copies, 3) - values) ** 2).mean())
-        assert error == pytest.approx(values.var() / (1 + copies * 10 ** (snr_db / 10)), rel=0.03)
-    assert capacity_bit(0.0, 1024) == pytest.approx(512)
-    assert capacity_bit(10 * np.log10(3), 10) == pytest.approx(10)
-    bits, error = np.array([[8.0, 8.0, 80.0], [4.0, 40.0, 40.0]]), np.array([[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]])
-    made = [np.full((3, 1, 1, 3), k, np.uint8) for k in (1, 2)]
-    pictures, lost = best_that_fit(bits, error, made, 39.0, np.zeros((1, 1, 3), np.uint8))
-    assert pictures[:, 0, 0, 0].tolist() == [1, 1, 0]
-    assert lost == pytest.approx(1 / 3)
-    seen = np.random.default_rng(2).standard_normal((300, 5))
-    assert frechet(seen + 2.0, seen) == pytest.approx(20.0)
-    assert frechet(3.0 * seen, seen) == pytest.approx(
-        4 * np.trace(np.cov(seen, rowvar=False)) + 4 * (seen.mean(0) ** 2).sum()
-    )
+    for pair in (SD15, LCM):
+        yield from rows_for(pair, 5, next(iter(settings_of(pair))), (0,))
 
 
-def test_kept_rows_of_quality_against_snr_hold_together() -> None:
-    """Nothing is lost where a code fits, more SNR loses less, and pixels get better without end."""
-    from case_studies.quality_against_snr import INDEX_BIT, LATENT, PIXELS, PUBLISHED_SNR_DB
+def leads() -> Iterable[dict[str, Any]]:
+    from case_studies.phone_leads import batching_rows, decode_rows
 
-    from megdt_opt.program.token_merging import index_byte
+    yield from decode_rows()
+    yield from batching_rows()
 
-    frame = study("quality_against_snr").frame()
-    assert index_byte(16, 16, 0.5) * 8 == INDEX_BIT
-    assert set(PUBLISHED_SNR_DB) <= set(frame.snr_db)
-    for scheme in ("digital seed", "jpeg"):
-        for symbols in (LATENT, PIXELS):
-            mine = frame[(frame.scheme == scheme) & (frame.symbols == symbols)].sort_values("snr_db")
-            assert mine.lost.is_monotonic_decreasing
-    pixels = frame[frame.scheme == "centralised"].sort_values("snr_db")
-    assert pixels.psnr_truth_db.is_monotonic_increasing
-    assert (frame[frame.symbols == 0].read >= 0.95).all()
+
+def mechanism_cells() -> Iterable[dict[str, Any]]:
+    from case_studies.mechanisms import random_cell, ranges
+
+    small = [seed for seed in range(100) if ranges(seed)["users"] == 2 and ranges(seed)["steps"] == 5]
+    for seed in small[:2]:
+        yield {"kind": "random"} | random_cell(seed)
+
+
+def searched_cells() -> Iterable[dict[str, Any]]:
+    from case_studies.heuristics import rows
+
+    return rows(0, 2)
+
+
+def refreshed_cells() -> Iterable[dict[str, Any]]:
+    from case_studies.refresh import BAND_HZ, cell
+
+    return cell(1, BAND_HZ, 0)
+
+
+def batched_cells() -> Iterable[dict[str, Any]]:
+    from case_studies.batch_quality import rows
+
+    return islice(rows((3,), (0,)), 1)
+
+
+COMPUTED: dict[str, tuple[Callable[[], Iterable[dict[str, Any]]], list[str]]] = {
+    "phone_cell": (
+        phone_cells,
+        ["kind", "model", "phones", "seed", "codec", "band_hz", "passes", "batches", "objective"],
+    ),
+    "phone_leads": (leads, ["kind", "device", "model"]),
+    "mechanisms": (mechanism_cells, ["kind", "seed"]),
+    "heuristics": (searched_cells, ["seed"]),
+    "refresh": (refreshed_cells, ["users", "band_hz", "seed", "mechanism"]),
+    "batch_quality": (batched_cells, ["users", "machine", "deadlines", "seed"]),
+}
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_rows_are_what_the_package_computes(name: str) -> None:
+    """A few rows of each table are computed again: numbers agree within what the plans are proven to."""
+    make, keys = COMPUTED[name]
+    kept = study(name).frame()
+    for row in make():
+        mine = kept
+        for key in keys:
+            mine = mine[mine[key] == row[key]]
+        assert len(mine) == 1, row
+        for column, value in row.items():
+            if isinstance(value, float) and value == value:
+                assert mine[column].item() == pytest.approx(value, rel=2e-3), column
+
+
+def test_proofs_and_plans_of_every_table_are_in_order() -> None:
+    """No plan is below its bound, no heuristic below the optimum, and a mix is no worse than what it may choose."""
+    from case_studies.mechanisms import MECHANISMS
+
+    cells = study("phone_cell").frame().query("kind == 'cell'")
+    assert (cells.bound_s <= cells.found_s * (1 + 1e-9)).all()
+    plans = study("mechanisms").frame()
+    for mechanism in MECHANISMS:
+        assert (plans.bound_s <= plans[f"all_{mechanism}_s"] * (1 + 1e-9)).all(), mechanism
+    searched = study("heuristics").frame()
+    for name in ("random", "greedy", "genetic_0", "genetic_1", "genetic_2", "equal", "afterwards"):
+        assert (searched.bound <= searched[name] * (1 + 1e-9)).all(), name
+    refreshed = study("refresh").frame()
+    mix = refreshed[refreshed.mechanism == "mix"].set_index(["users", "band_hz", "seed"]).period_bound_s
+    for key, own in refreshed.groupby(["users", "band_hz", "seed"]):
+        assert mix[key] <= own.period_s.min() * (1 + 1e-9)
+    batched = study("batch_quality").frame()
+    assert (batched[["plan", "equal_bands", "swarm"]].max(axis=1) <= batched.bound * (1 + 1e-6)).all()

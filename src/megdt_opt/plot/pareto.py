@@ -44,7 +44,8 @@ def on_front(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_
         least = np.r_[np.inf, np.minimum.accumulate(up[order])]  # least y among the first points
 
         def least_until(limit: NDArray[np.float64]) -> NDArray[np.float64]:
-            return least[np.searchsorted(across[order], limit, side="right")]
+            value: NDArray[np.float64] = least[np.searchsorted(across[order], limit, side="right")]
+            return value
 
         left = least_until(across - EXACT * np.abs(across) - _TINIEST) <= up
         below = least_until(across) < up - EXACT * np.abs(up)

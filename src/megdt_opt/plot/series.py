@@ -281,8 +281,9 @@ def legend_above(
             made = figure.legend(list(handles), list(labels), loc="outside upper center", columnspacing=1.6, **common)
         else:
             made = axes.legend(
-                list(handles), list(labels), loc="lower center", bbox_to_anchor=(0.5, 1.0), columnspacing=1.2, **common
-            )
+                list(handles), list(labels), loc="lower center", bbox_to_anchor=(0.5, 1.0), columnspacing=1.2,
+                fontsize="small", **common,
+            )  # fmt: skip
         # columns of very different heights look ragged
         if columns > 1 and -len(handles) % columns > 1:
             made.remove()

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_ROOM = 9.0
-"""A band is named inside where it is at least this high somewhere [% of the axis]."""
+_ROOM, _SPAN = 9.0, 0.22
+"""An area is named inside where it is at least so high [%] over such a part of the axis [1], else in a legend."""
 
 
 def shares_figure(
@@ -62,20 +62,27 @@ def shares_figure(
     shares = 100 * counts / total
     names = [name.removeprefix("users_") for name in mechanisms]
     colours = colours_of(names)
+    from matplotlib.patches import Patch
+
     with sheet(axes, width_in, (5.6, 3.4)) as on:
         on.stackplot(where.at, shares, colors=[colours[name] for name in names], lw=0.6, edgecolor="white")
         lay_out(on, where)
         top = np.cumsum(shares, axis=0)
-        last = len(where.at) - 1
+        last, apart = len(where.at) - 1, []
+        scaled = np.log(where.at) if where.log else where.at
         for name, share, upper in zip(names, shares, top, strict=True):
             widest = int(np.argmax(share))
-            if share[widest] < _ROOM:
+            wide = share >= _ROOM
+            if not wide.any() or np.ptp(scaled[wide]) < _SPAN * np.ptp(scaled):
+                apart.append(Patch(facecolor=colours[name], label=name))
                 continue
             on.annotate(
                 name, (where.at[widest], upper[widest] - share[widest] / 2), ha={0: "left", last: "right"}.get(
                     widest, "center"), xytext=({0: 3, last: -3}.get(widest, 0), 0), textcoords="offset points",
                 va="center", fontsize="small", color="white" if name in LIGHT_TEXT else "black",
             )  # fmt: skip
+        if apart:
+            on.legend(handles=apart, frameon=False, fontsize="small", loc="lower right", bbox_to_anchor=(1.0, 1.0))
         on.grid(visible=False)
         on.set_ylim(0, 100)
         on.set_xlim(float(where.at[0]), float(where.at[-1]))

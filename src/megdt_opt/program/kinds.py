@@ -24,7 +24,6 @@ class Kind(TextEnum):
     SKETCH = "sketch"
     READ_SKETCH = "read_sketch"
     DENOISE_SKETCH = "denoise_sketch"
-    ADAPT = "adapt"
 
 
 DENOISING = (Kind.DENOISE, Kind.DENOISE_SKETCH)

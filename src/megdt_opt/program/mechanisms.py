@@ -19,7 +19,6 @@ from megdt_opt.program.blocks import (
     send_latent,
     send_picture,
     send_request,
-    with_adapter,
 )
 from megdt_opt.program.dataflow import check_dataflow
 from megdt_opt.program.latency import latency_terms
@@ -45,15 +44,14 @@ from megdt_opt.program.stages import (
 
 
 def program(option: Option, setting: Setting) -> Series:
-    """The stages of an option; where the setting says so, the device loads its user's adapter before it denoises.
+    """The stages of an option.
 
     Raises
     ------
     InvalidInput
         For an unknown mechanism, or a cut or share outside its range.
     """
-    stages = series(*MECHANISM_REGISTRY.require(option.mechanism).stages(option, setting))
-    return with_adapter(stages, setting.device) if setting.adapted else stages
+    return series(*MECHANISM_REGISTRY.require(option.mechanism).stages(option, setting))
 
 
 def catalogue(

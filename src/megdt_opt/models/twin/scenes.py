@@ -7,7 +7,7 @@ y downwards, and the centre of the first pixel is (0.5, 0.5). Headings are radia
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.models.twin.catalogue import COLOURS, FLOORS, KINDS, RADIUS_PX, SIZE_PX, SLOTS
-from megdt_opt.models.twin.looks import PLAIN, Look
 from megdt_opt.models.twin.rendering import render_objects
 
 STATE_SHAPE = (SLOTS, 1 + len(KINDS) + len(COLOURS) + 4 + len(FLOORS))
@@ -149,14 +148,7 @@ class Scene:
         return cls(objects=tuple(objects), **{k: data[k] for k in ("floor", "texture") if k in data})
 
 
-def random_scene(
-    rng: np.random.Generator,
-    objects: int | None = None,
-    *,
-    kinds: Sequence[str] = KINDS,
-    colours: Sequence[str] = tuple(COLOURS),
-    floors: Sequence[str] = FLOORS,
-) -> Scene:
+def random_scene(rng: np.random.Generator, objects: int | None = None) -> Scene:
     """Draw a scene.
 
     Parameters
@@ -165,8 +157,6 @@ def random_scene(
         Source of randomness; the same state gives the same scene.
     objects : int or None
         Number of objects [1]; drawn from 1 to `catalogue.SLOTS` when None.
-    kinds, colours, floors : sequence of str
-        What is drawn from; who stands there twice is drawn twice as often.
 
     Returns
     -------
@@ -176,21 +166,19 @@ def random_scene(
     if not 1 <= wanted <= SLOTS:
         raise InvalidInput("objects", wanted, f"1 to {SLOTS} objects", "Ask for as many.")
     while True:
-        placed = _place(rng, wanted, kinds, colours)
+        placed = _place(rng, wanted)
         if placed is not None:
-            floor = floors[int(rng.integers(len(floors)))]
+            floor = FLOORS[rng.integers(len(FLOORS))]
             return Scene(objects=placed, floor=floor, texture=int(rng.integers(2**32)))
 
 
-def _place(
-    rng: np.random.Generator, count: int, kinds: Sequence[str], colours: Sequence[str]
-) -> tuple[SceneObject, ...] | None:
+def _place(rng: np.random.Generator, count: int) -> tuple[SceneObject, ...] | None:
     """Place `count` objects one after the other; None if there is no room after many tries."""
     placed: list[tuple[float, float, float]] = []
     objects = []
     for _ in range(count):
-        kind = kinds[int(rng.integers(len(kinds)))]
-        colour = colours[int(rng.integers(len(colours)))]
+        kind = KINDS[rng.integers(len(KINDS))]
+        colour = tuple(COLOURS)[rng.integers(len(COLOURS))]
         radius = RADIUS_PX[kind]
         heading = float(rng.uniform(-math.pi, math.pi))
         for _ in range(60):
@@ -204,14 +192,8 @@ def _place(
     return tuple(objects)
 
 
-def render(scene: Scene, look: Look = PLAIN) -> NDArray[np.uint8]:
+def render(scene: Scene) -> NDArray[np.uint8]:
     """Draw a scene.
-
-    Parameters
-    ----------
-    scene : Scene
-    look : Look
-        Paints, light and floor of a user's own cell.
 
     Returns
     -------
@@ -219,10 +201,7 @@ def render(scene: Scene, look: Look = PLAIN) -> NDArray[np.uint8]:
         Picture, (64, 64, 3) uint8.
     """
     return render_objects(
-        [(o.kind, o.colour, o.x_px, o.y_px, o.heading_rad) for o in scene.objects],
-        scene.floor,
-        scene.texture,
-        look,
+        [(o.kind, o.colour, o.x_px, o.y_px, o.heading_rad) for o in scene.objects], scene.floor, scene.texture
     )
 
 
