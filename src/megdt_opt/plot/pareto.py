@@ -41,7 +41,8 @@ def on_front(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_
     if len(fine):
         across, up = np.asarray(x, dtype=float)[fine], np.asarray(y, dtype=float)[fine]
         order = np.argsort(across, kind="stable")
-        least = np.r_[np.inf, np.minimum.accumulate(up[order])]  # least y among the first points
+        # least y among the first points
+        least: NDArray[np.float64] = np.concatenate([[np.inf], np.minimum.accumulate(up[order])])
 
         def least_until(limit: NDArray[np.float64]) -> NDArray[np.float64]:
             value: NDArray[np.float64] = least[np.searchsorted(across[order], limit, side="right")]

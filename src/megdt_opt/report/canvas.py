@@ -48,8 +48,11 @@ def settings() -> Any:
     """Context in which a figure is made and saved; fonts that the caller has set stay."""
     import matplotlib
 
+    now: Any = matplotlib.rcParams
+    usual: Any = matplotlib.rcParamsDefault
+
     def mine(name: str) -> bool:
-        return not name.startswith("font.") or matplotlib.rcParams[name] == matplotlib.rcParamsDefault[name]
+        return not name.startswith("font.") or now[name] == usual[name]
 
     return matplotlib.rc_context({name: value for name, value in _SETTINGS.items() if mine(name)})
 
