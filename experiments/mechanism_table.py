@@ -21,6 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from megdt_opt.program.mechanisms import MECHANISM_REGISTRY
+from megdt_opt.program.sketches import SKETCH_MECHANISMS
+from megdt_opt.quality.pictures import MOST_DB
+from megdt_opt.quality.table import QualityTable
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "experiments" / "execution"
 RESULTS = FOLDER / "results"
@@ -46,11 +51,13 @@ EXECUTED = {"median": 1.0, "p95": 3.0}
 
 NOTE = """Counts and worst figures of `experiments/execution/results/several.json` (commit {rows}){more} and
 `agreement.json` (commit {agreement}), by `experiments/mechanism_table.py`. Planned: plans, and by how much the
-problem's objective differs from that of the stages' schedule. Proven: plans whose certificate holds when it is checked,
-and the largest gap; of turns that of the certificate, for plans whose optimality a look at all orders has shown.
-Executed: latencies, and the error of their prediction, paced. Costs: users of whom latency, seconds and joules on each
-side, messages and signalling were measured, and by how much the bytes of signalling were off. Formulation: problems
-that a program of its own solved too, and by how much the optima differ. Empty: no passing result."""
+problem's objective differs from that of the stages' schedule. Proven: plans whose certificate holds when it is
+checked, and the largest gap; of turns that of the certificate, for plans whose optimality a look at all orders has
+shown. Executed: latencies, and the error of their prediction, paced. Costs: users of whom latency, seconds and
+joules on each side, messages and signalling were measured, and by how much the bytes of signalling were off.
+Quality: points of the bundled model's table (`experiments/twin/curves.md`), least mean PSNR against the picture of
+one place, and least share of objects read back. Formulation: problems that a program of its own solved too, and by
+how much the optima differ. Empty: no passing result."""
 
 Row = dict[str, Any]
 
@@ -88,6 +95,7 @@ def _shares(row: Row, k: int) -> bool:
 
 MECHANISMS = (
     *(Mechanism(n, _is(n)) for n in ("centralised", "local", "E2U", "SEU", "SEU-UE-first", "PEU", "U2E")),
+    *(Mechanism(n, _is(n)) for n in SKETCH_MECHANISMS),
     Mechanism("shared steps, members go on at the edge", _is("shared-edge")),
     Mechanism("shared steps, multicast to devices", _is("shared-device")),
     Mechanism("shared steps on a member's device", _is("cooperative")),
@@ -165,14 +173,32 @@ def _plans(users: list[tuple[Row, int]]) -> int:
     return len({(row["kind"], row["run"]) for row, _ in users})
 
 
+def protocol(name: str) -> str:
+    """What a mechanism of one user sends; "" for other lines, whose users have mechanisms of every kind."""
+    sends = {"centralised": "image", "local": "none", **dict.fromkeys(SKETCH_MECHANISMS, "sketch")}
+    return sends.get(name, "seed" if name in MECHANISM_REGISTRY.built_in else "")
+
+
+def measured(name: str) -> str:
+    """Points of a mechanism in the bundled table, least mean PSNR, and least share of objects that are read back."""
+    bundled = QualityTable.bundled("twin")
+    rows = [] if bundled is None else [row for row in bundled.rows if row.factors.mechanism == name]
+    if not rows:
+        return ""
+    least = min(row.metrics["psnr_db"].mean for row in rows)
+    read = min(row.metrics["read"].mean for row in rows)
+    return f"{len(rows)}, {'equal' if least >= MOST_DB else f'{least:.0f} dB'}, read {math.floor(100 * read)} %"
+
+
 def table(data: Row, agreement: Row) -> str:
     """The Markdown between the markers."""
-    heads = ("mechanism", "planned", "proven", "executed", "three costs measured", "formulation that agrees")
-    lines = [f"| {' | '.join(heads)} |", "|---|---|---|---|---|---|"]
+    heads = ("mechanism", "protocol", "planned", "proven", "executed", "three costs measured", "quality measured")
+    lines = [f"| {' | '.join((*heads, 'formulation that agrees'))} |", "|---" * (len(heads) + 1) + "|"]
     for mechanism in MECHANISMS:
-        users = mechanism.users(rows_of(data))
-        cells = [planned(users), proven(users), executed(users), paid(users), agreed(users, agreement)] if users else []
-        lines.append(f"| {' | '.join([mechanism.name, *(cells or [''] * 5)])} |")
+        users, name = mechanism.users(rows_of(data)), mechanism.name
+        cells = [planned(users), proven(users), executed(users), paid(users)] if users else [""] * 4
+        last = agreed(users, agreement) if users else ""
+        lines.append(f"| {' | '.join([name, protocol(name), *cells, measured(name), last])} |")
     more = "".join(f", `{name}.json` (commit {other['commit'][:7]})" for name, other in data.get("more", {}).items())
     below = NOTE.format(rows=data["commit"][:7], more=more, agreement=agreement["commit"][:7])
     return "\n".join([*lines, "", textwrap.fill(below, 120, break_on_hyphens=False)])

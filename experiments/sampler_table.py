@@ -27,7 +27,7 @@ from tiny_pipelines import FAMILIES
 
 from megdt_opt import InvalidInput, Scenario, TimingProfile, calibrate, execute, plan
 from megdt_opt.execution import Cluster
-from megdt_opt.models.registry import PlannedModel
+from megdt_opt.models.planned import PlannedModel
 from megdt_opt.program.mechanisms import Option
 
 sys.path.insert(0, str(Path(__file__).with_name("execution")))

@@ -2,10 +2,10 @@
 
     python experiments/calibration/spread.py take quiet              # one session now; again and again, minutes apart
     python experiments/calibration/spread.py take beside --beside 2  # the same while two processes keep cores busy
-    python experiments/calibration/spread.py judge quiet
+    python experiments/calibration/spread.py judge
 
-`take` adds a session to results/spread_NAME.jsonl. `judge` makes a profile of the first five, asks the sessions that
-began at least ten minutes after the last of these, and writes what `held_out.py --calibrate` writes.
+`take` adds a session to results/spread_NAME.jsonl. `judge` makes of each such file a profile of the first five, asks
+the sessions that began at least ten minutes after the last of these, and writes results/spread.json.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from megdt_opt.timing.profile import TimingProfile
 
 CALIBRATION = 5
 """Sessions of the profile, and of the later ones at least [1]."""
+
+SUMMARY = RESULTS / "spread.json"
 
 WANTED, PAUSE_S = 11, 3.0
 
@@ -93,33 +95,25 @@ def joined(sessions: Sequence[TimingProfile]) -> TimingProfile:
 def judge(name: str) -> dict[str, Any]:
     """Profile of the first sessions, and how many medians of the later ones its 90 % interval holds."""
     sessions = sessions_of(name)
-    profile = joined(sessions[:CALIBRATION])
-    ended = max(map(ended_s, sessions[:CALIBRATION]))
+    profile, ended = joined(sessions[:CALIBRATION]), max(map(ended_s, sessions[:CALIBRATION]))
     later = [one for one in sessions[CALIBRATION:] if began_s(one) - ended >= LATER_S]
-    profile.save(RESULTS / f"profile_twin-cpu-{name}.json")
-    windows = _windows(sessions)
-    record = {
-        "profile_created": profile.provenance.created,
-        "hardware": dict(profile.provenance.hardware),
-        "software": dict(profile.provenance.software),
+    return {
+        "began": sessions[0].provenance.created,
+        "calibrated_in_s": round(ended - began_s(sessions[0]), 1),
+        "after_calibration_s": [round(began_s(one) - ended, 1) for one in later],
+        "step_ms": [round(1e3 * one.stage_s("denoise"), 2) for one in sessions],
         "coverage": coverage(profile, later),  # type: ignore[arg-type]
-        "windows": windows,
-        "sessions": [
-            {
-                "began": one.provenance.created,
-                "age_s": began_s(one) - began_s(sessions[0]),
-                "after_calibration_s": began_s(one) - ended,
-                "notes": list(one.provenance.texts),
-                "cells": [
-                    {"kind": c.kind, "batch": c.batch, "rows": c.rows, "codec": c.codec, "samples_s": list(c.samples_s)}
-                    for c in one.cells
-                ],
-            }
-            for one in later
-        ],
+        "windows": _windows(sessions),
     }
-    (RESULTS / f"held_out_twin-cpu-{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return record
+
+
+def judge_all() -> dict[str, Any]:
+    """All loads of which sessions are kept, and all of their later medians together."""
+    loads = {path.stem.removeprefix("spread_"): None for path in sorted(RESULTS.glob("spread_*.jsonl"))}
+    found = {name: judge(name) for name in loads}
+    medians = sum(one["coverage"]["medians"] for one in found.values())
+    held = sum(sum(one["coverage"]["inside"]["by_session"]) for one in found.values())
+    return {"loads": found, "together": {"medians": medians, "share": held / medians}}
 
 
 def _windows(sessions: Sequence[TimingProfile]) -> dict[str, Any]:
@@ -140,7 +134,7 @@ def main() -> None:
     """Take a session, or judge those taken."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("take", "judge"))
-    parser.add_argument("name", help="of the load, part of the files' names")
+    parser.add_argument("name", nargs="?", default="", help="of the load, part of the file's name")
     parser.add_argument("--sessions", type=int, help="how many; default one, and what is left of eleven at the end")
     parser.add_argument("--beside", type=int, default=0, help="processes that keep a core busy meanwhile")
     arguments = parser.parse_args()
@@ -151,12 +145,15 @@ def main() -> None:
             made = take(arguments.name, arguments.beside)
             print(made.provenance.created, *made.provenance.texts, f"step {1e3 * made.stage_s('denoise'):.1f} ms")
         return
-    found = judge(arguments.name)
-    covered = found["coverage"]
-    print(f"{len(found['sessions'])} later sessions, {covered['medians']} medians")
-    for how in ("inside", "inside_of_one_session"):
-        print(f"{how}: {covered[how]['share']:.1%} held, median width x{covered[how]['ratio']:.2f}")
-    print(f"any five in a row: {found['windows']}")
+    found = judge_all()
+    SUMMARY.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    for name, one in found["loads"].items():
+        inside = one["coverage"]["inside"]
+        print(
+            f"{name}: {inside['share']:.1%} of {one['coverage']['medians']} held, by session {inside['by_session']}, "
+            f"width x{inside['ratio']:.2f}; any five in a row {one['windows']}; steps {one['step_ms']}"
+        )
+    print(found["together"])
 
 
 if __name__ == "__main__":

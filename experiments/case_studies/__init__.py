@@ -7,8 +7,8 @@ from importlib import import_module
 from case_studies.study import Study
 
 NAMES = (
-    "batch_quality", "generation_splitting", "heuristics", "mechanisms", "phone_cell", "phone_leads", "refresh",
-    "shared_steps", "turns_and_batches",
+    "batch_quality", "generation_splitting", "heuristics", "mechanisms", "phone_cell", "phone_leads",
+    "quality_against_snr", "refresh", "shared_steps", "turns_and_batches",
 )  # fmt: skip
 """Every study is a module of this folder with a `STUDY`."""
 

@@ -36,5 +36,5 @@ class Resident:
     def load() -> TwinModel:
         """The twin with the small denoiser."""
         model = TwinModel.load()
-        model._denoiser = _Small().eval().requires_grad_(False)  # type: ignore[assignment]
+        model.denoiser = _Small().eval().requires_grad_(False)  # type: ignore[assignment]
         return model

@@ -18,7 +18,7 @@ from measure_quality import BATCH, HELD_OUT_SEED, STEPS, Picture, generate, hand
 from megdt_opt.files import write_text
 from megdt_opt.models.twin.model import TwinModel
 from megdt_opt.models.twin.scenes import Scene, random_scene
-from megdt_opt.trials.pictures import psnr_db
+from megdt_opt.quality.pictures import psnr_db
 
 CUTS = (1, 3, 6, 10, 15, 19)
 

@@ -27,7 +27,7 @@ from megdt_opt.models.similarity import similarities
 from megdt_opt.models.twin.catalogue import COLOURS, FLOORS
 from megdt_opt.models.twin.model import TwinModel
 from megdt_opt.models.twin.scenes import Scene, random_scene, scene_state
-from megdt_opt.trials.pictures import psnr_db
+from megdt_opt.quality.pictures import psnr_db
 
 PARTS = tuple(n / 10 for n in range(1, 11))
 EDGES = (0.0, 0.3, 0.6, 0.8, 0.9, 0.98, 0.999, 1.0)

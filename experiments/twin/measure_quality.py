@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from quality_table import table
 
 from megdt_opt.execution.serial import pack, unpack
@@ -27,31 +26,12 @@ from megdt_opt.models.twin.model import TwinModel
 from megdt_opt.models.twin.scenes import Scene, random_scene, render, scene_state
 from megdt_opt.program.mechanisms import split_rows
 from megdt_opt.program.stages import TensorSpec
-from megdt_opt.trials.pictures import psnr_db
+from megdt_opt.quality.pictures import Picture, psnr_db, ssim
 
 HELD_OUT_SEED = 9_000_000
 STEPS = 20
 BATCH = 20
 SHARES = (0.25, 0.5, 0.75)
-
-Picture = NDArray[np.uint8]
-
-
-def ssim(picture: Picture, reference: Picture) -> float:
-    """Structural similarity of two 8-bit pictures (Wang et al. 2004; Gaussian window of 11, sigma 1.5)."""
-    axis = torch.arange(11.0) - 5
-    line = torch.exp(-(axis**2) / (2 * 1.5**2))
-    window = (line[:, None] * line / line.sum() ** 2)[None, None]
-
-    def mean(x: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.conv2d(x, window)
-
-    a, b = (torch.from_numpy(p).permute(2, 0, 1)[:, None].double() for p in (picture, reference))
-    window = window.double()
-    ma, mb = mean(a), mean(b)
-    va, vb, cov = mean(a * a) - ma**2, mean(b * b) - mb**2, mean(a * b) - ma * mb
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    return float((((2 * ma * mb + c1) * (2 * cov + c2)) / ((ma**2 + mb**2 + c1) * (va + vb + c2))).mean())
 
 
 def read(pictures: torch.Tensor, scenes: Sequence[Scene]) -> dict[str, float]:

@@ -61,7 +61,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     model = TwinModel.load()
-    denoiser = model._denoiser
+    denoiser = model.denoiser
     begin, spent, step, seen = time.process_time(), 0.0, 0, 0.0
     known = examples(args.out, model)
     torch.manual_seed(SEED)

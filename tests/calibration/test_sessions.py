@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import spread
 
 from megdt_opt.calibration import calibrate, environment, timing_loop
 from megdt_opt.calibration.environment import OtherLoad, wait_until_idle
@@ -205,3 +206,18 @@ def test_as_many_medians_of_later_sessions_lie_inside_as_is_said(name: str) -> N
     assert min(session.get("after_calibration_s", session["age_s"]) for session in kept["sessions"]) >= 600.0
     assert inside / len(later) == pytest.approx(kept["coverage"]["inside"]["share"])
     assert 0.80 <= inside / len(later) <= 0.97
+
+
+def test_sessions_spread_over_an_evening_lie_inside_as_often_as_is_said() -> None:
+    """Judged anew from the kept sessions; the page and the summary have these figures."""
+    found = spread.judge_all()
+    assert found == json.loads(spread.SUMMARY.read_text(encoding="utf-8"))
+    page = (RESULTS.parent / "README.md").read_text(encoding="utf-8")
+    for load in found["loads"].values():
+        inside = load["coverage"]["inside"]
+        assert len(load["after_calibration_s"]) >= 5
+        assert min(load["after_calibration_s"]) >= 600.0
+        assert f"{inside['share']:.1%}".replace("%", " %").replace(".0 ", " ") in page
+        assert ", ".join(map(str, inside["by_session"])) in page
+    assert sum(0.80 <= load["coverage"]["inside"]["share"] <= 0.97 for load in found["loads"].values()) >= 2
+    assert 0.80 <= found["together"]["share"] <= 0.97

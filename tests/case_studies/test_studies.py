@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from case_studies import NAMES, study
 from case_studies.study import RESULTS
@@ -65,6 +66,46 @@ def test_turns_and_batches_rows_are_what_the_package_computes() -> None:
     found = frame[frame.kind == "batches"]
     assert (found.bound_s <= found.found_s * (1 + 1e-9)).all()
     assert all(row.found_s >= least_s(IN_BATCHES, row.rho, "after") for row in found.itertuples())
+
+
+def test_noise_and_codes_are_what_theory_says() -> None:
+    """The receiver's error is power/(1 + SNR), averaging copies adds to the SNR; the best that fits is taken."""
+    from case_studies.quality_against_snr import best_that_fit, capacity_bit, frechet, received
+
+    values = np.random.default_rng(1).standard_normal((50, 4, 16, 16)).astype(np.float32)
+    for snr_db, copies in ((-10.0, 1), (0.0, 12), (15.0, 1)):
+        error = float(((received(values, snr_db, copies, 3) - values) ** 2).mean())
+        assert error == pytest.approx(values.var() / (1 + copies * 10 ** (snr_db / 10)), rel=0.03)
+    assert capacity_bit(0.0, 1024) == pytest.approx(512)
+    assert capacity_bit(10 * np.log10(3), 10) == pytest.approx(10)
+    bits, error = np.array([[8.0, 8.0, 80.0], [4.0, 40.0, 40.0]]), np.array([[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]])
+    made = [np.full((3, 1, 1, 3), k, np.uint8) for k in (1, 2)]
+    pictures, lost = best_that_fit(bits, error, made, 39.0, np.zeros((1, 1, 3), np.uint8))
+    assert pictures[:, 0, 0, 0].tolist() == [1, 1, 0]
+    assert lost == pytest.approx(1 / 3)
+    seen = np.random.default_rng(2).standard_normal((300, 5))
+    assert frechet(seen + 2.0, seen) == pytest.approx(20.0)
+    assert frechet(3.0 * seen, seen) == pytest.approx(
+        4 * np.trace(np.cov(seen, rowvar=False)) + 4 * (seen.mean(0) ** 2).sum()
+    )
+
+
+def test_kept_rows_of_quality_against_snr_hold_together() -> None:
+    """Nothing is lost where a code fits, more SNR loses less, and pixels get better without end."""
+    from case_studies.quality_against_snr import INDEX_BIT, LATENT, PIXELS, PUBLISHED_SNR_DB
+
+    from megdt_opt.program.token_merging import index_byte
+
+    frame = study("quality_against_snr").frame()
+    assert index_byte(16, 16, 0.5) * 8 == INDEX_BIT
+    assert set(PUBLISHED_SNR_DB) <= set(frame.snr_db)
+    for scheme in ("digital seed", "jpeg"):
+        for symbols in (LATENT, PIXELS):
+            mine = frame[(frame.scheme == scheme) & (frame.symbols == symbols)].sort_values("snr_db")
+            assert mine.lost.is_monotonic_decreasing
+    pixels = frame[frame.scheme == "centralised"].sort_values("snr_db")
+    assert pixels.psnr_truth_db.is_monotonic_increasing
+    assert (frame[frame.symbols == 0].read >= 0.95).all()
 
 
 def phone_cells() -> Iterable[dict[str, Any]]:

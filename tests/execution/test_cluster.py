@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from run_builder import make_run
 
+from megdt_opt.errors import MegdtError
 from megdt_opt.execution import Execution, ExecutionOptions, Probe
 from megdt_opt.program.mechanisms import Option
 from megdt_opt.program.stages import EDGE, Compute, Kind, Parallel, Series
@@ -174,7 +175,11 @@ def test_calibration_returns_raw_samples(cluster):
     assert all(len(s) == 5 and min(s) > 0 for s in found.values())
 
 
-@pytest.mark.parametrize("kind", list(Kind))
+LACKING = (Kind.ADAPT,)
+"""Stages that the stand-in model has not."""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind not in LACKING])
 def test_every_kind_can_be_timed(cluster, kind):
     probe = Probe(kind=kind, scheduler="ddim", steps=3, codec="jpeg", gap_s=0.001)
     assert len(cluster.measure("edge", probe, samples=4)) == 4
@@ -184,3 +189,9 @@ def test_a_stage_and_the_reference_kernel_are_timed_by_turns(cluster):
     pairs = cluster.measure_beside("u1", Probe(kind=Kind.DENOISE, scheduler="ddim", steps=6), 2**20, 4)
     assert len(pairs) == 4
     assert all(used > 0 and reference > 0 for used, reference in pairs)
+
+
+@pytest.mark.parametrize("kind", LACKING)
+def test_kinds_that_a_model_has_not_are_refused(cluster, kind):
+    with pytest.raises(MegdtError):
+        cluster.measure("edge", Probe(kind=kind, scheduler="ddim", steps=3), samples=1)

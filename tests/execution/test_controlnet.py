@@ -18,7 +18,8 @@ from pipeline_oracle import STEPS, WORDS, End, Family, picture_for
 
 from megdt_opt import InvalidInput, Scenario, calibrate
 from megdt_opt.models.diffusers.model import DiffusersModel
-from megdt_opt.models.registry import find_spec, load_model, load_planned
+from megdt_opt.models.planned import load_planned
+from megdt_opt.models.registry import find_spec, load_model
 from megdt_opt.models.sketches import edges_of
 from megdt_opt.program.mechanisms import Option
 from megdt_opt.scenario.options import OptionTable

@@ -1,14 +1,20 @@
 """A real world of namespaces, shaped links and quotas; skipped only where one cannot be written and read back."""
 
+import io
+import json
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 from run_builder import STANDIN, make_run
 
+from megdt_opt import Scenario, TimingProfile, plan
+from megdt_opt.cli.demo import run_plan
 from megdt_opt.errors import InvalidInput
 from megdt_opt.execution import ExecutionOptions
 from megdt_opt.execution.kernel.commands import command
@@ -16,10 +22,13 @@ from megdt_opt.execution.kernel.prediction import HEADER_BYTE, SECURE
 from megdt_opt.execution.kernel.quotas import PARENT, ROOT
 from megdt_opt.execution.kernel.settings import edge_actor, paired
 from megdt_opt.execution.kernel.world import KernelWorld, obstacle
+from megdt_opt.machine import cpu_model
 from megdt_opt.program.mechanisms import Option
 from megdt_opt.program.stages import EDGE
+from megdt_opt.timing.reference import Reference
 from megdt_opt.timing.shaped import HEADER_BYTE as SEGMENT_BYTE
 from megdt_opt.trials.kernel import kernel_cluster
+from megdt_opt.verdict.evidence import Cause
 
 pytestmark = pytest.mark.alone  # one kernel-mode world on a machine
 
@@ -108,6 +117,46 @@ def test_a_second_launcher_is_refused_while_the_first_lives(processes):
     with pytest.raises(InvalidInput, match=f"process {os.getpid()} has one"):
         KernelWorld(["u2"]).open(["u2"])
     assert left()[0]  # the first one's namespaces are still there
+
+
+CELL = """
+name: one
+steps: 2
+channel: {downlink: 400 kHz, uplink: 400 kHz}
+edge: {profile: here, stretch: 1.25}
+users:
+  - {name: u1, device: {profile: here, stretch: 2}, mechanisms: [E2U], downlink_efficiency: 4 bit/s/Hz,
+     uplink_efficiency: 2 bit/s/Hz}
+"""
+
+
+@pytest.mark.slow
+def test_a_decision_and_its_inputs_are_verified_there(processes, tmp_path):
+    processes.cluster.close()  # the world is free
+    found, latencies = [], tmp_path / "latencies.json"
+    made = plan(Scenario.from_yaml(CELL), {"here": measured_here()})
+    console = Console(file=io.StringIO(), width=200)
+    how = {"mode": "kernel", "repeats": 1, "console": console, "on_verdict": found.append, "latencies": latencies}
+    run_plan(made, tmp_path / "report", **how)
+    (verdict,) = found
+    assert {"plan", "payload", "model", "link", "share", "profile"} <= {f.cause for f in verdict.figures} | {
+        one.cause for one in verdict.unjudged
+    }
+    assert not {f.cause for f in verdict.alarms} & {Cause.PLAN, Cause.PAYLOAD, Cause.MODEL}
+    assert verdict.intervals is not None
+    said = console.file.getvalue()
+    assert "all local" in said
+    assert "no interval yet" in said
+    assert "verify" in said
+    if verdict.ok:
+        assert len(json.loads(latencies.read_text())["runs"]) == 2  # planned and rehearsed
+
+
+def measured_here():
+    """The bundled profile as if it had been measured here, with a reference kernel."""
+    made = TimingProfile.bundled("twin-cpu")
+    here = replace(made.provenance, hardware={**made.provenance.hardware, "processor": cpu_model()})
+    return replace(made, provenance=here, reference=Reference(weight_byte=6_000_000, samples_s=(0.01,)))
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda s: s.name)

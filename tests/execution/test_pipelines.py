@@ -209,6 +209,17 @@ def test_a_profile_is_refused_for_another_model_size_or_precision(made: Made) ->
         plan(scenario(spec, "E2U", precision="bf16"), {"here": profile})
 
 
+@pytest.mark.parametrize(("family", "own"), [("lcm", "lcm"), ("flux-schnell", "flow_euler"), ("sdxl-turbo", "ddim")])
+def test_a_scenario_without_a_sampler_takes_one_that_the_model_has(family: str, own: str, made: Made) -> None:
+    spec, profile = made(family, pixels=16)
+    asked = scenario(spec, "E2U").model_dump(mode="json", exclude_none=True)
+    del asked["scheduler"]
+    found = plan(Scenario(**asked), {"here": profile}, compare=False)
+    assert Plan.from_dict(json.loads(json.dumps(found.to_dict()))).scenario.scheduler == own
+    with pytest.raises(InvalidInput, match="scheduler: found 'pndm'" if own != "ddim" else "scheduler: found 'heun'"):
+        plan(Scenario(**asked, scheduler="pndm" if own != "ddim" else "heun"), {"here": profile}, compare=False)
+
+
 @pytest.mark.parametrize(("timed", "planned"), [(7.5, 1.0), (1.0, 7.5), (0.0, 2.0)])
 def test_a_profile_of_one_pass_is_refused_for_two(timed: float, planned: float, made: Made) -> None:
     """Silent wrong answers: guidance is a setting of model, calibration and scenario."""

@@ -13,7 +13,8 @@ import pytest
 import tiny_pipelines
 
 from megdt_opt import Infeasible, InvalidInput, Plan, ProfileError, Scenario, TimingProfile, calibrate, execute, plan
-from megdt_opt.models.registry import PlannedModel, load_model
+from megdt_opt.models.planned import PlannedModel
+from megdt_opt.models.registry import load_model
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.trials.execute import planned_models
 from megdt_opt.trials.pictures import judge_pictures

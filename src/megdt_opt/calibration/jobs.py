@@ -13,6 +13,7 @@ from megdt_opt.calibration.timing_loop import Job, Run
 from megdt_opt.models.chain import Chain
 from megdt_opt.models.codec import compress, decompress
 from megdt_opt.models.own_stages import rehearsal
+from megdt_opt.models.planned import example_adapted
 from megdt_opt.models.sketches import guidance, sketching
 from megdt_opt.models.split_model import Rows, SplitModel
 from megdt_opt.program.kinds import DENOISING, own_stage
@@ -81,6 +82,9 @@ class Jobs:
             case Kind.SENSE:
                 image = torch.full((key.batch, *model.spec.image_shape), 127, dtype=torch.uint8).to(self._device)
                 return lambda units: _repeat(units, lambda: model.sense(image))
+            case Kind.ADAPT:
+                own = example_adapted(model)
+                return lambda units: _repeat(units, own.adapted)
             case Kind.FUSE:
                 a, b = split_rows(model.spec, 0.5, max(_OVERLAP, model.spec.region_multiple))
                 whole = self._latent(key.batch)
@@ -100,9 +104,9 @@ class Jobs:
                 files = cycle([compress(picture, key.codec) for picture in self._pictures])
                 shape = model.spec.image_shape
                 return lambda units: _repeat(units, lambda: decompress(next(files), shape))
-        own = own_stage(key.kind)
-        assert own is not None  # a key's kind is a stage of the package or of a user
-        once = rehearsal(own, model, self._request(key.batch))
+        users = own_stage(key.kind)
+        assert users is not None  # a key's kind is a stage of the package or of a user
+        once = rehearsal(users, model, self._request(key.batch))
         return lambda units: _repeat(units, once)
 
     def _request(self, batch: int) -> Tensors:

@@ -17,8 +17,9 @@ from megdt_opt.calibration.settings import CODECS, Batches, Settings
 from megdt_opt.calibration.timing_loop import Progress, Rounds
 from megdt_opt.errors import InvalidInput
 from megdt_opt.models.codec import compress
+from megdt_opt.models.memory import memory_of
 from megdt_opt.models.reference import reference_kernel
-from megdt_opt.models.registry import load_model
+from megdt_opt.models.registry import adapters_of, load_model
 from megdt_opt.models.requests import reference_byte
 from megdt_opt.models.sketches import sketching
 from megdt_opt.models.split_model import SplitModel
@@ -72,7 +73,7 @@ def calibrate(  # wide: each is one setting of a measurement, by keyword
         Torch device [name] on which the model already is.
     kinds : sequence of Kind, optional
         Stages to time; by default all, with those that you registered, but the image codecs only for trained weights
-        with real requests (a random picture's file size means nothing).
+        with real requests (a random picture's file size means nothing), and adapters only for a model that takes them.
     batches : sequence of int, or mapping of Kind to one
         Chains computed together [1]; batch 1 is always timed. Fusing and coding are timed alone.
     rows : sequence of int, optional
@@ -146,18 +147,20 @@ def calibrate(  # wide: each is one setting of a measurement, by keyword
         raise InvalidInput("scheduler", scheduler, f"one of {spec.schedulers}", "Choose one of them.")
     weights = str(getattr(model, "weights", "trained"))
     coded = weights == "trained" and (requests is not None or has_real_requests(model))
-    stages = settings.stages(coded=coded, sketched=bool(spec.sketch))
+    adaptable = adapters_of(spec) is not None
+    stages = settings.stages(coded=coded, sketched=bool(spec.sketch), adaptable=adaptable)
     fitted, held_out = settings.cells(stages, spec)
     if requests is None:
         requests = example_requests(model, max(settings.largest_batch(stages), _PICTURES))
     codecs = (*(CODECS if set(stages) & set(CODED) else ()), *(str(kind) for kind in stages if kind is Kind.SKETCH))
-    shown = pictures(model, requests[:_PICTURES], scheduler=scheduler) if codecs else []
-    jobs = Jobs(model, where, requests, scheduler, shown)
-
-    created = utc_now()
-    listed = [jobs.stage(key) for key in (*fitted, *held_out)]
-    speed = _Speed(model, where)
-    cells, loads = in_sessions(listed, rounds, repeated, device=where, on_progress=on_progress, each_round=speed.take)
+    created, speed = utc_now(), _Speed(model, where)
+    with memory_of(f"timing the stages of {spec.name}, picture {spec.image_shape}"):
+        shown = pictures(model, requests[:_PICTURES], scheduler=scheduler) if codecs else []
+        jobs = Jobs(model, where, requests, scheduler, shown)
+        listed = [jobs.stage(key) for key in (*fitted, *held_out)]
+        cells, loads = in_sessions(
+            listed, rounds, repeated, device=where, on_progress=on_progress, each_round=speed.take
+        )
     provenance = Provenance(
         created=created,
         source="measured",

@@ -18,7 +18,7 @@ CODECS = ("png", "jpeg")
 Batches = Sequence[int] | Mapping[Kind | str, Sequence[int]]
 """Batch sizes for every stage, or for each stage; a stage that a mapping leaves out is timed at batch 1."""
 
-_ALONE = (Kind.FUSE, *SKETCHING, *CODED)  # run on a device for one picture, never in a batch
+_ALONE = (Kind.FUSE, Kind.ADAPT, *SKETCHING, *CODED)  # run on a device for one picture, never in a batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +31,13 @@ class Settings:
     rows: Sequence[int] | None
     held_out_rows: Sequence[int]
 
-    def stages(self, *, coded: bool, sketched: bool = False) -> tuple[str, ...]:
-        """Stages to time, the image codecs only where pictures are coded, those of sketches where the model has any."""
+    def stages(self, *, coded: bool, sketched: bool = False, adaptable: bool = False) -> tuple[str, ...]:
+        """Stages to time: image codecs where pictures are coded, those of sketches and adapters where the model
+        has any."""
         if self.kinds is None:
-            every = map(stage_kind, OWN_STAGES.names)
-            return tuple(k for k in every if (coded or k not in CODED) and (sketched or k not in SKETCHING))
+            left_out = {*(() if coded else CODED), *(() if sketched else SKETCHING)}
+            left_out |= set() if adaptable else {Kind.ADAPT}
+            return tuple(k for k in map(stage_kind, OWN_STAGES.names) if k not in left_out)
         try:
             chosen = tuple(dict.fromkeys(stage_kind(k) for k in self.kinds))
         except InvalidInput as error:
@@ -53,6 +55,9 @@ class Settings:
                 "no image codec for random weights or without real requests",
                 "Load trained weights and pass requests: the file size of a random picture means nothing.",
             )
+        if not adaptable and Kind.ADAPT in chosen:
+            expected = "no loading of adapters, which the model does not take"
+            raise InvalidInput("kinds", [str(k) for k in chosen], expected, "Leave it out.")
         return chosen
 
     def largest_batch(self, stages: Sequence[str]) -> int:

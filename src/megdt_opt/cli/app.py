@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from megdt_opt.cli import questions
+from megdt_opt.cli.adapters import adapters
 from megdt_opt.cli.clear_errors import clear_errors
 from megdt_opt.cli.exit_codes import CUT_OFF, INTERRUPTED, WRONG_INPUT
 from megdt_opt.cli.hosts import hosts_app, probe, serve
-from megdt_opt.cli.inputs import Plugins, Profiles, ScenarioName, inputs, load, profiles_of
-from megdt_opt.cli.option_text import kinds_of, numbers_of, size_of
+from megdt_opt.cli.inputs import Adapters, Plugins, Profiles, ScenarioName, inputs, load, profiles_of, with_adapters
+from megdt_opt.cli.option_text import kinds_of, numbers_of, shares_of, size_of
 from megdt_opt.cli.terminal import Terminal, console_of, say
 from megdt_opt.errors import InvalidInput
 from megdt_opt.files import try_file, try_folder
@@ -143,6 +144,32 @@ def calibrate(  # wide: each is one option of the command
 
 @app.command()
 @clear_errors
+def quality(  # wide: each is one option of the command
+    output: Annotated[Path, typer.Argument(help="Table to write (JSON), for a scenario's `quality`.")],
+    model: Annotated[str, typer.Option(help="'twin', a pipeline folder, a hub id or a spec file.")] = "twin",
+    prompts: Annotated[Path | None, typer.Option(help="File with a prompt a line; without it, examples.")] = None,
+    pictures: Annotated[int, typer.Option(min=2, help="Pictures of each point.")] = 20,
+    steps: Annotated[str, typer.Option(help="Numbers of steps, separated by commas.")] = "20",
+    schedulers: Annotated[str, typer.Option(help="Samplers, separated by commas.")] = "ddim",
+    precisions: Annotated[str, typer.Option(help="Precisions of the features sent, by commas.")] = "fp16,int8",
+    cuts: Annotated[str, typer.Option(help="Shares of the steps before a hand-over, by commas.")] = "0.1,0.5,0.9",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first picture.")] = 0,
+    plugin: Plugins = None,
+) -> None:
+    """Measure what splitting a model does to its pictures, and store it for floors and targets of scenarios."""
+    from megdt_opt.cli.quality import Asked, measure_model
+
+    load(plugin)
+    try_file(output)
+    asked = Asked(
+        model=model, prompts=prompts, pictures=pictures, steps=numbers_of(steps), schedulers=schedulers.split(","),
+        precisions=precisions.split(","), cuts=shares_of(cuts), seed=seed,
+    )  # fmt: skip
+    measure_model(asked, output, console_of())
+
+
+@app.command()
+@clear_errors
 def import_timings(  # wide: each is one option of the command
     file: Annotated[Path, typer.Argument(help="optimum-benchmark's JSON, diffusers' CSV, a perf.yaml, or a CSV.")],
     output: Annotated[
@@ -168,7 +195,7 @@ def import_timings(  # wide: each is one option of the command
 
 @app.command()
 @clear_errors
-def plan(
+def plan(  # wide: each is one option of the command
     scenario: ScenarioName,
     output: Annotated[Path | None, typer.Option(help="Plan to write (JSON).")] = None,
     profile: Profiles = None,
@@ -178,6 +205,7 @@ def plan(
     level: Annotated[float | None, typer.Option(help="Level at which deadlines hold: 0.9, by earlier runs.")] = None,
     mode: Annotated[Mode, typer.Option(help="Mode whose earlier verified runs give intervals.")] = Mode.paced,
     latencies: Annotated[Path | None, typer.Option(help="File of earlier latencies.")] = None,
+    adapter: Adapters = None,
     plugin: Plugins = None,
 ) -> None:
     """Choose mechanism, cut and shares of every user; print the plan beside its baselines."""
@@ -193,7 +221,7 @@ def plan(
     if level is not None:
         asked = with_kept_deadlines(asked, level, mode.value, latencies, console)
     with console.status("planning"):
-        made = make_plan(asked, profiles, method=method, gap=gap, time_limit_s=time_limit)
+        made = make_plan(with_adapters(asked, adapter), profiles, method=method, gap=gap, time_limit_s=time_limit)
     if output is not None:
         made.save(output)
     print_plan(made, console)
@@ -419,6 +447,7 @@ def _tell_faults(execution: Execution) -> None:
 app.add_typer(hosts_app, name="hosts")
 for question in questions.COMMANDS:
     app.command()(question)
+app.command()(adapters)
 app.command()(serve)
 app.command()(probe)
 

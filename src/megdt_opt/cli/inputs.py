@@ -26,6 +26,12 @@ Plugins = Annotated[
 ]
 
 
+Adapters = Annotated[
+    list[str] | None,
+    typer.Option("--adapter", help="USER=NAME or USER=FILE: this user's adapter on the device; can be repeated."),
+]
+
+
 def load(plugins: list[str] | None) -> None:
     """Load the plugins that an operator names."""
     if plugins:
@@ -47,6 +53,20 @@ def profiles_of(pairs: list[str] | None) -> dict[str, TimingProfile]:
             raise typer.BadParameter(f"{pair!r}: expected each name once")
         found[name] = TimingProfile.load(path)
     return found
+
+
+def with_adapters(scenario: Scenario, pairs: list[str] | None) -> Scenario:
+    """The scenario whose users have the adapters of "USER=NAME", in place of those that it states."""
+    asked: dict[str, str] = {}
+    for pair in pairs or ():
+        user, equals, source = pair.partition("=")
+        if not (user and equals and source) or user in asked:
+            raise typer.BadParameter(f"{pair!r}: expected USER=NAME or USER=FILE, each user once")
+        if user not in [each.name for each in scenario.users]:
+            raise typer.BadParameter(f"{pair!r}: expected one of the users {[each.name for each in scenario.users]}")
+        asked[user] = source
+    users = (u.model_copy(update={"adapter": asked[u.name]}) if u.name in asked else u for u in scenario.users)
+    return scenario.model_copy(update={"users": tuple(users)})
 
 
 def inputs(scenario: str, pairs: list[str] | None, console: Console) -> tuple[Scenario, dict[str, TimingProfile]]:

@@ -16,6 +16,17 @@ def numbers_of(text: str) -> tuple[int, ...]:
     return found
 
 
+def shares_of(text: str) -> tuple[float, ...]:
+    """Shares above 0 and below 1 between commas."""
+    try:
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or not all(0 < share < 1 for share in found):
+        raise typer.BadParameter(f"{text!r}: expected shares between 0 and 1 separated by commas, for example 0.1,0.5")
+    return found
+
+
 def kinds_of(text: str) -> tuple[str, ...]:
     """Kinds of figure files between commas."""
     from megdt_opt.report.canvas import WRITERS

@@ -110,6 +110,8 @@ class Actor:
             "clock": clock_name(),
             "model": self._model.spec.name,
             "model_digest": model_digest(self._model.spec),
+            # whether it has the adapter that the caller means; what it is stays here
+            "adapter": getattr(self._model, "adapter_sha256", None) == message.get("adapter"),
         }
 
     def clock(self, message: dict[str, Any], caller: Caller) -> dict[str, Any]:

@@ -24,7 +24,8 @@ from megdt_opt.execution.remote import RemoteActor
 from megdt_opt.execution.rpc import Peer
 from megdt_opt.execution.supervision import GRACE_S, POLL_S, Supervision, ended, worst
 from megdt_opt.execution.world import LocalWorld, World
-from megdt_opt.models.registry import DEFAULT_MODEL, PlannedModel
+from megdt_opt.models.planned import PlannedModel
+from megdt_opt.models.registry import DEFAULT_MODEL
 from megdt_opt.program.stages import actors
 
 

@@ -13,6 +13,7 @@ from megdt_opt.execution.job import Probe
 from megdt_opt.models.chain import Chain
 from megdt_opt.models.codec import compress, decompress
 from megdt_opt.models.own_stages import rehearsal
+from megdt_opt.models.planned import example_adapted
 from megdt_opt.models.sketches import guidance, sketching
 from megdt_opt.models.split_model import Rows, SplitModel
 from megdt_opt.program.kinds import own_stage
@@ -108,6 +109,8 @@ def _task(model: SplitModel, probe: Probe) -> Callable[[], object]:
         case Kind.DECODE:
             latent = _latent(model)
             return lambda: model.decode(latent)
+        case Kind.ADAPT:
+            return example_adapted(model).adapted
         case Kind.FUSE:
             (a, b), whole = default_regions(model), _latent(model)
             part_a, part_b = whole[:, :, a[0] : a[1]], whole[:, :, b[0] : b[1]]

@@ -19,7 +19,7 @@ from megdt_opt.execution.fork_server import SINGLE, of_this_process
 from megdt_opt.execution.remote import RemoteActor
 from megdt_opt.execution.rpc import Peer, error_from_plain
 from megdt_opt.execution.world import Place
-from megdt_opt.models.registry import PlannedModel
+from megdt_opt.models.planned import PlannedModel
 from megdt_opt.program.registry import loaded_plugins
 
 

@@ -11,7 +11,7 @@ from megdt_opt.errors import ExecutionError, ExecutionTimeout, InvalidInput, Not
 from megdt_opt.execution.credentials import Identity
 from megdt_opt.execution.digest import model_digest
 from megdt_opt.execution.rpc import Peer
-from megdt_opt.models.registry import PlannedModel
+from megdt_opt.models.planned import PlannedModel
 
 ASK_S = 3.0
 """Time that a serving actor has to answer while it is looked for [s]."""
@@ -51,7 +51,7 @@ class RemoteActor:
         ExecutionTimeout
             If it does not answer.
         InvalidInput
-            If it serves another model than was planned.
+            If it serves another model than was planned, or is a device without its user's adapter.
         """
         peer = Peer(self.name, self.address, self._coordinator)
         try:
@@ -62,6 +62,10 @@ class RemoteActor:
                 expected = f"{planned.spec.name!r}, as it was planned"
                 remedy = f"Start megdt-opt serve {self.name} with the plan, or with the plan's model."
                 raise InvalidInput(f"model that {self.name} serves", facts["model"], expected, remedy)
+            if isinstance(planned, PlannedModel) and planned.adapter is not None and not facts["adapter"]:
+                expected = "the user's adapter, as it was planned"
+                remedy = f"Start megdt-opt serve {self.name} with --plan, on the host that has the adapter's file."
+                raise InvalidInput(f"adapter that {self.name} serves", "another one or none", expected, remedy)
         except BaseException:
             peer.close()
             raise
@@ -70,7 +74,7 @@ class RemoteActor:
     def _ping(self, peer: Peer, deadline_s: float) -> dict[str, Any]:
         while True:
             try:
-                return peer.call("ping", {}, ASK_S)
+                return peer.call("ping", {"adapter": getattr(self._model, "adapter_sha256", None)}, ASK_S)
             except NotAuthorised:
                 raise
             except ExecutionError as error:

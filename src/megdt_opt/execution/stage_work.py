@@ -15,7 +15,7 @@ from megdt_opt.execution.serial import Store
 from megdt_opt.models.codec import compress, decompress
 from megdt_opt.models.own_stages import run_own_stage
 from megdt_opt.models.sketches import sketching
-from megdt_opt.models.split_model import SplitModel
+from megdt_opt.models.split_model import AdaptableModel, SplitModel
 from megdt_opt.program.kinds import own_stage
 from megdt_opt.program.model_spec import ALONE
 from megdt_opt.program.samplers import entered
@@ -47,6 +47,7 @@ class StageWork:
 
     def __init__(self, model: SplitModel, run: Run, chain: Chain, store: Store) -> None:
         self._model = model
+        self._denoising = model  # with the user's adapter, once a stage has loaded it
         self.run = run
         self._seed = chain.seed
         self._store = store
@@ -63,6 +64,8 @@ class StageWork:
                 return [self._encode_prompt]
             case Kind.SENSE:
                 return [self._sense]
+            case Kind.ADAPT:
+                return [self._adapt]
             case Kind.FUSE:
                 return [self._fuse]
             case Kind.DECODE:
@@ -84,6 +87,11 @@ class StageWork:
         camera = self._item("camera")
         self._store["sensed"] = {"latent": self._model.sense(next(iter(camera.values())))}
 
+    def _adapt(self) -> None:
+        if not isinstance(self._model, AdaptableModel):
+            raise ExecutionError(f"the model {self._model.spec.name!r} takes no adapters")
+        self._denoising = self._model.adapted()
+
     def before(self, leaf: Compute) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
         """State and conditioning of a denoising stage's next step."""
         state = self._store.get(leaf.item)
@@ -95,7 +103,7 @@ class StageWork:
 
     def _denoise(self, leaf: Compute, step: int) -> None:
         state, conditioning = self.before(leaf)
-        self._store[leaf.item] = self._model.denoise(
+        self._store[leaf.item] = self._denoising.denoise(
             state,
             conditioning,
             scheduler=self.scheduler,

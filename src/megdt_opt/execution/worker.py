@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def load_model(which: str | dict[str, Any]) -> Any:
     """Load a model: as it was planned, or by the import path "module:class" of whoever starts the process."""
     if isinstance(which, dict):
-        from megdt_opt.models.registry import PlannedModel
+        from megdt_opt.models.planned import PlannedModel
 
         return PlannedModel.from_dict(which).load()
     path = which

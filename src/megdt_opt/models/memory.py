@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from megdt_opt.errors import MegdtError
 
 PRECISION_BYTE = {"fp32": 4, "fp16": 2, "bf16": 2}
 """Byte of a value in each precision in which networks compute."""
+
+_REMEDY = "Take a smaller precision, such as bf16, a smaller model, or a larger machine."
 
 
 def memory_sentence(name: str, byte: Mapping[str, int], precision: str) -> str:
@@ -50,6 +53,35 @@ def require_memory(name: str, byte: Mapping[str, int], precision: str) -> None:
     _require(sum(byte.values()), memory_sentence(name, byte, precision))
 
 
+def require_picture_memory(name: str, rows: int, columns: int) -> None:
+    """Refuse pictures of which one alone, in float32, is larger than what is free; MegdtError names the size."""
+    byte = 4 * 3 * rows * columns
+    _require(byte, f"A picture of {rows} x {columns} pixel of {name} needs {_size(byte)}.", "Take a smaller size.")
+
+
+@contextmanager
+def memory_of(what: str) -> Iterator[None]:
+    """Turn torch's errors of memory that it did not get into one of ours.
+
+    Parameters
+    ----------
+    what : str
+        What is done meanwhile.
+
+    Raises
+    ------
+    MegdtError
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        told = str(error).lower()
+        if not (isinstance(error, MemoryError) or "out of memory" in told or "allocate memory" in told):
+            raise
+        remedy = "Take a smaller size, precision or batch, or a larger machine."
+        raise MegdtError(f"{what}: there is not enough memory. {remedy}") from error
+
+
 Needed = Mapping[str, tuple[str, Mapping[str, int]]]
 """By each process: the precision of its model, and the memory of each part's weights [byte]."""
 
@@ -66,10 +98,9 @@ def require_memory_of_all(needed: Needed) -> None:
     _require(sum(sum(byte.values()) for _, byte in needed.values()), sentence_of_all(needed))
 
 
-def _require(needed: int, said: str) -> None:
+def _require(needed: int, said: str, remedy: str = _REMEDY) -> None:
     free = _free_byte()
     if free is not None and needed > free:
-        remedy = "Take a smaller precision, such as bf16, a smaller model, or a larger machine."
         raise MegdtError(f"{said} This machine has {_size(free)} free. {remedy}")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from megdt_opt.models.diffusers.architecture import ARCHITECTURES, Architecture
 from megdt_opt.models.memory import PRECISION_BYTE, memory_sentence
-from megdt_opt.models.registry import is_hub_id
+from megdt_opt.models.registry import is_hub_id, refuse_shared_name
 
 
 def memory_needed(name: str, precision: str = "fp32", **find: Any) -> str:
@@ -27,6 +27,7 @@ def memory_needed(name: str, precision: str = "fp32", **find: Any) -> str:
     str
         A sentence; "" for other models, and where the packages of the extra `diffusion` are missing.
     """
+    refuse_shared_name(name)
     published = ARCHITECTURES.get(name)
     if precision not in PRECISION_BYTE or (published is None and not (Path(name).is_dir() or is_hub_id(name))):
         return ""

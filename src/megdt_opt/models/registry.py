@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput, MegdtError
 from megdt_opt.files import JSON, is_path, read_text
+from megdt_opt.models.adapters import Adapters, ReadAdapter
 from megdt_opt.models.diffusers.architecture import ARCHITECTURES, Architecture
-from megdt_opt.models.diffusers.controlnet import bare_name, spec_with_controlnet
-from megdt_opt.models.memory import PRECISION_BYTE, require_memory
+from megdt_opt.models.diffusers.controlnet import spec_with_controlnet
+from megdt_opt.models.memory import PRECISION_BYTE, require_memory, require_picture_memory
 from megdt_opt.models.specs import PUBLISHED_SPECS, bundled_spec
 from megdt_opt.models.split_model import SplitModel
+from megdt_opt.models.twin.adapters import TwinAdapters
+from megdt_opt.models.twin.reading import twin_features, twin_score
 from megdt_opt.models.twin.scene_requests import TwinRequests
 from megdt_opt.program.latent_codes import LATENT_CODES
 from megdt_opt.program.model_spec import ModelSpec, with_guidance
@@ -82,6 +85,11 @@ class KnownModel:
     decoders : mapping of str to callable
         Other weights of its decoder by name, each of which makes the model with them; being the same network, they
         have the same times and sizes.
+    adapters : Adapters, optional
+        The adapters of users that it takes; None where it takes none.
+    features : callable, optional
+        From pictures, uint8 (M, rows, columns, 3), to what a network sees in them, (M, F): the space of the Frechet
+        distance.
     """
 
     load: Callable[[str, str], SplitModel]
@@ -90,56 +98,8 @@ class KnownModel:
     score: Callable[[NDArray[np.uint8], Subject], tuple[int, int]] | None = None
     measured: tuple[str, ...] = ()
     decoders: Mapping[str, Callable[[str, str], SplitModel]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedModel:
-    """A model as an actor's process is told to load it.
-
-    Parameters
-    ----------
-    spec : ModelSpec
-    precision : str
-        "fp32", "fp16" or "bf16".
-    decoder : str, optional
-        Folder of a small autoencoder that decodes in place of a pipeline's own, or the name of a decoder of the model.
-    refiner : str, optional
-        Folder of the refiner that this process has in place of the pipeline.
-    """
-
-    spec: ModelSpec
-    precision: str = "fp32"
-    decoder: str | None = None
-    refiner: str | None = None
-
-    @property
-    def weight_byte(self) -> dict[str, int]:
-        """Memory of each part's weights in this precision [byte]."""
-        ratio = PRECISION_BYTE.get(self.precision, 4) / PRECISION_BYTE.get(self.spec.weight_precision, 4)
-        return {part: round(ratio * size) for part, size in self.spec.weight_byte.items()}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data that `from_dict` reads back."""
-        return {
-            "spec": self.spec.to_dict(),
-            "precision": self.precision,
-            "decoder": self.decoder,
-            "refiner": self.refiner,
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> PlannedModel:
-        """Build from plain data; raises InvalidInput as `ModelSpec.from_dict` does."""
-        return cls(
-            spec=ModelSpec.from_dict(data["spec"]),
-            precision=str(data["precision"]),
-            decoder=data.get("decoder"),
-            refiner=data.get("refiner"),
-        )
-
-    def load(self) -> SplitModel:
-        """The model, on the processor; raises as `load_planned` does."""
-        return load_planned(self.spec, precision=self.precision, decoder=self.decoder, refiner=self.refiner)
+    adapters: Adapters | None = None
+    features: Callable[[NDArray[np.uint8]], NDArray[np.float64]] | None = None
 
 
 def find_spec(name: str, guidance: float | None = None, controlnet: str | None = None) -> ModelSpec:
@@ -168,7 +128,16 @@ def find_spec(name: str, guidance: float | None = None, controlnet: str | None =
     return found if controlnet is None else spec_with_controlnet(found, controlnet)
 
 
+def refuse_shared_name(name: str) -> None:
+    """Refuse a name that a known model and a pipeline's folder here share."""
+    if MODELS.find(name) is not None and (Path(name) / "model_index.json").is_file():
+        expected = "the name of a model, or a folder of another name"
+        remedy = f"Write ./{name} for the folder; for the model of this name, rename the folder."
+        raise InvalidInput("model", name, expected, remedy)
+
+
 def _find_spec(name: str) -> ModelSpec:
+    refuse_shared_name(name)
     known = MODELS.find(name)
     if known is not None and known.spec is not None:
         return known.spec()
@@ -224,6 +193,7 @@ def load_model(  # wide: each is one setting of a model, by keyword
         Where the packages of the extra `diffusion` are missing, the model cannot be loaded, or its weights need
         more memory than there is.
     """
+    refuse_shared_name(name)
     known = MODELS.find(name)
     if known is None and "/" not in name and not (name and Path(name).exists()):
         near = get_close_matches(name, MODELS.names, n=1)
@@ -252,63 +222,24 @@ def load_model(  # wide: each is one setting of a model, by keyword
         ) from error
 
 
-def load_planned(
-    spec: ModelSpec,
-    *,
-    precision: str = "fp32",
-    device: str = "cpu",
-    decoder: str | None = None,
-    refiner: str | None = None,
-) -> SplitModel:
-    """The model that a spec says: what an execution runs. Nothing that a spec names is downloaded or imported.
+def adapters_of(spec: ModelSpec) -> Adapters | None:
+    """The adapters that a model takes; None where it takes none."""
+    known = None if spec.source else MODELS.find(spec.name)
+    return None if known is None else known.adapters
 
-    Parameters
-    ----------
-    spec : ModelSpec
-        As a plan holds it.
-    precision : str
-        "fp32", "fp16" or "bf16".
-    device : str
-        Torch device.
-    decoder : str, optional
-        Folder of a small autoencoder that decodes in place of a pipeline's own, or the name of a decoder of the model.
-    refiner : str, optional
-        Folder of a refiner, which is loaded in place of the pipeline, for the same latents, pictures and requests.
 
-    Raises
-    ------
-    InvalidInput
-        Where the model has another shape than the spec says.
-    MegdtError
-        As by `load_model`.
-    """
-    if spec.source:
-        from megdt_opt.models.diffusers.model import DiffusersModel
-
-        guidance = None if spec.guidance_by == "none" else spec.guidance
-        rows, columns, _ = spec.image_shape
-        how: dict[str, Any] = {
-            "device": device,
-            "precision": precision,
-            "guidance": guidance,
-            "pixels": (rows, columns),
-        }
-        source = refiner or spec.source
-        if spec.weights == "random":
-            found: SplitModel = DiffusersModel.from_config(source, **how)
-        else:
-            found = DiffusersModel.from_pretrained(
-                source, name=bare_name(spec), decoder=decoder, local_files_only=True,
-                controlnet=None if refiner else spec.controlnet or None, **how,
-            )  # fmt: skip
-    else:
-        found = load_model(spec.name, device=device, precision=precision, decoder=decoder)
-    for name in ("latent_shape", "image_shape", "request", "passes_per_step", *(() if refiner else ("conditioning",))):
-        mine, theirs = getattr(spec, name), getattr(found.spec, name)
-        if mine != theirs:
-            remedy = "Calibrate and plan the model again."
-            raise InvalidInput(f"model {spec.name}, {name}", theirs, f"{mine}, as it was planned", remedy)
-    return found
+def read_adapter(spec: ModelSpec, source: str, sha256: str | None = None) -> ReadAdapter:
+    """An adapter of a model, checked; raises InvalidInput where the model takes none, and as `Adapters.read` does."""
+    found = adapters_of(spec)
+    if found is None:
+        able = ", ".join(repr(name) for name in MODELS.names if MODELS.require(name).adapters is not None)
+        remedy = f"Leave it out, or plan with a model that takes adapters: {able}."
+        if spec.source:
+            remedy += (
+                " LoRA files of pipelines need the package peft, which is not used here: merge the file beforehand."
+            )
+        raise InvalidInput("adapter", source, f"none: the model {spec.name!r} takes no adapters", remedy)
+    return found.read(source, sha256)
 
 
 def _twin(device: str, precision: str, decoder: str | None = None) -> SplitModel:
@@ -325,7 +256,7 @@ def _twin(device: str, precision: str, decoder: str | None = None) -> SplitModel
 def _random_weights(name: str, device: str, precision: str, **settings: Any) -> SplitModel:
     from megdt_opt.models.diffusers.model import DiffusersModel
 
-    _require_memory(ARCHITECTURES[name], precision, device)
+    _require_memory(ARCHITECTURES[name], precision, device, settings.get("pixels"))
     return DiffusersModel.from_config(name, device=device, precision=precision, **settings)
 
 
@@ -335,7 +266,7 @@ def _pipeline(name: str, device: str, precision: str, weights: str, settings: di
 
     variant = settings.get("variant")
     design = Architecture.read(folder_of(name, variant=variant))
-    _require_memory(design, precision, device)
+    _require_memory(design, precision, device, settings.get("pixels"))
     if weights == "trained":
         return DiffusersModel.from_pretrained(name, device=device, precision=precision, **settings)
     for key in ("variant", "decoder", "controlnet"):
@@ -344,11 +275,13 @@ def _pipeline(name: str, device: str, precision: str, weights: str, settings: di
     return DiffusersModel.from_config(folder_of(name), device=device, precision=precision, **settings)
 
 
-def _require_memory(design: Architecture, precision: str, device: str) -> None:
+def _require_memory(design: Architecture, precision: str, device: str, pixels: int | tuple[int, int] | None) -> None:
     from megdt_opt.models.diffusers.loading import needed_byte
 
     if device == "cpu" and precision in PRECISION_BYTE:
         require_memory(design.name, needed_byte(design, precision), precision)
+        if pixels is not None:
+            require_picture_memory(design.name, *((pixels, pixels) if isinstance(pixels, int) else pixels))
 
 
 def measured_precisions(spec: ModelSpec) -> tuple[str, ...]:
@@ -391,13 +324,6 @@ def _published_spec(name: str) -> Callable[[], ModelSpec] | None:
     return partial(PUBLISHED_SPECS.__getitem__, name) if name in PUBLISHED_SPECS else None
 
 
-def _twin_score(picture: NDArray[np.uint8], subject: Subject) -> tuple[int, int]:
-    from megdt_opt.models.twin.detector import score
-    from megdt_opt.models.twin.scene_requests import scene_of
-
-    return score(picture, scene_of(subject))
-
-
 MODELS: Registry[KnownModel] = Registry("model", MODEL_PLUGINS)
 """Models known by name: the bundled twin, the published architectures with random weights, and those of users."""
 
@@ -407,9 +333,11 @@ MODELS.add(
         load=_twin,
         spec=bundled_spec,
         requests=TwinRequests(),
-        score=_twin_score,
+        score=twin_score,
+        features=twin_features,
         measured=("fp16", "int8", *(code.name for code in LATENT_CODES)),  # experiments/twin/seeds.md
         decoders={"noisy": partial(_twin, decoder="noisy")},
+        adapters=TwinAdapters(),
     ),
     built_in=True,
 )

@@ -44,7 +44,9 @@ def request_of(subject: Subject, model: Model) -> Request:
     return _requests(model).request(subject)
 
 
-def camera_of(subject: Subject, model: Model, picture: str | None = None) -> NDArray[np.uint8]:
+def camera_of(
+    subject: Subject, model: Model, picture: str | None = None, adapter: str | None = None
+) -> NDArray[np.uint8]:
     """Picture that a generation starts from, uint8 (1, rows, columns, 3).
 
     Parameters
@@ -55,6 +57,8 @@ def camera_of(subject: Subject, model: Model, picture: str | None = None) -> NDA
         The model.
     picture : str, optional
         File of a picture (PNG, JPEG) in place of the camera's, for models of pipelines.
+    adapter : str, optional
+        The user's adapter: a camera sees the surroundings that a bundled one was trained on.
 
     Raises
     ------
@@ -62,7 +66,9 @@ def camera_of(subject: Subject, model: Model, picture: str | None = None) -> NDA
         As by `request_of`, and for a picture that cannot be used.
     """
     if picture is None:
-        return _requests(model).camera(subject)
+        known = None if adapter is None or _source(model) else MODELS.find(_name(model))
+        seen = None if known is None or known.adapters is None else known.adapters.camera(subject, str(adapter))
+        return seen if seen is not None else _requests(model).camera(subject)
     check_starts(model, picture)
     assert isinstance(model, ModelSpec)  # one that has a source
     from megdt_opt.models.diffusers.prompts import picture_of
@@ -99,8 +105,12 @@ def _source(model: Model) -> str:
     return model.source if isinstance(model, ModelSpec) else ""
 
 
+def _name(model: Model) -> str:
+    return model.name if isinstance(model, ModelSpec) else model
+
+
 def _registered(model: Model) -> Requests | None:
-    known = MODELS.find(model.name if isinstance(model, ModelSpec) else model)
+    known = MODELS.find(_name(model))
     return None if known is None else known.requests
 
 
@@ -111,7 +121,7 @@ def _requests(model: Model) -> Requests:
         return PipelineRequests(model.source, model.image_shape)
     found = _registered(model)
     if found is None:
-        name = model.name if isinstance(model, ModelSpec) else model
+        name = _name(model)
         able = ", ".join(repr(known) for known in MODELS.names if makes_requests(known))
         remedy = "Plan for any model; to execute one, name its pipeline folder as the scenario's model."
         raise InvalidInput("model", name, f"{able}, the bundled model, or a pipeline folder", remedy)

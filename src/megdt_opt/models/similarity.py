@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.models.registry import Subject, find_spec, load_planned
+from megdt_opt.models.planned import load_planned
+from megdt_opt.models.registry import Subject, find_spec
 from megdt_opt.models.requests import request_of
 from megdt_opt.program.model_spec import ModelSpec
 

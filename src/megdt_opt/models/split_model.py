@@ -22,7 +22,8 @@ class SplitModel(Protocol):
 
     A model may also offer what a calibration asks for: `example_requests(count, seed)`, requests to be timed on;
     `real_requests`, whether those are such as users send; `weights`, "trained" or "random"; `precision` and `device`.
-    One that an edge runs for several chains in one pass offers `denoise_together` (`TogetherModel`).
+    One that an edge runs for several chains in one pass offers `denoise_together` (`TogetherModel`), one that takes a
+    user's adapter `adapted` (`AdaptableModel`).
     """
 
     spec: ModelSpec
@@ -88,6 +89,18 @@ class SketchModel(Protocol):
         MalformedMessage
             Where the bytes are no sketch.
         """
+        ...
+
+
+@runtime_checkable
+class AdaptableModel(SplitModel, Protocol):
+    """A model whose denoiser takes an adapter of a user: a file at the actor, which nothing sends."""
+
+    adapter: str | None
+    adapter_sha256: str | None
+
+    def adapted(self) -> SplitModel:
+        """The model with `adapter`, read from its file and merged at this moment."""
         ...
 
 

@@ -20,7 +20,7 @@ from megdt_opt.whatif.pareto import ParetoFront, pareto_front
 if TYPE_CHECKING:
     import pandas as pd
 
-_ENDINGS = {"s": "_s", "J": "_j", "B": "_byte", "": ""}
+_ENDINGS = {"s": "_s", "J": "_j", "B": "_byte", "dB": "_db", "": ""}
 """How columns say the unit of a cost."""
 
 

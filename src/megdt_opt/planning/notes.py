@@ -10,6 +10,9 @@ from megdt_opt.planning.groups import GroupPlan
 from megdt_opt.planning.in_batches import LONGEST_S, RIVAL_S
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, Option
 from megdt_opt.program.precisions import PRECISION_REGISTRY
+from megdt_opt.quality.statistic import LEVELS, METRICS
+from megdt_opt.scenario.adapters import steps_with_adapter, unmeasured_adapters, uses_adapter
+from megdt_opt.scenario.floors import SHORT
 from megdt_opt.scenario.in_batches import InBatches
 from megdt_opt.scenario.machines import advice, borrowed_stages
 from megdt_opt.scenario.options import OptionTable
@@ -59,7 +62,9 @@ def notes_on(table: OptionTable, chosen: Sequence[Option], groups: Sequence[Grou
         for user in table.scenario.users
         if user.device.refiner is not None
     ]
+    found += _adapters(table, chosen)
     found += _quality(table)
+    found += _asked(table, chosen)
     found += _borrowed(table)
     found += _closed(table)
     # as they were given: the scenario's own stretches stand in the scenario
@@ -90,6 +95,22 @@ def _registered(chosen: Sequence[Option]) -> Iterator[str]:
             yield f"Precision {precision.name}, registered by the user: {precision.quality.rstrip('.')}."
 
 
+def _adapters(table: OptionTable, chosen: Sequence[Option]) -> Iterator[str]:
+    """Whose steps run with an adapter, and where it was not measured what it does to the pictures."""
+    unmeasured = unmeasured_adapters(table.scenario, table.spec)
+    for k, (user, option) in enumerate(zip(table.scenario.users, chosen, strict=True)):
+        if user.adapter is None:
+            continue
+        stages = table.program(k, table.options.index(option))
+        used = f"used in {steps_with_adapter(stages)} of {table.scenario.steps} denoising steps"
+        if not uses_adapter(stages):
+            used = "not used by this option"
+        elif steps_with_adapter(stages) == 0:
+            used = "used on the rows that the device makes"
+        doubt = "; what it does to the pictures was not measured" if user.name in unmeasured else ""
+        yield f"{user.name}'s adapter {user.adapter} stays on the device: {used}, by none at the edge{doubt}."
+
+
 def _quality(table: OptionTable) -> Iterator[str]:
     """Which precisions were never compared with fp32, and whether they were in the choice."""
     if not table.doubted:
@@ -109,6 +130,26 @@ def _quality(table: OptionTable) -> Iterator[str]:
             f"Quality unmeasured, as the scenario accepts (unmeasured_quality: accept): pictures of the model "
             f"{model!r} in {what} were never compared with those of fp32."
         )
+
+
+def _asked(table: OptionTable, chosen: Sequence[Option]) -> Iterator[str]:
+    """What was measured of the pictures of those who ask for a quality, and how many options their floors closed."""
+    for k, (user, option) in enumerate(zip(table.scenario.users, chosen, strict=True)):
+        quality, said = table.pictures.quality(k, option), []
+        for side, asked in (("at least", user.quality_min), ("wanted", user.quality_target)):
+            for metric, value in () if asked is None else asked.asked.items():
+                unit, figure = METRICS[metric].unit, None if quality is None else quality.get(metric)
+                side = "at most" if side == "at least" and not METRICS[metric].rising else side
+                if asked is not None and figure is not None:
+                    found = f"{getattr(figure.statistic, asked.at):.4g} {unit}".strip()
+                    how = "measured" if figure.measured else f"interpolated, off by at most {figure.held_out:.2g}"
+                    named = f"{SHORT.get(metric, metric)}, {LEVELS[asked.at]}"
+                    said.append(f"{named}: {found} ({how}; {side} {f'{value:g} {unit}'.strip()})")
+        if said:
+            floor = user.quality_min is not None
+            closed = sum(table.below_floor(k, o) for o in range(len(table.options))) if floor else 0
+            rest = f" Its floor closes {closed} of {len(table.options)} options." if floor else ""
+            yield f"Quality of {user.name}'s pictures: {'; '.join(said)}.{rest}"
 
 
 def _borrowed(table: OptionTable) -> Iterator[str]:

@@ -47,6 +47,7 @@ from megdt_opt.problem.sequenced_edge_problem import SequencedEdgeProblem
 from megdt_opt.problem.shared_prefix_problem import SharedPrefixProblem
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.stages import Stage, leaves
+from megdt_opt.scenario.measured import quality_columns
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.problems import Problem
 from megdt_opt.scenario.rules import check_named
@@ -220,7 +221,8 @@ class Plan:
             and "signalling_byte" around them [byte]. Where the scenario has groups: "group", its number, -1 in none;
             "common_steps" that the user waits for [1]; "rides", 0 on its own, 1 where it waits for them, 2 where it
             gets their latent. Where the edge serves in turns: "back", the step of a second hand-over [1], "turn", its
-            place from 0 [1], "turn_start_s", "turn_end_s" and "turn_waiting_s" [s], None without a turn.
+            place from 0 [1], "turn_start_s", "turn_end_s" and "turn_waiting_s" [s], None without a turn. Where users
+            ask for a quality: "quality_psnr_db" and so on, what can be relied on of the figures that they ask for.
         """
         import pandas as pd
 
@@ -252,6 +254,7 @@ class Plan:
                     "device_load_s": u.costs.device_load_s,
                     "messages": u.costs.messages,
                     "signalling_byte": u.costs.signalling_byte,
+                    **quality_columns(self.scenario.users[k], u.quality),
                 }
             )
         frame, shared = pd.DataFrame(rows), self.table.shared

@@ -22,6 +22,7 @@ from megdt_opt.program.groups import GROUP_MECHANISMS, shared_name
 from megdt_opt.program.mechanisms import Option
 from megdt_opt.program.schedule import StageTime, schedule
 from megdt_opt.program.stages import Compute, Send, Stage, actors, is_edge, leaves
+from megdt_opt.quality.curves import Quality
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.problems import Problem, rate_of
 from megdt_opt.si import percent
@@ -58,6 +59,8 @@ class UserPlan:
         In which batches an edge makes the user's steps, and when; None where it makes none, or no batches.
     turn : Turn or None
         When an edge that serves chains in turns serves the user's; None without a turn, and where it reserves shares.
+    quality : Quality or None
+        What was measured of such pictures, or lies between what was; None where nothing was.
     refresh_hz : float
         Pictures a second that the shares can sustain when pictures follow one another as in a pipeline: one
         over the busiest of device, uplink, edge share and downlink [Hz].
@@ -81,6 +84,7 @@ class UserPlan:
     bottleneck: str
     turn: Turn | None = None
     batched: Batched | None = None
+    quality: Quality | None = None
 
     @property
     def edge(self) -> str:
@@ -222,4 +226,5 @@ def user_plan(table: OptionTable, problem: Problem, k: int, answer: Any, groups:
         bottleneck=bottleneck,
         turn=turn,
         batched=batched,
+        quality=table.quality(k, o),
     )

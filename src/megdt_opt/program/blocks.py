@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from megdt_opt.program.option import Setting
 from megdt_opt.program.samplers import GENERATOR, state_shapes
-from megdt_opt.program.stages import Compute, Kind, Payload, Send, Stage, TensorSpec
+from megdt_opt.program.stages import Compute, Kind, Parallel, Payload, Send, Series, Stage, TensorSpec
 
 
 def _item(item: str, tensors: Mapping[str, tuple[int, ...]]) -> tuple[TensorSpec, ...]:
@@ -102,6 +102,50 @@ def denoise(at: str, first: int, amount: int, rows: tuple[int, int] | None = Non
 def encode_prompt(at: str) -> Compute:
     """Conditioning from the request."""
     return Compute(at=at, kind=Kind.ENCODE_PROMPT, item="conditioning")
+
+
+def with_adapter(program: Series, device: str) -> Series:
+    """The stages of a program whose device loads its user's adapter, once, right before its first denoising step.
+
+    Parameters
+    ----------
+    program : Series
+    device : str
+        Actor whose denoising steps use the adapter; those of an edge server do not.
+
+    Returns
+    -------
+    Series
+        The same one where the device denoises nothing.
+
+    Examples
+    --------
+    >>> from megdt_opt.program.stages import leaves, series
+    >>> own = with_adapter(series(encode_prompt("phone"), denoise("phone", 0, 4), denoise("phone", 4, 4)), "phone")
+    >>> [str(leaf.kind) for leaf in leaves(own)]
+    ['encode_prompt', 'adapt', 'denoise', 'denoise']
+    """
+    found, _ = _adapted(program, device, loaded=False)
+    assert isinstance(found, Series)
+    return found
+
+
+def _adapted(stage: Stage, device: str, *, loaded: bool) -> tuple[Stage, bool]:
+    """A stage with what loads the adapter, unless that is loaded; and whether it is loaded behind it."""
+    match stage:
+        case Series(stages):
+            parts: list[Stage] = []
+            for part in stages:
+                own, after = _adapted(part, device, loaded=loaded)
+                parts += own.stages if isinstance(own, Series) and isinstance(part, Compute) else (own,)
+                loaded = after
+            return Series(tuple(parts)), loaded
+        case Parallel(branches):
+            ends = [_adapted(branch, device, loaded=loaded) for branch in branches]
+            return Parallel(tuple(own for own, _ in ends)), any(after for _, after in ends)
+        case Compute(at=at, kind=kind) if at == device and kind == Kind.DENOISE and not loaded:
+            return Series((Compute(at=device, kind=Kind.ADAPT, item="adapter"), stage)), True
+    return stage, loaded
 
 
 def decode(at: str) -> Compute:

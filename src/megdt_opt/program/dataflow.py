@@ -122,6 +122,8 @@ def _made(leaf: Compute, here: dict[str, Item], setting: Setting) -> dict[str, I
         case Kind.READ_SKETCH:
             _take(leaf, "sketch", here)
             return {"guide": Item(None)}
+        case Kind.ADAPT:
+            return {}  # an adapter is no item: nothing can send it
         case Kind.FUSE:
             for name in ("part_a", "part_b"):
                 _take(leaf, name, here)

@@ -76,7 +76,8 @@ class Trunk:
         """The stages up to the last common step; none where no step is common."""
         if self.steps == 0:
             return ()
-        whole = program(_at_end(self.lead, "local" if self.hosted else "centralised"), self.lead).stages
+        lead = replace(self.lead, adapted=False)  # what is made for all follows nobody's own adapter
+        whole = program(_at_end(lead, "local" if self.hosted else "centralised"), lead).stages
         first = takewhile(lambda s: not _denoises(s), whole)
         return (*first, *(_between(s, 0, self.steps) for s in whole if _denoises(s)))
 

@@ -24,6 +24,7 @@ class Kind(TextEnum):
     SKETCH = "sketch"
     READ_SKETCH = "read_sketch"
     DENOISE_SKETCH = "denoise_sketch"
+    ADAPT = "adapt"
 
 
 DENOISING = (Kind.DENOISE, Kind.DENOISE_SKETCH)

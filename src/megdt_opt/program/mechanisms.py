@@ -19,6 +19,7 @@ from megdt_opt.program.blocks import (
     send_latent,
     send_picture,
     send_request,
+    with_adapter,
 )
 from megdt_opt.program.dataflow import check_dataflow
 from megdt_opt.program.latency import latency_terms
@@ -44,14 +45,15 @@ from megdt_opt.program.stages import (
 
 
 def program(option: Option, setting: Setting) -> Series:
-    """The stages of an option.
+    """The stages of an option; where the setting says so, the device loads its user's adapter before it denoises.
 
     Raises
     ------
     InvalidInput
         For an unknown mechanism, or a cut or share outside its range.
     """
-    return series(*MECHANISM_REGISTRY.require(option.mechanism).stages(option, setting))
+    stages = series(*MECHANISM_REGISTRY.require(option.mechanism).stages(option, setting))
+    return with_adapter(stages, setting.device) if setting.adapted else stages
 
 
 def catalogue(

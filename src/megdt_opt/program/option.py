@@ -91,6 +91,8 @@ class Setting:
         Latent rows that both sides of a parallel generation make, and blend [1].
     sense_strength : float
         Share of the denoising steps that follow a sensed latent (U2E), in (0, 1] [1].
+    adapted : bool
+        Whether the device loads an adapter of its user before its denoising steps.
     """
 
     spec: ModelSpec
@@ -101,6 +103,7 @@ class Setting:
     shown_at: str = "device"
     overlap: int = 4
     sense_strength: float = 0.6
+    adapted: bool = False
 
     def __post_init__(self) -> None:
         if not is_offered(self.scheduler, self.spec.schedulers):

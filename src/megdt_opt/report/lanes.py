@@ -21,7 +21,13 @@ COLOURS = {
 }
 """Colours that readers with any colour vision tell apart (Okabe and Ito, 2008)."""
 
-_SHORT: dict[str, str] = {Kind.ENCODE_PROMPT: "prompt", Kind.SENSE: "sense", Kind.DECODE: "decode", Kind.FUSE: "fuse"}
+_SHORT: dict[str, str] = {
+    Kind.ENCODE_PROMPT: "prompt",
+    Kind.SENSE: "sense",
+    Kind.DECODE: "decode",
+    Kind.FUSE: "fuse",
+    Kind.ADAPT: "adapter",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -150,6 +150,7 @@ def _user(plan: Plan, k: int, user: UserPlan) -> dict[str, Any]:
         "bottleneck": user.bottleneck,
         "survives_calibration": None if plan.robustness is None else plan.robustness.survives[k],
         "costs": asdict(user.costs),
+        "quality": None if user.quality is None else {name: asdict(figure) for name, figure in user.quality.items()},
         "stages": [
             {"stage": leaf.label, "start_s": time.start_s, "duration_s": time.duration_s}
             for leaf, time in zip(leaves(user.program), user.stages, strict=True)

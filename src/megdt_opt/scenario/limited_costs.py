@@ -44,9 +44,16 @@ COSTS = {
     "device_loading": CostKind("s", "time", "time to load the devices' weights", "20 s"),
     "messages": CostKind("", "", "payloads sent", "20"),
     "signalling": CostKind("B", "memory", "bytes between the actors that are no payload", "40 kB"),
+    "psnr_short": CostKind("dB", "ratio", "PSNR that pictures lack to their users' targets", "6 dB"),
+    "psnr_truth_short": CostKind("dB", "ratio", "the same against what should be shown", "6 dB"),
+    "ssim_short": CostKind("", "", "SSIM that pictures lack to their users' targets", "0.1"),
+    "ssim_truth_short": CostKind("", "", "the same against what should be shown", "0.1"),
+    "read_short": CostKind("", "", "share of objects that pictures lack to their users' targets", "0.1"),
+    "frechet_over": CostKind("", "", "Frechet distance of pictures above their users' targets", "0.5"),
 }
-"""Costs by the names that scenarios give them. Radio energy depends on the shares, and what the edge holds is shared by
-its users: they are limited by `energy_max` and `memory` instead."""
+"""Costs by the names that scenarios give them; those of pictures are of users with a `quality_target`. Radio energy
+depends on the shares, and what the edge holds is shared by its users: they are limited by `energy_max` and `memory`
+instead."""
 
 
 class CostRule(BaseModel):
@@ -122,7 +129,7 @@ def _rule(name: object, rule: Any) -> dict[str, float]:
 
 def _limit(kind: CostKind, value: Any, where: str) -> float:
     if kind.dimension:
-        return _positive(units.parse(value, kind.dimension, where), value, where, kind.example, zero=True)
+        return _positive(_amount(kind, value, where), value, where, kind.example, zero=True)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
         raise InvalidInput(where, value, "a number of at least 0", f'Write for example "{kind.example}".')
     return float(value)
@@ -138,12 +145,17 @@ def _weight(kind: CostKind, value: Any, where: str) -> float:
         expected = f"seconds for each {kind.unit}"
         raise InvalidInput(where, value, expected, f'Write it with its unit, for example "{example}".')
     try:
-        each = units.parse(f"1 {below.strip()}", kind.dimension, where)
+        each = _amount(kind, f"1 {below.strip()}", where)
         seconds = units.parse(top, "time", where)
     except InvalidInput:
         expected = f"seconds for each {kind.unit}"
         raise InvalidInput(where, value, expected, f'Write it with its unit, for example "{example}".') from None
     return _positive(seconds / each, value, where, example)
+
+
+def _amount(kind: CostKind, value: Any, where: str) -> float:
+    """A quantity with its unit in SI units; decibels stay decibels."""
+    return units.parse_db(value, where) if kind.dimension == "ratio" else units.parse(value, kind.dimension, where)
 
 
 def _positive(found: float, value: Any, where: str, example: str, *, zero: bool = False) -> float:

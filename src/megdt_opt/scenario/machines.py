@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from megdt_opt.models.decoders import with_own_decoder
+from megdt_opt.program.model_spec import ModelSpec, with_refiner
 from megdt_opt.program.stages import Compute, Kind, Payload, Send, is_edge
 from megdt_opt.program.wire import payload_byte
 from megdt_opt.scenario.equipment import Device, Edge
@@ -13,6 +15,7 @@ from megdt_opt.timing.batch_law import BatchLaw, batch_law
 from megdt_opt.timing.borrow import Borrowed, lender_of, missing_stages, read_borrowed, with_borrowed
 from megdt_opt.timing.finding import Profiles, find_profile
 from megdt_opt.timing.profile import TimingProfile
+from megdt_opt.timing.trust import check_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +115,16 @@ def find_profiles(scenario: Scenario, known: Profiles | None = None) -> dict[str
     """The profiles that a scenario names, by name, lenders of stages among them; raises as `find_profile` does."""
     own = {site.edge.profile for site in scenario.sites} | {user.device.profile for user in scenario.users}
     return {name: find_profile(name, known, lends=name not in own) for name in scenario.profile_names}
+
+
+def check_profiles(scenario: Scenario, spec: ModelSpec, found: Mapping[str, TimingProfile]) -> None:
+    """Refuse profiles of another model than is planned: ProfileError names both."""
+    for site in scenario.sites:
+        who = "the edge" if len(scenario.sites) == 1 else f"edge {site.name}"
+        check_model(found[site.edge.profile], spec, who, scenario.precision)
+    for user in scenario.users:
+        held = with_refiner(with_own_decoder(spec, user.device.decoder), user.device.refiner, scenario.scheduler)
+        check_model(found[user.device.profile], held, f"user {user.name}", scenario.precision)
 
 
 def advice(scenario: Scenario, machines: Machines, model: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, Option, Setting, catalogue, program
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.precisions import PRECISION_REGISTRY
+from megdt_opt.program.samplers import is_offered
 from megdt_opt.program.sketches import SKETCH_MECHANISMS
 from megdt_opt.program.stages import CODECS, PRECISIONS, EdgeServer, actors, is_edge
 from megdt_opt.scenario.disciplines import MECHANISMS_OF, RESERVED
@@ -25,7 +26,19 @@ def setting_of(scenario: Scenario, spec: ModelSpec, user: int, edge: str = "") -
         shown_at=scenario.users[user].shown_at,
         overlap=scenario.overlap_rows,
         sense_strength=scenario.sense_strength,
+        adapted=scenario.users[user].adapter is not None,
     )
+
+
+def with_sampler(scenario: Scenario, spec: ModelSpec) -> Scenario:
+    """The scenario, with the model's first sampler where it states none and the model has not the usual one."""
+    if (
+        "scheduler" in scenario.model_fields_set
+        or not spec.schedulers
+        or is_offered(scenario.scheduler, spec.schedulers)
+    ):
+        return scenario
+    return scenario.model_copy(update={"scheduler": spec.schedulers[0]})
 
 
 def accepted_names(scenario: Scenario) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.errors import Conflict, Infeasible, InvalidInput, ProfileError
-from megdt_opt.models.decoders import with_own_decoder
+from megdt_opt.models.adapters import ReadAdapter
 from megdt_opt.models.registry import find_spec
 from megdt_opt.models.requests import makes_requests, reference_byte, request_of
 from megdt_opt.problem.allocation_problem import AllocationProblem
@@ -27,14 +27,10 @@ from megdt_opt.program.costs import Costs, program_costs
 from megdt_opt.program.groups import GROUP_MECHANISMS, tail_terms
 from megdt_opt.program.latency import LatencyTerms, latency_terms
 from megdt_opt.program.mechanisms import Option, Setting, program
-from megdt_opt.program.model_spec import ModelSpec, with_refiner
-from megdt_opt.program.stages import (
-    Compute,
-    Send,
-    Series,
-    Stage,
-    is_edge,
-)
+from megdt_opt.program.model_spec import ModelSpec
+from megdt_opt.program.stages import Compute, Send, Series, Stage, is_edge
+from megdt_opt.quality.curves import Quality
+from megdt_opt.scenario.adapters import read_adapters, unmeasured_adapters, with_adapter_weights
 from megdt_opt.scenario.cost_tables import with_cost_limits, with_costs
 from megdt_opt.scenario.disciplines import BATCHED, IN_TURNS, MECHANISMS_OF
 from megdt_opt.scenario.edges import Site
@@ -42,13 +38,13 @@ from megdt_opt.scenario.in_batches import InBatches
 from megdt_opt.scenario.in_turns import InTurns
 from megdt_opt.scenario.latency_level import refuse_comparing
 from megdt_opt.scenario.level_samples import ruled_out_by_deadline, ruled_out_by_level, sampled_problem
-from megdt_opt.scenario.machines import Machines, advice, find_profiles
-from megdt_opt.scenario.offered import accepted_names, offered_options, setting_of, with_reserved_shares
+from megdt_opt.scenario.machines import Machines, advice, check_profiles, find_profiles
+from megdt_opt.scenario.measured import MeasuredOptions
+from megdt_opt.scenario.offered import accepted_names, offered_options, setting_of, with_reserved_shares, with_sampler
 from megdt_opt.scenario.placed_parts import PlacedParts, placed_parts, require_memories
 from megdt_opt.scenario.problems import Problem, law_of, limited, unlimited
 from megdt_opt.scenario.rules import (
     OptionCell,
-    any_unmeasured,
     check_accepted,
     check_regions,
     check_sketches,
@@ -59,7 +55,6 @@ from megdt_opt.scenario.rules import (
     ruled_out_by_privacy,
     ruled_out_by_shape,
     ruled_out_by_wish,
-    unmeasured,
 )
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.scenario.serving import Serving
@@ -67,7 +62,6 @@ from megdt_opt.scenario.shared_steps import SharedSteps, grouped_problem
 from megdt_opt.timing.batch_law import BatchLaw
 from megdt_opt.timing.finding import Profiles, check_used
 from megdt_opt.timing.profile import TimingProfile
-from megdt_opt.timing.trust import check_model
 
 SERVINGS: dict[str, Callable[[Any], Serving]] = {BATCHED: InBatches, IN_TURNS: InTurns}
 """What a discipline of the edge makes of a table of options."""
@@ -88,6 +82,8 @@ class OptionTable:
         The profiles that the scenario names, before any stretch that it declares.
     shared : SharedSteps or None
         What groups of users may share; None where there are none.
+    adapters : tuple of ReadAdapter or None
+        The adapter of each user; None for those without.
     """
 
     scenario: Scenario
@@ -96,6 +92,7 @@ class OptionTable:
     options: tuple[Option, ...]
     profiles: Mapping[str, TimingProfile]
     shared: SharedSteps | None = None
+    adapters: tuple[ReadAdapter | None, ...] = ()
 
     def __repr__(self) -> str:
         return f"<OptionTable: {self.scenario.name}, {len(self.scenario.users)} users, {len(self.options)} options>"
@@ -130,26 +127,23 @@ class OptionTable:
         check_used(profiles, scenario.profile_names)
         found = find_profiles(scenario, profiles)
         spec = spec or find_spec(scenario.model, scenario.guidance, scenario.controlnet)
+        scenario = with_sampler(scenario, spec)
         check_regions(scenario, spec)
         check_sketches(scenario, spec)
         check_subjects(scenario, spec)
-        for site in scenario.sites:
-            who = "the edge" if len(scenario.sites) == 1 else f"edge {site.name}"
-            check_model(found[site.edge.profile], spec, who, scenario.precision)
-        for user in scenario.users:
-            held = with_refiner(with_own_decoder(spec, user.device.decoder), user.device.refiner, scenario.scheduler)
-            check_model(found[user.device.profile], held, f"user {user.name}", scenario.precision)
+        check_profiles(scenario, spec, found)
         machines = Machines.of(scenario, found)
         draft = cls(scenario=scenario, spec=spec, machines=machines, options=(), profiles=found)
         precisions, codecs = accepted_names(scenario)
         names = dict.fromkeys(offered_options(scenario, spec))
+        draft = replace(draft, adapters=read_adapters(scenario, spec, tuple(names)))
         if scenario.groups is not None:
             settings = tuple(draft.setting(k) for k in range(len(scenario.users)))
             shared = SharedSteps(scenario, settings, precisions, codecs, law_of(scenario)[0][:, 0])
             draft = replace(draft, shared=shared)
             names.update(dict.fromkeys(shared.options))
         draft = replace(draft, options=tuple(names))
-        check_accepted(scenario, spec, draft.doubted)
+        check_accepted(scenario, spec, draft.doubted or any(unmeasured_adapters(scenario, spec)))
         return draft
 
     def unshared(self) -> OptionTable:
@@ -204,19 +198,25 @@ class OptionTable:
     def _user_of(self, leaf: Compute) -> int:
         return 0 if is_edge(leaf.at) else [user.name for user in self.scenario.users].index(leaf.at)
 
+    @cached_property
+    def pictures(self) -> MeasuredOptions:
+        """What was measured of the options' pictures; raises as `MeasuredOptions` does."""
+        return MeasuredOptions(self.scenario, self.spec, self.machines)
+
+    def quality(self, user: int, option: int) -> Quality | None:
+        """What was measured of an option's pictures, or lies between what was; None where it was never measured."""
+        return self.pictures.quality(user, self.options[option])
+
     def unmeasured(self, user: int, option: int) -> tuple[str, ...]:
-        """Precisions of an option whose pictures were never compared with those of fp32."""
+        """What of an option was never measured: precisions, merging, an adapter, a sketch."""
         trunk = None if self.shared is None else self.shared.trunk_of(user, self.options[option])
         stages = Series((*(() if trunk is None else trunk.stages), self.program(user, option)))
-        return unmeasured(self.options[option], stages, self.spec, self._precision_of)
-
-    def _precision_of(self, leaf: Compute) -> str:
-        return self.machines.precision(leaf, self._user_of(leaf)) if self.doubted else "fp32"
+        return self.pictures.unmeasured(user, self.options[option], stages)
 
     @cached_property
     def doubted(self) -> bool:
-        """Whether a precision that is offered or computed in was not measured."""
-        return any_unmeasured({*self.machines.precisions, *(option.precision for option in self.options)}, self.spec)
+        """Whether something that is offered or computed in was not measured."""
+        return self.pictures.doubted(self.options)
 
     def send_bit(self, leaf: Send, user: int) -> float:
         """Payload of a send stage of a user's program [bit]."""
@@ -248,6 +248,10 @@ class OptionTable:
     def untimed(self, user: int, option: int) -> bool:
         """Whether an option that would yield the picture is closed because a stage of it was never timed."""
         return self._cells[user][option].untimed
+
+    def below_floor(self, user: int, option: int) -> bool:
+        """Whether the user's floor on the quality is among what closes an option."""
+        return any(limit.limit.startswith("quality_min.") for limit in self._cells[user][option].closed)
 
     def closed_by(self, user: int, option: int) -> tuple[str, ...]:
         """The limits that close an option, with their figures; empty where it is allowed."""
@@ -375,7 +379,7 @@ class OptionTable:
         if self.parts is not None and isinstance(problem, PlacementProblem):
             problem = self.parts.onto(problem)
         costs = [[cell.costs for cell in row] for row in self._cells]
-        return with_costs(problem, self.scenario, costs, self.program, self.send_bit)
+        return with_costs(problem, self.scenario, costs, self.program, self.send_bit, self.quality)
 
     def closings(self, user: int) -> dict[str, int]:
         """What closed a user's options: each limit in words, with how many options it closed, most first."""
@@ -417,7 +421,7 @@ class OptionTable:
                 None, None, (*closed, Conflict(k, "timings", 0.0, "", never_timed(error))), False, np.inf, untimed=True
             )
         whole = stages if trunk is None else Series((*trunk.stages, stages))
-        doubtful = ruled_out_by_picture(k, self.scenario, option, whole, self.spec, self._precision_of)
+        doubtful = ruled_out_by_picture(k, self.scenario, self.pictures, option, whole)
         closed, possible = closed + doubtful, possible and not doubtful
         site = self.sites[self.site(o) or 0]
         costs = limiting = self._costs(stages, k, site)
@@ -462,7 +466,7 @@ class OptionTable:
             return None, (never_timed(error),)
         costs = self._costs(stages, user, self.sites[0])
         limits = ruled_out_by_costs(user, self.scenario, self.sites[0], costs, terms)
-        limits += ruled_out_by_picture(user, self.scenario, local, stages, self.spec, self._precision_of)
+        limits += ruled_out_by_picture(user, self.scenario, self.pictures, local, stages)
         closed = tuple(limit.text("") for limit in limits)
         return (None if closed else stages), closed
 
@@ -470,7 +474,7 @@ class OptionTable:
         """Costs of stages of user k that run at one edge, or at none."""
         return program_costs(
             stages,
-            self.spec,
+            with_adapter_weights(self.spec, self.adapters[k]),
             compute_s=self.seconds,
             compute_power_w=self.scenario.users[k].device.compute_power_w,
             edge_precision=self.machines.edges[site.name].provenance.precision,

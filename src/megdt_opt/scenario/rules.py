@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from megdt_opt.errors import Conflict, InvalidInput, ProfileError
-from megdt_opt.models.registry import MODELS, measured_precisions
+from megdt_opt.models.registry import MODELS
 from megdt_opt.models.requests import check_starts, makes_requests, request_of
 from megdt_opt.problem.program_problem import OBJECTIVES
 from megdt_opt.program.costs import Costs
 from megdt_opt.program.latency import LatencyTerms
 from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, Option
 from megdt_opt.program.model_spec import ModelSpec
-from megdt_opt.program.precisions import PRECISION_REGISTRY
 from megdt_opt.program.sketches import SKETCH_MECHANISMS
 from megdt_opt.program.stages import PRECISIONS, Compute, Kind, Send, Stage, is_edge, leaves
+from megdt_opt.scenario.adapters import ruled_out_by_adapter
 from megdt_opt.scenario.edges import Site
+from megdt_opt.scenario.floors import ruled_out_by_floor
+from megdt_opt.scenario.measured import MeasuredOptions
 from megdt_opt.scenario.scenario import Scenario, User
 
 
@@ -136,38 +137,29 @@ def _check_subject(user: User, spec: ModelSpec) -> None:
         request_of(user.subject, spec)
 
 
-def unmeasured(
-    option: Option, stages: Stage, spec: ModelSpec, precision_of: Callable[[Compute], str]
-) -> tuple[str, ...]:
-    """Precisions of a program whose pictures nobody has compared with those of fp32.
-
-    Those of users' own say themselves what they do, and are offered to users who list them.
-    """
-    sent = (option.precision,) if option.precision in PRECISION_REGISTRY.built_in else ()
-    computed = (precision_of(leaf) for leaf in leaves(stages) if isinstance(leaf, Compute) and not leaf.codec)
-    known = measured_precisions(spec)
-    return tuple(sorted({name for name in (*sent, *computed) if name not in known}))
-
-
 def ruled_out_by_quality(k: int, names: tuple[str, ...], spec: ModelSpec) -> list[Conflict]:
-    """What closes an option whose precisions were not measured."""
+    """What closes an option of which something was not measured."""
     what = " and ".join(names).replace("{", "{{").replace("}", "}}")
     model = spec.name.replace("{", "{{").replace("}", "}}")
     words = f"{{limit}}: {what} of '{model}' was never compared with fp32 (unmeasured_quality: accept opens it)"
     return [Conflict(k, "quality", 0.0, "", words)] if names else []
 
 
-def any_unmeasured(precisions: Iterable[str], spec: ModelSpec) -> bool:
-    """Whether some of these precisions of a model, "" for none, were never compared with fp32."""
-    return not set(precisions) <= {"", *measured_precisions(spec), *PRECISION_REGISTRY.own}
-
-
 def ruled_out_by_picture(
-    k: int, scenario: Scenario, option: Option, stages: Stage, spec: ModelSpec, precision_of: Callable[[Compute], str]
+    k: int, scenario: Scenario, pictures: MeasuredOptions, option: Option, stages: Stage
 ) -> list[Conflict]:
-    """What closes an option for the picture that would come of it: an unmeasured quality, a refiner's first steps."""
-    names = () if scenario.unmeasured_quality is not None else unmeasured(option, stages, spec, precision_of)
-    return ruled_out_by_quality(k, names, spec) + ruled_out_by_refiner(k, scenario.users[k], stages)
+    """What closes an option for the picture that would come of it: an unmeasured quality, a floor that it is below, a
+    refiner's first steps, an adapter that nobody has measured."""
+    user = scenario.users[k]
+    names = () if scenario.unmeasured_quality is not None else pictures.unmeasured(k, option, stages)
+    asks = user.quality_min is not None or user.quality_target is not None
+    quality = pictures.quality(k, option) if asks else None
+    return [
+        *ruled_out_by_quality(k, names, pictures.spec),
+        *(ruled_out_by_floor(k, user.quality_min, user.quality_target, quality) if asks else ()),
+        *ruled_out_by_refiner(k, user, stages),
+        *ruled_out_by_adapter(k, scenario, pictures.spec, stages),
+    ]
 
 
 def check_accepted(scenario: Scenario, spec: ModelSpec, doubted: bool) -> None:

@@ -80,10 +80,13 @@ class Scenario(Quantities):
     unmeasured_quality : str, optional
         "accept" opens precisions whose pictures nobody has compared with those of fp32: features sent in fp16 or int8,
         and profiles in fp16 or bf16, of every model but the bundled one. Plan and report then say so.
+    quality : str, optional
+        File of the measured quality of the model's pictures, as `megdt-opt quality` writes it; default what comes with
+        the package.
     steps : int
         Denoising steps N [1].
     scheduler : str
-        Sampler, one of the model's.
+        Sampler, one of the model's; where none is stated "ddim", or the model's first if it has no "ddim".
     objective : str
         "max" (worst weighted latency), "sum" (weighted sum), "mixed" (the sum and `max_weight` times the worst) or
         "missed" (the weight of the users later than their deadline, which is then no limit).
@@ -140,6 +143,7 @@ class Scenario(Quantities):
     controlnet: str | None = None
     precision: Literal["fp32", "fp16", "bf16"] | None = None
     unmeasured_quality: Literal["accept"] | None = None
+    quality: str | None = None
     steps: int = Field(default=20, ge=1, le=1000)
     scheduler: str = "ddim"
     objective: Literal["max", "sum", "mixed", "missed", "mean_cvar"] = "max"
@@ -226,9 +230,10 @@ class Scenario(Quantities):
         cvar, dated = (self.cvar_level, self.cvar_weight), any(user.deadline_s for user in self.users)
         check_objective(self.objective, self.max_weight, cvar, dated, len(self.sites))
         for user in self.users:
-            if user.private_steps > self.steps:
-                expected = f"at most {self.steps} steps"
-                raise InvalidInput(f"users.{user.name}.private_steps", user.private_steps, expected, "Lower it.")
+            for field in ("private_steps", "adapter_steps"):
+                if getattr(user, field) > self.steps:
+                    expected = f"at most {self.steps} steps"
+                    raise InvalidInput(f"users.{user.name}.{field}", getattr(user, field), expected, "Lower it.")
         check_links(self.channel, self.users, self.sites)
         sharing = self.groups, self.grouping
         if sharing != (None, None):

@@ -12,6 +12,7 @@ from megdt_opt.program.names import actor_name
 from megdt_opt.program.precisions import PRECISION_REGISTRY
 from megdt_opt.program.stages import CODECS, EDGE
 from megdt_opt.scenario.equipment import Device
+from megdt_opt.scenario.floors import PictureQuality
 from megdt_opt.scenario.links import Link
 
 
@@ -42,6 +43,11 @@ class User(Link):
     mechanisms, precisions, codecs : tuple of str, optional
         Those the user accepts; default all of the package's own mechanisms and codecs, and fp32, fp16 and int8. Those
         that were registered, and precisions that merge or code latents, are offered to the users who list them.
+    adapter : str, optional
+        The user's own adapter of the denoiser, by the name of a bundled one or the path of its safetensors file. It
+        stays on the device: denoising steps that run there use it, those of an edge server do not.
+    adapter_steps : int
+        Denoising steps of the whole latent that shall at least use the adapter [1]; 0 = no such limit.
     scene : int or mapping, optional
         Seed of a random scene, or the scene itself, that the twin shows; for a pipeline the seed of an example prompt.
     prompt : str, optional
@@ -51,6 +57,10 @@ class User(Link):
         camera's frame (U2E).
     seed : int
         Seed of the sampler's noise.
+    quality_min : PictureQuality, optional
+        Floors on the measured quality of the pictures: {"psnr": "28 dB", "read": 0.95}; options below one are closed.
+    quality_target : PictureQuality, optional
+        What the pictures should have; what an option lacks is a cost of the scenario (`costs: {psnr_short: ...}`).
     """
 
     dimensions: ClassVar[dict[str, str]] = {**Link.dimensions, "deadline_s": "time", "energy_max_j": "energy"}
@@ -66,10 +76,14 @@ class User(Link):
     mechanisms: tuple[str, ...] | None = None
     precisions: tuple[str, ...] | None = None
     codecs: tuple[str, ...] | None = None
+    adapter: str | None = None
+    adapter_steps: int = Field(default=0, ge=0)
     scene: int | dict[str, Any] = 0
     prompt: str | None = Field(default=None, max_length=10_000)
     picture: str | None = None
     seed: int = Field(default=0, ge=0, lt=2**63)
+    quality_min: PictureQuality | None = None
+    quality_target: PictureQuality | None = None
 
     @field_validator("name")
     @classmethod
@@ -98,6 +112,9 @@ class User(Link):
         if self.picture is not None and not self.senses:
             remedy = 'Leave it out, or give the user "senses: true".'
             raise InvalidInput(f"{self.name}.picture", self.picture, "nothing without a user that senses", remedy)
+        if self.adapter is None and self.adapter_steps > 0:
+            where, remedy = f"{self.name}.adapter_steps", "Leave it out, or give the user an adapter."
+            raise InvalidInput(where, self.adapter_steps, "0 steps without an adapter", remedy)
         if self.energy_max_j is not None and self.device.compute_power_w is None:
             raise InvalidInput(
                 f"{self.name}.device.compute_power",

@@ -22,6 +22,7 @@ from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.precisions import PRECISION_REGISTRY, PRECISIONS
 from megdt_opt.program.stages import Compute, Payload, Send, leaves
 from megdt_opt.program.wire import payload_byte
+from megdt_opt.scenario.measured import find_measured
 from megdt_opt.scenario.offered import setting_of
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.solving.answers import relative_gap
@@ -98,12 +99,14 @@ def inputs_of(scenario: Scenario, digests: Mapping[str, str], spec: ModelSpec, s
     spec : ModelSpec
     settings : Settings
     """
+    measured = find_measured(scenario.quality, spec)
     return {
         "version": __version__,
         "code": code_digest(),
         "scenario": scenario.model_dump(mode="json"),
         "mechanisms": list(mechanisms_of([scenario])),
         "registered": registered_digest(scenario, spec),
+        "quality": None if measured is None else digest(measured.table.to_json()),
         "profiles": dict(digests),
         "spec": json.loads(json.dumps(spec.to_dict())),
         "settings": asdict(settings),

@@ -8,6 +8,7 @@ from typing import Any
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.scenario.disciplines import BATCHED, IN_TURNS
+from megdt_opt.scenario.measured import quality_columns
 from megdt_opt.scenario.scenario import Scenario
 from megdt_opt.sweeping.cell import COUNTS, TEXTS, all_columns, mechanisms_of, users_columns
 from megdt_opt.sweeping.grid import Grid
@@ -52,6 +53,8 @@ def _users_of(scenarios: Iterable[Scenario]) -> Kinds:
     found = dict(_USER)
     for scenario in scenarios:
         found |= _OF_GROUPS if (scenario.groups, scenario.grouping) != (None, None) else {}
+        for user in scenario.users:
+            found |= dict.fromkeys(quality_columns(user, None), "number")
         found |= {IN_TURNS: _OF_TURNS, BATCHED: _OF_BATCHES}.get(scenario.discipline, {})
     return found
 

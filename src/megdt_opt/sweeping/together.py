@@ -22,6 +22,7 @@ from megdt_opt.problem.outcome import Method, Status
 from megdt_opt.program.schedule import schedule
 from megdt_opt.program.stages import Parallel, Send, Series, Stage, actors, is_edge, leaves
 from megdt_opt.radio.rates import linear_rate, shannon_rate
+from megdt_opt.scenario.measured import quality_columns
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.problems import law_of
 from megdt_opt.scenario.scenario import Scenario
@@ -160,6 +161,8 @@ class _Pick:
     """Parts of the model that the edge holds for it, as bits of a number."""
     transmit_w: float | None
     """Power of the device's radio; None where its energy is not counted [W]."""
+    quality: dict[str, float | None]
+    """What can be relied on of the figures that the user asks for."""
 
 
 class _Rows:
@@ -245,7 +248,8 @@ class _Rows:
         }
         device = scenario.users[k].device
         power = None if device.compute_power_w is None else device.transmit_power_w
-        return _Pick(columns, costs, program, amounts, mask, power)
+        quality = quality_columns(scenario.users[k], table.quality(k, o))
+        return _Pick(columns, costs, program, amounts, mask, power, quality)
 
     def _users(self, k: int, pick: _Pick, at: NDArray[np.intp]) -> Iterable[dict[str, Any]]:
         """Rows of one user in the cells `at` of the batch, in which it takes the same option."""
@@ -280,7 +284,7 @@ class _Rows:
         costs = {f.name: getattr(pick.costs, f.name) for f in fields(UserCosts)}
         kept = ("edge_s", "edge_byte", "device_byte", "edge_compute_j", "device_compute_j")
         fixed = {name: costs[name] for name in kept}
-        rest = {name: costs[name] for name in ("device_load_s", "messages", "signalling_byte")}
+        rest = {name: costs[name] for name in ("device_load_s", "messages", "signalling_byte")} | pick.quality
         for values in zip(*columns.values(), radio, strict=True):
             row = pick.columns | dict(zip(columns, values[:-1], strict=True)) | fixed
             row["device_radio_j"] = values[-1]

@@ -12,7 +12,7 @@ from megdt_opt.errors import InvalidInput, MegdtError
 from megdt_opt.execution.job import ExecutionOptions, Mode
 from megdt_opt.execution.record import Execution, Fault
 from megdt_opt.models.memory import PRECISION_BYTE, require_memory_of_all
-from megdt_opt.models.registry import PlannedModel
+from megdt_opt.models.planned import PlannedModel
 from megdt_opt.planning.plan import Plan
 from megdt_opt.planning.user_plan import UserPlan
 from megdt_opt.program.costs import part_of
@@ -86,6 +86,11 @@ def planned_models(table: OptionTable) -> dict[str, PlannedModel]:
     timed = {str(name): profile for name, profile in machines.edges.items()}
     timed |= {user.name: profile for user, profile in zip(table.scenario.users, machines.devices, strict=True)}
     devices = {user.name: user.device for user in table.scenario.users}
+    adapters = {
+        user.name: (user.adapter, read.sha256)
+        for user, read in zip(table.scenario.users, table.adapters, strict=True)
+        if read is not None
+    }
     found = {}
     for name, profile in timed.items():
         precision = profile.provenance.precision if spec.source else "fp32"
@@ -93,8 +98,11 @@ def planned_models(table: OptionTable) -> dict[str, PlannedModel]:
             expected = f"one of {tuple(PRECISION_BYTE)}, in which models are executed"
             remedy = "Plan with a profile that `megdt-opt calibrate` has measured."
             raise InvalidInput(f"precision of {name}'s profile", precision, expected, remedy)
-        own = devices.get(name, Device())
-        found[name] = PlannedModel(spec=spec, precision=precision, decoder=own.decoder, refiner=own.refiner)
+        own, (adapter, sha256) = devices.get(name, Device()), adapters.get(name, (None, None))
+        found[name] = PlannedModel(
+            spec=spec, precision=precision, decoder=own.decoder, refiner=own.refiner,
+            adapter=adapter, adapter_sha256=sha256,
+        )  # fmt: skip
     return found
 
 

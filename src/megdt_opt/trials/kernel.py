@@ -21,7 +21,7 @@ from megdt_opt.execution.kernel.prediction import SECURE, predicted
 from megdt_opt.execution.kernel.settings import CORE_SHARE, PAIR, Settings, paired, settings_of, slowed
 from megdt_opt.execution.kernel.world import KernelWorld
 from megdt_opt.execution.record import Execution, StageRow
-from megdt_opt.models.registry import PlannedModel
+from megdt_opt.models.planned import PlannedModel
 from megdt_opt.planning.groups import GroupPlan
 from megdt_opt.planning.user_plan import UserPlan
 from megdt_opt.program.kinds import DENOISING

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.execution.job import Probe
-from megdt_opt.models.registry import PlannedModel
+from megdt_opt.models.planned import PlannedModel
 from megdt_opt.planning.plan import Plan
 from megdt_opt.trials.kernel import (
     KernelCluster,

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from megdt_opt.execution.graph import entry_of
 from megdt_opt.execution.record import Fault
-from megdt_opt.models.registry import MODELS, load_planned
+from megdt_opt.models.planned import load_planned
+from megdt_opt.models.registry import MODELS
 from megdt_opt.models.requests import camera_of, request_of
 from megdt_opt.models.sketches import sketching
 from megdt_opt.models.split_model import SplitModel
@@ -19,7 +20,10 @@ from megdt_opt.planning.user_plan import UserPlan
 from megdt_opt.program.model_spec import WITH_PROMPT
 from megdt_opt.program.samplers import entered
 from megdt_opt.program.stages import Compute, Kind, Stage, leaves
+from megdt_opt.quality.pictures import psnr_db as psnr_db
+from megdt_opt.scenario.adapters import uses_adapter
 from megdt_opt.scenario.options import OptionTable
+from megdt_opt.trials.adapted import adapted_latent
 from megdt_opt.trials.execute import planned_models
 
 
@@ -37,7 +41,8 @@ class Picture:
     unsplit : array
         Made by one process with the same seed and no hand-over.
     truth : array or None
-        The rendered scene; None for pipelines, whose prompts show no known picture.
+        The rendered scene, in the surroundings of a bundled adapter's user; None for pipelines, whose prompts show no
+        known picture.
     psnr_db : float
         Executed against unsplit [dB]; infinite where they are equal bit for bit.
     found, objects : int or None
@@ -60,12 +65,6 @@ class Picture:
         return bool(np.array_equal(self.executed, self.unsplit))
 
 
-def psnr_db(picture: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio of 8-bit pictures [dB]."""
-    error = np.mean((picture.astype(float) - reference.astype(float)) ** 2)
-    return float("inf") if error == 0 else float(10 * np.log10(255.0**2 / error))
-
-
 def unsplit(
     table: OptionTable, user: int, program: Stage, models: dict[str, SplitModel] | None = None
 ) -> NDArray[np.uint8]:
@@ -73,7 +72,8 @@ def unsplit(
     holds those that were loaded, by precision.
 
     A parallel generation is compared with the undivided one; a sensed one starts from the same camera frame, and one by
-    sketch goes through the same sketch.
+    sketch goes through the same sketch. Where the user has an adapter, the steps and rows that ran on the device have
+    it, and those of the edge have not.
     """
     import torch
 
@@ -92,7 +92,7 @@ def unsplit(
         scheduler = entered(scheduler, first)
         state = model.start(who.seed, scheduler=scheduler, steps=steps)
         if any(isinstance(leaf, Compute) and leaf.kind is Kind.SENSE for leaf in leaves(program)):
-            frame = camera_of(who.subject, table.spec, who.picture)
+            frame = camera_of(who.subject, table.spec, who.picture, who.adapter)
             state = model.start_from(
                 model.sense(torch.from_numpy(frame)), who.seed, first=first, scheduler=scheduler, steps=steps
             )
@@ -105,7 +105,9 @@ def unsplit(
             conditioning, first = model.encode_prompt(request), cut
         made = [leaf for leaf in leaves(program) if isinstance(leaf, Compute) and leaf.kind is Kind.SKETCH]
         if any(leaf.item == "camera" for leaf in made):
-            pixels = torch.from_numpy(camera_of(who.subject, table.spec, who.picture))
+            pixels = torch.from_numpy(camera_of(who.subject, table.spec, who.picture, who.adapter))
+        elif uses_adapter(program):
+            pixels = model.decode(adapted_latent(model, who, program, state, conditioning, how))
         else:
             state = model.denoise(state, conditioning, first=first, count=steps - first, **how)
             pixels = model.decode(state["latent"])
@@ -164,9 +166,9 @@ def _shown(
     known = None if table.spec.source else MODELS.find(table.spec.name)
     if known is None or known.score is None:
         return None, None, None
-    asked = table.scenario.users[user].subject
-    found, objects = known.score(executed, asked)
-    return camera_of(asked, table.spec)[0], found, objects
+    who = table.scenario.users[user]
+    found, objects = known.score(executed, who.subject)
+    return camera_of(who.subject, table.spec, adapter=who.adapter)[0], found, objects
 
 
 def _precision(table: OptionTable, user: int, program: Stage) -> str:

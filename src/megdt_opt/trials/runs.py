@@ -82,7 +82,7 @@ def _chain(table: OptionTable, user: User) -> Chain:
         name=user.name,
         device=user.name,
         request=request_of(user.subject, table.spec),
-        camera=camera_of(user.subject, table.spec, user.picture) if user.senses else None,
+        camera=camera_of(user.subject, table.spec, user.picture, user.adapter) if user.senses else None,
         seed=user.seed,
     )
 

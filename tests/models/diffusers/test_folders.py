@@ -19,7 +19,8 @@ from megdt_opt.models import memory
 from megdt_opt.models.diffusers.architecture import ARCHITECTURES, Architecture
 from megdt_opt.models.diffusers.model import DiffusersModel
 from megdt_opt.models.needed_memory import memory_needed
-from megdt_opt.models.registry import PlannedModel, find_spec, load_model, load_planned
+from megdt_opt.models.planned import PlannedModel, load_planned
+from megdt_opt.models.registry import find_spec, load_model
 from megdt_opt.models.requests import camera_of, request_of
 from megdt_opt.program.model_spec import ModelSpec, with_guidance
 
@@ -410,6 +411,35 @@ def test_memory_is_said_and_refused_before_it_is_taken(name: str, monkeypatch: p
         load_model(name)
 
 
+@pytest.mark.parametrize("pixels", [(200_000, 100_000), 300_000, (100_000, 400_000)])
+def test_a_picture_larger_than_the_memory_is_refused_before_it_is_made(pixels: Any, folder: Path) -> None:
+    with pytest.raises(MegdtError, match=r"A picture of .* pixel of own needs .* GB free. Take a smaller size"):
+        load_model(str(folder), pixels=pixels)
+
+
+@pytest.mark.parametrize(
+    ("error", "taken"),
+    [
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 40 byte"),
+            True,
+        ),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"), True),
+        (MemoryError(), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+    ],
+)
+def test_memory_that_torch_did_not_get_is_said_in_our_words(error: Exception, taken: bool) -> None:
+    with (
+        pytest.raises(
+            Exception, match=r"stage x: there is not enough memory. Take a smaller" if taken else "mat1"
+        ) as e,
+        memory.memory_of("stage x"),
+    ):
+        raise error
+    assert isinstance(e.value, MegdtError) == taken
+
+
 def test_the_memory_that_is_said_is_what_is_taken(kept: Folder) -> None:
     for family in ("sd1", "sd3", "pixart"):
         model = DiffusersModel.from_pretrained(kept(family), pixels=16)
@@ -420,6 +450,19 @@ def test_the_memory_that_is_said_is_what_is_taken(kept: Folder) -> None:
 
 
 # ---- specs
+
+
+@pytest.mark.parametrize("name", ["sd3", "sdxl", "twin"])
+def test_a_folder_here_with_a_known_models_name_is_not_taken_for_it(
+    name: str, kept: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Silent wrong answers: the published architecture was timed in place of the folder."""
+    shutil.copytree(kept("sd1"), tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for find in (find_spec, load_model, memory_needed):
+        with pytest.raises(InvalidInput, match=f"model: found '{name}'.*Write ./{name} for the folder"):
+            find(name)
+    assert find_spec(f"./{name}").latent_shape == (4, 8, 8)
 
 
 @pytest.mark.parametrize("name", ["sd15", "sd21", "sdxl", "sd3"])

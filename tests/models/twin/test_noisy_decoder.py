@@ -10,7 +10,8 @@ import torch
 
 from megdt_opt import InvalidInput, Scenario, plan
 from megdt_opt.models.decoders import with_own_decoder
-from megdt_opt.models.registry import PlannedModel, load_model
+from megdt_opt.models.planned import PlannedModel
+from megdt_opt.models.registry import load_model
 from megdt_opt.models.specs import bundled_spec
 from megdt_opt.models.twin.detector import score
 from megdt_opt.models.twin.model import TwinModel

@@ -79,7 +79,7 @@ def test_a_model_without_a_reader_is_refused_by_name(model: TwinModel) -> None:
     assert isinstance(model, SketchModel)
     assert sketching(model) is model
     plain = TwinModel(
-        replace(model.spec, sketch=""), model._tokens, model._denoiser, model._autoencoder,
+        replace(model.spec, sketch=""), model._tokens, model.denoiser, model._autoencoder,
         model._mean[:, 0, 0], model._std[:, 0, 0],
     )  # fmt: skip
     with pytest.raises(InvalidInput, match="'twin'.*generator from sketches"):

@@ -106,6 +106,17 @@ def detect_all(images: Tensor) -> list[list[Detection]]:
     return [sorted(each, key=lambda d: -d.confidence) for each in found]
 
 
+@torch.no_grad()
+def features(pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """What the network sees in pictures, (M, 64, 64, 3) uint8: its coarsest maps, averaged over their places, (M, 48).
+
+    The space in which `quality.pictures.frechet` compares sets of pictures.
+    """
+    net = load_detector()
+    seen = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return net.coarse(net.middle(net.fine(seen))).mean(dim=(2, 3)).double().numpy()
+
+
 def match(detections: Sequence[Detection], scene: Scene) -> int:
     """Objects of a scene that are among the detections: right kind, right colour, centre within `WITHIN_PX`."""
     left = list(detections)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from megdt_opt.models.sketches import as_tensor
 from megdt_opt.models.specs import spaced_trailing
 from megdt_opt.models.split_model import Rows
 from megdt_opt.models.tensors import check_batch, checked, checked_part, checked_state
+from megdt_opt.models.twin.adapters import read_adapter
 from megdt_opt.models.twin.layout import decode_layout, encode_layout
 from megdt_opt.models.twin.layout_net import GUIDE, LayoutReader
+from megdt_opt.models.twin.low_rank import merged
 from megdt_opt.models.twin.networks import SCHEDULE, Denoiser, TokenEncoder, fold, make_autoencoder, unfold
 from megdt_opt.models.twin.scene_requests import TwinRequests
 from megdt_opt.models.twin.weight_files import BUNDLED, fill, read_spec, read_tensors
@@ -40,11 +43,17 @@ class TwinModel:
         True: example pictures are such as users get.
     precision, device : str
         What it computes in, and where.
+    adapter : str or None
+        The user's adapter that `adapted` loads: name of a bundled one, or path of its file.
+    adapter_sha256 : str or None
+        Digest that this file must have.
     """
 
     real_requests = True
     precision = "fp32"
     device = "cpu"
+    adapter: str | None = None
+    adapter_sha256: str | None = None
 
     def __init__(
         self,
@@ -59,7 +68,7 @@ class TwinModel:
         self.spec = spaced_trailing(spec)
         self._reader = None if reader is None else reader.eval().requires_grad_(False)
         self._tokens = tokens.eval().requires_grad_(False)
-        self._denoiser = denoiser.eval().requires_grad_(False)
+        self.denoiser = denoiser.eval().requires_grad_(False)
         self._autoencoder: Any = autoencoder.eval().requires_grad_(False)
         self._mean = mean[:, None, None]
         self._std = std[:, None, None]
@@ -100,6 +109,21 @@ class TwinModel:
             fill(reader, read_tensors(folder, "sketch.safetensors", files), "sketch.safetensors")
         mean, std = (normal[name].detach() for name in ("latent_mean", "latent_std"))
         return cls(spec, tokens, denoiser, autoencoder, mean, std, reader)
+
+    def adapted(self) -> TwinModel:
+        """The model with the user's adapter: its file is read, checked and merged into a copy of the denoiser.
+
+        Raises
+        ------
+        InvalidInput
+            Where the model was given none, or the file cannot be used.
+        """
+        if self.adapter is None:
+            remedy = "Give the user one in the scenario, and start the device's actor with the plan."
+            raise InvalidInput("adapter", None, "an adapter of the user at this actor", remedy)
+        made = copy.copy(self)
+        made.denoiser = merged(self.denoiser, read_adapter(self.adapter, self.adapter_sha256))
+        return made
 
     @staticmethod
     def example_requests(count: int, seed: int = 0) -> list[State]:
@@ -213,8 +237,8 @@ class TwinModel:
         def predict(latent: Tensor, timestep: Tensor) -> Tensor:
             if painted:
                 grid = parts["grid"][:, :, band[0] : band[1]]
-                return self._denoiser.painted(latent, timestep, grid, parts["content"])
-            return self._denoiser(latent, timestep, parts["tokens"], band)
+                return self.denoiser.painted(latent, timestep, grid, parts["content"])
+            return self.denoiser(latent, timestep, parts["tokens"], band)
 
         return self._samplers.get(scheduler, steps).run(known, predict, first=first, count=count)
 
@@ -253,7 +277,7 @@ class TwinModel:
             check_batch("tokens", part, state["latent"].shape[0])
 
         def predict(latent: Tensor, timestep: Tensor) -> Tensor:
-            return self._denoiser(latent, timestep, torch.cat(parts), (0, rows))
+            return self.denoiser(latent, timestep, torch.cat(parts), (0, rows))
 
         samplers = [self._samplers.get(scheduler, steps) for scheduler in schedulers]
         return step_together(samplers, known, predict, at)

@@ -9,10 +9,11 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.models.twin.catalogue import COLOURS, SIZE_PX
+from megdt_opt.models.twin.catalogue import SIZE_PX
+from megdt_opt.models.twin.looks import PLAIN, RGB, Look
 
 Array = NDArray[np.float64]
-Layer = tuple[Array, tuple[float, float, float]]
+Layer = tuple[Array, RGB]
 
 _REACH_PX = 11
 _DARK = (34.0, 34.0, 38.0)
@@ -20,7 +21,7 @@ _LIGHT = (236.0, 236.0, 232.0)
 
 
 def render_objects(
-    objects: Iterable[tuple[str, str, float, float, float]], floor: str, texture: int
+    objects: Iterable[tuple[str, str, float, float, float]], floor: str, texture: int, look: Look = PLAIN
 ) -> NDArray[np.uint8]:
     """Draw objects on a floor.
 
@@ -32,16 +33,18 @@ def render_objects(
         One of `catalogue.FLOORS`.
     texture : int
         Seed of the floor's stains and grain.
+    look : Look
+        Paints, light and floor of the cell.
 
     Returns
     -------
     numpy.ndarray
         Picture, (64, 64, 3) uint8.
     """
-    picture = clean_floor(floor) + _dirt(texture)[..., None]
+    picture = look.floor(clean_floor(floor), _dirt(texture))
     for kind, colour, x_px, y_px, heading_rad in objects:
-        _draw(picture, kind, colour, x_px, y_px, heading_rad)
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+        _draw(picture, kind, look.paint(colour), x_px, y_px, heading_rad)
+    return np.clip(np.rint(look.lit(picture)), 0, 255).astype(np.uint8)
 
 
 @cache
@@ -72,7 +75,7 @@ def _dirt(seed: int) -> Array:
     return np.asarray(5.0 * stains + 2.0 * rng.standard_normal((SIZE_PX, SIZE_PX)))
 
 
-def _draw(picture: Array, kind: str, colour: str, x_px: float, y_px: float, heading_rad: float) -> None:
+def _draw(picture: Array, kind: str, paint: RGB, x_px: float, y_px: float, heading_rad: float) -> None:
     """Draw one object in place."""
     left, top = max(0, int(x_px) - _REACH_PX), max(0, int(y_px) - _REACH_PX)
     right, bottom = min(SIZE_PX, int(x_px) + _REACH_PX + 1), min(SIZE_PX, int(y_px) + _REACH_PX + 1)
@@ -80,9 +83,8 @@ def _draw(picture: Array, kind: str, colour: str, x_px: float, y_px: float, head
     dy = np.arange(top, bottom)[:, None] + 0.5 - y_px
     cosine, sine = math.cos(heading_rad), math.sin(heading_rad)
     u, v = dx * cosine + dy * sine, dy * cosine - dx * sine
-    paint = tuple(float(c) for c in COLOURS[colour])
     window = picture[top:bottom, left:right]
-    for distance, tone in _LAYERS[kind](u, v, (paint[0], paint[1], paint[2])):
+    for distance, tone in _LAYERS[kind](u, v, paint):
         cover = np.clip(0.5 - distance, 0, 1)[..., None]
         window += cover * (np.asarray(tone) - window)
 
@@ -98,7 +100,7 @@ def _box(u: Array, v: Array, u0: float, v0: float, half_u: float, half_v: float,
     return np.asarray(outside + np.minimum(np.maximum(a, b), 0) - rounding)
 
 
-def _robot_arm(u: Array, v: Array, paint: tuple[float, float, float]) -> list[Layer]:
+def _robot_arm(u: Array, v: Array, paint: RGB) -> list[Layer]:
     """A round base, a narrow arm and an open gripper."""
     gripper = np.minimum(_box(u, v, 6.8, 2.7, 1.6, 0.9), _box(u, v, 6.8, -2.7, 1.6, 0.9))
     gripper = np.minimum(gripper, _box(u, v, 4.6, 0, 0.9, 3.6))
@@ -109,7 +111,7 @@ def _robot_arm(u: Array, v: Array, paint: tuple[float, float, float]) -> list[La
     ]
 
 
-def _crate(u: Array, v: Array, paint: tuple[float, float, float]) -> list[Layer]:
+def _crate(u: Array, v: Array, paint: RGB) -> list[Layer]:
     """A square box with a dark frame and one dark diagonal brace."""
     brace = np.abs(u - v) / math.sqrt(2) - 0.8
     return [
@@ -119,13 +121,13 @@ def _crate(u: Array, v: Array, paint: tuple[float, float, float]) -> list[Layer]
     ]
 
 
-def _pallet(u: Array, v: Array, paint: tuple[float, float, float]) -> list[Layer]:
+def _pallet(u: Array, v: Array, paint: RGB) -> list[Layer]:
     """Four slats with the floor's shade between them."""
     slats = np.minimum.reduce([_box(u, v, at, 0, 1.25, 5.4) for at in (-6.0, -2.0, 2.0, 6.0)])
     return [(_box(u, v, 0, 0, 7.0, 4.4), (72.0, 70.0, 68.0)), (slats, paint)]
 
 
-def _agv(u: Array, v: Array, paint: tuple[float, float, float]) -> list[Layer]:
+def _agv(u: Array, v: Array, paint: RGB) -> list[Layer]:
     """A vehicle: four dark wheels, a long body with a pointed nose, a light deck."""
     wheels = np.minimum.reduce([_box(u, v, at, side, 1.8, 1.1) for at in (-5.0, 2.4) for side in (-4.6, 4.6)])
     nose = np.maximum(u * 0.6 + np.abs(v) * 0.8 - 5.2, -u)
@@ -133,13 +135,13 @@ def _agv(u: Array, v: Array, paint: tuple[float, float, float]) -> list[Layer]:
     return [(wheels, _DARK), (body, paint), (_box(u, v, -3.6, 0, 2.6, 2.0), _LIGHT)]
 
 
-def _person(u: Array, v: Array, paint: tuple[float, float, float]) -> list[Layer]:
+def _person(u: Array, v: Array, paint: RGB) -> list[Layer]:
     """Shoulders across the heading, a dark head with a light face in front."""
     shoulders = _box(u, v, -0.4, 0, 3.4, 6.2, 3.3)
     return [(shoulders, paint), (_disc(u, v, 0.2, 0, 2.9), _DARK), (_disc(u, v, 2.3, 0, 1.3), (238.0, 196.0, 160.0))]
 
 
-_LAYERS: dict[str, Callable[[Array, Array, tuple[float, float, float]], list[Layer]]] = {
+_LAYERS: dict[str, Callable[[Array, Array, RGB], list[Layer]]] = {
     "robot_arm": _robot_arm,
     "crate": _crate,
     "pallet": _pallet,

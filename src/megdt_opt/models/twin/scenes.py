@@ -7,7 +7,7 @@ y downwards, and the centre of the first pixel is (0.5, 0.5). Headings are radia
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.models.twin.catalogue import COLOURS, FLOORS, KINDS, RADIUS_PX, SIZE_PX, SLOTS
+from megdt_opt.models.twin.looks import PLAIN, Look
 from megdt_opt.models.twin.rendering import render_objects
 
 STATE_SHAPE = (SLOTS, 1 + len(KINDS) + len(COLOURS) + 4 + len(FLOORS))
@@ -148,7 +149,14 @@ class Scene:
         return cls(objects=tuple(objects), **{k: data[k] for k in ("floor", "texture") if k in data})
 
 
-def random_scene(rng: np.random.Generator, objects: int | None = None) -> Scene:
+def random_scene(
+    rng: np.random.Generator,
+    objects: int | None = None,
+    *,
+    kinds: Sequence[str] = KINDS,
+    colours: Sequence[str] = tuple(COLOURS),
+    floors: Sequence[str] = FLOORS,
+) -> Scene:
     """Draw a scene.
 
     Parameters
@@ -157,6 +165,8 @@ def random_scene(rng: np.random.Generator, objects: int | None = None) -> Scene:
         Source of randomness; the same state gives the same scene.
     objects : int or None
         Number of objects [1]; drawn from 1 to `catalogue.SLOTS` when None.
+    kinds, colours, floors : sequence of str
+        What is drawn from; who stands there twice is drawn twice as often.
 
     Returns
     -------
@@ -166,19 +176,21 @@ def random_scene(rng: np.random.Generator, objects: int | None = None) -> Scene:
     if not 1 <= wanted <= SLOTS:
         raise InvalidInput("objects", wanted, f"1 to {SLOTS} objects", "Ask for as many.")
     while True:
-        placed = _place(rng, wanted)
+        placed = _place(rng, wanted, kinds, colours)
         if placed is not None:
-            floor = FLOORS[rng.integers(len(FLOORS))]
+            floor = floors[int(rng.integers(len(floors)))]
             return Scene(objects=placed, floor=floor, texture=int(rng.integers(2**32)))
 
 
-def _place(rng: np.random.Generator, count: int) -> tuple[SceneObject, ...] | None:
+def _place(
+    rng: np.random.Generator, count: int, kinds: Sequence[str], colours: Sequence[str]
+) -> tuple[SceneObject, ...] | None:
     """Place `count` objects one after the other; None if there is no room after many tries."""
     placed: list[tuple[float, float, float]] = []
     objects = []
     for _ in range(count):
-        kind = KINDS[rng.integers(len(KINDS))]
-        colour = tuple(COLOURS)[rng.integers(len(COLOURS))]
+        kind = kinds[int(rng.integers(len(kinds)))]
+        colour = colours[int(rng.integers(len(colours)))]
         radius = RADIUS_PX[kind]
         heading = float(rng.uniform(-math.pi, math.pi))
         for _ in range(60):
@@ -192,8 +204,14 @@ def _place(rng: np.random.Generator, count: int) -> tuple[SceneObject, ...] | No
     return tuple(objects)
 
 
-def render(scene: Scene) -> NDArray[np.uint8]:
+def render(scene: Scene, look: Look = PLAIN) -> NDArray[np.uint8]:
     """Draw a scene.
+
+    Parameters
+    ----------
+    scene : Scene
+    look : Look
+        Paints, light and floor of a user's own cell.
 
     Returns
     -------
@@ -201,7 +219,10 @@ def render(scene: Scene) -> NDArray[np.uint8]:
         Picture, (64, 64, 3) uint8.
     """
     return render_objects(
-        [(o.kind, o.colour, o.x_px, o.y_px, o.heading_rad) for o in scene.objects], scene.floor, scene.texture
+        [(o.kind, o.colour, o.x_px, o.y_px, o.heading_rad) for o in scene.objects],
+        scene.floor,
+        scene.texture,
+        look,
     )
 
 
