@@ -164,7 +164,10 @@ COMPUTED: dict[str, tuple[Callable[[], Iterable[dict[str, Any]]], list[str]]] = 
 
 @pytest.mark.parametrize("name", COMPUTED)
 def test_rows_are_what_the_package_computes(name: str) -> None:
-    """A few rows of each table are computed again: numbers agree within what the plans are proven to."""
+    """A few rows of each table are computed again: numbers agree within what the plans are proven to.
+
+    How near a bound comes within a time limit depends on the machine: it must stay below the plan of the table.
+    """
     make, keys = COMPUTED[name]
     kept = study(name).frame()
     for row in make():
@@ -173,7 +176,9 @@ def test_rows_are_what_the_package_computes(name: str) -> None:
             mine = mine[mine[key] == row[key]]
         assert len(mine) == 1, row
         for column, value in row.items():
-            if isinstance(value, float) and value == value:
+            if column == "bound_s" and "found_s" in row:
+                assert value <= mine["found_s"].item() * (1 + 1e-9)
+            elif isinstance(value, float) and value == value:
                 assert mine[column].item() == pytest.approx(value, rel=2e-3), column
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from megdt_opt.execution.graph import entry_of
 from megdt_opt.models.planned import with_adapter
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.program.stages import Compute, Kind, Stage, leaves
 from megdt_opt.scenario.user import User
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def adapted_latent(
