@@ -92,10 +92,10 @@ class Check:
             spec=self.spec, models={"": model}, subjects=subjects, whole=model, first_seed=FIRST_SEED, batch=25
         )
 
-    def row(self, option: Option, scenario: Scenario) -> tuple[Row, list[dict[str, float]]]:
-        """What an option does to the pictures, and the figures of each."""
+    def row(self, option: Option, scenario: Scenario, shown_at: str) -> tuple[Row, list[dict[str, float]]]:
+        """What an option does to the pictures, and the figures of each; "edge" where they are shown at the edge."""
         steps, scheduler = scenario.steps, scenario.scheduler
-        setting = Setting(spec=self.spec, scheduler=scheduler, steps=steps, device=DEVICE)
+        setting = Setting(spec=self.spec, scheduler=scheduler, steps=steps, device=DEVICE, shown_at=shown_at)
         found = self.bench.pictures(option, setting)
         whole = self.bench.pictures(self.bench.reference(option), setting, plain=True)
         factors = Factors.of(option, steps=steps, scheduler=scheduler)
@@ -131,11 +131,12 @@ def run(scenes: int, seconds: float) -> dict[str, Any]:
         }  # fmt: skip
         entry["rows"] = []
         for k, user in enumerate(made.users):
-            key = f"{user.option.name} of {made.scenario.steps}"
+            shown_at = made.scenario.users[k].shown_at
+            key = f"{user.option.name} of {made.scenario.steps}, at the {shown_at}"
             if key not in data["options"]:
                 if time.monotonic() > end_s:
                     continue
-                row, singles = check.row(user.option, made.scenario)
+                row, singles = check.row(user.option, made.scenario, shown_at)
                 data["options"][key] = {"row": row.to_dict(), "singles": singles}
                 write_text(RESULTS, json.dumps(data) + "\n")
                 print(key, flush=True)

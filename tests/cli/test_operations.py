@@ -85,7 +85,11 @@ def start():
     cluster = Cluster(["edge", "u1", "u2"])
     try:
         import threading
-        threading.Timer(0.4, lambda: print("started", *cluster.pids.values(), flush=True)).start()
+        from megdt_opt.execution import fork_server
+        def pids():  # the process that forks actors is there first, the actors once it has imported
+            forking = fork_server._shared._process.pid
+            return [forking, *cluster.pids.values()]
+        threading.Timer({after_s}, lambda: print("started", *pids(), flush=True)).start()
         cluster.start()
         input()
     finally:
@@ -110,10 +114,11 @@ def children_of(pids):
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="process states are read from /proc")
 @pytest.mark.parametrize("signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM,), (signal.SIGKILL,)])
-def test_whoever_ends_the_command_while_workers_start_leaves_nothing_and_no_traceback(signals):
+@pytest.mark.parametrize("after_s", [0.4])
+def test_whoever_ends_the_command_while_workers_start_leaves_nothing_and_no_traceback(after_s, signals):
     """Interrupted twice, terminated, killed."""
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT.format(path=[p for p in sys.path if p])],
+        [sys.executable, "-c", SCRIPT.format(path=[p for p in sys.path if p], after_s=after_s)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         # a suite that runs in the background hands down that the signal is ignored
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,

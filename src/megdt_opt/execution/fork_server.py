@@ -137,11 +137,8 @@ class ForkServer:
     def end(self) -> None:
         """End the server; what it forked goes on."""
         self._socket.close()
-        try:
-            self._process.wait(2.0)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._process.kill()  # it may still import, and holds nothing
+        self._process.wait()
 
 
 _shared: ForkServer | None = None
