@@ -158,8 +158,8 @@ def draw_losses(frame: pd.DataFrame, axes: Axes) -> None:
     axes.minorticks_off()
     axes.axhline(0, color=FAINT, lw=0.6)
     axes.set_xlabel("users")
-    axes.set_ylabel("quality [% of the plan's]")
-    axes.legend(frameon=False, fontsize=6.5, loc="best", handlelength=3)
+    axes.set_ylabel("loss of quality [% of the plan's]")
+    axes.legend(frameon=False, fontsize=6.5, loc="lower center", bbox_to_anchor=(0.5, 1.0), handlelength=3)
     plain(axes)
 
 
@@ -181,7 +181,7 @@ def draw_quality(frame: pd.DataFrame, axes: Axes) -> None:
     axes.set_ylim(0, 1)
     axes.set_xlabel("users")
     axes.set_ylabel("mean quality [1]")
-    axes.legend(frameon=False, fontsize=6.5, loc="lower left", handlelength=3)
+    axes.legend(frameon=False, fontsize=6.5, loc="lower right", handlelength=3)
     plain(axes)
 
 

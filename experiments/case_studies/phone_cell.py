@@ -174,7 +174,8 @@ def _phones(axes: Axes) -> None:
 def _shares(model: str) -> Any:
     def draw(frame: pd.DataFrame, axes: Axes) -> None:
         """Which part of the phones runs what in the optimum."""
-        shares_figure(chosen(frame, model), "phones", list(SINGLES), axes=axes)
+        part = chosen(frame, model)
+        shares_figure(part, "phones", [name for name in SINGLES if part[name].max() > 0], axes=axes)
         _phones(axes)
         axes.set_ylabel(f"share of phones, {model} [%]")
 
