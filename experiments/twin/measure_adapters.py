@@ -18,17 +18,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure_quality import ssim
 from numpy.typing import NDArray
 
 from megdt_opt.files import write_text
 from megdt_opt.models.planned import with_adapter
+from megdt_opt.models.registry import find_spec
 from megdt_opt.models.twin.adapters import base_layers, bundled_adapters
 from megdt_opt.models.twin.detector import detect_all, match
 from megdt_opt.models.twin.model import TwinModel
 from megdt_opt.models.twin.scenes import Scene, render, scene_state
 from megdt_opt.models.twin.worlds import WORLDS
-from megdt_opt.trials.pictures import psnr_db
+from megdt_opt.quality.digest import weights_digest
+from megdt_opt.quality.pictures import psnr_db, ssim
+from megdt_opt.quality.table import QualityTable, Row
 
 HELD_OUT_SEED = 9_400_000
 STEPS, BATCH, CUTS = 20, 20, (0, 2, 5, 10, 15, 18, 20)
@@ -36,7 +38,7 @@ SAMPLER = "ddim"
 LEVEL, RESAMPLES = 0.9, 2_000
 
 METRICS = ("psnr_truth_db", "ssim_truth", "read")
-QUALITY = Path(__file__).parents[2] / "src" / "megdt_opt" / "data" / "quality" / "twin-adapters.json"
+QUALITY = Path(__file__).parents[2] / "src" / "megdt_opt" / "data" / "quality" / "twin-quality-adapters.json"
 
 Scores = dict[str, list[float]]
 
@@ -151,7 +153,7 @@ def _row(cells: Sequence[tuple[str, str]], rows: dict[str, Scores]) -> dict[str,
     return found
 
 
-def quality_rows(result: dict[str, Any]) -> dict[str, Any]:
+def quality_table(result: dict[str, Any]) -> QualityTable:
     """The rows over all users as the package keeps measured quality: mean, 5th percentile and deviation."""
     mechanisms = {"edge first": "SEU", "device first": "SEU-UE-first"}
     rows = []
@@ -163,8 +165,10 @@ def quality_rows(result: dict[str, Any]) -> dict[str, Any]:
         if int(cut):
             factors |= {"mechanism": mechanisms[way], "cut": int(cut) / STEPS, "precision": "fp32"}
         metrics = {name: [round(row[name][key], 5) for key in ("mean", "p05", "std")] for name in METRICS}
-        rows.append({**factors, "count": result["scenes_per_user"] * len(result["users"]), "metrics": metrics})
-    return {"model": "twin", "provenance": result["provenance"], "rows": rows}
+        count = result["scenes_per_user"] * len(result["users"])
+        rows.append(Row.from_dict({**factors, "count": count, "metrics": metrics}))
+    weights = weights_digest(find_spec("twin")) or ""
+    return QualityTable(model="twin", weights=weights, rows=tuple(rows), provenance=result["provenance"])
 
 
 def table_of(result: dict[str, Any]) -> str:
@@ -205,7 +209,7 @@ def main() -> None:
     result = summary(measured(args.scenes, args.rows), args.scenes)
     write_text(args.out, json.dumps(result, indent=1) + "\n")
     write_text(args.out.with_suffix(".md"), table_of(result))
-    write_text(QUALITY, json.dumps(quality_rows(result), indent=1) + "\n")
+    quality_table(result).save(QUALITY)
 
 
 if __name__ == "__main__":

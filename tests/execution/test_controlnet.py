@@ -107,9 +107,10 @@ def test_a_scenario_plans_them_with_a_profile_of_both(family: Callable[[], Contr
         "model": str(here.folder), "controlnet": str(here.controlnet), "steps": 4, "scheduler": "ddim",
         "edge": {"profile": "own"}, "channel": {"downlink": "1 MHz", "uplink": "1 MHz"}, "users": [user],
     }  # fmt: skip
-    table = OptionTable.build(Scenario(**given), {"own": profile})
-    open_ones = {option.mechanism for o, option in enumerate(table.options) if table.allowed[0, o]}
-    assert open_ones == {"local", "E2U-sketch"}
+    for more, kept in (({}, {"local"}), ({"unmeasured_quality": "accept"}, {"local", "E2U-sketch"})):
+        table = OptionTable.build(Scenario(**given, **more), {"own": profile})
+        open_ones = {option.mechanism for o, option in enumerate(table.options) if table.allowed[0, o]}
+        assert open_ones == kept
 
 
 @pytest.mark.parametrize(

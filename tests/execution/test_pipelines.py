@@ -18,7 +18,7 @@ import pytest
 import tiny_pipelines
 from PIL import Image
 
-from megdt_opt import InvalidInput, Plan, ProfileError, Scenario, TimingProfile, calibrate, execute, plan
+from megdt_opt import Infeasible, InvalidInput, Plan, ProfileError, Scenario, TimingProfile, calibrate, execute, plan
 from megdt_opt.calibration.settings import Settings
 from megdt_opt.errors import ExecutionTimeout
 from megdt_opt.execution import Cluster
@@ -112,6 +112,9 @@ def test_a_device_decodes_with_a_small_decoder_and_its_loss_is_measured(made: Ma
     Path(spec).write_text(json.dumps(find_spec(str(Path(spec).parent / "sd1")).to_dict()))
     asked = scenario(spec, "E2U", scheduler="euler").model_dump(mode="json", exclude_none=True)
     asked["users"][0]["device"] |= {"profile": "small", "decoder": str(small)}
+    with pytest.raises(Infeasible, match="decoder vae of 'sd1' was never compared"):
+        plan(Scenario(**asked | {"unmeasured_quality": None}), {"here": own, "small": held})
+    asked["unmeasured_quality"] = "accept"
     chosen = plan(Scenario(**asked), {"here": own, "small": held}, compare=False)
     assert any("in place of the pipeline's own decoder" in note for note in chosen.notes)
     with pytest.raises(ProfileError, match="model 'sd1'.*one of model 'sd1[+]vae'"):

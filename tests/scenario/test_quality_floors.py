@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from megdt_opt import Infeasible, InvalidInput, Plan, Scenario, plan
+from megdt_opt import Infeasible, InvalidInput, Plan, Scenario, plan, register_mechanism
 from megdt_opt.models.registry import find_spec
-from megdt_opt.program.mechanisms import Option
+from megdt_opt.program.mechanisms import Option, program
 from megdt_opt.quality.digest import weights_digest
 from megdt_opt.quality.factors import Factors
 from megdt_opt.quality.statistic import Statistic
@@ -159,3 +159,13 @@ def test_a_sketch_a_decoder_or_an_adapter_has_to_be_measured_and_fp32_has_not(fi
     assert not table.knows(Factors(mechanism="SEU", precision="int8", adapter=True, **at))
     assert Factors(mechanism="U2E-sketch", codec="png", **at).lossy == ("U2E-sketch",)
     assert Factors(mechanism="U2E", precision="fp32", **at).lossy == ()
+
+
+def test_a_mechanism_of_a_users_own_is_not_taken_for_exact() -> None:
+    """Nobody knows what its stages do to a picture, though it sends fp32."""
+    built_in = Factors.of(Option(mechanism="SEU", cut=2, precision="fp32"), steps=4, scheduler="ddim")
+    register_mechanism(
+        "own-way", lambda option, s: program(Option(mechanism="local"), s).stages, quality="as local", replace=True
+    )
+    own = Factors.of(Option(mechanism="own-way"), steps=4, scheduler="ddim")
+    assert (built_in.exact, own.exact) == (True, False)

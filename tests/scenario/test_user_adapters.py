@@ -182,3 +182,30 @@ def test_a_floor_on_the_steps_with_the_adapter_moves_the_cut_to_the_device() -> 
 def test_a_floor_on_steps_that_cannot_be_is_refused(user: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidInput, match=f"adapter_steps.*{said}"):
         cell({**user, "adapter_steps": 7})
+
+
+FLOOR = {"psnr_truth": "28 dB"}
+"""Kept by bundled adapters where the edge makes at most about half of the steps (experiments/twin/adapters.md)."""
+
+
+def open_to(user: dict[str, Any]) -> set[str]:
+    """Options of 20 steps in fp32 that a floor against what should be shown leaves open."""
+    asked = {"quality_min": FLOOR, "precisions": ["fp32"], "mechanisms": ["local", "E2U", "SEU", "SEU-UE-first"]}
+    table = OptionTable.build(cell(asked | user, steps=20, cuts=(5, 10, 18), unmeasured_quality=None))
+    return {option.name for o, option in enumerate(table.options) if table.allowed[0, o]}
+
+
+def test_a_floor_is_compared_with_what_was_measured_with_adapters() -> None:
+    assert open_to({}) == {"local", "SEU 5 fp32", "SEU 10 fp32"}
+
+
+@pytest.mark.parametrize("metric", [{"psnr_truth": "25 dB"}, {"ssim_truth": 0.85}, {"read": 0.9}])
+def test_steps_without_the_adapter_are_not_known_on_its_users_own_scenes(metric: dict[str, Any]) -> None:
+    assert "E2U fp32" not in open_to({"quality_min": metric})
+    assert "E2U fp32" in open_to({"quality_min": metric, "adapter": None})
+
+
+def test_rows_with_adapters_are_of_those_that_were_measured(own_file: str) -> None:
+    asked = {"quality_min": FLOOR, "adapter": own_file, "mechanisms": ["local"]}
+    with pytest.raises(Infeasible, match="was never measured"):
+        plan(cell(asked, steps=20, cuts=(10,), unmeasured_quality="accept"), compare=False)

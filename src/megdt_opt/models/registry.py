@@ -30,6 +30,7 @@ from megdt_opt.models.twin.scene_requests import TwinRequests
 from megdt_opt.program.latent_codes import LATENT_CODES
 from megdt_opt.program.model_spec import ModelSpec, with_guidance
 from megdt_opt.program.registry import LOAD_IT, Registry
+from megdt_opt.program.sketches import SKETCH_MECHANISMS
 
 MODEL_PLUGINS = "megdt_opt.models"
 """Group of the entry points whose modules register models."""
@@ -81,7 +82,8 @@ class KnownModel:
         From a picture and the subject that it should show to how many of its objects are read, and how many it has;
         None where pictures are not read.
     measured : tuple of str
-        Precisions other than fp32 whose pictures were compared with those of fp32.
+        What else than its own fp32 was measured of its pictures: precisions, "decoder NAME", mechanisms that send a
+        sketch.
     decoders : mapping of str to callable
         Other weights of its decoder by name, each of which makes the model with them; being the same network, they
         have the same times and sizes.
@@ -284,8 +286,8 @@ def _require_memory(design: Architecture, precision: str, device: str, pixels: i
             require_picture_memory(design.name, *((pixels, pixels) if isinstance(pixels, int) else pixels))
 
 
-def measured_precisions(spec: ModelSpec) -> tuple[str, ...]:
-    """Precisions of a model that are known to be good enough: fp32, and those whose pictures were compared with its."""
+def known_measured(spec: ModelSpec) -> tuple[str, ...]:
+    """What is known to be good enough of a model's pictures without a table: fp32, and what it says was measured."""
     known = None if spec.source else MODELS.find(spec.name)
     return ("fp32", *(() if known is None else known.measured))
 
@@ -335,7 +337,8 @@ MODELS.add(
         requests=TwinRequests(),
         score=twin_score,
         features=twin_features,
-        measured=("fp16", "int8", *(code.name for code in LATENT_CODES)),  # experiments/twin/seeds.md
+        # experiments/twin: quality.md, seeds.md (with the decoder), sketch.md
+        measured=("fp16", "int8", *(code.name for code in LATENT_CODES), "decoder noisy", *SKETCH_MECHANISMS),
         decoders={"noisy": partial(_twin, decoder="noisy")},
         adapters=TwinAdapters(),
     ),

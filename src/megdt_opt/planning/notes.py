@@ -135,15 +135,15 @@ def _quality(table: OptionTable) -> Iterator[str]:
 def _asked(table: OptionTable, chosen: Sequence[Option]) -> Iterator[str]:
     """What was measured of the pictures of those who ask for a quality, and how many options their floors closed."""
     for k, (user, option) in enumerate(zip(table.scenario.users, chosen, strict=True)):
-        quality, said = table.pictures.quality(k, option), []
-        for side, asked in (("at least", user.quality_min), ("wanted", user.quality_target)):
+        quality, said = table.quality(k, table.options.index(option)), []
+        for wish, asked in (("", user.quality_min), ("wanted", user.quality_target)):
             for metric, value in () if asked is None else asked.asked.items():
                 unit, figure = METRICS[metric].unit, None if quality is None else quality.get(metric)
-                side = "at most" if side == "at least" and not METRICS[metric].rising else side
                 if asked is not None and figure is not None:
                     found = f"{getattr(figure.statistic, asked.at):.4g} {unit}".strip()
                     how = "measured" if figure.measured else f"interpolated, off by at most {figure.held_out:.2g}"
                     named = f"{SHORT.get(metric, metric)}, {LEVELS[asked.at]}"
+                    side = wish or ("at least" if METRICS[metric].rising else "at most")
                     said.append(f"{named}: {found} ({how}; {side} {f'{value:g} {unit}'.strip()})")
         if said:
             floor = user.quality_min is not None

@@ -18,7 +18,9 @@ from megdt_opt.quality.table import QualityTable, Row
 
 Array = NDArray[np.float64]
 
-_AGAINST_TRUTH = ("psnr_truth_db", "ssim_truth", "read", "frechet")
+AGAINST_TRUTH = ("psnr_truth_db", "ssim_truth", "read", "frechet")
+"""Metrics that compare with what should be shown."""
+
 _SAME = 1e-9
 
 
@@ -28,7 +30,7 @@ def better_along(axis: str, metric: str, mechanism: str) -> int:
     More steps and a better channel show no worse what should be shown; the more steps are shared, the farther is the
     picture from one's own.
     """
-    if axis == "snr_db" or (axis == "steps" and metric in _AGAINST_TRUTH):
+    if axis == "snr_db" or (axis == "steps" and metric in AGAINST_TRUTH):
         return 1
     return -1 if axis == "cut" and mechanism == SHARED else 0
 

@@ -107,7 +107,8 @@ class Factors:
         """Whether the picture is known, without a measurement, to be the one that one place would make."""
         plain = self.precision in ("", "fp32") and not self.codec and not self.decoder and not self.adapter
         same = self.computed == "fp32" and self.snr_db is None and self.mechanism != SHARED and not self.share
-        return plain and same and self.mechanism not in (*GROUP_MECHANISMS, *SKETCH_MECHANISMS)
+        known = self.mechanism in MECHANISM_REGISTRY.built_in
+        return plain and same and known and self.mechanism not in (*GROUP_MECHANISMS, *SKETCH_MECHANISMS)
 
     @property
     def lossy(self) -> tuple[str, ...]:

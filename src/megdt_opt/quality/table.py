@@ -200,7 +200,7 @@ def _bundled(model: str) -> QualityTable | None:
     folder = resources.files("megdt_opt.data.quality")
     parts = [
         QualityTable.from_json(file.read_text(encoding="utf-8"), file.name)
-        for file in sorted(folder.iterdir(), key=lambda file: file.name)
+        for file in sorted(folder.iterdir(), key=lambda file: (len(file.name), file.name))
         if file.name.startswith(f"{model}-quality") and file.name.endswith(".json")
     ]
     if not parts:

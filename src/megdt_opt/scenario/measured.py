@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import PurePath
+from typing import Any
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.models.registry import measured_precisions
+from megdt_opt.models.registry import known_measured
 from megdt_opt.program.mechanisms import Option
 from megdt_opt.program.model_spec import ModelSpec
 from megdt_opt.program.precisions import PRECISION_REGISTRY
-from megdt_opt.program.stages import Compute, Stage, is_edge, leaves
-from megdt_opt.quality.curves import Measured, Quality
+from megdt_opt.program.stages import Compute, Kind, Stage, is_edge, leaves
+from megdt_opt.quality.curves import AGAINST_TRUTH, Measured, Quality
 from megdt_opt.quality.digest import weights_digest
 from megdt_opt.quality.factors import Factors
 from megdt_opt.quality.table import QualityTable
+from megdt_opt.scenario.adapters import unmeasured_adapters, uses_adapter
 from megdt_opt.scenario.floors import check_metrics
 from megdt_opt.scenario.machines import Machines
 from megdt_opt.scenario.scenario import Scenario, User
@@ -82,7 +85,8 @@ class MeasuredOptions:
     def __init__(self, scenario: Scenario, spec: ModelSpec, machines: Machines) -> None:
         self._scenario, self.spec, self._machines = scenario, spec, machines
         self._numbers = {user.name: k for k, user in enumerate(scenario.users)}
-        self._known = measured_precisions(spec)
+        self._known = known_measured(spec)
+        self._own_adapters = frozenset(unmeasured_adapters(scenario, spec))
         self.measured = find_measured(scenario.quality, spec)
         metrics = () if self.measured is None else self.measured.table.metrics
         for user in scenario.users:
@@ -90,40 +94,66 @@ class MeasuredOptions:
                 check_metrics(f"users.{user.name}.{name}", getattr(user, name), metrics, spec.name)
         self._unsent: dict[Factors, tuple[str, ...]] = {}
 
-    def factors(self, user: int, option: Option) -> Factors:
-        """What the quality of a user's option depends on."""
-        scenario, device = self._scenario, self._scenario.users[user].device
-        decoder = "" if device.decoder is None else PurePath(device.decoder).name
-        return Factors.of(option, steps=scenario.steps, scheduler=scenario.scheduler, decoder=decoder)
+    def factors(self, user: int, option: Option, stages: Stage) -> Factors:
+        """What the quality of a user's option depends on, of all the stages that make its picture."""
+        scenario, own = self._scenario, self._scenario.users[user]
+        found = [leaf for leaf in leaves(stages) if isinstance(leaf, Compute)]
+        decodes = any(leaf.kind is Kind.DECODE and leaf.at == own.name for leaf in found)
+        return Factors.of(
+            option,
+            steps=scenario.steps,
+            scheduler=scenario.scheduler,
+            decoder=PurePath(own.device.decoder).name if own.device.decoder is not None and decodes else "",
+            adapter=uses_adapter(stages),
+            computed=min(self._computing(found) - {"fp32"}, default="fp32"),
+        )
 
-    def quality(self, user: int, option: Option) -> Quality | None:
+    def quality(self, user: int, option: Option, stages: Stage) -> Quality | None:
         """What was measured of an option's pictures, or lies between what was; None where it was never measured."""
-        return None if self.measured is None else self.measured.quality_of(self.factors(user, option))
+        if self.measured is None:
+            return None
+        factors = self.factors(user, option, stages)
+        own, found = self._scenario.users[user], self.measured.quality_of(factors)
+        if found is None or own.adapter is None:
+            return found
+        if factors.adapter:  # the rows are of those adapters that were measured
+            return None if own.name in self._own_adapters else found
+        # without it, what is shown of such a user's own scenes is not what was measured of all scenes
+        return {metric: figure for metric, figure in found.items() if metric not in AGAINST_TRUTH} or None
 
     def unmeasured(self, user: int, option: Option, stages: Stage) -> tuple[str, ...]:
-        """What of an option was never measured: precisions sent or computed in, merging, an adapter, a sketch.
+        """What of an option was never measured: precisions sent or computed in, merging, a decoder, a sketch.
 
-        Precisions of users' own say themselves what they do, and are offered to users who list them.
+        Precisions of users' own say themselves what they do, and are offered to users who list them. Adapters are
+        looked at apart (`scenario.adapters`).
         """
-        computed = {
-            self._machines.precision(leaf, 0 if is_edge(leaf.at) else self._numbers[leaf.at])
-            for leaf in leaves(stages)
-            if isinstance(leaf, Compute) and not leaf.codec
-        }
-        return tuple(sorted({*self._not_sent(user, option), *(computed - self._computed)}))
+        computing = self._computing([leaf for leaf in leaves(stages) if isinstance(leaf, Compute)])
+        factors = replace(self.factors(user, option, stages), adapter=False, computed="fp32")
+        return tuple(sorted({*self._unknown(factors), *(computing - self._computed)}))
 
     def doubted(self, options: Iterable[Option]) -> bool:
         """Whether something that is offered or computed in was not measured."""
         if not self._machines.precisions <= self._computed:
             return True
-        return any(self._not_sent(k, option) for option in options for k in range(len(self._scenario.users)))
+        scenario = self._scenario
+        decoders = {PurePath(user.device.decoder or "").name for user in scenario.users}
+        how: dict[str, Any] = {"steps": scenario.steps, "scheduler": scenario.scheduler}
+        each = {Factors.of(option, decoder=name, **how) for option in options for name in decoders}
+        return any(self._unknown(factors) for factors in each)
 
-    def _not_sent(self, user: int, option: Option) -> tuple[str, ...]:
-        factors = self.factors(user, option)
+    def _computing(self, found: Iterable[Compute]) -> set[str]:
+        """Precisions in which these stages compute."""
+        return {
+            self._machines.precision(leaf, 0 if is_edge(leaf.at) else self._numbers[leaf.at])
+            for leaf in found
+            if not leaf.codec
+        }
+
+    def _unknown(self, factors: Factors) -> tuple[str, ...]:
         if factors not in self._unsent:
             known = self.measured is not None and self.measured.table.knows(factors)
-            own = option.precision not in PRECISION_REGISTRY.built_in and option.precision
-            names = {factors.precision, factors.computed} & set(factors.lossy) - {*self._known, own}
+            own = factors.precision not in PRECISION_REGISTRY.built_in and factors.precision
+            names = set(factors.lossy) - {*self._known, own}
             self._unsent[factors] = () if known else tuple(sorted(names))
         return self._unsent[factors]
 

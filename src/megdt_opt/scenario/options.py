@@ -205,13 +205,16 @@ class OptionTable:
 
     def quality(self, user: int, option: int) -> Quality | None:
         """What was measured of an option's pictures, or lies between what was; None where it was never measured."""
-        return self.pictures.quality(user, self.options[option])
+        return self.pictures.quality(user, self.options[option], self._whole(user, option))
 
     def unmeasured(self, user: int, option: int) -> tuple[str, ...]:
-        """What of an option was never measured: precisions, merging, an adapter, a sketch."""
+        """What of an option was never measured: precisions, merging, a decoder, a sketch."""
+        return self.pictures.unmeasured(user, self.options[option], self._whole(user, option))
+
+    def _whole(self, user: int, option: int) -> Stage:
+        """All the stages that make a picture: common steps and the user's own."""
         trunk = None if self.shared is None else self.shared.trunk_of(user, self.options[option])
-        stages = Series((*(() if trunk is None else trunk.stages), self.program(user, option)))
-        return self.pictures.unmeasured(user, self.options[option], stages)
+        return Series((*(() if trunk is None else trunk.stages), self.program(user, option)))
 
     @cached_property
     def doubted(self) -> bool:

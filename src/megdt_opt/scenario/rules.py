@@ -153,7 +153,7 @@ def ruled_out_by_picture(
     user = scenario.users[k]
     names = () if scenario.unmeasured_quality is not None else pictures.unmeasured(k, option, stages)
     asks = user.quality_min is not None or user.quality_target is not None
-    quality = pictures.quality(k, option) if asks else None
+    quality = pictures.quality(k, option, stages) if asks else None
     return [
         *ruled_out_by_quality(k, names, pictures.spec),
         *(ruled_out_by_floor(k, user.quality_min, user.quality_target, quality) if asks else ()),

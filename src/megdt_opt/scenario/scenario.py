@@ -78,8 +78,9 @@ class Scenario(Quantities):
         Arithmetic of the model that all profiles must be of, "fp32", "fp16" or "bf16"; default each actor computes in
         its profile's.
     unmeasured_quality : str, optional
-        "accept" opens precisions whose pictures nobody has compared with those of fp32: features sent in fp16 or int8,
-        and profiles in fp16 or bf16, of every model but the bundled one. Plan and report then say so.
+        "accept" opens what nobody has compared with the model's own pictures in fp32: features sent in fp16 or int8,
+        profiles in fp16 or bf16, small decoders and sketches of every model but the bundled one, and adapter files of
+        users. Plan and report then say so.
     quality : str, optional
         File of the measured quality of the model's pictures, as `megdt-opt quality` writes it; default what comes with
         the package.
