@@ -29,6 +29,7 @@ from megdt_opt import InvalidInput, Scenario, TimingProfile, calibrate, execute,
 from megdt_opt.execution import Cluster
 from megdt_opt.models.planned import PlannedModel
 from megdt_opt.program.mechanisms import Option
+from megdt_opt.quality.pictures import psnr_db
 
 sys.path.insert(0, str(Path(__file__).with_name("execution")))
 
@@ -63,12 +64,6 @@ def scenario(model: str, sampler: str) -> Scenario:
         channel={"downlink": "4 MHz", "uplink": "4 MHz"},
         users=[{"name": f"u{k}", "mechanisms": [mechanism], **user} for k, mechanism in enumerate(MECHANISMS)],
     )
-
-
-def psnr_db(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float | None:
-    """Peak signal-to-noise ratio [dB]; None where both are the same."""
-    error = float(np.mean((a.astype(float) - b) ** 2))
-    return None if error == 0 else round(10 * np.log10(255**2 / error), 2)
 
 
 def cell(here: Family, halves: Mapping[str, Family], sampler: str, model: str, cluster: Cluster) -> dict[str, Any]:
@@ -151,8 +146,12 @@ def refined(base: Family, refiner: Family, folder: Path, sampler: str) -> dict[s
 
 
 def compared(picture: NDArray[np.uint8], to: NDArray[np.uint8]) -> dict[str, Any]:
-    """How far a picture is from another."""
-    return {"psnr_db": psnr_db(picture, to), "largest": int(np.abs(picture.astype(int) - to).max())}
+    """How far a picture is from another: PSNR [dB], None where both are the same, and the largest difference."""
+    found = psnr_db(picture, to)
+    return {
+        "psnr_db": None if np.isinf(found) else round(found, 2),
+        "largest": int(np.abs(picture.astype(int) - to).max()),
+    }
 
 
 def step_s(profile: TimingProfile) -> float:

@@ -46,3 +46,12 @@ class Average:
     def state_dict(self) -> dict[str, Tensor]:
         """Averaged weights."""
         return self.weights
+
+
+def descend(loss: Tensor, net: nn.Module, optimiser: torch.optim.Optimizer, average: Average, step: int) -> None:
+    """One step of an optimiser, with clipped gradients, and of the weights' average."""
+    optimiser.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+    optimiser.step()
+    average.update(net, step)

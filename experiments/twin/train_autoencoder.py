@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import torch
-from checkpoint import Average, load, save
+from checkpoint import Average, descend, load, save
 from data import dataset
 from torch import Tensor
 
@@ -60,11 +60,7 @@ def main() -> None:
         edge = sum((a - b).abs().mean() for a, b in zip(gradients(y), gradients(x), strict=True))
         spread = latent.kl().mean() / latent.mean[0].numel()
         loss = pixel + 0.5 * edge + KL * min(1.0, step / 300) * spread
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimiser.step()
-        average.update(net, step)
+        descend(loss, net, optimiser, average, step)
         step += 1
         spent += time.monotonic() - begin
         begin = time.monotonic()

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import torch
-from checkpoint import Average, load, save
+from checkpoint import Average, descend, load, save
 from data import dataset
 from diffusers import AutoencoderKL, DDIMScheduler
 from torch import Tensor, nn
@@ -95,11 +95,7 @@ def main() -> None:
         s = (1 - alpha_bar[timestep]).sqrt()[:, None, None, None]
         predicted = net["denoiser"](a * x0 + s * noise, timestep, net["tokens"](states[picked]), rows)
         loss = (predicted - (a * noise - s * x0)).square().mean()
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimiser.step()
-        average.update(net, step)
+        descend(loss, net, optimiser, average, step)
         step += 1
         spent += time.monotonic() - begin
         begin = time.monotonic()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from checkpoint import Average, load, save
+from checkpoint import Average, descend, load, save
 from data import TRAIN_SEED, draw
 from torch import Tensor, nn
 from train_autoencoder import gradients
@@ -88,11 +88,7 @@ def main() -> None:
         y = decode(net, received(latents[picked], draws), model)
         edge = sum((a - b).abs().mean() for a, b in zip(gradients(y), gradients(x), strict=True))
         loss = (y - x).abs().mean() + 0.5 * edge
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimiser.step()
-        average.update(net, step)
+        descend(loss, net, optimiser, average, step)
         step += 1
         spent, begin = spent + time.process_time() - begin, time.process_time()
         if step % 100 == 0:

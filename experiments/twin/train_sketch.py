@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from checkpoint import Average, load, save
+from checkpoint import Average, descend, load, save
 from data import TRAIN_SEED, draw
 from diffusers import DDIMScheduler
 from torch import Tensor
@@ -103,11 +103,7 @@ def main() -> None:
                 teacher = denoiser.painted(noisy, timestep, painted, taught[..., POSE:])
             apart = (denoiser.painted(noisy, timestep, grid, tokens) - teacher).square().mean()
             loss = 0.1 * paint + 10 * apart
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimiser.step()
-        average.update(net, step)
+        descend(loss, net, optimiser, average, step)
         step += 1
         spent += time.process_time() - begin
         begin = time.process_time()

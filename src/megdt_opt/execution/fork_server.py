@@ -1,5 +1,7 @@
-"""A process that has imported what actors need and forks one whenever it is asked to: an actor then starts in
-a tenth of a second of processor time in place of seven seconds, and actors share the libraries' memory.
+"""A process that has imported what actors need and forks one whenever it is asked to.
+
+An actor of the twin then starts in 0.15 s of processor time in place of 6 s (one core of an AMD EPYC), and actors share
+the libraries' memory.
 
 It runs one thread, computes nothing and opens no connection, so that torch and gRPC begin afresh in every fork; it
 imports nothing of its caller's main module. It ends when its caller does.

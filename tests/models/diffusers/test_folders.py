@@ -240,7 +240,11 @@ def test_a_missing_tensor_is_named_with_its_part(part: str, tensor: str, folder:
         ("unet/config.json", {"addition_embed_type": "image"}, "'addition_embed_type'"),
         ("unet/config.json", {"cross_attention_dim": [16, 32]}, "'cross_attention_dim'"),
         ("vae/config.json", {"latents_mean": [0.1] * 4}, "'latents_mean'"),
-        ("model_index.json", {"controlnet": ["diffusers", "ControlNetModel"]}, "'controlnet'"),
+        (
+            "model_index.json",
+            {"controlnet": ["diffusers", "ControlNetModel"]},
+            "own folder as controlnet",
+        ),
         ("model_index.json", {"image_encoder": ["transformers", "CLIPVisionModelWithProjection"]}, "'image_encoder'"),
     ],
 )

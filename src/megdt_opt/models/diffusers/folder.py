@@ -76,6 +76,8 @@ class PipelineFolder:
                 continue
             if part not in _KNOWN:
                 remedy = "Pipelines with other parts cannot be split; take one without."
+                if part == "controlnet":
+                    remedy = "Save the pipeline without it, and give the ControlNet's own folder as controlnet."
                 raise refused(str(file), part, entry, f"one of {tuple(sorted(_KNOWN))}", remedy)
             if entry[0] not in _LIBRARIES:
                 remedy = "Code in a model folder is never executed; save the part with a class of these libraries."
