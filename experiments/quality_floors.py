@@ -165,7 +165,9 @@ def page(data: dict[str, Any]) -> str:
         f"# Plans with a quality floor on {data['scenes']} scenes of their own",
         "",
         "The factory cell with a floor on every user's pictures: how many options it closes to each of them, what the "
-        "largest latency becomes, and what the plan's options have on scenes that no table was measured on. "
+        "largest latency becomes, and what the plan's options have on scenes that no table was measured on, run in one "
+        "process with the stages of actors. Executed: pictures of the users' own scenes by real processes, and how "
+        "many of them are below the floor by themselves. "
         f"Commit {data['commit']}, `experiments/quality_floors.py`.",
         "",
         "| floor | options closed, least share | users who change | latency without [s] | with [s] | users, means above"
@@ -177,9 +179,13 @@ def page(data: dict[str, Any]) -> str:
         above = sum(all(f["above"] for f in row["figures"].values()) for row in rows)
         below = max([share for row in rows for share in row["below"].values()], default=float("nan"))
         real = entry.get("executed", [])
+        asked = SETTINGS[name]["floor"]
+        alone = float(str(asked["psnr"]).split()[0]) if "psnr" in asked else None
+        low = sum(one["psnr_db"] < alone for one in real) if alone is not None else None
+        by_processes = f"{len(real)}" + ("" if low is None or not real else f", {low} below")
         lines.append(
             f"| {name} | {closed:.0%} | {entry['changed']} | {entry['without_s']:.3g} | "
-            f"{entry['objective_s']:.3g} | {above} of {len(rows)} | {below:.0%} | {len(real)} pictures |"
+            f"{entry['objective_s']:.3g} | {above} of {len(rows)} | {below:.0%} | {by_processes} |"
         )
     return "\n".join([*lines, ""])
 

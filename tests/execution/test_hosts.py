@@ -27,6 +27,7 @@ MOVED_S = 5000.0
 WHY_NOT = namespaces_work()
 
 pytestmark = [
+    pytest.mark.alone,  # rates and clocks
     pytest.mark.slow,
     pytest.mark.usefixtures("single_thread"),
     pytest.mark.skipif(bool(WHY_NOT), reason=f"network namespaces cannot be made here: {WHY_NOT}"),
