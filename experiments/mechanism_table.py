@@ -180,12 +180,16 @@ def protocol(name: str) -> str:
 
 
 def measured(name: str) -> str:
-    """Points of a mechanism in the bundled table, least mean PSNR, and least share of objects that are read back."""
+    """Points of a mechanism in the bundled table, least mean PSNR, and least share of objects that are read back.
+
+    The PSNR is against the unsplit picture; of points that have none but that against the truth, as those of users with
+    adapters, only the objects count.
+    """
     bundled = QualityTable.bundled("twin")
     rows = [] if bundled is None else [row for row in bundled.rows if row.factors.mechanism == name]
     if not rows:
         return ""
-    least = min(row.metrics["psnr_db"].mean for row in rows)
+    least = min(row.metrics["psnr_db"].mean for row in rows if "psnr_db" in row.metrics)
     read = min(row.metrics["read"].mean for row in rows)
     return f"{len(rows)}, {'equal' if least >= MOST_DB else f'{least:.0f} dB'}, read {math.floor(100 * read)} %"
 

@@ -8,8 +8,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
-from scipy.optimize import isotonic_regression
 
 from megdt_opt.quality.factors import AXES, SHARED, Factors
 from megdt_opt.quality.pictures import MOST_DB
@@ -58,9 +56,13 @@ def interpolated(x: Sequence[float], y: Sequence[float], at: float, direction: i
     """
     values = np.asarray(y, dtype=np.float64)
     if direction:
+        from scipy.optimize import isotonic_regression
+
         values = np.asarray(isotonic_regression(values, increasing=direction > 0).x)
     if len(x) == 1:
         return float(values[0])
+    from scipy.interpolate import PchipInterpolator  # takes long to load
+
     return float(PchipInterpolator(np.asarray(x, dtype=np.float64), values)(at))
 
 

@@ -6,8 +6,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import sqrtm
-from scipy.ndimage import correlate1d
 
 Picture = NDArray[np.uint8]
 
@@ -64,6 +62,8 @@ def ssim(picture: Picture, reference: Picture) -> float:
     >>> ssim(shades, shades), ssim(shades, 255 - shades) < 0
     (1.0, True)
     """
+    from scipy.ndimage import correlate1d
+
     axis = np.arange(-_RADIUS, _RADIUS + 1)
     line = np.exp(-(axis**2) / (2 * _SIGMA**2))
     line /= line.sum()
@@ -101,6 +101,8 @@ def frechet(features: NDArray[np.float64], reference: NDArray[np.float64]) -> fl
     >>> round(frechet(some, some), 6), round(frechet(some + [2.0, 0.0, 0.0], some), 6)
     (0.0, 4.0)
     """
+    from scipy.linalg import sqrtm
+
     means = features.mean(axis=0) - reference.mean(axis=0)
     first, second = np.cov(features, rowvar=False), np.cov(reference, rowvar=False)
     root = np.real(sqrtm(first @ second))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from megdt_opt.models.decoders import with_own_decoder
 from megdt_opt.program.model_spec import ModelSpec, with_refiner
@@ -61,16 +62,21 @@ class Machines:
 
     def compute_s(self, leaf: Compute, user: int) -> float:
         """Seconds of a compute stage of a user at its actor's full speed [s]."""
-        at_edge = is_edge(leaf.at)
-        profile = self.edges[leaf.at] if at_edge else self.devices[user]
-        end = self.edge_end if at_edge else self.device_end
-        rows = _rows(leaf)
-        if end != "middle":
+        at_edge, rows = is_edge(leaf.at), _rows(leaf)
+        key = (leaf.at if at_edge else user, leaf.kind, rows, leaf.codec)
+        if key not in self._once_s:
+            profile = self.edges[leaf.at] if at_edge else self.devices[user]
+            end = self.edge_end if at_edge else self.device_end
+            found = None if end == "middle" else profile.stage_interval_s(leaf.kind, rows=rows, codec=leaf.codec)
             # a published figure has no interval and counts as exact
-            found = profile.stage_interval_s(leaf.kind, rows=rows, codec=leaf.codec)
-            if found is not None:
-                return leaf.amount * found[end == "high"]
-        return leaf.amount * profile.stage_s(leaf.kind, rows=rows, codec=leaf.codec)
+            one_s = profile.stage_s(leaf.kind, rows=rows, codec=leaf.codec) if found is None else found[end == "high"]
+            self._once_s[key] = one_s
+        return leaf.amount * self._once_s[key]
+
+    @cached_property
+    def _once_s(self) -> dict[tuple[str | int, str, int | None, str], float]:
+        """Seconds of stages once, by actor, as options ask for the same ones again and again [s]."""
+        return {}
 
     @property
     def precisions(self) -> frozenset[str]:

@@ -294,8 +294,8 @@ def least_total(schedules: Schedules, price: float, deadline: float) -> Schedule
         value = -p.weights[:, None] * p.quality
     spread = float((value.max(axis=1) - value.min(axis=1)).max()) or 1.0
     tables = (
-        np.where(schedules.open, value, np.inf), p.weights * summed, p.hard_deadline_s - p.rest_s, schedules.a,
-        np.ascontiguousarray(schedules.gamma), schedules.law,
+        np.where(schedules.open, value, np.inf), p.weights * summed, p.hard_deadline_s - p.rest_s,
+        np.ascontiguousarray(schedules.a), np.ascontiguousarray(schedules.gamma), schedules.law,
     )  # fmt: skip
     best = schedules.simple()
     users = np.arange(p.users)

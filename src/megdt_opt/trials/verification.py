@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
 
 from megdt_opt.execution.record import Execution
 from megdt_opt.planning.baselines import ONLY, RESERVED_SHARES, UNSHARED, Baseline, equal_shares, next_best
@@ -332,6 +331,8 @@ def judge(sets: tuple[VerifiedSet, ...], unit: str = "s") -> Verification:
     ordered = [s for s in sets if s.name not in tied]
     correlation = 1.0
     if len(ordered) > 1:
+        from scipy import stats  # takes long to load
+
         correlation = float(stats.spearmanr([s.predicted_s for s in ordered], [s.median_s for s in ordered]).statistic)
     return Verification(
         sets=sets,
@@ -348,5 +349,7 @@ def _margin(mine: VerifiedSet, rival: VerifiedSet) -> Margin:
     count = len(differences)
     if count < 2:
         return Margin(rival=rival.name, mean_s=mean, interval_s=(-np.inf, np.inf))
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, count - 1) * differences.std(ddof=1) / np.sqrt(count))
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(count - 1, 0.5 + LEVEL / 2) * differences.std(ddof=1) / np.sqrt(count))
     return Margin(rival=rival.name, mean_s=mean, interval_s=(mean - half, mean + half))

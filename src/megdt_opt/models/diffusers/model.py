@@ -479,5 +479,4 @@ def _tensors(request: Mapping[str, Any]) -> State:
 
 def _settle(part: Any, device: str, dtype: torch.dtype) -> None:
     part.to(device).eval().requires_grad_(False)
-    if part.dtype != dtype:  # diffusers warns at any cast, also at one that changes nothing
-        part.to(dtype=dtype)
+    torch.nn.Module.to(part, dtype=dtype)  # diffusers' own warns at any cast; no family here keeps modules in fp32

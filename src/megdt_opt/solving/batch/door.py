@@ -223,6 +223,7 @@ def _run(result: _Result, threads: int) -> np.ndarray:
 
 def _arrays(batch: BatchProblem) -> Batch:
     from megdt_opt.solving.batch.running import Batch
+    from megdt_opt.solving.compiled.driver import given
 
     shape = (batch.scenarios, batch.users)
     scale = np.zeros((*shape, 3))
@@ -235,11 +236,12 @@ def _arrays(batch: BatchProblem) -> Batch:
         cap = np.ones(shape)
         if batch.edge_share_max is not None:
             cap = np.minimum(batch.edge_share_max / batch.edge_capacity[:, None], 1.0)
-    return Batch(
+    made = Batch(
         fixed=batch.fixed_s, up=batch.uplink_bit, edge=batch.edge_work_s, down=batch.downlink_bit,
         allowed=np.ones((1, 1, 1), bool) if batch.allowed is None else batch.allowed,
         scale=scale, weight=np.ones(shape) if batch.weight is None else batch.weight, cap=cap,
     )  # fmt: skip
+    return Batch(*map(given, made))
 
 
 def _hand_on(result: _Result, s: int, time_limit_s: float | None) -> None:
