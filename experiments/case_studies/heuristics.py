@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from case_studies import twin_cells as cells
 from case_studies.mechanisms import drawn
-from case_studies.study import Study
+from case_studies.study import Study, holds
 from megdt_opt import AllocationProblem, solve_batch
 from megdt_opt.plot.series import STYLES, plain
 
@@ -167,12 +167,13 @@ def draw_shares_of_cells(frame: pd.DataFrame, axes: Axes) -> None:
         share = 100 * np.arange(1, len(values) + 1) / len(values)
         axes.plot(values, share, color=style["color"], ls=style["ls"], lw=1.3, label=name)
     axes.set_xscale("log")
-    axes.set_xlim(1e-2, 300)
-    axes.set_xticks([0.01, 0.1, 1, 10, 100], ["0.01", "0.1", "1", "10", "100"])
+    axes.set_xlim(1e-2, 4000)
+    axes.set_xticks([0.01, 0.1, 1, 10, 100, 1000], ["0.01", "0.1", "1", "10", "100", "1000"])
+    axes.minorticks_off()
     axes.set_ylim(0, 100)
     axes.set_xlabel("above the proven optimum, at most [%]")
     axes.set_ylabel("share of cells [%]")
-    axes.legend(frameon=False, fontsize=6.5, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, handlelength=2.8)
+    axes.legend(frameon=False, fontsize=6.5, loc="lower center", bbox_to_anchor=(0.42, 1.0), ncols=2, handlelength=2.6)
     plain(axes)
 
 
@@ -182,12 +183,12 @@ def draw_users(frame: pd.DataFrame, axes: Axes) -> None:
     for kind, style in zip(KINDS, STYLES, strict=False):
         axes.plot(table.index, np.maximum(table[kind], 1e-2), **style, lw=1.2, ms=3.5)
     axes.set_yscale("log")
-    axes.set_ylim(8e-3, 200)
-    axes.set_yticks([0.01, 0.1, 1, 10, 100], ["0.01", "0.1", "1", "10", "100"])
+    axes.set_ylim(8e-3, 300)
+    axes.set_yticks([0.01, 0.1, 1, 10, 100], ["0", "0.1", "1", "10", "100"])
     axes.minorticks_off()
     axes.set_xticks(table.index[::2])
     axes.set_xlabel("users")
-    axes.set_ylabel("above the optimum, median [%]")
+    axes.set_ylabel("median above it [%]")
     plain(axes)
 
 
@@ -233,10 +234,22 @@ cells. The rest is lost by options that were chosen for shares that nobody has.
 """
 
 
+def verdict(frame: pd.DataFrame) -> str:
+    """Which heuristics come close."""
+    high = excess(frame).quantile(0.95)
+    near = [name for kind, name in KINDS.items() if high[kind] <= 5.0]
+    return holds(
+        len(near) == len(KINDS),
+        f"of {len(KINDS)} heuristics {len(near)} ({'; '.join(near)}) stay within 5 % in 95 % of the cells, and none "
+        "can say how far off it is.",
+    )
+
+
 STUDY = Study(
     name="heuristics",
     title="Heuristics against the proven optimum on 1,000 cells",
     lead="random search, greedy choice, genetic search or equal shares come close to the optimum.",
+    verdict=verdict,
     rows=rows,
     panels=(draw_shares_of_cells, draw_users),
     findings=findings,

@@ -30,7 +30,7 @@ from case_studies.phones import (
     PhoneCell,
     links,
 )
-from case_studies.study import Study
+from case_studies.study import Study, holds
 from megdt_opt import BatchedEdgeProblem, solve, solve_batch
 from megdt_opt.plot.series import STYLES, plain
 from megdt_opt.plot.shares import shares_figure
@@ -46,6 +46,8 @@ BANDS_HZ = (20e6, 100e6)
 SIZES = (1, 4, 8, LARGEST_BATCH)
 """Batches tried [1]."""
 SEEDS = (0, 1)
+LEAD = {"SD1.5": 7, "SDXL": 33}
+"""Phones from which on the lead lets phones join in [1]."""
 SINGLES = ("centralised", "E2U", "local")
 GAP = 1e-3
 LIMIT_S = 0.1
@@ -277,10 +279,25 @@ beat chains that all last as long.
 """
 
 
+def first_local(frame: pd.DataFrame, model: str) -> int:
+    """The least number of phones of which one works alone."""
+    alone = chosen(frame, model).groupby("phones").local.sum()
+    return int(alone.index[alone > 0][0])
+
+
+def verdict(frame: pd.DataFrame) -> str:
+    """Whether phones join in where the lead says."""
+    found = {model: first_local(frame, model) for model in LEAD}
+    said = ", ".join(f"{model}'s first phone works alone at {found[model]} phones (lead: {at})"
+                     for model, at in LEAD.items())  # fmt: skip
+    return holds(all(abs(found[model] / at - 1) <= 0.2 for model, at in LEAD.items()), f"{said}, in the mean.")
+
+
 STUDY = Study(
     name="phone_cell",
     title="A cell of phones: when does offloading to them pay?",
     lead="a phone joins in when the edge is crowded: beyond about 7 phones with SD1.5 on an A100, 33 with SDXL.",
+    verdict=verdict,
     rows=rows,
     panels=(_shares("SD1.5"), _shares("SDXL"), draw_latency, draw_gain),
     findings=findings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ class Study:
         Heading of its page.
     lead : str
         The claim that is put to the test, in a sentence.
+    verdict : callable
+        Whether the claim holds, in a sentence from the table of rows.
     rows : callable
         Computes the rows; nothing else computes.
     panels : tuple of callable
@@ -45,16 +48,20 @@ class Study:
     findings : callable
         The page's text from the table of rows: every number in it is a number of the table.
     height_in : float
-        Height of one panel [inch].
+        Height of one panel [inch]; of the whole figure where there is a mosaic.
+    mosaic : tuple of str
+        Where panels are not all of one height: rows of letters, a letter for each panel in their order.
     """
 
     name: str
     title: str
     lead: str
+    verdict: Callable[[pd.DataFrame], str]
     rows: Callable[[], Iterable[dict[str, Any]]]
     panels: tuple[Callable[[pd.DataFrame, Axes], None], ...]
     findings: Callable[[pd.DataFrame], str]
     height_in: float = 2.5
+    mosaic: tuple[str, ...] = ()
 
     def table_at(self, folder: Path = RESULTS) -> Path:
         """The file of the rows."""
@@ -69,12 +76,13 @@ class Study:
         across = 1 if len(self.panels) <= 2 else 2
         down = -(-len(self.panels) // across)
         with settings():
-            made = new_figure(COLUMN_IN if across == 1 else PAGE_IN, self.height_in * down)
-            places = made.subplots(down, across, squeeze=False).ravel()
-            for panel, axes in zip(self.panels, places, strict=False):
+            made = new_figure(COLUMN_IN if across == 1 else PAGE_IN, self.height_in * (1 if self.mosaic else down))
+            if self.mosaic:
+                places = [axes for _, axes in sorted(made.subplot_mosaic([list(row) for row in self.mosaic]).items())]
+            else:
+                places = list(made.subplots(down, across, squeeze=False).ravel())
+            for panel, axes in zip(self.panels, places, strict=True):
                 panel(frame, axes)
-            for axes in places[len(self.panels) :]:
-                axes.remove()
         return made
 
     def page(self, frame: pd.DataFrame) -> str:
@@ -82,7 +90,7 @@ class Study:
         return "\n".join([
             f"# {self.title}",
             "",
-            f"Put to the test: {self.lead}",
+            _wrapped(f"Put to the test: {self.lead}\n\n{self.verdict(frame)}"),
             "",
             _wrapped(self.findings(frame)),
             "",
@@ -93,20 +101,32 @@ class Study:
             "",
         ])  # fmt: skip
 
-    def compute(self, folder: Path = RESULTS) -> None:
-        """Compute the rows and keep them."""
-        text = io.StringIO()
+    def compute(self, folder: Path = RESULTS) -> float:
+        """Compute the rows and keep them; what that took, imports apart [s of processor time]."""
+        text, start_s = io.StringIO(), _processor_s()
         pd.DataFrame(list(self.rows())).to_csv(text, index=False, lineterminator="\n")
         write_text(self.table_at(folder), text.getvalue())
+        return _processor_s() - start_s
 
-    def write(self, folder: Path = RESULTS) -> None:
-        """Make figure and page from the kept rows."""
+    def write(self, folder: Path = RESULTS) -> Figure:
+        """Make figure and page from the kept rows; the figure."""
         frame = self.frame(folder)
         made = self.figure(frame)
         with settings():
             for ending in ("png", "pdf"):
                 save(made, folder / f"{self.name}.{ending}")
         write_text(folder / f"{self.name}.md", self.page(frame))
+        return made
+
+
+def holds(claim: bool, why: str) -> str:
+    """A verdict: a claim that stands or falls with what was found."""
+    return f"{'It holds' if claim else 'It does not hold'}: {why}"
+
+
+def _processor_s() -> float:
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def _wrapped(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from case_studies import NAMES, study
+from case_studies import NAMES, index, seconds_of, study
 from case_studies.study import RESULTS
 
 from megdt_opt.plot.series import COLUMN_IN, PAGE_IN
@@ -23,19 +23,29 @@ def test_the_kept_page_says_what_the_kept_rows_say(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_figures_are_made_again_at_the_width_of_a_column_or_a_page(name: str, tmp_path: Path) -> None:
+def test_figures_are_made_again_without_empty_quarters_or_cut_labels(name: str, tmp_path: Path) -> None:
+    """As wide as a column or a page, embedded fonts, every panel with data, and nothing beyond the border."""
     made = study(name)
     (tmp_path / f"{name}.csv").write_bytes((RESULTS / f"{name}.csv").read_bytes())
-    made.write(tmp_path)
-    assert made.figure(made.frame()).get_figwidth() == (COLUMN_IN if len(made.panels) <= 2 else PAGE_IN)
+    figure = made.write(tmp_path)
+    assert figure.get_figwidth() == (COLUMN_IN if len(made.panels) <= 2 else PAGE_IN)
     pdf = (tmp_path / f"{name}.pdf").read_bytes()
     assert b"/TrueType" in pdf or b"/CIDFontType2" in pdf
     assert b"/Type3" not in pdf
     assert (tmp_path / f"{name}.md").read_text(encoding="utf-8") == (RESULTS / f"{name}.md").read_text(encoding="utf-8")
+    assert len(figure.axes) == len(made.panels)
+    assert all(panel.lines or panel.collections or panel.patches for panel in figure.axes)
+    outline = figure.bbox.padded(1)
+    drawn = [panel.get_tightbbox() for panel in figure.axes]
+    assert all(outline.contains(box.x0, box.y0) and outline.contains(box.x1, box.y1) for box in drawn)
+    assert sum(box.width * box.height for box in drawn) >= 0.8 * figure.bbox.width * figure.bbox.height
 
 
-def test_every_kept_table_has_a_study() -> None:
-    assert {path.stem for path in RESULTS.glob("*.csv")} == set(NAMES)
+def test_every_kept_table_has_a_study_and_stands_in_the_index() -> None:
+    """The index says of every study what was asked, what was found and what it took."""
+    assert {path.stem for path in RESULTS.glob("*.csv")} == set(NAMES) == set(seconds_of())
+    assert (RESULTS / "README.md").read_text(encoding="utf-8") == index()
+    assert sum(seconds_of().values()) <= 2 * 45 * 60
 
 
 def test_splitting_rows_are_what_the_package_computes() -> None:
@@ -131,6 +141,12 @@ def mechanism_cells() -> Iterable[dict[str, Any]]:
         yield {"kind": "random"} | random_cell(seed)
 
 
+def shared_cells() -> Iterable[dict[str, Any]]:
+    from case_studies.shared_steps import rows
+
+    return islice(rows(), 1)
+
+
 def searched_cells() -> Iterable[dict[str, Any]]:
     from case_studies.heuristics import rows
 
@@ -157,6 +173,7 @@ COMPUTED: dict[str, tuple[Callable[[], Iterable[dict[str, Any]]], list[str]]] = 
     "phone_leads": (leads, ["kind", "device", "model"]),
     "mechanisms": (mechanism_cells, ["kind", "seed"]),
     "heuristics": (searched_cells, ["seed"]),
+    "shared_steps": (shared_cells, ["processors", "band_mhz", "quality_weight", "seed"]),
     "refresh": (refreshed_cells, ["users", "band_hz", "seed", "mechanism"]),
     "batch_quality": (batched_cells, ["users", "machine", "deadlines", "seed"]),
 }
@@ -198,5 +215,9 @@ def test_proofs_and_plans_of_every_table_are_in_order() -> None:
     mix = refreshed[refreshed.mechanism == "mix"].set_index(["users", "band_hz", "seed"]).period_bound_s
     for key, own in refreshed.groupby(["users", "band_hz", "seed"]):
         assert mix[key] <= own.period_s.min() * (1 + 1e-9)
+        assert own[own.mechanism == "mix"].age_peak_s.item() == own.age_peak_s.min()
+    shared = study("shared_steps").frame()
+    assert (shared.optimum_s <= shared.held_s * (1 + 1e-9)).all()
+    assert (shared.tuned_s <= shared.optimum_s * (1 + 1e-9)).all()
     batched = study("batch_quality").frame()
     assert (batched[["plan", "equal_bands", "swarm"]].max(axis=1) <= batched.bound * (1 + 1e-6)).all()
