@@ -14,10 +14,12 @@ from random_problems import draw
 from megdt_opt import AllocationProblem, BatchAllocation, BatchProblem, Infeasible, InvalidInput, evaluate, solve_batch
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.solving.batch import door
+from megdt_opt.solving.batch.check import prices_prove
 from megdt_opt.solving.enumeration import enumerate_options
 from megdt_opt.tolerances import BOUND, EXACT, SOLVER
 
 GAP = 1e-6
+LONG = pytest.mark.long_list
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +56,23 @@ def _linear(count: int, users: int, options: int, objective: str, seed: int) -> 
     return problems
 
 
+def _limited(count: int, users: int, options: int, kind: int, seed: int) -> list[AllocationProblem]:
+    """The same for "max" with device branches; airtime limits, deadlines and share caps by the bits of a kind."""
+    problems = []
+    for number, problem in enumerate(_linear(count, users, options, "max", seed)):
+        rng = np.random.default_rng([seed, number, users, options, kind])
+        shape, more = (users, options), {}
+        if kind & 1:
+            more["uplink_airtime_max_s"] = np.where(rng.random(shape) < 0.5, rng.uniform(0.3, 4, shape), np.inf)
+        if kind & 2:
+            more["deadline_s"] = np.where(rng.random(users) < 0.6, rng.uniform(4, 15, users), np.inf)
+        if kind & 4:
+            more["edge_share_max"] = rng.uniform(0.2, 1.0, users)
+        branch_s = rng.uniform(0, 4, shape) * (rng.random(shape) < 0.6)
+        problems.append(replace(problem, device_branch_s=branch_s, **more))
+    return problems
+
+
 def _agrees(found: BatchAllocation, problems: list[AllocationProblem]) -> None:
     """Each scenario is optimal, proven, evaluated right, and as good as the best of all option sets."""
     for s, problem in enumerate(problems):
@@ -79,6 +98,52 @@ def test_as_good_as_the_best_of_all_sets(objective: str, users: int, options: in
     _agrees(found, problems)
     # the searches for small problems do the work; a few may be handed on
     assert found.handed_on.mean() <= 0.05
+
+
+@pytest.mark.parametrize("kind", range(8))
+@pytest.mark.parametrize(
+    ("users", "options", "count"), [pytest.param(1, 4, 40, marks=LONG), (2, 3, 6), pytest.param(3, 3, 20, marks=LONG)]
+)
+def test_branches_airtime_and_deadlines_in_the_kernels(
+    users: int, options: int, count: int, kind: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problems, exact = _limited(count, users, options, kind, seed=3), []
+    for problem in problems:
+        try:
+            exact.append(enumerate_options(problem, Resources.of(problem)).objective)
+        except Infeasible:
+            exact.append(np.nan)
+    feasible = [s for s, best in enumerate(exact) if not np.isnan(best)]
+    assert len(feasible) >= count / 2
+    found = solve_batch(problems)
+    assert [s for s in range(count) if found.status[s] != "infeasible"] == feasible
+    part = [problems[s] for s in feasible]
+    _agrees(solve_batch(part), part)
+    # without the check of their prices, too, the kernels claim nothing that is not so
+    monkeypatch.setattr(door, "prices_prove", lambda batch, *_: np.ones(batch.scenarios, bool))
+    believed = solve_batch(part)
+    _agrees(believed, part)
+    assert not believed.handed_on.all()
+
+
+@pytest.mark.parametrize("kind", range(8))
+def test_prices_prove_no_level_that_can_be_met(kind: int) -> None:
+    """Nor do they miss one where each user alone is too late; drawn prices prove some levels below the optimum."""
+    rng = np.random.default_rng(kind)
+    proven = 0
+    for problem in _limited(6, 2, 3, kind, seed=7):
+        try:
+            best = enumerate_options(problem, Resources.of(problem)).objective
+        except Infeasible:
+            continue
+        batch = BatchProblem.of([problem])
+        for part in (0.5, 0.8, 0.9, 1.0, 1.5):
+            prices = rng.dirichlet([1.0, 1.0, 1.0], 1)
+            says = prices_prove(batch, prices, np.array([part * best]))[0]
+            assert not (says and part >= 1.0)
+            proven += bool(says)
+        assert prices_prove(batch, prices, np.array([1e-9 * best]))[0] or best == 0.0
+    assert proven >= 3
 
 
 @pytest.mark.parametrize("objective", ["sum", "max"])

@@ -144,9 +144,14 @@ class BatchProblem(ProblemArrays):
 
     @property
     def plain(self) -> bool:
-        """Whether rates are linear and no branch, deadline or airtime limit comes up: the fast kernels take it."""
+        """Whether rates are linear and no branch, deadline or airtime limit comes up."""
         extras = (self.downlink_snr_hz, self.uplink_snr_hz, self.deadline_s, self.uplink_airtime_max_s)
         return self.sequential and all(extra is None for extra in extras)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the fast kernels take it: what is plain, and for "max" what has linear rates."""
+        return self.linear if self.objective == "max" else self.plain
 
     def problem(self, s: int) -> AllocationProblem:
         """One scenario as a problem of its own, whose arrays were checked with the batch's."""

@@ -16,11 +16,12 @@ from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.problem.arrays import Array
 from megdt_opt.problem.batch_problem import BatchProblem
-from megdt_opt.problem.checks import count
+from megdt_opt.problem.checks import LARGEST, count
 from megdt_opt.problem.evaluation import evaluate_all, in_units
 from megdt_opt.problem.outcome import Status
 from megdt_opt.solving.asked import check_asked
 from megdt_opt.solving.batch.allocation import BatchAllocation
+from megdt_opt.solving.batch.check import prices_prove
 from megdt_opt.solving.closing import close
 from megdt_opt.solving.compiled.folder import compiled_before, mark_compiled
 from megdt_opt.tolerances import EXACT, SOLVER
@@ -49,10 +50,10 @@ def solve_batch(
 ) -> BatchAllocation:
     """Choose the options and shares of all users in many scenarios.
 
-    Scenarios with linear rates and sequential options, share caps included, are closed by kernels made for small
-    problems, without Python between them. The others (Shannon rates, device branches, deadlines, airtime limits), and
-    the few that the kernels give up, go to the search of `solve` one after the other. The first call compiles the
-    kernels, once for an installation; a small batch does not wait for that.
+    Scenarios with linear rates, share caps included, are closed by kernels made for small problems, without Python
+    between them. The others (Shannon rates; for "sum" device branches, deadlines and airtime limits), and the few that
+    the kernels give up, go to the search of `solve` one after the other. The first call compiles the kernels, once for
+    an installation; a small batch does not wait for that.
 
     Parameters
     ----------
@@ -96,7 +97,7 @@ def solve_batch(
     built = time.perf_counter()
     result = _Result(batch, gap)
     rest = np.ones(batch.scenarios, bool)
-    if batch.plain and _pays(batch):
+    if batch.compiled and _pays(batch):
         rest = _run(result, threads or os.cpu_count() or 1)
     for s in np.flatnonzero(rest):
         _hand_on(result, int(s), time_limit_s)
@@ -189,7 +190,8 @@ def _run(result: _Result, threads: int) -> np.ndarray:
     batch = result.batch
     arrays = _arrays(batch)
     parts = np.full(result.x.shape, np.nan)  # in the kernels' order: uplink, edge, downlink
-    found = Found(result.option, parts, result.found, result.how, result.passes, result.nodes)
+    prices = np.zeros((batch.scenarios, 3))
+    found = Found(result.option, parts, result.found, result.how, result.passes, result.nodes, prices)
     summed, limited = batch.objective == "sum", batch.allowed is not None
     # a little less than asked, so that rounding cannot push the reported gap over it
     aim = max(0.95 * result.gap, _LEAST_GAP)
@@ -217,6 +219,8 @@ def _run(result: _Result, threads: int) -> np.ndarray:
     # range), the scenario is handed on
     *_, objective, violation = result.evaluate()
     good = (objective <= result.found * (1.0 + EXACT)) & (violation <= EXACT)
+    if not batch.plain:
+        good &= prices_prove(batch, prices, result.bound)  # nor are their proofs
     left: np.ndarray = (result.how == _HARD) | (closed & ~good)
     return left
 
@@ -236,10 +240,14 @@ def _arrays(batch: BatchProblem) -> Batch:
         cap = np.ones(shape)
         if batch.edge_share_max is not None:
             cap = np.minimum(batch.edge_share_max / batch.edge_capacity[:, None], 1.0)
+    none, airtime = np.empty((0, 0, 0)), batch.uplink_airtime_max_s
     made = Batch(
         fixed=batch.fixed_s, up=batch.uplink_bit, edge=batch.edge_work_s, down=batch.downlink_bit,
         allowed=np.ones((1, 1, 1), bool) if batch.allowed is None else batch.allowed,
         scale=scale, weight=np.ones(shape) if batch.weight is None else batch.weight, cap=cap,
+        branch=none if batch.device_branch_s is None else batch.device_branch_s,
+        airtime=none if airtime is None else np.where(airtime >= LARGEST, np.inf, airtime),
+        deadline=np.full(shape, np.inf) if batch.deadline_s is None else batch.hard_deadline_s,
     )  # fmt: skip
     return Batch(*map(given, made))
 

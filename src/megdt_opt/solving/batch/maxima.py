@@ -1,8 +1,9 @@
-"""Compiled: closes the largest weighted latency for one small scenario, linear rates and sequential options.
+"""Compiled: closes the largest weighted latency for one small scenario with linear rates.
 
-At a level D an option has tau = D / w - fixed seconds left; it is open where tau > 0 (tau >= 0 without demand). With
-s = sqrt(a) of its demands, t = s / sqrt(tau), and r the square roots of prices on the simplex, |r| = 1, it costs
-(r.t)^2 (deadline test). So an option set costs r'M r with M = sum_k t t', and
+At a level D an option has tau = D / w - fixed seconds left, or tau = deadline - fixed where that is less; it is open
+where tau > 0 (tau >= 0 without demand) and its device branch takes no longer. With s = sqrt(a) of its demands,
+t = s / sqrt(tau), and r the square roots of prices on the simplex, |r| = 1, it costs (r.t)^2 (deadline test). So an
+option set costs r'M r with M = sum_k t t', and
 
     the set meets D  <=>  max over r >= 0 of r'M r <= 1  <=>  the largest eigenvalue of M is at most 1,
 
@@ -10,21 +11,32 @@ as a largest eigenvector of a matrix without negative entries has none either (P
 the set's prices. With options free, V(r) = sum_k min_o (r.t)^2 > 1 for some r proves that the optimum is above D.
 
 A cap f on the edge share (scaled) closes options with t1^2 >= f, and changes the cost of one that would take more,
-t1 (r.t) > f r1, to f r1^2 + (r0 t0 + r2 t2)^2 / (1 - t1^2 / f): larger, and a quadratic form in r too.
+t1 (r.t) > f r1, to f r1^2 + (r0 t0 + r2 t2)^2 / (1 - t1^2 / f): larger, and a quadratic form in r too. So does a limit
+on the time on the uplink, a part q of tau, for one that would take more, r0 t0 > q (r.t): to r0^2 t0^2 / q +
+(r1 t1 + r2 t2)^2 / (1 - q).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from megdt_opt.solving.batch.forms import POOL, MaxRoom, add_form, cost_of, form_at, set_level
+from megdt_opt.solving.batch.forms import (
+    KEPT,
+    POOL,
+    SET_ROWS,
+    MaxRoom,
+    add_form,
+    cost_of,
+    form_at,
+    set_level,
+    time_left,
+)
 from megdt_opt.solving.batch.small import (
     Corral,
     F,
     Int,
     drop,
     enter,
-    fair_start,
     holds,
     largest_eigenvalue,
     longest_step,
@@ -45,30 +57,33 @@ _ROUNDS = 100
 _PASSES = 40
 _NODES = 50_000
 
-FIXED, S0, S1, S2, T0, T1, T2, COST = range(8)
+FIXED, S0, S1, S2, BRANCH, AIRTIME, T0, T1, T2, MOST, COST = range(11)
 """Rows of the room's tables."""
+
+BEST = 1
+"""Row of `work` for the roots of the prices that prove most."""
 
 
 @inner
-def set_terms(m: MaxRoom, level: float, capped: bool) -> bool:
+def set_terms(m: MaxRoom, level: float, bounded: bool) -> bool:
     """Terms of the options at a level; those that it closes are taken out, for good, as the level only falls.
 
     False where a user has none left: the level is out of reach.
     """
     for k in range(m.left.shape[0]):
         n = 0
-        least = level / m.weight[k]
+        least = min(level / m.weight[k], m.deadline[k] * KEPT)
         for j in range(m.left[k]):
             tau = least - m.t[FIXED, k, j]
             s0, s1, s2 = m.t[S0, k, j], m.t[S1, k, j], m.t[S2, k, j]
-            if tau <= 0.0 and (tau < 0.0 or s0 + s1 + s2 > 0.0):
+            if tau < m.t[BRANCH, k, j] or (tau == 0.0 and s0 + s1 + s2 > 0.0):
                 continue
             pace = 1.0 / np.sqrt(tau) if tau > 0.0 else 0.0
-            if s1 * pace * s1 * pace >= m.cap[k] and s1 > 0.0 and capped:
+            if s1 * pace * s1 * pace >= m.cap[k] and s1 > 0.0 and bounded:
                 continue
-            m.t[S0, k, n], m.t[S1, k, n], m.t[S2, k, n], m.t[FIXED, k, n] = s0, s1, s2, m.t[FIXED, k, j]
+            move_option(m.t, m.ids, k, j, n)
             m.t[T0, k, n], m.t[T1, k, n], m.t[T2, k, n] = s0 * pace, s1 * pace, s2 * pace
-            m.ids[k, n] = m.ids[k, j]
+            m.t[MOST, k, n] = m.t[AIRTIME, k, n] / tau if tau > 0.0 else HUGE
             n += 1
         m.left[k] = n
         if n == 0:
@@ -77,7 +92,21 @@ def set_terms(m: MaxRoom, level: float, capped: bool) -> bool:
 
 
 @inner
-def max_pass(m: MaxRoom, r: F, capped: bool) -> float:
+def fair_set(m: MaxRoom) -> None:
+    """Each user's best option at an equal split, but that what is sent may take no longer than it may, to `place`."""
+    users = m.left.shape[0]
+    for k in range(users):
+        least, m.place[k] = np.inf, 0
+        for j in range(m.left[k]):
+            path = min(users * m.t[S0, k, j] ** 2, m.t[AIRTIME, k, j])
+            path += users * (m.t[S1, k, j] ** 2 + m.t[S2, k, j] ** 2)
+            split = m.t[FIXED, k, j] + max(path, m.t[BRANCH, k, j])
+            if split < least:
+                least, m.place[k] = split, j
+
+
+@inner
+def max_pass(m: MaxRoom, r: F, bounded: bool) -> float:
     """V(r); `place` gets the options, and the table of costs is filled."""
     r0, r1, r2 = r[0], r[1], r[2]
     total = 0.0
@@ -86,8 +115,8 @@ def max_pass(m: MaxRoom, r: F, capped: bool) -> float:
         for j in range(m.left[k]):
             y = r0 * m.t[T0, k, j] + r1 * m.t[T1, k, j] + r2 * m.t[T2, k, j]
             cost = y * y
-            if capped:
-                cost = cost_of(m.t[T0, k, j], m.t[T1, k, j], m.t[T2, k, j], m.cap[k], r)
+            if bounded:
+                cost = cost_of(m.t[T0, k, j], m.t[T1, k, j], m.t[T2, k, j], m.cap[k], m.t[MOST, k, j], r)
             m.t[COST, k, j] = cost
             if cost < least:
                 least, place = cost, j
@@ -97,13 +126,13 @@ def max_pass(m: MaxRoom, r: F, capped: bool) -> float:
 
 
 @inner
-def atom(m: MaxRoom, places: Int, r: F, capped: bool, out: F) -> None:
+def atom(m: MaxRoom, places: Int, r: F, bounded: bool, out: F) -> None:
     """Quadratic form of an option set near r."""
     for i in range(6):
         out[i] = 0.0
     for k in range(m.left.shape[0]):
         j = places[k]
-        add_form(m.t[T0, k, j], m.t[T1, k, j], m.t[T2, k, j], m.cap[k], r, capped, out)
+        add_form(m.t[T0, k, j], m.t[T1, k, j], m.t[T2, k, j], m.cap[k], m.t[MOST, k, j], r, bounded, out)
 
 
 @inner
@@ -149,14 +178,14 @@ def corral_move(m: MaxRoom, q: Corral, atoms: int, r: F, mean: F) -> tuple[int, 
 
 
 @inner
-def try_set(m: MaxRoom, r: F, capped: bool, best: float) -> float:
+def try_set(m: MaxRoom, r: F, bounded: bool, best: float) -> float:
     """Best objective after trying the set in `trial`, which is kept where it is better; `r` gets its prices."""
-    found = set_level(m, m.trial, r, capped)
+    found = set_level(m, m.trial, r, bounded)
     if not found < best * (1.0 - 1e-12):
         return best
     for k in range(m.left.shape[0]):
         m.best_ids[k] = m.trial_ids[k]
-        for i in range(4):
+        for i in range(SET_ROWS):
             m.best[i, k] = m.trial[i, k]
         for i in range(3):
             m.best_shares[i, k] = m.shares[i, k]
@@ -172,9 +201,9 @@ def take(m: MaxRoom, places: Int) -> None:
 
 
 @inner
-def max_prune(m: MaxRoom, r: F, capped: bool) -> None:
+def max_prune(m: MaxRoom, r: F, bounded: bool) -> None:
     """Take out options that r proves to be part of nothing that meets the level."""
-    total = max_pass(m, r, capped)
+    total = max_pass(m, r, bounded)
     for k in range(m.left.shape[0]):
         least, n = m.t[COST, k, m.place[k]], 0
         for j in range(m.left[k]):
@@ -185,7 +214,7 @@ def max_prune(m: MaxRoom, r: F, capped: bool) -> None:
 
 
 @inner
-def max_switch(m: MaxRoom, level: float, r: F, form: F, found: F, free: F, capped: bool, best: float) -> float:
+def max_switch(m: MaxRoom, level: float, r: F, form: F, found: F, free: F, bounded: bool, best: float) -> float:
     """Change one user's option of the best set where that helps; the best objective. `r` are the best set's prices."""
     users = m.left.shape[0]
     for k in range(users):
@@ -195,12 +224,12 @@ def max_switch(m: MaxRoom, level: float, r: F, form: F, found: F, free: F, cappe
         late = False
         for i in range(users):
             if i != k:
-                tau = level / m.weight[i] - m.best[0, i]
+                tau = time_left(m, m.best, i, level)
                 busy = m.best[1, i] + m.best[2, i] + m.best[3, i] > 0.0
-                late = late or tau < 0.0 or (busy and tau <= 0.0)
+                late = late or tau < m.best[4, i] or (busy and tau <= 0.0)
                 if busy and tau > 0.0:
                     pace = 1.0 / np.sqrt(tau)
-                    add_form(m.best[1, i] * pace, m.best[2, i] * pace, m.best[3, i] * pace, 1.0, r, False, form)
+                    add_form(m.best[1, i] * pace, m.best[2, i] * pace, m.best[3, i] * pace, 1.0, HUGE, r, False, form)
         if late:
             continue
         rest = form_at(form, r[0], r[1], r[2], r)
@@ -211,21 +240,21 @@ def max_switch(m: MaxRoom, level: float, r: F, form: F, found: F, free: F, cappe
                 continue
             for i in range(6):
                 found[i] = form[i]
-            add_form(t0, t1, t2, 1.0, r, False, found)
+            add_form(t0, t1, t2, 1.0, HUGE, r, False, found)
             if largest_eigenvalue(found, m.m, m.v, free) >= 1.0:
                 continue
             for i in range(users):
                 m.trial_ids[i] = m.ids[k, j] if i == k else m.best_ids[i]
-                for e in range(4):
+                for e in range(SET_ROWS):
                     m.trial[e, i] = m.t[e, k, j] if i == k else m.best[e, i]
-            better = try_set(m, free, capped, best)
+            better = try_set(m, free, bounded, best)
             if better < best:
                 return better
     return best
 
 
 @inner
-def pooled(m: MaxRoom, path: Path, n: int, depth: int, capped: bool) -> None:
+def pooled(m: MaxRoom, path: Path, n: int, depth: int, bounded: bool) -> None:
     """Costs of all options at the n-th prices of the pool; sums of the users to come, and of those chosen so far."""
     users = m.left.shape[0]
     r = m.pool[n]
@@ -234,7 +263,8 @@ def pooled(m: MaxRoom, path: Path, n: int, depth: int, capped: bool) -> None:
         k = path.order[d]
         least = HUGE
         for j in range(m.left[k]):
-            m.costs[n, k, j] = cost_of(m.t[T0, k, j], m.t[T1, k, j], m.t[T2, k, j], m.cap[k] if capped else HUGE, r)
+            cap = m.cap[k] if bounded else HUGE
+            m.costs[n, k, j] = cost_of(m.t[T0, k, j], m.t[T1, k, j], m.t[T2, k, j], cap, m.t[MOST, k, j], r)
             least = min(least, m.costs[n, k, j])
         path.suffix[d, n] = path.suffix[d + 1, n] + least
     path.sums[0, n] = 0.0
@@ -244,18 +274,19 @@ def pooled(m: MaxRoom, path: Path, n: int, depth: int, capped: bool) -> None:
 
 
 @inner
-def set_cost(m: MaxRoom, r: F, capped: bool) -> float:
+def set_cost(m: MaxRoom, r: F, bounded: bool) -> float:
     """Cost of the set at `place`."""
     value = 0.0
     for k in range(m.left.shape[0]):
         j = m.place[k]
-        value += cost_of(m.t[T0, k, j], m.t[T1, k, j], m.t[T2, k, j], m.cap[k] if capped else HUGE, r)
+        cap = m.cap[k] if bounded else HUGE
+        value += cost_of(m.t[T0, k, j], m.t[T1, k, j], m.t[T2, k, j], cap, m.t[MOST, k, j], r)
     return value
 
 
 @inner
 def max_depth_first(
-    m: MaxRoom, path: Path, pool: int, capped: bool, best: float, form: F, r: F
+    m: MaxRoom, path: Path, pool: int, bounded: bool, best: float, form: F, r: F
 ) -> tuple[float, int, int]:
     """Every set of the options left: proven to miss the level, or tried. Best objective, nodes, how it ended.
 
@@ -264,7 +295,7 @@ def max_depth_first(
     users = m.left.shape[0]
     most_options_first(m.left, path.order)
     for n in range(pool):
-        pooled(m, path, n, 0, capped)
+        pooled(m, path, n, 0, bounded)
     path.at[0] = 0
     depth, nodes = 0, 0
     while depth >= 0:
@@ -295,37 +326,37 @@ def max_depth_first(
         for i in range(3):
             r[i] = m.pool[0, i]
         proven = False
-        for _ in range(4 if capped else 1):
-            atom(m, m.place, r, capped, form)
+        for _ in range(4 if bounded else 1):
+            atom(m, m.place, r, bounded, form)
             largest_eigenvalue(form, m.m, m.v, r)
-            if set_cost(m, r, capped) >= _GOAL:
+            if set_cost(m, r, bounded) >= _GOAL:
                 proven = True
                 break
         if not proven:
             take(m, m.place)
-            better = try_set(m, r, capped, best)
+            better = try_set(m, r, bounded, best)
             if better < best:
                 return better, nodes, IMPROVED
-            if set_cost(m, r, capped) < _GOAL:
+            if set_cost(m, r, bounded) < _GOAL:
                 return best, nodes, HARD
         if pool < POOL:
             for i in range(3):
                 m.pool[pool, i] = r[i]
-            pooled(m, path, pool, users, capped)
+            pooled(m, path, pool, users, bounded)
             pool += 1
     return best, nodes, CLOSED
 
 
 # long: one loop of bounds, sets and pruning on numbers that all of its steps change
 @inner
-def close_max(m: MaxRoom, corral: Corral, path: Path, capped: bool, gap: float) -> tuple[float, int, int, int]:
+def close_max(m: MaxRoom, corral: Corral, path: Path, bounded: bool, gap: float) -> tuple[float, int, int, int]:
     """Close the scenario in the room: best objective, how it ended, passes and nodes."""
-    r, best_r, own, free, form, found = m.work[0], m.work[1], m.work[2], m.work[3], m.work[4], m.work[5]
+    r, best_r, own, free, form, found = m.work[0], m.work[BEST], m.work[2], m.work[3], m.work[4], m.work[5]
     for i in range(3):
         own[i] = free[i] = 1.0
-    fair_start(m.t, m.left, m.place)
+    fair_set(m)
     take(m, m.place)
-    best = try_set(m, own, capped, HUGE)
+    best = try_set(m, own, bounded, HUGE)
     passes, nodes = 0, 0
     if best >= HUGE:
         return best, HARD, 0, 0
@@ -333,13 +364,13 @@ def close_max(m: MaxRoom, corral: Corral, path: Path, capped: bool, gap: float) 
         best_r[i] = own[i]
     for _ in range(_ROUNDS):
         level = best * (1.0 - gap)
-        if best <= 0.0 or not set_terms(m, level, capped):
+        if best <= 0.0 or not set_terms(m, level, bounded):
             return best, CLOSED, passes, nodes
         atoms, proved, before = 0, -1.0, best
         for i in range(3):
             r[i] = best_r[i]
         for _turn in range(_PASSES):
-            value = max_pass(m, r, capped)
+            value = max_pass(m, r, bounded)
             passes += 1
             if value > proved:
                 proved = value
@@ -348,19 +379,19 @@ def close_max(m: MaxRoom, corral: Corral, path: Path, capped: bool, gap: float) 
             if proved >= _GOAL:
                 return best, CLOSED, passes, nodes
             known = holds(corral, atoms, m.place)
-            if known and not capped:
+            if known and not bounded:
                 break
             if not known:
                 atoms = enter(corral, atoms, m.place)
-            atom(m, m.place, r, capped, form)
+            atom(m, m.place, r, bounded, form)
             if largest_eigenvalue(form, m.m, m.v, free) < 1.0:
                 take(m, m.place)
-                best = try_set(m, free, capped, best)
+                best = try_set(m, free, bounded, best)
                 if best < before:
                     break
-            if capped:
+            if bounded:
                 for n in range(atoms):
-                    atom(m, corral.chosen[n], r, capped, corral.atoms[n])
+                    atom(m, corral.chosen[n], r, bounded, corral.atoms[n])
             else:
                 for i in range(6):
                     corral.atoms[atoms - 1, i] = form[i]
@@ -372,16 +403,16 @@ def close_max(m: MaxRoom, corral: Corral, path: Path, capped: bool, gap: float) 
             for i in range(3):
                 own[i] = free[i]
             continue
-        max_prune(m, best_r, capped)
+        max_prune(m, best_r, bounded)
         passes += 1
-        best = max_switch(m, level, own, form, found, free, capped, best)
+        best = max_switch(m, level, own, form, found, free, bounded, best)
         if best < before:
             for i in range(3):
                 own[i] = free[i]
             continue
         for i in range(3):
             m.pool[0, i], m.pool[1, i] = best_r[i], own[i]
-        best, more, how = max_depth_first(m, path, 2, capped, best, form, r)
+        best, more, how = max_depth_first(m, path, 2, bounded, best, form, r)
         nodes += more
         if how != IMPROVED:
             return best, how, passes, nodes

@@ -7,11 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.solving.batch.forms import MaxRoom, max_room
-from megdt_opt.solving.batch.maxima import close_max
-from megdt_opt.solving.batch.small import Corral, F, I, Int, new_corral
+from megdt_opt.solving.batch.forms import KEPT, MaxRoom, max_room
+from megdt_opt.solving.batch.maxima import BEST, close_max
+from megdt_opt.solving.batch.small import Corral, F, I, Int, move_option, new_corral
 from megdt_opt.solving.batch.sums import Path, SumRoom, close_sum, new_path, set_shares, sum_room
 from megdt_opt.solving.compiled.jit import inner, threaded
+from megdt_opt.solving.compiled.laws import HUGE
 
 EMPTY = 2
 """How a scenario ends where a user has no open option."""
@@ -19,7 +20,9 @@ EMPTY = 2
 
 class Batch(NamedTuple):
     """Scenarios as arrays: tables (S, K, O), `scale` (S, K, 3) times at the whole budget per unit of uplink, edge and
-    downlink demand (infinite where it is not there), `weight` and `cap` (S, K), the cap as a part of the capacity.
+    downlink demand (infinite where it is not there), `weight`, `cap` and `deadline` (S, K), the cap as a part of the
+    capacity. Device branches and limits on the time on the uplink, `branch` and `airtime`, are empty where there are
+    none; "max" alone takes them, and deadlines.
     """
 
     fixed: F
@@ -30,11 +33,14 @@ class Batch(NamedTuple):
     scale: F
     weight: F
     cap: F
+    branch: F
+    airtime: F
+    deadline: F
 
 
 class Found(NamedTuple):
     """What is found: `option` (S, K), `shares` (S, 3, K) of uplink, edge and downlink as parts of the budgets,
-    `objective` (S,), `how` (S,) it ended, `passes` and `nodes` (S,)."""
+    `objective` (S,), `how` (S,) it ended, `passes` and `nodes` (S,), and for "max" `prices` (S, 3) that prove most."""
 
     option: Int
     shares: F
@@ -42,6 +48,7 @@ class Found(NamedTuple):
     how: Int
     passes: Int
     nodes: Int
+    prices: F
 
 
 @inner
@@ -82,6 +89,30 @@ def load_caps(batch: Batch, s: int, cap: F) -> bool:
     return capped
 
 
+@inner
+def load_limits(batch: Batch, s: int, m: MaxRoom) -> tuple[bool, bool]:
+    """Copy device branches, deadlines and limits on the time on the uplink, without the options that cannot keep these;
+    whether every user has one, and whether any limit is left."""
+    limited = False
+    for k in range(m.left.shape[0]):
+        m.deadline[k] = batch.deadline[s, k]
+        n = 0
+        for j in range(m.left[k]):
+            o, up = m.ids[k, j], m.t[1, k, j] * m.t[1, k, j]
+            most = batch.airtime[s, k, o] if batch.airtime.size > 0 else HUGE
+            if up > most * KEPT:
+                continue
+            move_option(m.t, m.ids, k, j, n)
+            m.t[4, k, n] = batch.branch[s, k, o] if batch.branch.size > 0 else 0.0
+            m.t[5, k, n] = most if up > 0.0 else HUGE
+            limited = limited or m.t[5, k, n] < HUGE
+            n += 1
+        m.left[k] = n
+        if n == 0:
+            return False, limited
+    return True, limited
+
+
 @threaded
 def run_sums(
     batch: Batch, found: Found, m: SumRoom, corral: Corral, path: Path, limited: bool, first: int, last: int, gap: float
@@ -108,15 +139,21 @@ def run_maxima(
         if not load(batch, s, False, limited, m.t, m.ids, m.left):
             found.how[s] = EMPTY
             continue
-        capped = load_caps(batch, s, m.cap)
+        there, limited_time = load_limits(batch, s, m)
+        if not there:
+            found.how[s] = EMPTY
+            continue
+        bounded = load_caps(batch, s, m.cap) or limited_time
         for k in range(m.cap.shape[0]):
             m.weight[k] = batch.weight[s, k]
-        best, how, passes, nodes = close_max(m, corral, path, capped, gap)
+        best, how, passes, nodes = close_max(m, corral, path, bounded, gap)
         found.objective[s], found.how[s], found.passes[s], found.nodes[s] = best, how, passes, nodes
         for k in range(m.cap.shape[0]):
             found.option[s, k] = m.best_ids[k]
             for i in range(3):
                 found.shares[s, i, k] = m.best_shares[i, k]
+        for i in range(3):
+            found.prices[s, i] = m.work[BEST, i] * m.work[BEST, i]
 
 
 def run(batch: Batch, found: Found, summed: bool, limited: bool, first: int, last: int, gap: float) -> None:

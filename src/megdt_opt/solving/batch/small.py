@@ -136,9 +136,9 @@ def fair_start(t: F, left: I, place: Int) -> None:
 
 @inner
 def pick(t: F, places: Int, s: F) -> None:
-    """Copy rows 0 to 3 of the options at given places into `s` (4, K)."""
+    """Copy the first rows of the options at given places into `s`, as many as it has."""
     for k in range(places.shape[0]):
-        for i in range(4):
+        for i in range(s.shape[0]):
             s[i, k] = t[i, k, places[k]]
 
 
