@@ -102,7 +102,7 @@ def test_as_good_as_the_best_of_all_sets(objective: str, users: int, options: in
 
 @pytest.mark.parametrize("kind", range(8))
 @pytest.mark.parametrize(
-    ("users", "options", "count"), [pytest.param(1, 4, 40, marks=LONG), (2, 3, 6), pytest.param(3, 3, 20, marks=LONG)]
+    ("users", "options", "count"), [pytest.param(1, 4, 16, marks=LONG), (2, 3, 6), pytest.param(3, 3, 8, marks=LONG)]
 )
 def test_branches_airtime_and_deadlines_in_the_kernels(
     users: int, options: int, count: int, kind: int, monkeypatch: pytest.MonkeyPatch
