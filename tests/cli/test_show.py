@@ -69,6 +69,8 @@ def test_an_unknown_name_is_told_all_that_can_be_shown(what: str, near: str) -> 
 
 def test_names_of_profiles_at_hand_are_known_too(files: dict[str, Path]) -> None:
     assert show("here", "--profile", f"here={files['profile']}").exit_code == 0
+    assert show("demo", "--profile", "here=sd15-cpu").exit_code == 2  # of another model
+    assert "stands in" not in show("demo", "--profile", "here=twin-cpu").output
     assert "Did you mean 'here'?" in show("her", "--profile", f"here={files['profile']}").stderr
 
 
@@ -86,6 +88,7 @@ def test_published_timings_are_filtered(words: list[str], row: str) -> None:
     some = shown(*words)
     assert row in some
     assert len(some.splitlines()) < 0.5 * len(shown().splitlines())
+    assert "`--match TEXT` shows those" in " ".join(shown().split())
 
 
 @pytest.mark.parametrize("text", ["SD1.55", "SDXL-LMC", "A1000 "])

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from megdt_opt import InvalidInput, Plan, ProfileError, Scenario, TimingProfile, calibrate, execute, plan, sweep
+from megdt_opt import (
+    InvalidInput,
+    Plan,
+    ProfileError,
+    Scenario,
+    TimingProfile,
+    calibrate,
+    execute,
+    explain,
+    plan,
+    regret,
+    replan,
+    shadow_prices,
+    sweep,
+)
 from megdt_opt.tolerances import EXACT
 
 CELL = """
@@ -39,7 +54,7 @@ def test_scenarios_and_profiles_by_path_or_name(cell: Path, here: Path) -> None:
     # either engine may solve it, and they differ by rounding
     right = pytest.approx(plan(Scenario.load(cell), {"here": profile}, compare=False).objective_s, rel=EXACT)
     for scenario in (cell, str(cell)):
-        for profiles in ({"here": here}, {"here": str(here)}):
+        for profiles in ({"here": here}, {"here": str(here)}, {"here": "twin-cpu"}):
             assert plan(scenario, profiles, compare=False).objective_s == right
     assert plan("demo", {"here": here}, compare=False).scenario == Scenario.bundled("demo")
     assert list(sweep(str(cell), {"steps": [4]}, profiles={"here": str(here)}, compare=False).objective_s) == [right]
@@ -94,9 +109,28 @@ def test_calibrate_takes_a_models_name() -> None:
 def test_long_objects_have_a_short_repr(cell: Path, here: Path) -> None:
     made = plan(cell, {"here": here}, compare=False)
     assert repr(made).startswith("<Plan: scenario, 1 user (")
-    for thing in (made, made.table, made.problem, TimingProfile.load(here)):
+    answers = (explain(made), shadow_prices(made), regret(made, samples=2), replan(made, made))
+    for thing in (made, made.scenario, made.table, made.problem, TimingProfile.load(here), *answers):
         assert len(repr(thing)) < 250, type(thing)
         assert "\n" not in repr(thing)
+    assert repr(made.scenario) == "<Scenario: scenario, twin, 4 steps, 1 user, max>"
+
+
+def test_answers_in_a_notebook_are_their_whole_text_escaped(cell: Path, here: Path) -> None:
+    """In plain words: no field's name of an array, and one server is no "servers"."""
+    made = plan(cell, {"here": here}, compare=False)
+    prices, lost = shadow_prices(made), regret(made, samples=2)
+    assert "edge (1 server)" in str(prices)
+    assert "edge times off by up to 10 %" in str(lost)
+    for answer in (prices, lost):
+        assert answer._repr_html_() == f"<pre>{escape(str(answer))}</pre>"
+        assert str(answer).splitlines()[0] in repr(answer)
+
+
+@pytest.mark.parametrize("name", ["demoo", "guided_tour", "two-hals"])
+def test_a_mistyped_bundled_scenario_gets_the_nearest(name: str) -> None:
+    with pytest.raises(InvalidInput, match="Did you mean '(demo|guided-tour|two-halls)'"):
+        plan(name)
 
 
 def test_a_plan_in_a_notebook_is_a_table_with_its_texts_escaped(cell: Path, here: Path) -> None:

@@ -18,7 +18,10 @@ STANDS_IN = "twin-cpu"
 ScenarioName = Annotated[str, typer.Argument(help="Scenario file (YAML), or a bundled scenario such as 'demo'.")]
 Profiles = Annotated[
     list[str] | None,
-    typer.Option("--profile", help="NAME=FILE: use this timing profile where the scenario says NAME."),
+    typer.Option(
+        "--profile",
+        help="NAME=FILE: use this timing profile, or bundled or published one, where the scenario says NAME.",
+    ),
 ]
 Plugins = Annotated[
     list[str] | None,
@@ -41,8 +44,8 @@ def load(plugins: list[str] | None) -> None:
 
 
 def profiles_of(pairs: list[str] | None) -> dict[str, TimingProfile]:
-    """Profiles of "NAME=FILE"."""
-    from megdt_opt.timing.profile import TimingProfile
+    """Profiles of "NAME=FILE", a file, a bundled or a published one."""
+    from megdt_opt.timing.finding import named_or_read
 
     found = {}
     for pair in pairs or ():
@@ -51,7 +54,7 @@ def profiles_of(pairs: list[str] | None) -> dict[str, TimingProfile]:
             raise typer.BadParameter(f"{pair!r}: expected NAME=FILE, for example here=profile.json")
         if name in found:
             raise typer.BadParameter(f"{pair!r}: expected each name once")
-        found[name] = TimingProfile.load(path)
+        found[name] = named_or_read(path)
     return found
 
 

@@ -72,7 +72,10 @@ def published_grid(timings: PublishedTimings) -> Grid:
             "source": [r.source for r in rows],
         },
         text=("device", "model", "precision", "stage", "source"),
-        notes=("Use one in a scenario as profile: 'published: DEVICE / MODEL'.",),
+        notes=(
+            "Use one in a scenario as profile: 'published: DEVICE / MODEL'.",
+            f"{len(rows)} rows; `--match TEXT` shows those that hold a text, such as a device, a model or a stage.",
+        ),
     )
 
 

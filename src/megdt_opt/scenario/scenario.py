@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -338,8 +339,9 @@ class Scenario(Quantities):
     def bundled(cls, name: str) -> Scenario:
         """One of the scenarios that ship with the package, for example "demo"."""
         if name not in cls.bundled_names():
-            known = [*cls.bundled_names(), "a YAML file"]
-            raise InvalidInput("scenario", name, f"one of {known}", "Choose one of them.")
+            known, near = [*cls.bundled_names(), "a YAML file"], get_close_matches(name, cls.bundled_names(), n=1)
+            remedy = f"Did you mean {near[0]!r}?" if near else "Choose one of them."
+            raise InvalidInput("scenario", name, f"one of {known}", remedy)
         folder = resources.files("megdt_opt.data.scenarios")
         return cls.from_yaml((folder / f"{name}.yaml").read_text(encoding="utf-8"), source=name)
 
@@ -348,6 +350,10 @@ class Scenario(Quantities):
         """Names of the scenarios that ship with the package."""
         folder = resources.files("megdt_opt.data.scenarios")
         return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+    def __repr__(self) -> str:
+        users = f"{len(self.users)} user{'s' if len(self.users) != 1 else ''}"
+        return f"<Scenario: {self.name}, {self.model}, {self.steps} steps, {users}, {self.objective}>"
 
     @property
     def sites(self) -> tuple[Site, ...]:

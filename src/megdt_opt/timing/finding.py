@@ -10,6 +10,7 @@ from typing import Any
 from megdt_opt.errors import InvalidInput
 from megdt_opt.files import JSON, is_path
 from megdt_opt.timing.profile import TimingProfile
+from megdt_opt.timing.profile_file import bundled_names
 
 HERE = "here"
 """Name that scenarios use for the machine at hand: `calibrate` measures it, and whoever plans gives its profile."""
@@ -18,7 +19,8 @@ PUBLISHED = "published:"
 """With what a name begins that asks for the published timings of a device and a model."""
 
 Profiles = Mapping[str, TimingProfile | str | Path]
-"""Profiles at hand by the name that a scenario uses: themselves, or the paths of their files."""
+"""Profiles at hand by the name that a scenario uses: themselves, the paths of their files, or what `find_profile`
+knows by name (bundled and published ones)."""
 
 
 _PASSES = re.compile(r"([1-9][0-9]{0,2}) pass(?:es)?")
@@ -42,6 +44,13 @@ def check_used(known: Profiles | None, named: Iterable[str]) -> None:
             raise InvalidInput("profiles", name, expected, "Give the profile by one of them, or leave it out.")
 
 
+def named_or_read(source: str | Path, *, lends: bool = False) -> TimingProfile:
+    """A published or bundled profile by its name, any other from its file."""
+    if str(source).startswith(PUBLISHED) or source in bundled_names():
+        return find_profile(str(source), lends=lends)
+    return TimingProfile.load(source)
+
+
 def find_profile(name: str, known: Profiles | None = None, *, lends: bool = False) -> TimingProfile:
     """The profile of this name.
 
@@ -51,8 +60,9 @@ def find_profile(name: str, known: Profiles | None = None, *, lends: bool = Fals
         A key of `known`, "published: DEVICE / MODEL", the path of a JSON file, or a bundled profile. Where several
         precisions, sizes or numbers of passes were published, they are named behind: "published: NVIDIA A10 / SD1.4 /
         fp16", "published: RTX 4090 / SDXL / 1024", "published: H100 / SDXL-LCM / 1 pass".
-    known : mapping of str to TimingProfile or path, optional
-        Profiles at hand, for example those just measured, or their files; they go first.
+    known : mapping of str to TimingProfile, path or name, optional
+        Profiles at hand, for example those just measured, their files, or names of bundled and published ones; they go
+        first.
     lends : bool
         Whether it only lends stages to another one; then published figures need no denoising time.
 
@@ -66,7 +76,7 @@ def find_profile(name: str, known: Profiles | None = None, *, lends: bool = Fals
     if known and name in known:
         found = known[name]
         if isinstance(found, str | Path):
-            return TimingProfile.load(found)
+            return named_or_read(found, lends=lends)
         if not isinstance(found, TimingProfile):
             raise InvalidInput(f"profiles[{name!r}]", found, "a TimingProfile or the path of its file", _EXAMPLE)
         return found

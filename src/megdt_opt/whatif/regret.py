@@ -21,16 +21,20 @@ from megdt_opt.solving.door import solve, solve_again
 from megdt_opt.solving.placement import Placement
 from megdt_opt.tolerances import SOLVER
 from megdt_opt.values import entries, real
+from megdt_opt.whatif.said import Said
 from megdt_opt.whatif.shares_at import checked_options, require_time, value_of
 
 TIMINGS = ("fixed_s", "device_branch_s", "edge_work_s")
 """Fields that a calibration fills and that may be off."""
 
+WORDS = {"fixed_s": "fixed times", "device_branch_s": "device times beside the edge", "edge_work_s": "edge times"}
+"""What the fields are called in an answer."""
+
 SPREADS = ("machine", "user", "entry")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Regret:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Regret(Said):
     """Relative loss of a plan against the best one for the true timings, over samples of those.
 
     Parameters
@@ -120,8 +124,8 @@ class Regret:
     def __str__(self) -> str:
         shared = {"machine": "one error a machine", "user": "one error a user", "entry": "one error an entry"}
         lines = [
-            f"{', '.join(self.perturb)} off by up to {self.percent:g} % ({shared[self.spread]}), "
-            f"{self.samples} samples; objective above the best by",
+            f"{', '.join(WORDS[name] for name in self.perturb)} off by up to {self.percent:g} % "
+            f"({shared[self.spread]}), {self.samples} samples; objective above the best by",
             f"  options kept, new shares:    median {_part(self.option_median)}, 95 % of the samples at most "
             f"{_part(self.option_quantile(0.95))}, worst {_part(self.option_worst)}",
             f"  options and shares kept:     median {_part(self.share_median)}, 95 % of the samples at most "

@@ -18,11 +18,12 @@ from megdt_opt.solving.asked import check_asked
 from megdt_opt.solving.door import solve_again
 from megdt_opt.tolerances import EXACT
 from megdt_opt.whatif.names import UNNAMED, Names
+from megdt_opt.whatif.said import Said
 from megdt_opt.whatif.shares_at import checked_options, require_time
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Replan:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Replan(Said):
     """A new plan beside the old one.
 
     Parameters

@@ -42,6 +42,7 @@ from megdt_opt.tolerances import SOLVER
 from megdt_opt.units import show
 from megdt_opt.whatif.names import UNNAMED, Names
 from megdt_opt.whatif.party_budgets import Parties, worths
+from megdt_opt.whatif.said import Said
 from megdt_opt.whatif.shares_at import BUDGETS, Valued, checked_options, require_time, value_of, with_field
 
 _NEAR = 1e-4
@@ -115,7 +116,7 @@ class ShadowPrice:
 
     def __str__(self) -> str:
         name = self.field.split("_")[0] + ("" if self.server is None else f" of {self.names.edge(self.server)}")
-        now = show(self.budget, "Hz") if self.unit == "Hz" else f"{self.budget:g} servers"
+        now = show(self.budget, "Hz") if self.unit == "Hz" else f"{self.budget:g} server{'s' * (self.budget != 1)}"
         if math.isnan(self.kept_s):
             return f"{name} ({now}): not known, as there is none of it to begin with"
         text = f"{name} ({now}): {_per(self.kept_s, self.unit)} with these options"
@@ -131,8 +132,8 @@ class ShadowPrice:
         return text
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShadowPrices:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ShadowPrices(Said):
     """Worth of every budget at an allocation.
 
     Parameters

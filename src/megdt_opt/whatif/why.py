@@ -20,6 +20,7 @@ from megdt_opt.solving.conflict import lateness, no_option, not_together
 from megdt_opt.units import show
 from megdt_opt.whatif.feasible import PRECISION, OutOfTime, answer, smallest
 from megdt_opt.whatif.names import UNNAMED, Names
+from megdt_opt.whatif.said import Said
 from megdt_opt.whatif.server_limits import FIELDS, conflict, enough, stretch
 from megdt_opt.whatif.shares_at import with_field
 
@@ -117,8 +118,8 @@ class Change:
         return f"{name}: {_shown(self.needed, self.unit)} in place of {show(self.now, self.unit, 4)}{mark}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Explanation:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Explanation(Said):
     """Whether a problem has an allocation, and if not, why.
 
     Parameters
