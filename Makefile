@@ -38,8 +38,9 @@ check: installed
 	$(TEST_ENV)/bin/python -P -m mypy -p megdt_opt
 
 # a seeded tenth of every long list, and with `make full` all of them; what measures times runs by itself. Executions
-# wait more than they compute: three processes keep two cores busy
+# wait more than they compute: three processes keep two cores busy. Kernels are compiled before, not by each of them
 test full: check
+	$(TEST_ENV)/bin/python -P tests/compile_first.py
 	$(TEST_ENV)/bin/python -P -m pytest $(if $(filter full,$@),--full) --durations=15 -n 3 --dist loadfile -m "not alone"
 	$(TEST_ENV)/bin/python -P -m pytest $(if $(filter full,$@),--full) --durations=5 -m alone
 
