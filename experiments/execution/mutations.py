@@ -1,6 +1,7 @@
 """Wrong inputs on purpose: is each noticed, and is the right one named? Honest runs beside them: no alarm.
 
-    python experiments/execution/mutations.py [--seeds 5] [--honest 30] [--mode paced] [--out FOLDER]
+    python experiments/execution/mutations.py [--seeds 5] [--honest 30] [--mode paced] [--minutes 60]
+        [--out FOLDER]
 
 Six inputs of a plan are made wrong, one at a time, five seeds each: the plan (its hand-over is moved), a payload (30 %
 larger), the model (noise of 0.05 on a latent), a link (30 % slower than allocated), a share (30 % less than reserved),
@@ -213,9 +214,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--honest", type=int, default=30)
     parser.add_argument("--mode", choices=("paced", "raw"), default="paced")
+    parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--profile", type=Path)
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
+    end_s = time.monotonic() + 60 * args.minutes
     path = args.out / f"mutations_{args.mode}.json"
     data: Row = {"commit": commit(), "machine": environment(), "rows": []}
     if path.exists():
@@ -234,6 +237,8 @@ def main() -> None:
     os.environ["MEGDT_MUTATION"] = str(said)
     with Cluster(["edge", "user-0", "user-1"], "mutant:Mutant") as cluster:
         for kind, seed in (case for case in order if case not in done):
+            if time.monotonic() > end_s:
+                break
             row = one(kind, seed, profile, cluster, args.mode, said)
             data["rows"].append(row)
             data["summary"] = summary_of(data["rows"])

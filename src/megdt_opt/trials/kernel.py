@@ -1,7 +1,7 @@
-"""Executing plans in a world that the kernel enforces: its calibration, one rehearsal, the run, and three predictions.
+"""Executing plans in a world that the kernel enforces: its calibration, rehearsals, the run, and three predictions.
 
 - "planned": from processor seconds calibrated in the same quotas beforehand;
-- "rehearsed": from the processor seconds of a run of the same plan just before;
+- "rehearsed": from the processor seconds of runs of the same plan just before, the median of each stage;
 - "given": from those of the run itself, which tests the laws of quota, link and composition alone.
 """
 
@@ -41,6 +41,9 @@ SHARES = (0.8, 0.4, 0.2)
 
 LEAD_S = 0.5
 """Between the order to start and the start [s]: a slow link refills its bucket after the streams are opened."""
+
+REHEARSALS = 3
+"""Runs of a plan just before the one that they predict [1]: one alone is as unsteady as the run itself."""
 
 PROBE_BYTE = 5500
 """Payload of a link's probe [byte]."""
@@ -247,23 +250,28 @@ def _some(side: Sequence[str], count: int, turn: int) -> list[str]:
     return [side[(turn + k) % len(side)] for k in range(min(count, len(side)))]
 
 
-def law_times(held: Held, laws: KernelLaws, done: Execution | None = None) -> dict[str, tuple[StageTime, ...]]:
+def law_times(held: Held, laws: KernelLaws, done: Sequence[Execution] = ()) -> dict[str, tuple[StageTime, ...]]:
     """When every leaf should start and how long it should take, by the run's name.
 
-    From the laws of its work and the plan's payloads, or from the processor seconds and bytes of an execution.
+    From the laws of its work and the plan's payloads, or from the processor seconds and bytes of executions, of each
+    leaf the median.
     """
-    rows = {} if done is None else {(row.user, row.index): row for row in done.rows if not row.fallback}
+    rows: dict[tuple[str, int], list[StageRow]] = {}
+    for row in (row for execution in done for row in execution.rows if not row.fallback):
+        rows.setdefault((row.user, row.index), []).append(row)
 
     def work_s(run: Run, node: Node) -> float:
-        row = rows.get((run.name, node.index))
-        if row is not None:
-            return row.cpu_s
+        known = rows.get((run.name, node.index))
+        if known is not None:
+            return float(np.median([row.cpu_s for row in known]))
         assert isinstance(node.leaf, Compute)
         return laws.work_s(run, node.leaf, held.settings.share[node.actor])
 
     def byte(run: Run, node: Node) -> float:
-        row = rows.get((run.name, node.index))
-        return held.payload_byte[run.name, node.index] if row is None else row.payload_byte
+        known = rows.get((run.name, node.index))
+        if known is None:
+            return held.payload_byte[run.name, node.index]
+        return float(np.median([row.payload_byte for row in known]))
 
     return predicted(held.runs, held.settings, work_s, byte, wire=laws.wire)
 
@@ -278,15 +286,16 @@ def execute_in_kernel(
     processes: KernelCluster,
     laws: KernelLaws,
     *,
-    rehearse: bool = True,
+    rehearsals: int = REHEARSALS,
     all_or_nothing: bool = False,
     probe_links: bool = True,
     least_factor: float = 1.0,
 ) -> Execution:
-    """Execute a plan in a kernel's world, and predict it three times.
+    """Execute a plan in a kernel's world after `rehearsals` runs of it, and predict it three times.
 
     The rows carry the rehearsed prediction, or the planned one without a rehearsal; `Execution.world` has all, with the
-    factor by which all times are stretched: what the cores need, and no less than `least_factor`.
+    factor by which all times are stretched: what the cores need, and no less than `least_factor`. Its "rehearsal" has
+    the latencies of the last one, and of each those that it predicts alone.
 
     Raises
     ------
@@ -296,21 +305,29 @@ def execute_in_kernel(
     held = held_runs(plan, least_factor)
     spares = None if all_or_nothing else fallback_runs(plan.table)
     found = {"planned": law_times(held, laws)}
-    if rehearse:
-        rehearsal = processes.cluster.run(held.runs, held.options)
-        found["rehearsed"] = law_times(held, laws, rehearsal)
-    known = found["rehearsed" if rehearse else "planned"]
+    rehearsed = [processes.cluster.run(held.runs, held.options) for _ in range(rehearsals)]
+    if rehearsed:
+        found["rehearsed"] = law_times(held, laws, rehearsed)
+    known = found["rehearsed" if rehearsed else "planned"]
     runs = [replace(run, predicted=known[run.name]) for run in held.runs]
     done = processes.cluster.run(runs, held.options, fallbacks=spares)
-    found["given"] = law_times(held, laws, done)
+    found["given"] = law_times(held, laws, [done])
     world = dict(done.world) | {"factor": held.factor}
-    if rehearse:
-        world["rehearsal"] = {"measured_s": rehearsal.measured_s}
+    if rehearsed:
+        each = [
+            {"measured_s": r.measured_s, "prediction_s": latencies_s(law_times(held, laws, [r]))} for r in rehearsed
+        ]
+        world["rehearsal"] = {"measured_s": rehearsed[-1].measured_s, "each": each}
     world["prediction"] = {kind: latencies_s(times) for kind, times in found.items()}
     world["links"] = [
         link | _probed(processes, runs, laws.wire, link) if probe_links else link for link in world["links"]
     ]
     return replace(done, rows=tuple(_named(row) for row in done.rows), world=world)
+
+
+def _alone(held: Held, laws: KernelLaws, done: Execution) -> dict[str, float]:
+    """Latencies that one execution predicts [s]."""
+    return latencies_s(law_times(held, laws, [done]))
 
 
 def _options(plan: Planned, runs: Sequence[Run]) -> ExecutionOptions:

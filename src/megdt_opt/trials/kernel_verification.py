@@ -121,7 +121,7 @@ def verify_in_kernel(
 
     def execute_set(each: ExecutedSet) -> tuple[Execution, float]:
         done = execute_in_kernel(
-            each, processes, laws, rehearse=False, probe_links=each.name == "plan", least_factor=known.factor
+            each, processes, laws, rehearsals=0, probe_links=each.name == "plan", least_factor=known.factor
         )
         return done, objective_s(each, done.measured_s)
 
