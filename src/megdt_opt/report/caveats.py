@@ -17,7 +17,7 @@ _MODES = {
     "raw": "Raw mode: computing runs as fast as the machine goes, so errors of the calibration are part of the error.",
     "kernel": (
         "Kernel mode: nothing is paced here; the kernel holds each link to its rate and each process to its share of a "
-        "core, and latencies are predicted from processor seconds of rehearsals just before."
+        "core, and latencies are predicted from processor seconds of a rehearsal just before."
     ),
 }
 _LINKS = {
