@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from megdt_opt.models.registry import Subject
-    from megdt_opt.program.mechanisms import Option
+    from megdt_opt.program.mechanisms import Option, Setting
     from megdt_opt.quality.table import Row
 
 MOST_PROMPTS = 10_000
@@ -66,21 +66,22 @@ def subjects_of(asked: Asked) -> list[Subject]:
     return found[: asked.pictures]
 
 
-def options_of(asked: Asked, steps: int, regions: bool) -> Iterator[Option]:
-    """The options that are measured with so many steps: what hands over in a precision, codes or divides a picture."""
-    from megdt_opt.program.mechanisms import Option
+def options_of(asked: Asked, setting: Setting) -> tuple[Option, ...]:
+    """The options that are measured in a setting: of all that plans may offer, those whose pictures are not known to be
+    the ones of one place, each once."""
+    from megdt_opt.program.mechanisms import MECHANISM_REGISTRY, catalogue
+    from megdt_opt.program.sketches import SKETCH_MECHANISMS
+    from megdt_opt.quality.factors import Factors
 
-    yield Option(mechanism="centralised", codec="jpeg")
+    steps = setting.steps
     cuts = sorted({min(max(round(share * steps), 1), steps - 1) for share in asked.cuts}) if steps > 1 else []
-    for precision in asked.precisions:
-        if precision != "fp32":
-            yield Option(mechanism="E2U", precision=precision)
-            for name in ("SEU", "SEU-UE-first"):
-                yield from (Option(mechanism=name, cut=cut, precision=precision) for cut in cuts)
-        for codec in ("raw", "jpeg"):
-            yield Option(mechanism="U2E", precision=precision, codec=codec)
-        if regions:
-            yield from (Option(mechanism="PEU", share=share, precision=precision) for share in (0.25, 0.5, 0.75))
+    own = (*(SKETCH_MECHANISMS if setting.spec.sketch else ()), *MECHANISM_REGISTRY.own)
+    found: dict[Factors, Option] = {}
+    for option in catalogue(setting, own=own, precisions=asked.precisions, cuts=cuts):
+        factors = Factors.of(option, steps=steps, scheduler=setting.scheduler)
+        if not factors.exact:
+            found.setdefault(factors, option)
+    return tuple(found.values())
 
 
 def measure_model(asked: Asked, output: Path, console: Console) -> None:
@@ -88,9 +89,10 @@ def measure_model(asked: Asked, output: Path, console: Console) -> None:
     from megdt_opt.machine import environment, versions
     from megdt_opt.models.planned import load_planned
     from megdt_opt.models.registry import find_spec
+    from megdt_opt.program.mechanisms import Setting
     from megdt_opt.program.precisions import PRECISION_REGISTRY
     from megdt_opt.quality.digest import weights_digest
-    from megdt_opt.quality.measure import Bench, measure
+    from megdt_opt.quality.measure import DEVICE, Bench, measure
     from megdt_opt.quality.table import QualityTable
 
     for precision in asked.precisions:
@@ -105,12 +107,13 @@ def measure_model(asked: Asked, output: Path, console: Console) -> None:
         told = row.factors
         sent = told.precision or told.codec
         console.print(
-            f"{told.mechanism} {told.cut:.2f} {sent} ({told.steps} {told.scheduler}): {figures}", markup=False
+            f"{told.mechanism} {told.cut or told.share:.2f} {sent} ({told.steps} {told.scheduler}): {figures}",
+            markup=False,
         )
 
     for scheduler in asked.schedulers:
         for steps in asked.steps:
-            options = tuple(options_of(asked, steps, bool(spec.region_multiple)))
+            options = options_of(asked, Setting(spec=spec, scheduler=scheduler, steps=steps, device=DEVICE))
             rows += measure(bench, options, steps=steps, scheduler=scheduler, tell=tell)
     provenance = {
         "script": "megdt-opt quality", "processor": platform.machine(), "cpu": environment()["cpu"],
