@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 
 import numpy as np
 import pytest
+from run_builder import make_run
+from test_failures import during
 
 from megdt_opt.errors import InvalidInput
 from megdt_opt.execution import Execution
 from megdt_opt.execution.audit import AuditFile
 from megdt_opt.execution.record import StageRow
 from megdt_opt.logs import write_metrics
+from megdt_opt.program.mechanisms import Option
 from megdt_opt.trials.metrics import metrics_of
 
 DISK_BYTE = 16384
 
 
 @pytest.fixture
-def disk(tmp_path):
-    """A disk of a few blocks."""
-    made = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTE}", "none", str(tmp_path)]
+def disk(request, tmp_path):
+    """A disk of a few blocks, or of the bytes that a test asks for."""
+    made = ["mount", "-t", "tmpfs", "-o", f"size={getattr(request, 'param', DISK_BYTE)}", "none", str(tmp_path)]
     try:
         subprocess.run(made, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -73,3 +77,29 @@ def test_an_audit_has_no_half_line_and_goes_on_when_there_is_space(disk, caplog)
     filler.unlink()
     audit(None, "ping", "here", "again")
     assert json.loads((disk / "audit.jsonl").read_text().splitlines()[-1])["result"] == "again"
+
+
+@pytest.mark.parametrize("disk", [2**20], indirect=True)
+def test_a_run_outlives_a_disk_that_fills_meanwhile(disk, cluster):
+    run = make_run(Option(mechanism="SEU", cut=3, precision="fp32"), step_s=0.05)
+    before = cluster.run([run])
+    before.save(disk / "record.json")
+    earlier = (disk / "record.json").read_bytes()
+    filler = disk / "filler"
+
+    def fill():
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):  # until no space is left
+            while True:
+                file.write(bytes(4096))
+
+    filling = during(cluster, fill, after_s=0.1)
+    done = cluster.run([run])
+    filling.join(30)
+    assert (done.images["user"] == before.images["user"]).all()
+    with pytest.raises(InvalidInput, match=r"record\.json.*No space left"):
+        done.save(disk / "record.json")
+    assert {file.name for file in disk.iterdir()} == {"record.json", "filler"}
+    assert (disk / "record.json").read_bytes() == earlier
+    filler.unlink()
+    done.save(disk / "record.json")
+    assert Execution.load(disk / "record.json").measured_s == done.measured_s
