@@ -36,10 +36,10 @@ _TURNS = 60
 _CLOSE = 1e-14
 """Relative rise of the costs after which they are taken as found [1]."""
 
-_DOWN = 1.0 - 2.0**-50
+DOWN = 1.0 - 2.0**-50
 """What numbers at some xi are multiplied by, so that they are at most what they would be without rounding."""
 
-_INSIDE = 1.0 - 2.0**-48
+INSIDE = 1.0 - 2.0**-48
 """The same for xi, so that its sum is at most the budget."""
 
 _LEAST = 1e-15
@@ -74,8 +74,7 @@ class Deviating:
         """Of a problem with a budget of deviations."""
         found = problem.deviations
         assert found is not None
-        plain = replace(problem, allowed=problem.open_options, deviation_budget=None, **NO_EXTRAS)
-        return cls(plain, found.budget, found.fixed_s, found.amounts)
+        return cls(_nominal(problem), found.budget, found.fixed_s, found.amounts)
 
     def picked(self, option: NDArray[np.int64]) -> Deviating:
         """Option sets (S, K) in place of the options: each user has one for each set."""
@@ -96,9 +95,9 @@ class Deviating:
 
     def at(self, xi: Array, *, down: bool = False) -> AllocationProblem:
         """The core problem at xi; with `down` none of its numbers makes it dearer than it is without rounding."""
-        p, low = self.nominal, _DOWN if down else 1.0
+        p, low = self.nominal, DOWN if down else 1.0
         if down:
-            xi = xi * _INSIDE
+            xi = xi * INSIDE
         more: dict[str, Array] = {}
         if p.device_branch_s is not None:
             more["device_branch_s"] = low * _seen(p.device_branch_s + self.own_s * np.maximum(self.one - xi[0], 0.0))
@@ -114,6 +113,11 @@ class Deviating:
             downlink_bit=low * _seen(p.downlink_bit + xi[1] * self.amounts[0]),
             edge_work_s=low * _seen(p.edge_work_s + xi[3] * self.amounts[2]), **more,
         )  # fmt: skip
+
+    def core_of(self, numbers: Array) -> AllocationProblem:
+        """The core problem with such fixed times, downlink, uplink and edge amounts, (4, K, O), in their units."""
+        fixed, down, up, work = numbers
+        return _other(self.nominal, fixed_s=fixed, downlink_bit=down, uplink_bit=up, edge_work_s=work)
 
     @cached_property
     def _scaled(self) -> tuple[Resources, Array]:
@@ -204,6 +208,14 @@ class Deviating:
             xi = self.respond(prices[:, None, None] / mu)
         assert best is not None
         return best, kept
+
+
+def _nominal(problem: AllocationProblem) -> AllocationProblem:
+    """A problem without its deviations; the rest of it has been read."""
+    nominal = _other(problem, allowed=problem.open_options)
+    for name in ("deviation_budget", *NO_EXTRAS):
+        object.__setattr__(nominal, name, None)
+    return nominal
 
 
 def _other(problem: AllocationProblem, **tables: Array) -> AllocationProblem:

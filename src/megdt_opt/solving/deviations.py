@@ -25,7 +25,7 @@ from megdt_opt.pricing.scaled import EDGE, Array, Resources, in_units
 from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate_shares
 from megdt_opt.problem.outcome import Method
 from megdt_opt.shares.deviations import worst_shares
-from megdt_opt.solving.closing import Closed, close, prepare
+from megdt_opt.solving.closing import Before, Closed, close, prepare
 from megdt_opt.solving.engines.deviations import DeviationEngine
 from megdt_opt.solving.engines.engine import Choice
 from megdt_opt.solving.engines.samples import SampleEngine
@@ -92,9 +92,12 @@ def solve_deviating(problem: AllocationProblem, method: str, gap: float, time_li
         raise InvalidInput("method", method, f"one of {METHODS} with a deviation_budget", 'Use "auto".')
     deadline = np.inf if time_limit_s is None else time.monotonic() + time_limit_s
     deviating = Deviating.of(problem)
-    if not (problem.open_options & deviating.widest.open).any(axis=1).all():
-        closed = np.flatnonzero(~(problem.open_options & deviating.widest.open).any(axis=1)).tolist()
-        raise Infeasible("a user has no option that is open in the worst case", users=closed)
+    if not problem.all_open:
+        there = (problem.open_options & deviating.widest.open).any(axis=1)
+        if not there.all():
+            raise Infeasible(
+                "a user has no option that is open in the worst case", users=np.flatnonzero(~there).tolist()
+            )
     return _closed(problem, deviating, gap, deadline)
 
 
@@ -102,17 +105,17 @@ def _closed(problem: AllocationProblem, deviating: Deviating, gap: float, deadli
     best: Worst | None = None
     proven: Closed | None = None
     known: list[Choice] = []
-    xi = _first(deviating)
     prepare(deviating.nominal)
     fast = Kernels.of(deviating)
+    core = deviating.at(_first(deviating), down=True) if fast is None else fast.core_at(None, None)
+    before: Before | None = None
     rounds = 0
     while rounds < _CORES and time.monotonic() < deadline:
         rounds += 1
-        core = deviating.at(xi, down=True)
         left = None if np.isinf(deadline) else max(deadline - time.monotonic(), 1e-3)
         # the first one says what the prices are about
         own_gap = max(0.5 * gap, _ROUGH if rounds == 1 else 0.0)
-        closed = close(core, Resources.of(core), gap=own_gap, time_limit_s=left)
+        closed = close(core, Resources.of(core), gap=own_gap, time_limit_s=left, before=before)
         if proven is None or closed.bound > proven.bound:
             proven = closed
         seen = any((closed.option == one).all() for one in known)
@@ -130,8 +133,12 @@ def _closed(problem: AllocationProblem, deviating: Deviating, gap: float, deadli
         prices, level = closed.prices[:3], max(closed.objective, proven.bound)
         if not seen and np.isfinite(found.objective):
             prices, level = found.prices, found.objective
+        before = Before(closed.option, prices[None])
         level_s = level if problem.objective == "max" else None
-        xi = deviating.priced(prices, level_s)[1] if fast is None else fast.worst_at(prices, level_s)
+        if fast is None:
+            core = deviating.at(deviating.priced(prices, level_s)[1], down=True)
+        else:
+            core = fast.core_at(prices, level_s)
     return _by_tree(problem, deviating, gap, deadline, known, proven)
 
 

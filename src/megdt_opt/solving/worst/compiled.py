@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.pricing.deviations import Deviating
 from megdt_opt.pricing.scaled import EDGE, Array
+from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.solving import compiled
 from megdt_opt.solving.compiled.folder import compiled_before, mark_compiled
 
@@ -55,6 +56,7 @@ class Kernels:
                     self.per[i] = 1.0 / (efficiency * getattr(p, f"{side}_hz"))
             self.per[EDGE] = 1.0 / p.edge_capacity
         self.hi[EDGE] = np.minimum(p.share_caps / p.edge_capacity, 1.0)
+        self._xi = np.empty((p.users, p.options, 4))
 
     @classmethod
     def of(cls, deviating: Deviating) -> Kernels | None:
@@ -67,18 +69,19 @@ class Kernels:
         found = cls(deviating)
         return found if np.isfinite(found.per).all() else None
 
-    def worst_at(self, prices: Array, level_s: float | None) -> Array:
-        """The worst deviations (4, K, O) at prices, for "max" at a level [s]; good ones, not the best to the last
-        digit."""
-        from megdt_opt.solving.worst.kernels import worst_at
+    def core_at(self, prices: Array | None, level_s: float | None) -> AllocationProblem:
+        """The core problem at the worst deviations at prices, for "max" at a level [s]; good ones, not the best to the
+        last digit. Without prices at such that are shared evenly."""
+        from megdt_opt.solving.worst.kernels import core_at
 
-        p, more = self.deviating.nominal, self.deviating.amounts
-        xi = np.zeros((4, p.users, p.options))
-        worst_at(
-            p.fixed_s, p.downlink_bit, p.uplink_bit, p.edge_work_s, self.deviating.own_s, more[0], more[1], more[2],
-            self.per, self.hi, p.weights, prices, self.deviating.budget, 0.0 if level_s is None else level_s, xi,
+        p = self.deviating.nominal
+        core = np.empty((4, p.users, p.options))
+        core_at(
+            p.fixed_s, p.downlink_bit, p.uplink_bit, p.edge_work_s, self.deviating.own_s, self.deviating.amounts,
+            self.per, self.hi, p.weights, np.zeros(3) if prices is None else prices, self.deviating.budget,
+            0.0 if level_s is None else level_s, prices is None, self._xi, core,
         )  # fmt: skip
-        return xi
+        return self.deviating.core_of(core)
 
     def settle(self, option: NDArray[np.int64], close: float) -> Settled:
         """Best shares of options (K,)."""

@@ -12,11 +12,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from megdt_opt.pricing.deviations import DOWN, INSIDE
+from megdt_opt.problem.checks import SMALLEST
 from megdt_opt.solving.compiled.jit import inner, kernel
 
 F = NDArray[np.float64]
 
 _TURNS = 60
+
+_NEAR = 0.1
+"""Relative: options that cost as much more than the worst case of the best one, at a level that is as much lower, keep
+their deviations [1]."""
 
 _CLOSE = 1e-4
 """To which multipliers of options are found: what their deviations are off by costs the square of it [1]."""
@@ -118,43 +124,117 @@ def _multiplier(one: F, xi: F, prices: F, tau: float) -> float:
     return mu
 
 
-@kernel
-def worst_at(
-    fixed: F, down: F, up: F, work: F, own: F, more_down: F, more_up: F, more_work: F, per: F, hi: F, weight: F,
-    prices: F, budget: float, level: float, xi: F,
-) -> None:  # fmt: skip
-    """The worst deviations (4, K, O) at prices, of "sum" at level 0; tables are in the problem's units, `per` (3, K)
-    are the seconds that a unit takes on the whole budget."""
-    one, to, other, corner = np.empty(12), np.empty(4), np.empty(4), np.empty(8)
-    for k in range(fixed.shape[0]):
+@inner
+def _cost(one: F, xi: F, fixed: float, own_s: float, weight: float, prices: F, level: float) -> float:
+    """What one option costs at some xi, of "sum" at level 0: its worst case costs no less."""
+    mu, total = weight, 0.0
+    if level > 0.0:
+        tau = level / weight - fixed - xi[0] * own_s
+        if tau <= 0.0:
+            return np.inf
+        mu = _multiplier(one, xi, prices, tau)
+        if mu == np.inf:
+            return np.inf
+    else:
+        total = weight * (fixed + xi[0] * own_s)
+    for i in range(3):
+        asked = one[i] + xi[1 + i] * one[3 + i]
+        if asked > 0.0:
+            share = one[9 + i]
+            if mu * asked < prices[i] * share * share:
+                share = np.sqrt(mu * asked / prices[i])
+            total += prices[i] * share
+            if level <= 0.0:
+                total += weight * asked / share
+    return total
+
+
+@inner
+def _worst_of(
+    one: F, fixed: float, own_s: float, weight: float, prices: F, budget: float, level: float, to: F, room: F
+) -> None:
+    """The worst xi of one option at prices into `to` (4,); `room` (12,)."""
+    other, corner = room[:4], room[4:]
+    mu = weight
+    tau = level / weight - fixed
+    if level > 0.0:
+        for part in (0.5, 0.001):  # less where more cannot be in time
+            to[0], to[1], to[2], to[3] = 0.0, part, part, part
+            mu = _multiplier(one, to, prices, tau) if tau > 0.0 else np.inf
+            if mu < np.inf:
+                break
+    if not 0.0 < mu < np.inf:  # where no share shortens anything
+        to[0], to[1], to[2], to[3] = min(1.0, budget) if own_s > 0.0 else 0.0, 0.0, 0.0, 0.0
+        return
+    for _ in range(_TURNS if level > 0.0 else 1):
         for i in range(3):
-            one[9 + i] = hi[i, k]
-        for o in range(fixed.shape[1]):
+            one[6 + i] = prices[i] / mu
+        _fill(one, own_s, budget, to, other, corner)
+        if level > 0.0:
+            before = mu
+            mu = _multiplier(one, to, prices, tau - to[0] * own_s)
+            if abs(mu - before) <= _CLOSE * mu or not 0.0 < mu < np.inf:
+                break
+
+
+@inner
+def _even(one: F, own_s: float, budget: float, xi: F) -> None:
+    """Deviations that are shared evenly by what deviates."""
+    count = 1.0 if own_s > 0.0 else 0.0
+    for i in range(3):
+        count += 1.0 if one[3 + i] > 0.0 else 0.0
+    part = min(budget / max(count, 1.0), 1.0)
+    xi[0] = part if own_s > 0.0 else 0.0
+    for i in range(3):
+        xi[1 + i] = part if one[3 + i] > 0.0 else 0.0
+
+
+@inner
+def _at(number: float, extra: float, xi: float) -> float:
+    """A number at a deviation, rounded down; without those that are too small for a problem."""
+    found = number + xi * INSIDE * extra
+    return 0.0 if found < 2.0 * SMALLEST else DOWN * found
+
+
+@kernel
+def core_at(
+    fixed: F, down: F, up: F, work: F, own: F, more: F, per: F, hi: F, weight: F, prices: F, budget: float,
+    level: float, first: bool, xi: F, core: F,
+) -> None:  # fmt: skip
+    """The worst deviations xi (K, O, 4) at prices, of "sum" at level 0, and the numbers there, `core` (4, K, O).
+
+    Only those of options that may be chosen at such prices change; at `first`, all are shared evenly. Tables are in the
+    problem's units, `per` (3, K) are the seconds that a unit takes on the whole budget.
+    """
+    users, options = fixed.shape
+    terms, low, room = np.empty((options, 12)), np.empty(options), np.empty(12)
+    for k in range(users):
+        best = 0
+        for o in range(options):
+            one = terms[o]
             one[0], one[1], one[2] = down[k, o] * per[0, k], up[k, o] * per[1, k], work[k, o] * per[2, k]
-            one[3], one[4] = more_down[k, o] * per[0, k], more_up[k, o] * per[1, k]
-            one[5] = more_work[k, o] * per[2, k]
-            xi[0, k, o] = min(1.0, budget) if own[k, o] > 0.0 else 0.0  # where no share shortens anything
-            mu = weight[k]
-            tau = level / weight[k] - fixed[k, o]
-            if level > 0.0:
-                for part in (0.5, 0.001):  # less where more cannot be in time
-                    to[0], to[1], to[2], to[3] = 0.0, part, part, part
-                    mu = _multiplier(one, to, prices, tau) if tau > 0.0 else np.inf
-                    if mu < np.inf:
-                        break
-            for _ in range(_TURNS if level > 0.0 else 1):
-                if not 0.0 < mu < np.inf:
-                    break
-                for i in range(3):
-                    one[6 + i] = prices[i] / mu
-                _fill(one, own[k, o], budget, to, other, corner)
-                for i in range(4):
-                    xi[i, k, o] = to[i]
-                if level > 0.0:
-                    before = mu
-                    mu = _multiplier(one, to, prices, tau - to[0] * own[k, o])
-                    if abs(mu - before) <= _CLOSE * mu:
-                        break
+            for i in range(3):
+                one[3 + i], one[9 + i] = more[i, k, o] * per[i, k], hi[i, k]
+            if first:
+                _even(one, own[k, o], budget, xi[k, o])
+            else:
+                low[o] = _cost(one, xi[k, o], fixed[k, o], own[k, o], weight[k], prices, level)
+                best = o if low[o] < low[best] else best
+        if not first:
+            to = xi[k, best]
+            _worst_of(terms[best], fixed[k, best], own[k, best], weight[k], prices, budget, level, to, room)
+            # at a lower level too: there what has just been in time is not
+            lower = level * (1.0 - _NEAR)
+            most = _cost(terms[best], to, fixed[k, best], own[k, best], weight[k], prices, lower) * (1.0 + _NEAR)
+            for o in range(options):
+                if o != best and low[o] <= most:
+                    to = xi[k, o]
+                    _worst_of(terms[o], fixed[k, o], own[k, o], weight[k], prices, budget, level, to, room)
+        for o in range(options):
+            core[0, k, o] = _at(fixed[k, o], own[k, o], xi[k, o, 0])
+            core[1, k, o] = _at(down[k, o], more[0, k, o], xi[k, o, 1])
+            core[2, k, o] = _at(up[k, o], more[1, k, o], xi[k, o, 2])
+            core[3, k, o] = _at(work[k, o], more[2, k, o], xi[k, o, 3])
 
 
 @inner
@@ -255,28 +335,28 @@ def settle_max(
     """Best shares x (3, K) for "max" in the worst case, where no cap binds; how far they are from the bound."""
     users = a.shape[1]
     room, apart, level = np.empty(32), np.inf, 0.0
-    m, r, image, s = np.empty((3, 3)), np.ones(3), np.empty(3), np.empty(3)
+    m, r, image, s = np.empty((3, 3)), np.ones(3), np.empty(3), np.empty((users, 3))
     for _ in range(_TURNS):
         least = 0.0
         for k in range(users):
             alone = fixed[k] + xi[0, k] * own[k]
             for i in range(3):
-                alone += a[i, k] + xi[1 + i, k] * extra[i, k]
+                asked = a[i, k] + xi[1 + i, k] * extra[i, k]
+                s[k, i] = np.sqrt(asked)
+                alone += asked
             least = max(least, weight[k] * alone)
         level = least
         for _ in range(100):
             m[:] = 0.0
             for k in range(users):
                 tau = level / weight[k] - fixed[k] - xi[0, k] * own[k]
-                for i in range(3):
-                    s[i] = np.sqrt(a[i, k] + xi[1 + i, k] * extra[i, k])
                 if tau <= 0.0:
-                    if s[0] + s[1] + s[2] > 0.0:
+                    if s[k, 0] + s[k, 1] + s[k, 2] > 0.0:
                         return np.inf
                     continue
                 for i in range(3):
                     for j in range(3):
-                        m[i, j] += s[i] * s[j] / tau
+                        m[i, j] += s[k, i] * s[k, j] / tau
             top = 0.0
             for _ in range(1000):
                 change, length = 0.0, 0.0
@@ -290,7 +370,7 @@ def settle_max(
                     change = max(change, abs(image[i] / length - r[i]))
                     r[i] = image[i] / length
                 top = length
-                if change <= 1e-16:
+                if change <= 4e-16:
                     break
             slope = 0.0
             for k in range(users):
@@ -298,7 +378,7 @@ def settle_max(
                 if tau > 0.0:
                     y = 0.0
                     for i in range(3):
-                        y += r[i] * np.sqrt(a[i, k] + xi[1 + i, k] * extra[i, k])
+                        y += r[i] * s[k, i]
                     slope += (y / tau) ** 2 / weight[k]
             step = (top * top - top) / slope if slope > 0.0 else 0.0
             # concave from below: a step back is rounding
@@ -310,10 +390,9 @@ def settle_max(
             tau = level / weight[k] - fixed[k] - xi[0, k] * own[k]
             y = 0.0
             for i in range(3):
-                y += r[i] * np.sqrt(a[i, k] + xi[1 + i, k] * extra[i, k])
+                y += r[i] * s[k, i]
             for i in range(3):
-                asked = np.sqrt(a[i, k] + xi[1 + i, k] * extra[i, k])
-                x[i, k] = asked * y / (tau * r[i]) if asked > 0.0 and r[i] > 0.0 else 0.0
+                x[i, k] = s[k, i] * y / (tau * r[i]) if s[k, i] > 0.0 and r[i] > 0.0 else 0.0
                 if x[i, k] > hi[i, k]:
                     return np.inf
             worst = max(worst, weight[k] * (fixed[k] + _worst_s(own[k], a, extra, x, k, budget, room)))
