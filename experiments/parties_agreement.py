@@ -65,7 +65,7 @@ def row(name: str, number: int, objective: str, problem: Any) -> dict[str, Any]:
     holds = bool(found.certificate.verify(problem, exact=True).holds) if known else None
     off = abs(value - truth) / max(abs(truth), 1e-300)
     # the grid of shares for samples is from above: what is worse than it disagrees, and what is far below
-    off_most = precision if name != "samples" or value > truth else 1e-6
+    off_most = precision if name != "samples" or value > truth else 1e-5
     above = BOUND if known else MAX[0]
     return fields | {
         "enumerated": truth, "found": value, "off": off, "bound": bound, "gap": found.gap, "status": str(found.status),

@@ -138,7 +138,7 @@ def test_the_search_reaches_the_enumerated_level_and_proves_it(number: int) -> N
     assert found.status == "optimal"
     assert found.objective_s <= optimum * (1 + 1e-7)
     # the grid is from above, and near: at kinks of the levels it is the search that is better
-    assert found.objective_s == pytest.approx(optimum, rel=1e-6)
+    assert found.objective_s == pytest.approx(optimum, rel=1e-5)
     assert found.lower_bound_s <= optimum * (1 + BOUND)
     assert found.is_proven(problem, 5e-8)
     assert found.certificate is not None
