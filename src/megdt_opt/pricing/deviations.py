@@ -212,9 +212,9 @@ class Deviating:
 
 def _nominal(problem: AllocationProblem) -> AllocationProblem:
     """A problem without its deviations; the rest of it has been read."""
-    nominal = _other(problem, allowed=problem.open_options)
-    for name in ("deviation_budget", *NO_EXTRAS):
-        object.__setattr__(nominal, name, None)
+    nominal = _other(problem)
+    for name, value in {"allowed": problem.open_options, "deviation_budget": None, **NO_EXTRAS}.items():
+        object.__setattr__(nominal, name, value)
     return nominal
 
 

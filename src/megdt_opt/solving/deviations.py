@@ -25,7 +25,7 @@ from megdt_opt.pricing.scaled import EDGE, Array, Resources, in_units
 from megdt_opt.problem.allocation_problem import AllocationProblem, evaluate_shares
 from megdt_opt.problem.outcome import Method
 from megdt_opt.shares.deviations import worst_shares
-from megdt_opt.solving.closing import Before, Closed, close, prepare
+from megdt_opt.solving.closing import Closed, close, prepare
 from megdt_opt.solving.engines.deviations import DeviationEngine
 from megdt_opt.solving.engines.engine import Choice
 from megdt_opt.solving.engines.samples import SampleEngine
@@ -108,14 +108,13 @@ def _closed(problem: AllocationProblem, deviating: Deviating, gap: float, deadli
     prepare(deviating.nominal)
     fast = Kernels.of(deviating)
     core = deviating.at(_first(deviating), down=True) if fast is None else fast.core_at(None, None)
-    before: Before | None = None
     rounds = 0
     while rounds < _CORES and time.monotonic() < deadline:
         rounds += 1
         left = None if np.isinf(deadline) else max(deadline - time.monotonic(), 1e-3)
         # the first one says what the prices are about
         own_gap = max(0.5 * gap, _ROUGH if rounds == 1 else 0.0)
-        closed = close(core, Resources.of(core), gap=own_gap, time_limit_s=left, before=before)
+        closed = close(core, Resources.of(core), gap=own_gap, time_limit_s=left)
         if proven is None or closed.bound > proven.bound:
             proven = closed
         seen = any((closed.option == one).all() for one in known)
@@ -133,7 +132,6 @@ def _closed(problem: AllocationProblem, deviating: Deviating, gap: float, deadli
         prices, level = closed.prices[:3], max(closed.objective, proven.bound)
         if not seen and np.isfinite(found.objective):
             prices, level = found.prices, found.objective
-        before = Before(closed.option, prices[None])
         level_s = level if problem.objective == "max" else None
         if fast is None:
             core = deviating.at(deviating.priced(prices, level_s)[1], down=True)
