@@ -25,8 +25,10 @@ from numpy.typing import NDArray
 
 from megdt_opt.solving.compiled.bounding import MOST_CUTS, Cuts, ask_master
 from megdt_opt.solving.compiled.jit import inner, kernel, stay_whole
-from megdt_opt.solving.compiled.kernels import ROUGHLY, F, I, Terms, law_of, plain_cost
+from megdt_opt.solving.compiled.kernels import ROUGHLY, F, I, Terms, law_of
 from megdt_opt.solving.compiled.laws import HUGE, SUM, Three, option_at
+from megdt_opt.solving.compiled.limited import limited_cost
+from megdt_opt.solving.compiled.narrowing import widen
 from megdt_opt.solving.compiled.passes import Here, Out, numbers_of, tell
 from megdt_opt.solving.compiled.tilting import COST, LATE, ROOT, ROWS, SHARE, TILT, look
 
@@ -41,8 +43,20 @@ _STEP = 1.5
 _ROUGH, _PART, _NEAR = 1e-3, 0.03, 1e-13
 """How near G at the level comes to that of its valley: at most, as a part of what prices leave open, at least [1]."""
 
+_FEW = 4
+"""Levels that are started from while few options are looked at [1]."""
+
+_ROUNDS, _ROUGHLY, _FINER = 16, 1e-4, 0.03
+"""Turns of adding options to those that matter, the precision of the first, and its factor from turn to turn [1]."""
+
+_KNOWN = 48
+"""Planes of the turns before that are kept at most [1]."""
+
 _OUT_OF_REACH = 1e-4
 """How near the best prices are to come, relatively, where none reach the goal [1]."""
+
+_BEYOND = 0.2
+"""The same where some do, as a part of what they are worth beyond it [1]."""
 
 _ROOM = 1e-14
 """Relative distance of sum nu from W, so that rounding never carries it over."""
@@ -64,6 +78,9 @@ _HOPELESS, _AWAY = 0.25, 0.02
 
 _ROUNDING = 1e-15
 """Relative: by what a limit is loosened where a float is to be no less than it."""
+
+_BESIDE = 1e-6
+"""Relative difference up to which levels to start from count as one [1]."""
 
 _SAME = 1e-12
 """Relative difference up to which a latency counts as the level [1]."""
@@ -140,16 +157,20 @@ def lowest(
             return HUGE, high
         latest = max(latest, none[LATE, k])
     charged = price[0] + price[1] + price[2]
-    best, at = HUGE, min(max(latest, low), high)
+    best, at, last = HUGE, min(max(latest, low), high), -1.0
     if most <= 0.0:
         level = at
         total = at_level(terms, begin, end, price, level, none, first, who, limits, point, places)
         return total + most * level - charged, level
     if count > 0:
         below, above = low, min(high, max(latest, low))
-        start = above
+        start = min(max(starts[0], low), above)
         for n in range(count):
             level = min(max(starts[n], low), above)
+            if n > 0 and abs(level - start) <= _BESIDE * start:
+                continue
+            if n == 0 and count == 2 and abs(min(max(starts[1], low), above) - level) <= _BESIDE * level:
+                break
             total = at_level(terms, begin, end, price, level, none, first, who, limits, point, places)
             if total < HUGE and total + most * level - charged < best:
                 best, at, start = total + most * level - charged, level, level
@@ -158,6 +179,7 @@ def lowest(
         fall, rise, idle = 0.0, 0.0, 0
         for turn in range(_TURNS):
             total = at_level(terms, begin, end, price, level, none, first, who, limits, point, places)
+            last = level
             if total >= HUGE:
                 below, fall = level, 0.0
                 if above - below <= _THIN * above:
@@ -177,6 +199,7 @@ def lowest(
                 if turn == 0 and level > low:
                     # an option without shares may be open from here on only: a step down
                     level *= 1.0 - _THIN
+                    last = level
                     total = at_level(terms, begin, end, price, level, none, first, who, limits, point, places)
                     if total + most * level - charged > value:
                         break
@@ -195,23 +218,73 @@ def lowest(
             if not below < ahead < above or turn > 6:
                 ahead = 0.5 * (below + above)
             level = ahead
-    if best < HUGE:
+    if best < HUGE and last != at:
         at_level(terms, begin, end, price, at, none, first, who, limits, point, places)
     return best, at
+
+
+@inner
+def beyond(best: float, goal: float) -> float:
+    """How near the best prices are to come, relatively, for what is proven beyond the goal to be worth no more."""
+    return _BEYOND * max(best - goal, 0.0) / abs(best)
+
+
+# wide: numba copies all arrays of a tuple at every call; `lowest` asks for all of it
+@inner
+def climb_among(
+    terms: Terms, begin: I, end: I, most: float, low: float, high: float, goal: float, box: float, precision: float,
+    starts: F, known: int, none: F, first: Option, who: I, limits: F, point: F, places: Option, price: F, cuts: Cuts,
+) -> tuple[float, float, int]:  # fmt: skip
+    """The prices at which the least G within [low, high] is best, to a precision, or roughly where none reach the goal;
+    from and into `price`. The first `known` planes hold from before.
+
+    Returns the best value, what none exceeds, and the passes made; the level goes to the first of `starts`, of which no
+    more than a few are looked at.
+    """
+    stay_whole()
+    y, now = np.zeros(4), price.copy()
+    best, pull, close, best_level = -HUGE, 0.5, _ROUGH, starts[0]
+    for n in range(known, MOST_CUTS):
+        value, level = lowest(
+            terms, begin, end, now, most, low, high, close, starts, _FEW, none, first, who, limits, point, places
+        )  # fmt: skip
+        if value > best:
+            best, best_level, price[:] = value, level, now
+        else:
+            pull = 1.0 - pull if pull != 1.0 else 0.5
+        if best >= HUGE:
+            return best, HUGE, n + 1 - known
+        starts[0] = level
+        cuts.prices[n], cuts.levels[n], cuts.chosen[n] = now, level, places
+        cuts.offsets[n] = value
+        for i in range(3):
+            cuts.slopes[n, i] = point[SHARE + i].sum() - 1.0
+            cuts.offsets[n] -= cuts.slopes[n, i] * now[i]
+        if not ask_master(SUM, cuts, n + 1, box, y):
+            y[0] = best
+        near = max(_OUT_OF_REACH, precision) if y[0] < goal < HUGE else max(precision, beyond(best, goal))
+        if y[0] - best <= near * max(abs(y[0]), abs(best)) or n + 1 == MOST_CUTS:
+            break
+        close = min(max(_PART * (y[0] - best) / max(abs(y[0]), abs(best)), _NEAR), _ROUGH)
+        for i in range(3):
+            now[i] = max(pull * max(y[i + 1], 0.0) + (1.0 - pull) * price[i], 0.0)
+    starts[0] = best_level
+    return best, y[0], n + 1 - known
 
 
 # wide: numba copies all arrays of a tuple at every call
 @kernel
 def climb_capped(
-    terms: Terms, here: Here, most: float, low: float, high: float, goal: float, box: float, passes: int,
-    precision: float, starts: F, cuts: Cuts, out: Out,
-) -> tuple[float, int]:  # fmt: skip
-    """The prices at which the least G within [low, high] is best, to a precision, or roughly where none reach the goal;
-    from those in `out`, which get the best. The first of `starts` (n,) is a level at which G is low at any prices.
+    terms: Terms, here: Here, most: float, low: float, high: float, goal: float, box: float, precision: float,
+    starts: F, active: I, known: int, cuts: Cuts, out: Out,
+) -> tuple[float, int, int]:  # fmt: skip
+    """`climb_among` all options, from and into the price in `out`, by way of the few that matter: those that have cost
+    least so far, which are the first ones, up to `active` (K,). Options are only added, so that planes hold: the first
+    `known` ones, with their options, from before.
 
-    Returns the best value and the passes made; what the planes waver between goes into `out`, with what costs least at
-    the best prices, and the level there to the last of `starts`."""
-    users = here.begin.shape[0]
+    Returns the best value, the passes made and the planes known; what the planes waver between goes into `out`, with
+    what costs least at the best prices, and the level there to the first of `starts`, levels at which G may be low."""
+    users, begin = here.begin.shape[0], here.begin
     none, point = np.zeros((ROWS, users)), np.zeros((ROWS, users))
     first, places, who, limits = (
         np.zeros(users, np.int32),
@@ -219,43 +292,41 @@ def climb_capped(
         np.zeros(users, np.int64),
         np.zeros(users),
     )
-    y, price, best_places = np.zeros(4), out.price.copy(), np.zeros(users, np.int32)
-    best, pull, last, close = -HUGE, 0.5, starts.shape[0] - 1, _ROUGH
-    best_level = starts[last]
-    cuts.basis[:] = -99
-    turns, made = min(passes, MOST_CUTS), 0
-    for n in range(turns):
-        made = n + 1
+    price, best, made = out.price.copy(), -HUGE, 0
+    best_level, near, short, height = starts[0], _ROUGHLY, np.inf, HUGE
+    if known == 0:
+        active[:] = begin
+    for turn in range(_ROUNDS):
         value, level = lowest(
-            terms, here.begin, here.end, price, most, low, high, close, starts, starts.shape[0], none, first, who,
-            limits, point, places,
+            terms, begin, here.end, price, most, low, high, max(_PART * near, _NEAR), starts,
+            starts.shape[0] if made <= 2 else _FEW, none, first, who, limits, point, places,
         )  # fmt: skip
+        made += 1
+        if value >= HUGE:
+            best = HUGE
+            break
         if value > best:
-            best, best_level = value, level
-            out.price[:], best_places[:] = price, places
-        else:
-            pull = 1.0 - pull if pull != 1.0 else 0.5
-        if best >= HUGE:
-            break
-        starts[last] = level
-        cuts.prices[n], cuts.levels[n], cuts.chosen[n] = price, level, places
-        cuts.offsets[n] = value
-        for i in range(3):
-            cuts.slopes[n, i] = point[SHARE + i].sum() - 1.0
-            cuts.offsets[n] -= cuts.slopes[n, i] * price[i]
-        if not ask_master(SUM, cuts, n + 1, box, y):
-            break
-        near = _OUT_OF_REACH if y[0] < goal < HUGE else precision
-        if y[0] - best <= near * max(abs(y[0]), abs(best)):
-            break
-        close = min(max(_PART * (y[0] - best) / max(abs(y[0]), abs(best)), _NEAR), _ROUGH)
-        for i in range(3):
-            price[i] = max(pull * max(y[i + 1], 0.0) + (1.0 - pull) * out.price[i], 0.0)
-    starts[last] = best_level
+            best, best_level, out.price[:] = value, level, price
+            numbers_of(terms, places, out.picked)
+        if abs(level - starts[0]) > _BESIDE * level:
+            starts[3], starts[2], starts[0] = starts[2], starts[0], level
+        fresh = widen(terms, active, places)
+        if turn > 0:
+            short = (height - best) / max(abs(best), abs(height))
+            hopeless = height < goal < HUGE and short <= _OUT_OF_REACH
+            if hopeless or short <= max(precision, beyond(best, goal)) or (fresh == 0 and near <= precision):
+                break
+            near = max(min(_FINER * near, 0.1 * short), precision)
+        known = known if known <= _KNOWN else 0
+        _value, height, count = climb_among(
+            terms, begin, active, most, low, high, goal, box, near, starts, known, none, first, who, limits, point,
+            places, price, cuts,
+        )  # fmt: skip
+        known, made = known + count, made + 1
+    starts[0] = best_level
     if best < HUGE:
         tell(terms, cuts, out)
-        numbers_of(terms, best_places, out.picked)
-    return best, made
+    return best, made, known
 
 
 @inner
@@ -278,24 +349,34 @@ def spanned(
         if own > 0.0:
             limit = min(limit, high / own * (1.0 + _ROUNDING))
         curved = not (law.g1 == np.inf and law.g0 == np.inf)
-        best, more, place = HUGE, tilts[k] * low, -1
+        best, more, place, linear = HUGE, tilts[k] * low, -1, not (curved or terms.has_branch or terms.has_least)
+        root, even_root = np.sqrt(weight), np.sqrt(own)
         for j in range(begin[k], end[k]):
-            if not curved and best <= plain_cost(
-                SUM, weight, law.cap, 0.0, terms.fixed[k, j], terms.down[k, j], terms.up[k, j], terms.edge[k, j],
-                r.down, r.up, r.edge,
-            ):  # fmt: skip
-                continue
             s = Three(terms.down[k, j], terms.up[k, j], terms.edge[k, j])
+            fixed = terms.fixed[k, j]
+            if not curved and best <= root * (root * fixed + 2.0 * (r.down * s.down + r.up * s.up + r.edge * s.edge)):
+                continue  # branch, limit and bounds of the shares only add to it
+            if linear:
+                cost, _m, _fits = limited_cost(
+                    weight, root, law.cap, limit, fixed, s.down, s.up, s.edge, r.down, r.up, r.edge
+                )
+                if cost < best and more > 0.0:
+                    even, _m, _fits = limited_cost(
+                        own, even_root, law.cap, limit, fixed, s.down, s.up, s.edge, r.down, r.up, r.edge
+                    )
+                    cost = max(cost, even + more)
+                if cost < best:
+                    best, place = cost, j
+                continue
             branch = terms.branch[k, j] if terms.has_branch else 0.0
             least = terms.least[k, j] if terms.has_least else 0.0
             cost, _m = option_at(
-                SUM, weight, terms.fixed[k, j], branch, limit, 0.0, s, r, least, law, terms.curve, 1.0, best, ROUGHLY
+                SUM, weight, fixed, branch, limit, 0.0, s, r, least, law, terms.curve, 1.0, best, ROUGHLY
             )
             if cost < best and more > 0.0:
                 even, _m = option_at(
-                    SUM, own, terms.fixed[k, j], branch, limit, 0.0, s, r, least, law, terms.curve, 1.0, best - more,
-                    ROUGHLY,
-                )  # fmt: skip
+                    SUM, own, fixed, branch, limit, 0.0, s, r, least, law, terms.curve, 1.0, best - more, ROUGHLY
+                )
                 cost = max(cost, even + more)
             if cost < best:
                 best, place = cost, j

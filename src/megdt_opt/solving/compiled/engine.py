@@ -15,7 +15,7 @@ from megdt_opt.pricing.scaled import Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.shares.best import best_shares
 from megdt_opt.solving.compiled import capped, passes, tilted
-from megdt_opt.solving.compiled.bounding import CLOSED, new_cuts
+from megdt_opt.solving.compiled.bounding import CLOSED, Cuts, new_cuts
 from megdt_opt.solving.compiled.driver import terms_of
 from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
 from megdt_opt.solving.compiled.passes import Here, Out, new_sets
@@ -58,8 +58,17 @@ class CompiledEngine(Separable):
         )  # fmt: skip
         self._costs, self._gone = np.empty(self.heads.shape), np.empty(self.heads.shape, np.bool_)
         self._entered: Mask | None = self.heads
+        self._known, self._span_s = 0, WHOLE
         self._mixed = problem.objective == "mixed"
         self._most = float(problem.max_weight or 0.0)
+
+    @cached_property
+    def _planes(self) -> Cuts:
+        return new_cuts(self.problem.users)
+
+    @cached_property
+    def _active(self) -> NDArray[np.int64]:
+        return np.zeros(self.problem.users, np.int64)
 
     @cached_property
     def _room(self) -> Tilted:
@@ -68,7 +77,7 @@ class CompiledEngine(Separable):
     def _enter(self, mask: Mask) -> None:
         if mask is not self._entered:
             passes.enter(self._terms, mask, self._here)
-            self._entered = mask
+            self._entered, self._known = mask, 0
 
     def price(self, mask: Mask, prices: Array, level_s: float | None, extra: Array | None = None) -> Priced:
         """As `Engine` has it."""
@@ -215,22 +224,31 @@ class CompiledEngine(Separable):
             sides[-1, 0].astype(np.int64),
         )
 
+    def worst_s(self, choice: Choice, x: Array) -> float:
+        """For "mixed", as `LeveledEngine` has it."""
+        np.copyto(self._terms.weight, self.problem.weights)
+        self._out.shares[:] = x
+        return float(passes.objective(MAX, self._terms, self._here, np.asarray(choice, np.int32), self._out))
+
     def climb_within(
-        self, mask: Mask, span_s: tuple[float, float], goal: float, box: float, most: int, start: Array,
-        precision: float, levels_s: list[float],
+        self, mask: Mask, span_s: tuple[float, float], goal: float, box: float, start: Array, precision: float,
+        levels_s: list[float],
     ) -> tuple[Peak, float]:  # fmt: skip
         """For "mixed", as `LeveledEngine` has it."""
         self._enter(mask)
         np.copyto(self._terms.weight, self.problem.weights)
-        out, levels = self._out, np.array([*levels_s, levels_s[0]])
+        out, levels = self._out, np.array([*levels_s[:1] * 4, *levels_s[1:]])
         out.price[:] = start[:3]
-        value, count = capped.climb_capped(
-            self._terms, self._here, self._most, *span_s, min(goal, HUGE), box, most, precision, levels, self._cuts, out
-        )
+        known = self._known if span_s == self._span_s else 0
+        value, count, self._known = capped.climb_capped(
+            self._terms, self._here, self._most, *span_s, min(goal, HUGE), box, precision, levels, self._active, known,
+            self._planes, out,
+        )  # fmt: skip
+        self._span_s = span_s
         kept = np.count_nonzero(out.weight) if value < HUGE else 0
         picked = out.picked.astype(np.int64) if value < HUGE else NO_CHOICE
         peak = Peak(out.price.copy(), value, count, out.chosen[:kept].copy(), out.weight[:kept].copy(), picked)
-        return peak, float(levels[-1])
+        return peak, float(levels[0])
 
     def cover(
         self, mask: Mask, span_s: tuple[float, float], goal: float, prices: Array, level_s: float, thin: float
@@ -369,7 +387,7 @@ class CompiledEngine(Separable):
     def run_levels(self, prices: Array) -> None:
         """The same for what "mixed" takes where the largest latency is held fixed."""
         whole, own = (0.0, np.inf), prices[:3].copy()
-        self.climb_within(self.heads, whole, 1.0, 1.0, 2, own, 1e-3, [1.0])
+        self.climb_within(self.heads, whole, 1.0, 1.0, own, 1e-3, [1.0])
         self.cover(self.heads, whole, 1.0, own, 1.0, 1e-3)
         self.spanned(Part(Leaf(tuple(prices.tolist())), self.heads, ()))
 

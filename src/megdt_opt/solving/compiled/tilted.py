@@ -9,6 +9,7 @@ from megdt_opt.solving.compiled.bounding import MOST_CUTS, Cuts, alone_of, ask_m
 from megdt_opt.solving.compiled.jit import inner, kernel, stay_whole
 from megdt_opt.solving.compiled.kernels import F, I, Terms, solve_four
 from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
+from megdt_opt.solving.compiled.limited import settled_linear
 from megdt_opt.solving.compiled.passes import Here, Out, numbers_of, places_of
 from megdt_opt.solving.compiled.tilting import TIE, Tilted, tilted_value
 
@@ -146,6 +147,12 @@ def settled(
         alone += most * alone_of(MAX, terms, places)
     if alone >= ceiling:
         return HUGE, True
+    if terms.plain:
+        start = out.price.copy()
+        worth, known = settled_linear(terms, places, most, ceiling, out.price, tilted.tilts, out.shares)
+        if known:
+            return worth, True
+        out.price[:] = start
     begin = places.astype(np.int64)
     end = begin + 1
     x, now = np.zeros((3, users)), np.zeros((3, users))

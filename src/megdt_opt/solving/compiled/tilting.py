@@ -28,6 +28,7 @@ from megdt_opt.solving.compiled.bounding import MOST_CUTS
 from megdt_opt.solving.compiled.jit import inner, stay_whole
 from megdt_opt.solving.compiled.kernels import CLOSE, ROUGHLY, F, I, Terms, law_of, plain_cost
 from megdt_opt.solving.compiled.laws import HUGE, SUM, Three, option_at, shares_at
+from megdt_opt.solving.compiled.limited import limited_cost
 
 Option = NDArray[np.int32]
 
@@ -73,24 +74,46 @@ def look(
     for i in range(count):
         k = who[i]
         weight, limit, law = weights[k] * (1.0 + point[TILT, k]), limits[k], law_of(caps, gamma, brink, full, k)
-        best, place, root = HUGE, -1, np.sqrt(weight)
+        best, place, own = HUGE, -1, np.sqrt(weight)
+        root = own
         curved = not (law.g1 == np.inf and law.g0 == np.inf)
         if plain:
             cr, icap = law.cap * r.edge, 1.0 / law.cap
             for j in range(begin[k], end[k]):
                 s2 = edge[k, j]
-                cost = root * fixed[k, j] + 2.0 * (r.up * up[k, j] + r.edge * s2 + r.down * down[k, j])
-                over = max(root * s2 - cr, 0.0)
-                cost = root * cost + over * over * icap
+                cost = own * fixed[k, j] + 2.0 * (r.up * up[k, j] + r.edge * s2 + r.down * down[k, j])
+                over = max(own * s2 - cr, 0.0)
+                cost = own * cost + over * over * icap
                 if cost < best:
                     best, place = cost, j
-        if not plain or place < 0 or up[k, place] * root > r.up or down[k, place] * root > r.down:
-            best, place, hint = HUGE, -1, places[k]
+        hint = places[k]
+        if not (curved or has_branch or has_least):
+            if not plain or place < 0 or up[k, place] * own > r.up or down[k, place] * own > r.down:
+                best, place = HUGE, -1
+                for turn in range(begin[k] - 1, end[k]):
+                    # first what was best before, which spares the others
+                    j = hint if turn < begin[k] else turn
+                    if (turn < begin[k] and not begin[k] <= hint < end[k]) or turn == hint:
+                        continue
+                    s0, s1, s2 = down[k, j], up[k, j], edge[k, j]
+                    if best <= own * (own * fixed[k, j] + 2.0 * (r.up * s1 + r.edge * s2 + r.down * s0)):
+                        continue  # limit and bounds of the shares only add to it
+                    cost, m, fits = limited_cost(
+                        weight, own, law.cap, limit, fixed[k, j], s0, s1, s2, r.down, r.up, r.edge
+                    )
+                    if cost < best and not fits:
+                        cost, m = option_at(
+                            SUM, weight, fixed[k, j], 0.0, limit, 0.0, Three(s0, s1, s2), r, 0.0, law, curve, 1.0, HUGE,
+                            CLOSE,
+                        )  # fmt: skip
+                    if cost < best:
+                        best, place, root = cost, j, m
+        else:
+            best, place = HUGE, -1
             for turn in range(begin[k] - 1, end[k] + 1):
-                # first what was best before, which spares the others; in the end the best one again: its cost is exact,
-                # but shares are as near as the multiplier only
+                # in the end the best one again: its cost is exact, but shares are as near as the multiplier only
                 again = turn == end[k]
-                if again and (plain or place < 0):
+                if again and place < 0:
                     break
                 j = place if again else turn
                 if turn < begin[k]:

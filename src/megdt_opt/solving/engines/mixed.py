@@ -29,9 +29,9 @@ _MOST_CUTS = 60
 _KNOWN = 24
 """Price vectors from before that a search for better ones begins with [1]."""
 
-_MANY, _MOST = 30, 2000
-"""Users from which on the tree is divided by the largest latency: of fewer, few are torn by theirs; and up to which, as
-the time limit is not looked at while one search for prices goes on [1]."""
+_MANY, _MOST = 1, 2000
+"""Users from which on and up to which the tree is divided by the largest latency; of more, the time limit would not be
+looked at for long while one search for prices goes on [1]."""
 
 _ROOT_PASSES, _CLOSE = 60, 1e-3
 """Price vectors for the whole problem, and how near the best are to come, relatively, where they prove nothing: what
@@ -203,15 +203,12 @@ class MixedEngine(Separable):
     @property
     def is_leveled(self) -> bool:
         """Whether to search as a `LeveledEngine`, for which an engine has to price options at limits on the latency."""
-        many = _MANY <= self.problem.users <= _MOST
-        return many and self.most > 0.0 and self.tilts.base > 0.0 and hasattr(self._inner, "climb_within")
+        fits = _MANY <= self.problem.users <= _MOST
+        return fits and self.most > 0.0 and self.tilts.base > 0.0 and hasattr(self._inner, "climb_within")
 
     def worst_s(self, choice: Choice, x: Array) -> float:
         """As `LeveledEngine` has it."""
-        a, gamma, _, _ = self.resources.pick(choice[None])
-        rows = np.arange(len(choice))
-        own = self.problem.fixed_s[rows, choice], self.problem.branch_s[rows, choice]
-        return float((self.problem.weights * latencies(a, gamma, x[None, :3], *own)[0]).max())
+        return float(self._inner.worst_s(choice, x))  # type: ignore[attr-defined]
 
     def climb_within(self, *arguments: Any) -> tuple[Peak, float]:
         """As `LeveledEngine` has it."""

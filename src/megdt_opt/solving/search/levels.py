@@ -17,7 +17,10 @@ from megdt_opt.solving.engines.engine import Choice, Engine, Peak, Span
 from megdt_opt.solving.search.tree import Tree, into
 from megdt_opt.solving.search.wavering import mixed, nearer, undecided
 
-_MOST_NODES, _ROUNDS, _PASSES = 100, 4, 60
+_MOST_NODES, _ROUNDS = 100, 4
+_STEPS = (0.55, 0.7, 0.8, 0.87, 0.93, 1.15)
+"""Levels to start from, over one at which an allocation is known [1]."""
+
 _PRECISION = 0.02
 """How near prices come to the best ones, as a part of the gap [1]."""
 
@@ -34,8 +37,8 @@ class LeveledEngine(Engine, Protocol):
         ...
 
     def climb_within(
-        self, mask: Mask, span_s: tuple[float, float], goal: float, box: float, most: int, start: Array,
-        precision: float, levels_s: list[float],
+        self, mask: Mask, span_s: tuple[float, float], goal: float, box: float, start: Array, precision: float,
+        levels_s: list[float],
     ) -> tuple[Peak, float]:  # fmt: skip
         """The best prices (B,) where the largest latency is within a range, and the one at which they are worth the
         least [s]; it is looked for from some levels [s], at the first of which an allocation is known."""
@@ -112,11 +115,12 @@ def _best_prices(tree: Tree, engine: LeveledEngine, part: _Part) -> tuple[Peak, 
     """The best prices of a part, and the level at which they are worth the least [s]; the incumbent gets what they
     propose."""
     best, start = tree.incumbent, part.start
-    for _ in range(_ROUNDS):
-        levels_s = [engine.worst_s(best.choice, best.x), *_levels_within(part.span_s)]
+    for turn in range(_ROUNDS):
+        known_s = engine.worst_s(best.choice, best.x)
+        levels_s = [known_s, *_levels_within(part.span_s, known_s)] if turn == 0 else [known_s]
         goal, box = tree.goal()[1], tree.objective.box(best.objective)
         precision = _PRECISION * tree.gap
-        peak, level_s = engine.climb_within(part.mask, part.span_s, goal, box, _PASSES, start, precision, levels_s)
+        peak, level_s = engine.climb_within(part.mask, part.span_s, goal, box, start, precision, levels_s)
         tree.passes += peak.passes
         start, before = peak.prices, best.objective
         if len(peak.weights) and tree.in_time:
@@ -126,11 +130,11 @@ def _best_prices(tree: Tree, engine: LeveledEngine, part: _Part) -> tuple[Peak, 
     return peak, level_s
 
 
-def _levels_within(span_s: tuple[float, float]) -> list[float]:
-    """Levels in a range that is not the whole [s]."""
+def _levels_within(span_s: tuple[float, float], known_s: float) -> list[float]:
+    """Levels in a range [s]; in the whole some beside the one at which an allocation is known."""
     low, high = span_s
     if low == 0.0:
-        return [] if high == np.inf else [high]
+        return [known_s * step for step in _STEPS] if high == np.inf else [high]
     return [low * step for step in (1.0, 1.1, 1.3, 2.0)] if high == np.inf else [*map(float, np.linspace(low, high, 4))]
 
 
