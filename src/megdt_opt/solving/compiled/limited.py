@@ -5,6 +5,9 @@ With the largest weighted latency T held fixed a user's multiplier m^2 is its we
 than T: m = sum_i r_i s_i / (T / w - F) then, at prices r_i^2 and roots s_i of the demands. T is where what is above the
 weights uses up the weight W of the largest latency, sum (m^2 / w - 1) = W, and the prices are where the budgets are.
 All of that has its derivatives at hand.
+
+Long and wide functions: arrays and numbers are handed over one by one, as numba copies all arrays of a tuple at every
+call, and Newton's method is one loop on arrays that all of its steps change.
 """
 
 from __future__ import annotations
