@@ -356,27 +356,27 @@ def spanned(
             fixed = terms.fixed[k, j]
             if not curved and best <= root * (root * fixed + 2.0 * (r.down * s.down + r.up * s.up + r.edge * s.edge)):
                 continue  # branch, limit and bounds of the shares only add to it
-            if linear:
-                cost, _m, _fits = limited_cost(
-                    weight, root, law.cap, limit, fixed, s.down, s.up, s.edge, r.down, r.up, r.edge
-                )
-                if cost < best and more > 0.0:
-                    even, _m, _fits = limited_cost(
-                        own, even_root, law.cap, limit, fixed, s.down, s.up, s.edge, r.down, r.up, r.edge
-                    )
-                    cost = max(cost, even + more)
-                if cost < best:
-                    best, place = cost, j
-                continue
             branch = terms.branch[k, j] if terms.has_branch else 0.0
             least = terms.least[k, j] if terms.has_least else 0.0
-            cost, _m = option_at(
-                SUM, weight, fixed, branch, limit, 0.0, s, r, least, law, terms.curve, 1.0, best, ROUGHLY
-            )
-            if cost < best and more > 0.0:
-                even, _m = option_at(
-                    SUM, own, fixed, branch, limit, 0.0, s, r, least, law, terms.curve, 1.0, best - more, ROUGHLY
+            cost, even, fits = 0.0, 0.0, False
+            if linear:
+                cost, _m, fits = limited_cost(
+                    weight, root, law.cap, limit, fixed, s.down, s.up, s.edge, r.down, r.up, r.edge
                 )
+            if not fits and cost < best:
+                cost, _m = option_at(
+                    SUM, weight, fixed, branch, limit, 0.0, s, r, least, law, terms.curve, 1.0, best, ROUGHLY
+                )
+            if cost < best and more > 0.0:
+                fits = False
+                if linear:
+                    even, _m, fits = limited_cost(
+                        own, even_root, law.cap, limit, fixed, s.down, s.up, s.edge, r.down, r.up, r.edge
+                    )
+                if not fits:
+                    even, _m = option_at(
+                        SUM, own, fixed, branch, limit, 0.0, s, r, least, law, terms.curve, 1.0, best - more, ROUGHLY
+                    )
                 cost = max(cost, even + more)
             if cost < best:
                 best, place = cost, j
