@@ -123,6 +123,36 @@ def test_a_sweep_of_a_file_in_chunks_is_merged(scenario: str, tmp_path: Path) ->
     assert read[["channel.downlink_hz", "steps"]].to_numpy().tolist() == [[3e4, 2], [3e4, 4], [6e4, 2], [6e4, 4]]
 
 
+def test_parts_of_one_file_from_anywhere_are_merged(
+    scenario: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file names its scenario and its trace from its own folder; parts and their folders are said beside it."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "cell.yaml").write_text(Path(scenario).read_text())
+    (home / "trace.csv").write_text("channel.downlink\n30 kHz\n60 kHz\n30 kHz\n")
+    (home / "sweep.yaml").write_text(
+        "scenario: cell.yaml\nover: {rows: trace.csv}\nbaselines: false\nchunk: 1\nshard: 1/1\nout: whole\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    for words in ([], ["--shard", "1/2", "--out", "one"], ["--shard", "2/2", "--out", "two"]):
+        done = CliRunner().invoke(app, ["sweep", "home/sweep.yaml", *words])
+        assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in (tmp_path / "two").glob("*.parquet")) == [
+        "cells-000001.parquet",
+        "users-000001.parquet",
+    ]
+    for folders, out in ((["whole"], "a"), (["one", "two"], "b")):
+        merged = CliRunner().invoke(app, ["merge", *folders, "--out", out])
+        assert merged.exit_code == 0, merged.output
+    for table in ("cells.parquet", "users.parquet"):
+        assert (tmp_path / "a" / table).read_bytes() == (tmp_path / "b" / table).read_bytes()
+    assert pd.read_parquet(tmp_path / "a" / "cells.parquet")["row"].tolist() == [0, 1, 2]
+    wrong = CliRunner().invoke(app, ["sweep", "home/sweep.yaml", "--shard", "half"])
+    assert wrong.exit_code == 2
+    assert "shard" in wrong.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "words", "message"),
     [

@@ -36,20 +36,29 @@ CACHE = "cache"
 """Folder of the cells' results, inside the output folder."""
 
 
+OF_A_PART = ("shard", "out")
+"""What may be said beside the file of a sweep, as it differs from machine to machine."""
+
+
 def asked_of(named: str, options: Mapping[str, Any], profiles: Sequence[str]) -> tuple[SweepFile, list[str]]:
     """What a sweep is of, from its file or from a scenario's name and options, and its profiles as "NAME=FILE".
 
     Raises
     ------
     InvalidInput
-        Where a file of a sweep is given and an option beside it, for the file says all; or no field is to change.
+        Where an option is given beside the file of a sweep that is not of one part alone, for the file says all; or no
+        field is to change.
     """
     given = {name: value for name, value in options.items() if value is not None}
+    if "out" in given:
+        given["out"] = str(given["out"])
     if SweepFile.names(named):
         for name, value in {**given, **({"profile": list(profiles)} if profiles else {})}.items():
-            remedy = f"Write {name} into the file, or name a scenario."
-            raise InvalidInput(f"--{name.replace('_', '-')}", value, "nothing beside the file of a sweep", remedy)
-        asked = SweepFile.load(named)
+            if name not in OF_A_PART:
+                expected = "nothing beside the file of a sweep but --shard and --out"
+                remedy = f"Write {name} into the file, or name a scenario."
+                raise InvalidInput(f"--{name.replace('_', '-')}", value, expected, remedy)
+        asked = SweepFile.load(named).model_copy(update=given)
         return asked, [f"{name}={path}" for name, path in asked.profiles.items()]
     if "over" not in given:
         remedy = 'Write for example --over "channel.downlink=1 MHz,2 MHz".'
@@ -57,8 +66,6 @@ def asked_of(named: str, options: Mapping[str, Any], profiles: Sequence[str]) ->
     given["over"] = read_over(given["over"])
     if "time_limit" in given:
         given["time_limit_s"] = given.pop("time_limit")
-    if "out" in given:
-        given["out"] = str(given["out"])
     return SweepFile(scenario=named, **given), list(profiles)
 
 

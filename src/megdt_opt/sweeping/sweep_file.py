@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from megdt_opt.errors import InvalidInput
 from megdt_opt.files import SCENARIO, is_path, read_text
 from megdt_opt.scenario.quantities import Quantities
+from megdt_opt.sweeping.trace_rows import ROWS
 from megdt_opt.yaml_text import parse_yaml
 
 
@@ -19,9 +20,9 @@ class SweepFile(Quantities):
     Parameters
     ----------
     scenario : str
-        Scenario file, or a bundled name.
+        Scenario file, or a bundled name. Files that a file of a sweep names are looked for from its own folder.
     over : mapping
-        As `sweep` takes it; {} plans the scenario alone.
+        As `sweep` takes it, "rows" with the file of a trace as well; {} plans the scenario alone.
     profiles : mapping of str to str
         Files of timing profiles, by the names that the scenario says.
     seeds : int
@@ -72,9 +73,26 @@ class SweepFile(Quantities):
         """Read a file; raises InvalidInput with file, line and field where something is wrong."""
         document = parse_yaml(read_text(path, "sweep file"), str(path))
         try:
-            return cls(**document.value)
+            return cls(**document.value)._from(Path(path).parent)
         except InvalidInput as error:
             raise error.within(document.place(error.field)) from None
+
+    def _from(self, home: Path) -> Self:
+        """The same with the files that it names, but that to be written, as paths from a folder."""
+
+        def found(path: str) -> str:
+            return str(home / path)
+
+        over, rows = dict(self.over), self.over.get(ROWS)
+        if isinstance(rows, list) and len(rows) == 1 and isinstance(rows[0], str):
+            over[ROWS] = [found(rows[0])]
+        return self.model_copy(
+            update={
+                "scenario": found(self.scenario) if is_path(self.scenario, SCENARIO) else self.scenario,
+                "profiles": {name: found(path) for name, path in self.profiles.items()},
+                "over": over,
+            }
+        )
 
     @staticmethod
     def names(what: str) -> bool:
