@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from megdt_opt import InvalidInput
 from megdt_opt.cli.app import app
 from megdt_opt.cli.sweep import read_over
+from megdt_opt.sweeping.sweep_file import SweepFile
 
 SCENARIO = """
 steps: 4
@@ -133,6 +134,7 @@ def test_parts_of_one_file_from_anywhere_are_merged(
     (home / "trace.csv").write_text("channel.downlink\n30 kHz\n60 kHz\n30 kHz\n")
     (home / "sweep.yaml").write_text(
         "scenario: cell.yaml\nover: {rows: trace.csv}\nbaselines: false\nchunk: 1\nshard: 1/1\nout: whole\n"
+        "profiles: {twin-cpu: twin-cpu}\n"
     )
     monkeypatch.chdir(tmp_path)
     for words in ([], ["--shard", "1/2", "--out", "one"], ["--shard", "2/2", "--out", "two"]):
@@ -151,6 +153,21 @@ def test_parts_of_one_file_from_anywhere_are_merged(
     wrong = CliRunner().invoke(app, ["sweep", "home/sweep.yaml", "--shard", "half"])
     assert wrong.exit_code == 2
     assert "shard" in wrong.stderr
+
+
+def test_names_of_the_package_stay_names_in_a_sweep_file(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text(
+        "scenario: demo\nover: {steps: [2]}\n"
+        "profiles: {here: twin-cpu, there: 'published: A100 / sd15', mine: mine.json}\n"
+    )
+    asked = SweepFile.load(file)
+    assert asked.scenario == "demo"
+    assert asked.profiles == {
+        "here": "twin-cpu",
+        "there": "published: A100 / sd15",
+        "mine": str(tmp_path / "mine.json"),
+    }
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, field_validator
 
 from megdt_opt.errors import InvalidInput
-from megdt_opt.files import SCENARIO, is_path, read_text
+from megdt_opt.files import JSON, SCENARIO, is_path, read_text
 from megdt_opt.scenario.quantities import Quantities
 from megdt_opt.sweeping.trace_rows import ROWS
+from megdt_opt.timing.finding import PUBLISHED
 from megdt_opt.yaml_text import parse_yaml
 
 
@@ -24,7 +25,7 @@ class SweepFile(Quantities):
     over : mapping
         As `sweep` takes it, "rows" with the file of a trace as well; {} plans the scenario alone.
     profiles : mapping of str to str
-        Files of timing profiles, by the names that the scenario says.
+        Files of timing profiles, or bundled or published ones, by the names that the scenario says.
     seeds : int
         How often to redraw shadowing and scenes; 0 = as they are.
     jobs : int, optional
@@ -80,16 +81,16 @@ class SweepFile(Quantities):
     def _from(self, home: Path) -> Self:
         """The same with the files that it names, but that to be written, as paths from a folder."""
 
-        def found(path: str) -> str:
-            return str(home / path)
+        def found(path: str, ends: tuple[str, ...]) -> str:
+            return str(home / path) if is_path(path, ends) and not path.startswith(PUBLISHED) else path
 
         over, rows = dict(self.over), self.over.get(ROWS)
         if isinstance(rows, list) and len(rows) == 1 and isinstance(rows[0], str):
-            over[ROWS] = [found(rows[0])]
+            over[ROWS] = [str(home / rows[0])]
         return self.model_copy(
             update={
-                "scenario": found(self.scenario) if is_path(self.scenario, SCENARIO) else self.scenario,
-                "profiles": {name: found(path) for name, path in self.profiles.items()},
+                "scenario": found(self.scenario, SCENARIO),
+                "profiles": {name: found(path, JSON) for name, path in self.profiles.items()},
                 "over": over,
             }
         )
