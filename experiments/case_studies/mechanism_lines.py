@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
-from scipy.optimize import isotonic_regression
 
 from case_studies.twin_cells import MECHANISMS
+from megdt_opt.plot.direct_labels import label_ends
 from megdt_opt.plot.mechanism_map import COLOURS
 from megdt_opt.plot.series import plain
 from megdt_opt.report.canvas import INK
@@ -17,12 +15,8 @@ from megdt_opt.report.canvas import INK
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-YELLOW_TEXT = "#8A7D00"
-"""The yellow of a line, dark enough for a text."""
 TICKS = ((1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0))
 """Ticks of a decade: the finer ones where the axis is short [1]."""
-ROOM = 0.083
-"""Of a text [heights of the axes]."""
 
 
 def mechanism_lines(axes: Axes, table: pd.DataFrame, whole: str) -> None:
@@ -40,11 +34,11 @@ def mechanism_lines(axes: Axes, table: pd.DataFrame, whole: str) -> None:
     """
     from matplotlib.patheffects import Normal, Stroke
 
-    axes.plot(table.index, table[whole], color=INK, lw=3.2, zorder=1.9, solid_capstyle="round")
+    axes.plot(table.index, table[whole], color=INK, lw=3.2, zorder=1.9, solid_capstyle="round", label=whole)
     for name, marker in zip(MECHANISMS, "os^vDPX", strict=True):
         edge = [Stroke(linewidth=1.7, foreground=INK), Normal()] if name == "U2E" else []
         axes.plot(table.index, table[name], color=COLOURS[name], marker=marker, lw=1.0, ms=3, markeredgecolor=INK,
-                  markeredgewidth=0.3, path_effects=edge)  # fmt: skip
+                  markeredgewidth=0.3, path_effects=edge, label=name)  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xticks(table.index, [f"{value:g}" for value in table.index])
@@ -55,33 +49,5 @@ def mechanism_lines(axes: Axes, table: pd.DataFrame, whole: str) -> None:
             break
     axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
     axes.minorticks_off()
-    axes.margins(x=0.03)
-    end_labels(axes, float(table.index[-1]), {name: float(table[name].iloc[-1]) for name in (*MECHANISMS, whole)})
+    label_ends(axes, fontsize=6.5)
     plain(axes)
-
-
-def end_labels(axes: Axes, last: float, ends: Mapping[str, float]) -> None:
-    """Names beside the right ends of lines, as near to them as they can stand apart, each tied to its end.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-        With a logarithmic vertical axis.
-    last : float
-        Where the lines end.
-    ends : mapping of str to float
-        Height of each line there.
-    """
-    low, high = np.log(axes.get_ylim())
-    order = sorted(ends, key=lambda name: ends[name])
-    steps = ROOM * np.arange(len(order))
-    due = (np.log([ends[name] for name in order]) - low) / (high - low)
-    heights = np.clip(isotonic_regression(due - steps).x, 0.0, 1.0 - steps[-1]) + steps
-    for name, height in zip(order, heights, strict=True):
-        colour = YELLOW_TEXT if name == "U2E" else COLOURS.get(name, INK)
-        axes.annotate(
-            name, (last, ends[name]), xytext=(1.07, height), textcoords="axes fraction", va="center", fontsize=6.5,
-            color=colour, fontweight="normal" if name in COLOURS else "bold",
-            annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": colour, "shrinkA": 1, "shrinkB": 2, "relpos": (0, 0.5)},
-        )  # fmt: skip

@@ -156,7 +156,7 @@ def draw_saving(frame: pd.DataFrame, axes: Axes) -> None:
     axes.set_ylim(0, 100)
     axes.set_xlabel("plan below the best single mechanism, at least [%]")
     axes.set_ylabel("share of cells [%]")
-    axes.legend(frameon=False, fontsize=7, loc="lower left")
+    axes.legend(frameon=False, fontsize=7, loc="upper right", bbox_to_anchor=(1.04, 0.86), handlelength=1.5)
     plain(axes)
 
 

@@ -376,3 +376,37 @@ def test_figures_of_no_simulation_are_refused() -> None:
     for draw in (plot.flow_time_figure, plot.age_figure):
         with pytest.raises(InvalidInput, match="simulation"):
             draw([])
+
+
+@pytest.mark.parametrize(
+    "ends", [[1.0, 1.01, 1.02], [5.0, 1.0, 1.0, 9.0], [2.0] * 10], ids=["near", "two alike", "ten"]
+)
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_names_stand_beside_the_ends_of_lines_in_their_order(ends: list[float], scale: str) -> None:
+    figure = new_figure(plot.COLUMN_IN, 2.5)
+    axes = figure.add_subplot()
+    axes.set_yscale(scale)
+    for k, end in enumerate(ends):
+        axes.plot([1.0, 2.0, 3.0], [1.0 + k, end, np.nan], label=f"line {k}", **STYLES[k])
+    plot.label_ends(axes)
+    clean(figure)
+    heights = [text.get_position()[1] for text in axes.texts]
+    assert sorted(text.xy for text in axes.texts) == sorted((2.0, end) for end in ends)  # type: ignore[attr-defined]
+    assert heights == sorted(heights)
+    assert [text.xy[1] for text in axes.texts] == sorted(ends)  # type: ignore[attr-defined]
+
+
+def test_what_many_names_begin_with_is_said_once(tmp_path: Path) -> None:
+    """In a legend of ten lines as wide as a column, and at the ends of lines; the axes keep their height."""
+    frame = table(stretches=tuple(float(2**i) for i in range(10)), seeds=2)
+    for direct in (False, True):
+        figure = plot.latency_figure(
+            frame, "channel.downlink_hz", by="edge.stretch", width_in=plot.COLUMN_IN, direct=direct
+        )
+        clean(figure)
+        texts = [text.get_text() for text in figure.findobj(Text)]
+        assert texts.count("slowdown of the edge server") == 1
+        assert {"1", "512"} <= set(texts)
+        assert figure.axes[0].bbox.height >= 0.4 * figure.bbox.height
+    with pytest.raises(InvalidInput, match="no line with a label"):
+        plot.label_ends(new_figure(2.0, 2.0).add_subplot())

@@ -5,6 +5,7 @@ Every function takes a tidy table (or simulations, or a plan) and returns a matp
 figure as wide as a column (`COLUMN_IN`) or a page (`PAGE_IN`).
 """
 
+from megdt_opt.plot.direct_labels import label_ends
 from megdt_opt.plot.latency import latency_figure
 from megdt_opt.plot.mechanism_map import mechanism_map_figure
 from megdt_opt.plot.over_time import age_figure, flow_time_figure
@@ -20,6 +21,7 @@ __all__ = [
     "PAGE_IN",
     "age_figure",
     "flow_time_figure",
+    "label_ends",
     "latency_figure",
     "mechanism_map_figure",
     "on_front",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from megdt_opt.plot.direct_labels import label_ends
 from megdt_opt.plot.quantity import objective_quantity, quantity
 from megdt_opt.plot.series import (
     STYLES,
@@ -54,6 +55,7 @@ def latency_figure(
     value: str = "objective_s",
     baselines: bool = True,
     band: tuple[float, float] = (0.0, 1.0),
+    direct: bool = False,
     axes: Axes | None = None,
     width_in: float | None = None,
 ) -> Figure:
@@ -73,6 +75,8 @@ def latency_figure(
         Whether to draw the sweep's baselines too; only without `by`.
     band : tuple of float
         Quantiles over the seeds between which the band lies [1]; the line is the median.
+    direct : bool
+        Whether lines are named at their ends; default in a legend.
     axes : matplotlib.axes.Axes, optional
         Where to draw, in the fonts that hold there; default a figure of its own.
     width_in : float, optional
@@ -111,7 +115,7 @@ def latency_figure(
         lay_out(on, where)
         on.set_ylabel(named.label)
         _vertical(on, main[np.isfinite(main)] / named.factor)
-        _legend(on, frame, band if banded else None, infeasible, own=axes is None)
+        _legend(on, frame, band if banded else None, infeasible, direct=direct, own=axes is None)
     return figure_of(on)
 
 
@@ -156,13 +160,18 @@ def _crosses(axes: Axes, rows: pd.DataFrame, where: Places, value: str, *, heigh
     return bool(none)
 
 
-def _legend(axes: Axes, frame: pd.DataFrame, band: tuple[float, float] | None, infeasible: int, *, own: bool) -> None:
+def _legend(
+    axes: Axes, frame: pd.DataFrame, band: tuple[float, float] | None, infeasible: int, *, direct: bool, own: bool
+) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     handles: list[Any] = list(axes.get_legend_handles_labels()[0])
     labels = [str(handle.get_label()) for handle in handles]
     top = axes.get_ylim()[1]
+    if direct:
+        label_ends(axes)
+        handles, labels = [], []
     for i, handle in enumerate(handles):
         drawn: NDArray[np.float64] = np.asarray(handle.get_ydata(), dtype=np.float64)
         if np.isfinite(drawn).any() and np.nanmin(drawn) > top:
@@ -175,5 +184,5 @@ def _legend(axes: Axes, frame: pd.DataFrame, band: tuple[float, float] | None, i
     if infeasible:
         handles.append(Line2D([], [], color=INK, marker="x", ls="none", ms=6))
         labels.append("infeasible for some seeds or all" if seeds > 1 else "infeasible")
-    if len(handles) > 1:
+    if len(handles) > (0 if direct else 1):
         legend_above(axes, handles, labels, own=own)

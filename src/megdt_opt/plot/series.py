@@ -275,21 +275,60 @@ def legend_above(
         Whether the figure is for these axes alone; in a caller's figure the legend stays with its axes.
     """
     figure = figure_of(axes)
+    short, common = shared_name(labels)
+    fits = _legend_fits(axes, handles, labels, title, own=own, least=_FEW if common else 2)
+    if not fits and common and title is None:
+        labels, title = short, common
+        fits = _legend_fits(axes, handles, labels, title, own=own, least=2)
+    if not fits:
+        _legend_of(axes, handles, labels, title, 1, own=own)
+    if own:  # a high legend takes no height from the axes
+        height = float(figure.get_figheight())
+        tall = figure.legends[-1].get_window_extent(figure.canvas.get_renderer()).height / figure.dpi  # type: ignore[attr-defined]
+        figure.set_figheight(height + max(0.0, tall - _LEGEND * height))
+    figure.draw_without_rendering()
+
+
+_FEW, _LEGEND = 5, 0.3
+"""Entries from which on a legend in one column is too long, and part of a figure's height that it may take [1]."""
+
+
+def _legend_of(
+    axes: Axes, handles: Sequence[Any], labels: Sequence[str], title: str | None, columns: int, *, own: bool
+) -> Any:
+    common: dict[str, Any] = {"title": title, "ncols": columns, "frameon": False, "handlelength": 2.6}
+    if own:
+        figure = figure_of(axes)
+        return figure.legend(list(handles), list(labels), loc="outside upper center", columnspacing=1.6, **common)
+    return axes.legend(
+        list(handles), list(labels), loc="lower center", bbox_to_anchor=(0.5, 1.0), columnspacing=1.2,
+        fontsize="small", **common,
+    )  # fmt: skip
+
+
+def _legend_fits(
+    axes: Axes, handles: Sequence[Any], labels: Sequence[str], title: str | None, *, own: bool, least: int
+) -> bool:
+    """Make the legend with the most columns that are about equally high and fit the width; False where none does.
+
+    A single column counts where there are fewer entries than `least`.
+    """
+    figure = figure_of(axes)
     for columns in range(min(len(handles), 5), 0, -1):
-        common: dict[str, Any] = {"title": title, "ncols": columns, "frameon": False, "handlelength": 2.6}
-        if own:
-            made = figure.legend(list(handles), list(labels), loc="outside upper center", columnspacing=1.6, **common)
-        else:
-            made = axes.legend(
-                list(handles), list(labels), loc="lower center", bbox_to_anchor=(0.5, 1.0), columnspacing=1.2,
-                fontsize="small", **common,
-            )  # fmt: skip
-        # columns of very different heights look ragged
-        if columns > 1 and -len(handles) % columns > 1:
-            made.remove()
+        if (columns > 1 and -len(handles) % columns > 1) or (columns == 1 and len(handles) >= least):
             continue
-        figure.draw_without_rendering()
-        room = figure.bbox.width if own else axes.bbox.width
-        if columns == 1 or made.get_window_extent().width <= 0.98 * room:
-            return
+        made = _legend_of(axes, handles, labels, title, columns, own=own)
+        width = made.get_window_extent(figure.canvas.get_renderer()).width  # type: ignore[attr-defined]
+        if width <= 0.98 * (figure.bbox.width if own else axes.bbox.width):
+            return True
         made.remove()
+    return False
+
+
+def shared_name(labels: Sequence[str]) -> tuple[list[str], str]:
+    """Labels such as "band: 60 kHz" without the name that most of them begin with, and that name."""
+    names = [label.partition(": ")[0] for label in labels if ": " in label]
+    name = max(set(names), key=names.count, default="")
+    if names.count(name) < 2:
+        return list(labels), ""
+    return [label.removeprefix(f"{name}: ") for label in labels], name

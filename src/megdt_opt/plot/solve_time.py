@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.plot.direct_labels import label_ends
 from megdt_opt.plot.quantity import quantity
 from megdt_opt.plot.series import (
     MOST_TICKS,
@@ -40,6 +41,7 @@ def solve_time_figure(
     y: str = "solve_s",
     by: str | None = None,
     band: tuple[float, float] = (0.0, 0.99),
+    direct: bool = False,
     axes: Axes | None = None,
     width_in: float | None = None,
 ) -> Figure:
@@ -55,6 +57,8 @@ def solve_time_figure(
         Another column, for example "method": one line for each of its values.
     band : tuple of float
         Quantiles between which the band lies [1]; the line is the median.
+    direct : bool
+        Whether lines are named at their ends; default in a legend.
     axes : matplotlib.axes.Axes, optional
         Where to draw, in the fonts that hold there; default a figure of its own.
     width_in : float, optional
@@ -111,7 +115,9 @@ def solve_time_figure(
         on.set_ylabel(quantity(y, prefix=False).label)
         logarithmic(on.yaxis)
         plain(on)
-        _legend(on, band, many, hollow, reference, own=axes is None)
+        if direct:
+            label_ends(on)
+        _legend(on, band if many else None, hollow, reference, direct=direct, own=axes is None)
     return figure_of(on)
 
 
@@ -132,12 +138,14 @@ def _reference(axes: Any, rows: Any, x: str, y: str) -> bool:
     return True
 
 
-def _legend(axes: Any, band: tuple[float, float], many: bool, hollow: bool, reference: bool, *, own: bool) -> None:
+def _legend(
+    axes: Any, band: tuple[float, float] | None, hollow: bool, reference: bool, *, direct: bool, own: bool
+) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles, labels = axes.get_legend_handles_labels()
-    if many:
+    handles, labels = ([], []) if direct else axes.get_legend_handles_labels()
+    if band is not None:
         handles.append(Patch(facecolor=FAINT, alpha=0.3))
         labels.append(band_name(band, ""))
     if hollow:
@@ -146,4 +154,5 @@ def _legend(axes: Any, band: tuple[float, float], many: bool, hollow: bool, refe
     if reference:
         handles.append(Line2D([], [], color=FAINT, lw=0.9, ls=(0, (1, 2))))
         labels.append("proportional")
-    legend_above(axes, handles, labels, own=own)
+    if handles:
+        legend_above(axes, handles, labels, own=own)
