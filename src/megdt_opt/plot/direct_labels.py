@@ -44,7 +44,7 @@ def label_ends(axes: Axes, *, fontsize: float | str = "small") -> None:
     >>> lines = [axes.plot([1, 2], [level, level], label=f"level {level}") for level in (1.0, 1.01)]
     >>> label_ends(axes)
     >>> [text.get_text() for text in axes.texts]
-    ['level 1', 'level 1.01']
+    ['level 1.0', 'level 1.01']
     """
     from matplotlib.colors import to_rgb
     from matplotlib.font_manager import FontProperties
@@ -82,4 +82,5 @@ def label_ends(axes: Axes, *, fontsize: float | str = "small") -> None:
 def _seen(line: object) -> np.ndarray:
     """Points of a line that are numbers, (n, 2)."""
     points: np.ndarray = np.column_stack([np.asarray(data, dtype=float) for data in line.get_data(orig=False)])  # type: ignore[attr-defined]
-    return points[np.isfinite(points).all(axis=1)]
+    seen: np.ndarray = points[np.isfinite(points).all(axis=1)]
+    return seen
