@@ -211,3 +211,12 @@ def test_multipliers_above_their_limit_prove_nothing_when_sealed() -> None:
         sealed = Certificate.seal(AllocationProof(problem), leaf, mask, 1.0, FloatValuer(problem, resources))
         assert (sealed.bound_s > 0.0) == proves
         assert sealed.verify(problem).holds == proves
+
+
+def test_a_link_given_whole_leaves_no_range_of_the_largest_latency_open() -> None:
+    problem = replace(draw(8, seed=100).problem, objective="mixed", max_weight=20.0)
+    found, best = solve(problem), solve(problem, method="enumerate")
+    assert found.status == "optimal"
+    assert found.objective_s == pytest.approx(best.objective_s, rel=SOLVER)
+    assert found.certificate is not None
+    assert found.certificate.verify(problem, exact=True).holds
