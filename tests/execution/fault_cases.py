@@ -239,14 +239,19 @@ def requesting(made: Case) -> list[tuple[Run, int]]:
     return [(run, n) for run, n, leaf in each if isinstance(leaf, Send) and leaf.payload is Payload.REQUEST]
 
 
+LEAVES_S = 0.02
+"""The last bytes of a send may have left a process this long before its slot ends [s]."""
+
+
 def must_be_cut_off(made: Case) -> set[str]:
     """Users who need a stage of the lost actor that has not ended when it is hit: paced slots end no earlier."""
     found = {"user u4"} if made.kind == "failing stage" else set()
     for run in made.runs:
         for user in {chain.name for chain in run.chains} - run.shared:
             for index in needed_by(run, user):
-                time = run.predicted[index]
-                if graph(run.program)[index].actor == made.target and time.start_s + time.duration_s > made.after_s:
+                time, stage = run.predicted[index], graph(run.program)[index]
+                needed_s = time.start_s + time.duration_s - (LEAVES_S if isinstance(stage.leaf, Send) else 0.0)
+                if stage.actor == made.target and needed_s > made.after_s:
                     found.add(user)
     return found
 
