@@ -13,31 +13,38 @@ import argparse
 import platform
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from megdt_opt.machine import environment
 from megdt_opt.models.registry import find_spec, load_model
+from megdt_opt.program.latent_codes import LATENT_CODES
 from megdt_opt.program.mechanisms import Option
+from megdt_opt.program.sketches import FROM_DEVICE, FROM_EDGE
 from megdt_opt.quality.digest import weights_digest
 from megdt_opt.quality.factors import Factors
-from megdt_opt.quality.measure import Bench, Remembering, measure
+from megdt_opt.quality.measure import DEVICE, Bench, Remembering, measure
 from megdt_opt.quality.report import page
 from megdt_opt.quality.table import QualityTable
 
 HELD_OUT_SEED = 9_000_000
 STEPS = 20
 FOLDER = Path(__file__).parents[2] / "src" / "megdt_opt" / "data" / "quality"
-CODED = (Option(mechanism="centralised", codec="jpeg"),)
+SKETCHES = (
+    Option(mechanism=FROM_EDGE),
+    Option(mechanism=FROM_DEVICE, codec="raw"),
+    Option(mechanism=FROM_DEVICE, codec="jpeg"),
+)
 
 
 def cut_options(steps: int, shares: tuple[float, ...], precisions: tuple[str, ...]) -> Iterator[Option]:
     """Hand-overs at shares of the steps, from the device and from the edge."""
-    for precision in precisions:
-        for cut in sorted({min(max(round(share * steps), 1), steps - 1) for share in shares}):
-            yield Option(mechanism="SEU-UE-first", cut=cut, precision=precision)
-            yield Option(mechanism="SEU", cut=cut, precision=precision)
+    for share in shares:
+        cut = min(max(round(share * steps), 1), steps - 1)
+        for name in ("SEU-UE-first", "SEU"):
+            yield from (Option(mechanism=name, cut=cut, precision=precision) for precision in precisions)
 
 
 def others(precisions: tuple[str, ...], shares: tuple[float, ...]) -> Iterator[Option]:
@@ -51,28 +58,32 @@ def others(precisions: tuple[str, ...], shares: tuple[float, ...]) -> Iterator[O
             yield Option(mechanism="PEU", share=share, precision=precision)
 
 
-def points() -> Iterator[tuple[str, int, Option]]:
-    """Sampler, steps and option of every row, what plans need most first."""
-    every, low = ("int8", "fp32", "fp16"), ("int8", "fp16")
-    local = Option(mechanism="local")
-    for option in (
-        local,
-        *CODED,
-        *others(every, (0.25, 0.5, 0.75)),
-        *cut_options(20, (0.5, 0.05, 0.25, 0.75, 0.95), low),
+def points() -> Iterator[tuple[str, int, str, Option]]:
+    """Sampler, steps, decoder of the device and option of every row, what plans need most first."""
+    every, plain, merged = ("int8", "fp32", "fp16"), ("int8", "fp16"), tuple(code.name for code in LATENT_CODES)
+    whole, ends = (Option(mechanism="local"), Option(mechanism="centralised", codec="jpeg")), (0.1, 0.5, 0.9)
+    for steps, options in (
+        (20, [*whole, *others(every, (0.25, 0.5, 0.75)), *cut_options(20, (0.5, 0.05, 0.25, 0.75, 0.95), plain[:1])]),
+        (20, SKETCHES),
+        (20, [*others(merged, ()), *cut_options(20, (0.5, 0.05, 0.95), merged)]),
+        (10, [*whole, *others(plain, (0.5,)), *cut_options(10, ends, plain)]),
+        (20, cut_options(20, (0.5, 0.05, 0.25, 0.75, 0.95), plain[1:])),
+        (20, cut_options(20, (0.25, 0.75), merged)),
+        (20, others(merged, (0.25, 0.5, 0.75))),
+        (10, [*others(merged, ()), *cut_options(10, ends, merged), *SKETCHES]),
+        (5, [*whole, *others(plain, (0.5,)), *cut_options(5, ends, plain), *SKETCHES]),
+        (15, whole[:1]),
     ):
-        yield "ddim", 20, option
-    for steps in (10, 5, 40):
-        for option in (local, *CODED, *cut_options(steps, (0.1, 0.5, 0.9), low[:1]), *others(every, (0.5,))):
-            yield "ddim", steps, option
-    for steps in (15, 30):
-        yield "ddim", steps, local
-    for steps in (10, 5):
-        for option in cut_options(steps, (0.1, 0.5, 0.9), low[1:]):
-            yield "ddim", steps, option
+        yield from (("ddim", steps, "", option) for option in options)
+    for precision in (*plain, *merged):
+        yield "ddim", 20, "noisy", Option(mechanism="E2U", precision=precision)
+    for option in (whole[0], *cut_options(20, (0.05, 0.5, 0.95), plain)):
+        yield "ddim", 20, "noisy", option
     for scheduler in ("dpmpp", "euler"):
-        for option in (local, *CODED, *others(("int8",), (0.5,)), *cut_options(20, (0.5,), low)):
-            yield scheduler, 20, option
+        for option in (*whole, *others(plain, (0.5,)), *cut_options(20, (0.05, 0.5, 0.95), plain)):
+            yield scheduler, 20, "", option
+    for option in (*whole, *others(plain, (0.5,)), *cut_options(40, ends, plain)):
+        yield "ddim", 40, "", option
 
 
 def main() -> None:
@@ -82,9 +93,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=240.0)
     args = parser.parse_args()
     end_s = time.monotonic() + args.seconds
-    spec, model = find_spec("twin"), Remembering(load_model("twin"))
+    spec = find_spec("twin")
+    by_decoder = {name: Remembering(load_model("twin", decoder=name)) for name in (None, "noisy")}
     subjects = [HELD_OUT_SEED + i for i in range(args.scenes)]
+    model = by_decoder[None]
     bench = Bench(spec=spec, models={"": model}, subjects=subjects, whole=model, batch=25)
+    noisy = replace(bench, models={"": model, DEVICE: by_decoder["noisy"]})
     file = FOLDER / "twin-quality.json"
     made = {
         "script": "experiments/twin/measure_curves.py", "torch": torch.__version__, "processor": platform.machine(),
@@ -95,16 +109,17 @@ def main() -> None:
     if file.is_file():
         table = QualityTable.load(file)
     left = 0
-    for scheduler, steps, option in points():
-        if Factors.of(option, steps=steps, scheduler=scheduler) in table.at:
+    for scheduler, steps, decoder, option in points():
+        if Factors.of(option, steps=steps, scheduler=scheduler, decoder=decoder) in table.at:
             continue
         if time.monotonic() > end_s:
             left += 1
             continue
         begin_s = time.process_time()
-        table = table.with_rows(measure(bench, [option], steps=steps, scheduler=scheduler))
+        of = noisy if decoder else bench
+        table = table.with_rows(measure(of, [option], steps=steps, scheduler=scheduler, decoder=decoder))
         table.save(file)
-        print(scheduler, steps, option.name, f"{time.process_time() - begin_s:.1f} s", flush=True)
+        print(scheduler, steps, decoder, option.name, f"{time.process_time() - begin_s:.1f} s", flush=True)
     Path(__file__).with_name("curves.md").write_text(page(table), encoding="utf-8")
     print(left, "left")
 
