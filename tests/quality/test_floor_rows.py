@@ -29,6 +29,12 @@ def test_the_mean_is_above_the_floor_for_every_user_in_every_setting(kept: dict[
             assert all(figure["above"] for figure in row["figures"].values()), (name, row)
 
 
+def test_each_floor_closes_a_third_of_the_options_by_measurement_and_changes_the_plan(kept: dict[str, Any]) -> None:
+    for name, entry in kept["settings"].items():
+        assert np.divide(entry["below"], entry["open"]).min() >= 1 / 3, name
+        assert entry["changed"] >= 1, name
+
+
 def test_the_page_is_that_of_the_rows(kept: dict[str, Any]) -> None:
     assert floors.RESULTS.with_suffix(".md").read_text(encoding="utf-8") == floors.page(kept)
 
@@ -37,16 +43,16 @@ def test_the_plan_of_a_setting_is_the_committed_one(kept: dict[str, Any]) -> Non
     entry, made = kept["settings"][DRAWN], floors.planned(DRAWN)
     assert [user.option.name for user in made.users] == entry["users"]
     assert made.objective_s == pytest.approx(entry["objective_s"], rel=1e-6)
-    below = [sum(made.table.below_floor(k, o) for o in range(len(made.table.options))) for k in range(len(made.users))]
-    assert below == entry["closed"]
+    found = floors.closed(made, floors.planned(DRAWN, floor=False))
+    assert found == {key: entry[key] for key in found}
 
 
 def test_pictures_of_an_option_have_the_committed_figures_again(kept: dict[str, Any]) -> None:
     made = floors.planned(DRAWN)
     k = next(k for k, user in enumerate(made.users) if user.option.precision not in ("", "fp32"))
-    option, shown_at = made.users[k].option, made.scenario.users[k].shown_at
-    _, singles = floors.Check(2).row(option, made.scenario, shown_at)
-    before = kept["options"][f"{option.name} of {made.scenario.steps}, at the {shown_at}"]["singles"]
+    option = made.users[k].option
+    _, singles = floors.Check(2).row(option, made.scenario, k)
+    before = kept["options"][floors.key_of(option, made.scenario, k)]["singles"]
     for again, one in zip(singles, before, strict=False):
         assert again["psnr_db"] == pytest.approx(one["psnr_db"], abs=1.0)
         assert again["read"] == one["read"]
