@@ -98,6 +98,7 @@ def cell(name: str, *, floor: bool = True) -> Scenario:
         data["channel"][side] *= asked.band
     for user in data["users"]:
         user["private_steps"] = min(user["private_steps"], data["steps"] // 3)
+        user.pop("quality_min", None)  # the scenario's own
         user.update(({"quality_min": asked.floor} if floor else {}) | dict(asked.users))
         if asked.scenario == "merged-seeds" and "precisions" not in asked.users:
             user.pop("precisions", None)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.quality.factors import AXES, SHARED, Factors
 from megdt_opt.quality.pictures import MOST_DB
-from megdt_opt.quality.statistic import METRICS, Statistic
+from megdt_opt.quality.statistic import METRICS, ONE_SIDED, Statistic
 from megdt_opt.quality.table import QualityTable, Row
 
 Array = NDArray[np.float64]
@@ -87,9 +87,13 @@ class Figure:
     measured: bool
 
     def floor(self, metric: str, level: str = "mean") -> float:
-        """What can be relied on: the mean or the 5th percentile, less the held-out error."""
-        value = float(getattr(self.statistic, level))
-        return value - self.held_out if METRICS[metric].rising else value + self.held_out
+        """What can be relied on: the mean or the 5th percentile, less the held-out error, and of the mean less what the
+        mean of other pictures may be worse by, one in 20 times: `ONE_SIDED` standard errors.
+        """
+        value, doubt = float(getattr(self.statistic, level)), self.held_out
+        if level == "mean":
+            doubt += ONE_SIDED * self.statistic.error(metric, self.count)
+        return value - doubt if METRICS[metric].rising else value + doubt
 
 
 Quality = Mapping[str, Figure]

@@ -23,7 +23,7 @@ from megdt_opt.program.schedule import Pace, StageTime
 from megdt_opt.program.stages import Compute, Send, Stage, actors, leaves
 from megdt_opt.quality.factors import WHOLE, Factors
 from megdt_opt.quality.pictures import MOST_DB, Picture, frechet, psnr_db, spread, ssim
-from megdt_opt.quality.statistic import Statistic
+from megdt_opt.quality.statistic import ONE_SIDED, Statistic
 from megdt_opt.quality.table import Row
 
 DEVICE = "device"
@@ -282,5 +282,5 @@ def judged(bench: Bench, factors: Factors, pictures: Sequence[Picture], referenc
         if known.features is not None and len(pictures) > 20:
             made, due = (known.features(np.stack(each)) for each in zip(*shown, strict=True))
             distance, error = frechet(made, due), spread(made, due)
-            metrics["frechet"] = Statistic(distance, distance + 1.645 * error, error)
+            metrics["frechet"] = Statistic(distance, distance + ONE_SIDED * error, error)
     return Row(factors=factors, count=len(pictures), metrics=metrics)

@@ -44,6 +44,9 @@ METRICS = {
 LEVELS = {"mean": "mean", "p05": "5th percentile"}
 """Statistics that a floor may be asked of."""
 
+ONE_SIDED = 1.645
+"""Standard errors below which one of twenty means lies [1]."""
+
 
 @dataclass(frozen=True)
 class Statistic:
@@ -75,6 +78,17 @@ class Statistic:
         """
         found = np.asarray(values, dtype=np.float64)
         return cls(*(float(x) for x in (found.mean(), np.percentile(found, 5), found.std())))
+
+    def error(self, metric: str, count: int) -> float:
+        """Standard error of the mean over so many pictures.
+
+        Examples
+        --------
+        >>> from megdt_opt.quality.statistic import Statistic
+        >>> Statistic(mean=35.0, p05=30.5, spread=5.0).error("psnr_db", 25)
+        1.0
+        """
+        return self.spread if metric == "frechet" else self.spread / math.sqrt(count)
 
     def to_list(self) -> list[float]:
         """Mean, 5th percentile, spread."""
