@@ -40,7 +40,7 @@ PROVEN = 1e-3
 """Largest gap that counts as proven, relative [1]."""
 BY_CERTIFICATE = 1e-2
 """The same of a certificate beside an enumeration that looked at all orders of turns, relative [1]."""
-LISTS = ("in_turns", "in_batches", "formed_groups")
+LISTS = ("in_turns", "in_batches", "formed_groups", "sketches")
 """Further lists of executions, by the names of their files, in the format of several.json."""
 PLANNED = 1e-9
 """Largest difference between a plan's objective and that of its stages' schedule, relative [1]."""
@@ -95,7 +95,7 @@ def _shares(row: Row, k: int) -> bool:
 
 MECHANISMS = (
     *(Mechanism(n, _is(n)) for n in ("centralised", "local", "E2U", "SEU", "SEU-UE-first", "PEU", "U2E")),
-    *(Mechanism(n, _is(n)) for n in SKETCH_MECHANISMS),
+    *(Mechanism(n, _is(n, "sketches")) for n in SKETCH_MECHANISMS),
     Mechanism("shared steps, members go on at the edge", _is("shared-edge")),
     Mechanism("shared steps, multicast to devices", _is("shared-device")),
     Mechanism("shared steps on a member's device", _is("cooperative")),
@@ -227,6 +227,7 @@ def agree() -> None:
     sys.path.insert(0, str(FOLDER))
     import in_batches
     import in_turns
+    import sketches
     from several import KINDS, commit, planned, planned_alone, planned_formed
 
     from megdt_opt import solve
@@ -239,9 +240,10 @@ def agree() -> None:
     path = RESULTS / "agreement.json"
     data = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"commit": commit(), "rows": []}
     done = {(row["kind"], row["run"]) for row in data["rows"]}
-    lists = {"alone": planned_alone, "formed": planned_formed, in_turns.KIND: in_turns.planned}
+    lists = {"alone": planned_alone, "formed": planned_formed, in_turns.KIND: in_turns.planned, sketches.KIND: sketches.planned}
     asked = [*((KINDS[n % len(KINDS)], n) for n in range(25)), *(("alone", n) for n in range(14))]
     asked += [*((in_turns.KIND, n) for n in range(13)), *(("formed", n) for n in range(6))]
+    asked += [(sketches.KIND, n) for n in range(6)]
     lists |= dict.fromkeys(in_batches.KINDS.values(), in_batches.planned)
     asked += [(in_batches.KINDS[in_batches.objective(n)], n) for n in range(14)]
     for kind, number in asked:

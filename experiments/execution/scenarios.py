@@ -25,8 +25,8 @@ def user(rng: np.random.Generator, number: int, mechanism: str | None = None) ->
     }
     if mechanism is not None:
         fields["mechanisms"] = [mechanism]
-        fields["senses"] = mechanism == "U2E"
-        fields["shown_at"] = "edge" if mechanism == "U2E" and rng.random() < 0.5 else "device"
+        fields["senses"] = senses = mechanism.startswith("U2E")
+        fields["shown_at"] = "edge" if senses and rng.random() < 0.5 else "device"
         fields["precisions"] = [str(rng.choice(["fp32", "fp16", "int8"]))]
         fields["codecs"] = [str(rng.choice(["raw", "png", "jpeg"]))]
     return fields
