@@ -240,7 +240,8 @@ def agree() -> None:
     path = RESULTS / "agreement.json"
     data = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"commit": commit(), "rows": []}
     done = {(row["kind"], row["run"]) for row in data["rows"]}
-    lists = {"alone": planned_alone, "formed": planned_formed, in_turns.KIND: in_turns.planned, sketches.KIND: sketches.planned}
+    lists = {"alone": planned_alone, "formed": planned_formed, in_turns.KIND: in_turns.planned}
+    lists[sketches.KIND] = sketches.planned
     asked = [*((KINDS[n % len(KINDS)], n) for n in range(25)), *(("alone", n) for n in range(14))]
     asked += [*((in_turns.KIND, n) for n in range(13)), *(("formed", n) for n in range(6))]
     asked += [(sketches.KIND, n) for n in range(6)]

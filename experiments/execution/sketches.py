@@ -10,9 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 from formed_groups import summary_of
 from scenarios import scenario
