@@ -12,6 +12,10 @@ import pytest
 
 import megdt_opt
 from megdt_opt import bounds
+from megdt_opt.models.registry import MODELS
+from megdt_opt.program.kinds import OWN_STAGES
+from megdt_opt.program.mechanisms import MECHANISM_REGISTRY
+from megdt_opt.program.precisions import PRECISION_REGISTRY
 
 RAISE_NOTHING = {"bounds.centralised_s", "bounds.local_s", "bounds.u2e_s"}
 """Functions of arguments that have been checked when they were made."""
@@ -48,6 +52,8 @@ def test_every_parameter_is_described(name: str) -> None:
 @pytest.mark.parametrize("name", PUBLIC)
 def test_the_example_runs_and_prints_what_it_says(name: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # files that an example writes
+    for registry in (MECHANISM_REGISTRY, MODELS, OWN_STAGES, PRECISION_REGISTRY):  # what an example registers ends with it
+        monkeypatch.setattr(registry, "_own", dict(registry._own))
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     example = doctest.DocTestParser().get_doctest(
         inspect.getdoc(PUBLIC[name]) or "", {name: PUBLIC[name]}, name, None, None

@@ -252,8 +252,8 @@ def climb_among(
             best, best_level, price[:] = value, level, now
         else:
             pull = 1.0 - pull if pull != 1.0 else 0.5
-        if best >= HUGE:
-            return best, HUGE, n + 1 - known
+        if best >= HUGE:  # no plane: some user has none of these options within the range at these prices
+            return best, HUGE, n - known
         starts[0] = level
         cuts.prices[n], cuts.levels[n], cuts.chosen[n] = now, level, places
         cuts.offsets[n] = value
