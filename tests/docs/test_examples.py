@@ -52,7 +52,8 @@ def test_every_parameter_is_described(name: str) -> None:
 @pytest.mark.parametrize("name", PUBLIC)
 def test_the_example_runs_and_prints_what_it_says(name: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # files that an example writes
-    for registry in (MECHANISM_REGISTRY, MODELS, OWN_STAGES, PRECISION_REGISTRY):  # what an example registers ends with it
+    # what an example registers ends with it
+    for registry in (MECHANISM_REGISTRY, MODELS, OWN_STAGES, PRECISION_REGISTRY):
         monkeypatch.setattr(registry, "_own", dict(registry._own))
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     example = doctest.DocTestParser().get_doctest(
