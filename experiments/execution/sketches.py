@@ -7,24 +7,17 @@ Paced, one run at a time, every run counted, as in several.py. Writes sketches.j
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from formed_groups import summary_of
+from formed_groups import run_list
 from scenarios import scenario
-from several import ACTORS, GAP, RESULTS, commit, run_planned
+from several import GAP
 
 from megdt_opt import Plan, TimingProfile, plan
-from megdt_opt.execution.cluster import Cluster
-from megdt_opt.files import write_text
-from megdt_opt.machine import environment
 from megdt_opt.program.sketches import SKETCH_MECHANISMS
 
 KIND = "sketch"
@@ -37,22 +30,5 @@ def planned(number: int) -> Plan:
     return plan(found, {"here": TimingProfile.bundled("twin-cpu")}, gap=GAP, compare=False)
 
 
-def main() -> None:
-    """Run the list."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=6)
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    args = parser.parse_args()
-    rows: list[dict[str, Any]] = []
-    with Cluster(ACTORS, start_timeout_s=600) as cluster:
-        for number in range(args.count):
-            row = run_planned(planned(number), number, KIND, cluster)
-            rows.append(row | {"load": os.getloadavg()[0]})
-            print(number, row["options"], {k: round(v, 2) for k, v in row["error_percent"].items()}, flush=True)
-    data = {"commit": commit(), "machine": environment(), "summary": summary_of(rows), "rows": rows}
-    args.out.mkdir(parents=True, exist_ok=True)
-    write_text(args.out / "sketches.json", json.dumps(data, indent=1) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    run_list("sketches", KIND, planned, __doc__)

@@ -61,7 +61,7 @@ def test_a_floor_closes_what_is_below_it_and_what_was_never_measured(file: str) 
     closed = names(whole) - names(kept)
     assert closed == {"SEU-UE-first 1 int8", "SEU-UE-first 2 int8", "SEU 1 int8", "SEU 3 int8"}
     below = kept.closed_by(0, kept.index("SEU-UE-first 1 int8"))
-    assert below == ("quality_min.psnr 36 dB: the mean of such pictures is below it",)
+    assert below == ("quality_min.psnr 36 dB: the mean of such pictures, less its error, is below it",)
     unknown = kept.closed_by(0, kept.index("SEU 1 int8"))
     assert unknown == ("quality_min.psnr 36 dB: the psnr of such pictures was never measured",)
 

@@ -17,6 +17,9 @@ from megdt_opt.certificate.certificate import Certificate
 from megdt_opt.certificate.tree import Leaf
 from megdt_opt.pricing.scaled import Resources, in_units
 from megdt_opt.problem.allocation_problem import evaluate_shares
+from megdt_opt.solving import compiled
+from megdt_opt.solving.compiled import engine as compiled_engine
+from megdt_opt.solving.compiled.bounding import Cuts, new_cuts
 from megdt_opt.solving.compiled.engine import CompiledEngine
 from megdt_opt.solving.engines.arrays import ArraysEngine
 from megdt_opt.solving.engines.mixed import MixedEngine, _Cuts
@@ -220,3 +223,21 @@ def test_a_link_given_whole_leaves_no_range_of_the_largest_latency_open() -> Non
     assert found.objective_s == pytest.approx(best.objective_s, rel=SOLVER)
     assert found.certificate is not None
     assert found.certificate.verify(problem, exact=True).holds
+
+
+@pytest.mark.parametrize("number", [0, 2, 3, 8])
+def test_planes_that_were_never_made_are_not_read(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The room for planes holds whatever was in memory before: here numbers that no option has."""
+
+    def spoiled(users: int) -> Cuts:
+        made = new_cuts(users)
+        made.slopes[:], made.offsets[:], made.prices[:], made.levels[:], made.chosen[:] = 3.0, -1.0, 1.0, 1.0, 2**30
+        return made
+
+    monkeypatch.setattr(compiled, "usable", lambda _: True)
+    monkeypatch.setattr(compiled_engine, "new_cuts", spoiled)
+    for max_weight in (0.5, 20.0):
+        problem = mixed(number, max_weight)
+        found, best = solve(problem), solve(problem, method="enumerate")
+        assert found.status == "optimal"
+        assert found.objective_s == pytest.approx(best.objective_s, rel=SOLVER)

@@ -142,6 +142,8 @@ def _asked(table: OptionTable, chosen: Sequence[Option]) -> Iterator[str]:
                 if asked is not None and figure is not None:
                     found = f"{getattr(figure.statistic, asked.at):.4g} {unit}".strip()
                     how = "measured" if figure.measured else f"interpolated, off by at most {figure.held_out:.2g}"
+                    counts = f"{figure.floor(metric, asked.at):.4g} {unit}".strip()
+                    how += f", counts as {counts}" if counts != found else ""
                     named = f"{SHORT.get(metric, metric)}, {LEVELS[asked.at]}"
                     side = wish or ("at least" if METRICS[metric].rising else "at most")
                     said.append(f"{named}: {found} ({how}; {side} {f'{value:g} {unit}'.strip()})")

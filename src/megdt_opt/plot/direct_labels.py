@@ -12,6 +12,7 @@ from megdt_opt.plot.series import figure_of, shared_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 _SPACING = 1.3
 """Between the middles of two names [heights of a letter's size]."""
@@ -79,8 +80,8 @@ def label_ends(axes: Axes, *, fontsize: float | str = "small") -> None:
         )  # fmt: skip
 
 
-def _seen(line: object) -> np.ndarray:
+def _seen(line: Line2D) -> np.ndarray:
     """Points of a line that are numbers, (n, 2)."""
-    points: np.ndarray = np.column_stack([np.asarray(data, dtype=float) for data in line.get_data(orig=False)])  # type: ignore[attr-defined]
+    points: np.ndarray = np.column_stack([np.asarray(data, dtype=float) for data in line.get_data(orig=False)])
     seen: np.ndarray = points[np.isfinite(points).all(axis=1)]
     return seen

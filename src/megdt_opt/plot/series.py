@@ -284,7 +284,7 @@ def legend_above(
         _legend_of(axes, handles, labels, title, 1, own=own)
     if own:  # a high legend takes no height from the axes
         height = float(figure.get_figheight())
-        tall = figure.legends[-1].get_window_extent(figure.canvas.get_renderer()).height / figure.dpi  # type: ignore[attr-defined]
+        tall = figure.legends[-1].get_window_extent().height / figure.dpi
         figure.set_figheight(height + max(0.0, tall - _LEGEND * height))
     figure.draw_without_rendering()
 
@@ -318,7 +318,7 @@ def _legend_fits(
         if (columns > 1 and -len(handles) % columns > 1) or (columns == 1 and len(handles) >= least):
             continue
         made = _legend_of(axes, handles, labels, title, columns, own=own)
-        width = made.get_window_extent(figure.canvas.get_renderer()).width  # type: ignore[attr-defined]
+        width = made.get_window_extent().width
         if width <= 0.98 * (figure.bbox.width if own else axes.bbox.width):
             return True
         made.remove()

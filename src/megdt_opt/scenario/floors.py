@@ -85,8 +85,8 @@ def ruled_out_by_floor(
                 limit = "quality_min" if is_floor else "quality_target"
                 found[metric] = Conflict(k, f"{limit}.{name}", value, unit, words)
             elif short > 0 and is_floor and asked is not None:
-                side = "below" if METRICS[metric].rising else "above"
-                words = f"{shown}: the {LEVELS[asked.at]} of such pictures is {side} it"
+                doubt, side = ("less", "below") if METRICS[metric].rising else ("with", "above")
+                words = f"{shown}: the {LEVELS[asked.at]} of such pictures, {doubt} its error, is {side} it"
                 found[metric] = Conflict(k, f"quality_min.{name}", value, unit, words)
     return list(found.values())
 

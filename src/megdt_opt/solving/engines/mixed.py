@@ -74,6 +74,7 @@ class MixedEngine(Separable):
     ) -> None:
         self.problem, self.resources, self.deadline = problem, resources, deadline
         self._inner = make(problem, resources)
+        self._leveled: Any = self._inner  # a `LeveledEngine` where `is_leveled`
         self._climb_tilted: Callable[..., Peak] | None = getattr(self._inner, "climb_tilted", None)
         self.head, self.heads = self._inner.head, self._inner.heads
         self.budgets = self._inner.budgets
@@ -208,16 +209,16 @@ class MixedEngine(Separable):
 
     def worst_s(self, choice: Choice, x: Array) -> float:
         """As `LeveledEngine` has it."""
-        return float(self._inner.worst_s(choice, x))  # type: ignore[attr-defined]
+        return float(self._leveled.worst_s(choice, x))
 
     def climb_within(self, *arguments: Any) -> tuple[Peak, float]:
         """As `LeveledEngine` has it."""
-        found: tuple[Peak, float] = self._inner.climb_within(*arguments)  # type: ignore[attr-defined]
+        found: tuple[Peak, float] = self._leveled.climb_within(*arguments)
         return found
 
     def cover(self, *arguments: Any) -> list[Span]:
         """As `LeveledEngine` has it."""
-        found: list[Span] = self._inner.cover(*arguments)  # type: ignore[attr-defined]
+        found: list[Span] = self._leveled.cover(*arguments)
         return found
 
     def settle(self, choice: Choice, ceiling_s: float, prices: Array) -> Settled:
