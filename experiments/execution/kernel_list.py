@@ -113,7 +113,7 @@ def row_of(number: int, made: Plan, done: Execution) -> dict[str, Any]:
         "faults": [fault.words for fault in done.faults],
         "stages": [
             {
-                "user": r.user, "stage": r.label, "actor": r.actor, "predicted_start_s": r.predicted_start_s,
+                "user": r.user, "index": r.index, "stage": r.label, "actor": r.actor, "predicted_start_s": r.predicted_start_s,
                 "predicted_s": r.predicted_duration_s, "start_s": r.start_s, "end_s": r.end_s, "cpu_s": r.cpu_s,
                 "payload_byte": r.payload_byte, "wire_byte": r.wire_byte,
             }
@@ -247,7 +247,7 @@ def session(data: dict[str, Any], model: str, minutes: float, rehearsals: int, s
         name = f"{stamp} {model}"
         work = [[edge, str(p.kind), p.rows, law.a_s, law.b_s] for (edge, p), law in sorted(laws.work.items(), key=str)]
         about = {"session": name, "started": stamp, "model": model, "commit": commit(), "work": work}
-        about |= {"rehearsals": rehearsals}
+        about |= {"rehearsals": rehearsals, "machine": environment()}
         data["sessions"].append(about)
         number = first
         while time.monotonic() < end_s:

@@ -315,9 +315,7 @@ def execute_in_kernel(
     found["given"] = law_times(held, laws, [done])
     world = dict(done.world) | {"factor": held.factor}
     if rehearsed:
-        each = [
-            {"measured_s": r.measured_s, "prediction_s": latencies_s(law_times(held, laws, [r]))} for r in rehearsed
-        ]
+        each = [_rehearsed(held, laws, execution) for execution in rehearsed]
         world["rehearsal"] = {"measured_s": rehearsed[-1].measured_s, "each": each}
     world["prediction"] = {kind: latencies_s(times) for kind, times in found.items()}
     world["links"] = [
@@ -326,9 +324,13 @@ def execute_in_kernel(
     return replace(done, rows=tuple(_named(row) for row in done.rows), world=world)
 
 
-def _alone(held: Held, laws: KernelLaws, done: Execution) -> dict[str, float]:
-    """Latencies that one execution predicts [s]."""
-    return latencies_s(law_times(held, laws, [done]))
+def _rehearsed(held: Held, laws: KernelLaws, done: Execution) -> dict[str, Any]:
+    """What a rehearsal took and predicts alone [s], with the processor seconds of each row."""
+    return {
+        "measured_s": done.measured_s,
+        "prediction_s": latencies_s(law_times(held, laws, [done])),
+        "cpu_s": [[row.user, row.index, row.cpu_s] for row in done.rows],
+    }
 
 
 def _options(plan: Planned, runs: Sequence[Run]) -> ExecutionOptions:
