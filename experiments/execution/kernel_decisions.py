@@ -8,7 +8,7 @@ that no quota holds are passed over. Pairs of sets whose predictions
 differ by less than the 90 % interval of rehearsed latencies (of `kernel_list.py`'s rows) are ties; Kendall's tau is
 over the others. Predictions are those of the kernel's laws, which know what the plan does not: a quota's saved-up
 start, headers, a link's bucket. A list that was interrupted goes on where it stopped. Writes
-kernel_decisions.json and .md.
+kernel_decisions.json and .md. Each row says on which machine it was made, and is predicted from a calibration there.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,12 @@ def summary_of(rows: list[Row], width: float) -> Row:
     }
 
 
+def machine_of(row: Row, data: Row) -> str:
+    """Where a row was made; rows of the first session say so together."""
+    where = row.get("machine", data["machine"])
+    return f"{where['cpu']}, {where['cores']} cores, {where['system']}"
+
+
 def told(tau: float | None) -> str:
     """A correlation, where there is one."""
     return "none" if tau is None else f"{tau:.3f}"
@@ -130,12 +137,14 @@ def told(tau: float | None) -> str:
 
 def page_of(data: Row) -> str:
     """The list as a page."""
-    s, where = data["summary"], data["machine"]
+    s = data["summary"]
+    where = Counter(machine_of(row, data) for row in data["rows"])
     lines = [
         "# Decisions verified in a world that the kernel enforces",
         "",
-        f"{where['cpu']}, {where['cores']} cores, {where['system']}; load average up to {s['load_largest']:.1f}. Made "
-        "by `kernel_decisions.py`; the rows, with their commits, are in `kernel_decisions.json`.",
+        f"{'; '.join(f'{name}: {count} scenarios' for name, count in where.items())}; load average up to "
+        f"{s['load_largest']:.1f}. Each machine's scenarios are predicted from its own calibration. Made by "
+        "`kernel_decisions.py`; the rows, with their commits, are in `kernel_decisions.json`.",
         "",
         f"{s['scenarios']} plans, {s['sets']} sets, {s['executions']} executions. Sets whose predictions differ by "
         f"less than {100 * s['interval_width']:.0f} % (the 90 % interval of rehearsed latencies) are ties. Kendall's "
@@ -173,6 +182,7 @@ def main() -> None:
         data = json.loads(path.read_text(encoding="utf-8"))
     done = {row["scenario"] for row in data["rows"]}
     profile = calibrate_model("twin", batches=(1,), samples=20, wait_s=5.0)
+    about = {"commit": commit(), "machine": environment()}
     devices = [f"user-{k}" for k in range(USERS)]
     actors = [*devices, *(edge_actor(EDGE, device, None) for device in devices)]
     models = dict.fromkeys(actors, DEFAULT_MODEL)
@@ -186,7 +196,7 @@ def main() -> None:
             except InvalidInput as error:  # a share below what a quota holds
                 print(number, error, flush=True)
                 continue
-            data["rows"].append(json.loads(json.dumps(row)) | {"commit": commit(), "load": os.getloadavg()[0]})
+            data["rows"].append(json.loads(json.dumps(row)) | about | {"load": os.getloadavg()[0]})
             data["summary"] = summary_of(data["rows"], width)
             args.out.mkdir(parents=True, exist_ok=True)
             write_text(path, json.dumps(data, indent=1) + "\n")
