@@ -1,19 +1,22 @@
 """Batched edges of many sizes: time to the target gap, and what the best blocks and schedules save.
 
 python -m experiments.benchmarks.parties_batches [first letters of the rows' names] [seeds]
+
+Rows are kept in results/parties_batches.json, one by one; those that this commit has measured are not measured again.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.benchmarks.record import RESULTS, Rows
 from megdt_opt import BatchedEdgeProblem, solve
 
 STEP_S, DECODE_S = 2 * 60.171e-3, 180.005e-3
@@ -123,14 +126,13 @@ def saved(name: str, ratio: float, alike: bool, seed: int) -> dict[str, Any]:
 def main() -> None:
     """The table, or the rows whose names begin with the first argument, for as many seeds as the second says."""
     wanted, seeds = sys.argv[1] if len(sys.argv) > 1 else "", int(sys.argv[2]) if len(sys.argv) > 2 else 1
-    for warm in ("max", "quality"):  # compiles
+    kept = Rows(RESULTS / "parties_batches.json", "run", "ratio", "alike", "seed")
+    for warm in ("sum", "max", "quality"):  # compiles
         solve(crowd(7, warm, ratio=0.5), "prices", gap=0.5)
     for name in (*TABLE, *SAVED):
-        if name.startswith(wanted):
-            for ratio in (0.2, 1.6):
-                for alike in (True, False):
-                    for seed in range(seeds):
-                        print(json.dumps((row if name in TABLE else saved)(name, ratio, alike, seed)), flush=True)
+        for ratio, alike, seed in product((0.2, 1.6), (True, False), range(seeds if name.startswith(wanted) else 0)):
+            if not kept.measured(run=name, ratio=ratio, alike=alike, seed=seed):
+                kept.add((row if name in TABLE else saved)(name, ratio, alike, seed))
 
 
 if __name__ == "__main__":

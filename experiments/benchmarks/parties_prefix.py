@@ -6,7 +6,6 @@ PYTHONPATH=experiments python experiments/benchmarks/parties_prefix.py [beginnin
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from itertools import product
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from random_prefixes import random_groupings, random_prefixes
-from record import RESULTS, keep
+from record import RESULTS, commit, keep
 from scipy.sparse import csr_array, hstack
 
 from megdt_opt import SharedPrefixProblem, solve
@@ -161,12 +160,6 @@ def by_highs(problem: SharedPrefixProblem, gap: float, every: bool) -> dict[str,
     }  # fmt: skip
 
 
-def commit() -> str:
-    """Of what runs."""
-    found = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, cwd=RESULTS)
-    return found.stdout.strip() or "unknown"
-
-
 def main() -> None:
     """The table, or the rows whose names begin with the first argument, in place of those in the file.
 
@@ -179,11 +172,11 @@ def main() -> None:
     for name in TABLE:
         if name.startswith(wanted):
             for seed in range(seeds):
-                rows.append(row(name, seed))
+                rows.append(row(name, seed) | {"commit": commit()})
                 print(json.dumps(rows[-1]), flush=True)
     path = RESULTS / "parties_prefix.json"
     kept = json.loads(path.read_text(encoding="utf-8")) if wanted else {"rows": []}
-    new = {(made["run"], made["seed"]): made | ({"commit": commit()} if wanted else {}) for made in rows}
+    new = {(made["run"], made["seed"]): made for made in rows}
     old = [new.pop((made["run"], made["seed"]), made) for made in kept["rows"]]
     more = {name: kept[name] for name in ("note",) if name in kept}
     keep(path, [*old, *new.values()], **more)

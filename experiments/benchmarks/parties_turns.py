@@ -1,17 +1,22 @@
 """An edge that serves chains in turns: time to the target gap, the gain over reserved shares, and HiGHS on the model.
 
 python -m experiments.benchmarks.parties_turns [beginning of a row's name] [seeds] [time limit in s]
+
+Rows are kept in results/parties_turns.json, one by one; those that this commit has measured are not measured again.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from experiments.benchmarks.deviations import timed
+from experiments.benchmarks.families import draw
+from experiments.benchmarks.record import RESULTS, Rows
 from megdt_opt import AllocationProblem, SequencedEdgeProblem, solve
 from megdt_opt.problem.allocation_problem import evaluate
 
@@ -103,15 +108,49 @@ def row(name: str, seed: int, time_limit_s: float | None = None) -> dict[str, An
     }  # fmt: skip
 
 
+BESIDE = ("beside reserved: sum, 200 users, cuts", "beside reserved: sum, 200 users, random options")
+"""Turns against the reserved `solve` of the same size, to the same gap, both warm, in one run."""
+
+
+def in_turns(problem: AllocationProblem) -> SequencedEdgeProblem:
+    """A problem of reserved shares without uplinks as one of turns: the edge first, the device afterwards."""
+    at_edge = problem.edge_work_s > 0
+    return SequencedEdgeProblem(
+        release_s=np.where(at_edge, 0.0, problem.fixed_s), edge_work_s=problem.edge_work_s,
+        after_s=np.where(at_edge, problem.fixed_s, 0.0), downlink_bit=problem.downlink_bit,
+        downlink_hz=problem.downlink_hz, downlink_efficiency=problem.downlink_efficiency, weight=problem.weight,
+        objective=problem.objective,
+    )  # fmt: skip
+
+
+def beside(name: str, seed: int) -> dict[str, Any]:
+    """One comparison of processor times, the least of five runs each."""
+    if name == BESIDE[0]:
+        drawn = draw("cuts", 200, 64, "sum", seed)
+        other = replace(drawn, uplink_bit=np.zeros(drawn.uplink_bit.shape))
+        problem = in_turns(other)
+    else:
+        problem = crowd(200, "sum", "one cut", seed=seed)
+        other = reserved(problem)
+    found, own_s = timed(lambda: solve(problem, gap=1e-6), repeats=5)
+    known, reserved_s = timed(lambda: solve(other, gap=1e-6), repeats=5)
+    return {
+        "run": name, "seed": seed, "asked_ratio": 5.0, "ratio": own_s / reserved_s, "turns_s": own_s,
+        "reserved_s": reserved_s, "turns_gap": found.gap, "reserved_gap": known.gap, "message": found.message,
+    }  # fmt: skip
+
+
 def main() -> None:
     """The table, or the rows whose names begin with the first argument, for as many seeds as the second says."""
     wanted, seeds = sys.argv[1] if len(sys.argv) > 1 else "", int(sys.argv[2]) if len(sys.argv) > 2 else 1
     limit = float(sys.argv[3]) if len(sys.argv) > 3 else 600.0
-    row("device first, sum, 5 users", 0)  # imports
-    for name in TABLE:
-        if name.startswith(wanted):
-            for seed in range(seeds):
-                print(json.dumps(row(name, seed, limit)), flush=True)
+    kept = Rows(RESULTS / "parties_turns.json", "run", "seed")
+    for name in ("device first, sum, 5 users", "sum, 200 users", "max, cuts, 6 users"):  # imports and compiled code
+        row(name, 99)
+    for name in (*TABLE, *BESIDE):
+        for seed in range(seeds if name.startswith(wanted) else 0):
+            if not kept.measured(run=name, seed=seed):
+                kept.add(row(name, seed, limit) if name in TABLE else beside(name, seed))
 
 
 if __name__ == "__main__":

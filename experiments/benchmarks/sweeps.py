@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks.record import RESULTS, keep
+from experiments.benchmarks.record import RESULTS, commit, keep
 from megdt_opt import Scenario, TimingProfile, plan, sweep_into
 from megdt_opt.sweeping.runner import run_sweep
 
@@ -163,7 +163,7 @@ def main() -> None:
         print(json.dumps(row), flush=True)
     if given.keep:
         before = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
-        keep(path, [row for row in before if kind not in row] + rows)
+        keep(path, [row for row in before if kind not in row] + [row | {"commit": commit()} for row in rows])
 
 
 if __name__ == "__main__":

@@ -90,6 +90,23 @@ def test_a_time_limit_leaves_an_answer_with_a_true_bound(objective: str) -> None
     assert found.certificate.verify(problem).holds
 
 
+def test_many_users_whose_downloads_differ() -> None:
+    rng = np.random.default_rng(3)
+    for users, options in ((70, 4), (12, 40)):  # too many combinations of downloads for a number of 64 bits
+        shape = (users, options)
+        problem = SequencedEdgeProblem(
+            release_s=rng.uniform(0.0, 1.0, shape), edge_work_s=rng.uniform(0.0, 0.2, shape),
+            after_s=rng.uniform(0.0, 1.0, shape), downlink_bit=rng.uniform(0.0, 1e5, shape), downlink_hz=1e5 * users,
+            downlink_efficiency=rng.uniform(1.0, 3.0, users), objective="sum",
+        )  # fmt: skip
+        found = solve(problem, gap=0.2, time_limit_s=10.0)
+        assert problem.evaluate(found).violation <= 1e-12
+        assert found.certificate is not None
+        assert found.certificate.verify(problem).holds
+        least = (problem.release_s + problem.edge_work_s + problem.after_s).min(axis=1).sum()
+        assert least <= found.objective_s
+
+
 def test_no_time_at_all_is_proven() -> None:
     nothing = np.zeros((2, 1))
     for objective in ("sum", "max"):

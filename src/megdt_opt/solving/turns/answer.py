@@ -118,7 +118,9 @@ def _in_time(
     if plan.objective <= 0.0:
         return plan.schedule, (0.0, BoundSource.CERTIFICATE, _nothing(proof)), "nothing takes any time"
     if method != Method.PRICES:
-        plan, whole = complete(costs, plan, gap, deadline)
+        # where that cannot be all, half of the time is left for what can always be proven
+        half = deadline if np.isinf(deadline) else 0.5 * (time.monotonic() + deadline)
+        plan, whole = complete(costs, plan, gap, deadline if method == Method.ENUMERATE else half)
         if whole:
             proven = plan.objective * (1.0 - gap), BoundSource.ENUMERATION, None
             return plan.schedule, proven, "all orders and options were looked at"

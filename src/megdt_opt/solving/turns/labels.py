@@ -22,6 +22,9 @@ ROOM = 1.0 + 1e-12
 
 _GRID = 256
 
+_MOST_KINDS = 2**62
+"""Combinations of downloads that a label's kind can name [1]."""
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -34,7 +37,7 @@ class Labels:
     spent : array, (N,)
         [1 for "max", s for "sum"]
     kind : array of int, (N,)
-        What else tells labels apart: for "sum" the downloads taken.
+        What else tells labels apart: the downloads taken, where they do.
     before : array of int, (N, 2)
         Set and place of the label that it follows.
     taken : array of int, (N, 2)
@@ -89,9 +92,16 @@ class Spending:
         The level that is to be kept, for "max" [s].
     price : float
         Of the band, for "sum" [s].
+    apart : bool
+        Whether labels are told apart by the downloads taken.
+
+    Raises
+    ------
+    OverflowError
+        Where the downloads of all users have too many combinations for that.
     """
 
-    def __init__(self, costs: TurnCosts, level_s: float | None, price: float = 0.0) -> None:
+    def __init__(self, costs: TurnCosts, level_s: float | None, price: float = 0.0, apart: bool = False) -> None:
         self.costs, self.level_s, self.price = costs, level_s, price
         p = costs.problem
         self.idle_mask = costs.open & ~costs.turn
@@ -107,12 +117,16 @@ class Spending:
         if level_s is not None:
             self.idles = [row[[int(self.idle[k, row].argmin())]] if row.size else row
                           for k, row in enumerate(self.idles)]  # fmt: skip
-        self.kinds, sizes = [], []
-        for k in range(p.users):
+        self.kinds: list[tuple[Array, Ints]] = []
+        self.radix: list[int] = []
+        kinds = 1
+        for k in range(p.users if apart else 0):
             values, which = np.unique(costs.a[k], return_inverse=True)
             self.kinds.append((values, which))
-            sizes.append(len(values))
-        self.radix = [int(np.prod(sizes[:k], dtype=object)) for k in range(p.users)] if level_s is None else []
+            self.radix.append(kinds)
+            kinds *= len(values)
+        if kinds > _MOST_KINDS:
+            raise OverflowError(f"{kinds} combinations of downloads")
 
     def demands(self, kind: int) -> Array:
         """Demands of the users on the band, of a kind of label that has served all, (K,) [s]."""

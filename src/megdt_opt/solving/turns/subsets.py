@@ -57,7 +57,10 @@ class _Sets:
         self.costs, self.plan, self.deadline = costs, plan, deadline
         self.target = plan.objective * (1.0 - gap)
         self.leveled = costs.problem.objective == "max"
-        self.spending = Spending(costs, self.target if self.leveled else None, plan.price)
+        try:
+            self.spending = Spending(costs, self.target if self.leveled else None, plan.price, not self.leveled)
+        except OverflowError:
+            raise _OutOfReachError from None
         self.users = costs.problem.users
         self.sets: dict[int, Labels] = {}
         self.count = 0
