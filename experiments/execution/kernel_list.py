@@ -113,8 +113,9 @@ def row_of(number: int, made: Plan, done: Execution) -> dict[str, Any]:
         "faults": [fault.words for fault in done.faults],
         "stages": [
             {
-                "user": r.user, "index": r.index, "stage": r.label, "actor": r.actor, "predicted_start_s": r.predicted_start_s,
-                "predicted_s": r.predicted_duration_s, "start_s": r.start_s, "end_s": r.end_s, "cpu_s": r.cpu_s,
+                "user": r.user, "index": r.index, "stage": r.label, "actor": r.actor,
+                "predicted_start_s": r.predicted_start_s, "predicted_s": r.predicted_duration_s, "start_s": r.start_s,
+                "end_s": r.end_s, "cpu_s": r.cpu_s,
                 "payload_byte": r.payload_byte, "wire_byte": r.wire_byte,
             }
             for r in done.rows
