@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -180,14 +181,15 @@ def coverage(data: dict[str, Any]) -> list[str]:
 
 def page(data: dict[str, Any]) -> str:
     """The rows as a page."""
-    where = data["machine"]
+    machines = [each.get("machine", data["machine"]) for each in data["sessions"]]
+    where = Counter(f"{each['cpu']}, {each['cores']} cores, {each['system']}" for each in machines)
     lines = [
         "# Executions in a world that the kernel enforces",
         "",
-        f"{where['cpu']}, {where['cores']} cores, {where['system']}. Made by `kernel_list.py`; the rows are in "
-        "`kernel.json`. Each error is of one user's end-to-end latency, measured against predicted: as planned from a "
-        "calibration at the session's start, rehearsed from the processor seconds of one run just before, given those "
-        "of the run itself, and against the rehearsal's own latency (repeat).",
+        f"{'; '.join(f'{name}: {count} sessions' for name, count in where.items())}. Made by `kernel_list.py`; the "
+        "rows are in `kernel.json`. Each error is of one user's end-to-end latency, measured against predicted: as "
+        "planned from a calibration at the session's start, rehearsed from the processor seconds of one run just "
+        "before, given those of the run itself, and against the rehearsal's own latency (repeat).",
         "",
         "| runs | latencies | planned: median, p95 [%] | rehearsed | given | repeat |",
         "|---|---|---|---|---|---|",
