@@ -4,8 +4,8 @@
 
 Each problem of `random_turns`, `random_batches`, `random_deviations` and `random_samples` is solved by default, with
 the gap that its test asks for, and set beside what an enumeration that shares nothing with the package finds. Rows of
-JSON lines are added to the log as they come, so that a second run goes on where the first was stopped (`--seconds`:
-after so many of processor time). Exit code 1 where a row does not agree, a bound is above the optimum or a certificate
+JSON lines, each with its commit, are added to the log as they come, so that a second run goes on where the first was
+stopped (`--seconds`: after so many of processor time); rows of other commits are left out with `--anew`. Exit code 1 where a row does not agree, a bound is above the optimum or a certificate
 fails its exact check.
 """
 
@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "agreement"))
 
 import numpy as np
+from benchmarks.record import RESULTS, commit
 from random_batches import draw_batches
 from random_deviations import draw_deviations
 from random_samples import draw_samples
@@ -33,7 +34,6 @@ from random_turns import draw_turns
 from megdt_opt import Infeasible, solve
 from megdt_opt.tolerances import BOUND
 
-RESULTS = Path(__file__).parent / "benchmarks" / "results"
 SUM, MAX = (1e-9, 5e-10), (1e-7, 5e-8)
 """Relative precision that is asked for, and the gap that is solved to [1]."""
 
@@ -85,15 +85,19 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--log", type=Path)
     parser.add_argument("--seconds", type=float, default=math.inf)
-    asked = parser.parse_args()
+    parser.add_argument("--anew", action="store_true")
+    asked, ran = parser.parse_args(), commit()
     log = asked.log or RESULTS / f"agreement_{asked.name}.jsonl"
     rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
+    if asked.anew:
+        rows = [one for one in rows if one.get("commit") == ran]
+        log.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
     known = {(one["number"], one["objective"]) for one in rows}
     for number in range(asked.count):
         for objective, problem in _drawn(asked.name, number):
             if (number, objective) in known or time.process_time() > asked.seconds:
                 continue
-            rows.append(row(asked.name, number, objective, problem))
+            rows.append(row(asked.name, number, objective, problem) | {"commit": ran})
             with log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(rows[-1]) + "\n")
     bad = [one for one in rows if not one["agrees"] or one.get("exact_check") is False]

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from megdt_opt.certificate.check import MARGIN
+from megdt_opt.certificate.tree import WHOLE, Mask, Node, parts
 from megdt_opt.pricing.deviations import Deviating
 from megdt_opt.pricing.scaled import EDGE, Array
 from megdt_opt.problem.allocation_problem import AllocationProblem
@@ -81,7 +83,37 @@ class Kernels:
             self.per, self.hi, p.weights, np.zeros(3) if prices is None else prices, self.deviating.budget,
             0.0 if level_s is None else level_s, prices is None, self._xi, core,
         )  # fmt: skip
+        if prices is None and not compiled_before(_HERE):
+            self._value(np.ones(3), 0.0, p.open_options, None)  # so that all kernels are there
         return self.deviating.core_of(core)
+
+    def proven_s(self, tree: Node, target_s: float) -> float:
+        """What a tree proves of the worst case at the prices of its leaves, where it was grown for the last core; for
+        "max" the target or nothing [s]."""
+        p = self.deviating.nominal
+        leveled, least = p.objective == "max", np.inf
+        for part in parts(tree, p.open_options):
+            if part.rows or part.span != WHOLE:
+                return 0.0
+            prices = np.array(part.leaf.prices)
+            value = self._value(prices, target_s if leveled else 0.0, part.mask, part.removed)
+            if not np.isfinite(value):
+                return 0.0  # a part without any allocation is left to the search
+            charged = float(prices.sum())
+            least = min(least, value - charged - MARGIN * (abs(value) + charged))
+        if leveled:
+            return target_s if least > 0 else 0.0
+        return max(least, 0.0)
+
+    def _value(self, prices: Array, level_s: float, mask: Mask, removed: Mask | None) -> float:
+        from megdt_opt.solving.worst.kernels import part_value
+
+        p = self.deviating.nominal
+        return float(part_value(
+            p.fixed_s, p.downlink_bit, p.uplink_bit, p.edge_work_s, self.deviating.own_s, self.deviating.amounts,
+            self.per, self.hi, p.weights, prices, self.deviating.budget, level_s, mask,
+            np.zeros((0, 0), dtype=np.bool_) if removed is None else removed, self._xi,
+        ))  # fmt: skip
 
     def settle(self, option: NDArray[np.int64], close: float) -> Settled:
         """Best shares of options (K,)."""

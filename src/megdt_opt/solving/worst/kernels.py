@@ -238,6 +238,55 @@ def core_at(
 
 
 @inner
+def _raised(
+    one: F, low: float, fixed: float, own_s: float, weight: float, prices: F, budget: float, level: float, to: F,
+    room: F,
+) -> float:  # fmt: skip
+    """What one option costs in its worst case, where `low` is known to be no more."""
+    _worst_of(one, fixed, own_s, weight, prices, budget, level, to, room)
+    return max(low, _cost(one, to, fixed, own_s, weight, prices, level))
+
+
+@kernel
+def part_value(
+    fixed: F, down: F, up: F, work: F, own: F, more: F, per: F, hi: F, weight: F, prices: F, budget: float,
+    level: float, mask: NDArray[np.bool_], removed: NDArray[np.bool_], xi: F,
+) -> float:  # fmt: skip
+    """Sum of what users pay at least among the options in `mask`, in the worst case at prices, of "sum" at level 0;
+    where some user takes one of those that are `removed` ((0, 0) for none). `xi` (K, O, 4) is where to begin."""
+    users, options = fixed.shape
+    terms, low, room, to = np.empty((options, 12)), np.empty(options), np.empty(12), np.empty(4)
+    total, rise = 0.0, np.inf
+    for k in range(users):
+        best = -1
+        for o in range(options):
+            if not mask[k, o]:
+                continue
+            one = terms[o]
+            one[0], one[1], one[2] = down[k, o] * per[0, k], up[k, o] * per[1, k], work[k, o] * per[2, k]
+            for i in range(3):
+                one[3 + i], one[9 + i] = more[i, k, o] * per[i, k], hi[i, k]
+            low[o] = _cost(one, xi[k, o], fixed[k, o], own[k, o], weight[k], prices, level)
+            best = o if best < 0 or low[o] < low[best] else best
+        if best < 0:
+            return np.inf
+        least = np.inf
+        for o in range(-1, options):  # the best one first, so that few others are left
+            at = best if o < 0 else o
+            if (o < 0 or mask[k, at]) and low[at] < least:
+                low[at] = _raised(
+                    terms[at], low[at], fixed[k, at], own[k, at], weight[k], prices, budget, level, to, room
+                )
+                least = min(least, low[at])
+        total += least
+        for o in range(options if removed.size else 0):
+            if mask[k, o] and removed[k, o] and low[o] - least < rise:
+                low[o] = _raised(terms[o], low[o], fixed[k, o], own[k, o], weight[k], prices, budget, level, to, room)
+                rise = min(rise, low[o] - least)
+    return total + rise if removed.size else total
+
+
+@inner
 def _worst_s(own_s: float, a: F, extra: F, x: F, k: int, budget: float, times: F) -> float:
     """Time of the stages in the worst case; `times` (4,) is room."""
     total, times[0] = 0.0, own_s
