@@ -5,8 +5,8 @@
 Each problem of `random_turns`, `random_batches`, `random_deviations` and `random_samples` is solved by default, with
 the gap that its test asks for, and set beside what an enumeration that shares nothing with the package finds. Rows of
 JSON lines, each with its commit, are added to the log as they come, so that a second run goes on where the first was
-stopped (`--seconds`: after so many of processor time); rows of other commits are left out with `--anew`. Exit code 1 where a row does not agree, a bound is above the optimum or a certificate
-fails its exact check.
+stopped (`--seconds`: after so many of processor time); rows of other commits are left out with `--anew`.
+Exit code 1 where a row does not agree, a bound is above the optimum or a certificate fails its exact check.
 """
 
 from __future__ import annotations
