@@ -2,6 +2,7 @@
 
 The executor's own code runs; around it an input is made wrong, as a file says whose path is in MEGDT_MUTATION:
 {"kind": "link" | "share" | "payload" | "model", "actor": NAME, "factor": F}. An empty file or none: an honest actor.
+Of a model F is the standard deviation of what is added to a latent.
 """
 
 from __future__ import annotations
@@ -17,9 +18,6 @@ import torch
 from megdt_opt.execution import session, transfer
 from megdt_opt.models.twin.model import TwinModel
 from megdt_opt.program.stages import Kind
-
-NOISE = 0.05
-"""Standard deviation of what is added to a latent [1]."""
 
 _here = threading.local()
 _run_send, _run_compute, _pack, _unpack = session.run_send, session.run_compute, transfer.pack, transfer.unpack
@@ -75,10 +73,11 @@ def compute(state: Any, walk: Any, leaf: Any, index: int, ready_s: float) -> Any
         done = _run_compute(state, walk, leaf, index, ready_s)
     finally:
         walk.run = given
-    if leaf.kind is Kind.DENOISE and _wrong("model", state.actor) is not None:
+    deviation = _wrong("model", state.actor)
+    if leaf.kind is Kind.DENOISE and deviation is not None:
         item = walk.store(index)[leaf.item]
         noise = torch.randn(item["latent"].shape, generator=torch.Generator().manual_seed(1))
-        item["latent"] = item["latent"] + NOISE * noise
+        item["latent"] = item["latent"] + deviation * noise
     return done
 
 

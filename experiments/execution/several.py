@@ -77,6 +77,11 @@ def planned_formed(number: int) -> Plan:
 
 def rewritten(made: Plan, run: Run, change: Change) -> Run:
     """A run with other leaves; slots and predictions are those of the new ones."""
+    return _timed(made, replace_program(run, *changed(run, change)))
+
+
+def changed(run: Run, change: Change) -> tuple[Stage, list[str], list[float]]:
+    """A run's program with other leaves, and their chains and paces."""
     chains, paces = iter(run.chain), iter(run.pace)
     chain: list[str] = []
     pace: list[float] = []
@@ -92,8 +97,7 @@ def rewritten(made: Plan, run: Run, change: Change) -> Run:
         pace.extend(p for _, p in new)
         return new[0][0] if len(new) == 1 else Series(tuple(leaf for leaf, _ in new))
 
-    program = visit(run.program)
-    return _timed(made, replace_program(run, program, chain, pace))
+    return visit(run.program), chain, pace
 
 
 def replace_program(run: Run, program: Stage, chain: list[str], pace: list[float]) -> dict[str, Any]:

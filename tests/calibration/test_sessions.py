@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import spread
 
-from megdt_opt.calibration import calibrate, environment, timing_loop
+from megdt_opt.calibration import calibrate, environment
 from megdt_opt.calibration.environment import OtherLoad, wait_until_idle
 from megdt_opt.errors import InvalidInput, ProfileError
+from megdt_opt.models import reference
 from megdt_opt.models.diffusers.model import DiffusersModel
 from megdt_opt.program.stages import Kind
 from megdt_opt.report.profile_grids import profile_grid
@@ -30,7 +31,7 @@ RESULTS = Path(__file__).parents[2] / "experiments" / "calibration" / "results"
 def profile(model: DiffusersModel) -> TimingProfile:
     kinds = ["denoise", "decode"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(timing_loop, "_TARGET_S", 0.001)
+        patch.setattr(reference, "BLOCK_S", 0.001)
         return calibrate(
             model, kinds=kinds, batches=(1, 2), held_out_batches=(), samples=3, warmup=1, sessions=3, pause_s=0.01
         )
@@ -42,6 +43,8 @@ def test_every_session_is_kept_with_its_samples_and_moments(profile: TimingProfi
         assert len(cell.samples_s) == len(cell.at_s) == 9
         assert list(cell.at_s[::3]) == sorted(cell.at_s[::3])
         assert cell.session(2).samples_s == cell.samples_s[6:]
+        assert len(cell.reference_s) == 9
+        assert cell.session(2).reference_s == cell.reference_s[6:]
     assert len(profile.provenance.texts) in (0, 3)
     profile.save(tmp_path / "three.json")
     assert TimingProfile.load(tmp_path / "three.json") == profile

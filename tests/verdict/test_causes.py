@@ -13,8 +13,10 @@ from megdt_opt.errors import ProfileError
 from megdt_opt.report.page import page_text
 from megdt_opt.report.result import result_text
 from megdt_opt.report.run_grids import input_grid
-from megdt_opt.timing.profile import TimingProfile
+from megdt_opt.timing.profile import Cell, TimingProfile
 from megdt_opt.timing.reference import Reference
+from megdt_opt.verdict import limits
+from megdt_opt.verdict.checking import _retimed
 from megdt_opt.verdict.evidence import Cause
 from megdt_opt.verdict.limits import PSNR_DB
 from megdt_opt.verdict.verdict import judge_inputs
@@ -165,6 +167,7 @@ def test_short_stages_say_nothing_about_a_share():
     ("changes", "reason"),
     [
         ({"reference": None}, "no reference kernel"),
+        ({"reference": Reference(weight_byte=1, samples_s=(0.01,), kernel=1)}, "another one than today's"),
         ({"elsewhere": True}, "it was measured on"),
         ({"runs": 2}, "2 of 5 runs"),
     ],
@@ -175,7 +178,7 @@ def test_what_cannot_be_judged_is_said_with_a_remedy(changes, reason):
     for actor, machine in known.machines.items():
         own = machine.profile
         if "reference" in changes:
-            own = replace(own, reference=None)
+            own = replace(own, reference=changes["reference"])
         if "elsewhere" in changes:
             hardware = {**own.provenance.hardware, "processor": "another one"}
             own = replace(own, provenance=replace(own.provenance, hardware=hardware))
@@ -217,9 +220,71 @@ def test_a_profile_keeps_its_reference(tmp_path):
     assert TimingProfile.bundled("twin-cpu").reference is None
 
 
+def test_a_file_that_does_not_name_its_kernel_has_the_first():
+    assert Reference.from_dict({"weight_byte": 1, "samples_s": [1.0]}).kernel == 1
+    again = Reference(weight_byte=1, samples_s=(1.0,))
+    assert Reference.from_dict(again.to_dict()) == again
+    assert again.kernel > 1
+
+
+def test_the_reference_counts_around_a_stages_own_samples(tmp_path):
+    """Samples of 4, 6 and 10 ms beside 2, 3 and 4 ms are 2, 2 and 2.5 times the kernel: it took 6/2 ms meanwhile."""
+    made = profile()
+    cell = Cell(kind="decode", batch=1, samples_s=(4e-3, 6e-3, 10e-3), reference_s=(2e-3, 3e-3, 4e-3))
+    own = replace(made, cells=(cell, *(c for c in made.cells if c.key != cell.key)))
+    own.save(tmp_path / "p.json")
+    for one in (own, TimingProfile.load(tmp_path / "p.json"), own.stretched(3, "x")):
+        assert np.isclose(one.reference_s("decode"), 3e-3)
+        assert one.reference_s("denoise") == 0.01  # no samples of its own: that of all runs
+    assert replace(own, reference=None).reference_s("decode") is None
+
+
+@pytest.mark.parametrize("reference_s", [(2e-3,), (2e-3, 0.0, 1e-3), (2e-3, float("nan"), 1e-3)])
+def test_times_of_the_kernel_that_fit_no_samples_are_refused(reference_s):
+    with pytest.raises(ProfileError, match="reference_s"):
+        Cell(kind="decode", batch=1, samples_s=(4e-3, 6e-3, 10e-3), reference_s=reference_s)
+
+
+class Processes:
+    """Actors whose stages take so much longer than calibrated in each round."""
+
+    def __init__(self, *factors):
+        self.left, self.rounds = list(factors), 0
+
+    def measure_beside(self, actor, probe, weight_byte, samples):
+        if (actor, probe.kind) == ("edge", "denoise"):
+            self.rounds += 1
+        factor = self.left[min(self.rounds, len(self.left)) - 1]
+        cell_s = next(
+            s.slot_s / stated().machines[s.actor].stretch / s.amount
+            for s in stated().stages.values()
+            if (s.actor, s.kind) == (actor, probe.kind)
+        )
+        return [(factor * cell_s, 0.01)] * samples
+
+
+@pytest.mark.parametrize(
+    ("factors", "rounds", "cause"),
+    [
+        ((1.03,), 5, None),
+        ((1.3,), 5, Cause.PROFILE),
+        ((1 / 1.3,), 5, Cause.PROFILE),
+        ((1.16,), 15, Cause.PROFILE),
+        ((*[1.16] * 5, *[1.0] * 10), 10, None),
+    ],
+    ids=["honest", "30 % slower", "30 % faster", "close to the limit for long", "close for a moment"],
+)
+def test_a_profile_close_to_its_limit_is_looked_at_again(factors, rounds, cause, monkeypatch):
+    monkeypatch.setattr(limits, "CLOSER_REST_S", 0.0)
+    processes, runs = Processes(*factors), [honest()] * 5
+    retimed = _retimed(stated(), runs, processes)
+    assert processes.rounds == len(retimed) == rounds
+    assert judge_inputs(stated(), runs, retimed=retimed).cause is cause
+
+
 @pytest.mark.parametrize(
     "data", [{}, {"weight_byte": 1}, {"weight_byte": 0, "samples_s": [1.0]}, {"weight_byte": 1, "samples_s": []},
-             {"weight_byte": 1, "samples_s": [0.0]}, {"weight_byte": 1, "samples_s": [float("nan")]}, [1], "x"]
+             {"weight_byte": 1, "samples_s": [0.0]}, {"weight_byte": 1, "samples_s": [1.0], "kernel": 0}, {"weight_byte": 1, "samples_s": [float("nan")]}, [1], "x"]
 )  # fmt: skip
 def test_a_reference_that_is_none_is_refused(data):
     with pytest.raises(ProfileError, match="reference"):

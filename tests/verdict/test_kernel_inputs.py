@@ -10,11 +10,13 @@ from honest import profile
 from megdt_opt import Execution, Scenario, plan
 from megdt_opt.errors import InvalidInput
 from megdt_opt.execution.digest import program_digest
+from megdt_opt.execution.kernel.prediction import SECURE
 from megdt_opt.execution.record import StageRow
 from megdt_opt.machine import cpu_model
-from megdt_opt.timing.shaped import quota_wall_s
+from megdt_opt.timing.shaped import burst_byte, quota_wall_s
 from megdt_opt.trials.kernel import held_runs
 from megdt_opt.trials.kernel_verification import KernelSets
+from megdt_opt.verdict.checking import _probes_of
 from megdt_opt.verdict.evidence import Cause
 from megdt_opt.verdict.stated import stated_of
 from megdt_opt.verdict.verdict import judge_inputs
@@ -99,6 +101,22 @@ def test_an_honest_run_raises_no_alarm_and_each_wrong_input_its_own(held, stated
     assert judge_inputs(stated, [wrong] * 5, retimed=[timed(stated)] * 5).cause is Cause.SHARE
     other = replace(good[0], programs={"edge for a": {"a": "0" * 64}})
     assert judge_inputs(stated, [other] * 5, retimed=[timed(stated)] * 5).cause is Cause.PLAN
+
+
+def test_a_link_is_judged_by_the_rate_allocated_not_by_what_the_kernel_says_of_it(stated, held):
+    """A bucket that somebody has set lower reads back lower, and takes the time of the lower rate."""
+    stage = next(s for s in stated.stages.values() if s.to and s.actor == "edge for a")
+    byte = 5500
+    for rate, cause in ((stage.pace, None), (stage.pace / 1.3, Cause.LINK)):
+        took_s = SECURE.seconds(byte, rate, burst_byte(rate))
+        link = {"source": stage.actor, "to": stage.to[0], "byte": byte, "rate_bit_per_s": rate}
+        link |= {"measured_s": took_s, "expected_s": took_s}
+        run = record(stated, held)
+        run = replace(run, world={**run.world, "links": [link, {"device": "b"}]})
+        (probe,) = _probes_of(stated, run)
+        found = judge_inputs(stated, [run] * 5, probes=[probe], retimed=[timed(stated)] * 5)
+        assert found.cause is cause
+        assert probe.rate_bit_per_s == stage.pace
 
 
 def test_all_sets_are_stretched_by_one_factor_and_those_that_no_quota_holds_are_named(made):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -36,7 +37,8 @@ _PICTURES = 16
 _METHOD = (
     "perf_counter around the stage; every cell once per round in random order; first run apart, then "
     "warm-up, then every raw sample kept; a denoising sample is the mean of consecutive single-step calls "
-    "lasting about 0.1 s (one step where a step takes longer); garbage collector off; accelerator "
+    "lasting about 0.1 s (one step where a step takes longer); on a processor, the reference kernel before and after "
+    "every sample; garbage collector off; accelerator "
     "synchronised before the clock is read"
 )
 
@@ -158,9 +160,7 @@ def calibrate(  # wide: each is one setting of a measurement, by keyword
         shown = pictures(model, requests[:_PICTURES], scheduler=scheduler) if codecs else []
         jobs = Jobs(model, where, requests, scheduler, shown)
         listed = [jobs.stage(key) for key in (*fitted, *held_out)]
-        cells, loads = in_sessions(
-            listed, rounds, repeated, device=where, on_progress=on_progress, each_round=speed.take
-        )
+        cells, loads = in_sessions(listed, rounds, repeated, device=where, on_progress=on_progress, beside=speed.kernel)
     provenance = Provenance(
         created=created,
         source="measured",
@@ -199,15 +199,24 @@ class _Speed:
         if self._kernel is not None:
             self._kernel()  # the first run is slower
 
-    def take(self) -> None:
-        """One sample."""
-        if self._kernel is not None:
-            self._samples_s.append(self._kernel())
+    @property
+    def kernel(self) -> Callable[[], float] | None:
+        """Runs the kernel once, and returns how long that took [s]; None where there is none."""
+        return None if self._kernel is None else self._take
+
+    def _take(self) -> float:
+        assert self._kernel is not None
+        begin = perf_counter()
+        self._kernel()
+        self._samples_s.append(perf_counter() - begin)
+        return self._samples_s[-1]
 
     @property
     def reference(self) -> Reference | None:
         """What was taken."""
-        return Reference(weight_byte=self._weight_byte, samples_s=tuple(self._samples_s)) if self._samples_s else None
+        if not self._samples_s:
+            return None
+        return Reference(weight_byte=self._weight_byte, samples_s=tuple(self._samples_s))
 
 
 def _sizes(model: SplitModel, shown: Sequence[Tensor], codec: str) -> tuple[int, ...]:

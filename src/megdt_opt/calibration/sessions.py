@@ -64,11 +64,11 @@ def in_sessions(
     *,
     device: torch.device,
     on_progress: Progress | None,
-    each_round: Callable[[], object] | None = None,
+    beside: Callable[[], float] | None = None,
 ) -> tuple[list[Cell], Loads]:
     """Time all jobs in every session; one cell for each job, with the samples of all sessions, in the jobs' order.
 
-    `each_round` is called before each round of samples.
+    `beside` is run between the samples (`timing_loop.take`).
     """
     begin, shares, said = perf_counter(), [], []
     merged: list[Cell] = []
@@ -87,9 +87,7 @@ def in_sessions(
             time.sleep(sessions.pause_s)
         wait_until_idle(rounds.threads, sessions.wait_s, busy)
         load, start_s = OtherLoad(), perf_counter() - begin
-        cells = take(
-            jobs, replace(rounds, seed=rounds.seed + number), device=device, on_progress=tell, each_round=each_round
-        )
+        cells = take(jobs, replace(rounds, seed=rounds.seed + number), device=device, on_progress=tell, beside=beside)
         shares.append(load.idle_share(rounds.threads))
         prefix = f"session {number + 1}: " if sessions.count > 1 else ""
         said += [prefix + sentence for sentence in load.sentence()]
@@ -103,5 +101,6 @@ def _joined(before: Cell, later: Cell, start_s: float) -> Cell:
         before,
         samples_s=(*before.samples_s, *later.samples_s),
         at_s=(*before.at_s, *(round(start_s + at, 3) for at in later.at_s)),
+        reference_s=(*before.reference_s, *later.reference_s),
         sessions=(*(before.sessions or (len(before.samples_s),)), len(later.samples_s)),
     )

@@ -9,7 +9,6 @@ clock is read.
 from __future__ import annotations
 
 import gc
-import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from time import perf_counter
 import torch
 
 from megdt_opt.errors import InvalidInput
+from megdt_opt.models.reference import block_of
 from megdt_opt.timing.cells import Cell, StageKey
 
 Progress = Callable[[int, int, str], None]
@@ -27,7 +27,6 @@ Progress = Callable[[int, int, str], None]
 Run = Callable[[int], None]
 """Runs a stage as often as it is told."""
 
-_TARGET_S = 0.1
 _RESOLUTION = 9  # decimals of a stored second: below a nanosecond there is no clock
 
 
@@ -108,7 +107,7 @@ def take(
     *,
     device: torch.device,
     on_progress: Progress | None,
-    each_round: Callable[[], object] | None = None,
+    beside: Callable[[], float] | None = None,
 ) -> list[Cell]:
     """Time all jobs.
 
@@ -122,8 +121,8 @@ def take(
         Where the stages run.
     on_progress : callable or None
         Told before every run.
-    each_round : callable, optional
-        Called before each round of samples.
+    beside : callable, optional
+        Run before and after every sample; returns how long it took [s], of which each cell keeps the mean.
 
     Returns
     -------
@@ -136,6 +135,7 @@ def take(
     first: list[float] = []
     taken: list[list[float]] = [[] for _ in jobs]
     moments: list[list[float]] = [[] for _ in jobs]
+    around: list[list[float]] = [[] for _ in jobs]
 
     def once(job: Job) -> float:
         nonlocal done
@@ -149,13 +149,16 @@ def take(
         for job in jobs:
             first.append(once(job))
             recent = [once(job) for _ in range(rounds.warmup)]
-            job.units = max(1, min(job.units_max, math.ceil(_TARGET_S / min(recent))))
+            job.units = min(job.units_max, block_of(min(recent)))
         for _ in range(rounds.samples):
-            if each_round is not None:
-                each_round()
+            before_s = None if beside is None else beside()
             for number in order.sample(range(len(jobs)), len(jobs)):
                 moments[number].append(perf_counter() - begin)
                 taken[number].append(once(jobs[number]))
+                if beside is not None and before_s is not None:
+                    after_s = beside()
+                    around[number].append((before_s + after_s) / 2)
+                    before_s = after_s
     if on_progress is not None:
         on_progress(total, total, "done")
     return [
@@ -168,6 +171,7 @@ def take(
             first_s=round(first[number], _RESOLUTION),
             samples_s=tuple(round(t, _RESOLUTION) for t in taken[number]),
             at_s=tuple(round(t, 3) for t in moments[number]),
+            reference_s=tuple(round(t, _RESOLUTION) for t in around[number]),
         )
         for number, job in enumerate(jobs)
     ]

@@ -14,9 +14,10 @@ from megdt_opt.models.chain import Chain
 from megdt_opt.models.codec import compress, decompress
 from megdt_opt.models.own_stages import rehearsal
 from megdt_opt.models.planned import example_adapted
+from megdt_opt.models.reference import block_of
 from megdt_opt.models.sketches import guidance, sketching
 from megdt_opt.models.split_model import Rows, SplitModel
-from megdt_opt.program.kinds import own_stage
+from megdt_opt.program.kinds import DENOISING, own_stage
 from megdt_opt.program.stages import Kind
 
 WARM_UP = 2
@@ -59,7 +60,7 @@ def measure(model: SplitModel, probe: Probe, samples: int, *, warm_up: int = WAR
 def measure_beside(
     model: SplitModel, probe: Probe, samples: int, reference: Callable[[], float], *, warm_up: int = WARM_UP
 ) -> list[tuple[float, float]]:
-    """Time a stage and the reference kernel by turns, so that both meet the same machine.
+    """Time a stage and the reference kernel by turns, as a calibration does, so that both meet the same machine.
 
     Parameters
     ----------
@@ -71,17 +72,26 @@ def measure_beside(
     Returns
     -------
     list of (float, float)
-        Processor seconds of the stage and of the kernel [s].
+        Processor seconds of the stage, of a chain's steps the mean, and of the kernel around it [s].
     """
+
+    def used_s(count: int) -> float:
+        begin = time.thread_time()
+        for _ in range(count):
+            task()
+        return (time.thread_time() - begin) / count
+
     with torch.no_grad():
         task = _task(model, probe)
+        recent_s = [used_s(1) for _ in range(warm_up)]
+        count = block_of(min(recent_s)) if probe.kind in DENOISING else 1
+        before_s = reference()
         pairs: list[tuple[float, float]] = []
-        for _ in range(warm_up + samples):
-            used = time.thread_time()
-            task()
-            used = time.thread_time() - used
-            pairs.append((used, reference()))
-        return pairs[warm_up:]
+        for _ in range(samples):
+            stage_s, after_s = used_s(count), reference()
+            pairs.append((stage_s, (before_s + after_s) / 2))
+            before_s = after_s
+        return pairs
 
 
 def default_regions(model: SplitModel) -> tuple[Rows, Rows]:

@@ -98,6 +98,8 @@ class Cell:
         When each sample began, from the start of the calibration [s]; empty where unknown.
     sessions : tuple of int
         How many of the samples each session took, in their order [1]; empty where all are of one session.
+    reference_s : tuple of float
+        Time of the reference kernel around each sample [s] (`timing.reference`); empty where it was not run.
 
     Raises
     ------
@@ -121,6 +123,7 @@ class Cell:
     first_s: float | None = None
     at_s: tuple[float, ...] = ()
     sessions: tuple[int, ...] = ()
+    reference_s: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         kept: dict[str, str | int | None] = {
@@ -134,12 +137,14 @@ class Cell:
         if coded != (self.codec in CODECS):
             expected = f"one of {CODECS}" if coded else "no codec"
             refuse(f"codec of {self.kind}", self.codec, expected, "Name the codec of coded pictures, and only theirs.")
-        for name in ("samples_s", "at_s"):
+        for name in ("samples_s", "at_s", "reference_s"):
             object.__setattr__(self, name, self._times(name, getattr(self, name), moments=name == "at_s"))
         if not self.samples_s:
             refuse(f"samples_s of {self.label}", self.samples_s, "at least one time [s]", MEASURE_AGAIN)
-        if self.at_s and len(self.at_s) != len(self.samples_s):
-            refuse(f"at_s of {self.label}", self.at_s, f"{len(self.samples_s)} finite times [s]", MEASURE_AGAIN)
+        for name in ("at_s", "reference_s"):
+            if len(getattr(self, name)) not in (0, len(self.samples_s)):
+                expected = f"{len(self.samples_s)} finite times [s]"
+                refuse(f"{name} of {self.label}", getattr(self, name), expected, MEASURE_AGAIN)
         if self.first_s is not None:
             object.__setattr__(self, "first_s", self._times("first_s", (self.first_s,))[0])
         counts = entries(self.sessions)
@@ -194,6 +199,14 @@ class Cell:
         """95 % distribution-free interval of the median [s] (`median_interval`)."""
         return median_interval(self.samples_s)
 
+    @cached_property
+    def of_reference(self) -> float | None:
+        """Time of the stage over that of the reference kernel around it, median of the samples [1]; None where that was
+        not run."""
+        if not self.reference_s:
+            return None
+        return statistics.median(one / beside for one, beside in zip(self.samples_s, self.reference_s, strict=True))
+
     @property
     def label_stage(self) -> str:
         """The stage with its codec, for messages."""
@@ -214,7 +227,8 @@ class Cell:
         """The samples of one session alone."""
         begin = sum(self.sessions[:number])
         part = slice(begin, begin + self.sessions[number])
-        return replace(self, samples_s=self.samples_s[part], at_s=self.at_s[part], sessions=())
+        kept = {name: getattr(self, name)[part] for name in ("samples_s", "at_s", "reference_s")}
+        return replace(self, **kept, sessions=())
 
     @property
     def session_medians_s(self) -> tuple[float, ...]:

@@ -205,6 +205,16 @@ class TimingProfile:
         key = StageKey(kind=stage_kind(kind), batch=batch, rows=self._region(rows, None), codec=codec)
         return self._times.cell(key)
 
+    def reference_s(self, kind: Kind | str, *, rows: int | None = None) -> float | None:
+        """Time of the reference kernel while a stage was timed alone [s]: around its own samples, or at any time where
+        that region was not timed; None without one."""
+        if self.reference is None:
+            return None
+        cell = self.cell(kind, rows=rows)
+        if cell is None or cell.of_reference is None:
+            return self.reference.median_s
+        return cell.median_s / cell.of_reference
+
     def first_s(self, kind: Kind | str, *, codec: str = "") -> float | None:
         """Time of the very first run of a stage at its smallest batch [s], kept apart from steady state."""
         whole = [c for c in self._times.of(stage_kind(kind), codec) if c.rows is None]

@@ -20,7 +20,7 @@ VERSION = 1
 
 _FOLDER = resources.files("megdt_opt.data").joinpath("profiles")
 
-_CELL = ("kind", "batch", "rows", "rows_total", "codec", "first_s", "samples_s", "at_s", "sessions")
+_CELL = ("kind", "batch", "rows", "rows_total", "codec", "first_s", "samples_s", "at_s", "sessions", "reference_s")
 _SIZES = ("image_byte_samples", "image_reference_byte_samples")
 
 
@@ -117,6 +117,8 @@ def _plain_cell(cell: Cell) -> dict[str, Any]:
         plain["at_s"] = list(cell.at_s)
     if cell.sessions:
         plain["sessions"] = list(cell.sessions)
+    if cell.reference_s:
+        plain["reference_s"] = list(cell.reference_s)
     return plain
 
 

@@ -12,10 +12,13 @@ from megdt_opt.timing.cells import MEASURE_AGAIN
 from megdt_opt.timing.provenance import refuse
 from megdt_opt.values import entries, integer, real
 
+KERNEL = 2
+"""Which kernel is run today; times of another say nothing of its own."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """Processor seconds of the reference kernel, taken between the samples of a calibration.
+    """Times of the reference kernel, taken between the samples of a calibration.
 
     Parameters
     ----------
@@ -23,6 +26,8 @@ class Reference:
         Working set that the kernel was asked to have [byte].
     samples_s : tuple of float
         Each run of it [s].
+    kernel : int
+        Which kernel it was; files that do not say so have the first.
 
     Raises
     ------
@@ -38,17 +43,22 @@ class Reference:
 
     weight_byte: int
     samples_s: tuple[float, ...]
+    kernel: int = KERNEL
 
     def __post_init__(self) -> None:
         size = integer(self.weight_byte)
         if size is None or size < 1:
             refuse("reference.weight_byte", self.weight_byte, "an integer above 0 [byte]", MEASURE_AGAIN)
+        kernel = integer(self.kernel)
+        if kernel is None or kernel < 1:
+            refuse("reference.kernel", self.kernel, "an integer above 0", MEASURE_AGAIN)
         found = [real(value) for value in entries(self.samples_s) or ()]
         samples_s = tuple(value for value in found if value is not None and math.isfinite(value) and value > 0)
         if not samples_s or len(samples_s) != len(found):
             refuse("reference.samples_s", self.samples_s, "finite times above 0 [s]", MEASURE_AGAIN)
         object.__setattr__(self, "weight_byte", size)
         object.__setattr__(self, "samples_s", samples_s)
+        object.__setattr__(self, "kernel", kernel)
 
     @property
     def median_s(self) -> float:
@@ -57,13 +67,13 @@ class Reference:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that `from_dict` reads back."""
-        return {"weight_byte": self.weight_byte, "samples_s": list(self.samples_s)}
+        return {"weight_byte": self.weight_byte, "kernel": self.kernel, "samples_s": list(self.samples_s)}
 
     @classmethod
     def from_dict(cls, data: object) -> Reference:
         """Build from plain data; raises ProfileError where it has other fields than these."""
         names = {"weight_byte", "samples_s"}
-        if not isinstance(data, Mapping) or set(data) != names:
+        if not isinstance(data, Mapping) or set(data) - {"kernel"} != names:
             found = sorted(data) if isinstance(data, Mapping) else type(data).__name__
             refuse("reference", found, f"an object with {sorted(names)}", MEASURE_AGAIN)
-        return cls(**data)
+        return cls(**{"kernel": 1, **data})

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from megdt_opt.execution.job import Probe, Run
+from megdt_opt.execution.kernel.prediction import SECURE
 from megdt_opt.execution.record import Execution
 from megdt_opt.logs import logger_of
 from megdt_opt.planning.plan import Plan
 from megdt_opt.program.kinds import DENOISING, Kind
+from megdt_opt.timing.shaped import burst_byte
 from megdt_opt.trials.pictures import Picture
 from megdt_opt.verdict import limits
 from megdt_opt.verdict.deadlines import latency_intervals
-from megdt_opt.verdict.figures import LinkProbe, Timed
+from megdt_opt.verdict.figures import LinkProbe, Timed, profile_figures
 from megdt_opt.verdict.stated import Stated, stated_of
 from megdt_opt.verdict.store import LatencyStore, key_of
 from megdt_opt.verdict.verdict import Verdict, judge_inputs
@@ -54,10 +57,9 @@ def check_inputs(
         The plan's runs as they were executed, where that is otherwise than planned (`trials.kernel.held_runs`).
     """
     stated = stated_of(plan, executed)
-    probes = _probes_of(runs[-1]) if runs[-1].mode == "kernel" else probe_links(stated, cluster)
+    probes = _probes_of(stated, runs[-1]) if runs[-1].mode == "kernel" else probe_links(stated, cluster)
     how: dict[str, Any] = {"pictures": pictures, "probes": probes}
-    retimed = [time_stages(stated, cluster) for _ in range(min(len(runs), limits.PROFILE_RUNS))]
-    return judge_inputs(stated, runs, retimed=retimed, **how)
+    return judge_inputs(stated, runs, retimed=_retimed(stated, runs, cluster), **how)
 
 
 def with_intervals(verdict: Verdict, plan: Plan, runs: Sequence[Execution], path: Path | None = None) -> Verdict:
@@ -116,22 +118,48 @@ def probe_links(stated: Stated, cluster: Cluster) -> list[LinkProbe]:
     return found
 
 
-def _probes_of(run: Execution) -> list[LinkProbe]:
-    """Probes that the world of a run has made by itself."""
-    names = [field.name for field in fields(LinkProbe)]
-    listed = [link for link in run.world.get("links", ()) if isinstance(link, Mapping) and set(names) <= set(link)]
-    return [LinkProbe(**{name: link[name] for name in names}) for link in listed]
+def _probes_of(stated: Stated, run: Execution) -> list[LinkProbe]:
+    """Probes that the world of a run has made by itself, against the rates that the plan allocates: what the kernel
+    says of a link is no measure of it, as it may have been set otherwise since."""
+    rates = {(stage.actor, stage.to[0]): stage.pace for stage in stated.stages.values() if stage.to}
+    found = []
+    for link in run.world.get("links", ()):
+        rate = rates.get((link.get("source"), link.get("to")))
+        if rate is not None and "measured_s" in link:
+            expected_s = SECURE.seconds(link["byte"], rate, burst_byte(rate))
+            names = {name: link[name] for name in ("source", "to", "measured_s")}
+            found.append(LinkProbe(rate_bit_per_s=rate, expected_s=expected_s, **names))
+    return found
+
+
+def _retimed(stated: Stated, runs: Sequence[Execution], cluster: Cluster) -> list[Mapping[Timed, float]]:
+    """Stages timed anew, in rounds over all actors; again after a rest while a side is close to its limit."""
+    rounds = min(len(runs), limits.PROFILE_RUNS)
+    found: list[Mapping[Timed, float]] = []
+    for look in range(1 + limits.CLOSER_LOOKS):
+        if look:
+            time.sleep(limits.CLOSER_REST_S)
+        found += [time_stages(stated, cluster) for _ in range(rounds)]
+        figures, _ = profile_figures(stated, runs[-1], found)
+        if not any(abs(figure.distance - 1) < limits.CLOSE for figure in figures):
+            break
+    return found
 
 
 def time_stages(stated: Stated, cluster: Cluster) -> dict[Timed, float]:
     """Processor seconds of every stage of denoising and decoding in its actor's process, at the speed that the
-    reference kernel had when its profile was made: both are timed by turns [s]."""
+    reference kernel had when that stage was calibrated: both are timed by turns, then as now [s]."""
     found: dict[Timed, float] = {}
     for stage in stated.stages.values():
         key = (stage.actor, stage.kind, stage.rows)
-        own = stated.machines[stage.actor].profile.reference if stage.actor in stated.machines else None
-        if stage.kind in (*DENOISING, Kind.DECODE) and key not in found and own is not None:
+        profile = stated.machines[stage.actor].profile if stage.actor in stated.machines else None
+        if profile is None or profile.reference is None or key in found:
+            continue
+        if stage.kind in (*DENOISING, Kind.DECODE):
             probe = Probe(kind=stage.kind, rows=stage.rows, scheduler=stated.scheduler, steps=stated.steps)
-            pairs = cluster.measure_beside(stage.actor, probe, own.weight_byte, limits.RETIMED_SAMPLES)
-            found[key] = own.median_s * statistics.median(used / reference for used, reference in pairs)
+            pairs = cluster.measure_beside(stage.actor, probe, profile.reference.weight_byte, limits.RETIMED_SAMPLES)
+            rows = None if stage.rows is None else stage.rows[1] - stage.rows[0]
+            then_s = profile.reference_s(stage.kind, rows=rows)
+            assert then_s is not None  # it has a reference
+            found[key] = then_s * statistics.median(used / reference for used, reference in pairs)
     return found

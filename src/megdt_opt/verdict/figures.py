@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from megdt_opt.execution.record import Execution, StageRow
+from megdt_opt.timing.reference import KERNEL
 from megdt_opt.timing.shaped import quota_wall_s
 from megdt_opt.trials.pictures import Picture
 from megdt_opt.verdict import limits
@@ -266,4 +267,6 @@ def _unfit(machine: Machine, run: Execution) -> tuple[str, str] | None:
         return f"it was measured on {there}, and this is {here}", CALIBRATE
     if machine.profile.reference is None:
         return "the profile has no reference kernel", CALIBRATE
+    if machine.profile.reference.kernel != KERNEL:
+        return "the profile's reference kernel is another one than today's", CALIBRATE
     return None

@@ -14,14 +14,24 @@ LINK = 1.10
 SHARE = 1.13
 """Time of a block against what its share of the processor makes of its processor seconds [1]."""
 
-PROFILE = 1.15
-"""Processor seconds against the calibration, corrected by the reference kernel, median of `PROFILE_RUNS` runs [1]."""
+PROFILE = 1.14
+"""Processor seconds against the calibration, corrected by the reference kernel, median of all timings [1]: half way, in
+logarithms, to what is 30 % off."""
 
 PROFILE_RUNS = 5
 """Runs of which the median judges a profile [1]: one run in eight is off by 15 % where nothing is wrong."""
 
-RETIMED_SAMPLES = 6
-"""Samples of each stage that is timed anew beside a run whose slots leave rests [1]."""
+RETIMED_SAMPLES = 4
+"""Samples of each stage that is timed anew [1], in each of `PROFILE_RUNS` rounds over all actors."""
+
+CLOSE = 0.4
+"""Nearer than this to its limit, in limits, a profile is timed anew once more before it is judged [1]."""
+
+CLOSER_LOOKS = 2
+"""How often that is done at most [1]."""
+
+CLOSER_REST_S = 5.0
+"""Rest before it [s]: the speed of a shared machine goes in waves of 10 to 60 s."""
 
 LEAST_BLOCK_S = 0.2
 """Shortest block by which a share is judged [s]: shorter ones show the phase of the quota."""
