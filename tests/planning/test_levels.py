@@ -100,12 +100,23 @@ def test_coverage_of_the_plans_own_samples_is_refused(made: Plan) -> None:
         ("holds: {level: 0.95, samples: 20}", "holds.samples.*at least 25 samples"),
         ("holds: {level: 0.9, seed: -1}", "holds.seed"), ("holds: {samples: 100}", "holds.level"),
         ("holds: {level: 0.9}\nobjective: mixed\nmax_weight: 1", 'objective.*"max" or "sum" beside holds'),
-        ("holds: {level: 0.9}\ncosts: {edge_energy: {max: 40 J}}", "holds|costs"),
+        ("holds: {level: 0.9}\ncosts: {edge_energy: {max: 40 J}}",
+         "holds: found 'level 0.9'; expected left out beside costs. Leave out holds or costs"),
     ],
 )  # fmt: skip
 def test_a_wrong_level_is_refused_by_name(more: str, words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
         cell(more)
+
+
+@pytest.mark.parametrize("discipline", ["in_turns", "batched"])
+def test_a_level_is_refused_beside_turns_and_batches(discipline: str) -> None:
+    text = CELL.format(more="holds: {level: 0.9}").replace("stretch: 4}", f"stretch: 4, discipline: {discipline}}}", 1)
+    expected = (
+        f"holds: found 'level 0.9'; expected left out beside edge.discipline {discipline}. Leave out holds or edge"
+    )
+    with pytest.raises(InvalidInput, match=expected):
+        Scenario.from_yaml(text)
 
 
 def test_too_few_samples_for_the_level_are_refused_by_stage_and_number() -> None:

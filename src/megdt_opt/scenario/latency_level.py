@@ -100,4 +100,6 @@ def check_level(level: LatencyLevel, objective: str, stated: dict[str, Any]) -> 
         raise InvalidInput("objective", objective, '"max" or "sum" beside holds', remedy)
     for name, value in stated.items():
         if value is not None:
-            raise InvalidInput("holds", f"level {level.level:g}", f"left out beside {name}", "Leave one of them out.")
+            beside = f"{name} {value}" if isinstance(value, str) else name
+            remedy = f"Leave out holds or {name}."
+            raise InvalidInput("holds", f"level {level.level:g}", f"left out beside {beside}", remedy)

@@ -2,7 +2,8 @@
 
 At given deviations the problem is a core problem, which the usual search closes; what it proves is a bound of the worst
 case, and the deviations follow from its prices. Where the worst case of what it found is no worse than what is proven,
-that is the answer: two or three core problems in all. Else a tree with the worst case in each cost closes the rest.
+or than what the same tree proves at the deviations that are the worst at its own prices, that is the answer: two or
+three core problems in all. Else a tree with the worst case in each cost closes the rest.
 """
 
 from __future__ import annotations
