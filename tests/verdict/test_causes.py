@@ -283,8 +283,10 @@ def test_a_profile_close_to_its_limit_is_looked_at_again(factors, rounds, cause,
 
 
 @pytest.mark.parametrize(
-    "data", [{}, {"weight_byte": 1}, {"weight_byte": 0, "samples_s": [1.0]}, {"weight_byte": 1, "samples_s": []},
-             {"weight_byte": 1, "samples_s": [0.0]}, {"weight_byte": 1, "samples_s": [1.0], "kernel": 0}, {"weight_byte": 1, "samples_s": [float("nan")]}, [1], "x"]
+    "data",
+    [{}, {"weight_byte": 1}, {"weight_byte": 0, "samples_s": [1.0]}, {"weight_byte": 1, "samples_s": []},
+     {"weight_byte": 1, "samples_s": [0.0]}, {"weight_byte": 1, "samples_s": [float("nan")]},
+     {"weight_byte": 1, "samples_s": [1.0], "kernel": 0}, {"weight_byte": 1, "samples_s": [1.0], "more": 1}, [1], "x"],
 )  # fmt: skip
 def test_a_reference_that_is_none_is_refused(data):
     with pytest.raises(ProfileError, match="reference"):
