@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import tempfile
@@ -44,7 +45,7 @@ from megdt_opt.trials.execute import run_options
 from megdt_opt.trials.pictures import judge_pictures
 from megdt_opt.trials.runs import user_runs
 from megdt_opt.verdict.checking import check_inputs
-from megdt_opt.verdict.limits import PROFILE_RUNS
+from megdt_opt.verdict.limits import LINK, PROFILE, PROFILE_RUNS, SHARE
 from megdt_opt.verdict.verdict import Verdict
 
 RESULTS = Path(__file__).with_name("results")
@@ -248,6 +249,26 @@ def summary_of(rows: list[Row]) -> Row:
     }  # fmt: skip
 
 
+def spread_of(rows: list[Row]) -> list[str]:
+    """How far apart the figures of profile, link and share lie where nothing of theirs is wrong and where it is."""
+    told = []
+    for cause, limit in (("profile", PROFILE), ("link", LINK), ("share", SHARE)):
+        right, wrong = [], []
+        for row in rows:
+            ratios = [f[2] / f[3] for f in row["figures"] if f[0] == cause]
+            if row["kind"] == cause and ratios:
+                wrong.append(max(ratios, key=lambda ratio: abs(math.log(ratio))))
+            elif row["kind"] not in (cause, "plan", "payload"):  # other blocks and bytes take other times
+                right += ratios
+        said = ", ".join(f"{ratio:.3f}" for ratio in sorted(wrong))
+        if right:
+            told.append(
+                f"- {cause}: {min(right):.3f} to {max(right):.3f} of the stated ({len(right)} figures) where it is "
+                f"right, {said or 'no case'} where it is wrong; limits 1/{limit:g} and {limit:g}"
+            )
+    return told
+
+
 def page_of(data: Row, mode: str) -> str:
     """The page of the list."""
     s = data["summary"]
@@ -257,11 +278,13 @@ def page_of(data: Row, mode: str) -> str:
         f"# Wrong inputs, {mode}",
         "",
         f"Commit {', '.join(commits)}; {'; '.join(machines)}; load average up to {s['load_largest']:.1f}; "
-        f"{len(data['pieces'])} pieces, each with a calibration of its own. Made by `mutations.py`; the rows are in "
+        f"{len(data['pieces'])} calibrations. Made by `mutations.py`; the rows are in "
         f"`mutations_{mode}.json`.",
         "",
         f"{s['noticed']} of {s['mutations']} mutations noticed, the right cause named in {s['right_cause']}; "
         f"{s['false_alarms']} false alarms in {s['honest']} honest cases (five runs each).",
+        "",
+        *spread_of(data["rows"]),
         "",
         "| input | right cause named |",
         "|---|---|",
