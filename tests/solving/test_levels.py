@@ -107,3 +107,30 @@ def test_cut_short_it_proves_what_it_has(monkeypatch: pytest.MonkeyPatch) -> Non
     found = searched(problem, gap=1e-9, limit_s=0.0)
     assert 0.0 <= found.bound <= found.objective
     assert found.certificate.verify(problem, exact=False).holds
+
+
+@pytest.mark.parametrize(("users", "seed"), [(20, 0), (40, 0), (40, 2)])
+def test_latencies_that_prices_waver_between_are_searched_apart(users: int, seed: int) -> None:
+    """Local options of the slowest users open at levels far apart, each with a valley of its own, and the best prices
+    of the whole range do for none; within one a single price vector proves all."""
+    problem = replace(family("cuts", users, 64, "sum", seed), objective="mixed", max_weight=users / 2)
+    found = searched(problem)
+    assert found.bound >= found.objective * (1 - 1e-6)
+    assert found.nodes <= 8
+    assert caps(found.certificate.tree) >= 2
+    assert found.certificate.verify(problem, exact=users == 20).holds
+
+
+def test_a_range_is_divided_below_what_opens_in_it() -> None:
+    """Of two users one may do its work alone in 3 s, which the other, who is never as late, makes room for: below 3 s
+    that option is closed, and no more than a few parts prove it."""
+    problem = AllocationProblem(
+        fixed_s=[[0.0, 3.0], [0.0, 5.0]], edge_work_s=[[4.0, 0.0], [1.0, 0.0]], downlink_bit=np.zeros((2, 2)),
+        uplink_bit=np.zeros((2, 2)), downlink_hz=1.0, uplink_hz=1.0, edge_capacity=1.0, objective="mixed",
+        max_weight=1.0,
+    )  # fmt: skip
+    found = searched(problem)
+    assert found.objective == pytest.approx(7.0)
+    assert found.bound >= 7.0 * (1 - 1e-6)
+    assert found.certificate.verify(problem, exact=True).holds
+    assert caps(found.certificate.tree) <= 4

@@ -241,3 +241,20 @@ def test_planes_that_were_never_made_are_not_read(number: int, monkeypatch: pyte
         found, best = solve(problem), solve(problem, method="enumerate")
         assert found.status == "optimal"
         assert found.objective_s == pytest.approx(best.objective_s, rel=SOLVER)
+
+
+@pytest.mark.parametrize("max_weight", [1.5, 40.0])
+def test_options_that_a_local_users_latency_holds_are_settled_in_compiled_code(max_weight: float) -> None:
+    """The local user is as late as the largest latency may be; at high prices it holds the others, whose shares then
+    hang on the ratios of the prices alone and leave budgets over."""
+    problem = AllocationProblem(
+        fixed_s=[[9.0], [0.5], [0.2]], edge_work_s=[[0.0], [1.0], [2.0]], downlink_bit=[[0.0], [2.0], [1.0]],
+        uplink_bit=np.zeros((3, 1)), downlink_hz=1.0, uplink_hz=1.0, edge_capacity=1.0, downlink_efficiency=np.ones(3),
+        objective="mixed", max_weight=max_weight,
+    )  # fmt: skip
+    resources = Resources.of(problem)
+    for price in (1.0, 1e4):
+        prices = np.array([price, 0.0, price, 0.0, 0.0, 0.0])
+        ((found, known),) = CompiledEngine(problem, resources)._settle([np.zeros(3, np.int64)], np.inf, prices)
+        assert known
+        assert found.objective == pytest.approx(solve(problem, method="enumerate").objective_s, rel=SOLVER)

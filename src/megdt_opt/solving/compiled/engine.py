@@ -14,7 +14,7 @@ from megdt_opt.certificate.tree import WHOLE, Leaf, Mask, Part
 from megdt_opt.pricing.scaled import Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.shares.best import best_shares
-from megdt_opt.solving.compiled import capped, passes, tilted
+from megdt_opt.solving.compiled import capped, covering, passes, tilted
 from megdt_opt.solving.compiled.bounding import CLOSED, Cuts, new_cuts
 from megdt_opt.solving.compiled.driver import terms_of
 from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
@@ -233,22 +233,35 @@ class CompiledEngine(Separable):
     def climb_within(
         self, mask: Mask, span_s: tuple[float, float], goal: float, box: float, start: Array, precision: float,
         levels_s: list[float],
-    ) -> tuple[Peak, float]:  # fmt: skip
+    ) -> tuple[Peak, list[float]]:  # fmt: skip
         """For "mixed", as `LeveledEngine` has it."""
         self._enter(mask)
         np.copyto(self._terms.weight, self.problem.weights)
         out, levels = self._out, np.array([*levels_s[:1] * 4, *levels_s[1:]])
         out.price[:] = start[:3]
-        known = self._known if span_s == self._span_s else 0
+        known = self._known_within(span_s)
         value, count, self._known = capped.climb_capped(
             self._terms, self._here, self._most, *span_s, min(goal, HUGE), box, precision, levels, self._active, known,
             self._planes, out,
         )  # fmt: skip
-        self._span_s = span_s
+        self._span_s, planes = span_s, self._planes
         kept = np.count_nonzero(out.weight) if value < HUGE else 0
         picked = out.picked.astype(np.int64) if value < HUGE else NO_CHOICE
         peak = Peak(out.price.copy(), value, count, out.chosen[:kept].copy(), out.weight[:kept].copy(), picked)
-        return peak, float(levels[0])
+        wavering = planes.basis[(planes.basis >= 0) & (planes.share > 0.0)][:kept]
+        return peak, [float(levels[0]), *planes.levels[wavering].tolist()]
+
+    def _known_within(self, span_s: tuple[float, float]) -> int:
+        """How many planes of the climb before hold in a range of the largest latency, which come to the front."""
+        if span_s == self._span_s or not self._known:
+            return self._known
+        planes = self._planes
+        levels = planes.levels[: self._known]
+        (here,) = ((levels >= span_s[0]) & (levels <= span_s[1])).nonzero()
+        for rows in (planes.prices, planes.levels, planes.chosen, planes.offsets, planes.slopes):
+            rows[: len(here)] = rows[here]
+        planes.basis[:] = -99
+        return len(here)
 
     def cover(
         self, mask: Mask, span_s: tuple[float, float], goal: float, prices: Array, level_s: float, thin: float
@@ -256,19 +269,21 @@ class CompiledEngine(Separable):
         """For "mixed", as `LeveledEngine` has it."""
         self._enter(mask)
         np.copyto(self._terms.weight, self.problem.weights)
-        tilts, ends, proven = self._spans
-        count = capped.cover(
-            self._terms, self._here, self._most, *span_s, goal, prices, level_s, thin, tilts, ends, proven
+        tilts, ends, proven, lows = self._spans
+        count = covering.cover(
+            self._terms, self._here, self._most, *span_s, goal, prices, level_s, thin, tilts, ends, proven, lows
         )
         return [
-            Span(end_s, np.concatenate((prices, own)), is_proven)
-            for end_s, own, is_proven in zip(ends[:count].tolist(), tilts, proven.tolist(), strict=False)
+            Span(end_s, np.concatenate((prices, own)), is_proven, *low)
+            for end_s, own, is_proven, low in zip(
+                ends[:count].tolist(), tilts, proven.tolist(), lows.T.tolist(), strict=False
+            )
         ]
 
     @cached_property
-    def _spans(self) -> tuple[Array, Array, NDArray[np.bool_]]:
-        most = capped.MOST_SPANS
-        return np.zeros((most, self.problem.users)), np.zeros(most), np.zeros(most, np.bool_)
+    def _spans(self) -> tuple[Array, Array, NDArray[np.bool_], Array]:
+        most = covering.MOST_SPANS
+        return np.zeros((most, self.problem.users)), np.zeros(most), np.zeros(most, np.bool_), np.zeros((2, most))
 
     def spanned(self, part: Part) -> float:
         """For "mixed", what a leaf's prices prove where the largest latency is within a range, less what they charge
@@ -277,9 +292,9 @@ class CompiledEngine(Separable):
         np.copyto(self._terms.weight, self.problem.weights)
         prices = np.array(part.leaf.prices)
         tilts, ends = prices[None, 3:].copy(), np.zeros(1)
-        capped.cover(
+        covering.cover(
             self._terms, self._here, self._most, *part.span, 2.0 * HUGE, prices[:3].copy(), 0.0, 0.0, tilts, ends,
-            np.zeros(1, np.bool_),
+            np.zeros(1, np.bool_), np.zeros((2, 1)),
         )  # fmt: skip
         return float(ends[0])
 
@@ -405,11 +420,18 @@ class CompiledEngine(Separable):
 @dataclass
 class _CompiledValuer:
     engine: CompiledEngine
+    _last: tuple[Mask, Mask] | None = None
+
+    def _worth_a_look(self, mask: Mask) -> Mask:
+        """Options of a mask but those that are dominated, which cost no less; many parts have one mask."""
+        if self._last is None or self._last[0] is not mask:
+            self._last = mask, mask & self.engine.heads
+        return self._last[1]
 
     def value(self, part: Part, level_s: float | None) -> float:
         """As `Valuer` has it."""
         engine, prices = self.engine, np.array(part.leaf.prices)
-        mask = part.mask & engine.heads  # what is dominated costs no less
+        mask = self._worth_a_look(part.mask)
         if part.rows:
             return total_of(part._replace(mask=mask), engine.costs(mask, prices, level_s))
         charged = sum(part.leaf.prices[:3])

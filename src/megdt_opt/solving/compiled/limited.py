@@ -208,6 +208,20 @@ def shared(
 
 
 @inner
+def relief(terms: Terms, places: Option, root: F, level: float) -> float:
+    """A factor of the roots of the prices at which one of the users that a level holds, and with it a budget, is held
+    no more: as long as it holds all who use the budgets, their shares hang on the ratios of the prices alone."""
+    factor = 0.0
+    for k in range(places.shape[0]):
+        j, own = places[k], np.sqrt(terms.weight[k])
+        paid = root[0] * terms.down[k, j] + root[1] * terms.up[k, j] + root[2] * terms.edge[k, j]
+        held = own * (level / terms.weight[k] - terms.fixed[k, j])
+        if paid > held:
+            factor = max(factor, held / paid)
+    return 0.98 * factor if factor > 0.0 else 0.5
+
+
+@inner
 def settled_linear(
     terms: Terms, places: Option, most: float, ceiling: float, price: F, tilts: F, shares: F
 ) -> tuple[float, bool]:
@@ -279,7 +293,10 @@ def settled_linear(
             matrix[3, :] = 0.0
             matrix[3, 3] = 1.0
         if not solve_four(matrix, right):
-            break
+            if level > floor:
+                break
+            r *= relief(terms, places, r, level)
+            continue
         for i in range(3):
             if needed[i] > 0.0:
                 r[i] *= np.exp(min(max(right[i], -2.0), 2.0))

@@ -105,12 +105,14 @@ class Settled(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Part of the range of the largest latency: its end [s], prices and multipliers (M,) there, and whether they prove
-    the goal in it."""
+    """Part of the range of the largest latency: its end [s], prices and multipliers (M,) there, whether they prove the
+    goal in it, and what the prices alone are worth at a level in it, as low a one as is known [s]."""
 
     end_s: float
     prices: Array
     is_proven: bool
+    level_s: float
+    worth_s: float
 
 
 class Engine(Protocol):

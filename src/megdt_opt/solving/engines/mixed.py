@@ -211,9 +211,9 @@ class MixedEngine(Separable):
         """As `LeveledEngine` has it."""
         return float(self._leveled.worst_s(choice, x))
 
-    def climb_within(self, *arguments: Any) -> tuple[Peak, float]:
+    def climb_within(self, *arguments: Any) -> tuple[Peak, list[float]]:
         """As `LeveledEngine` has it."""
-        found: tuple[Peak, float] = self._leveled.climb_within(*arguments)
+        found: tuple[Peak, list[float]] = self._leveled.climb_within(*arguments)
         return found
 
     def cover(self, *arguments: Any) -> list[Span]:
