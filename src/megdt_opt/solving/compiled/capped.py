@@ -23,7 +23,7 @@ from megdt_opt.solving.compiled.kernels import F, I, Terms
 from megdt_opt.solving.compiled.laws import HUGE, SUM
 from megdt_opt.solving.compiled.narrowing import widen
 from megdt_opt.solving.compiled.passes import Here, Out, numbers_of, tell
-from megdt_opt.solving.compiled.tilting import COST, LATE, ROOT, ROWS, SHARE, TILT, look
+from megdt_opt.solving.compiled.tilting import COST, LATE, ROOT, ROWS, SHARE, TILT, carry, look
 
 Option = NDArray[np.int32]
 
@@ -89,7 +89,7 @@ def at_level(
     count = 0
     for k in range(begin.shape[0]):
         if not is_late(none[LATE, k], level):
-            point[:, k], places[k] = none[:, k], first[k]
+            carry(none, first, k, point, places)
         else:
             who[count] = k
             count += 1

@@ -147,6 +147,15 @@ def look(
 
 
 @inner
+def carry(point: F, places: Option, k: int, into: F, others: Option) -> None:
+    """Make a user's point, (8, K), and its option, (K,), another one's."""
+    stay_whole()
+    for i in range(ROWS):
+        into[i, k] = point[i, k]
+    others[k] = places[k]
+
+
+@inner
 def root_at(weight: float, tilt: float, late: float, paid: float, level: float) -> float:
     """The multiplier at which a user's latency would be at the level, as the model has it; infinite where it never is.
 
@@ -161,17 +170,17 @@ def root_at(weight: float, tilt: float, late: float, paid: float, level: float) 
 
 
 @inner
-def next_tilt(weight: float, a: F, b: F, same: bool, level: float, turn: int) -> tuple[float, bool]:
-    """Where to look next between two points (7,) of a user, of which the first is later than the level and the second
-    is not; and whether it is where their options cost the same."""
-    ra, rb = np.sqrt(weight * (1.0 + a[TILT])), np.sqrt(weight * (1.0 + b[TILT]))
+def next_tilt(weight: float, k: int, a: F, b: F, same: bool, level: float, turn: int) -> tuple[float, bool]:
+    """Where to look next between two points (8, K) of user `k`, of which the first is later than the level and the
+    second is not; and whether it is where their options cost the same."""
+    ra, rb = np.sqrt(weight * (1.0 + a[TILT, k])), np.sqrt(weight * (1.0 + b[TILT, k]))
     root, cross = 0.5 * (ra + rb), False
     if turn % 4 != 3 and (turn < _SOON or turn % 2 == 0):
-        da, db = a[PAID] / ra, b[PAID] / rb
-        fa, fb = a[LATE] / weight - da / ra, b[LATE] / weight - db / rb
+        da, db = a[PAID, k] / ra, b[PAID, k] / rb
+        fa, fb = a[LATE, k] / weight - da / ra, b[LATE, k] / weight - db / rb
         if same:
             # the latency is linear in 1 / sqrt(M) by the model
-            part = (a[LATE] - level) / (a[LATE] - b[LATE])
+            part = (a[LATE, k] - level) / (a[LATE, k] - b[LATE, k])
             root = 1.0 / (1.0 / ra + part * (1.0 / rb - 1.0 / ra))
         elif fa != fb:
             meet = 2.0 * (db - da) / (fa - fb)
@@ -182,7 +191,7 @@ def next_tilt(weight: float, a: F, b: F, same: bool, level: float, turn: int) ->
                 elif weight * (fb + db / meet) > level:
                     root, cross = db / (level / weight - fb), False
     tilt = root * root / weight - 1.0
-    if not a[TILT] < tilt < b[TILT]:
+    if not a[TILT, k] < tilt < b[TILT, k]:
         root, cross = 0.5 * (ra + rb), False
         tilt = root * root / weight - 1.0
     return tilt, cross
@@ -205,13 +214,14 @@ def spread(
     count = 0
     for k in range(begin.shape[0]):
         if z[LATE, k] <= level:
-            a[:, k], b[:, k], pa[k], pb[k] = z[:, k], z[:, k], pz[k], pz[k]
+            carry(z, pz, k, a, pa)
+            carry(z, pz, k, b, pb)
             continue
         if a[LATE, k] <= level:
-            b[:, k], pb[k] = a[:, k], pa[k]
-            a[:, k], pa[k] = z[:, k], pz[k]
+            carry(a, pa, k, b, pb)
+            carry(z, pz, k, a, pa)
         elif b[LATE, k] > level:
-            a[:, k], pa[k] = b[:, k], pb[k]
+            carry(b, pb, k, a, pa)
             b[LATE, k] = -1.0
         if not (b[LATE, k] >= 0.0 and b[TILT, k] <= a[TILT, k]):
             open_[count] = k
@@ -231,7 +241,7 @@ def spread(
                 if not tilt > a[TILT, k]:
                     tilt = most
             else:
-                tilt, cross = next_tilt(weights[k], a[:, k], b[:, k], pa[k] == pb[k], level, turn)
+                tilt, cross = next_tilt(weights[k], k, a, b, pa[k] == pb[k], level, turn)
                 if not a[TILT, k] < tilt < b[TILT, k]:
                     continue
             c[TILT, k] = tilt
@@ -253,12 +263,13 @@ def spread(
                 ties += 1
                 continue
             if abs(c[LATE, k] - level) <= close * level:
-                a[:, k], b[:, k], pa[k], pb[k] = c[:, k], c[:, k], pc[k], pc[k]
+                carry(c, pc, k, a, pa)
+                carry(c, pc, k, b, pb)
             else:
                 if c[LATE, k] > level:
-                    a[:, k], pa[k] = c[:, k], pc[k]
+                    carry(c, pc, k, a, pa)
                 else:
-                    b[:, k], pb[k] = c[:, k], pc[k]
+                    carry(c, pc, k, b, pb)
                 open_[kept] = k
                 kept += 1
         if ties > 0:
@@ -294,14 +305,16 @@ def _tied(
         late_a, late_b = (c[LATE, k], d[LATE, k]) if first else (d[LATE, k], c[LATE, k])
         if d[COST, k] - c[COST, k] <= TIE * c[COST, k] and late_b <= level <= late_a:
             if first:
-                a[:, k], b[:, k] = c[:, k], d[:, k]
+                carry(c, pc, k, a, pa)
+                carry(d, pd, k, b, pb)
             else:
-                a[:, k], b[:, k] = d[:, k], c[:, k]
+                carry(d, pd, k, a, pa)
+                carry(c, pc, k, b, pb)
             continue
         if c[LATE, k] > level:
-            a[:, k], pa[k] = c[:, k], pc[k]
+            carry(c, pc, k, a, pa)
         else:
-            b[:, k], pb[k] = c[:, k], pc[k]
+            carry(c, pc, k, b, pb)
         open_[kept] = k
         kept += 1
     return kept
