@@ -22,6 +22,7 @@ OURS, OTHER = "#0072b2", "#d55e00"
 def figure(rows: list[dict[str, Any]]) -> Figure:
     """Runs from top to bottom; seconds to the left, the gap that was reached beside the one asked to the right."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     rows = [{**row, "run": _name(row)} for row in rows if "gap" in row]
     names = list(dict.fromkeys(row["run"] for row in rows))
@@ -41,6 +42,7 @@ def figure(rows: list[dict[str, Any]]) -> Figure:
         axes.set_xlabel(label)
         axes.grid(axis="x", color="0.9")
         axes.spines[["top", "right"]].set_visible(False)
+    right.xaxis.set_major_locator(LogLocator(numticks=4))
     left.set_yticks(range(len(names)), names)
     left.invert_yaxis()
     left.plot([], [], color=OURS, marker="o", lw=0, label="prices")
