@@ -10,6 +10,7 @@ sum. Writes in_batches.json and in_batches.md.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,6 +30,7 @@ from megdt_opt import Plan, Scenario, TimingProfile, plan
 from megdt_opt.execution.batch_schedule import BatchSchedule
 from megdt_opt.execution.cluster import Cluster
 from megdt_opt.execution.job import Run
+from megdt_opt.machine import environment
 from megdt_opt.planning.baselines import COMMON, RESERVED_SHARES, baselines
 from megdt_opt.program.blocks import denoise
 from megdt_opt.program.stages import Compute, Kind, Send, is_edge
@@ -200,7 +202,8 @@ def decided(number: int, folder: Path | None) -> Plan:
 def decision(number: int, folder: Path | None, cluster: Cluster) -> dict[str, Any]:
     """A plan and its rivals, reserved shares and one common batch among them, each executed twice."""
     found = verify(decided(number, folder), repeats=2, seed=number, cluster=cluster)
-    return {"run": number, "commit": commit(), "hurry": HURRY} | found.to_dict()
+    where = {"commit": commit(), "machine": environment()["cpu"], "load": os.getloadavg()[0]}
+    return {"run": number, "hurry": HURRY, **where} | found.to_dict()
 
 
 def page(data: dict[str, Any]) -> str:

@@ -100,7 +100,8 @@ def tail(data: dict[str, Any]) -> list[str]:
              f"{SPOILED_PERCENT:g} %.", "", "| spoiled | plan | off by [%] |", "|---|---|---|"]  # fmt: skip
     lines += [f"| {r['spoiled']} | {r['run']} | {r['worst_percent']:.3g} |" for r in data["spoiled"]]
     for found in data["decisions"]:
-        made = f" (commit {found['commit']})" if "commit" in found else ""
+        where = f", {found['machine']}" if "machine" in found else ""
+        made = f" (commit {found['commit']}{where})" if "commit" in found else ""
         pace = f", executed {found['hurry']:g} times as fast" if "hurry" in found else ""
         lines += ["", f"Decision of plan {found['run']} against its rivals{made}{pace}: the plan is "
                   f"{'' if found['plan_is_fastest'] else 'not '}the fastest of those that keep every limit, rank "
