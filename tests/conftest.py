@@ -1,7 +1,8 @@
 """Settings for all tests.
 
 Long lists of cases are marked `long_list`: by default a seeded tenth of them is run, with at least one case for each
-cell (each combination of the parameters that the marker names); `--full` runs all of them.
+cell (each combination of the parameters that the marker names), and a fifth of the examples of each property; `--full`
+runs all of them.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from hypothesis import settings
 from megdt_opt.program.model_spec import ModelSpec
 
 # a busy machine must not fail a property, and a run must be repeatable
-settings.register_profile("steady", deadline=None, derandomize=True)
-settings.load_profile("steady")
+settings.register_profile("full", deadline=None, derandomize=True)
+settings.register_profile("part", settings.get_profile("full"), max_examples=20)
 
 # the scripts under experiments/ are used by tests too, so that what is tested is what is run by hand
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "experiments"))
@@ -30,7 +31,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("full" if config.getoption("full") else "part")
     config.addinivalue_line("markers", "long_list(*cells): cases of which a tenth is run; cells name parameters")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m alone`, a file without this mark is not even imported: to import all takes longer than some tests."""
+    if config.option.markexpr == "alone" and collection_path.suffix == ".py":
+        return "mark.alone" not in collection_path.read_text(encoding="utf-8") or None
+    return None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -106,6 +106,7 @@ def closed_to(problem: AllocationProblem, gap: float) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.long_list("family", "kind")
 @pytest.mark.usefixtures("few")
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("kind", ["linear", "shannon", "parallel"])
