@@ -6,7 +6,7 @@ DEMO_ENV := .venv
 TEST_ENV := .env-test
 PIP = $(1)/bin/python -m pip --disable-pip-version-check --quiet install $(PIP_ARGS) -c constraints.txt
 
-.PHONY: demo installed check test full agreement clean
+.PHONY: demo installed check lint kernels test full agreement clean
 
 # torch is asked for by itself and first, so that the pinned build is the one that the other packages find
 $(DEMO_ENV)/ready: pyproject.toml constraints.txt
@@ -33,15 +33,24 @@ installed: $(TEST_ENV)/ready
 	$(call PIP,$(TEST_ENV)) --no-deps --force-reinstall dist/*.whl
 
 check: installed
+	$(MAKE) lint
+
+# of the environment that `check` makes
+lint:
 	$(TEST_ENV)/bin/ruff check .
 	$(TEST_ENV)/bin/ruff format --check .
 	$(TEST_ENV)/bin/python -P -m mypy -p megdt_opt
 
-# a seeded tenth of every long list, and with `make full` all of them; what measures times runs by itself. Executions
-# wait more than they compute: three processes keep two cores busy. Kernels are compiled before, not by each of them
-test full: check
+kernels:
 	$(TEST_ENV)/bin/python -P tests/compile_first.py
-	$(TEST_ENV)/bin/python -P -m pytest $(if $(filter full,$@),--full) --durations=15 -n 3 --dist loadfile -m "not alone"
+
+# a seeded tenth of every long list, and with `make full` all of them; what measures times runs by itself. Executions
+# wait more than they compute: three processes keep two cores busy. Kernels are compiled before, not by each of them,
+# and mypy, which has one process, is beside that
+test full: installed
+	$(MAKE) --jobs=2 --output-sync lint kernels
+	$(TEST_ENV)/bin/python -P -m pytest $(if $(filter full,$@),--full) --durations=15 -n 3 --dist loadfile \
+		--no-loadscope-reorder -m "not alone"
 	$(TEST_ENV)/bin/python -P -m pytest $(if $(filter full,$@),--full) --durations=5 -m alone
 
 # the 200-instance agreement run of all solution routes (a few minutes)

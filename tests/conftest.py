@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import sys
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -43,9 +43,18 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is not for this run, and bring the files in an order in which several processes end together."""
+    if not config.getoption("full"):
+        _thin(config, items)
+    if not config.getoption("loadscopereorder", True):
+        # a file is one piece of work: the longest first, which have slow tests or many
+        slow = Counter(item.path for item in items if item.get_closest_marker("slow") is not None)
+        count = Counter(item.path for item in items)
+        items.sort(key=lambda item: (-slow[item.path], -count[item.path]))
+
+
+def _thin(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out nine tenths of the cases of each test that is marked `long_list`."""
-    if config.getoption("full"):
-        return
     tests: dict[str, dict[tuple[str, ...], list[pytest.Item]]] = defaultdict(lambda: defaultdict(list))
     for item in items:
         marker = item.get_closest_marker("long_list")

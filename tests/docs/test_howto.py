@@ -6,14 +6,13 @@ import ast
 import os
 import re
 import signal
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from page_programs import Programs
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs" / "howto").glob("*.md"))
@@ -42,32 +41,11 @@ def blocks(page: Path) -> list[Block]:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
-    """An empty folder for each page, with the command of the package under test beside it; what a page leaves running
-    ends with it, by the `.pid` files that it wrote."""
-    entry = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]["megdt-opt"]
-    module, _, function = entry.partition(":")
-    made = {}
-    for page in PAGES:
-        path = tmp_path_factory.mktemp(page.stem)
-        command = path / "bin" / "megdt-opt"
-        command.parent.mkdir()
-        command.write_text(f"#!{sys.executable} -P\nfrom {module} import {function}\n\n{function}()\n")
-        command.chmod(0o755)
-        made[page.stem] = path
+    """An empty folder for each page; what a page leaves running ends with it, by the `.pid` files that it wrote."""
+    made = {page.stem: tmp_path_factory.mktemp(page.stem) for page in PAGES}
     yield made
     for file in (file for path in made.values() for file in path.glob("*.pid")):
         os.kill(int(file.read_text(encoding="ascii")), signal.SIGTERM)
-
-
-def run(words: list[str] | str, folder: Path) -> str:
-    environment = {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
-    path = [str(Path(part).resolve()) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
-    environment["PYTHONPATH"] = os.pathsep.join(path)
-    done = subprocess.run(
-        words, shell=isinstance(words, str), cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 # one after the other: each uses the files of those before
@@ -76,15 +54,15 @@ def run(words: list[str] | str, folder: Path) -> str:
     ("page", "block"),
     [pytest.param(page.stem, block, id=f"{page.stem}: {block}") for page in PAGES for block in blocks(page)],
 )
-def test_the_block_runs_as_written(page: str, block: Block, folders: dict[str, Path]) -> None:
+def test_the_block_runs_as_written(page: str, block: Block, folders: dict[str, Path], programs: Programs) -> None:
     folder = folders[page]
     if block.file:
         (folder / block.file).write_text(block.text, encoding="utf-8")
     elif block.kind == "python":
-        printed = run([sys.executable, "-P", "-c", block.text], folder)
+        printed = programs.python(block.text, folder)
         assert printed.splitlines() == re.findall(r"^# (.*)$", block.text, re.MULTILINE)
     elif block.kind == "command":
-        run(block.text, folder)
+        programs.line(block.text, folder)
     else:
         assert block.kind == "toml"
         assert tomllib.loads(block.text)
