@@ -97,7 +97,8 @@ def test_hooks_are_the_checks_of_make_check() -> None:
     hooks = {hook["stages"][0]: hook["entry"] for hook in repos[0]["hooks"]}
     assert hooks["pre-push"] == "make check"
     make = (ROOT / "Makefile").read_text(encoding="utf-8").replace("$(TEST_ENV)", ".env-test")
-    recipe = re.search(r"^check:.*\n((?:\t.*\n)+)", make, re.MULTILINE)
+    assert "\ncheck: installed\n\t$(MAKE) lint\n" in make
+    recipe = re.search(r"^lint:\n((?:\t.*\n)+)", make, re.MULTILINE)
     assert recipe is not None
     for hook in repos[0]["hooks"]:
         assert hook["language"] == "system"
