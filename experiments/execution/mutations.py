@@ -51,9 +51,8 @@ from megdt_opt.verdict.verdict import Verdict
 RESULTS = Path(__file__).with_name("results")
 KINDS = ("plan", "payload", "model", "link", "share", "profile")
 FACTOR = 1.3
-NOISE = {"": 0.05, "fp32": 0.05}
-ROUNDED_NOISE = 0.2
-"""Standard deviation of what is added to a latent, by the first user's precision, and in any other [1]."""
+NOISE = 0.05
+"""Standard deviation of what a wrong model adds to a latent [1]."""
 
 MODEL = "mutant:Mutant"
 MECHANISMS = ("SEU", "SEU-UE-first", "centralised", "E2U", "SEU-UE-first")
@@ -168,7 +167,7 @@ class Kernel:
 @contextmanager
 def mutated(said: Path, made: Plan, kind: str, actor: str) -> Iterator[None]:
     """Have an actor's process do something wrong meanwhile; "" for nothing."""
-    factor = NOISE.get(made.users[0].option.precision, ROUNDED_NOISE) if kind == "model" else FACTOR
+    factor = NOISE if kind == "model" else FACTOR
     if kind:
         said.write_text(json.dumps({"kind": kind, "actor": actor, "factor": factor}), encoding="utf-8")
     try:

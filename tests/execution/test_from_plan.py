@@ -56,6 +56,21 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("precision", "codec"), [("int8", "jpeg"), ("int4+coded", "png")])
+def test_a_lossy_hand_over_loses_what_the_planned_split_loses_in_one_process(
+    cluster: Cluster, precision: str, codec: str
+) -> None:
+    made = plan(scenario("SEU", "PEU", "U2E", "SEU-UE-first", precisions=[precision], codecs=[codec]))
+    done = execute(made, cluster=cluster)
+    pictures = judge_pictures(made.table, made.users, done.images)
+    assert [p.replayed_db for p in pictures] == [np.inf] * 4
+    assert not any(p.identical for p in pictures)
+    other = {user: image ^ (image == image.max()) for user, image in done.images.items()}
+    assert all(50 < p.replayed_db < np.inf for p in judge_pictures(made.table, made.users, other))
+    assert all(p.replayed_db is None for p in judge_pictures(made.table, made.users, other, replay=False))
+
+
+@pytest.mark.slow
 def test_executed_pictures_are_the_unsplit_ones(cluster: Cluster, tmp_path: Path) -> None:
     made = plan(scenario(*MECHANISMS))
     made.save(tmp_path / "plan.json")

@@ -82,12 +82,13 @@ def probes(**rate_of):
     ]
 
 
-def picture(user, psnr_db=np.inf):
+def picture(user, psnr_db=np.inf, **more):
     """A user's picture, so far from the unsplit one [dB]."""
     other = IMAGE[0] if psnr_db == np.inf else IMAGE[0] + 1
     return Picture(
-        user=user, option="x", executed=other, unsplit=IMAGE[0], truth=None, psnr_db=psnr_db, found=None, objects=None
-    )
+        user=user, option="x", executed=other, unsplit=IMAGE[0], truth=None, psnr_db=psnr_db, found=None, objects=None,
+        **more,
+    )  # fmt: skip
 
 
 def changed(run: Execution, change, where=lambda row: True) -> Execution:

@@ -81,6 +81,10 @@ WRONG = {
         ),
     ),
     "model: far from the unsplit picture": (Cause.MODEL, lambda: judge(honest(), pictures=[picture("a", 12.0)])),
+    "model: another picture than the planned split makes": (
+        Cause.MODEL,
+        lambda: judge(honest(), pictures=[picture("b", 40.0, replayed_db=55.0)]),
+    ),
     "model: later runs make another picture": (
         Cause.MODEL,
         lambda: judge(replace(honest(), images={"a": IMAGE + 9, "b": IMAGE})),

@@ -104,7 +104,8 @@ def run_plan(
         longest_s = max(user.latency_s for user in made.users)
         with console.status(f"executing: about {longest_s:.0f} s"):
             execution = execute(made, mode=mode, cluster=cluster)
-        pictures = judge_pictures(made.table, made.users, execution.images, execution.faults)
+        here = hosts is None
+        pictures = judge_pictures(made.table, made.users, execution.images, execution.faults, replay=here)
         print_execution(made, execution, console)
         if repeats:
             # rivals take a few times as long as the plan; a slow machine gets fewer repeats, not a longer demo

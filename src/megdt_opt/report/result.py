@@ -52,6 +52,7 @@ def result_text(
                 "option": p.option,
                 "identical_to_unsplit": p.identical,
                 "psnr_db": p.psnr_db,
+                "identical_to_replay": None if p.replayed_db is None else math.isinf(p.replayed_db),
                 "objects_read": p.found,
                 "objects": p.objects,
             }

@@ -11,20 +11,23 @@ from numpy.typing import NDArray
 
 from megdt_opt.execution.graph import entry_of
 from megdt_opt.execution.record import Fault
-from megdt_opt.models.planned import load_planned
+from megdt_opt.models.planned import PlannedModel, load_planned
 from megdt_opt.models.registry import MODELS
 from megdt_opt.models.requests import camera_of, request_of
 from megdt_opt.models.sketches import sketching
 from megdt_opt.models.split_model import SplitModel
 from megdt_opt.planning.user_plan import UserPlan
+from megdt_opt.program.groups import GROUP_MECHANISMS
 from megdt_opt.program.model_spec import WITH_PROMPT
 from megdt_opt.program.samplers import entered
-from megdt_opt.program.stages import Compute, Kind, Stage, leaves
+from megdt_opt.program.stages import Compute, Kind, Stage, actors, leaves
+from megdt_opt.quality.measure import pictures_of
 from megdt_opt.quality.pictures import psnr_db as psnr_db
 from megdt_opt.scenario.adapters import uses_adapter
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.trials.adapted import adapted_latent
 from megdt_opt.trials.execute import planned_models
+from megdt_opt.trials.runs import batch_schedule, user_runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,10 @@ class Picture:
     found, objects : int or None
         Objects of the scene that the detector reads in the executed picture (kind, colour, position within 2
         pixels), and objects of the scene; None for pipelines.
+    replayed_db : float or None
+        Executed against what the planned split makes in one process, every payload packed as it is sent [dB]; infinite
+        where they are equal bit for bit. None where the unsplit picture is the same, and for steps that several users
+        share or that are made in batches, which no replay of one user makes.
     """
 
     user: str
@@ -58,6 +65,7 @@ class Picture:
     psnr_db: float
     found: int | None
     objects: int | None
+    replayed_db: float | None = None
 
     @property
     def identical(self) -> bool:
@@ -127,16 +135,55 @@ def _from_sketch(model: SplitModel, pixels: Any, prompt: Mapping[str, Any], seed
     return model.decode(state["latent"])
 
 
+class _Replays:
+    """Pictures that planned splits make in this process: hand-overs that lose something lose the same here."""
+
+    def __init__(self, table: OptionTable, users: Sequence[UserPlan]) -> None:
+        in_batches = batch_schedule(table, users) is not None
+        self._runs = {} if in_batches else {run.name: run for run in user_runs(table, users)}
+        self._planned = planned_models(table)
+        self._models: dict[str, SplitModel] = {}
+
+    def of(self, user: UserPlan) -> NDArray[np.uint8] | None:
+        """A user's picture, uint8 (rows, columns, 3); None for who shares steps or batches with others."""
+        import torch
+
+        if user.name not in self._runs or user.option.mechanism in GROUP_MECHANISMS:
+            return None
+        run = self._runs[user.name]
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            models = {str(actor): self._model(self._planned[str(actor)]) for actor in actors(run.program)}
+            with torch.no_grad():
+                (made,) = pictures_of(run.program, run.chains, models, scheduler=run.scheduler, steps=run.steps)
+            return made
+        finally:
+            torch.set_num_threads(threads)
+
+    def _model(self, planned: PlannedModel) -> SplitModel:
+        key = repr(planned)
+        if key not in self._models:
+            self._models[key] = planned.load()
+        return self._models[key]
+
+
 def judge_pictures(
     table: OptionTable,
     users: tuple[UserPlan, ...],
     images: Mapping[str, NDArray[np.uint8]],
     faults: Sequence[Fault] = (),
+    *,
+    replay: bool = True,
 ) -> tuple[Picture, ...]:
-    """Compare every executed picture; `images` and `faults` as an `Execution` holds them. Who has none is left out."""
+    """Compare every executed picture; `images` and `faults` as an `Execution` holds them. Who has none is left out.
+
+    Without `replay`, none is compared with its planned split in this process: other machines round otherwise.
+    """
     alone = {fault.user for fault in faults if fault.fell_back}
     pictures = []
     models: dict[str, SplitModel] = {}
+    replays = _Replays(table, users) if replay else None
     for k, chosen in enumerate(users):
         if chosen.name not in images:
             continue
@@ -144,6 +191,8 @@ def judge_pictures(
         executed = images[chosen.name][0]
         reference = unsplit(table, k, own or chosen.program, models)
         truth, found, objects = _shown(table, k, executed)
+        lossy = replays is not None and own is None and not np.array_equal(executed, reference)
+        again = replays.of(chosen) if replays is not None and lossy else None
         pictures.append(
             Picture(
                 user=chosen.name,
@@ -154,6 +203,7 @@ def judge_pictures(
                 psnr_db=psnr_db(executed, reference),
                 found=found,
                 objects=objects,
+                replayed_db=None if again is None else psnr_db(executed, again),
             )
         )
     return tuple(pictures)

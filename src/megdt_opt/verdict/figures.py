@@ -83,9 +83,19 @@ def model_figures(stated: Stated, runs: Sequence[Execution], pictures: Sequence[
     alone = {fault.user for run in runs for fault in run.faults}
     for picture in pictures:
         least_db = stated.least_psnr_db.get(picture.user)
-        if least_db is None or picture.user in alone:
+        if picture.user in alone:
             continue
         subject = f"picture of {picture.user}"
+        if picture.replayed_db is not None and (least_db is None or math.isfinite(least_db)):
+            same = math.isinf(picture.replayed_db)
+            text = f"{subject}: " + (
+                "equal to what the planned split makes in one process" if same
+                else f"{picture.replayed_db:.3g} dB from what the planned split makes in one process, where they are "
+                "equal bit by bit"
+            )  # fmt: skip
+            found.append(exact_figure(Cause.MODEL, subject, same, text))
+        if least_db is None:
+            continue
         if math.isinf(least_db):
             text = f"{subject}: " + (
                 "equal to the unsplit run's" if picture.identical

@@ -50,7 +50,7 @@ fp32, and where no latent is handed over, pictures are equal bit by bit. Where t
 bundled twin's pictures keep at least 58.3 dB after fp16 and 34.0 dB after int8 (experiments/twin/hand_over.md, 100
 scenes); one in twenty falls below 46 dB after merging a quarter in 8 bit, and below 34 to 38 dB after the precisions
 that merge half or have 4 bit (experiments/twin/seeds.md, 60 scenes). Another scene's picture has at most 23.6 dB. Noise
-of 0.05 on a latent leaves 54 to 58 dB, so it shows in fp32 alone."""
+of 0.05 on a latent leaves 54 to 58 dB: after such a hand-over it is the replay of the planned split that tells."""
 
 PSNR_OTHER_DB = 20.0
 """The same of a registered precision or codec that is not listed [dB]."""
