@@ -76,7 +76,7 @@ def pictures_of(
                 for actor in leaf.to:
                     own[actor].update(unpack(data, leaf.tensors, leaf.precision))
             continue
-        model = models.get(str(leaf.at), models[""])
+        model = models[str(leaf.at) if str(leaf.at) in models else ""]
         works = [
             StageWork(model, run, chain, own[leaf.at]) for run, chain, own in zip(runs, chains, stores, strict=True)
         ]
