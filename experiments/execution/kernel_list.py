@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ MECHANISMS = ("centralised", "local", "E2U", "U2E", "SEU", "SEU-UE-first", "PEU"
 USERS = 4
 MODELS = {"twin": DEFAULT_MODEL, "resident": "resident_model:Resident"}
 KINDS = ("planned", "rehearsed", "given")
+LEAST_USED_S = 0.05
+"""Processor seconds of a process below which its speed is not told [s]."""
 
 
 def scenario(number: int) -> Scenario:
@@ -159,6 +162,44 @@ def causes(rows: Sequence[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def used_s(rows: Sequence[Sequence[Any]], actor_of: dict[tuple[str, int], str]) -> dict[str, float]:
+    """Processor seconds of each process, from (user, index, seconds) of its stages [s]."""
+    found: dict[str, float] = {}
+    for user, index, seconds in rows:
+        actor = actor_of.get((user, index))
+        if actor is not None:
+            found[actor] = found.get(actor, 0.0) + seconds
+    return found
+
+
+def speed(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """How processor seconds of the same work change from one execution to the next, alike on one core or not; of runs
+    whose rehearsals kept them."""
+    changes: list[float] = []
+    pairs: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+    for row in (row for row in rows if all("cpu_s" in each for each in row.get("rehearsals", [{}]))):
+        actor_of = {(stage["user"], stage["index"]): stage["actor"] for stage in row["stages"]}
+        last = [[stage["user"], stage["index"], stage["cpu_s"]] for stage in row["stages"]]
+        each = [used_s(one, actor_of) for one in (*(r["cpu_s"] for r in row["rehearsals"]), last)]
+        for before, after in pairwise(each):
+            told = [a for a in before if before[a] > LEAST_USED_S and after.get(a, 0.0) > 0]
+            logs = {a: np.log(after[a] / before[a]) for a in told}
+            changes += [abs(change) for change in logs.values()]
+            for one, other in combinations(logs, 2):
+                same = one.startswith(EDGE) == other.startswith(EDGE)  # edges have one core, devices the other
+                pairs[same] += [(logs[one], logs[other]), (logs[other], logs[one])]
+    if not all(pairs.values()):
+        return []
+    median, high = 100 * np.expm1(np.percentile(changes, [50, 95]))
+    alike, apart = (np.corrcoef(np.array(pairs[same]).T)[0, 1] for same in (True, False))
+    return [
+        "",
+        "From one execution of a plan to the next the processor seconds of a process change by "
+        f"{median:.0f} % (median), {high:.0f} % (95th percentile) of {len(changes)}; correlation between processes of one core {alike:.2f}, of "
+        f"both cores {apart:.2f}.",
+    ]
+
+
 def coverage(data: dict[str, Any]) -> list[str]:
     """How many latencies lie in the 90 % intervals that the runs before them give, single users and several apart."""
     lines = ["90 % intervals (rolling conformal, from the runs before alone): width of the last, and coverage:"]
@@ -220,7 +261,7 @@ def page(data: dict[str, Any]) -> str:
             f"of each stage: {cells[0][0]:.1f} % (median), {cells[0][1]:.1f} % (95th percentile); from the last "
             f"rehearsal alone: {cells[1][0]:.1f}, {cells[1][1]:.1f} %.",
         ]
-    lines += ["", *causes(rows), "", *coverage(data), "", "By mechanism, rehearsed: "]
+    lines += ["", *causes(rows), *speed(rows), "", *coverage(data), "", "By mechanism, rehearsed: "]
     for mechanism in MECHANISMS:
         kept_percent = [
             abs(errors([row], "rehearsed")[list(row["measured_s"]).index(f"user-{k}")])
