@@ -195,8 +195,8 @@ def speed(rows: Sequence[dict[str, Any]]) -> list[str]:
     return [
         "",
         "From one execution of a plan to the next the processor seconds of a process change by "
-        f"{median:.0f} % (median), {high:.0f} % (95th percentile) of {len(changes)}; correlation between processes of one core {alike:.2f}, of "
-        f"both cores {apart:.2f}.",
+        f"{median:.0f} % (median), {high:.0f} % (95th percentile) of {len(changes)}; correlation between processes of "
+        f"one core {alike:.2f}, of both cores {apart:.2f}.",
     ]
 
 
