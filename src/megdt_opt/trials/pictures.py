@@ -21,7 +21,6 @@ from megdt_opt.program.groups import GROUP_MECHANISMS
 from megdt_opt.program.model_spec import WITH_PROMPT
 from megdt_opt.program.samplers import entered
 from megdt_opt.program.stages import Compute, Kind, Stage, actors, leaves
-from megdt_opt.quality.measure import pictures_of
 from megdt_opt.quality.pictures import psnr_db as psnr_db
 from megdt_opt.scenario.adapters import uses_adapter
 from megdt_opt.scenario.options import OptionTable
@@ -147,6 +146,8 @@ class _Replays:
     def of(self, user: UserPlan) -> NDArray[np.uint8] | None:
         """A user's picture, uint8 (rows, columns, 3); None for who shares steps or batches with others."""
         import torch
+
+        from megdt_opt.quality.measure import pictures_of
 
         if user.name not in self._runs or user.option.mechanism in GROUP_MECHANISMS:
             return None
