@@ -58,6 +58,17 @@ def test_the_picture_is_that_of_the_same_split_in_one_process(processes: Cluster
     assert [row.actor for row in done.rows if row.label == "adapt at phone"] == ["phone"]
 
 
+@pytest.mark.parametrize("mechanism", ["SEU", "SEU-UE-first", "PEU"])
+def test_after_a_lossy_hand_over_it_is_what_the_planned_split_makes_in_one_process(
+    processes: Cluster, mechanism: str
+) -> None:
+    made = plan(cell(mechanism, precisions=("int8",)))
+    done = execute(made, cluster=processes)
+    (picture,) = judge_pictures(made.table, made.users, done.images)
+    assert not picture.identical
+    assert picture.replayed_db == np.inf
+
+
 def test_a_run_without_the_adapter_is_not_changed_by_one_before(processes: Cluster) -> None:
     execute(plan(cell("local")), cluster=processes)
     plain = plan(cell("local", adapter=None))

@@ -43,11 +43,13 @@ class StageWork:
     ----------
     scheduler : str
         The chain's sampler, as models are told it.
+    denoising : SplitModel
+        Makes the chain's steps here: the model, with the user's adapter once a stage has loaded it.
     """
 
     def __init__(self, model: SplitModel, run: Run, chain: Chain, store: Store) -> None:
         self._model = model
-        self._denoising = model  # with the user's adapter, once a stage has loaded it
+        self.denoising = model
         self.run = run
         self._seed = chain.seed
         self._store = store
@@ -90,7 +92,7 @@ class StageWork:
     def _adapt(self) -> None:
         if not isinstance(self._model, AdaptableModel):
             raise ExecutionError(f"the model {self._model.spec.name!r} takes no adapters")
-        self._denoising = self._model.adapted()
+        self.denoising = self._model.adapted()
 
     def before(self, leaf: Compute) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
         """State and conditioning of a denoising stage's next step."""
@@ -103,7 +105,7 @@ class StageWork:
 
     def _denoise(self, leaf: Compute, step: int) -> None:
         state, conditioning = self.before(leaf)
-        self._store[leaf.item] = self._denoising.denoise(
+        self._store[leaf.item] = self.denoising.denoise(
             state,
             conditioning,
             scheduler=self.scheduler,

@@ -69,6 +69,7 @@ def pictures_of(
     stores: list[dict[str, Store]] = [
         {actor: first_items(chain, actor) for actor in actors(stages)} for chain in chains
     ]
+    known: dict[str, list[StageWork]] = {}  # an adapter that one stage loads serves the next ones
     for leaf in found:
         if isinstance(leaf, Send):
             for own in stores:
@@ -76,12 +77,14 @@ def pictures_of(
                 for actor in leaf.to:
                     own[actor].update(unpack(data, leaf.tensors, leaf.precision))
             continue
-        model = models[str(leaf.at) if str(leaf.at) in models else ""]
-        works = [
-            StageWork(model, run, chain, own[leaf.at]) for run, chain, own in zip(runs, chains, stores, strict=True)
-        ]
+        actor = str(leaf.at)
+        if actor not in known:
+            model = models[actor if actor in models else ""]
+            each = zip(runs, chains, stores, strict=True)
+            known[actor] = [StageWork(model, run, chain, own[leaf.at]) for run, chain, own in each]
+        works = known[actor]
         if leaf.kind in DENOISING and len(chains) > 1:
-            _denoise(model, leaf, works, steps)
+            _denoise(leaf, works, steps)
         else:
             for piece in (piece for work in works for piece in work.pieces(leaf)):
                 piece()
@@ -92,14 +95,14 @@ def pictures_of(
     return pictures
 
 
-def _denoise(model: SplitModel, leaf: Compute, works: Sequence[StageWork], steps: int) -> None:
+def _denoise(leaf: Compute, works: Sequence[StageWork], steps: int) -> None:
     """The steps of a stage for all chains in one pass each, as far as their tensors have equal shapes."""
     states, conditionings = zip(*(work.before(leaf) for work in works), strict=True)
     joined = [
         {name: torch.cat([part[name] for part in parts]) for name in parts[0]} for parts in (states, conditionings)
     ]
     how: dict[str, Any] = {"scheduler": works[0].scheduler, "steps": steps, "rows": leaf.rows}
-    made = model.denoise(joined[0], joined[1], first=leaf.first, count=leaf.amount, **how)
+    made = works[0].denoising.denoise(joined[0], joined[1], first=leaf.first, count=leaf.amount, **how)
     for number, work in enumerate(works):
         work.after(leaf, {name: value[number : number + 1] for name, value in made.items()})
 

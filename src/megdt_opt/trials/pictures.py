@@ -52,8 +52,8 @@ class Picture:
         pixels), and objects of the scene; None for pipelines.
     replayed_db : float or None
         Executed against what the planned split makes in one process, every payload packed as it is sent [dB]; infinite
-        where they are equal bit for bit. None where the unsplit picture is the same, and for steps that several users
-        share or that are made in batches, which no replay of one user makes.
+        where they are equal bit for bit. None where the unsplit picture is the same, where none was asked for, after a
+        fault, and for steps that several users share or that are made in batches, which no replay of one user makes.
     """
 
     user: str
@@ -137,11 +137,11 @@ def _from_sketch(model: SplitModel, pixels: Any, prompt: Mapping[str, Any], seed
 class _Replays:
     """Pictures that planned splits make in this process: hand-overs that lose something lose the same here."""
 
-    def __init__(self, table: OptionTable, users: Sequence[UserPlan]) -> None:
+    def __init__(self, table: OptionTable, users: Sequence[UserPlan], models: dict[str, SplitModel]) -> None:
         in_batches = batch_schedule(table, users) is not None
         self._runs = {} if in_batches else {run.name: run for run in user_runs(table, users)}
         self._planned = planned_models(table)
-        self._models: dict[str, SplitModel] = {}
+        self._models = models
 
     def of(self, user: UserPlan) -> NDArray[np.uint8] | None:
         """A user's picture, uint8 (rows, columns, 3); None for who shares steps or batches with others."""
@@ -163,7 +163,8 @@ class _Replays:
             torch.set_num_threads(threads)
 
     def _model(self, planned: PlannedModel) -> SplitModel:
-        key = repr(planned)
+        plain = planned == PlannedModel(spec=planned.spec, precision=planned.precision)
+        key = planned.precision if plain else repr(planned)  # plain ones serve the unsplit runs too
         if key not in self._models:
             self._models[key] = planned.load()
         return self._models[key]
@@ -184,7 +185,7 @@ def judge_pictures(
     alone = {fault.user for fault in faults if fault.fell_back}
     pictures = []
     models: dict[str, SplitModel] = {}
-    replays = _Replays(table, users) if replay else None
+    replays = _Replays(table, users, models) if replay else None
     for k, chosen in enumerate(users):
         if chosen.name not in images:
             continue
