@@ -42,7 +42,7 @@ def figure(rows: list[dict[str, Any]]) -> Figure:
         axes.set_xlabel(label)
         axes.grid(axis="x", color="0.9")
         axes.spines[["top", "right"]].set_visible(False)
-    right.xaxis.set_major_locator(LogLocator(numticks=4))
+    right.xaxis.set_major_locator(LogLocator(numticks=3))
     left.set_yticks(range(len(names)), names)
     left.invert_yaxis()
     left.plot([], [], color=OURS, marker="o", lw=0, label="prices")
