@@ -1,4 +1,4 @@
-"""The three tolerances of the package; no solver has one of its own."""
+"""The tolerances of the package; no solver has one of its own."""
 
 from __future__ import annotations
 
@@ -19,3 +19,7 @@ LEVEL_EXCESS = 1e-10
 
 LEAST_GAP = 1e-10
 """Relative: the smallest gap that a search in floats goes for."""
+
+LIMIT_SLACK = 1e-11
+"""Relative: hard limits are loosened by this much where shares are settled, so that one that is met exactly leaves
+room. Every way to settle shares does so alike: what one of them takes, the others do not call infeasible."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from megdt_opt import AllocationProblem, Infeasible, InvalidInput, SolverFailure, explain, solve
+from megdt_opt import AllocationProblem, Infeasible, InvalidInput, SolverFailure, evaluate, explain, solve
 from megdt_opt.certificate.allocation import ExactValuer, FloatValuer
 from megdt_opt.certificate.certificate import Certificate
 from megdt_opt.certificate.tree import Leaf, Part
@@ -17,7 +17,7 @@ from megdt_opt.shares import interior
 from megdt_opt.shares.best import best_shares
 from megdt_opt.solving import compiled
 from megdt_opt.solving.conflict import not_together
-from megdt_opt.tolerances import BOUND, EXACT
+from megdt_opt.tolerances import BOUND, EXACT, LIMIT_SLACK, SOLVER
 
 
 def usual(**more: Any) -> AllocationProblem:
@@ -413,3 +413,62 @@ def test_a_proof_where_a_link_takes_its_whole_band_holds_when_it_is_sealed(
     assert found.certificate.verify(problem, exact=True).holds
     with pytest.raises(Infeasible):
         solve(replace(problem, deadline_s=np.full(4, found.objective_s * (1 - 1e-5))), "prices")
+
+
+@pytest.mark.parametrize("snr_hz", [None, [3.0, 5.0]], ids=["linear", "shannon"])
+@pytest.mark.parametrize("excess", [-1e-9, 0.0, 1e-12, 5e-11, 4e-10, 9e-10, 2e-9])
+def test_all_routes_call_a_limit_kept_alike(
+    excess: float, snr_hz: list[float] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airtimes that need a little more than the band: what one route takes, none of the others calls infeasible."""
+    part = np.array([0.75, 0.25]) * (1.0 + excess)
+    rate = part if snr_hz is None else part * np.log2(1.0 + snr_hz / part)
+    problem = AllocationProblem(
+        fixed_s=[[0.0, 50.0], [0.0, 60.0]], downlink_bit=np.zeros((2, 2)), edge_work_s=np.zeros((2, 2)),
+        uplink_bit=np.column_stack([2.0 * rate, np.zeros(2)]), downlink_hz=1.0, uplink_hz=1.0, objective="sum",
+        uplink_airtime_max_s=np.full((2, 2), 2.0), uplink_snr_hz=snr_hz,
+        uplink_efficiency=[1.0, 1.0] if snr_hz is None else None,
+    )  # fmt: skip
+    found = [solve(problem, "enumerate")]
+    for is_compiled in (True, False):
+        monkeypatch.setattr(compiled, "usable", lambda _, asked=is_compiled: asked)
+        found.append(solve(problem, "prices"))
+    assert (found[0].objective_s < 5.0) == (excess <= LIMIT_SLACK)
+    for answer in found:
+        assert answer.objective_s == pytest.approx(found[0].objective_s, rel=SOLVER)
+        assert evaluate(problem, answer.option, answer.downlink_hz, answer.uplink_hz, answer.edge_share).violation <= (
+            LIMIT_SLACK
+        )
+
+
+@pytest.mark.parametrize("objective", ["sum", "max"])
+@pytest.mark.parametrize("spread", [0.0, 1e-8, 0.5])
+@pytest.mark.parametrize("is_compiled", [True, False], ids=["compiled", "numpy"])
+def test_a_certificate_holds_exactly_where_more_band_helps_no_more_and_a_deadline_is_met_exactly(
+    objective: str, spread: float, is_compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rates that are all the signal allows do not grow with the band, and floats misplace shares and multipliers."""
+    monkeypatch.setattr(compiled, "usable", lambda _: is_compiled)
+    tables = {
+        "fixed_s": [[2.332167417449689e-07, 0.0002962870264517228], [0.0, 255722.9271220451]],
+        "downlink_bit": [[28767.20373691796, 1.1824057582051895e-08], [1.2401060833264986e-12, 0.0]],
+        "uplink_bit": [[542852600861.0034, 0.00013228108439425823], [6.744655162693222e-07, 0.0]],
+        "edge_work_s": [[14.321161600748416, 0.0], [0.0, 1165.165514066634]],
+        "downlink_snr_hz": [9.543658118365927e-12, 0.09365898425739354],
+        "uplink_snr_hz": [3756948329.8577375, 0.0005921575366390797],
+    }
+    rng = np.random.default_rng(0)
+    for _ in range(20 if spread else 1):
+        problem = AllocationProblem(
+            **{name: np.exp(spread * rng.normal(size=np.shape(table))) * table for name, table in tables.items()},
+            downlink_hz=1405520465.942299, uplink_hz=409149278956.2024, edge_capacity=3.2823775012630093e-09,
+            objective=objective,
+        )  # fmt: skip
+        free = solve(problem, "enumerate")
+        late = replace(problem, deadline_s=free.latency_s)
+        answer = solve(late, "prices", gap=1e-9)
+        assert answer.objective_s == pytest.approx(free.objective_s, rel=BOUND)
+        assert answer.certificate is not None
+        for exact in (False, True):
+            verdict = answer.certificate.verify(late, exact=exact)
+            assert verdict.holds, verdict.reason

@@ -16,9 +16,13 @@ from megdt_opt.certificate.tree import WHOLE, Leaf, Mask, Part
 from megdt_opt.pricing.priced import grain, limited_costs, priced, priced_with_costs, without_costs
 from megdt_opt.pricing.scaled import EDGE, RESOURCES, UPLINK, Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
+from megdt_opt.tolerances import LIMIT_SLACK
 
 _ROUNDING = 1e-15
 """Relative: by what a cap is loosened where a float is to be no less than it."""
+
+_FAR = 1e-9
+"""Relative: a cost proven by so much less than floats see calls for another multiplier."""
 
 
 def choices(problem: AllocationProblem, options: Mask) -> Mask:
@@ -45,6 +49,14 @@ def within(problem: AllocationProblem, cap_s: float) -> AllocationProblem:
     weights = problem.weights
     caps = np.divide(cap_s * (1.0 + _ROUNDING), weights, out=np.full(len(weights), np.inf), where=weights > 0.0)
     return replace(problem, deadline_s=np.minimum(problem.hard_deadline_s, caps))
+
+
+def loosened(problem: AllocationProblem) -> AllocationProblem:
+    """The problem with hard deadlines as much later as shares are settled with: what is proven of it holds for the
+    problem itself, and the multipliers of a limit that leaves next to nothing are no longer lost in rounding."""
+    if problem.deadline_s is None or problem.objective == "missed":
+        return problem
+    return replace(problem, deadline_s=problem.hard_deadline_s * (1.0 + LIMIT_SLACK))
 
 
 class AllocationProof:
@@ -139,6 +151,10 @@ class FloatValuer:
     def _costs(self, prices: Array, level_s: float | None, span: tuple[float, float]) -> Array:
         capped = within(self.problem, span[1])
         found = priced_with_costs(capped, self.resources, prices, level_s)
+        unsure = np.isfinite(found.cost) & (found.doubt > MARGIN * np.abs(found.cost))
+        if unsure.any() or np.isinf(found.cost).all(axis=1).any():
+            capped = loosened(capped)
+            found = priced_with_costs(capped, self.resources, prices, level_s)
         cost = found.cost - found.doubt
         if not span[0]:
             return cost
@@ -221,7 +237,8 @@ class ExactTable:
         self.tilts = [Fraction(p) for p in prices[3 + costs :]]
         self.level = None if level is None else Fraction(level)
         # multipliers and shares come from floats: any multiplier yields a bound, any share a tangent
-        self.hint = priced(within(problem, cap_s), resources, without_costs(np.array(prices), costs), level)
+        capped = loosened(within(problem, cap_s))
+        self.hint = priced(capped, resources, without_costs(np.array(prices), costs), level)
         self.float_lo = resources.lo
         self._known: dict[tuple[int, int], Fraction | float] = {}
 
@@ -277,18 +294,26 @@ class ExactTable:
             return float("inf")
         if tau is not None and parts and sum(part.least_time for part in parts) > tau:
             return float("inf")
-        mu = Fraction(float(self.hint.mu[k, o])) if parts else Fraction(0)
-        total = sum((part.phi(mu) for part in parts), Fraction(0))
-        if in_time:
-            return total - mu * tau if parts and tau is not None else Fraction(0)
+        if in_time and (not parts or tau is None):
+            return Fraction(0)
         if not parts:
             return weight * (fixed + branch)
-        if mu <= weight:
-            return weight * fixed + total + (weight - mu) * branch
-        if limit is None:  # no multiplier above the weight is needed without a limit
-            mu = weight
-            return weight * fixed + sum((part.phi(mu) for part in parts), Fraction(0))
-        return weight * fixed + total + (weight - mu) * limit
+
+        def proven(mu: Fraction) -> Fraction:
+            total = sum((part.phi(mu) for part in parts), Fraction(0))
+            if in_time:
+                return total - mu * (tau or Fraction(0))
+            left = branch if mu <= weight or limit is None else limit
+            return weight * fixed + total + (weight - mu) * left
+
+        mu, plain = Fraction(float(self.hint.mu[k, o])), Fraction(0) if in_time else weight
+        if limit is None and not in_time:  # no multiplier above the weight is needed without a limit
+            mu = min(mu, weight)
+        found = proven(mu)
+        if mu != plain and found < float(self.hint.cost[k, o]) * (1.0 - _FAR):
+            # where a limit leaves next to nothing, or rates hardly grow, the multiplier in floats may be far off
+            found = max(found, proven(plain))
+        return found
 
     def _late(self, k: int) -> Fraction:
         """The weight, and the price of the least uplink share that the limits on airtime leave."""
@@ -388,12 +413,14 @@ class Shannon(Stage):
                     break
 
     def phi(self, mu: Fraction) -> Fraction:
+        # the tangent loses where floats misplace the share; the whole band's time it never undercuts
+        least = self.price * self.lo + mu * self.least_time
         if self.beta <= 0:
-            return mu * self.least_time
+            return least
         # y = alpha + beta x: price (y - alpha) / beta + mu a / y
         slope = self.price / self.beta
         low, high = self.alpha + self.beta * self.lo, self.alpha + self.beta * self.hi
-        return hyperbola(slope, mu * self.a, low, high) - slope * self.alpha
+        return max(hyperbola(slope, mu * self.a, low, high) - slope * self.alpha, least)
 
 
 def hyperbola(price: Fraction, area: Fraction, low: Fraction, high: Fraction) -> Fraction:

@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 
 from megdt_opt.problem.evaluation import cvar_s
 from megdt_opt.radio.rates import Array, speed, time_and_slopes
+from megdt_opt.tolerances import LIMIT_SLACK
 
 _ROUNDS = 400
 _GROWTH = 12.0
 _PRECISION = 1e-12
-_TIE = 1e-11
-"""Hard limits are loosened by this much inside, so that one that is met exactly leaves room; see `Evaluation`."""
-
 _STUCK = 4
 """Rounds in a row without a step after which a path has lost its way."""
 
@@ -204,11 +202,11 @@ def interior(
         `time.monotonic()` at which to end [s]: the shares reached by then are inside all limits, only not the best.
     """
     sets = a.shape[0]
-    limit = limit + (limit + fixed) * _TIE
+    limit = limit + (limit + fixed) * LIMIT_SLACK
     # a user without any signal, whose options demand nothing, has a rate of 0: 0 bits over it are no number
     gamma = np.where(a > 0, gamma, np.inf)
     weights = goal.weight, goal.sum_weight, goal.max_weight, goal.cvar
-    model = _Model(a, gamma, lo * (1.0 - _TIE), hi, fixed, branch, limit, *weights)
+    model = _Model(a, gamma, lo * (1.0 - LIMIT_SLACK), hi, fixed, branch, limit, *weights)
     x, startable = _inside(model)
     idle_late = (~model.busy & (np.maximum(branch, 0.0) > limit)).any(axis=1)
     never = (model.capped & (branch >= limit) & model.busy).any(axis=1)

@@ -29,13 +29,10 @@ from megdt_opt.solving.search.objectives import Objective
 from megdt_opt.solving.search.root import root
 from megdt_opt.solving.search.sealing import part_s
 from megdt_opt.solving.search.tree import Tree
-from megdt_opt.tolerances import LEAST_GAP
+from megdt_opt.tolerances import LEAST_GAP, LIMIT_SLACK
 
 _PREPARING = 1e-6
 """Gap of the small problems that get the compiled code ready [1]."""
-
-_KEPT = 1e-11
-"""Relative: by what a hard limit may be exceeded and counts as kept; shares are loosened by as much [1]."""
 
 _ROUNDING = 5e-10
 """Relative: what a search's own figures may be off by, half of what an `Evaluation` may be violated by."""
@@ -334,7 +331,7 @@ def _begin(
         if not np.isfinite(incumbent.objective) and found.x is not None:
             # within rounding of a deadline: the shares as they are
             seen = evaluate_shares(problem, found.choice, in_units(problem, found.x)[0])
-            if seen.violation <= _KEPT:
+            if seen.violation <= LIMIT_SLACK:
                 incumbent.take(Settled(seen.objective_s, incumbent.prices, found.x, found.choice))
         if np.isfinite(incumbent.objective):
             return

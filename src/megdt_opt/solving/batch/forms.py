@@ -12,13 +12,14 @@ import numpy as np
 from megdt_opt.solving.batch.small import ATOMS, F, I, Int, largest_eigenvalue
 from megdt_opt.solving.compiled.jit import inner
 from megdt_opt.solving.compiled.laws import HUGE
+from megdt_opt.tolerances import LIMIT_SLACK
 
 POOL = 8
 """Price vectors that the depth-first search tries on each node."""
 
 _NEWTON = 60
 _FILLINGS = 40
-KEPT = 1.0 + 1e-11
+KEPT = 1.0 + LIMIT_SLACK
 """Factor: up to so many times a limit counts as kept, and what proves that nothing keeps it allows as much."""
 
 AT_AIRTIME, AT_CAP = 1, 2

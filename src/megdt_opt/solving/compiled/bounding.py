@@ -16,6 +16,7 @@ from megdt_opt.solving.compiled.kernels import F, I, Terms, master, value_at
 from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
 from megdt_opt.solving.compiled.plain import max_shares, root_of, sum_shares, value_of_set
 from megdt_opt.solving.compiled.settling import TOO_HIGH, settle, worst_of
+from megdt_opt.tolerances import LIMIT_SLACK
 
 PROVEN, SHORT, STALLED, SPENT = 0, 1, 2, 3
 """How `raise_bound` ends: the goal is reached; no prices reach it; no more progress; no passes left."""
@@ -157,10 +158,10 @@ def objective_of(kind: int, terms: Terms, option: NDArray[np.int32], shares: F) 
                     return HUGE
                 gamma = np.inf if i == 2 else terms.gamma[k, i]
                 t += root * root / x if np.isinf(gamma) else root * root / (x * np.log1p(gamma / x))
-        if terms.up[k, j] > 0.0 and shares[1, k] < low * (1.0 - 1e-9):
+        if terms.up[k, j] > 0.0 and shares[1, k] < low * (1.0 - LIMIT_SLACK):
             return HUGE
         latency = terms.fixed[k, j] + max(branch, t)
-        if latency > terms.limit[k] * (1.0 + 1e-9):
+        if latency > terms.limit[k] * (1.0 + LIMIT_SLACK):
             return HUGE
         cost = terms.weight[k] * latency
         result = result + cost if kind == SUM else max(result, cost)
