@@ -76,26 +76,26 @@ def evaluate_all(problem: ProblemArrays, option: NDArray[np.integer], shares: Ar
     places = problem.first_places + option
     uncertain = getattr(problem, "deviations", None), getattr(problem, "samples", None)
     if uncertain == (None, None):
-        times = _times(problem, places, shares)
-        edge_path_s = times[..., 0, :] + times[..., 1, :] + times[..., 2, :]
-        branch = problem.device_branch_s
-        latency_s = problem.fixed_s.take(places)
-        latency_s += edge_path_s if branch is None else np.maximum(branch.take(places), edge_path_s)
+        latency_s, times = _certain(problem, places, shares)
     else:
         latency_s, times = _uncertain(problem, *uncertain, places, shares)
     totals = shares.sum(axis=-1)
-    violation = _most_over(totals, problem.budgets[..., 0])
+    limits = [(totals, problem.budgets[..., 0])]
     if problem.edge_share_max is not None:
-        violation = np.maximum(violation, _most_over(shares[..., 2, :], problem.edge_share_max))
+        limits.append((shares[..., 2, :], problem.edge_share_max))
     if problem.deadline_s is not None:
-        violation = np.maximum(violation, _most_over(latency_s, problem.hard_deadline_s))
+        limits.append((latency_s, problem.hard_deadline_s))
     if problem.uplink_airtime_max_s is not None:
-        violation = np.maximum(violation, _most_over(times[..., 1, :], problem.uplink_airtime_max_s.take(places)))
+        limits.append((times[..., 1, :], problem.uplink_airtime_max_s.take(places)))
+    violation = np.zeros(totals.shape[:-1])
+    for values, most in limits:
+        if not _within(values, most):
+            violation = np.maximum(violation, _most_over(values, most))
     # the least of shares of which one is not a number is not one either
-    holds = (shares.min(axis=(-2, -1)) >= 0) & np.isfinite(totals.sum(axis=-1))
-    if problem.allowed is not None:
-        holds = holds & problem.allowed.take(places).all(axis=-1)
-    if not holds.all():
+    if problem.allowed is not None or not (shares.min(initial=0.0) >= 0 and math.isfinite(totals.sum())):
+        holds = (shares.min(axis=(-2, -1)) >= 0) & np.isfinite(totals.sum(axis=-1))
+        if problem.allowed is not None:
+            holds = holds & problem.allowed.take(places).all(axis=-1)
         violation = np.where(holds, violation, np.inf)
     return latency_s, objective_s(problem, latency_s), violation
 
@@ -185,7 +185,25 @@ def in_units(problem: ProblemArrays, x: Array) -> tuple[Array, float]:
     shares: Array = parts / np.maximum(total, 1.0) * problem.budgets
     if problem.edge_share_max is not None:
         np.minimum(shares[..., 2, :], problem.edge_share_max, out=shares[..., 2, :])
-    return shares, float(np.where(problem.budgets > 0, total, 0.0).max())
+    return shares, float(total.max(where=problem.budgets > 0, initial=0.0))
+
+
+def alone_s(problem: ProblemArrays, option: NDArray[np.integer]) -> Array:
+    """Latencies (..., K) with certain times of users each of whom has all that it can have [s]."""
+    shares = problem.budgets * np.ones((3, problem.users))
+    if problem.edge_share_max is not None:
+        np.minimum(shares[..., 2, :], problem.edge_share_max, out=shares[..., 2, :])
+    return _certain(problem, problem.first_places + option, shares)[0]
+
+
+def _certain(problem: ProblemArrays, places: NDArray[np.intp], shares: Array) -> tuple[Array, Array]:
+    """Latencies (..., K) where nothing deviates, and the stages' times (..., 3, K)."""
+    times = _times(problem, places, shares)
+    edge_path_s = times[..., 0, :] + times[..., 1, :] + times[..., 2, :]
+    branch = problem.device_branch_s
+    latency_s = problem.fixed_s.take(places)
+    latency_s += edge_path_s if branch is None else np.maximum(branch.take(places), edge_path_s)
+    return latency_s, times
 
 
 def _uncertain(
@@ -236,11 +254,14 @@ def _times(
     return amounts
 
 
+def _within(values: Array, limits: Array) -> bool:
+    """Whether no value is over its limit."""
+    return 0 not in (values <= limits).tobytes()  # a third of the time of `all` on few numbers
+
+
 def _most_over(values: Array, limits: Array) -> Array:
     """By how much, relatively, the worst of values (..., N) is over its limit; what is no number is over any."""
     within = values <= limits
-    if 0 not in within.tobytes():  # a third of the time of `all` on few numbers
-        return np.zeros(values.shape[:-1])
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         over = np.where(within, 0.0, np.where(limits > 0, (values - limits) / limits, np.inf))
     return np.asarray(np.where(np.isnan(over), math.inf, over).max(axis=-1))

@@ -15,7 +15,7 @@ from megdt_opt.certificate.tree import Leaf, Node
 from megdt_opt.errors import Infeasible, SolverFailure
 from megdt_opt.pricing.scaled import Array, Resources, in_units
 from megdt_opt.problem.allocation_problem import AllocationProblem, Evaluation, evaluate_shares
-from megdt_opt.shares.interior import latencies
+from megdt_opt.problem.evaluation import alone_s
 from megdt_opt.solving import compiled
 from megdt_opt.solving.cost_limits import keeping_costs
 from megdt_opt.solving.engines.arrays import ArraysEngine
@@ -280,7 +280,7 @@ def _searched(
         grown: Node = Leaf((0.0,) * len(incumbent.prices))
         bound = 0.0
     else:
-        valuer = FloatValuer(problem, resources) if _strained(problem, resources, incumbent) else engine.valuer()
+        valuer = FloatValuer(problem, resources) if _strained(problem, incumbent) else engine.valuer()
         mask = choices(problem, resources.open)
         if np.isfinite(deadline):
             tree.part_s = lambda: part_s(tree, mask, valuer)
@@ -354,12 +354,9 @@ def _checked(problem: AllocationProblem, closed: Closed) -> Closed | None:
     return closed._replace(evaluated=(shares, yields))
 
 
-def _strained(problem: AllocationProblem, resources: Resources, incumbent: Incumbent) -> bool:
+def _strained(problem: AllocationProblem, incumbent: Incumbent) -> bool:
     """Whether a deadline is kept with next to no room even by a user who has everything: the multiplier of its time is
     then very large, and so is its rounding."""
     if problem.deadline_s is None or problem.objective == "missed":
         return False
-    (a, gamma, _, everything), rows = resources.pick(incumbent.choice[None]), np.arange(problem.users)
-    fixed, branch = problem.fixed_s[rows, incumbent.choice], problem.branch_s[rows, incumbent.choice]
-    alone = latencies(a, gamma, everything, fixed, branch)[0]
-    return bool((alone > problem.deadline_s * (1.0 - _ROOM)).any())
+    return bool((alone_s(problem, incumbent.choice) > problem.deadline_s * (1.0 - _ROOM)).any())

@@ -86,6 +86,8 @@ def _plain(problem: AllocationProblem) -> bool:
 
 def note_use() -> None:
     """Note that the whole search is compiled: it has run in this process, and is kept on disk."""
+    if _here:
+        return
     from megdt_opt.solving.compiled.folder import mark_compiled
 
     _here[:] = [True]
@@ -94,6 +96,8 @@ def note_use() -> None:
 
 def note_mixed() -> None:
     """The same for what "mixed" takes besides."""
+    if _mixed_here:
+        return
     from megdt_opt.solving.compiled.folder import mark_compiled
 
     _mixed_here[:] = [True]

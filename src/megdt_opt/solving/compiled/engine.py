@@ -81,14 +81,10 @@ class CompiledEngine(Separable):
 
     def price(self, mask: Mask, prices: Array, level_s: float | None, extra: Array | None = None) -> Priced:
         """As `Engine` has it."""
-        level = level_s or 0.0
         if extra is None:
-            self._enter(mask)
-            prices = self._tilted(prices)
-            value, _ = passes.value(self.kind, self._terms, self._here, level, HUGE, prices[None], self._out)
-            if value >= HUGE:
+            total = self.total(mask, None, prices, level_s)
+            if total == np.inf:
                 return Priced(np.inf, self._out.usage, NO_CHOICE)
-            total = value + float(prices.sum()) if self.kind == SUM else value
             return Priced(total, self._out.usage.copy(), self._out.picked.copy())
         costs = self.costs(mask, prices, level_s) + extra
         choice = costs.argmin(axis=1)
@@ -101,7 +97,10 @@ class CompiledEngine(Separable):
         """Sum of the least costs within a mask (K, O), where it is given with one at least that is `gone` (K, O)."""
         if gone is None:
             # exact where a link's share is the whole band too, as the search has it
-            return self.price(mask, prices, level_s).total
+            self._enter(mask)
+            prices = self._tilted(prices)
+            value, _ = passes.value(self.kind, self._terms, self._here, level_s or 0.0, HUGE, prices[None], self._out)
+            return np.inf if value >= HUGE else value + (float(prices.sum()) if self.kind == SUM else 0.0)
         self._entered = None
         total = passes.removed(self.kind, self._terms, self._here, mask, gone, level_s or 0.0, prices)
         return total if total < HUGE else np.inf
@@ -164,7 +163,9 @@ class CompiledEngine(Separable):
             self.kind, self._terms, mask, self._here, level_s or 0.0, goal + one, box, float(most), tried, ruling,
             self._cuts, self.head, self._costs, self._gone, self._out,
         )  # fmt: skip
-        self._entered = None
+        # options of the mask that are ruled out are no longer among those at the front
+        self._entered = None if any_out else mask
+        self._known = 0
         out = self._out
         ruled_out = [(out.ruling.copy(), self._gone.copy())] if any_out else []
         if proven:
@@ -390,7 +391,7 @@ class CompiledEngine(Separable):
     ) -> Iterator[Settled]:
         """As `Engine` has it; where several are begun with, the best shares of those that take long can wait."""
         found = self._settle(choices, ceiling_s, prices, first)
-        if len(choices) > 1 and any(known and np.isfinite(one.objective) for one, known in found):
+        if len(choices) > 1 and any(known and one.objective < np.inf for one, known in found):
             return iter([one for one, _ in found])
         return (one if known else self._finer(one.choice, one) for one, known in found)
 
@@ -425,7 +426,8 @@ class _CompiledValuer:
     def _worth_a_look(self, mask: Mask) -> Mask:
         """Options of a mask but those that are dominated, which cost no less; many parts have one mask."""
         if self._last is None or self._last[0] is not mask:
-            self._last = mask, mask & self.engine.heads
+            here, heads = mask & self.engine.heads, self.engine.heads
+            self._last = mask, heads if here.tobytes() == heads.tobytes() else here
         return self._last[1]
 
     def value(self, part: Part, level_s: float | None) -> float:

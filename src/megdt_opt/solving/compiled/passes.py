@@ -348,14 +348,16 @@ def switches(
 @kernel
 def settle(kind: int, terms: Terms, here: Here, options: Option, ceiling: float, first: bool, sets: Sets) -> int:
     """`best_of_set` of options by their numbers, (S, K), whose prices start and end in `sets`; how many were looked at:
-    with `first` none after one that is below the ceiling."""
+    with `first` none after one that is below the ceiling. What is known of one is the ceiling of those behind it."""
     places = np.empty(options.shape[1], np.int32)
     for n in range(options.shape[0]):
         sets.worth[n], sets.known[n] = HUGE, True
         if places_of(terms, here, options[n], places):
             sets.worth[n], sets.known[n] = best_of_set(kind, terms, places, ceiling, sets.prices[n], sets.shares[n])
-        if first and sets.known[n] and sets.worth[n] < ceiling:
-            return n + 1
+        if sets.known[n] and sets.worth[n] < ceiling:
+            ceiling = sets.worth[n]
+            if first:
+                return n + 1
     return options.shape[0]
 
 
