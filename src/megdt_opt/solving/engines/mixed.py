@@ -78,7 +78,8 @@ class MixedEngine(Separable):
         self._climb_tilted: Callable[..., Peak] | None = getattr(self._inner, "climb_tilted", None)
         self.head, self.heads = self._inner.head, self._inner.heads
         self.budgets = self._inner.budgets
-        self.used: NDArray[np.bool_] = np.any(resources.a > 0, axis=(1, 2))
+        amounts = (problem.downlink_bit, problem.uplink_bit, problem.edge_work_s)
+        self.used: NDArray[np.bool_] = np.array([bool(np.any(one, where=resources.open)) for one in amounts])
         if problem.cost_limits is not None:
             self.used = np.r_[self.used, problem.cost_limits.loads.any(axis=(0, 1))]
         assert problem.tilts is not None

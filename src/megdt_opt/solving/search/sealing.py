@@ -8,7 +8,7 @@ from megdt_opt.certificate.check import Valuer
 from megdt_opt.certificate.tree import Leaf, Mask, Part
 from megdt_opt.solving.search.tree import Tree
 
-_TRIALS, _TRIALS_S = 8, 2e-2
+_TRIALS, _TRIALS_S = 3, 2e-2
 """Trials of sealing one part of a tree [1], and the time after which there are no more [s]."""
 
 
