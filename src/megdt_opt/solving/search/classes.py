@@ -52,8 +52,12 @@ def _near(rough: Array, order: Choice) -> Iterator[tuple[int, Choice]]:
     step = max(_AT_ONCE // rough.size, 1)
     for at in range(0, len(order), step):
         rows = order[at : at + step]
-        apart = np.abs(rough - rough[rows, None])
-        near = np.asarray((apart <= ALIKE * np.abs(rough[rows, None])).all(axis=2))
+        near = np.ones((len(rows), len(rough)), bool)
         near[np.arange(len(rows)), rows] = False
+        for column in rough.T[::-1]:  # a few tell most parties apart
+            own = column[rows, None]
+            near &= np.abs(column - own) <= ALIKE * np.abs(own)
+            if not near.any():
+                break
         for i in np.flatnonzero(near.any(axis=1)).tolist():
             yield int(rows[i]), np.flatnonzero(near[i])
