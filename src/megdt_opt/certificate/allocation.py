@@ -16,7 +16,6 @@ from megdt_opt.certificate.tree import WHOLE, Leaf, Mask, Part
 from megdt_opt.pricing.priced import grain, limited_costs, priced, priced_with_costs, without_costs
 from megdt_opt.pricing.scaled import EDGE, RESOURCES, UPLINK, Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
-from megdt_opt.tolerances import LIMIT_SLACK
 
 _ROUNDING = 1e-15
 """Relative: by what a cap is loosened where a float is to be no less than it."""
@@ -49,14 +48,6 @@ def within(problem: AllocationProblem, cap_s: float) -> AllocationProblem:
     weights = problem.weights
     caps = np.divide(cap_s * (1.0 + _ROUNDING), weights, out=np.full(len(weights), np.inf), where=weights > 0.0)
     return replace(problem, deadline_s=np.minimum(problem.hard_deadline_s, caps))
-
-
-def loosened(problem: AllocationProblem) -> AllocationProblem:
-    """The problem with hard deadlines as much later as shares are settled with: what is proven of it holds for the
-    problem itself, and the multipliers of a limit that leaves next to nothing are no longer lost in rounding."""
-    if problem.deadline_s is None or problem.objective == "missed":
-        return problem
-    return replace(problem, deadline_s=problem.hard_deadline_s * (1.0 + LIMIT_SLACK))
 
 
 class AllocationProof:
@@ -151,10 +142,6 @@ class FloatValuer:
     def _costs(self, prices: Array, level_s: float | None, span: tuple[float, float]) -> Array:
         capped = within(self.problem, span[1])
         found = priced_with_costs(capped, self.resources, prices, level_s)
-        unsure = np.isfinite(found.cost) & (found.doubt > MARGIN * np.abs(found.cost))
-        if unsure.any() or np.isinf(found.cost).all(axis=1).any():
-            capped = loosened(capped)
-            found = priced_with_costs(capped, self.resources, prices, level_s)
         cost = found.cost - found.doubt
         if not span[0]:
             return cost
@@ -237,8 +224,7 @@ class ExactTable:
         self.tilts = [Fraction(p) for p in prices[3 + costs :]]
         self.level = None if level is None else Fraction(level)
         # multipliers and shares come from floats: any multiplier yields a bound, any share a tangent
-        capped = loosened(within(problem, cap_s))
-        self.hint = priced(capped, resources, without_costs(np.array(prices), costs), level)
+        self.hint = priced(within(problem, cap_s), resources, without_costs(np.array(prices), costs), level)
         self.float_lo = resources.lo
         self._known: dict[tuple[int, int], Fraction | float] = {}
 
