@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from page_programs import Programs
 from typer.main import get_command
 
 from megdt_opt import TimingProfile
@@ -49,29 +46,11 @@ def blocks() -> list[Block]:
     return found
 
 
-def run(words: list[str] | str, folder: Path) -> str:
-    """Run a program, or a line of a shell that finds the installed command; what it prints."""
-    environment = {**os.environ, "PATH": f"{folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    path = [str(Path(part).resolve()) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
-    environment["PYTHONPATH"] = os.pathsep.join(path)
-    done = subprocess.run(
-        words, shell=isinstance(words, str), cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty folder but for the profile that `calibrate` would write, and the command of the package under test."""
+    """An empty folder but for the profile that `calibrate` would write."""
     path = tmp_path_factory.mktemp("readme")
     TimingProfile.bundled("twin-cpu").save(path / "here.json")
-    entry = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]["megdt-opt"]
-    module, _, function = entry.partition(":")
-    command = path / "bin" / "megdt-opt"
-    command.parent.mkdir()
-    command.write_text(f"#!{sys.executable} -P\nfrom {module} import {function}\n\n{function}()\n")
-    command.chmod(0o755)
     return path
 
 
@@ -89,20 +68,20 @@ def test_there_are_blocks_of_every_kind() -> None:
 
 # one after the other: each uses the files of those before
 @pytest.mark.parametrize("block", blocks(), ids=str)
-def test_the_block_runs_as_written(block: Block, folder: Path, full: bool) -> None:
+def test_the_block_runs_as_written(block: Block, folder: Path, programs: Programs, full: bool) -> None:
     if block.kind == "yaml":
         (folder / block.file).write_text(block.text, encoding="utf-8")
     elif block.kind == "python":
-        printed = run([sys.executable, "-P", "-c", block.text], folder)
+        printed = programs.python(block.text, folder)
         promised = re.search(r"^# (\[.*)$", block.text, re.MULTILINE)
         assert printed.strip() == promised[1] if promised else printed
     elif block.text.startswith("make"):
-        assert run(f"make --dry-run --directory {ROOT} {block.text.removeprefix('make')}", folder)
+        assert programs.line(f"make --dry-run --directory {ROOT} {block.text.removeprefix('make')}", folder)
     elif block.text.split()[1] in LONG and not full:
         _, name, *words = block.text.split()
         get_command(app).commands[name].make_context(name, words)  # type: ignore[attr-defined]
     else:
-        run(block.text, folder)
+        programs.line(block.text, folder)
 
 
 def test_the_ten_line_example_is_short() -> None:
