@@ -442,7 +442,7 @@ def test_all_routes_call_a_limit_kept_alike(
 
 
 @pytest.mark.parametrize("objective", ["sum", "max"])
-@pytest.mark.parametrize("spread", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("spread", [0.0, 1e-8, 0.1, 0.5])
 @pytest.mark.parametrize("is_compiled", [True, False], ids=["compiled", "numpy"])
 def test_a_certificate_holds_exactly_where_more_band_helps_no_more_and_a_deadline_is_met_exactly(
     objective: str, spread: float, is_compiled: bool, monkeypatch: pytest.MonkeyPatch

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from megdt_opt.certificate.tree import Mask, Node, flat, whole
-from megdt_opt.certificate.verdict import Verdict
+from megdt_opt.certificate.verdict import EXACT_SIZE, Verdict
 from megdt_opt.errors import InvalidInput
 from megdt_opt.files import read_json, write_text
 from megdt_opt.values import real
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 FORMAT = "megdt-opt certificate 3"
 FORMAT_2 = "megdt-opt certificate 2"
 """Had the prices of a leaf as a list in the order uplink, edge, downlink; still read."""
-EXACT_SIZE = 10_000
-"""K * O up to which `verify` is exact."""
 
 _FIELDS = {
     "format": f"{FORMAT!r} or {FORMAT_2!r}",

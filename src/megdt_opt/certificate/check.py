@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from megdt_opt.certificate.tree import Leaf, Mask, Node, Part, parts
-from megdt_opt.certificate.verdict import Verdict
+from megdt_opt.certificate.verdict import EXACT_SIZE, Verdict
 from megdt_opt.pricing.scaled import Array
 from megdt_opt.values import real
 
@@ -96,9 +96,13 @@ def sealed_bound_s(proof: Proof, tree: Node, mask: Mask, target_s: float, valuer
     valuer : Valuer
     """
     if proof.objective != "max":
-        least = min((float(valuer.value(part, None)) for part in parts(tree, mask)), default=np.inf)
-        # no objective is negative; and where a limit is kept within rounding only, every leaf seems closed
-        return proof.whole(max(least, 0.0)) if np.isfinite(least) else target_s
+        found = list(parts(tree, mask))
+        least: Fraction | float = min((float(valuer.value(part, None)) for part in found), default=np.inf)
+        if least == np.inf and proof.size * len(found) <= EXACT_SIZE:
+            # where a limit is kept within rounding only, every leaf seems closed
+            exact = proof.valuer(exact=True)
+            least = min((exact.value(part, None) for part in found), default=np.inf)
+        return proof.whole(max(least, 0.0)) if least < np.inf else target_s  # no objective is negative
     bound = target_s
     for part in parts(tree, mask):
         if bound > 0 and not valuer.value(part, bound) > 0:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from megdt_opt.certificate.verdict import EXACT_SIZE
 from megdt_opt.errors import InvalidInput
 from megdt_opt.files import read_json, write_text
 from megdt_opt.values import real
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from megdt_opt.problem.batched_edge_problem import BatchedEdgeProblem
 
 FORMAT = "megdt-opt quality certificate 1"
-EXACT_SIZE = 10_000
-"""K (N + 1) up to which `verify` is exact."""
 
 _FIELDS = {"format": repr(FORMAT), "bound": "a finite number", "prices": "a list of finite numbers of at least 0"}
 

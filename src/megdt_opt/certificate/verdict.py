@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+EXACT_SIZE = 10_000
+"""Numbers of the tables, K * O or K (N + 1), up to which a verification is exact unless it is told."""
+
 
 @dataclass(frozen=True)
 class Verdict:
