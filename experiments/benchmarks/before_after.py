@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -60,12 +60,13 @@ class Run:
         order = SIDES if self._turn % 2 else SIDES[::-1]
         return {side: self.versions[side].ask(task, path, **settings) for side in order}
 
-    def warm(self, users: tuple[int, ...] = (100,)) -> None:
-        """Have all compiled code loaded before anything is timed."""
+    def warm(self, users: tuple[int, ...] = (100,), others: Sequence[AllocationProblem] = ()) -> None:
+        """Have all compiled code loaded before anything is timed, with that of other problems."""
         paths = [
             self.file(draw("table", n, 64, objective, 0, kind=kind), f"warm_{n}_{kind}_{objective}")
             for n, kind, objective in product(users, KINDS, OBJECTIVES)
         ]
+        paths += [self.file(problem, f"warm_other_{n}") for n, problem in enumerate(others)]
         for version in self.versions.values():
             version.warm(paths)
 
@@ -190,7 +191,7 @@ def section_objectives(run: Run) -> Iterator[Row]:
     Where a single price vector proves "missed" to 1e-3 (a tree of one node does, in either version), times count; else
     the gap after 2 s, against that of the version before after 20 s.
     """
-    run.warm()
+    run.warm(others=[with_objective(draw("table", 100, 64, "sum", 0), "mixed", 0)])
     cells = [(users, family) for users in (5, 20, 100) for family in ("cuts", "table")]
     for users, family, seed in [(n, f, s) for n, f in cells for s in range(run.arguments.few if n < 100 else 1)]:
         problem = draw(family, users, 64, "sum", seed, scarce=seed % 2 == 0)
