@@ -22,4 +22,5 @@ LEAST_GAP = 1e-10
 
 LIMIT_SLACK = 1e-11
 """Relative: hard limits are loosened by this much where shares are settled, so that one that is met exactly leaves
-room. Every way to settle shares does so alike: what one of them takes, the others do not call infeasible."""
+room. Enumeration and the search in NumPy, compiled and in batches do so alike, so that none takes what another calls
+infeasible."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -96,12 +97,14 @@ def sealed_bound_s(proof: Proof, tree: Node, mask: Mask, target_s: float, valuer
     valuer : Valuer
     """
     if proof.objective != "max":
-        found = list(parts(tree, mask))
-        least: Fraction | float = min((float(valuer.value(part, None)) for part in found), default=np.inf)
-        if least == np.inf and proof.size * len(found) <= EXACT_SIZE:
+        values = (float(valuer.value(part, None)) for part in parts(tree, mask))
+        least: Fraction | float = min(values, default=np.inf)
+        if least == np.inf:
             # where a limit is kept within rounding only, every leaf seems closed
-            exact = proof.valuer(exact=True)
-            least = min((exact.value(part, None) for part in found), default=np.inf)
+            few = list(islice(parts(tree, mask), EXACT_SIZE // max(proof.size, 1) + 1))
+            if proof.size * len(few) <= EXACT_SIZE:
+                exact = proof.valuer(exact=True)
+                least = min((exact.value(part, None) for part in few), default=np.inf)
         return proof.whole(max(least, 0.0)) if least < np.inf else target_s  # no objective is negative
     bound = target_s
     for part in parts(tree, mask):
