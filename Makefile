@@ -1,6 +1,8 @@
 # `make demo` and `make test` do all the set-up themselves.
 PYTHON ?= python3
 PIP_ARGS ?=
+# the assertions of the tests are rewritten once, not by each process for itself
+unexport PYTHONDONTWRITEBYTECODE
 
 DEMO_ENV := .venv
 TEST_ENV := .env-test

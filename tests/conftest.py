@@ -1,8 +1,8 @@
 """Settings for all tests.
 
-Long lists of cases are marked `long_list`: by default a seeded tenth of them is run, with at least one case for each
-cell (each combination of the parameters that the marker names), and a fifth of the examples of each property; `--full`
-runs all of them.
+Long lists of cases are marked `long_list`: by default a seeded tenth of them is run, or one in as many as the marker
+says (`of`), with at least one case for each cell (each combination of the parameters that the marker names), and a
+fifth of the examples of each property; `--full` runs all of them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("full" if config.getoption("full") else "part")
-    config.addinivalue_line("markers", "long_list(*cells): cases of which a tenth is run; cells name parameters")
+    config.addinivalue_line(
+        "markers", "long_list(*cells, of=10): cases of which one in ten is run; cells name parameters"
+    )
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -54,18 +56,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _thin(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out nine tenths of the cases of each test that is marked `long_list`."""
+    """Leave out most of the cases of each test that is marked `long_list`."""
     tests: dict[str, dict[tuple[str, ...], list[pytest.Item]]] = defaultdict(lambda: defaultdict(list))
+    parts: dict[str, int] = {}
     for item in items:
         marker = item.get_closest_marker("long_list")
         if marker is not None and isinstance(item, pytest.Function):
             cell = tuple(repr(item.callspec.params[name]) for name in marker.args)
-            tests[item.nodeid.partition("[")[0]][cell].append(item)
+            test = item.nodeid.partition("[")[0]
+            tests[test][cell].append(item)
+            parts[test] = marker.kwargs.get("of", 10)
     left_out: set[pytest.Item] = set()
     for test, cells in tests.items():
         draw = random.Random(zlib.crc32(test.encode()))  # the same in every run and every process
         for cases in cells.values():
-            left_out |= set(cases) - set(draw.sample(cases, -(-len(cases) // 10)))
+            left_out |= set(cases) - set(draw.sample(cases, -(-len(cases) // parts[test])))
     config.hook.pytest_deselected(items=[item for item in items if item in left_out])
     items[:] = [item for item in items if item not in left_out]
 

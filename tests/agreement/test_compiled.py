@@ -58,6 +58,7 @@ def test_agrees_with_enumeration(path: bool) -> None:
         assert {"max", "sum", "linear", "shannon", "parallel", "forbidden", "caps", "deadlines", "airtime"} <= seen
 
 
+@pytest.mark.long_list("kind")
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", ["sum", "max"])
 @pytest.mark.parametrize("kind", KINDS)

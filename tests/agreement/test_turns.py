@@ -203,7 +203,7 @@ def test_the_optimum_is_that_of_all_orders_and_options(objective: str, number: i
         assert (found.bound_source, found.certificate) == ("enumeration", None)
 
 
-@pytest.mark.long_list("objective")
+@pytest.mark.long_list("objective", of=25)
 @pytest.mark.parametrize("number", range(200))
 @pytest.mark.parametrize("objective", ["sum", "max"])
 def test_certificates_are_never_above_the_optimum_and_pass_their_exact_check(objective: str, number: int) -> None:

@@ -202,6 +202,7 @@ ZEROS: dict[str, tuple[dict[str, Any], float]] = {
 }
 
 
+@pytest.mark.long_list("zero", of=2)
 @by_program
 @pytest.mark.parametrize("zero", ZEROS)
 def test_zeros_divide_nothing(program: Any, zero: str) -> None:

@@ -105,6 +105,7 @@ HONOURED = {
 NAMES = {DDIM: "ddim", EULER: "euler", DPM: "dpmpp", PNDM: "pndm", SINGLE: "dpmpp_2s", ANCESTRAL: "euler_ancestral"}
 
 
+@pytest.mark.long_list("setting")
 @pytest.mark.parametrize("pipeline", ["StableDiffusionPipeline", "StableDiffusionXLPipeline"])
 @pytest.mark.parametrize("setting", HONOURED)
 def test_a_setting_is_honoured_as_diffusers_pipeline_does(setting: str, pipeline: str) -> None:
@@ -197,6 +198,7 @@ REFUSED_STEPS = {
 }
 
 
+@pytest.mark.long_list("sampler")
 @pytest.mark.parametrize("steps", [1000, 999, 51, 2])
 @pytest.mark.parametrize("sampler", ["ddim", "dpmpp", "euler_ancestral", "dpmpp_sde", "pndm", "lcm"])
 def test_any_number_of_steps_works_or_is_refused_before_a_step_is_made(sampler: str, steps: int) -> None:

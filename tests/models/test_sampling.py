@@ -57,6 +57,7 @@ def diffusers_chain(reference: Any, latent: Tensor) -> Tensor:
     return latent
 
 
+@pytest.mark.long_list("scheduler", "schedule")
 @pytest.mark.parametrize("steps", [1, 4, 7, 20, 30])
 @pytest.mark.parametrize(("scheduler", "schedule"), PIPELINES)
 def test_a_pipelines_chain_is_that_of_diffusers_to_the_last_bit(
@@ -71,6 +72,7 @@ def test_a_pipelines_chain_is_that_of_diffusers_to_the_last_bit(
     assert torch.equal(ours, diffusers_chain(reference, begin))
 
 
+@pytest.mark.long_list("scheduler", "schedule")
 @pytest.mark.parametrize("steps", [1, 4, 7, 20, 30])
 @pytest.mark.parametrize(
     ("scheduler", "schedule"),

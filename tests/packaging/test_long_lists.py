@@ -21,6 +21,11 @@ def test_case(kind, number):
 @pytest.mark.parametrize("number", range(15))
 def test_short(number):
     pass
+
+@pytest.mark.long_list(of=25)
+@pytest.mark.parametrize("number", range({count}))
+def test_slow(number):
+    pass
 """
 
 
@@ -46,5 +51,9 @@ def test_a_cell_of_few_cases_keeps_one(tmp_path: Path) -> None:
     assert Counter(re.findall(r"test_case\[\d+-(\w)\]", " ".join(kept))) == {"a": 1, "b": 1, "c": 1}
 
 
+def test_a_list_of_slow_cases_keeps_as_few_as_it_says(tmp_path: Path) -> None:
+    assert sum("slow" in name for name in collected(tmp_path, 50)) == 2
+
+
 def test_full_runs_all(tmp_path: Path) -> None:
-    assert len(collected(tmp_path, 20, "--full")) == 75
+    assert len(collected(tmp_path, 20, "--full")) == 95

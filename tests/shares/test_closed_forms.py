@@ -29,6 +29,7 @@ def found(problem: AllocationProblem, option: np.ndarray) -> tuple[EqualDeadline
     return equal, goal.value(latencies(a, gamma, equal.x, fixed, none)), other.objective
 
 
+@pytest.mark.long_list("family", of=2)
 @pytest.mark.parametrize("users", [1, 2, 5, 12])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_agrees_with_interior_points(family: str, users: int) -> None:

@@ -133,6 +133,7 @@ def test_planes_lie_above_the_bound() -> None:
         assert engine.price(engine.heads, prices, None).total - prices[:3].sum() <= cuts.ceiling * (1 + EXACT)
 
 
+@pytest.mark.long_list("kind", of=3)
 @pytest.mark.parametrize("users", [4, 15])
 @pytest.mark.parametrize("kind", ["linear", "shannon", "parallel", "deadline", "airtime", "mixture"])
 @pytest.mark.parametrize("part", [0.0, 0.5, 20.0])

@@ -20,6 +20,7 @@ def test_nothing_off_loses_nothing(number: int) -> None:
     assert (found.share_regret <= found.gap).all()
 
 
+@pytest.mark.long_list("spread", of=2)
 @pytest.mark.parametrize("spread", ["machine", "user", "entry"])
 @pytest.mark.parametrize("number", [1, 3, 8, 20])
 def test_what_the_kept_options_lose_is_what_solving_anew_says(number: int, spread: str) -> None:

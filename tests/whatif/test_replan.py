@@ -28,6 +28,7 @@ def without_deadlines(number: int, objective: str) -> AllocationProblem:
     return replace(problem, objective=objective, deadline_s=None, max_weight=weight)
 
 
+@pytest.mark.long_list("objective", "engine")
 @pytest.mark.parametrize("known", ["plan", "options"])
 @pytest.mark.parametrize("cost_s", [0.0, 0.05])
 @pytest.mark.parametrize("objective", ["sum", "max", "mixed"])

@@ -11,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.solving.compiled.jit import inner, stay_whole
+from megdt_opt.solving.compiled.jit import inner, making, stay_whole
 from megdt_opt.solving.compiled.kernels import F, I, Terms, master, value_at
 from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
 from megdt_opt.solving.compiled.plain import max_shares, root_of, sum_shares, value_of_set
+from megdt_opt.solving.compiled.rows import fill, fill_table, put, total_of
 from megdt_opt.solving.compiled.settling import TOO_HIGH, settle, worst_of
 from megdt_opt.tolerances import LIMIT_SLACK
 
@@ -61,17 +62,17 @@ def new_cuts(users: int) -> Cuts:
 def ask_master(kind: int, cuts: Cuts, count: int, box: float, y: F) -> bool:
     """Run the master; where it fails, once more from a new basis."""
     if count == 1:
-        cuts.basis[:] = -99
+        fill(cuts.basis, -99)
     if master(kind, cuts.slopes, cuts.offsets, count, box, cuts.basis, y, cuts.share):
         return True
-    cuts.basis[:] = -99
+    fill(cuts.basis, -99)
     if master(kind, cuts.slopes, cuts.offsets, count, box, cuts.basis, y, cuts.share):
         return True
-    cuts.basis[:] = -99
+    fill(cuts.basis, -99)
     return False
 
 
-@inner
+@making
 def raise_bound(
     kind: int,
     terms: Terms,
@@ -85,7 +86,7 @@ def raise_bound(
     best_price: F,
     cuts: Cuts,
     precision: float,
-    known: int = 0,
+    known: int,
 ) -> tuple[float, int, int]:
     """Look for prices whose value reaches the goal: cutting planes, tried between the best and the master's prices.
 
@@ -96,16 +97,16 @@ def raise_bound(
     slopes, offsets = cuts.slopes, cuts.offsets
     usage, y, price = np.zeros(3), np.zeros(4), start.copy()
     best = -HUGE
-    best_price[:] = start
+    put(best_price, start)
     if known == 0:
-        cuts.basis[:] = -99
+        fill(cuts.basis, -99)
     turns = min(int(passes), MOST_CUTS - known)
     pull = 0.5
     for n in range(known, known + turns):
         value, _ = value_at(kind, terms, begin, end, level, price, usage, cuts.chosen[n])
         if value > best:
             best = value
-            best_price[:] = price
+            put(best_price, price)
         else:
             pull = 1.0 - pull if pull != 1.0 else 0.5
         if best >= goal:
@@ -115,7 +116,7 @@ def raise_bound(
         offsets[n] = 0.0
         if kind == SUM:
             offsets[n] = value - slopes[n, 0] * price[0] - slopes[n, 1] * price[1] - slopes[n, 2] * price[2]
-        cuts.prices[n] = price
+        put(cuts.prices[n], price)
         cuts.levels[n] = level
         if not ask_master(kind, cuts, n + 1, box, y):
             return best, STALLED, n + 1 - known
@@ -140,7 +141,7 @@ def objective_of(kind: int, terms: Terms, option: NDArray[np.int32], shares: F) 
         if total > 1.0 or (total > 0.0 and i != 2):
             for k in range(users):
                 shares[i, k] /= total
-    total = shares[2].sum()
+    total = total_of(shares[2])
     if 0.0 < total < 1.0:
         for k in range(users):
             shares[2, k] = min(shares[2, k] / total, terms.cap[k])
@@ -185,7 +186,7 @@ def alone_of(kind: int, terms: Terms, option: NDArray[np.int32]) -> float:
     return result
 
 
-@inner
+@making
 def best_of_set(
     kind: int, terms: Terms, option: NDArray[np.int32], ceiling: float, price: F, shares: F
 ) -> tuple[float, bool]:
@@ -206,14 +207,14 @@ def best_of_set(
     for k in range(users):
         demand += terms.down[k, option[k]] + terms.up[k, option[k]] + terms.edge[k, option[k]]
     if demand == 0.0:
-        shares[:] = 0.0
+        fill_table(shares, 0.0)
         return alone, True
     if kind == MAX:
         total = price[0] + price[1] + price[2]
         if 0.0 < total < np.inf:
             price /= total
         else:
-            price[:] = 1.0 / 3.0
+            fill(price, 1.0 / 3.0)
     hint = ceiling if ceiling < HUGE / 2 else 2.0 * users * alone
     worst = worst_of(kind, terms, option)
     if ceiling >= HUGE / 2 and worst < hint:
@@ -225,11 +226,11 @@ def best_of_set(
         if ceiling < HUGE / 2 and value_of_set(terms, option, ceiling, price) > MARGIN:
             return HUGE, True
         if max_shares(terms, option, hint, found, shares):
-            price[:] = found
+            put(price, found)
             return objective_of(kind, terms, option, shares), True
         return HUGE, False
     how, level, value = settle(kind, terms, option, ceiling, hint, found, shares)
-    price[:] = found
+    put(price, found)
     if how == TOO_HIGH:
         return HUGE, True
     result = objective_of(kind, terms, option, shares)

@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.solving.compiled.bounding import MOST_CUTS, Cuts, ask_master
-from megdt_opt.solving.compiled.jit import inner, kernel, stay_whole
+from megdt_opt.solving.compiled.jit import inner, kernel, making, stay_whole
 from megdt_opt.solving.compiled.kernels import F, I, Terms
 from megdt_opt.solving.compiled.laws import HUGE, SUM
 from megdt_opt.solving.compiled.narrowing import widen
 from megdt_opt.solving.compiled.passes import Here, Out, numbers_of, tell
+from megdt_opt.solving.compiled.rows import put, total_of
 from megdt_opt.solving.compiled.tilting import COST, LATE, ROOT, ROWS, SHARE, TILT, carry, look
 
 Option = NDArray[np.int32]
@@ -64,7 +65,7 @@ _BESIDE = 3e-10
 """Relative difference up to which levels to start from count as one [1]."""
 
 
-@inner
+@making
 def room_for(users: int) -> tuple[F, F, Option, Option, I, F]:
     """Two points of all users, options of both, numbers of users, and limits on their latencies."""
     stay_whole()
@@ -249,7 +250,9 @@ def fewer(cuts: Cuts, known: int) -> int:
             if cuts.basis[c] == j:
                 cuts.basis[c], kept = count, True
         if kept:
-            cuts.prices[count], cuts.slopes[count], cuts.chosen[count] = cuts.prices[j], cuts.slopes[j], cuts.chosen[j]
+            put(cuts.prices[count], cuts.prices[j])
+            put(cuts.slopes[count], cuts.slopes[j])
+            put(cuts.chosen[count], cuts.chosen[j])
             cuts.levels[count], cuts.offsets[count] = cuts.levels[j], cuts.offsets[j]
             count += 1
     return count
@@ -262,7 +265,7 @@ def beyond(best: float, goal: float) -> float:
 
 
 # wide: numba copies all arrays of a tuple at every call; `lowest` asks for all of it
-@inner
+@making
 def climb_among(
     terms: Terms, begin: I, end: I, most: float, low: float, high: float, goal: float, box: float, precision: float,
     starts: F, known: int, none: F, first: Option, who: I, limits: F, point: F, places: Option, price: F, cuts: Cuts,
@@ -281,16 +284,18 @@ def climb_among(
             terms, begin, end, now, most, low, high, close, starts, _FEW, end, none, first, who, limits, point, places
         )  # fmt: skip
         if value > best:
-            best, best_level, price[:] = value, level, now
+            best, best_level = value, level
+            put(price, now)
         else:
             pull = 1.0 - pull if pull != 1.0 else 0.5
         if best >= HUGE:  # no plane: some user has none of these options within the range at these prices
             return best, HUGE, n - known
         starts[0] = level
-        cuts.prices[n], cuts.levels[n], cuts.chosen[n] = now, level, places
-        cuts.offsets[n] = value
+        put(cuts.prices[n], now)
+        put(cuts.chosen[n], places)
+        cuts.levels[n], cuts.offsets[n] = level, value
         for i in range(3):
-            cuts.slopes[n, i] = point[SHARE + i].sum() - 1.0
+            cuts.slopes[n, i] = total_of(point[SHARE + i]) - 1.0
             cuts.offsets[n] -= cuts.slopes[n, i] * now[i]
         if not ask_master(SUM, cuts, n + 1, box, y):
             y[0] = best
@@ -321,7 +326,7 @@ def climb_capped(
     price, best, made = out.price.copy(), -HUGE, 0
     best_level, near, short, height, asked = starts[0], _ROUGHLY, np.inf, HUGE, 0
     if known == 0:
-        active[:] = begin
+        put(active, begin)
     for turn in range(_ROUNDS):
         if turn > 0 or known == 0:
             value, level, least = lowest(
@@ -334,7 +339,8 @@ def climb_capped(
                 best = HUGE
                 break
             if value > best and least:
-                best, best_level, out.price[:] = value, level, price
+                best, best_level = value, level
+                put(out.price, price)
                 numbers_of(terms, places, out.picked)
             if abs(level - starts[0]) > _BESIDE * level:
                 starts[3], starts[2], starts[0] = starts[2], starts[0], level

@@ -23,6 +23,7 @@ from megdt_opt.solving.compiled.kernels import ROUGHLY, F, I, Terms, law_of
 from megdt_opt.solving.compiled.laws import HUGE, SUM, Three, option_at
 from megdt_opt.solving.compiled.limited import limited_cost
 from megdt_opt.solving.compiled.passes import Here
+from megdt_opt.solving.compiled.rows import fill
 from megdt_opt.solving.compiled.tilting import COST, LATE, ROOT
 
 _ROOM = 1e-14
@@ -234,7 +235,8 @@ def cover(
     none, point, first, places, who, limits = room_for(users)
     expected = np.zeros(users)
     if goal >= HUGE:
-        none[LATE], places[:] = np.nan, -1
+        fill(none[LATE], np.nan)
+        fill(places, -1)
         ends[0], _ = spanned(terms, begin, end, price, tilts[0], most, low, high, expected, none, places)
         return 1
     unhurried(terms, begin, end, price, high, none, first, who, limits)

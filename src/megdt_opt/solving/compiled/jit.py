@@ -1,4 +1,9 @@
-"""The decorator of the compiled kernels."""
+"""The decorators of the compiled kernels, and how numba is to compile them.
+
+Left alone, numba optimises each function with all that it calls and makes machine code of it, once more in each of its
+callers, and one more version for each constant that is handed over. Here a function that only kernels call is linked
+into them and optimised there, has one version, and, where it makes no array, does not count who holds one.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +13,65 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numba.extending
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler, DefaultPassBuilder, Flags
+from numba.core.typed_passes import AnnotateTypes, NopythonRewrites
+from numba.core.untyped_passes import DeadBranchPrune, InlineClosureLikes, LiteralPropagationSubPipelinePass
 
 from megdt_opt.solving.compiled.folder import folder
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+_UNUSED = (AnnotateTypes, DeadBranchPrune, InlineClosureLikes, LiteralPropagationSubPipelinePass)
+"""Passes of numba for what no kernel has: notes on types, branches on constants, closures."""
+
+_DEFAULTS = {name: option.default for name, option in Flags.options.items()}
+
+
+class _Flags(Flags):
+    """Numba's settings of a function, which it compares for every operator: the same values, found faster."""
+
+    def values(self) -> dict[str, Any]:
+        return _DEFAULTS | self._values
+
+
+class _Linked(JITCodeLibrary):
+    """Code that goes into that of kernels only: it is not optimised by itself, and no machine code is made of it."""
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        return 0
+
+    @property
+    def codegen(self) -> Any:
+        return self
+
+    def set_env(self, name: str, environment: Any) -> None:
+        """Only code that Python calls looks its environment up."""
+
+
+class _Compiler(Compiler):
+    """Numba's compiler without the passes that no kernel needs."""
+
+    def __init__(self, typing: Any, target: Any, library: Any, arguments: Any, result: Any, flags: Flags, names: Any):
+        cast(Any, super().__init__)(typing, target, library, arguments, result, cast(Any, _Flags)(flags), names)
+
+    def define_pipelines(self) -> list[Any]:
+        # numba has no types
+        state, linked, usual = self.state, cast(Any, _Linked), cast(Any, DefaultPassBuilder)
+        # arrays that an expression makes are what the rewriting is for
+        unused = _UNUSED if state.flags.nrt else (*_UNUSED, NopythonRewrites)
+        if state.flags.no_cpython_wrapper:
+            state.library = linked(state.targetctx.codegen(), state.func_id.func_qualname)
+        manager = usual.define_nopython_pipeline(state)
+        manager.passes = [entry for entry in manager.passes if entry[0] not in unused]
+        manager.finalize()
+        return [manager]
 
 
 def _kept(**options: bool) -> Callable[[Function], Function]:
@@ -22,9 +82,30 @@ def _kept(**options: bool) -> Callable[[Function], Function]:
         before = config.CACHE_DIR
         config.CACHE_DIR = str(folder(Path(function.__code__.co_filename).parent))
         try:
-            return cast(Function, compile_with(**{"cache": True, "error_model": "numpy", **options})(function))
+            settings = {"cache": True, "error_model": "numpy", "pipeline_class": _Compiler, **options}
+            return cast(Function, compile_with(**settings)(function))
         finally:
             config.CACHE_DIR = before
+
+    return compile_later
+
+
+def _plain(kind: Any) -> Any:
+    """The type of a constant without its value, and one type for whole numbers."""
+    kind = cast(Any, numba.types).unliteral(kind)
+    return numba.types.int64 if kind == numba.types.int32 else kind
+
+
+def _linked(makes_arrays: bool) -> Callable[[Function], Function]:
+    def compile_later(function: Function) -> Function:
+        compiled: Any = _kept(no_cpython_wrapper=True, no_cfunc_wrapper=True, cache=False, _nrt=makes_arrays)(function)
+        version_for = compiled.get_call_template
+
+        def version_for_any_value(arguments: Any, named: Any) -> Any:
+            return version_for([_plain(kind) for kind in arguments], {key: _plain(kind) for key, kind in named.items()})
+
+        compiled.get_call_template = version_for_any_value
+        return cast(Function, compiled)
 
     return compile_later
 
@@ -88,8 +169,13 @@ def threaded(function: Function) -> Function:
 
 
 def inner(function: Function) -> Function:
-    """The same for a function that only kernels call: without what Python would need to call it, half the work.
+    """A function that only kernels call and that makes no arrays; what it hands back are numbers.
 
     It is kept with each kernel that calls it, and not on its own, which would take twice the room.
     """
-    return _kept(no_cpython_wrapper=True, no_cfunc_wrapper=True, cache=False)(function)
+    return _linked(makes_arrays=False)(function)
+
+
+def making(function: Function) -> Function:
+    """An `inner` function that makes arrays."""
+    return _linked(makes_arrays=True)(function)

@@ -18,8 +18,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.solving.compiled.jit import inner, stay_whole
+from megdt_opt.solving.compiled.jit import inner, making, stay_whole
 from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM, Law, Three, guess_of, option_at, shares_at
+from megdt_opt.solving.compiled.rows import fill, put
 
 F = NDArray[np.float64]
 I = NDArray[np.int64]  # noqa: E741
@@ -283,7 +284,7 @@ def solve_four(matrix: F, right: F) -> bool:
 @inner
 def column(index: int, slopes: F, offsets: F, box: float, out: F) -> float:
     """Column of the master's dual and its cost: a cut, or a bound of a price (negative index)."""
-    out[:] = 0.0
+    fill(out, 0.0)
     if index >= 0:
         out[0] = 1.0
         out[1], out[2], out[3] = -slopes[index, 0], -slopes[index, 1], -slopes[index, 2]
@@ -298,7 +299,7 @@ def column(index: int, slopes: F, offsets: F, box: float, out: F) -> float:
     return 1.0
 
 
-@inner
+@making
 def master(kind: int, slopes: F, offsets: F, cuts: int, box: float, basis: I, y: F, share: F) -> bool:
     """Highest point of the least of some cuts, by the simplex method on the dual.
 
@@ -331,12 +332,12 @@ def master(kind: int, slopes: F, offsets: F, cuts: int, box: float, basis: I, y:
                 matrix[b, r] = col[r]
         if not solve_four(matrix, right):
             return False
-        y[:] = right
+        put(y, right)
         for b in range(4):
             column(basis[b], slopes, offsets, box, col)
             for r in range(4):
                 matrix[r, b] = col[r]
-        share[:] = 0.0
+        fill(share, 0.0)
         share[0] = 1.0
         if not solve_four(matrix, share):
             return False
@@ -360,7 +361,7 @@ def master(kind: int, slopes: F, offsets: F, cuts: int, box: float, basis: I, y:
             for r in range(4):
                 matrix[r, b] = col[r]
         column(enter, slopes, offsets, box, col)
-        right[:] = col
+        put(right, col)
         if not solve_four(matrix, right):
             return False
         leave, least = -1, np.inf

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.solving.compiled.bounding import alone_of, objective_of
-from megdt_opt.solving.compiled.jit import inner, melt, stay_whole
+from megdt_opt.solving.compiled.jit import inner, making, melt, stay_whole
 from megdt_opt.solving.compiled.kernels import F, Terms, solve_four
 from megdt_opt.solving.compiled.laws import HUGE, MAX, NEVER, SUM
 from megdt_opt.solving.compiled.plain import caps_of
+from megdt_opt.solving.compiled.rows import fill, fill_table
 
 Option = NDArray[np.int32]
 
@@ -108,7 +109,7 @@ def paced(terms: Terms, places: Option, root: F, level: float, tight: F) -> floa
     return total
 
 
-@inner
+@making
 def level_at(terms: Terms, places: Option, root: F, most: float, floor: float, ample: float, start: float) -> float:
     """The level at which the multipliers use up `most`: no less than `floor`, and below `ample`, where nobody is
     late."""
@@ -139,7 +140,7 @@ def level_at(terms: Terms, places: Option, root: F, most: float, floor: float, a
     return level
 
 
-@inner
+@making
 def shared(
     terms: Terms, places: Option, root: F, level: float, most: float, last: int, tilts: F, shares: F, matrix: F,
     right: F,
@@ -148,8 +149,8 @@ def shared(
     and of the multipliers' sum in the logarithms of the prices and the level. What the multipliers leave goes to the
     `last` user, who is as late as the level whatever its shares; -1 for none."""
     stay_whole()
-    matrix[:] = 0.0
-    right[:] = 0.0
+    fill_table(matrix, 0.0)
+    fill(right, 0.0)
     s, r, x, amount = np.zeros(3), root, np.zeros(3), 0.0
     for k in range(places.shape[0]):
         j, weight, cap = places[k], terms.weight[k], terms.cap[k]
@@ -221,7 +222,7 @@ def relief(terms: Terms, places: Option, root: F, level: float) -> float:
     return 0.98 * factor if factor > 0.0 else 0.5
 
 
-@inner
+@making
 def settled_linear(
     terms: Terms, places: Option, most: float, ceiling: float, price: F, tilts: F, shares: F
 ) -> tuple[float, bool]:
@@ -281,7 +282,7 @@ def settled_linear(
         for i in range(3):
             if needed[i] <= 0.0 or matrix[i, i] == 0.0:
                 # nobody needs it, or everybody has as much as can be
-                matrix[i, :] = 0.0
+                fill(matrix[i], 0.0)
                 matrix[i, i], right[i] = 1.0, 0.0 if needed[i] <= 0.0 else 1.0
             else:
                 total = right[i]
@@ -290,7 +291,7 @@ def settled_linear(
                 right[i] = -np.log(total)
         right[3] = 0.0
         if level <= floor or matrix[3, 3] == 0.0:
-            matrix[3, :] = 0.0
+            fill(matrix[3], 0.0)
             matrix[3, 3] = 1.0
         if not solve_four(matrix, right):
             if level > floor:

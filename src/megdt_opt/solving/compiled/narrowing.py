@@ -10,9 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from megdt_opt.solving.compiled.bounding import Cuts, raise_bound
-from megdt_opt.solving.compiled.jit import inner, stay_whole
+from megdt_opt.solving.compiled.jit import inner, making, stay_whole
 from megdt_opt.solving.compiled.kernels import F, I, Terms, swap, value_at
 from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
+from megdt_opt.solving.compiled.rows import fill, put
 from megdt_opt.solving.compiled.starting import Option, simple_sets
 
 _ROUNDS = 16
@@ -44,20 +45,20 @@ def widen(terms: Terms, active: I, chosen: Option) -> int:
     return fresh
 
 
-@inner
+@making
 def least_level(terms: Terms, begin: I, end: I, fastest: Option) -> float:
     """Largest over the users of their least weighted latency alone, each with its `fastest` option (K,)."""
     least_s = np.empty(begin.shape[0])
     sets = np.empty((4, begin.shape[0]), np.int32)
     simple_sets(terms, begin, end, sets, least_s)
-    fastest[:] = sets[0]
+    put(fastest, sets[0])
     most = 0.0
     for k in range(begin.shape[0]):
         most = max(most, terms.weight[k] * least_s[k])
     return most
 
 
-@inner
+@making
 def best_level(
     kind: int, terms: Terms, begin: I, end: I, floor: float, level: float, precision: float, start: F, price: F,
     cuts: Cuts,
@@ -73,14 +74,14 @@ def best_level(
     usage = np.zeros(3)
     chosen = np.empty(begin.shape[0], np.int32)
     low, high, fine = floor, np.inf, max(min(30.0 * precision, 1e-3), 1e-5)
-    price[:] = start
+    put(price, start)
     level = max(level, floor)
     for _ in range(_LEVELS):
-        start[:] = price
-        value, _, _ = raise_bound(kind, terms, begin, end, level, HUGE, 1.0, _PASSES, start, price, cuts, fine)
+        put(start, price)
+        value, _, _ = raise_bound(kind, terms, begin, end, level, HUGE, 1.0, _PASSES, start, price, cuts, fine, 0)
         if value >= HUGE:
             # somebody has nothing that is in time
-            price[:] = start
+            put(price, start)
             low = level
             level = 2.0 * level if high == np.inf else 0.5 * (low + high)
             continue
@@ -108,7 +109,7 @@ def best_level(
 
 
 # long: one loop of passes and planes on arrays that all of its steps change
-@inner
+@making
 def narrow_prices(
     kind: int,
     terms: Terms,
@@ -131,14 +132,14 @@ def narrow_prices(
     users = begin.shape[0]
     usage, found = np.zeros(3), np.zeros(3)
     chosen = np.empty(users, np.int32)
-    price[:] = start
+    put(price, start)
     floor, level = 0.0, ceiling
     if kind == MAX:
         total = price[0] + price[1] + price[2]
         if 0.0 < total < np.inf:
             price /= total
         else:
-            price[:] = 1.0 / 3.0
+            fill(price, 1.0 / 3.0)
         floor = least_level(terms, begin, end, chosen)
     active = begin.copy()
     if kind == MAX:
@@ -149,11 +150,11 @@ def narrow_prices(
         return 1
     widen(terms, active, chosen)
     best = -HUGE
-    found[:] = price
+    put(found, price)
     last = min(max(_PART * gap, 1e-12), 1e-7)
     passes, precision, known = 1, _ROUGH, 0
     for _ in range(_ROUNDS):
-        start[:] = price
+        put(start, price)
         if kind == SUM:
             # options are only added, so that planes stay above the value
             known = known if known <= _KNOWN else 0
@@ -172,7 +173,7 @@ def narrow_prices(
         passes += 1
         if value > best:
             best = value
-            found[:] = price
+            put(found, price)
         fresh = widen(terms, active, chosen)
         if kind == MAX and short > precision:
             # too high: costs fall about as one over the level, so that this is below the best level or near it; options
@@ -189,7 +190,7 @@ def narrow_prices(
             break
         # as fine as the missing options still move the value
         precision = max(min(precision * _FINER, 0.1 * short), last) if short > last else last
-    price[:] = found
+    put(price, found)
     if kind == MAX:
         level *= 1.0 + 0.5 * gap
         for turn in range(_SETTLING):
@@ -197,6 +198,6 @@ def narrow_prices(
             passes += 1
             if value >= HUGE or (widen(terms, active, chosen) == 0 and turn > 0):
                 break
-            start[:] = found
-            raise_bound(kind, terms, begin, active, level, HUGE, 1.0, _PASSES, start, found, cuts, last)
+            put(start, found)
+            raise_bound(kind, terms, begin, active, level, HUGE, 1.0, _PASSES, start, found, cuts, last, 0)
     return passes

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.solving.compiled.bounding import PROVEN, SPENT, Cuts, best_of_set, objective_of, raise_bound
-from megdt_opt.solving.compiled.jit import inner, kernel, stay_whole
+from megdt_opt.solving.compiled.jit import inner, kernel, making, stay_whole
 from megdt_opt.solving.compiled.kernels import CLOSE, F, I, Terms, law_of, swap, value_at
 from megdt_opt.solving.compiled.laws import HUGE, SUM, Three, option_at, shares_at
 from megdt_opt.solving.compiled.narrowing import narrow_prices
+from megdt_opt.solving.compiled.rows import fill, fill_table, put
 from megdt_opt.solving.compiled.starting import row_costs, simple_sets
 
 Option = NDArray[np.int32]
@@ -102,7 +103,7 @@ def places_of(terms: Terms, here: Here, option: Option, out: Option) -> bool:
 def tell(terms: Terms, cuts: Cuts, out: Out) -> None:
     """The master's basic planes: their options and weights, those above 0 first."""
     place = 0
-    out.weight[:] = 0.0
+    fill(out.weight, 0.0)
     for c in range(4):
         j = cuts.basis[c]
         if j >= 0 and cuts.share[c] > 0.0:
@@ -127,7 +128,7 @@ def value(kind: int, terms: Terms, here: Here, level: float, goal: float, prices
     return best, at
 
 
-@inner
+@making
 def rule_out(
     kind: int, terms: Terms, here: Here, head: Option, level: float, goal: float, price: F, costs: F,
     gone: NDArray[np.bool_],
@@ -140,7 +141,7 @@ def rule_out(
     for k in range(users):
         least[k] = row_costs(kind, terms, k, here.begin[k], here.end[k], level, price, HUGE, costs[k])
         value += least[k]
-    gone[:] = False
+    fill_table(gone, False)
     found = False
     for k in range(users):
         j = here.begin[k]
@@ -177,14 +178,14 @@ def narrow(
         for n in range(tried.shape[0]):
             found, _ = value_at(kind, terms, here.begin, here.end, level, tried[n], out.usage, out.picked)
             if found >= goal:
-                out.price[:] = tried[n]
+                put(out.price, tried[n])
                 return found, spent, False, True
-    out.price[:] = tried[0]
+    put(out.price, tried[0])
     found, how, any_out = -HUGE, SPENT, False
     for turn in range(2):
-        out.ruling[:] = out.price
+        put(out.ruling, out.price)
         found, how, count = raise_bound(
-            kind, terms, here.begin, here.end, level, goal, box, passes, out.ruling, out.price, cuts, _EXACT
+            kind, terms, here.begin, here.end, level, goal, box, passes, out.ruling, out.price, cuts, _EXACT, 0
         )
         spent += count
         if how == PROVEN:
@@ -212,7 +213,7 @@ def peak(
 def table(kind: int, terms: Terms, here: Here, level: float, price: F, costs: F) -> None:
     """Costs of all options, (K, O); infinite where one is closed or not there."""
     row = np.empty(costs.shape[1])
-    costs[:] = np.inf
+    fill_table(costs, np.inf)
     for k in range(costs.shape[0]):
         row_costs(kind, terms, k, here.begin[k], here.end[k], level, price, HUGE, row)
         for j in range(here.begin[k], here.end[k]):
@@ -272,15 +273,19 @@ def split(
     to the `middle`, as a part of the way."""
     bring(terms, mask, here)
     who, first, second = most_torn(weight, chosen, here.begin, here.end)
-    near[:] = False
+    fill(near, False)
     if who < 0:
-        who = int(np.argmax(here.end - here.begin))
-        numbers = terms.ids[who, here.begin[who] : here.end[who]]
-        first, second = numbers.min(), numbers.max()
+        who = 0
+        for k in range(1, here.end.shape[0]):
+            if here.end[k] - here.begin[k] > here.end[who] - here.begin[who]:
+                who = k
+        first = second = int(terms.ids[who, here.begin[who]])
+        for j in range(here.begin[who], here.end[who]):
+            first, second = min(first, int(terms.ids[who, j])), max(second, int(terms.ids[who, j]))
     begin, end = here.begin[who], here.end[who]
     term, along, far = np.empty(end - begin), np.zeros(end - begin), 0.0
     for i in range(5 if terms.has_branch else 4):
-        at_first, at_second = 0.0, 0.0
+        at_first, at_second, least, most = 0.0, 0.0, np.inf, -np.inf
         for j in range(begin, end):
             if i == 0:
                 term[j - begin] = terms.fixed[who, j]
@@ -292,15 +297,17 @@ def split(
                 term[j - begin] = terms.down[who, j] ** 2
             else:
                 term[j - begin] = terms.branch[who, j]
+            least, most = min(least, term[j - begin]), max(most, term[j - begin])
             if terms.ids[who, j] == first:
                 at_first = term[j - begin]
             if terms.ids[who, j] == second:
                 at_second = term[j - begin]
-        spread = term.max() - term.min()
+        spread = most - least
         if spread > 0.0:
             step = (at_second - at_first) / spread / spread
             far += step * (at_second - at_first)
-            along += step * (term - at_first)
+            for j in range(end - begin):
+                along[j] += step * (term[j] - at_first)
     for j in range(begin, end):
         number = terms.ids[who, j]
         near[number] = number == first or (number != second and along[j - begin] <= middle * far)
@@ -365,7 +372,7 @@ def settle(kind: int, terms: Terms, here: Here, options: Option, ceiling: float,
 def given(kind: int, terms: Terms, here: Here, option: Option, level: float, price: F, out: Out) -> None:
     """Shares (3, K) at which given options cost least at prices; 0 for users without one."""
     r = Three(np.sqrt(price[0]), np.sqrt(price[1]), np.sqrt(price[2]))
-    out.shares[:] = 0.0
+    fill_table(out.shares, 0.0)
     for k in range(option.shape[0]):
         for j in range(here.left[k]):
             if terms.ids[k, j] != option[k]:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.solving.compiled.jit import inner, stay_whole
+from megdt_opt.solving.compiled.jit import inner, making, stay_whole
 from megdt_opt.solving.compiled.kernels import F, I, Terms, solve_four
+from megdt_opt.solving.compiled.rows import fill, fill_table, put
 
 Option = NDArray[np.int32]
 
@@ -86,7 +87,7 @@ def sum_shares(terms: Terms, option: Option, price: F, shares: F) -> float:
     return total
 
 
-@inner
+@making
 def usage_at(
     terms: Terms, option: Option, level: float, root: F, group: I, ample: bool, usage: F, slopes: F, drift: F,
     shares: F,
@@ -98,9 +99,9 @@ def usage_at(
     demand nothing of the resources in the `group` (3,) are left alone.
     """
     stay_whole()
-    usage[:] = 0.0
-    slopes[:] = 0.0
-    drift[:] = 0.0
+    fill(usage, 0.0)
+    fill_table(slopes, 0.0)
+    fill(drift, 0.0)
     s = np.zeros(3)
     for k in range(option.shape[0]):
         j = option[k]
@@ -173,7 +174,7 @@ def value_of_set(terms: Terms, option: Option, level: float, price: F) -> float:
     return total - price[0] - price[1] - price[2]
 
 
-@inner
+@making
 def max_shares(terms: Terms, option: Option, start: float, price: F, shares: F) -> bool:
     """Shares (3, K) at which the largest weighted latency of given options is least, and prices (3,) that sum to 1.
 
@@ -181,7 +182,8 @@ def max_shares(terms: Terms, option: Option, start: float, price: F, shares: F) 
     no user joins are separate problems, of which the slowest alone is worth anything.
     """
     ample = caps_of(terms, option) <= 1.0
-    label, needed = np.arange(3), np.zeros(3, np.bool_)
+    label, needed = np.zeros(3, np.int64), np.zeros(3, np.bool_)
+    label[1], label[2] = 1, 2
     for k in range(option.shape[0]):
         first = -1
         for i in range(3):
@@ -199,7 +201,7 @@ def max_shares(terms: Terms, option: Option, start: float, price: F, shares: F) 
                         label[c] = label[first]
             first = i
     guess, slowest = price.copy(), 0.0
-    price[:] = 1.0 / 3.0
+    fill(price, 1.0 / 3.0)
     group, root = np.zeros(3, np.int64), np.zeros(3)
     for one in range(3):
         count = 0
@@ -219,7 +221,7 @@ def max_shares(terms: Terms, option: Option, start: float, price: F, shares: F) 
     return True
 
 
-@inner
+@making
 def level_of(terms: Terms, option: Option, start: float, group: I, ample: bool, price: F, root: F, shares: F) -> float:
     """Least largest weighted latency of the users of a `group` of resources, its roots of prices, and the shares.
 
@@ -250,8 +252,8 @@ def level_of(terms: Terms, option: Option, start: float, group: I, ample: bool, 
     for _ in range(_STEPS):
         if far <= _CLOSE:
             break
-        matrix[:] = 0.0
-        right[:] = 0.0
+        fill_table(matrix, 0.0)
+        fill(right, 0.0)
         for r in range(4):
             matrix[r, r] = 1.0
         # prices scale freely: the first of them stands for the level
@@ -265,14 +267,14 @@ def level_of(terms: Terms, option: Option, start: float, group: I, ample: bool, 
             return 0.0
         length, better = 1.0, False
         for _turn in range(30):
-            trial[:] = root
+            put(trial, root)
             moved = level * np.exp(min(max(length * right[0], -2.0), 2.0))
             for c in range(1, count):
                 trial[active[c]] *= np.exp(0.5 * min(max(length * right[c], -4.0), 4.0))
             if usage_at(terms, option, moved, trial, group, ample, usage, slopes, drift, shares):
                 after = distance(usage, active, count)
                 if after < far:
-                    root[:] = trial
+                    put(root, trial)
                     level, far, better = moved, after, True
                     break
             length *= 0.5

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from megdt_opt.solving.compiled.jit import inner, melt, threaded
 from megdt_opt.solving.compiled.kernels import ROUGHLY, F, I, Terms, law_of, value_at
 from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM, Law, Three, guess_of, on_curve, option_at, shares_at
+from megdt_opt.solving.compiled.rows import fill
 from megdt_opt.solving.compiled.settling import set_at
 
 Int = NDArray[np.int32]
@@ -184,7 +185,7 @@ def any_costs(
     law, weight, limit = law_of(raw.cap, raw.gamma, raw.brink, raw.full, k), raw.weight[k], raw.limit[k]
     latest = min(level / weight, limit) if kind == MAX else limit
     best, cost = HUGE, row.cost
-    cost[:] = -1.0
+    fill(cost, -1.0)
     for i in range(kept + cost.shape[0]):
         j = ids[k, i] if i < kept else i - kept
         if cost[j] >= 0.0:

@@ -15,9 +15,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.solving.compiled.jit import inner, stay_whole
+from megdt_opt.solving.compiled.jit import inner, making, stay_whole
 from megdt_opt.solving.compiled.kernels import CLOSE, F, I, Terms, law_of, solve_four
 from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM, Three, guess_of, option_at, part_at
+from megdt_opt.solving.compiled.rows import fill, fill_table, put
 
 Option = NDArray[np.int32]
 
@@ -35,7 +36,7 @@ _FIRM, _SOFT, _SOFTEST = 1e-9, 1e-2, 1.0
 do not, as where all shares are at a bound or hang on the prices' proportions alone."""
 
 
-@inner
+@making
 def set_at(
     kind: int, terms: Terms, option: Option, level: float, price: F, guess: F, usage: F, slopes: F, drift: F, shares: F
 ) -> float:
@@ -48,9 +49,9 @@ def set_at(
     fixed, up, edge, down = terms.fixed, terms.up, terms.edge, terms.down
     branches, least, gamma, brink, full = terms.branch, terms.least, terms.gamma, terms.brink, terms.full
     caps, weights, limits, curve = terms.cap, terms.weight, terms.limit, terms.curve
-    usage[:] = 0.0
-    slopes[:] = 0.0
-    drift[:] = 0.0
+    fill(usage, 0.0)
+    fill_table(slopes, 0.0)
+    fill(drift, 0.0)
     r = Three(np.sqrt(price[0]), np.sqrt(price[1]), np.sqrt(price[2]))
     d, x = np.zeros(3), np.zeros(3)
     total = 0.0
@@ -156,7 +157,7 @@ def off_by(usage: F, price: F, worth: float, active: I, count: int) -> float:
 
 
 # long: one Newton loop whose sums over users are taken in a single pass
-@inner
+@making
 def settle(
     kind: int, terms: Terms, option: Option, ceiling: float, hint: float, price: F, shares: F
 ) -> tuple[int, float, float]:
@@ -170,11 +171,12 @@ def settle(
     users = option.shape[0]
     active = np.zeros(3, np.int64)
     count = wanted_resources(terms, option, active)
-    guess = np.ones(users)
+    guess = np.empty(users)
+    fill(guess, 1.0)
     usage, drift, slopes = np.zeros(3), np.zeros(3), np.zeros((3, 3))
     matrix, right, trial, start = np.zeros((4, 4)), np.zeros(4), np.zeros(3), price.copy()
     top = max(price[0], price[1], price[2])
-    price[:] = 0.0
+    fill(price, 0.0)
     for c in range(count):
         price[active[c]] = max(start[active[c]], 1e-8 * top) if 0.0 < top < np.inf else 1.0
     worth = price[0] + price[1] + price[2]
@@ -208,8 +210,8 @@ def settle(
             return TOO_HIGH, level, value
         if far <= _NEAR:
             break
-        matrix[:] = 0.0
-        right[:] = 0.0
+        fill_table(matrix, 0.0)
+        fill(right, 0.0)
         for c in range(4):
             matrix[c, c] = 1.0
         for c in range(count):
@@ -227,7 +229,7 @@ def settle(
         if solve_four(matrix, right):
             length = 1.0
             for _turn in range(_HALVINGS):
-                trial[:] = price
+                put(trial, price)
                 moved = level
                 for c in range(count):
                     if kind == MAX and c == 0:
@@ -241,7 +243,7 @@ def settle(
                     after = off_by(usage, trial, worth, active, count)
                     # the value of "sum" is concave in the prices: what raises it leads on
                     if after < far or (kind == SUM and tried > value + _CLIMBS * abs(value)):
-                        price[:] = trial
+                        put(price, trial)
                         level, far, value, better = moved, after, tried, True
                         break
                 length *= 0.5
@@ -258,5 +260,5 @@ def settle(
         if total > 0.0:
             price /= total
         else:
-            price[:] = 1.0 / 3.0
+            fill(price, 1.0 / 3.0)
     return (SETTLED if far <= _ENOUGH else LOST), level, value

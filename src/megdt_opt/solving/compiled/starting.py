@@ -30,6 +30,7 @@ def gather(
     has_branch: bool,
     has_least: bool,
     thin: bool,
+    order: I,
     out_fixed: F,
     out_branch: F,
     out_up: F,
@@ -40,7 +41,7 @@ def gather(
     head: Option,
     end: I,
 ) -> None:
-    """Copy the options that are open and, if `thin`, not dominated, the fastest alone first.
+    """Copy the options that are open and, if `thin`, not dominated, in the `order` (K, O), the fastest alone first.
 
     An option dominates another that is at least as large in every term. `ids` gets the options' numbers, `head` (K, O)
     the dominating option of each (itself where there is none, -1 where it is closed), `end` (K,) how many are left.
@@ -50,9 +51,8 @@ def gather(
     ups, edges, downs = np.empty(options), np.empty(options), np.empty(options)
     for k in range(users):
         count = 0
-        order = np.argsort(fixed[k]) if thin else np.arange(options)
         for place in range(options):
-            o = order[place]
+            o = order[k, place] if thin else place
             head[k, o] = -1
             if not allowed[k, o]:
                 continue

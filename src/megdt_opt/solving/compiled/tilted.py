@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.solving.compiled.bounding import MOST_CUTS, Cuts, alone_of, ask_master, objective_of
-from megdt_opt.solving.compiled.jit import inner, kernel, stay_whole
+from megdt_opt.solving.compiled.jit import kernel, making, stay_whole
 from megdt_opt.solving.compiled.kernels import F, I, Terms, solve_four
 from megdt_opt.solving.compiled.laws import HUGE, MAX, SUM
 from megdt_opt.solving.compiled.limited import settled_linear
 from megdt_opt.solving.compiled.passes import Here, Out, numbers_of, places_of
+from megdt_opt.solving.compiled.rows import fill, fill_table, put, put_table, total_of
 from megdt_opt.solving.compiled.tilting import TIE, Tilted, tilted_value
 
 Option = NDArray[np.int32]
@@ -27,7 +28,7 @@ _CLOSE, _ENOUGH = 1e-11, 1e-9
 
 
 # wide: numba copies all arrays of a tuple at every call
-@inner
+@making
 def rise(
     terms: Terms, begin: I, end: I, most: float, goal: float, box: float, passes: int, precision: float, rough: float,
     best_price: F, cuts: Cuts, tilted: Tilted, x: F,
@@ -42,8 +43,8 @@ def rise(
     slopes, offsets = cuts.slopes, cuts.offsets
     y, price, tilts = np.zeros(4), best_price.copy(), np.zeros(begin.shape[0])
     best, pull, close = -HUGE, 0.5, _ROUGH
-    tilted.tilts[:] = 0.0
-    cuts.basis[:] = -99
+    fill(tilted.tilts, 0.0)
+    fill(cuts.basis, -99)
     turns = min(passes, MOST_CUTS)
     for n in range(turns):
         value, offset, level = tilted_value(
@@ -53,15 +54,17 @@ def rise(
         tilted.level[0] = level
         if value > best:
             best = value
-            best_price[:], tilted.tilts[:] = price, tilts
+            put(best_price, price)
+            put(tilted.tilts, tilts)
         else:
             pull = 1.0 - pull if pull != 1.0 else 0.5
         if best >= goal:
             return best, n + 1
         for i in range(3):
-            slopes[n, i] = x[i].sum() - 1.0
+            slopes[n, i] = total_of(x[i]) - 1.0
         offsets[n] = offset
-        cuts.prices[n], cuts.levels[n] = price, level
+        put(cuts.prices[n], price)
+        cuts.levels[n] = level
         if not ask_master(SUM, cuts, n + 1, box, y):
             return best, n + 1
         near = rough if y[0] < goal < HUGE else precision
@@ -80,7 +83,7 @@ def tell_tilted(terms: Terms, plane: int, tilted: Tilted, out: Option) -> None:
     numbers_of(terms, tilted.second[plane], out[1])
 
 
-@inner
+@making
 def newton(
     terms: Terms, begin: I, end: I, places: Option, most: float, ceiling: float, tilted: Tilted, price: F, x: F,
     shares: F,
@@ -100,26 +103,26 @@ def newton(
         tilted.level[0] = level
         if value >= ceiling:
             return value, HUGE
-        shares[:] = x
+        put_table(shares, x)
         found = objective_of(SUM, terms, places, shares)
         if found < HUGE:
             found += most * objective_of(MAX, terms, places, shares)
             if found <= value * (1.0 + _CLOSE):
                 break
-        matrix[:] = 0.0
+        fill_table(matrix, 0.0)
         for i in range(4):
             matrix[i, i], right[i] = 1.0, 0.0
         for i in range(3):
-            use[i] = x[i].sum()
+            use[i] = total_of(x[i])
         for i in range(3):
             if price[i] <= 0.0 or use[i] <= 0.0:
                 continue
-            tried[:] = price
+            put(tried, price)
             tried[i] *= 1.0 + _STEP
             tilted_value(terms, begin, end, tried, most, level, TIE, now, tilts, first, second, part)
             for j in range(3):
                 if price[j] > 0.0 and use[j] > 0.0:
-                    matrix[j, i] = np.log(now[j].sum() / use[j]) / _STEP
+                    matrix[j, i] = np.log(total_of(now[j]) / use[j]) / _STEP
             right[i] = -np.log(use[i])
         if not solve_four(matrix, right):
             break
@@ -128,7 +131,7 @@ def newton(
     return value, found
 
 
-@inner
+@making
 def settled(
     terms: Terms, here: Here, option: Option, most: float, ceiling: float, cuts: Cuts, tilted: Tilted, out: Out
 ) -> tuple[float, bool]:
@@ -152,7 +155,7 @@ def settled(
         worth, known = settled_linear(terms, places, most, ceiling, out.price, tilted.tilts, out.shares)
         if known:
             return worth, True
-        out.price[:] = start
+        put(out.price, start)
     begin = places.astype(np.int64)
     end = begin + 1
     x, now = np.zeros((3, users)), np.zeros((3, users))
@@ -169,7 +172,7 @@ def settled(
         return HUGE, True
     if found <= max(value, alone) * (1.0 + _ENOUGH):
         return found, True
-    out.price[:] = start
+    put(out.price, start)
     tilts, part = np.zeros(users), np.zeros(users)
     first, second = np.zeros(users, np.int32), np.zeros(users, np.int32)
     box = 4.0 * ceiling if ceiling < HUGE / 2 else 64.0 * max(top, alone)
@@ -179,7 +182,7 @@ def settled(
         )
         if value >= ceiling:
             return HUGE, True
-        x[:] = 0.0
+        fill_table(x, 0.0)
         for c in range(4):
             j = cuts.basis[c]
             if j >= 0 and cuts.share[c] > 0.0:
@@ -187,7 +190,7 @@ def settled(
                     terms, begin, end, cuts.prices[j], most, cuts.levels[j], TIE, now, tilts, first, second, part
                 )
                 x += cuts.share[c] * now
-        out.shares[:] = x
+        put_table(out.shares, x)
         found = objective_of(SUM, terms, places, out.shares)
         if found < HUGE:
             found += most * objective_of(MAX, terms, places, out.shares)

@@ -25,10 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.solving.compiled.bounding import MOST_CUTS
-from megdt_opt.solving.compiled.jit import inner, stay_whole
+from megdt_opt.solving.compiled.jit import inner, making, stay_whole
 from megdt_opt.solving.compiled.kernels import CLOSE, ROUGHLY, F, I, Terms, law_of, plain_cost
 from megdt_opt.solving.compiled.laws import HUGE, SUM, Three, option_at, shares_at
 from megdt_opt.solving.compiled.limited import limited_cost
+from megdt_opt.solving.compiled.rows import put
 
 Option = NDArray[np.int32]
 
@@ -280,7 +281,7 @@ def spread(
         count = kept
 
 
-@inner
+@making
 def _tied(
     fixed: F, branch: F, up: F, edge: F, down: F, least: F, gamma: F, brink: F, full: F, caps: F, weights: F,
     limits: F, curve: int, plain: bool, has_branch: bool, has_least: bool, price: F, level: float, a: F, b: F, c: F,
@@ -355,7 +356,7 @@ def falling(weights: F, level: float, z: F, a: F, b: F) -> float:
     return total
 
 
-@inner
+@making
 def tilted_value(
     terms: Terms, begin: I, end: I, price: F, most: float, start: float, close: float, x: F, tilts: F,
     first: Option, second: Option, part: F,
@@ -457,8 +458,10 @@ def tilted_value(
         for k in range(users):
             tilts[k] *= most * (1.0 - _ROOM) / amount
     near = 1 if mix >= 0.5 else 0
-    first[:], second[:], part[:] = places[near, 0], places[near, 1], parts[near]
-    c[TILT] = tilts
+    put(first, places[near, 0])
+    put(second, places[near, 1])
+    put(part, parts[near])
+    put(c[TILT], tilts)
     look(
         fixed, branch, up, edge, down, least, gamma, brink, full, caps, weights, limits, curve, plain, has_branch,
         has_least, begin, end, price, who, users, c, pc,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.solving.compiled.jit import inner, kernel, stay_whole
+from megdt_opt.solving.compiled.jit import inner, kernel, making, stay_whole
 
 F = NDArray[np.float64]
 B = NDArray[np.bool_]
@@ -124,7 +124,7 @@ def _point(
     return value
 
 
-@inner
+@making
 def _solved(matrix: F, right: F) -> None:
     """Solve a small positive definite system in place, by Cholesky's method, scaled."""
     n = right.size
