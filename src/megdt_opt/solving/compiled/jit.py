@@ -15,15 +15,23 @@ import numba
 import numba.extending
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler, DefaultPassBuilder, Flags
-from numba.core.typed_passes import AnnotateTypes, NopythonRewrites
-from numba.core.untyped_passes import DeadBranchPrune, InlineClosureLikes, LiteralPropagationSubPipelinePass
+from numba.core.typed_passes import AnnotateTypes, InlineOverloads, NopythonRewrites
+from numba.core.untyped_passes import (
+    DeadBranchPrune,
+    GenericRewrites,
+    InlineClosureLikes,
+    LiteralPropagationSubPipelinePass,
+)
 
 from megdt_opt.solving.compiled.folder import folder
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_UNUSED = (AnnotateTypes, DeadBranchPrune, InlineClosureLikes, LiteralPropagationSubPipelinePass)
-"""Passes of numba for what no kernel has: notes on types, branches on constants, closures."""
+_UNUSED = (
+    AnnotateTypes, DeadBranchPrune, GenericRewrites, InlineClosureLikes, InlineOverloads,
+    LiteralPropagationSubPipelinePass,
+)  # fmt: skip
+"""Passes of numba for what no kernel has: notes on types, branches on constants, exceptions, closures."""
 
 _DEFAULTS = {name: option.default for name, option in Flags.options.items()}
 
