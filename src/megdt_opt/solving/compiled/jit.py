@@ -179,7 +179,8 @@ def threaded(function: Function) -> Function:
 def inner(function: Function) -> Function:
     """A function that only kernels call and that makes no arrays; what it hands back are numbers.
 
-    It is kept with each kernel that calls it, and not on its own, which would take twice the room.
+    It may call one that makes arrays, but none that hands them back: nobody would free those. It is kept with each
+    kernel that calls it, and not on its own, which would take twice the room.
     """
     return _linked(makes_arrays=False)(function)
 
