@@ -31,7 +31,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 
 from families import ALIKE, EVERY, FAMILIES, FORMS, KINDS, alike, draw, with_objective
-from record import RESULTS, keep
+from record import RESULTS, keep, machine
 from versions import Version, write_instance
 
 from megdt_opt import AllocationProblem
@@ -352,13 +352,23 @@ def summary(name: str, rows: list[Row]) -> list[str]:
     ]
 
 
-def page(sections: dict[str, list[Row]], head: str) -> str:
-    """All sections in Markdown."""
-    lines = ["# Before and after, in one run", "", head, ""]
+def page(sections: dict[str, list[Row]], heads: dict[str, str]) -> str:
+    """All sections in Markdown, each with its own machine and versions."""
+    lines = ["# Before and after, each section in one run", ""]
     for name, section in SECTIONS.items():
         if sections.get(name):
             about = " ".join((section.__doc__ or "").split())
-            lines += [f"## {name}", "", about, "", *summary(name, sections[name]), *table(sections[name]), ""]
+            lines += [
+                f"## {name}",
+                "",
+                about,
+                "",
+                heads[name],
+                "",
+                *summary(name, sections[name]),
+                *table(sections[name]),
+                "",
+            ]
     return "\n".join(lines)
 
 
@@ -389,9 +399,10 @@ def main() -> None:
     arguments = parsed()
     target = arguments.out / "before_after.json"
     sections: dict[str, list[Row]] = {}
+    heads: dict[str, str] = {}
     if target.exists():
-        (held,) = json.loads(target.read_text(encoding="utf-8"))["rows"]
-        sections = held
+        held = json.loads(target.read_text(encoding="utf-8"))
+        (sections,), heads = held["rows"], held["heads"]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         kernels = arguments.kernels or folder
@@ -408,14 +419,14 @@ def main() -> None:
                 sections[name] = rows
                 load = [round(one, 1) for one in os.getloadavg()]
                 commits = {side: versions[side].commit() for side in SIDES}
-                keep(target, [sections], versions=commits, gap=GAP, load=load)
-                machine = json.loads(target.read_text(encoding="utf-8"))["machine"]
-                head = (
-                    f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}; gap {GAP:g}. "
+                here = machine(**commits)
+                heads[name] = (
+                    f"{here['processor']}, {here['cores']} cores, Python {here['python']}; gap {GAP:g}. "
                     f"Before is commit {commits['before']}, after {commits['after']}. Load of the machine in the last "
                     f"1, 5 and 15 minutes: {load}; where it is above the number of cores, processor time counts."
                 )
-                write_text(arguments.out / "before_after.md", page(sections, head))
+                keep(target, [sections], versions=commits, gap=GAP, heads=heads)
+                write_text(arguments.out / "before_after.md", page(sections, heads))
         finally:
             for version in versions.values():
                 version.close()
