@@ -46,6 +46,22 @@ def copied(row):
 @kernel
 def wrong(row):
     return copied(row)
+
+@inner
+def first_power(value: float):
+    return powers(value, 2)[1]
+
+@kernel
+def leaking(value: float):
+    return first_power(value)
+
+@inner
+def the_same(row):
+    return row, 1.0
+
+@kernel
+def borrowing(row):
+    return the_same(row)[1]
 """
 
 SOLVE = """
@@ -99,6 +115,14 @@ def test_an_array_made_where_none_is_counted_is_refused(module: ModuleType) -> N
     """Nobody would free it."""
     with pytest.raises(Exception, match="NRT required but not enabled"):
         module.wrong(np.ones(3))
+
+
+def test_an_array_handed_to_or_by_what_counts_none_is_refused(module: ModuleType) -> None:
+    """It would never be freed, or be freed while others hold it."""
+    with pytest.raises(Exception, match="nobody would free the array that powers hands back"):
+        module.leaking(3.0)
+    with pytest.raises(Exception, match="nobody would free the array that the_same hands back"):
+        module.borrowing(np.ones(3))
 
 
 def test_kernels_free_all_they_allocate() -> None:

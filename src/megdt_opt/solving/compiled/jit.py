@@ -15,6 +15,7 @@ import numba
 import numba.extending
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler, DefaultPassBuilder, Flags
+from numba.core.targetconfig import ConfigStack
 from numba.core.typed_passes import AnnotateTypes, InlineOverloads, NopythonRewrites
 from numba.core.untyped_passes import (
     DeadBranchPrune,
@@ -104,13 +105,25 @@ def _plain(kind: Any) -> Any:
     return numba.types.int64 if kind == numba.types.int32 else kind
 
 
+def _holds_arrays(kind: Any) -> bool:
+    if isinstance(kind, numba.types.BaseTuple):
+        return any(_holds_arrays(part) for part in cast(Any, kind))
+    return isinstance(kind, numba.types.Array)
+
+
 def _linked(makes_arrays: bool) -> Callable[[Function], Function]:
     def compile_later(function: Function) -> Function:
         compiled: Any = _kept(no_cpython_wrapper=True, no_cfunc_wrapper=True, cache=False, _nrt=makes_arrays)(function)
         version_for = compiled.get_call_template
 
         def version_for_any_value(arguments: Any, named: Any) -> Any:
-            return version_for([_plain(kind) for kind in arguments], {key: _plain(kind) for key, kind in named.items()})
+            found = version_for(
+                [_plain(kind) for kind in arguments], {key: _plain(kind) for key, kind in named.items()}
+            )
+            counted = makes_arrays and cast(Any, ConfigStack)().top().nrt
+            if not counted and _holds_arrays(compiled.overloads[tuple(found[2])].signature.return_type):
+                raise numba.errors.TypingError(f"nobody would free the array that {function.__name__} hands back")
+            return found
 
         compiled.get_call_template = version_for_any_value
         return cast(Function, compiled)
@@ -179,7 +192,7 @@ def threaded(function: Function) -> Function:
 def inner(function: Function) -> Function:
     """A function that only kernels call and that makes no arrays; what it hands back are numbers.
 
-    It may call one that makes arrays, but none that hands them back: nobody would free those. It is kept with each
+    It may call one that makes arrays, but none that hands them back, as nobody would free those. It is kept with each
     kernel that calls it, and not on its own, which would take twice the room.
     """
     return _linked(makes_arrays=False)(function)
