@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from megdt_opt.program.precisions import PRECISION_REGISTRY, STORED
 from megdt_opt.program.stages import TensorSpec
@@ -96,6 +97,11 @@ def payload_byte(tensors: Sequence[TensorSpec], precision: str) -> int:
 
 def blob_byte(stored: Stored) -> int:
     """Bytes of the safetensors blob of tensors as they are stored [byte]."""
+    return _blob_byte(tuple(stored))
+
+
+@lru_cache(maxsize=4096)
+def _blob_byte(stored: tuple[tuple[str, str, tuple[int, ...], int], ...]) -> int:
     # safetensors sorts by alignment (widest type first), then by name
     order = sorted(stored, key=lambda t: (-_align(t[1]), t[0]))
     header: dict[str, dict[str, object]] = {}

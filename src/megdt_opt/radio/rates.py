@@ -144,6 +144,9 @@ def shannon_minimiser(ratio: Array, gamma: Array) -> Array:
 
 def bend(u: Array) -> Array:
     """log1p(u) - u / (1 + u), which is R'(x) at u = gamma / x; by its series where the difference would lose digits."""
+    exact: Array = np.log1p(u) - u / (1 + u)
+    if not (u < _SERIES).any():
+        return exact
     small = np.minimum(u, _SERIES)
     series = small * small * np.polyval(_BEND, small)
-    return np.where(u < _SERIES, series, np.log1p(u) - u / (1 + u))
+    return np.where(u < _SERIES, series, exact)

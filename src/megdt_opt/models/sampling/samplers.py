@@ -15,7 +15,7 @@ from torch import Tensor
 from megdt_opt.errors import InvalidInput
 from megdt_opt.models.sampling.kinds import KINDS, SamplerKind
 from megdt_opt.models.sampling.sampler import Sampler
-from megdt_opt.models.sampling.settings import Config, Settings
+from megdt_opt.models.sampling.settings import Config, Settings, on_processor
 from megdt_opt.program.samplers import entry, eta, is_offered, ranges_without, state_law, trailing_gaps
 
 SCHEDULERS = ("ddim", "euler", "dpmpp")
@@ -96,7 +96,7 @@ class Samplers:
         pipeline: str = "",
         tokens: int | None = None,
     ) -> None:
-        with torch.device("cpu"):
+        with on_processor():
             self._settings = Settings(config, kinds, pipeline=pipeline, tokens=tokens)
         self._kinds = kinds
         self._anew = pipeline.startswith("LatentConsistencyModel")
@@ -147,7 +147,7 @@ class Samplers:
 
     def _steps_made(self, scheduler: str) -> tuple[tuple[int, int], ...]:
         kind, trained = self._kind(scheduler), self._settings.trained_steps
-        with torch.device("cpu"):
+        with on_processor():
             made = self._settings.scheduler(kind)
             can = cache(partial(self._can, made, kind))
             near = range(trained, max(trained - _NEAR, 0), -1)
@@ -172,7 +172,7 @@ class Samplers:
 
     def _chain(self, scheduler: str, steps: int, first: int = 0) -> Sampler:
         """A sampler whose chain has been tried on a latent of a few values."""
-        with torch.device("cpu"):  # whatever device networks are being built on
+        with on_processor():
             return self._tried(scheduler, steps, first)
 
     def _tried(self, scheduler: str, steps: int, first: int) -> Sampler:

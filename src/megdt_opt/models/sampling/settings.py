@@ -11,6 +11,7 @@ from typing import Any
 
 import diffusers
 import numpy as np
+import torch
 from diffusers.configuration_utils import FrozenDict
 from diffusers.utils import logging
 
@@ -218,10 +219,21 @@ def _make(scheduler: Any, config: Config, **fixed: Any) -> Any:
 def _quiet() -> Iterator[None]:
     """Without diffusers' warnings of settings that a class does not have: those that matter are refused here."""
     before = logging.get_verbosity()
-    logging.set_verbosity_error()
+    silent = before >= logging.ERROR  # setting it anew makes each logger there is forget what it knows
+    if not silent:
+        logging.set_verbosity_error()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.set_verbosity(before)
+        if not silent:
+            logging.set_verbosity(before)
+
+
+@contextlib.contextmanager
+def on_processor() -> Iterator[None]:
+    """With tensors made in main memory, whatever device networks are being built on; without warnings, see above."""
+    here = contextlib.nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
+    with here, _quiet():  # within torch's context each call of torch takes a way through Python
+        yield
