@@ -1,6 +1,6 @@
 """`megdt-opt adapters`: what adapters there are, and whether a file is one."""
 
-from __future__ import annotations
+# annotations are values here: as strings, typer would compile each of them twice whenever a command starts
 
 from typing import Annotated
 

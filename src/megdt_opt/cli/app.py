@@ -1,6 +1,6 @@
 """The command line: megdt-opt demo | calibrate | import-timings | plan | execute | sweep | simulate | front | ..."""
 
-from __future__ import annotations
+# annotations are values here: as strings, typer would compile each of them twice whenever a command starts
 
 import signal
 import sys
@@ -437,7 +437,7 @@ def show(
 _MODES: dict[Mode, Literal["paced", "raw", "kernel"]] = {Mode.paced: "paced", Mode.raw: "raw", Mode.kernel: "kernel"}
 
 
-def _tell_faults(execution: Execution) -> None:
+def _tell_faults(execution: "Execution") -> None:
     for fault in execution.faults:
         say(fault.words)
     if execution.faults:

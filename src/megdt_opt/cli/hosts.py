@@ -1,6 +1,6 @@
 """Actors on hosts of their own: keys, serving, and what the links between them carry."""
 
-from __future__ import annotations
+# annotations are values here: as strings, typer would compile each of them twice whenever a command starts
 
 import functools
 from collections.abc import Callable
@@ -142,7 +142,7 @@ def probe(
     run_command(hosts, edge or ["edge"], key, output, scenario, write, console_of())
 
 
-def _loader(name: str, model: str | None, plan: Path | None) -> Callable[[], SplitModel]:
+def _loader(name: str, model: str | None, plan: Path | None) -> Callable[[], "SplitModel"]:
     """What loads the model of an actor: as planned, or by the name that its operator gives."""
     if (model is None) == (plan is None):
         raise InvalidInput("model", model, "one of --model and --plan", "Say which model is served.")

@@ -1,6 +1,6 @@
 """Commands that ask of a scenario or a plan: explain, shadow-prices, regret, replan, report."""
 
-from __future__ import annotations
+# annotations are values here: as strings, typer would compile each of them twice whenever a command starts
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +20,7 @@ PlanFile = Annotated[Path, typer.Argument(help="Plan file, as `plan --output` wr
 TimeLimit = Annotated[float | None, typer.Option(help="Seconds for each solution.")]
 
 
-def _asked(what: str, pairs: list[str] | None, console: Console) -> tuple[Any, dict[str, Any]]:
+def _asked(what: str, pairs: list[str] | None, console: "Console") -> tuple[Any, dict[str, Any]]:
     """A plan, or a scenario with its profiles."""
     from megdt_opt.errors import InvalidInput
     from megdt_opt.files import JSON, is_path
