@@ -27,6 +27,9 @@ _CLOSED, _SETTLED = 1e-13, 1e-11
 and where they have become short [1]."""
 
 _SHORT = 0.05
+_KEPT = 1e-12
+"""By so much, at most, times and budgets should be beyond their limits at the end [1]."""
+
 _RANGE = 40.0
 """Logarithms of shares differ from their best by less than that."""
 
@@ -338,6 +341,10 @@ class _Newton:
         path.floor = np.fmax(path.floor, value - self.gap + owed - error)
         close = np.where(path.step < _SHORT, _SETTLED, _CLOSED) * scale
         over = (self.gap <= close) & (np.abs(owed) <= 1e-12 * scale) & (error <= 1e-11 * scale)
+        # a budget may be worth little and still be of use to the slowest user: two more steps
+        late = np.where(programs.busy, self.own_broken[:, :, _TIME] / path.s, 0.0).max(axis=1)
+        kept = np.maximum(late, self.every_broken[:, :3].max(axis=1)) <= _KEPT
+        over &= kept | (self.gap <= 1e-4 * close)
         over |= ~np.isfinite(self.gap)
         if stop is not None:
             t = programs.times(np.log(np.where(programs.needs, programs.fitted(self.x), 1.0)))[0]
@@ -459,12 +466,13 @@ class _Springs:
         force[:, :, _LOW], force[:, :, _HIGH] = -ratio[:, :, _LOW] * by.z, ratio[:, :, _HIGH] * by.z
         u = np.zeros(s.shape)
         if programs.leveled:
-            # p (w s - D), from what the other springs leave: the difference itself has no digits
-            late = self.p * np.where(busy, over * (w * (spring - self.held * self.on_s) - self.q * d), -d)
-            force[:, :, _LEVEL] = late + self.kappa
+            # w s - D, from what the other springs leave: the difference itself has no digits
+            late = np.where(busy, over * (w * (spring - self.held * self.on_s) - self.q * d), -d)
+            force[:, :, _LEVEL] = self.p * late + self.kappa
             if programs.tailed:
-                u = (late + self.kappa - by.u) / ratio[:, :, _EXCESS]
-                force[:, :, _EXCESS] = -ratio[:, :, _EXCESS] * u
+                stiff, soft = ratio[:, :, _LEVEL], ratio[:, :, _EXCESS]
+                u = (stiff * late - by.u) / (stiff + soft)
+                force[:, :, _EXCESS] = -soft * u
         return Point(by.z, s, u, by.d), force
 
 
