@@ -258,7 +258,8 @@ def _match(
         if rest.any():
             some = Resources(part.a[:, rest], part.gamma[:, rest], part.lo[:, rest], part.hi[:, rest], part.open[rest])
             their = _own(prices, rest)
-            guess[rest] = np.minimum(_search(some, their, goal[rest], guess[rest]), _enough(some, their))
+            search = _divided if np.isinf(some.gamma).all() else _search
+            guess[rest] = np.minimum(search(some, their, goal[rest], guess[rest]), _enough(some, their))
             xs[:, rest] = _minimisers(some, their, guess[rest])[0]
     mu[k, o] = guess[:, 0]
     x[:, k, o] = xs[:, :, 0]
@@ -273,6 +274,30 @@ def _enough(part: Resources, prices: Array) -> Array:
         needed = np.where((part.a > 0) & (slope < 0), _of_users(prices) / -slope, 0.0).max(axis=0)
     result: Array = np.where(needed > 0, 2.0 * needed, np.inf)
     return result
+
+
+def _divided(part: Resources, prices: Array, goal: Array, guess: Array) -> Array:
+    """mu at which the total time is the goal, (N, 1), for the law R(x) = x: with y = mu^(-1/2), the time of each stage is
+    sqrt(l a) y between a / hi and a / lo, so that their sum is linear in y between six places where one reaches an end.
+    """
+    a, goal = part.a[:, :, 0], goal[:, 0]
+    root = np.sqrt(_of_users(prices)[:, :, 0] * a)
+    moves = root > 0
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        least, most = np.where(a > 0, a / part.hi, 0.0), np.where(a > 0, a / part.lo[:, :, 0], 0.0)
+        first, last = np.where(moves, least / root, 0.0), np.where(moves, most / root, 0.0)
+        ends = np.sort(np.concatenate([first, last]), axis=0)
+        there = np.where(moves, np.clip(np.where(moves, root, 1.0) * ends[:, None], least, most), least).sum(axis=1)
+        beyond = (there < goal).sum(axis=0)
+        row = np.arange(len(goal))
+        left = np.where(beyond > 0, ends[np.maximum(beyond - 1, 0), row], 0.0)
+        right = np.where(beyond < 6, ends[np.minimum(beyond, 5), row], np.inf)
+        free = moves & (first <= left) & (right <= last)
+        still = np.where(free, 0.0, np.where(moves & (last <= left), most, least)).sum(axis=0)
+        slope = np.where(free, root, 0.0).sum(axis=0)
+        y = np.where(slope > 0, np.clip((goal - still) / slope, left, right), right)
+        result: Array = np.where(most.sum(axis=0) <= goal, np.maximum(guess[:, 0], 1e-200) / _SPAN, y**-2.0)
+    return result[:, None]
 
 
 def _search(part: Resources, prices: Array, goal: Array, guess: Array) -> Array:
