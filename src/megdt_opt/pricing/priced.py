@@ -277,8 +277,10 @@ def _enough(part: Resources, prices: Array) -> Array:
 
 
 def _divided(part: Resources, prices: Array, goal: Array, guess: Array) -> Array:
-    """mu at which the total time is the goal, (N, 1), for the law R(x) = x: with y = mu^(-1/2), the time of each stage is
-    sqrt(l a) y between a / hi and a / lo, so that their sum is linear in y between six places where one reaches an end.
+    """mu at which the total time is the goal, (N, 1), for the law R(x) = x.
+
+    With y = mu^(-1/2), the time of each stage is sqrt(l a) y between a / hi and a / lo, so that their sum is linear in y
+    between the six places where one of them reaches an end.
     """
     a, goal = part.a[:, :, 0], goal[:, 0]
     root = np.sqrt(_of_users(prices)[:, :, 0] * a)
