@@ -279,7 +279,7 @@ def _enough(part: Resources, prices: Array) -> Array:
 def _divided(part: Resources, prices: Array, goal: Array, guess: Array) -> Array:
     """mu at which the total time is the goal, (N, 1), for the law R(x) = x.
 
-    With y = mu^(-1/2), the time of each stage is sqrt(l a) y between a / hi and a / lo, so that their sum is linear in y
+    With y = mu^(-1/2), the time of a stage is sqrt(l a) y between a / hi and a / lo, so that their sum is linear in y
     between the six places where one of them reaches an end.
     """
     a, goal = part.a[:, :, 0], goal[:, 0]
