@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -183,8 +183,12 @@ class OptionTable:
     def program(self, user: int, option: int) -> Stage:
         """Stage program of a user's option, as the edge's discipline arranges it; of one that rides common steps, the
         user's own stages."""
-        stages = self.declared(user, option)
-        return stages if self.serving is None else self.serving.arranged(user, stages)
+        return self._arranged(user, option)
+
+    @cached_property
+    def _arranged(self) -> Callable[[int, int], Stage]:
+        arranged = (lambda _, stages: stages) if self.serving is None else self.serving.arranged
+        return cache(lambda user, option: arranged(user, self.declared(user, option)))
 
     def declared(self, user: int, option: int) -> Stage:
         """Stage program of a user's option, as its mechanism has it."""
@@ -225,16 +229,11 @@ class OptionTable:
         """Payload of a send stage of a user's program [bit]."""
         return self.machines.send_bit(leaf, self._reference_byte(user, leaf.codec) if leaf.codec else None)
 
-    def _reference_byte(self, user: int, codec: str) -> int | None:
-        key = (user, codec)
-        if key not in self._references:
-            subject, known = self.scenario.users[user].subject, makes_requests(self.spec) and not self.spec.source
-            self._references[key] = reference_byte(self.spec, request_of(subject, self.spec), codec) if known else None
-        return self._references[key]
-
     @cached_property
-    def _references(self) -> dict[tuple[int, str], int | None]:
-        return {}
+    def _reference_byte(self) -> Callable[[int, str], int | None]:
+        users, known = self.scenario.users, makes_requests(self.spec) and not self.spec.source
+        of = partial(reference_byte, self.spec)
+        return cache(lambda user, codec: of(request_of(users[user].subject, self.spec), codec) if known else None)
 
     @cached_property
     def _cells(self) -> list[list[OptionCell]]:
