@@ -13,7 +13,7 @@ from megdt_opt.certificate.allocation import ExactValuer, FloatValuer
 from megdt_opt.certificate.certificate import Certificate
 from megdt_opt.certificate.tree import Leaf, Part
 from megdt_opt.pricing.scaled import Resources
-from megdt_opt.shares import interior
+from megdt_opt.shares import central_path
 from megdt_opt.shares.best import best_shares
 from megdt_opt.solving import compiled
 from megdt_opt.solving.conflict import not_together
@@ -242,13 +242,13 @@ def test_the_search_for_a_first_allocation_looks_at_the_time(objective: str, mon
     """Without time for it there is a clear error, after a step or two of each search."""
     monkeypatch.setattr(compiled, "usable", lambda _: False)
     steps: list[int] = []
-    newton = interior._newton
+    move = central_path._Newton.move
 
-    def counted(*given: Any) -> Any:
+    def counted(newton: central_path._Newton) -> None:
         steps.append(1)
-        return newton(*given)
+        move(newton)
 
-    monkeypatch.setattr(interior, "_newton", counted)
+    monkeypatch.setattr(central_path._Newton, "move", counted)
     problem = late(objective)
     with pytest.raises(SolverFailure, match="time_limit_s"):
         solve(problem, time_limit_s=1e-9)

@@ -10,7 +10,7 @@ from megdt_opt.scenario.links import SIDES, WAYS
 from megdt_opt.scenario.options import OptionTable
 from megdt_opt.scenario.scenario import Scenario
 
-_SAME = ("_cells", "allowed", "_possible", "_references")
+_SAME = ("_cells", "allowed", "_possible", "_reference_byte")
 """What a table has worked out that does not depend on what varies."""
 
 _OF_CHANNEL = ("downlink_hz", "uplink_hz")
