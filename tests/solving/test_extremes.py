@@ -239,7 +239,7 @@ def late(objective: str) -> AllocationProblem:
 
 @pytest.mark.parametrize("objective", ["max", "sum"])
 def test_the_search_for_a_first_allocation_looks_at_the_time(objective: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without time for it there is a clear error, after a step or two of each search."""
+    """Without time for it there is a clear error, before a step of its search."""
     monkeypatch.setattr(compiled, "usable", lambda _: False)
     steps: list[int] = []
     move = central_path._Newton.move
@@ -252,9 +252,9 @@ def test_the_search_for_a_first_allocation_looks_at_the_time(objective: str, mon
     problem = late(objective)
     with pytest.raises(SolverFailure, match="time_limit_s"):
         solve(problem, time_limit_s=1e-9)
-    assert len(steps) <= 4
+    assert not steps
     assert solve(problem).option.tolist() == [0, 1]
-    assert len(steps) > 10
+    assert steps
 
 
 @pytest.mark.parametrize("objective", ["max", "sum", "mixed", "missed"])
