@@ -212,7 +212,7 @@ def test_the_sum_reaches_the_enumerated_optimum_and_proves_it(number: int) -> No
         assert not raised.verify(problem, exact=True).holds
 
 
-@pytest.mark.long_list("objective")
+@pytest.mark.long_list("objective", of=20)
 @pytest.mark.parametrize("number", range(200))
 @pytest.mark.parametrize("objective", ["max", "quality"])
 def test_few_users_reach_the_enumerated_optimum(objective: str, number: int) -> None:
@@ -250,7 +250,7 @@ def test_the_formulation_reaches_the_enumerated_sum(number: int) -> None:
     assert found.lower_bound_s <= optimum * (1 + SOLVER)
 
 
-@pytest.mark.long_list("objective")
+@pytest.mark.long_list("objective", of=20)
 @pytest.mark.parametrize("number", range(200))
 @pytest.mark.parametrize("objective", ["max", "quality", "sum"])
 def test_prices_of_time_prove_a_true_bound(objective: str, number: int) -> None:

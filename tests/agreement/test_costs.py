@@ -59,7 +59,7 @@ def enumerated(problem: AllocationProblem) -> float:
     return best
 
 
-@pytest.mark.long_list
+@pytest.mark.long_list(of=20)
 @pytest.mark.parametrize("number", range(200))
 def test_the_search_reaches_the_enumerated_optimum_and_proves_it(number: int) -> None:
     problem = draw_costs(number)
@@ -83,7 +83,7 @@ def test_the_search_reaches_the_enumerated_optimum_and_proves_it(number: int) ->
     assert not raised.verify(problem, exact=True).holds
 
 
-@pytest.mark.long_list
+@pytest.mark.long_list(of=20)
 @pytest.mark.parametrize("number", [n for n in range(75) if n % 5])
 def test_the_formulation_reaches_the_enumerated_optimum(number: int) -> None:
     problem = draw_costs(number, seed=1)

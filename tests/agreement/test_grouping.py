@@ -112,7 +112,7 @@ def _of_trunks(inner: Any, trunk: tuple[int, ...]) -> Iterator[tuple[float, Any,
                 yield floor, inner, option, trunk
 
 
-@pytest.mark.long_list(of=25)
+@pytest.mark.long_list(of=50)
 @pytest.mark.parametrize("number", range(200))
 def test_the_groups_formed_reach_the_enumerated_optimum_and_prove_it(number: int) -> None:
     problem = draw_groupings(number)

@@ -115,6 +115,7 @@ def test_largest_latency_with_every_family_and_law(family: str, kind: str, seed:
     closed_to(draw(family, 2500, 16, "max", seed, kind=kind), 1e-4)
 
 
+@pytest.mark.long_list(of=3)
 @pytest.mark.slow
 @pytest.mark.usefixtures("few")
 @pytest.mark.parametrize("budget", [0.03, 0.3, 3.0])

@@ -124,7 +124,7 @@ def fitting(problem: PlacementProblem, server: int, users: tuple[int, ...], opti
     return sum(float(problem.model_byte[m]) for m in held) <= float(problem.memory_byte[server])
 
 
-@pytest.mark.long_list("draw", of=30)
+@pytest.mark.long_list("draw", of=60)
 @pytest.mark.parametrize("draw", [draw_placement, draw_limited, draw_parts], ids=["free", "limited", "parts"])
 @pytest.mark.parametrize("number", range(200))
 def test_the_search_reaches_the_enumerated_optimum_and_proves_it(
@@ -151,7 +151,7 @@ def test_the_search_reaches_the_enumerated_optimum_and_proves_it(
     assert not raised.verify(problem, exact=True).holds
 
 
-@pytest.mark.long_list
+@pytest.mark.long_list(of=20)
 @pytest.mark.parametrize("draw", [draw_placement, draw_limited, draw_parts], ids=["free", "limited", "parts"])
 @pytest.mark.parametrize("number", range(60))
 def test_the_formulation_reaches_the_enumerated_optimum(

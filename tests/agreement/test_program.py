@@ -223,7 +223,7 @@ def optimum(problem: Any) -> float:
     return best
 
 
-@pytest.mark.long_list("cell")
+@pytest.mark.long_list("cell", of=20)
 @pytest.mark.parametrize(("cell", "seed"), [(seed % 4, seed) for seed in range(200)])
 def test_agrees_with_an_enumeration(cell: int, seed: int) -> None:
     problem = draw_program(seed)

@@ -125,7 +125,7 @@ def enumerated(problem: AllocationProblem) -> float:
     return min(Grid(problem, options).best() for options in sets)
 
 
-@pytest.mark.long_list
+@pytest.mark.long_list(of=20)
 @pytest.mark.parametrize("number", range(200))
 def test_the_search_reaches_the_enumerated_level_and_proves_it(number: int) -> None:
     problem = draw_samples(number)

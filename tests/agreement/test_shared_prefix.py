@@ -13,7 +13,7 @@ from megdt_opt import Infeasible, InvalidInput, solve
 from megdt_opt.tolerances import BOUND, EXACT, SOLVER
 
 
-@pytest.mark.long_list
+@pytest.mark.long_list(of=20)
 @pytest.mark.parametrize("number", range(200))
 def test_the_search_reaches_the_enumerated_optimum_and_proves_it(number: int) -> None:
     problem = draw_prefix(number)

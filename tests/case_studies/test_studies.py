@@ -22,6 +22,7 @@ def test_the_kept_page_says_what_the_kept_rows_say(name: str) -> None:
     assert (RESULTS / f"{name}.md").read_text(encoding="utf-8") == made.page(made.frame())
 
 
+@pytest.mark.long_list(of=3)
 @pytest.mark.parametrize("name", NAMES)
 def test_figures_are_made_again_without_empty_quarters_or_cut_labels(name: str, tmp_path: Path) -> None:
     """As wide as a column or a page, embedded fonts, every panel with data, and nothing beyond the border."""

@@ -102,6 +102,7 @@ def test_the_module_runs_as_the_command() -> None:
 # ---- any terminal
 
 
+@pytest.mark.long_list(of=3)
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437", "shift_jis", "utf-8"])
 def test_terminals_get_text_that_they_can_show(encoding: str, made: Path) -> None:
     done = run("show", made, encoding=encoding)

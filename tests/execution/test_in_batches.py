@@ -26,6 +26,7 @@ def test_batches_win_by_more_than_15_percent_over_the_proven_reserved_optimum(ma
     assert made.objective_s < 0.85 * reserved.objective_s
 
 
+@pytest.mark.long_list(of=4)
 @pytest.mark.parametrize(("band", "speed"), [(0.7, 0.7), (1.3, 0.7), (0.7, 1.3), (1.3, 1.3)])
 def test_they_go_on_winning_on_other_bands_and_edges(band: float, speed: float) -> None:
     data = Scenario.bundled("shared-passes").model_dump(mode="json", exclude_none=True)

@@ -212,6 +212,7 @@ def test_a_profile_is_refused_for_another_model_size_or_precision(made: Made) ->
         plan(scenario(spec, "E2U", precision="bf16"), {"here": profile})
 
 
+@pytest.mark.long_list(of=3)
 @pytest.mark.parametrize(("family", "own"), [("lcm", "lcm"), ("flux-schnell", "flow_euler"), ("sdxl-turbo", "ddim")])
 def test_a_scenario_without_a_sampler_takes_one_that_the_model_has(family: str, own: str, made: Made) -> None:
     spec, profile = made(family, pixels=16)
@@ -223,6 +224,7 @@ def test_a_scenario_without_a_sampler_takes_one_that_the_model_has(family: str, 
         plan(Scenario(**asked, scheduler="pndm" if own != "ddim" else "heun"), {"here": profile}, compare=False)
 
 
+@pytest.mark.long_list(of=3)
 @pytest.mark.parametrize(("timed", "planned"), [(7.5, 1.0), (1.0, 7.5), (0.0, 2.0)])
 def test_a_profile_of_one_pass_is_refused_for_two(timed: float, planned: float, made: Made) -> None:
     """Silent wrong answers: guidance is a setting of model, calibration and scenario."""

@@ -23,6 +23,7 @@ users:
 HOW: dict[str, Any] = {"gap": 1e-2, "time_limit_s": 0.3}
 
 
+@pytest.mark.long_list(of=2)
 @pytest.mark.parametrize("discipline", ["in_turns", "batched"])
 def test_a_deadline_that_a_slower_edge_does_not_keep_is_broken(discipline: str) -> None:
     data = Scenario.from_yaml(CELL).model_dump(mode="json", exclude_none=True)

@@ -82,6 +82,7 @@ def test_it_runs_as_the_plan_of_stated_groups_does(made: Plan) -> None:
     )
 
 
+@pytest.mark.long_list(of=2)
 @pytest.mark.parametrize("objective", ["sum", "max"])
 def test_no_stated_groups_are_better(objective: str) -> None:
     """Every way to put three users of one wish into a group, with every lead, and nobody in one."""

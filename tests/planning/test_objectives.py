@@ -104,6 +104,7 @@ def test_mixed_is_between_sum_and_max(max_weight: float) -> None:
     assert made.objective_s <= (sum(theirs) + max_weight * max(theirs)) * (1 + 1e-7)
 
 
+@pytest.mark.long_list(of=3)
 @pytest.mark.parametrize(("level", "cvar_weight"), [(0.0, 1.0), (0.6, 0.5), (0.9, 3.0)])
 def test_the_mean_and_the_tail_are_those_of_the_users(level: float, cvar_weight: float) -> None:
     users = ({}, {"weight": 2.0}, {"device": {"profile": "twin-cpu", "stretch": 60}})
@@ -122,6 +123,7 @@ def test_the_mean_and_the_tail_are_those_of_the_users(level: float, cvar_weight:
         assert made.objective_s == pytest.approx(2 * other.objective_s / 4, rel=4e-6)
 
 
+@pytest.mark.long_list(of=3)
 @pytest.mark.parametrize(
     "scenario",
     [

@@ -15,6 +15,7 @@ from megdt_opt.scenario.options import OptionTable
 RESULTS = Path(__file__).parents[2] / "experiments" / "execution" / "results" / "second_edge.csv"
 
 
+@pytest.mark.long_list(of=3)
 @pytest.mark.parametrize(("band", "servers"), [(1.0, 1.0), (0.7, 0.7), (1.3, 1.3)])
 def test_a_second_edge_wins_by_more_than_five_per_cent(band: float, servers: float) -> None:
     data = Scenario.bundled("two-halls").model_dump(mode="json", exclude_none=True)

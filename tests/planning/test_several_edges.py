@@ -299,6 +299,7 @@ def placing(spec: ModelSpec, objective: str = "sum", **more: Any) -> OptionTable
     return OptionTable.build(Scenario(**scenario), {"here": make_profile()}, spec=spec)
 
 
+@pytest.mark.long_list(of=2)
 @pytest.mark.parametrize("objective", ["sum", "max"])
 def test_parts_are_placed_where_no_memory_holds_all(spec: ModelSpec, tmp_path: Path, objective: str) -> None:
     table = placing(spec, objective)

@@ -128,6 +128,7 @@ def test_zero_amounts_that_may_deviate_get_a_share() -> None:
     assert found.is_proven(problem)
 
 
+@pytest.mark.long_list(of=2)
 @pytest.mark.parametrize(
     ("objective", "family", "seed"), [("sum", "table", 0), ("sum", "table", 1), ("max", "cuts", 1), ("max", "table", 2)]
 )

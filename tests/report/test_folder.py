@@ -54,6 +54,7 @@ def put_file(folder: Path) -> None:
     (folder / "pictures").write_text("no folder")
 
 
+@pytest.mark.long_list(of=3)
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -73,6 +74,7 @@ def test_a_place_that_is_taken_leaves_the_old_report(
     assert content(tmp_path) == before
 
 
+@pytest.mark.long_list(of=3)
 @pytest.mark.parametrize("size_byte", [1_000, 30_000, 60_000])
 def test_a_disk_that_fills_leaves_the_old_report(made: Plan, tmp_path: Path, size_byte: int) -> None:
     write_report(tmp_path, made)
@@ -106,6 +108,7 @@ def test_what_an_earlier_report_left_is_removed(made: Plan, pictures: tuple[Pict
     assert "pictures/stranger-truth.png" not in content(tmp_path)
 
 
+@pytest.mark.long_list(of=3)
 @pytest.mark.parametrize(
     "name", ["pictures/bob-executed.png", "comparison.svg", "pictures.png"], ids=["picture", "figure", "all pictures"]
 )

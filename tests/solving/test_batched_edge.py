@@ -71,6 +71,7 @@ def test_fifty_users_are_closed_for_the_sum(ratio: float) -> None:
     assert all(min(a) >= max(b) for a, b in pairwise(weights))
 
 
+@pytest.mark.long_list(of=2)
 @pytest.mark.parametrize("ratio", [0.2, 1.6])
 @pytest.mark.parametrize("objective", ["max", "quality"])
 def test_many_users_have_a_schedule_and_a_certified_bound(objective: str, ratio: float) -> None:

@@ -61,6 +61,7 @@ def test_a_trunk_that_asks_for_more_similarity_than_there_is_does_not_run() -> N
     assert (solve(none).group < 0).all()
 
 
+@pytest.mark.long_list(of=2)
 @pytest.mark.parametrize("objective", ["sum", "max"])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_it_is_never_worse_than_merging(objective: str, seed: int) -> None:

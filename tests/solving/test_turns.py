@@ -66,6 +66,7 @@ def test_enumerate_looks_at_everything_and_refuses_what_is_too_large() -> None:
         solve(crowd(13, "max"), "enumerate")
 
 
+@pytest.mark.long_list(of=4)
 @pytest.mark.parametrize("shannon", [False, True])
 @pytest.mark.parametrize("objective", ["sum", "max"])
 @pytest.mark.parametrize("ready", [False, True])

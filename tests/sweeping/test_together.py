@@ -73,6 +73,7 @@ def kin_of(base: Scenario, over: dict[str, Any]) -> tuple[OptionTable, list[Scen
     return OptionTable.build(cells[0].scenario), [cell.scenario for cell in cells]
 
 
+@pytest.mark.long_list(of=3)
 @pytest.mark.parametrize("name", CASES)
 def test_a_batch_says_what_each_cell_alone_says(name: str) -> None:
     table, scenarios = kin_of(*CASES[name])

@@ -46,6 +46,7 @@ def in_no_group(problem: AllocationProblem) -> SharedPrefixProblem:
     return replace(base, **own, rides=rides, compatible=none, allowed=None, weight=None, edge_share_max=None)
 
 
+@pytest.mark.long_list(of=2)
 @pytest.mark.parametrize("objective", ["sum", "max"])
 @pytest.mark.parametrize("other", [at_one_server, in_no_group])
 def test_one_edge_without_groups_has_the_prices_of_the_core_problem(objective: str, other) -> None:
@@ -81,6 +82,7 @@ def check_against_more(problem, found: ShadowPrices) -> None:
         assert price.step_more_s >= price.more_s * (1 - 2e-2)
 
 
+@pytest.mark.long_list(of=3)
 @pytest.mark.parametrize("number", [4, 5, 13])
 def test_each_servers_budgets_have_prices_of_their_own(number: int) -> None:
     problem = draw_placement(number, 8)
@@ -96,6 +98,7 @@ def test_each_servers_budgets_have_prices_of_their_own(number: int) -> None:
     assert f"of server {problem.servers - 1}" in str(found)
 
 
+@pytest.mark.long_list(of=2)
 @pytest.mark.parametrize("reserve", ["phased", "separate"])
 @pytest.mark.parametrize("objective", ["sum", "max"])
 def test_groups_have_prices(objective: str, reserve: str) -> None:
