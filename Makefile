@@ -47,11 +47,12 @@ kernels:
 	$(TEST_ENV)/bin/python -P tests/compile_first.py
 
 # a seeded tenth of every long list, and with `make full` all of them; what measures times runs by itself. Executions
-# wait more than they compute: three processes keep two cores busy. Kernels are compiled before, not by each of them,
-# and mypy, which has one process, is beside that
+# wait more than they compute: three processes keep two cores busy, with one thread each. Kernels are compiled before,
+# not by each of them, and mypy, which has one process, is beside that
 test full: installed
 	$(MAKE) --jobs=2 --output-sync lint kernels
-	$(TEST_ENV)/bin/python -P -m pytest $(if $(filter full,$@),--full) --durations=15 -n 3 --dist loadfile \
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(TEST_ENV)/bin/python -P -m pytest \
+		$(if $(filter full,$@),--full) --durations=15 -n 3 --dist loadfile \
 		--no-loadscope-reorder -m "not alone"
 	$(TEST_ENV)/bin/python -P -m pytest $(if $(filter full,$@),--full) --durations=5 -m alone
 

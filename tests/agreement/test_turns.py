@@ -235,7 +235,7 @@ def test_the_formulation_reaches_the_enumerated_optimum(objective: str, number: 
     assert (found.status, found.bound_source, found.certificate) == ("feasible", "solver", None)
 
 
-@pytest.mark.long_list("objective")
+@pytest.mark.long_list("objective", of=25)
 @pytest.mark.parametrize("number", range(100))
 @pytest.mark.parametrize("objective", ["sum", "max"])
 def test_deadlines_are_kept_where_some_order_keeps_them(objective: str, number: int) -> None:

@@ -16,7 +16,8 @@ from megdt_opt.formulations._sets import shares_of, value_of
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import Evaluation
 from megdt_opt.shares.best import best_shares
-from megdt_opt.shares.interior import Goal, interior
+from megdt_opt.shares.goal import Goal
+from megdt_opt.shares.interior import interior
 from megdt_opt.solving.highs import Clock, Program, Rows
 from megdt_opt.tolerances import BOUND, EXACT, SOLVER
 

@@ -100,6 +100,7 @@ def _everything(make_problem: Any, objective: str) -> AllocationProblem:
     )  # fmt: skip
 
 
+@pytest.mark.long_list(of=25)
 @by_program
 @pytest.mark.parametrize("objective", ["max", "sum", "mixed"])
 def test_all_limits_against_enumeration(make_problem: Any, program: Any, objective: str) -> None:
@@ -202,7 +203,7 @@ ZEROS: dict[str, tuple[dict[str, Any], float]] = {
 }
 
 
-@pytest.mark.long_list("zero", of=2)
+@pytest.mark.long_list("zero", of=4)
 @by_program
 @pytest.mark.parametrize("zero", ZEROS)
 def test_zeros_divide_nothing(program: Any, zero: str) -> None:

@@ -278,6 +278,7 @@ def test_a_file_that_is_no_plan_is_refused(
         Plan.load(path)
 
 
+@pytest.mark.long_list(of=2)
 @pytest.mark.parametrize(("objective", "named"), [("max", ()), ("sum", ("baselines",))])
 def test_shares_that_the_largest_latency_leaves_open_are_no_other_baseline(
     objective: str, named: tuple[str, ...]

@@ -11,7 +11,8 @@ from benchmarks.families import FAMILIES, draw
 from megdt_opt import AllocationProblem
 from megdt_opt.pricing.scaled import Array, Resources
 from megdt_opt.shares.closed_forms import EqualDeadlines, equal_deadlines, square_root
-from megdt_opt.shares.interior import Goal, interior, latencies
+from megdt_opt.shares.goal import Goal
+from megdt_opt.shares.interior import interior, latencies
 from megdt_opt.tolerances import EXACT
 
 SETS = 12

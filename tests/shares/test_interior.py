@@ -9,7 +9,8 @@ from benchmarks.families import KINDS, draw
 
 from megdt_opt import AllocationProblem
 from megdt_opt.pricing.scaled import Resources
-from megdt_opt.shares.interior import Goal, Shares, interior, latencies
+from megdt_opt.shares.goal import Goal
+from megdt_opt.shares.interior import Shares, interior, latencies
 from megdt_opt.tolerances import EXACT
 
 GOALS = {"sum": (1.0, 0.0, None), "max": (0.0, 1.0, None), "mixed": (1.0, 3.0, None), "cvar": (1.0, 0.0, (0.8, 2.0))}

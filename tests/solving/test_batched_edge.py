@@ -222,6 +222,7 @@ def test_blocks_are_the_best_partition_in_order(weights: list[float], slope: flo
     assert total(best_blocks(weight, slope, base)) == pytest.approx(min(every), rel=1e-12, abs=1e-12)
 
 
+@pytest.mark.long_list(of=3)
 @pytest.mark.parametrize("part", [0.7, 1.0, 1.3])
 def test_no_schedule_without_one_of_its_own_cuts_is_better(part: float) -> None:
     """What a search finds with fewer options it finds with all of them."""

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from megdt_opt.pricing.scaled import Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
 from megdt_opt.shares.closed_forms import equal_deadlines, square_root
-from megdt_opt.shares.interior import Goal, Shares, interior, latencies
+from megdt_opt.shares.goal import Goal
+from megdt_opt.shares.interior import Shares, interior, latencies
 
 
 def best_shares(

@@ -18,8 +18,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.problem.evaluation import cvar_s
 from megdt_opt.radio.rates import Array, time_and_slopes
+from megdt_opt.shares.goal import Goal
 
 _ROUNDS = 120
 _CLOSED, _SETTLED = 1e-13, 1e-11
@@ -41,38 +41,6 @@ _FEWER = 0.6
 
 _TIME, _BRANCH, _DEADLINE, _LOW, _HIGH, _LEVEL, _EXCESS = 0, 1, 2, slice(3, 6), slice(6, 9), 9, 10
 """Limits of a user: s >= T, s >= branch, the deadline, the shares (3 each), D + u >= w (fixed + s), and u >= 0."""
-
-
-@dataclass(frozen=True)
-class Goal:
-    """sum_weight * sum_k w_k L_k + max_weight * max_k w_k L_k, and where asked a conditional value at risk.
-
-    Parameters
-    ----------
-    weight : array, (K,)
-        w [1].
-    sum_weight, max_weight : float
-        [1].
-    cvar : tuple of float, optional
-        Level and weight of the conditional value at risk, of which w are the probabilities [1].
-    """
-
-    weight: Array
-    sum_weight: float
-    max_weight: float
-    cvar: tuple[float, float] | None = None
-
-    def value(self, latency: Array) -> Array:
-        """The goal of latencies (S, K) [s]."""
-        weighted = self.weight * latency
-        total: Array = np.zeros(len(latency))
-        if self.sum_weight > 0:
-            total = total + self.sum_weight * weighted.sum(axis=1)
-        if self.max_weight > 0:
-            total = total + self.max_weight * weighted.max(axis=1)
-        if self.cvar is not None:
-            total = total + self.cvar[1] * cvar_s(latency, np.broadcast_to(self.weight, latency.shape), self.cvar[0])
-        return total
 
 
 @dataclass
@@ -212,8 +180,8 @@ class Path:
         Length of the last step.
     floor : array, (S,)
         The objective of a program is not less.
-    inside : array of bool, (S,)
-        Whether its shares keep the deadlines that were to be met.
+    inside, lost : array of bool, (S,)
+        Whether its shares keep the deadlines that were to be met, and whether its next step is no number.
     """
 
     z: Array
@@ -227,6 +195,7 @@ class Path:
     step: Array
     floor: Array
     inside: NDArray[np.bool_]
+    lost: NDArray[np.bool_]
 
     @classmethod
     def of(cls, programs: Programs, p: Point) -> Path:
@@ -242,7 +211,7 @@ class Path:
         none = np.zeros(len(p.d))
         return cls(
             p.z, p.s, p.u, p.d, even[:, None, None] / -own, -own, even[:, None] / -every, -every,
-            none, none - np.inf, none > 0,
+            none, none - np.inf, none > 0, none > 0,
         )  # fmt: skip
 
     @property
@@ -345,7 +314,7 @@ class _Newton:
         late = np.where(programs.busy, self.own_broken[:, :, _TIME] / path.s, 0.0).max(axis=1)
         kept = np.maximum(late, self.every_broken[:, :3].max(axis=1)) <= _KEPT
         over &= kept | (self.gap <= 1e-4 * close)
-        over |= ~np.isfinite(self.gap)
+        over |= path.lost
         if stop is not None:
             t = programs.times(np.log(np.where(programs.needs, programs.fitted(self.x), 1.0)))[0]
             late = programs.busy & (np.maximum(t.sum(axis=2), programs.branch) >= stop)
@@ -371,13 +340,17 @@ class _Newton:
              0.5 * _NEARLY * _largest(np.abs(by.z))],  # no share changes by more than e^2 at once
             axis=0,
         )  # fmt: skip
-        path.step = step = _NEARLY / np.maximum(backwards, _NEARLY)
-        there = path.point.moved(by, step)
-        path.z, path.s, path.u, path.d = there.z, there.s, there.u, there.d
-        path.own, path.every = path.own + step[:, None, None] * own_turn, path.every + step[:, None] * every_turn
+        step = _NEARLY / np.maximum(backwards, _NEARLY)
+        wide, there = step[:, None], path.point.moved(by, step)
         own, every = self.programs.limits(there, self.programs.times(there.z)[0])
-        path.own_slack = np.maximum(path.own_slack + step[:, None, None] * own_move, -own)
-        path.every_slack = np.maximum(path.every_slack + step[:, None] * every_move, -every)
+        moved = Path(
+            there.z, there.s, there.u, there.d,
+            path.own + wide[:, :, None] * own_turn, np.maximum(path.own_slack + wide[:, :, None] * own_move, -own),
+            path.every + wide * every_turn, np.maximum(path.every_slack + wide * every_move, -every),
+            step, path.floor, path.inside, path.lost,
+        )  # fmt: skip
+        path.lost = ~np.isfinite(step)
+        path.put(np.flatnonzero(~path.lost), moved.some(~path.lost))
 
     def _solved(self, own_ratio: Array, every_ratio: Array, slope: Point) -> tuple[Point, Array, Array]:
         """Newton's step, and by how much it changes limits times their ratios of multiplier and slack.

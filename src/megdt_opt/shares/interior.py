@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.radio.rates import Array, speed
-from megdt_opt.shares.central_path import Goal as Goal
 from megdt_opt.shares.central_path import Programs, follow
+from megdt_opt.shares.goal import Goal
 from megdt_opt.tolerances import LIMIT_SLACK
 
 

@@ -15,7 +15,8 @@ from megdt_opt.pricing import priced as pricing
 from megdt_opt.pricing.samples import Sampled
 from megdt_opt.pricing.scaled import EDGE, Array, in_units
 from megdt_opt.problem.allocation_problem import evaluate_shares
-from megdt_opt.shares.interior import Goal, Shares, interior
+from megdt_opt.shares.goal import Goal
+from megdt_opt.shares.interior import Shares, interior
 from megdt_opt.solving.engines.arrays import ArraysEngine
 from megdt_opt.solving.engines.engine import Choice, Settled
 

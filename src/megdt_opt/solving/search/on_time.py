@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from megdt_opt.pricing.priced import least_uplink
 from megdt_opt.pricing.scaled import UPLINK, Array, Resources
 from megdt_opt.problem.allocation_problem import AllocationProblem
-from megdt_opt.shares.interior import Goal, Shares, interior, latencies
+from megdt_opt.shares.goal import Goal
+from megdt_opt.shares.interior import Shares, interior, latencies
 
 _MOST_LATE = 1.0 - 1e-14
 """Largest L / deadline that counts as on time: scaling shares to the budgets may cost the last digit."""
