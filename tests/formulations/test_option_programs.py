@@ -100,7 +100,7 @@ def _everything(make_problem: Any, objective: str) -> AllocationProblem:
     )  # fmt: skip
 
 
-@pytest.mark.long_list(of=25)
+@pytest.mark.long_list("objective", of=5)
 @by_program
 @pytest.mark.parametrize("objective", ["max", "sum", "mixed"])
 def test_all_limits_against_enumeration(make_problem: Any, program: Any, objective: str) -> None:
