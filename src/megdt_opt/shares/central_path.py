@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from megdt_opt.radio.rates import Array, time_and_slopes
 from megdt_opt.shares.goal import Goal
+from megdt_opt.tolerances import LIMIT_SLACK
 
 _ROUNDS = 120
 _CLOSED, _SETTLED = 1e-13, 1e-11
@@ -128,8 +129,14 @@ class Programs:
         return result
 
     def fitted(self, x: Array) -> Array:
-        """Shares that fit into the budgets, (S, K, 3), where rounding made them a little too large."""
+        """Shares within their caps that fit into the budgets, (S, K, 3), where a path is a little beside them."""
+        x = np.where(self.needs, np.clip(x, self.lo, self.hi), 0.0)
         result: Array = x / np.maximum(x.sum(axis=1, keepdims=True), 1.0)
+        return result
+
+    def enough(self, x: Array) -> NDArray[np.bool_]:
+        """Whether no share is less than its least, (S,)."""
+        result: NDArray[np.bool_] = np.all(x >= self.lo * (1.0 - LIMIT_SLACK) * self.needs, axis=(1, 2))
         return result
 
     def times(self, z: Array) -> tuple[Array, Array, Array]:
@@ -316,9 +323,10 @@ class _Newton:
         over &= kept | (self.gap <= 1e-4 * close)
         over |= path.lost
         if stop is not None:
-            t = programs.times(np.log(np.where(programs.needs, programs.fitted(self.x), 1.0)))[0]
+            x = programs.fitted(self.x)
+            t = programs.times(np.log(np.where(programs.needs, x, 1.0)))[0]
             late = programs.busy & (np.maximum(t.sum(axis=2), programs.branch) >= stop)
-            path.inside = ~(np.isfinite(stop) & late).any(axis=1)
+            path.inside = programs.enough(x) & ~(np.isfinite(stop) & late).any(axis=1)
             over |= path.inside | (path.floor > 0)
         return np.asarray(over)
 

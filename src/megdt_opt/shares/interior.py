@@ -1,9 +1,8 @@
 """Best shares for given options by a batched interior-point method, whatever the rates and limits.
 
-For given options the problem is convex. Variables of user k are its shares x (3) and its latency s beyond the fixed
-part; the objective is sum w (fixed + s), or D with D >= w (fixed + s), or both. Each constraint c(z) >= 0 enters as
--log c(z) / t; Newton's matrix is block-diagonal (4 x 4 a user) plus one rank for each budget and a border for D, so a
-step costs O(K). All option sets of a batch advance together, arrays (S, ...).
+For given options the problem is convex: its programs, and the way to the best of them, are in
+`megdt_opt.shares.central_path`. Where there are deadlines, a first path leads to shares that keep them, or says that
+none do. All option sets of a batch advance together, arrays (S, ...).
 """
 
 from __future__ import annotations
@@ -17,6 +16,9 @@ from megdt_opt.radio.rates import Array, speed
 from megdt_opt.shares.central_path import Programs, follow
 from megdt_opt.shares.goal import Goal
 from megdt_opt.tolerances import LIMIT_SLACK
+
+_OF_SLACK = 0.9
+"""Part of what a limit may be exceeded by that paths use: the rest is for their rounding [1]."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def interior(
     gamma = np.where(a > 0, gamma, np.inf)
     programs = Programs(
         a.swapaxes(1, 2), gamma.swapaxes(1, 2), lo.swapaxes(1, 2) * (1.0 - LIMIT_SLACK), hi.swapaxes(1, 2),
-        fixed, branch, limit + 0.9 * more, goal,
+        fixed, branch, limit + _OF_SLACK * more, goal,
     )  # fmt: skip
     limit = limit + more
     x, startable = _inside(programs)
@@ -109,10 +111,7 @@ def interior(
     if which.size == 0:
         return Shares(out_x, objective, prices, bound, tilts)
     path = follow(programs, programs.start(x), deadline)
-    reached = _fill(programs, programs.shares(path.z))
-    # a path that lost its way, or had no time, may end beside a deadline; its start was inside
-    kept: NDArray[np.bool_] = np.all(_seconds(programs, reached) <= limit[which], axis=1)
-    xs = np.where(kept[:, None, None], reached, _fill(programs, x))
+    xs = _better(programs, _fill(programs, programs.shares(path.z)), _fill(programs, x), limit[which])
     prices[which] = np.where(programs.needs.any(axis=1), path.every[:, :3], 0.0)
     tilts[which] = path.tilts(programs)
     out_x[which] = xs.swapaxes(1, 2)
@@ -120,6 +119,16 @@ def interior(
     floor = path.floor + goal.sum_weight * (goal.weight * programs.fixed).sum(axis=1)
     bound[which] = np.minimum(floor, objective[which])
     return Shares(out_x, objective, prices, bound, tilts)
+
+
+def _better(programs: Programs, reached: Array, start: Array, limit: Array) -> Array:
+    """What was reached, where it is better than the start and inside all limits: a path that had no time, or lost its
+    way, may end elsewhere."""
+    late, late_before = _seconds(programs, reached), _seconds(programs, start)
+    kept = programs.enough(reached) & (late <= limit).all(axis=1)
+    value = programs.goal.value
+    kept &= value(programs.fixed + late) <= value(programs.fixed + late_before)
+    return np.where(kept[:, None, None], reached, start)
 
 
 def _seconds(programs: Programs, x: Array) -> Array:
