@@ -27,6 +27,9 @@ _CLOSED, _SETTLED = 1e-13, 1e-11
 """Products of slack and multiplier, all together, over the objective, at which a set is solved: where steps are long,
 and where they have become short [1]."""
 
+_MORE = 20
+"""Steps at most after that, until limits are kept too."""
+
 _SHORT = 0.05
 _KEPT = 1e-12
 """By so much, at most, times and budgets should be beyond their limits at the end [1]."""
@@ -189,6 +192,8 @@ class Path:
         The objective of a program is not less.
     inside, lost : array of bool, (S,)
         Whether its shares keep the deadlines that were to be met, and whether its next step is no number.
+    closed : array of int, (S,)
+        Steps since the objective was settled.
     """
 
     z: Array
@@ -203,6 +208,7 @@ class Path:
     floor: Array
     inside: NDArray[np.bool_]
     lost: NDArray[np.bool_]
+    closed: NDArray[np.int64]
 
     @classmethod
     def of(cls, programs: Programs, p: Point) -> Path:
@@ -218,7 +224,7 @@ class Path:
         none = np.zeros(len(p.d))
         return cls(
             p.z, p.s, p.u, p.d, even[:, None, None] / -own, -own, even[:, None] / -every, -every,
-            none, none - np.inf, none > 0, none > 0,
+            none, none - np.inf, none > 0, none > 0, none.astype(np.int64),
         )  # fmt: skip
 
     @property
@@ -289,6 +295,8 @@ class _Newton:
         own, every = programs.limits(path.point, self.t)
         self.own_broken, self.every_broken = own + path.own_slack, every + path.every_slack
         self.gap = (path.own * path.own_slack).sum(axis=(1, 2)) + (path.every * path.every_slack).sum(axis=1)
+        self.owed = (path.own * self.own_broken).sum(axis=(1, 2)) + (path.every * self.every_broken).sum(axis=1)
+        self.slope = self._slope(path.own, path.every)
 
     def _slope(self, own: Array, every: Array) -> Point:
         """Slope of the Lagrangian with such multipliers."""
@@ -309,18 +317,18 @@ class _Newton:
         path, programs = self.path, self.programs
         value = programs.objective(path.point)
         scale = np.maximum(np.abs(value), 1e-300)
-        owed = (path.own * self.own_broken).sum(axis=(1, 2)) + (path.every * self.every_broken).sum(axis=1)
-        slope = self._slope(path.own, path.every)
+        owed, slope = self.owed, self.slope
         error = _RANGE * np.abs(slope.z).sum(axis=(1, 2)) + np.abs(slope.d * path.d)
         error += (np.abs(slope.s * path.s) + np.abs(slope.u * path.u)).sum(axis=1)
         # the Lagrangian is convex: its least value is not below this
         path.floor = np.fmax(path.floor, value - self.gap + owed - error)
         close = np.where(path.step < _SHORT, _SETTLED, _CLOSED) * scale
         over = (self.gap <= close) & (np.abs(owed) <= 1e-12 * scale) & (error <= 1e-11 * scale)
-        # a budget may be worth little and still be of use to the slowest user: two more steps
+        # a limit may be worth little and still count for the slowest user: some steps more
         late = np.where(programs.busy, self.own_broken[:, :, _TIME] / path.s, 0.0).max(axis=1)
         kept = np.maximum(late, self.every_broken[:, :3].max(axis=1)) <= _KEPT
-        over &= kept | (self.gap <= 1e-4 * close)
+        path.closed = path.closed + over
+        over &= kept | (path.closed > _MORE)
         over |= path.lost
         if stop is not None:
             x = programs.fitted(self.x)
@@ -334,7 +342,10 @@ class _Newton:
         """Make a step: the path is changed."""
         path = self.path
         count = path.own[0].size + path.every[0].size
-        towards = np.clip((1.0 - path.step) ** 2, 0.01, 0.5) * self.gap / count
+        # products of slack and multiplier fall no faster than what is broken: else the way along the limits is long
+        ahead = self.gap + np.abs(self.owed) + np.abs(self.slope.z).sum(axis=(1, 2))
+        ahead = np.maximum(ahead, 0.1 * _CLOSED * np.abs(self.programs.objective(path.point)))
+        towards = np.clip((1.0 - path.step) ** 2, 0.01, 0.5) * ahead / count
         own_ratio, every_ratio = path.own / path.own_slack, path.every / path.every_slack
         own_pull = towards[:, None, None] / path.own_slack + own_ratio * self.own_broken
         every_pull = towards[:, None] / path.every_slack + every_ratio * self.every_broken
@@ -355,7 +366,7 @@ class _Newton:
             there.z, there.s, there.u, there.d,
             path.own + wide[:, :, None] * own_turn, np.maximum(path.own_slack + wide[:, :, None] * own_move, -own),
             path.every + wide * every_turn, np.maximum(path.every_slack + wide * every_move, -every),
-            step, path.floor, path.inside, path.lost,
+            step, path.floor, path.inside, path.lost, path.closed,
         )  # fmt: skip
         path.lost = ~np.isfinite(step)
         path.put(np.flatnonzero(~path.lost), moved.some(~path.lost))
