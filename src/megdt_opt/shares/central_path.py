@@ -12,6 +12,7 @@ digits where slacks vanish. What is left are four unknowns a set: how the three 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, fields
 
@@ -20,7 +21,6 @@ from numpy.typing import NDArray
 
 from megdt_opt.radio.rates import Array, time_and_slopes
 from megdt_opt.shares.goal import Goal
-from megdt_opt.tolerances import LIMIT_SLACK
 
 _ROUNDS = 120
 _CLOSED, _SETTLED = 1e-13, 1e-11
@@ -31,7 +31,7 @@ _MORE = 20
 """Steps at most after that, until limits are kept too."""
 
 _SHORT = 0.05
-_KEPT = 1e-12
+_KEPT = 1e-14
 """By so much, at most, times and budgets should be beyond their limits at the end [1]."""
 
 _RANGE = 40.0
@@ -116,6 +116,19 @@ class Programs:
         a, gamma, lo, hi, fixed, branch, limit = arrays
         return Programs(a, gamma, lo, hi, fixed, branch, limit, self.goal)
 
+    def first_multipliers(self) -> Array:
+        """Multipliers of the limits of users that leave s, u and D no slope, (S, K, m); infinite for the others."""
+        first = np.full(self.here.shape, np.inf)
+        level = np.full(len(self.cost), self.level_cost / len(self.cost))
+        if self.tailed:
+            level = np.minimum(level, 0.5 * self.excess_cost)
+            first[:, :, _EXCESS] = self.excess_cost - level
+        first[:, :, _LEVEL] = level
+        whole = self.cost + self.late * level
+        part = np.where(self.here[:, :, _BRANCH], 0.1, 0.0)
+        first[:, :, _TIME], first[:, :, _BRANCH] = (1.0 - part) * whole, part * whole
+        return first
+
     def start(self, x: Array) -> Point:
         """A point with such shares that keeps all limits strictly, deadlines where such shares can."""
         z = np.log(np.where(self.needs, x, 1.0))
@@ -139,7 +152,7 @@ class Programs:
 
     def enough(self, x: Array) -> NDArray[np.bool_]:
         """Whether no share is less than its least, (S,)."""
-        result: NDArray[np.bool_] = np.all(x >= self.lo * (1.0 - LIMIT_SLACK) * self.needs, axis=(1, 2))
+        result: NDArray[np.bool_] = np.all(x >= self.lo * (1.0 - _KEPT) * self.needs, axis=(1, 2))
         return result
 
     def times(self, z: Array) -> tuple[Array, Array, Array]:
@@ -212,7 +225,7 @@ class Path:
 
     @classmethod
     def of(cls, programs: Programs, p: Point) -> Path:
-        """From a point that keeps all limits strictly."""
+        """From a point that keeps all limits: slacks are large enough for multipliers that leave s and D no slope."""
         own, every = programs.limits(p, programs.times(p.z)[0])
         # the way from a point beside a limit is long: it starts from a larger slack instead
         seconds, logarithms = own[:, :, : _LOW.start], own[:, :, _LOW.start : _HIGH.stop]
@@ -221,9 +234,11 @@ class Path:
         every[:, :3] = np.minimum(every[:, :3], -0.1)
         count = own.shape[1] * own.shape[2] + every.shape[1]
         even = np.maximum(np.abs(programs.objective(p)), 1e-300) / count
+        guess = np.minimum(programs.first_multipliers(), even[:, None, None] / -own)
+        slack = np.where(programs.here, np.maximum(-own, even[:, None, None] / np.where(guess > 0, guess, 1.0)), -own)
         none = np.zeros(len(p.d))
         return cls(
-            p.z, p.s, p.u, p.d, even[:, None, None] / -own, -own, even[:, None] / -every, -every,
+            p.z, p.s, p.u, p.d, even[:, None, None] / slack, slack, even[:, None] / -every, -every,
             none, none - np.inf, none > 0, none > 0, none.astype(np.int64),
         )  # fmt: skip
 
@@ -478,11 +493,7 @@ def _solve(matrix: Array, right: Array) -> Array:
     """Solve many small systems; not a number where one is singular, which ends the path of its set."""
     size = np.abs(matrix).max(axis=2, keepdims=True)
     matrix, right = matrix / size, (right / size[:, :, 0])[:, :, None]
-    try:
-        return np.asarray(np.linalg.solve(matrix, right)[:, :, 0], dtype=np.float64)
-    except np.linalg.LinAlgError:
-        moved = matrix + 1e-14 * np.eye(matrix.shape[-1])
-    try:
-        return np.asarray(np.linalg.solve(moved, right)[:, :, 0], dtype=np.float64)
-    except np.linalg.LinAlgError:
-        return np.full(right.shape[:2], np.nan)
+    for more in (0.0, 1e-14):
+        with contextlib.suppress(np.linalg.LinAlgError):
+            return np.asarray(np.linalg.solve(matrix + more * np.eye(4), right)[:, :, 0], dtype=np.float64)
+    return np.full(right.shape[:2], np.nan)

@@ -17,8 +17,8 @@ from megdt_opt.shares.central_path import Programs, follow
 from megdt_opt.shares.goal import Goal
 from megdt_opt.tolerances import LIMIT_SLACK
 
-_ROUNDING = 1e-13
-"""By so much latencies of shares may be beyond the limits of their path, relatively [1]."""
+_OF_SLACK = 0.998
+"""Part of what a limit may be exceeded by that paths use: the rest is for their rounding [1]."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,10 @@ def interior(
     # a user without any signal, whose options demand nothing, has a rate of 0: 0 bits over it are no number
     gamma = np.where(a > 0, gamma, np.inf)
     programs = Programs(
-        a.swapaxes(1, 2), gamma.swapaxes(1, 2), lo.swapaxes(1, 2) * (1.0 - LIMIT_SLACK), hi.swapaxes(1, 2),
-        fixed, branch, limit + more, goal,
+        a.swapaxes(1, 2), gamma.swapaxes(1, 2), lo.swapaxes(1, 2) * (1.0 - _OF_SLACK * LIMIT_SLACK), hi.swapaxes(1, 2),
+        fixed, branch, limit + _OF_SLACK * more, goal,
     )  # fmt: skip
-    limit = limit + more + (limit + fixed) * _ROUNDING
+    limit = limit + more
     x, startable = _inside(programs)
     idle_late = (~programs.busy & (np.maximum(branch, 0.0) > limit)).any(axis=1)
     never = (np.isfinite(limit) & (branch >= limit) & programs.busy).any(axis=1)
