@@ -1,13 +1,9 @@
 """The central path of best shares for given options, of many option sets at once, by primal-dual steps.
 
-Variables of user k are the logarithms z of its shares (3), its latency s beyond the fixed part and, where there is a
-conditional value at risk, the excess u of its latency over D; one for all is D. In logarithms nothing becomes negative,
-and times and budgets are convex. The objective is sum w s, or D with D >= w (fixed + s), or both. All option sets of a
-batch advance together, arrays (S, ...).
-
 Of Newton's matrix, the block of a user is a diagonal in z, and one stiff spring from its time to s, and from s to D.
 Springs in series are eliminated in closed form, without a difference of large numbers, so that multipliers keep their
-digits where slacks vanish. What is left are four unknowns a set: how the three prices change, and D.
+digits where slacks vanish. What is left are four unknowns a set: how the three prices change, and D. So a step costs
+O(K), and all option sets of a batch advance together.
 """
 
 from __future__ import annotations
@@ -19,8 +15,19 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from megdt_opt.radio.rates import Array, time_and_slopes
-from megdt_opt.shares.goal import Goal
+from megdt_opt.radio.rates import Array
+from megdt_opt.shares.convex_programs import (
+    BRANCH,
+    DEADLINE,
+    EXCESS,
+    HIGH,
+    KEPT,
+    LEVEL,
+    LOW,
+    TIME,
+    Point,
+    Programs,
+)
 
 _ROUNDS = 120
 _CLOSED, _SETTLED = 1e-13, 1e-11
@@ -31,9 +38,6 @@ _MORE = 20
 """Steps at most after that, until limits are kept too."""
 
 _SHORT = 0.05
-_KEPT = 1e-14
-"""By so much, at most, times and budgets should be beyond their limits at the end [1]."""
-
 _RANGE = 40.0
 """Logarithms of shares differ from their best by less than that."""
 
@@ -42,147 +46,6 @@ _NEARLY = 0.99
 
 _FEWER = 0.6
 """Paths that have ended are left out as soon as no more than this part of all goes on."""
-
-_TIME, _BRANCH, _DEADLINE, _LOW, _HIGH, _LEVEL, _EXCESS = 0, 1, 2, slice(3, 6), slice(6, 9), 9, 10
-"""Limits of a user: s >= T, s >= branch, the deadline, the shares (3 each), D + u >= w (fixed + s), and u >= 0."""
-
-
-@dataclass
-class Point:
-    """Logarithms of shares z (S, K, 3), latencies s beyond the fixed part (S, K), their excess u (S, K), D (S,)."""
-
-    z: Array
-    s: Array
-    u: Array
-    d: Array
-
-    def moved(self, by: Point, length: Array) -> Point:
-        """Along a step, with a length of its own for each program (S,)."""
-        wide = length[:, None]
-        return Point(
-            self.z + wide[:, :, None] * by.z, self.s + wide * by.s, self.u + wide * by.u, self.d + length * by.d
-        )
-
-
-@dataclass
-class Programs:
-    """S convex programs of K users.
-
-    Parameters
-    ----------
-    a, gamma, lo, hi : array, (S, K, 3)
-        Demand [s], SNR-bandwidth product over the band, least and largest share [1].
-    fixed, branch, limit : array, (S, K)
-        Fixed latency, device branch, and hard limit on the latency beyond the fixed part [s]; infinite where none is.
-    goal : Goal
-        With a largest latency or a conditional value at risk, not with both.
-    """
-
-    a: Array
-    gamma: Array
-    lo: Array
-    hi: Array
-    fixed: Array
-    branch: Array
-    limit: Array
-    goal: Goal
-
-    def __post_init__(self) -> None:
-        goal = self.goal
-        self.needs: NDArray[np.bool_] = np.asarray(self.a > 0)
-        self.busy: NDArray[np.bool_] = np.any(self.needs, axis=2)
-        self.tailed = goal.cvar is not None
-        self.leveled = goal.max_weight > 0 or self.tailed
-        self.late = np.ones(len(goal.weight)) if self.tailed else goal.weight
-        """D is compared with that times a latency."""
-        self.cost = goal.sum_weight * goal.weight
-        self.level_cost, self.excess_cost = goal.max_weight, np.zeros(len(goal.weight))
-        if goal.cvar is not None:
-            self.level_cost, self.excess_cost = goal.cvar[1], goal.cvar[1] * goal.weight / (1.0 - goal.cvar[0])
-        here = np.zeros((*self.busy.shape, 11), bool)
-        here[:, :, _TIME] = self.busy
-        here[:, :, _BRANCH] = self.busy & (self.branch > 0)
-        here[:, :, _DEADLINE] = self.busy & np.isfinite(self.limit)
-        here[:, :, _LOW], here[:, :, _HIGH] = self.needs & (self.lo > 0), self.needs & (self.hi < 1)
-        here[:, :, _LEVEL], here[:, :, _EXCESS] = self.leveled, self.tailed
-        self.here = here[:, :, : 11 if self.tailed else 10]
-        """Which limits there are, (S, K, m)."""
-        with np.errstate(divide="ignore"):
-            self.log_lo, self.log_hi = np.log(self.lo), np.log(self.hi)
-
-    def take(self, keep: NDArray[np.bool_]) -> Programs:
-        """Some of the programs, (S,)."""
-        arrays = [getattr(self, name)[keep] for name in ("a", "gamma", "lo", "hi", "fixed", "branch", "limit")]
-        a, gamma, lo, hi, fixed, branch, limit = arrays
-        return Programs(a, gamma, lo, hi, fixed, branch, limit, self.goal)
-
-    def first_multipliers(self) -> Array:
-        """Multipliers of the limits of users that leave s, u and D no slope, (S, K, m); infinite for the others."""
-        first = np.full(self.here.shape, np.inf)
-        level = np.full(len(self.cost), self.level_cost / len(self.cost))
-        if self.tailed:
-            level = np.minimum(level, 0.5 * self.excess_cost)
-            first[:, :, _EXCESS] = self.excess_cost - level
-        first[:, :, _LEVEL] = level
-        whole = self.cost + self.late * level
-        part = np.where(self.here[:, :, _BRANCH], 0.1, 0.0)
-        first[:, :, _TIME], first[:, :, _BRANCH] = (1.0 - part) * whole, part * whole
-        return first
-
-    def start(self, x: Array) -> Point:
-        """A point with such shares that keeps all limits strictly, deadlines where such shares can."""
-        z = np.log(np.where(self.needs, x, 1.0))
-        least = np.maximum(self.times(z)[0].sum(axis=2), self.branch)
-        s = np.where(least < self.limit, np.minimum(1.1 * least, 0.5 * (least + self.limit)), 1.1 * least) + 1e-300
-        s = np.where(self.busy, s, self.branch)
-        late = self.late * (self.fixed + s)
-        d = late.max(axis=1) + 0.1 * (np.abs(late).max(axis=1) + 1e-300)
-        return Point(z, s, 0.1 * np.broadcast_to(d[:, None], s.shape), d)
-
-    def shares(self, z: Array) -> Array:
-        """x, (S, K, 3); 0 where nothing is demanded."""
-        result: Array = np.where(self.needs, np.exp(z), 0.0)
-        return result
-
-    def fitted(self, x: Array) -> Array:
-        """Shares within their caps that fit into the budgets, (S, K, 3), where a path is a little beside them."""
-        x = np.where(self.needs, np.clip(x, self.lo, self.hi), 0.0)
-        result: Array = x / np.maximum(x.sum(axis=1, keepdims=True), 1.0)
-        return result
-
-    def enough(self, x: Array) -> NDArray[np.bool_]:
-        """Whether no share is less than its least, (S,)."""
-        result: NDArray[np.bool_] = np.all(x >= self.lo * (1.0 - _KEPT) * self.needs, axis=(1, 2))
-        return result
-
-    def times(self, z: Array) -> tuple[Array, Array, Array]:
-        """Times, and their slopes and curvatures by the logarithms of shares, each (S, K, 3)."""
-        x = np.exp(z)
-        t, first, second = time_and_slopes(x, self.a, self.gamma)
-        return t, first * x, np.maximum((second * x + first) * x, 0.0)
-
-    def limits(self, p: Point, t: Array) -> tuple[Array, Array]:
-        """Limits of users, (S, K, m), and of all, (S, 4): negative where they are kept strictly."""
-        own = np.empty(self.here.shape)
-        with np.errstate(invalid="ignore"):  # of what is not there
-            own[:, :, _TIME] = t.sum(axis=2) - p.s
-            own[:, :, _BRANCH] = self.branch - p.s
-            own[:, :, _DEADLINE] = p.s - self.limit
-            own[:, :, _LOW], own[:, :, _HIGH] = self.log_lo - p.z, p.z - self.log_hi
-            own[:, :, _LEVEL] = self.late * (self.fixed + p.s) - p.d[:, None]
-        if self.tailed:
-            own[:, :, _LEVEL] -= p.u
-            own[:, :, _EXCESS] = -p.u
-        every = np.full((len(p.d), 4), -1.0)
-        every[:, :3] += self.shares(p.z).sum(axis=1)
-        if self.tailed:
-            every[:, 3] = -p.d  # a quantile of latencies is at least 0
-        return np.where(self.here, own, -1.0), every
-
-    def objective(self, p: Point) -> Array:
-        """(S,)."""
-        result: Array = (self.cost * p.s + self.excess_cost * p.u).sum(axis=1) + self.level_cost * p.d
-        return result
 
 
 @dataclass
@@ -199,14 +62,14 @@ class Path:
         Multipliers and slacks of the limits of users.
     every, every_slack : array, (S, 4)
         Those of the budgets and of D >= 0.
-    step : array, (S,)
-        Length of the last step.
-    floor : array, (S,)
-        The objective of a program is not less.
+    step, floor : array, (S,)
+        Length of the last step, and what the objective of a program is not less than.
     inside, lost : array of bool, (S,)
         Whether its shares keep the deadlines that were to be met, and whether its next step is no number.
     closed : array of int, (S,)
         Steps since the objective was settled.
+    prices, levels : array, (S, 3) and (S, K)
+        Multipliers of the budgets and of D, with which the floor was found.
     """
 
     z: Array
@@ -222,24 +85,26 @@ class Path:
     inside: NDArray[np.bool_]
     lost: NDArray[np.bool_]
     closed: NDArray[np.int64]
+    prices: Array
+    levels: Array
 
     @classmethod
-    def of(cls, programs: Programs, p: Point) -> Path:
-        """From a point that keeps all limits: slacks are large enough for multipliers that leave s and D no slope."""
+    def of(cls, programs: Programs, p: Point, first: Array | float) -> Path:
+        """From a point that keeps all limits: slacks are large enough for multipliers no larger than `first`."""
         own, every = programs.limits(p, programs.times(p.z)[0])
         # the way from a point beside a limit is long: it starts from a larger slack instead
-        seconds, logarithms = own[:, :, : _LOW.start], own[:, :, _LOW.start : _HIGH.stop]
+        seconds, logarithms = own[:, :, : LOW.start], own[:, :, LOW.start : HIGH.stop]
         np.minimum(seconds, -0.1 * np.where(programs.busy, p.s, 1.0)[:, :, None], out=seconds)
         np.minimum(logarithms, -0.1, out=logarithms)
         every[:, :3] = np.minimum(every[:, :3], -0.1)
         count = own.shape[1] * own.shape[2] + every.shape[1]
         even = np.maximum(np.abs(programs.objective(p)), 1e-300) / count
-        guess = np.minimum(programs.first_multipliers(), even[:, None, None] / -own)
+        guess = np.minimum(first, even[:, None, None] / -own)
         slack = np.where(programs.here, np.maximum(-own, even[:, None, None] / np.where(guess > 0, guess, 1.0)), -own)
         none = np.zeros(len(p.d))
         return cls(
             p.z, p.s, p.u, p.d, even[:, None, None] / slack, slack, even[:, None] / -every, -every,
-            none, none - np.inf, none > 0, none > 0, none.astype(np.int64),
+            none, none - np.inf, none > 0, none > 0, none.astype(int), np.zeros((len(none), 3)), np.zeros_like(p.s),
         )  # fmt: skip
 
     @property
@@ -256,15 +121,23 @@ class Path:
         for one in fields(self):
             getattr(self, one.name)[where] = getattr(other, one.name)
 
+    def raised(self, which: NDArray[np.bool_], other: Path) -> None:
+        """Take what other paths of some of the programs, (S,), have proven where it is more."""
+        more = other.floor > self.floor[which]
+        here = np.flatnonzero(which)[more]
+        for name in ("floor", "prices", "levels"):
+            getattr(self, name)[here] = getattr(other, name)[more]
+
     def tilts(self, programs: Programs) -> Array:
         """Multipliers of D >= w L, (S, K)."""
         if not programs.leveled:
             return np.zeros(self.s.shape)
-        level: Array = self.own[:, :, _LEVEL]
-        return level / programs.goal.weight if programs.tailed else level
+        return self.levels / programs.goal.weight if programs.tailed else self.levels
 
 
-def follow(programs: Programs, start: Point, deadline: float = np.inf, stop: Array | None = None) -> Path:
+def follow(
+    programs: Programs, start: Point, deadline: float = np.inf, stop: Array | None = None, *, steep: bool = False
+) -> Path:
     """Follow the central path of every program from a point that keeps all limits strictly.
 
     The method is that of Boyd and Vandenberghe, Convex Optimization (2004), 11.7, with slacks of their own.
@@ -277,8 +150,10 @@ def follow(programs: Programs, start: Point, deadline: float = np.inf, stop: Arr
         `time.monotonic()` at which to end [s].
     stop : array, (S, K), optional
         End a program once it has shares with which s is below that everywhere, or once it is settled that D >= 0.
+    steep : bool
+        Begin with whatever multipliers fit the slacks: another way, where the first was lost.
     """
-    path = Path.of(programs, start)
+    path = Path.of(programs, start, np.inf if steep else programs.first_multipliers())
     ends, here = path.some(np.ones(len(path.d), bool)), np.arange(len(path.d))
     going = np.ones(len(here), bool)
     for _ in range(_ROUNDS):
@@ -317,13 +192,13 @@ class _Newton:
         """Slope of the Lagrangian with such multipliers."""
         programs = self.programs
         own = np.where(programs.here, own, 0.0)
-        z = own[:, :, _TIME, None] * self.steep - own[:, :, _LOW] + own[:, :, _HIGH] + every[:, None, :3] * self.x
-        level = own[:, :, _LEVEL]
-        s = programs.cost - own[:, :, _TIME] - own[:, :, _BRANCH] + own[:, :, _DEADLINE] + programs.late * level
+        z = own[:, :, TIME, None] * self.steep - own[:, :, LOW] + own[:, :, HIGH] + every[:, None, :3] * self.x
+        level = own[:, :, LEVEL]
+        s = programs.cost - own[:, :, TIME] - own[:, :, BRANCH] + own[:, :, DEADLINE] + programs.late * level
         d = programs.level_cost - level.sum(axis=1)
         u = np.zeros(s.shape)
         if programs.tailed:
-            u = programs.excess_cost - level - own[:, :, _EXCESS]
+            u = programs.excess_cost - level - own[:, :, EXCESS]
             d = d - every[:, 3]
         return Point(np.where(programs.needs, z, 0.0), np.where(programs.busy, s, 0.0), u, d)
 
@@ -336,12 +211,16 @@ class _Newton:
         error = _RANGE * np.abs(slope.z).sum(axis=(1, 2)) + np.abs(slope.d * path.d)
         error += (np.abs(slope.s * path.s) + np.abs(slope.u * path.u)).sum(axis=1)
         # the Lagrangian is convex: its least value is not below this
-        path.floor = np.fmax(path.floor, value - self.gap + owed - error)
+        floor = value - self.gap + owed - error
+        higher = floor > path.floor
+        path.floor = np.where(higher, floor, path.floor)
+        path.prices = np.where(higher[:, None], path.every[:, :3], path.prices)
+        path.levels = np.where(higher[:, None], path.own[:, :, LEVEL], path.levels)
         close = np.where(path.step < _SHORT, _SETTLED, _CLOSED) * scale
         over = (self.gap <= close) & (np.abs(owed) <= 1e-12 * scale) & (error <= 1e-11 * scale)
         # a limit may be worth little and still count for the slowest user: some steps more
-        late = np.where(programs.busy, self.own_broken[:, :, _TIME] / path.s, 0.0).max(axis=1)
-        kept = np.maximum(late, self.every_broken[:, :3].max(axis=1)) <= _KEPT
+        late = np.where(programs.busy, self.own_broken[:, :, TIME] / path.s, 0.0).max(axis=1)
+        kept = np.maximum(late, self.every_broken[:, :3].max(axis=1)) <= KEPT
         path.closed = path.closed + over
         over &= kept | (path.closed > _MORE)
         over |= path.lost
@@ -381,7 +260,7 @@ class _Newton:
             there.z, there.s, there.u, there.d,
             path.own + wide[:, :, None] * own_turn, np.maximum(path.own_slack + wide[:, :, None] * own_move, -own),
             path.every + wide * every_turn, np.maximum(path.every_slack + wide * every_move, -every),
-            step, path.floor, path.inside, path.lost, path.closed,
+            step, path.floor, path.inside, path.lost, path.closed, path.prices, path.levels,
         )  # fmt: skip
         path.lost = ~np.isfinite(step)
         path.put(np.flatnonzero(~path.lost), moved.some(~path.lost))
@@ -394,8 +273,8 @@ class _Newton:
         programs, x = self.programs, self.x
         ratio = np.where(programs.here, own_ratio, 0.0)
         springs = _Springs.of(programs, ratio, slope)
-        curve = np.where(programs.needs, self.path.own[:, :, _TIME, None] * self.bend, 1.0)
-        curve = curve + self.path.every[:, None, :3] * x + ratio[:, :, _LOW] + ratio[:, :, _HIGH]
+        curve = np.where(programs.needs, self.path.own[:, :, TIME, None] * self.bend, 1.0)
+        curve = curve + self.path.every[:, None, :3] * x + ratio[:, :, LOW] + ratio[:, :, HIGH]
         # without z, of the spring h is left
         on_z = slope.z + springs.on_tau[:, :, None] * self.steep
         soft = self.steep / curve
@@ -449,11 +328,11 @@ class _Springs:
     def of(cls, programs: Programs, ratio: Array, slope: Point) -> _Springs:
         """From the ratios of multipliers and slacks, (S, K, m)."""
         busy, w = programs.busy, programs.late
-        r, q, p = ratio[:, :, _TIME], ratio[:, :, _BRANCH] + ratio[:, :, _DEADLINE], ratio[:, :, _LEVEL]
+        r, q, p = ratio[:, :, TIME], ratio[:, :, BRANCH] + ratio[:, :, DEADLINE], ratio[:, :, LEVEL]
         kappa = np.zeros(p.shape)
         if programs.tailed:
-            both = p + ratio[:, :, _EXCESS]
-            kappa, p = p * slope.u / both, p * ratio[:, :, _EXCESS] / both
+            both = p + ratio[:, :, EXCESS]
+            kappa, p = p * slope.u / both, p * ratio[:, :, EXCESS] / both
         held = np.where(busy, q + p * w * w, 0.0)
         whole = np.where(busy, r + held, 1.0)
         on_s = np.where(busy, slope.s + w * kappa, 0.0) / whole
@@ -468,18 +347,18 @@ class _Springs:
         s = np.where(self.held > 0, spring * over + self.omega * d, by.s)
         s = np.where(busy, s - self.on_s, 0.0)
         force = np.zeros(ratio.shape)
-        force[:, :, _TIME] = spring + self.on_tau
-        force[:, :, _BRANCH], force[:, :, _DEADLINE] = -ratio[:, :, _BRANCH] * s, ratio[:, :, _DEADLINE] * s
-        force[:, :, _LOW], force[:, :, _HIGH] = -ratio[:, :, _LOW] * by.z, ratio[:, :, _HIGH] * by.z
+        force[:, :, TIME] = spring + self.on_tau
+        force[:, :, BRANCH], force[:, :, DEADLINE] = -ratio[:, :, BRANCH] * s, ratio[:, :, DEADLINE] * s
+        force[:, :, LOW], force[:, :, HIGH] = -ratio[:, :, LOW] * by.z, ratio[:, :, HIGH] * by.z
         u = np.zeros(s.shape)
         if programs.leveled:
             # w s - D, from what the other springs leave: the difference itself has no digits
             late = np.where(busy, over * (w * (spring - self.held * self.on_s) - self.q * d), -d)
-            force[:, :, _LEVEL] = self.p * late + self.kappa
+            force[:, :, LEVEL] = self.p * late + self.kappa
             if programs.tailed:
-                stiff, soft = ratio[:, :, _LEVEL], ratio[:, :, _EXCESS]
+                stiff, soft = ratio[:, :, LEVEL], ratio[:, :, EXCESS]
                 u = (stiff * late - by.u) / (stiff + soft)
-                force[:, :, _EXCESS] = -soft * u
+                force[:, :, EXCESS] = -soft * u
         return Point(by.z, s, u, by.d), force
 
 

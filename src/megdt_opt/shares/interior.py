@@ -7,18 +7,23 @@ none do. All option sets of a batch advance together, arrays (S, ...).
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from megdt_opt.radio.rates import Array, speed
-from megdt_opt.shares.central_path import Programs, follow
+from megdt_opt.shares.central_path import Path, follow
+from megdt_opt.shares.convex_programs import Programs
 from megdt_opt.shares.goal import Goal
 from megdt_opt.tolerances import LIMIT_SLACK
 
 _OF_SLACK = 0.998
 """Part of what a limit may be exceeded by that paths use: the rest is for their rounding [1]."""
+
+_LOST = 1e-10
+"""A path that proves its objective less closely than that, relatively, has lost its way [1]."""
 
 
 @dataclass(frozen=True)
@@ -110,15 +115,33 @@ def interior(
         which, programs, x = which[inside], programs.take(inside), x[inside]
     if which.size == 0:
         return Shares(out_x, objective, prices, bound, tilts)
-    path = follow(programs, programs.start(x), deadline)
-    xs = _better(programs, _fill(programs, programs.shares(path.z)), _fill(programs, x), limit[which])
-    prices[which] = np.where(programs.needs.any(axis=1), path.every[:, :3], 0.0)
+    xs, path = _best(programs, x, limit[which], deadline)
+    prices[which] = np.where(programs.needs.any(axis=1), path.prices, 0.0)
     tilts[which] = path.tilts(programs)
     out_x[which] = xs.swapaxes(1, 2)
     objective[which] = goal.value(programs.fixed + _seconds(programs, xs))
-    floor = path.floor + goal.sum_weight * (goal.weight * programs.fixed).sum(axis=1)
-    bound[which] = np.minimum(floor, objective[which])
+    bound[which] = np.minimum(_floor(programs, path), objective[which])
     return Shares(out_x, objective, prices, bound, tilts)
+
+
+def _best(programs: Programs, x: Array, limit: Array, deadline: float) -> tuple[Array, Path]:
+    """Best shares, (S, K, 3), and the path that proves them; another way is tried where the first was lost."""
+    path = follow(programs, programs.start(x), deadline)
+    xs = _better(programs, _fill(programs, programs.shares(path.z)), _fill(programs, x), limit)
+    value = programs.goal.value(programs.fixed + _seconds(programs, xs))
+    lost: NDArray[np.bool_] = np.asarray(_floor(programs, path) < value * (1.0 - _LOST))
+    if lost.any() and time.monotonic() < deadline:
+        fewer = programs.take(lost)
+        other = follow(fewer, fewer.start(x[lost]), deadline, steep=True)
+        xs[lost] = _better(fewer, _fill(fewer, fewer.shares(other.z)), xs[lost], limit[lost])
+        path.raised(lost, other)
+    return xs, path
+
+
+def _floor(programs: Programs, path: Path) -> Array:
+    """No shares are better than that, (S,)."""
+    weighted = (programs.goal.weight * programs.fixed).sum(axis=1)
+    return np.asarray(path.floor + programs.goal.sum_weight * weighted)
 
 
 def _better(programs: Programs, reached: Array, start: Array, limit: Array) -> Array:
@@ -165,6 +188,10 @@ def _meet_deadlines(
         programs.branch, np.full_like(limit, np.inf), Goal(np.ones(limit.shape[1]), 0.0, 1.0),
     )  # fmt: skip
     path = follow(pressed, pressed.start(x), deadline, limit)
+    lost = ~path.inside & (path.floor <= 0)
+    if lost.any() and time.monotonic() < deadline:
+        fewer = pressed.take(lost)
+        path.put(np.flatnonzero(lost), follow(fewer, fewer.start(x[lost]), deadline, limit[lost], steep=True))
     return pressed.fitted(pressed.shares(path.z)), path.inside, path.floor > 0
 
 
