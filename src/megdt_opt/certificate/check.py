@@ -13,8 +13,9 @@ from megdt_opt.certificate.verdict import EXACT_SIZE, Verdict
 from megdt_opt.pricing.scaled import Array
 from megdt_opt.values import real
 
-MARGIN = 1e-12
-"""Relative allowance for rounding in floating arithmetic, far above what K * O additions lose."""
+MARGIN = 2e-12
+"""Relative allowance for rounding in floating arithmetic: far above what K * O additions lose, twice what rates that
+hardly grow with the band do."""
 
 _CLEARLY = 1e-9
 """Relative distance from a limit that no rounding makes."""
