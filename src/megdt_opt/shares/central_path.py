@@ -39,7 +39,10 @@ _MORE = 20
 
 _SHORT = 0.05
 _RANGE = 40.0
-"""Logarithms of shares differ from their best by less than that."""
+"""Logarithms of shares are taken to differ from their best by less than that, which is seventeen decades."""
+
+_EVEN = 1e-9
+"""Slopes by s, u and D, relatively, up to which a bound is read: beyond, the Lagrangian has no least value."""
 
 _NEARLY = 0.99
 """Part of the way to the next limit that a step goes."""
@@ -138,7 +141,7 @@ class Path:
 def follow(
     programs: Programs, start: Point, deadline: float = np.inf, stop: Array | None = None, *, steep: bool = False
 ) -> Path:
-    """Follow the central path of every program from a point that keeps all limits strictly.
+    """Follow the central path of every program from a point; deadlines may be broken there.
 
     The method is that of Boyd and Vandenberghe, Convex Optimization (2004), 11.7, with slacks of their own.
 
@@ -208,11 +211,11 @@ class _Newton:
         value = programs.objective(path.point)
         scale = np.maximum(np.abs(value), 1e-300)
         owed, slope = self.owed, self.slope
-        error = _RANGE * np.abs(slope.z).sum(axis=(1, 2)) + np.abs(slope.d * path.d)
-        error += (np.abs(slope.s * path.s) + np.abs(slope.u * path.u)).sum(axis=1)
-        # the Lagrangian is convex: its least value is not below this
+        uneven = np.abs(slope.d * path.d) + (np.abs(slope.s * path.s) + np.abs(slope.u * path.u)).sum(axis=1)
+        error = _RANGE * np.abs(slope.z).sum(axis=(1, 2)) + uneven
+        # the Lagrangian is convex, and linear in s, u and D: its least value is not below this
         floor = value - self.gap + owed - error
-        higher = floor > path.floor
+        higher = (floor > path.floor) & (uneven <= _EVEN * scale)
         path.floor = np.where(higher, floor, path.floor)
         path.prices = np.where(higher[:, None], path.every[:, :3], path.prices)
         path.levels = np.where(higher[:, None], path.own[:, :, LEVEL], path.levels)
