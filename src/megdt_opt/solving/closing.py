@@ -286,7 +286,7 @@ def _searched(
             tree.part_s = lambda: part_s(tree, mask, valuer)
         leveled = isinstance(engine, MixedEngine) and engine.is_leveled
         by_levels = grow_by_levels(tree, cast(LeveledEngine, engine)) if leveled and known is None else None
-        grown = known or by_levels or tree.grow(root(tree))
+        grown = known or by_levels or tree.grow(*root(tree))
         bound = Certificate.seal(proof, grown, mask, tree.target, valuer).bound_s
     certificate = Certificate(proof.objective, bound, grown, proof.budgets, proof.cost_prices)
     option, x = incumbent.choice, incumbent.x

@@ -106,7 +106,7 @@ def close_parties(
         valuer, mask = engine.valuer(), proof.to_partition(False)
         if np.isfinite(deadline):
             tree.part_s = lambda: part_s(tree, mask, valuer)
-        grown = tree.grow(root(tree))
+        grown = tree.grow(*root(tree))
         grown = grown if carrying is None else carrying(grown, tree.target)
         certificate = Certificate.seal(proof, grown, mask, tree.target, valuer)
     return ClosedParties(

@@ -64,6 +64,13 @@ class _Linked(JITCodeLibrary):
         """Only code that Python calls looks its environment up."""
 
 
+class _Whole(JITCodeLibrary):
+    """Code of a kernel: optimised with all that is linked into it, and not by itself before."""
+
+    def _optimize_functions(self, module: Any) -> None:
+        module.data_layout = self._codegen._data_layout
+
+
 class _Compiler(Compiler):
     """Numba's compiler without the passes that no kernel needs."""
 
@@ -72,11 +79,13 @@ class _Compiler(Compiler):
 
     def define_pipelines(self) -> list[Any]:
         # numba has no types
-        state, linked, usual = self.state, cast(Any, _Linked), cast(Any, DefaultPassBuilder)
+        state, usual = self.state, cast(Any, DefaultPassBuilder)
         # arrays that an expression makes are what the rewriting is for
         unused = _UNUSED if state.flags.nrt else (*_UNUSED, NopythonRewrites)
-        if state.flags.no_cpython_wrapper:
-            state.library = linked(state.targetctx.codegen(), state.func_id.func_qualname)
+        linked = state.flags.no_cpython_wrapper
+        state.library = cast(Any, _Linked if linked else _Whole)(state.targetctx.codegen(), state.func_id.func_qualname)
+        if not linked:
+            state.library.enable_object_caching()
         manager = usual.define_nopython_pipeline(state)
         manager.passes = [entry for entry in manager.passes if entry[0] not in unused]
         manager.finalize()

@@ -251,5 +251,5 @@ def _sampled(problem: AllocationProblem, kind: int, deadline: float) -> tuple[F,
         return None
     price = best.prices
     if best.objective > 0.0:
-        price = root(Tree(engine, Objective.of(sample), best, _ROUGH, deadline, sample.weights))
+        price = root(Tree(engine, Objective.of(sample), best, _ROUGH, deadline, sample.weights)).prices
     return (price / part if kind == SUM else price / max(float(price.sum()), 1e-300)), best.objective

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from megdt_opt.pricing.scaled import Array
@@ -13,7 +15,22 @@ _ROUNDS = 3
 _SWITCHES, _TRIES = 40, 12
 
 
-def root(tree: Tree) -> Array:
+class Root(NamedTuple):
+    """Where a tree begins.
+
+    Parameters
+    ----------
+    prices : array, (M,)
+        As `Engine` has them.
+    proven : bool
+        Whether they prove the goal already, so that the tree is one leaf.
+    """
+
+    prices: Array
+    proven: bool
+
+
+def root(tree: Tree) -> Root:
     """Prices to begin the tree with; the incumbent gets what is found on the way."""
     best, objective, engine = tree.incumbent, tree.objective, tree.engine
     mask = engine.heads
@@ -30,13 +47,13 @@ def root(tree: Tree) -> Array:
             level, goal = tree.goal()
             tree.passes += 1
             if engine.proving(mask, peak.prices[None], level, goal) is not None:
-                return start
+                return Root(start, True)
             if not tree.in_time or not _switch(tree):
                 break
         boxed = peak.prices[: engine.budgets].max() >= 0.5 * box
         if objective.leveled or best.objective >= before * (1.0 - 1e-3) or not boxed:
             break  # the best prices hang on the incumbent by the box alone
-    return start
+    return Root(start, False)
 
 
 def _rounded(tree: Tree, peak: Peak) -> list[Choice]:

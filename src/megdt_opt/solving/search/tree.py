@@ -107,8 +107,10 @@ class Tree:
         """The level of the costs and the value that prove it."""
         return self.objective.goal(self.incumbent.objective, self.gap)
 
-    def grow(self, start: Array) -> Node:
-        """The whole tree, from prices to begin with."""
+    def grow(self, start: Array, proven: bool = False) -> Node:
+        """The whole tree, from prices to begin with: one leaf where it is known that they prove the goal."""
+        if proven:
+            return Leaf(tuple(start.tolist()))
         top: list[Node] = []
         pool = [start, self.objective.start(self.incumbent.prices)]
         mask = self.engine.heads
