@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from megdt_opt import AllocationProblem, solve
+from megdt_opt.certificate.tree import Count, Row
 from megdt_opt.problem.outcome import BoundSource
+from megdt_opt.solving.closing import prepare
+from megdt_opt.solving.search.counts import none
 from megdt_opt.solving.search.planes import Room, highest
 from megdt_opt.tolerances import BOUND, SOLVER
 
@@ -75,6 +80,39 @@ def test_the_sum_of_one_kind_closes(users: int, spread: float, down: float, up: 
         work = crowd**2 * (1.0 + down + up)
         best = float(np.min((users - crowd) * local_s + work))
         assert found.objective_s == pytest.approx(best, rel=2e-6)
+
+
+@pytest.mark.parametrize("users", [21, 41, 200, 201])
+def test_a_crowd_is_divided_by_its_number_first(users: int) -> None:
+    """The sets on both sides of the number prove their sides with their own prices: no search for better ones."""
+    crowd = half_integer_crowd(users, 0.0, 0.7, 0.3)
+    for _ in range(2):  # in NumPy or compiled
+        found = solve(crowd, method="prices")
+        assert found.certificate is not None
+        assert isinstance(found.certificate.tree, Count)
+        assert found.gap <= 1e-9
+        at_edge = int(found.option.sum())
+        assert found.objective_s == pytest.approx(2.0 * at_edge**2 + (users - at_edge) * crowd.fixed_s[0, 0], rel=1e-9)
+        prepare(crowd)
+
+
+@given(st.integers(0, 2**31), st.integers(1, 7), st.integers(2, 4))
+def test_the_multiplier_of_a_count_is_worth_the_most(seed: int, users: int, options: int) -> None:
+    rng = np.random.default_rng(seed)
+    cost = rng.integers(0, 6, (users + 1, options)).astype(float)
+    cost[rng.random(cost.shape) < 0.2] = np.inf
+    members = np.sort(rng.permutation(users + 1)[:users])
+    counted = np.flatnonzero(np.r_[True, rng.random(options - 1) < 0.5])
+    sign = int(rng.choice([-1, 1]))
+    limits = none(np.ones(cost.shape, bool)).with_row(Row(members, counted, int(rng.integers(0, users + 1)), sign))
+
+    def worth(multiplier: float) -> float:
+        one = np.array([multiplier])
+        return float((cost + limits.extra(one)).min(axis=1).sum()) - limits.offset(one)
+
+    # concave, and it bends at whole numbers here; where it goes on rising, no users keep the limit
+    tried = [worth(float(m)) for m in range(8)]
+    assert worth(limits.last_multiplier(cost)) >= max(tried) or tried[7] > tried[6] or np.isinf(tried).all()
 
 
 def test_planes_of_many_users_counts_have_a_highest_point() -> None:

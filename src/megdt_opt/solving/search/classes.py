@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from megdt_opt.certificate.tree import Mask
 from megdt_opt.pricing.scaled import Array
 from megdt_opt.solving.engines.engine import Choice, Engine
 
@@ -28,30 +29,29 @@ def classes(engine: Engine, weight: Array) -> list[Choice]:
     order = np.argsort(rough.sum(axis=1), kind="stable")
     left = np.ones(len(order), bool)
     found: list[Choice] = []
-    for k, near in _near(rough, order):
+    for k, near in _near(rough, order, left):
         if not left[k]:
             continue
         left[k] = False
         who = near[left[near]]
         if who.size == 0:
             continue
-        terms, heads = engine.terms(k), engine.heads[k]
-        same = [
-            m for m in who.tolist()
-            if (engine.head[m] == engine.head[k]).all()
-            and (np.abs(engine.terms(m) - terms) <= ALIKE * np.abs(terms))[:, heads].all()
-        ]  # fmt: skip
-        if same:
+        who = who[(engine.head[who] == engine.head[k]).all(axis=1)]
+        own = engine.terms(k)[:, engine.heads[k]]
+        others = np.array([engine.terms(m)[:, engine.heads[k]] for m in who.tolist()]).reshape(-1, *own.shape)
+        same = who[(np.abs(others - own) <= ALIKE * np.abs(own)).all(axis=(1, 2))]
+        if same.size:
             left[same] = False
-            found.append(np.array(sorted([k, *same])))
+            found.append(np.sort(np.append(same, k)))
     return found
 
 
-def _near(rough: Array, order: Choice) -> Iterator[tuple[int, Choice]]:
-    """In this order the parties that others are near to, and these others."""
+def _near(rough: Array, order: Choice, left: Mask) -> Iterator[tuple[int, Choice]]:
+    """In this order the parties that are left by then and that others are near to, and these others."""
     step = max(_AT_ONCE // rough.size, 1)
     for at in range(0, len(order), step):
         rows = order[at : at + step]
+        rows = rows[left[rows]]
         near = np.ones((len(rows), len(rough)), bool)
         near[np.arange(len(rows)), rows] = False
         for column in rough.T[::-1]:  # a few tell most parties apart

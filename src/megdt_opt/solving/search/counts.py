@@ -68,6 +68,26 @@ class Limits:
         taken = self.table[:, np.arange(len(choice)), choice].sum(axis=1)
         return np.array([t - self.rows[a].sign * self.rows[a].limit for a, t in zip(self.alive, taken, strict=True)])
 
+    def keeps(self, choice: Choice) -> bool:
+        """Whether choices (K,) keep the last limit."""
+        row = self.rows[-1]
+        return bool(row.sign * (int(np.isin(choice[row.users], row.options).sum()) - row.limit) <= 0)
+
+    def last_multiplier(self, cost: Array) -> float:
+        """The multiplier of the last limit that is worth the most at costs (K, C): with it just as many of the users
+        take one of the options as may, or one more would not cost less."""
+        row = self.rows[-1]
+        own = cost[row.users]
+        counted = np.zeros(own.shape[1], bool)
+        counted[row.options] = True
+        with np.errstate(invalid="ignore"):  # a user with neither has no allocation whatever the multiplier
+            saved = own[:, ~counted].min(axis=1, initial=np.inf) - own[:, counted].min(axis=1, initial=np.inf)
+        # those who save the most are the last to be kept from it
+        saved = np.sort(np.where(np.isnan(saved), 0.0, saved))[::-1]
+        place = row.limit if row.sign > 0 else row.limit - 1
+        at = float(saved[place]) if 0 <= place < len(saved) else 0.0
+        return max(row.sign * at, 0.0) if np.isfinite(at) else 0.0
+
     def of_leaf(self, multipliers: Array) -> tuple[float, ...]:
         """Multipliers of all limits, 0 where one has been replaced."""
         every = [0.0] * len(self.rows)

@@ -43,6 +43,8 @@ def root(tree: Tree) -> Root:
         start = peak.prices
         if tree.in_time:
             best.offer_all(_rounded(tree, peak), peak.prices)
+            if tree.is_crowd(peak):
+                tree.find_kinds(mask, peak)
         for _turn in range(_SWITCHES):
             level, goal = tree.goal()
             tree.passes += 1

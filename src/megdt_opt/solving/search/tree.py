@@ -34,6 +34,9 @@ _MOST_NODES = 1_000_000
 _PATIENCE = 2
 """Nodes after which users of one kind are looked for: most trees end before [1]."""
 
+_CROWD = 0.5
+"""Part of the parties that the first prices waver about from which on they are looked for at once [1]."""
+
 _CUT_TURNS = 6
 """Turns in which it is found what a leaf proves that was cut short: of "max", about as many; else one [1]."""
 
@@ -196,6 +199,26 @@ class Tree:
         node.attach(made)
         return node._replace(mask=node.mask & ~gone, attach=made.children.append)
 
+    def is_crowd(self, peak: Peak) -> bool:
+        """Whether prices waver about more parties than they do where these differ (Shapley and Folkman)."""
+        if self.kinds is not None or len(peak.weights) < 2:
+            return False
+        torn = np.count_nonzero((peak.choices != peak.choices[0]).any(axis=0))
+        return bool(torn > max(self.engine.budgets, _CROWD * peak.choices.shape[1]))
+
+    def find_kinds(self, mask: Mask, peak: Peak) -> None:
+        """Look for users of one kind, and try as many of them at each choice as the best prices have there."""
+        if not self.engine.countable:
+            return
+        self.kinds, best = classes(self.engine, self.weight), self.incumbent
+        if not self.kinds:
+            return
+        if len(peak.weights):
+            best.offer_all(shares_of(peak, mask, self.kinds), peak.prices[: len(best.prices)])
+        if self.objective.leveled:
+            even = evened(self.engine, best.choice, self.kinds, peak.prices, best.objective, lambda: self.in_time)
+            best.offer(even, peak.prices)
+
     def _settle(self, node: _Node) -> Array:
         """Prices of the one set that is left: its own prove its value, or that it cannot keep the limits."""
         choice, size = node.mask.argmax(axis=1), len(self.incumbent.prices)
@@ -213,12 +236,8 @@ class Tree:
 
     def _divide(self, node: _Node, peak: Peak) -> list[_Node]:
         """The two parts of a node, first that in which the better set is expected."""
-        if self.kinds is None and self.engine.countable and self.nodes >= _PATIENCE:
-            self.kinds = classes(self.engine, self.weight)
-            if self.kinds and self.objective.leveled:
-                best = self.incumbent
-                even = evened(self.engine, best.choice, self.kinds, peak.prices, best.objective, lambda: self.in_time)
-                best.offer(even, peak.prices)
+        if self.kinds is None and (self.nodes >= _PATIENCE or self.is_crowd(peak)):
+            self.find_kinds(node.mask, peak)
         # weights of each party's own come with multipliers of each, whose limit the planes of a count do not know
         counted = self._by_count(node, peak) if self.kinds and peak.weights.ndim == 1 else []
         return counted or self._by_party(node, peak)
@@ -246,17 +265,32 @@ class Tree:
         most = int(np.floor(number))
         made = Count(tuple(members.tolist()), tuple(options.tolist()), most)
         node.attach(made)
-        start = np.r_[node.start, 0.0]
         below = []
         for row in (Row(members, options, most, 1), Row(members, options, most + 1, -1)):
             limits = node.limits.with_row(row)
             kept = [node.limits.alive.index(a) for a in limits.alive[:-1]]
             size = len(node.start) - len(node.limits)
-            start = np.r_[node.start[:size], node.start[size:][kept], 0.0]
-            below.append(node._replace(limits=limits, start=start))
+            above = np.r_[node.start[:size], node.start[size:][kept]]
+            below.append(node._replace(limits=limits, start=self._start_within(limits, node.mask, above, peak)))
         made.children.extend([Leaf(())] * 2)  # room for them, which come in any order
         order = [0, 1] if number - most < 0.5 else [1, 0]
         return [below[i]._replace(attach=into(made.children, i)) for i in order]
+
+    def _start_within(self, limits: Limits, mask: Mask, start: Array, peak: Peak) -> Array:
+        """Prices for one limit more on a count: those of a good choice that keeps it, where one is known, and the best
+        multiplier there."""
+        size = len(start) - len(limits) + 1
+        best = self.incumbent
+        prices: Array | None = best.prices if limits.keeps(best.choice) else None
+        if prices is None:
+            rounded = next(filter(limits.keeps, shares_of(peak, mask, self.kinds or [])), None)
+            found = None if rounded is None else self.engine.settle(rounded, np.inf, start[: self.engine.budgets])
+            prices = found.prices if found is not None and np.isfinite(found.objective) else None
+        own = start[:size] if prices is None else self.objective.start(prices)
+        multipliers = np.r_[start[size:], 0.0]
+        costs = self.engine.costs(mask, own, self.goal()[0]) + limits.extra(multipliers)
+        multipliers[-1] = limits.last_multiplier(costs)
+        return np.concatenate((own, multipliers))
 
     def _by_party(self, node: _Node, peak: Peak) -> list[_Node]:
         """By the options of the party that is the least decided."""
