@@ -65,6 +65,7 @@ def check(problem: AllocationProblem) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long_list("objective", of=2)
 @pytest.mark.parametrize("objective", ["sum", "max"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_agrees_with_the_general_search(family: str, objective: str, general: list[bool]) -> None:
@@ -73,6 +74,7 @@ def test_agrees_with_the_general_search(family: str, objective: str, general: li
 
 
 @pytest.mark.slow
+@pytest.mark.long_list("kind", of=2)
 @pytest.mark.parametrize("objective", ["sum", "max"])
 @pytest.mark.parametrize("kind", ["shannon", "parallel", "deadline", "mixture"])
 def test_so_it_does_with_every_law_and_limit(
@@ -106,7 +108,7 @@ def closed_to(problem: AllocationProblem, gap: float) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.long_list("family", "kind")
+@pytest.mark.long_list("family", of=3)
 @pytest.mark.usefixtures("few")
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("kind", ["linear", "shannon", "parallel"])

@@ -104,6 +104,8 @@ class Site:
         place = str(Hosts.load(self.hosts).place(actor))
         words = ["ip", "netns", "exec", self.names[actor], *clock, sys.executable, "-P", "-c", code]
         words += [actor, str(self.hosts), place, str(self.audit(actor))]
+        if actor in self.processes:
+            self._leave(actor)
         self.processes[actor] = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
     def wait(self, actor: str) -> None:
@@ -111,6 +113,11 @@ class Site:
         stream = self.processes[actor].stdout
         assert stream is not None
         assert stream.readline().startswith("serves at"), actor
+
+    def _leave(self, actor: str) -> None:
+        stream = self.processes[actor].stdout
+        assert stream is not None
+        stream.close()
 
     def close(self) -> None:
         """Take everything down."""
@@ -122,6 +129,8 @@ class Site:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        for actor in self.processes:
+            self._leave(actor)
         for name in self.names.values():
             with contextlib.suppress(subprocess.SubprocessError):
                 ip("netns", "del", name)

@@ -51,7 +51,7 @@ def test_a_plan_of_the_list_runs_as_predicted(cluster, number):
             assert pictures[user.name].identical  # members ask for the same with the same seed
 
 
-@pytest.mark.long_list(of=2)
+@pytest.mark.long_list(of=5)
 @pytest.mark.parametrize("name", several.SPOILS)
 def test_a_spoiled_run_is_predicted_to_be_off(name):
     """By the schedule of what is run: nothing is measured here."""

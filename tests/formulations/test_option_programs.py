@@ -203,7 +203,7 @@ ZEROS: dict[str, tuple[dict[str, Any], float]] = {
 }
 
 
-@pytest.mark.long_list("zero", of=4)
+@pytest.mark.long_list("zero", of=8)
 @by_program
 @pytest.mark.parametrize("zero", ZEROS)
 def test_zeros_divide_nothing(program: Any, zero: str) -> None:

@@ -441,6 +441,7 @@ def test_all_routes_call_a_limit_kept_alike(
         )
 
 
+@pytest.mark.long_list("objective", "is_compiled", of=2)
 @pytest.mark.parametrize("objective", ["sum", "max"])
 @pytest.mark.parametrize("spread", [0.0, 1e-8, 0.1, 0.5])
 @pytest.mark.parametrize("is_compiled", [True, False], ids=["compiled", "numpy"])
