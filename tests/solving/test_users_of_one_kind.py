@@ -112,7 +112,9 @@ def test_the_multiplier_of_a_count_is_worth_the_most(seed: int, users: int, opti
 
     # concave, and it bends at whole numbers here; where it goes on rising, no users keep the limit
     tried = [worth(float(m)) for m in range(8)]
-    assert worth(limits.last_multiplier(cost)) >= max(tried) or tried[7] > tried[6] or np.isinf(tried).all()
+    (best,), value = limits.with_last(cost, np.zeros(0))
+    assert value == worth(best)
+    assert value >= max(tried) or tried[7] > tried[6] or np.isinf(tried).all()
 
 
 def test_planes_of_many_users_counts_have_a_highest_point() -> None:

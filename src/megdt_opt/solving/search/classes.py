@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -17,19 +17,23 @@ _AT_ONCE = 100_000
 """Numbers that are compared in one step [1]."""
 
 
-def classes(engine: Engine, weight: Array) -> list[Choice]:
+def classes(engine: Engine, weight: Array, in_time: Callable[[], bool] = lambda: True) -> list[Choice]:
     """Parties of one kind, at least two of each: they have the same choices, and these nearly the same terms.
 
     Parameters
     ----------
     engine : Engine
     weight : array, (K,)
+    in_time : callable
+        Whether to go on; those found by then are handed back.
     """
     rough = np.column_stack([engine.summary(), weight])  # (K, F): users of one kind are alike in it too
     order = np.argsort(rough.sum(axis=1), kind="stable")
     left = np.ones(len(order), bool)
     found: list[Choice] = []
     for k, near in _near(rough, order, left):
+        if not in_time():
+            break
         if not left[k]:
             continue
         left[k] = False
@@ -49,9 +53,9 @@ def classes(engine: Engine, weight: Array) -> list[Choice]:
 def _near(rough: Array, order: Choice, left: Mask) -> Iterator[tuple[int, Choice]]:
     """In this order the parties that are left by then and that others are near to, and these others."""
     step = max(_AT_ONCE // rough.size, 1)
-    for at in range(0, len(order), step):
-        rows = order[at : at + step]
-        rows = rows[left[rows]]
+    waiting = order
+    while waiting.size:
+        rows, waiting = waiting[:step], waiting[step:]
         near = np.ones((len(rows), len(rough)), bool)
         near[np.arange(len(rows)), rows] = False
         for column in rough.T[::-1]:  # a few tell most parties apart
@@ -61,3 +65,4 @@ def _near(rough: Array, order: Choice, left: Mask) -> Iterator[tuple[int, Choice
                 break
         for i in np.flatnonzero(near.any(axis=1)).tolist():
             yield int(rows[i]), np.flatnonzero(near[i])
+        waiting = waiting[left[waiting]]

@@ -73,9 +73,13 @@ class Limits:
         row = self.rows[-1]
         return bool(row.sign * (int(np.isin(choice[row.users], row.options).sum()) - row.limit) <= 0)
 
-    def last_multiplier(self, cost: Array) -> float:
-        """The multiplier of the last limit that is worth the most at costs (K, C): with it just as many of the users
-        take one of the options as may, or one more would not cost less."""
+    def with_last(self, cost: Array, others: Array) -> tuple[Array, float]:
+        """Multipliers of all limits, of which all but the last are given, and what they are worth at costs (K, C).
+
+        With the best one of the last limit just as many of the users take one of the options as may, or one more would
+        not cost less.
+        """
+        cost = cost + self.extra(np.append(others, 0.0))
         row = self.rows[-1]
         own = cost[row.users]
         counted = np.zeros(own.shape[1], bool)
@@ -86,7 +90,9 @@ class Limits:
         saved = np.sort(np.where(np.isnan(saved), 0.0, saved))[::-1]
         place = row.limit if row.sign > 0 else row.limit - 1
         at = float(saved[place]) if 0 <= place < len(saved) else 0.0
-        return max(row.sign * at, 0.0) if np.isfinite(at) else 0.0
+        multipliers = np.append(others, max(row.sign * at, 0.0) if np.isfinite(at) else 0.0)
+        total = float((cost + multipliers[-1] * self.table[-1]).min(axis=1).sum())
+        return multipliers, total - self.offset(multipliers)
 
     def of_leaf(self, multipliers: Array) -> tuple[float, ...]:
         """Multipliers of all limits, 0 where one has been replaced."""

@@ -210,8 +210,8 @@ class Tree:
         """Look for users of one kind, and try as many of them at each choice as the best prices have there."""
         if not self.engine.countable:
             return
-        self.kinds, best = classes(self.engine, self.weight), self.incumbent
-        if not self.kinds:
+        self.kinds, best = classes(self.engine, self.weight, lambda: self.in_time), self.incumbent
+        if not (self.kinds and self.in_time):
             return
         if len(peak.weights):
             best.offer_all(shares_of(peak, mask, self.kinds), peak.prices[: len(best.prices)])
@@ -277,20 +277,21 @@ class Tree:
         return [below[i]._replace(attach=into(made.children, i)) for i in order]
 
     def _start_within(self, limits: Limits, mask: Mask, start: Array, peak: Peak) -> Array:
-        """Prices for one limit more on a count: those of a good choice that keeps it, where one is known, and the best
-        multiplier there."""
+        """Prices for one limit more on a count, with the best multiplier there: those of a good choice that keeps it,
+        where one is known, or those from above, whichever are worth more."""
         size = len(start) - len(limits) + 1
-        best = self.incumbent
-        prices: Array | None = best.prices if limits.keeps(best.choice) else None
-        if prices is None:
+        best, tried = self.incumbent, [start[:size]]
+        if limits.keeps(best.choice):
+            tried.append(self.objective.start(best.prices))
+        else:
             rounded = next(filter(limits.keeps, shares_of(peak, mask, self.kinds or [])), None)
             found = None if rounded is None else self.engine.settle(rounded, np.inf, start[: self.engine.budgets])
-            prices = found.prices if found is not None and np.isfinite(found.objective) else None
-        own = start[:size] if prices is None else self.objective.start(prices)
-        multipliers = np.r_[start[size:], 0.0]
-        costs = self.engine.costs(mask, own, self.goal()[0]) + limits.extra(multipliers)
-        multipliers[-1] = limits.last_multiplier(costs)
-        return np.concatenate((own, multipliers))
+            if found is not None and np.isfinite(found.objective):
+                tried.append(self.objective.start(found.prices))
+        worth = [limits.with_last(self.engine.costs(mask, own, self.goal()[0]), start[size:]) for own in tried]
+        values = [value - float(own[: self.engine.budgets].sum()) for (_, value), own in zip(worth, tried, strict=True)]
+        at = int(np.argmax(values))
+        return np.concatenate((tried[at], worth[at][0]))
 
     def _by_party(self, node: _Node, peak: Peak) -> list[_Node]:
         """By the options of the party that is the least decided."""
