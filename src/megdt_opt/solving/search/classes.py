@@ -41,12 +41,22 @@ def classes(engine: Engine, weight: Array, in_time: Callable[[], bool] = lambda:
         if who.size == 0:
             continue
         who = who[(engine.head[who] == engine.head[k]).all(axis=1)]
-        own = engine.terms(k)[:, engine.heads[k]]
-        others = np.array([engine.terms(m)[:, engine.heads[k]] for m in who.tolist()]).reshape(-1, *own.shape)
-        same = who[(np.abs(others - own) <= ALIKE * np.abs(own)).all(axis=(1, 2))]
+        same = who[_alike(engine, k, who)]
         if same.size:
             left[same] = False
             found.append(np.sort(np.append(same, k)))
+    return found
+
+
+def _alike(engine: Engine, k: int, who: Choice) -> Mask:
+    """Which of some parties with the choices of one have its terms, nearly."""
+    heads = engine.heads[k]
+    own = engine.terms(k)[:, heads]
+    found = np.zeros(len(who), bool)
+    step = max(_AT_ONCE // own.size, 1)  # the terms of all of them at once would be as large as the tables
+    for at in range(0, len(who), step):
+        others = np.array([engine.terms(m)[:, heads] for m in who[at : at + step].tolist()])
+        found[at : at + step] = (np.abs(others - own) <= ALIKE * np.abs(own)).all(axis=(1, 2))
     return found
 
 
