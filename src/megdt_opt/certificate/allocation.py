@@ -381,22 +381,33 @@ class Shannon(Stage):
         float_lo: float,
     ) -> None:
         self.price, self.a, self.hi = price, a, hi
-        x0 = Fraction(share) if share > 0 else hi
-        u = gamma / x0
-        self.alpha = gamma / (1 + u)
-        self.beta = log_bracket(1 + u)[1] - u / (1 + u)
+        self.gamma = gamma
+        self.alpha, self.beta = self._tangent(Fraction(share) if share > 0 else hi)
         fastest = hi * log_bracket(1 + gamma / hi)[1]
         self.least_time = a / fastest
         self.closed = airtime is not None and a / airtime > fastest
         self.lo = Fraction(0)
         if airtime is not None and float_lo > 0:
-            # far above gamma the rate hardly grows with the share, and floats place the least share less sharply
-            for digits in (12, 10, 8, 6, 4):
-                guess = Fraction(float_lo) * (1 - Fraction(1, 10**digits))
-                # a share is at least `guess` if even its rate, rounded up, is too small for the airtime
-                if guess * log_bracket(1 + gamma / guess)[1] <= a / airtime:
-                    self.lo = guess
-                    break
+            self.lo = self._least_share(a / airtime, float_lo)
+
+    def _tangent(self, x0: Fraction) -> tuple[Fraction, Fraction]:
+        """Alpha and beta, which is rounded up."""
+        u = self.gamma / x0
+        return self.gamma / (1 + u), log_bracket(1 + u)[1] - u / (1 + u)
+
+    def _least_share(self, rate: Fraction, near: float) -> Fraction:
+        """A lower bound of the least share with a rate: every tangent has it at a share no larger than R has.
+
+        By Newton steps, since far above gamma the rate hardly grows with the share, and floats place it less sharply.
+        """
+        found = Fraction(0)
+        while near > 0:
+            alpha, beta = self._tangent(Fraction(near))
+            step = (rate - alpha) / beta if beta > 0 else Fraction(0)
+            if step <= found:
+                break
+            found, near = step, float(step)
+        return found
 
     def phi(self, mu: Fraction) -> Fraction:
         # the tangent loses where floats misplace the share; the whole band's time it never undercuts

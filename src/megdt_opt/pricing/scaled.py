@@ -27,6 +27,10 @@ DOWNLINK, UPLINK, EDGE = range(3)
 
 _ROUNDING = 1e-12
 
+_RATE_ROUNDING = 4e-15
+"""Relative: what scaling and `shannon_band` lose of a rate. Where the rate hardly grows with the band, that is much of
+the band, so that least shares are of a rate lowered by it: never above the truth, the limit kept within it."""
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -172,10 +176,11 @@ def _demand(problem: AllocationProblem, i: int, amount: Array, users: tuple[slic
 
 
 def _least_share(a: Array, gamma: Array, limit_s: Array) -> Array:
-    """x with a / R(x) = limit, (K, O); 0 without demand."""
+    """x with a / R(x) = limit, (K, O), or hardly less; 0 without demand."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         needed = np.where(a > 0, a / limit_s, 0.0)  # = R(x)
         if np.isinf(gamma).all():
             return needed
-        shannon = shannon_band(needed / np.log(2.0), np.where(np.isinf(gamma), 1.0, gamma)[:, None])
+        rate = needed * ((1.0 - _RATE_ROUNDING) / np.log(2.0))
+        shannon = shannon_band(rate, np.where(np.isinf(gamma), 1.0, gamma)[:, None])
         return np.where(np.isinf(gamma)[:, None], needed, shannon)

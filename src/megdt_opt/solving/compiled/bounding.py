@@ -234,4 +234,7 @@ def best_of_set(
     if how == TOO_HIGH:
         return HUGE, True
     result = objective_of(kind, terms, option, shares)
-    return result, result <= max(alone, level if kind == MAX else value) * (1.0 + CLOSED)
+    if kind == MAX:
+        # a level that the prices do not prove says nothing, as where they ask for less than there is
+        value = level if value >= 1.0 - CLOSED else 0.0
+    return result, result <= max(alone, value) * (1.0 + CLOSED)

@@ -161,7 +161,8 @@ def off_by(usage: F, price: F, worth: float, active: I, count: int) -> float:
 def settle(
     kind: int, terms: Terms, option: Option, ceiling: float, hint: float, price: F, shares: F
 ) -> tuple[int, float, float]:
-    """Newton's method on the used budgets of given options: how it ends, the level, and the value of the prices.
+    """Newton's method on the used budgets of given options: how it ends, the level, and the value of the prices, for
+    "max" over their sum: from 1 on they prove the level.
 
     `price` (3,) starts and ends as prices (for "max" with sum 1), `shares` (3, K) gets the shares. TOO_HIGH where the
     prices prove that the objective is above `ceiling`, or that the limits cannot be kept. `hint` is a level to begin
@@ -208,7 +209,7 @@ def settle(
         if kind == MAX and level >= worst and value > (price[0] + price[1] + price[2]) * (1.0 + _MARGIN):
             price /= price[0] + price[1] + price[2]
             return TOO_HIGH, level, value
-        if far <= _NEAR:
+        if far <= _NEAR or far == np.inf:
             break
         fill_table(matrix, 0.0)
         fill(right, 0.0)
@@ -216,8 +217,6 @@ def settle(
             matrix[c, c] = 1.0
         for c in range(count):
             i = active[c]
-            if not (usage[i] > 0.0):
-                return LOST, level, value
             right[c] = -np.log(usage[i])
             for e in range(count):
                 matrix[c, e] = slopes[i, active[e]] / usage[i]
@@ -259,6 +258,7 @@ def settle(
         total = price[0] + price[1] + price[2]
         if total > 0.0:
             price /= total
+            value /= total
         else:
             fill(price, 1.0 / 3.0)
     return (SETTLED if far <= _ENOUGH else LOST), level, value
