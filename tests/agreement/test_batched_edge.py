@@ -192,7 +192,7 @@ def value(found: Any) -> tuple[float, float]:
     return -found.objective, -found.bound
 
 
-@pytest.mark.long_list
+@pytest.mark.long_list(of=20)
 @pytest.mark.parametrize("number", range(200))
 def test_the_sum_reaches_the_enumerated_optimum_and_proves_it(number: int) -> None:
     problem = draw_batches(number, "sum")

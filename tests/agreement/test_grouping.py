@@ -141,7 +141,7 @@ def test_the_groups_formed_reach_the_enumerated_optimum_and_prove_it(number: int
     assert merged.certificate.verify(problem, exact=True).holds
 
 
-@pytest.mark.long_list
+@pytest.mark.long_list(of=20)
 @pytest.mark.parametrize("number", [n for n in range(150) if draw_groupings(n).users <= 3][:60])
 def test_the_program_on_highs_forms_groups_as_good(number: int) -> None:
     problem = draw_groupings(number)

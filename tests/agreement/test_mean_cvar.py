@@ -90,7 +90,7 @@ def enumerated(problem: AllocationProblem) -> float:
     return best
 
 
-@pytest.mark.long_list
+@pytest.mark.long_list(of=20)
 @pytest.mark.parametrize("number", range(200))
 def test_the_search_reaches_the_enumerated_optimum_and_proves_it(number: int) -> None:
     problem = draw(number)

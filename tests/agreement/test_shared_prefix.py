@@ -37,7 +37,7 @@ def test_the_search_reaches_the_enumerated_optimum_and_proves_it(number: int) ->
     assert not raised.verify(problem).holds
 
 
-@pytest.mark.long_list
+@pytest.mark.long_list(of=20)
 @pytest.mark.parametrize("number", range(60))
 def test_the_formulation_reaches_the_enumerated_optimum(number: int) -> None:
     problem = draw_prefix(number, seed=1)

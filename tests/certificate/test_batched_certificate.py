@@ -56,6 +56,7 @@ def test_a_raised_bound_is_refused(case: tuple[BatchedEdgeProblem, Any]) -> None
         assert not replace(found.certificate, bound_s=found.lower_bound_s * (1 + 1e-4)).verify(problem).holds
 
 
+@pytest.mark.long_list(of=4)
 def test_no_altered_number_proves_more_than_the_truth(case: tuple[BatchedEdgeProblem, Any]) -> None:
     problem, found = case
     data = json.loads(json.dumps(found.certificate.to_dict()))
@@ -86,6 +87,7 @@ def test_it_is_about_this_problem_alone(case: tuple[BatchedEdgeProblem, Any]) ->
     assert "another objective" in found.certificate.verify(other).reason
 
 
+@pytest.mark.long_list("name", of=4)
 @pytest.mark.parametrize("name", ["downlink_hz", "objective_s", "latency_s", "gap", "lower_bound_s", "cut", "batches"])
 def test_an_altered_answer_is_not_proven(case: tuple[BatchedEdgeProblem, Any], name: str) -> None:
     problem, found = case
@@ -128,6 +130,7 @@ def test_a_lowered_bound_is_refused(scored: tuple[BatchedEdgeProblem, Any]) -> N
     assert replace(found.certificate, bound=found.bound + 1.0).verify(problem).holds
 
 
+@pytest.mark.long_list(of=4)
 def test_no_altered_price_proves_less_than_the_truth(scored: tuple[BatchedEdgeProblem, Any]) -> None:
     problem, found = scored
     prices, refused = found.certificate.prices, 0

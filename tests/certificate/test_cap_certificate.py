@@ -31,6 +31,7 @@ def in_capped_tree(problem: AllocationProblem, caps_s: list[float], prices: tupl
     return tree
 
 
+@pytest.mark.long_list(of=2)
 @pytest.mark.parametrize("number", NUMBERS)
 def test_no_part_proves_more_than_an_allocation_within_it_is_worth(number: int) -> None:
     """Any options on any shares, at random prices and multipliers, in a range around their largest latency."""

@@ -22,6 +22,7 @@ def case(request: pytest.FixtureRequest) -> tuple[AllocationProblem, Allocation]
     return problem, solve(problem, gap=1e-7)
 
 
+@pytest.mark.long_list(of=2)
 def test_comes_back_from_a_file(case: tuple[AllocationProblem, Allocation], tmp_path: Path) -> None:
     problem, found = case
     assert found.certificate is not None

@@ -52,6 +52,7 @@ def test_a_raised_bound_is_refused(case: tuple[ProgramProblem, Program]) -> None
     refuses_raised_bounds(found.certificate, problem, found.objective_s)
 
 
+@pytest.mark.long_list(of=2)
 def test_no_altered_number_proves_more_than_the_truth(case: tuple[ProgramProblem, Program]) -> None:
     problem, found = case
     assert found.certificate is not None

@@ -45,6 +45,7 @@ def test_a_raised_bound_is_refused(case: tuple[SharedPrefixProblem, SharedPrefix
     refuses_raised_bounds(found.certificate, problem, found.objective_s)
 
 
+@pytest.mark.long_list(of=2)
 def test_no_altered_number_proves_more_than_the_truth(case: tuple[SharedPrefixProblem, SharedPrefix]) -> None:
     problem, found = case
     assert found.certificate is not None
@@ -67,6 +68,7 @@ REPORTED = (
 )  # fmt: skip
 
 
+@pytest.mark.long_list("name", of=5)
 @pytest.mark.parametrize("name", REPORTED)
 def test_an_altered_answer_is_not_proven(case: tuple[SharedPrefixProblem, SharedPrefix], name: str) -> None:
     problem, found = case

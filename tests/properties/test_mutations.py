@@ -168,6 +168,7 @@ def _with(array: np.ndarray, k: int, value: float) -> np.ndarray:
     return changed
 
 
+@pytest.mark.long_list(of=2)
 def test_alterations_of_an_allocation_are_rejected(case: tuple[AllocationProblem, Allocation]) -> None:
     problem, found = case
     rows = np.arange(problem.users)

@@ -72,6 +72,7 @@ def by_cone(drawn: Drawn, s: int) -> float:
     return float(problem.value)
 
 
+@pytest.mark.long_list("kind", of=2)
 @pytest.mark.parametrize("goal", GOALS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_bound_is_the_objective_and_no_conic_solver_finds_less(kind: str, goal: str) -> None:

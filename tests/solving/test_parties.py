@@ -63,6 +63,7 @@ def random_problem(seed: int, objective: str) -> AllocationProblem:
     )  # fmt: skip
 
 
+@pytest.mark.long_list("objective", of=4)
 @pytest.mark.parametrize("objective", ["sum", "max"])
 @pytest.mark.parametrize("seed", range(12))
 def test_parties_of_one_are_users(seed: int, objective: str) -> None:

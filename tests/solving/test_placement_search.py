@@ -81,6 +81,7 @@ def test_rises_are_never_too_large(number: int) -> None:
         assert found.total + found.rises[row, choice] <= alone * (1 + 1e-12)
 
 
+@pytest.mark.long_list(of=4)
 @pytest.mark.parametrize("number", [1, 8, 9, 16, 17, 3, 6, 7])
 def test_no_prices_are_worth_more_than_the_ceiling(number: int) -> None:
     costs = ServerCosts(of(number, users=12))

@@ -101,6 +101,7 @@ def test_what_asks_for_nothing_has_no_share() -> None:
     assert idle.is_proven(replace(problem, fixed_s=nothing))
 
 
+@pytest.mark.long_list(of=2)
 @pytest.mark.parametrize("seed", [1, 7, 13, 45])
 def test_a_limit_on_time_leaves_a_bound_that_holds(seed: int) -> None:
     problem = draw_program(seed)

@@ -52,6 +52,7 @@ def half_integer_crowd(users: int, spread: float, down: float, up: float) -> All
     )
 
 
+@pytest.mark.long_list("spread", of=3)
 @pytest.mark.parametrize("users", [21, 41, 42, 200, 400, 1001])
 @pytest.mark.parametrize("spread", [0.0, 1e-4])
 def test_the_worst_latency_of_one_kind_closes(users: int, spread: float) -> None:
@@ -65,6 +66,7 @@ def test_the_worst_latency_of_one_kind_closes(users: int, spread: float) -> None
         assert found.objective_s == pytest.approx((users + 1) // 2, rel=2e-6)
 
 
+@pytest.mark.long_list("spread", "down", of=2)
 @pytest.mark.parametrize("users", [21, 41, 200, 1000])
 @pytest.mark.parametrize("spread", [0.0, 1e-4])
 @pytest.mark.parametrize(("down", "up"), [(0.7, 0.3), (0.0, 0.0), (0.2, 1.5)])
@@ -125,6 +127,7 @@ def test_planes_of_many_users_counts_have_a_highest_point() -> None:
     assert top.height == pytest.approx(1.9980058901215974 + 4 * 501)
 
 
+@pytest.mark.long_list("kinds", of=2)
 @pytest.mark.parametrize("max_weight", [0.0, 0.3, 1.0, 20.0])
 @pytest.mark.parametrize("kinds", [1, 2])
 def test_the_sum_with_the_worst_of_one_kind_proves_what_it_claims(max_weight: float, kinds: int) -> None:

@@ -105,7 +105,7 @@ def robustness(
             mine, theirs = table.options[int(o)], table.options[int(best.option[k])]
             survives[k] &= mine.alike(theirs)
         try:
-            kept = kept_options(there, problem, option)
+            kept = best if np.array_equal(best.option, option) else kept_options(there, problem, option)
         except Infeasible:
             broken = True
             continue

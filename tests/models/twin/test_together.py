@@ -22,6 +22,7 @@ def alone(model: TwinModel, conditioning: State, seed: int, scheduler: str) -> T
     return model.denoise(state, conditioning, scheduler=scheduler, steps=STEPS, first=0, count=STEPS)["latent"]
 
 
+@pytest.mark.long_list("scheduler", of=3)
 @pytest.mark.parametrize("scheduler", ["ddim", "euler", "dpmpp"])
 @pytest.mark.parametrize("begins", [(0, 0, 0), (0, 2, 5), (4, 1, 0)], ids=["at once", "joining later", "in reverse"])
 def test_chains_join_and_leave_between_steps_and_end_as_they_do_alone(
