@@ -50,7 +50,8 @@ class Report:
     kind : str
         "malformed" or "extreme".
     outcomes : dict
-        Outcome per route: "optimal", "open" (feasible, the gap not closed), "cut short" (by the time limit),
+        Outcome per route: "optimal", "to rounding" (the gap not closed, but less than what rounding may leave), "open"
+        (feasible, the gap not closed), "cut short" (by the time limit),
         "infeasible", "explained", "refused" (InvalidInput), "out of time" (a SolverFailure that says so, where there is
         a limit), "solver failure", or "WRONG".
     wrong : list of str
@@ -164,7 +165,8 @@ def _attempt(report: Report, route: str, call: Callable[[], Any], limited: bool 
 
 def _outcome(report: Report, case: Case, route: str, answer: Allocation) -> None:
     limited = case.time_limit_s is not None
-    report.outcomes[route] = "optimal" if answer.status == "optimal" else ("cut short" if limited else "open")
+    late = "cut short" if limited else "to rounding" if answer.gap <= BOUND else "open"
+    report.outcomes[route] = "optimal" if answer.status == "optimal" else late
 
 
 def _wrong(problem: AllocationProblem, case: Case, answer: Allocation, least: float) -> list[str]:

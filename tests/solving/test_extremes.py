@@ -446,3 +446,42 @@ def test_a_certificate_holds_exactly_where_more_band_helps_no_more_and_a_deadlin
         for exact in (False, True):
             verdict = answer.certificate.verify(late, exact=exact)
             assert verdict.holds, verdict.reason
+
+
+@pytest.mark.parametrize("is_compiled", [True, False], ids=["compiled", "numpy"])
+def test_who_just_keeps_a_deadline_with_everything_is_proven_to(
+    is_compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No prices are known where a deadline is kept within rounding only: those of 0 prove what each needs alone."""
+    monkeypatch.setattr(compiled, "usable", lambda _: is_compiled)
+    problem = AllocationProblem(
+        fixed_s=[[2.0, 1.0]], uplink_bit=[[0.0, 1.0]], downlink_bit=[[0.0, 2.0]], edge_work_s=np.zeros((1, 2)),
+        uplink_hz=2.0, downlink_hz=2.0, uplink_efficiency=[2.0], downlink_efficiency=[2.0], weight=[1672.6062591467464],
+        deadline_s=[1.75], objective="sum",
+    )  # fmt: skip
+    found = solve(problem, "prices", gap=1e-9)
+    assert found.status == "optimal"
+    assert found.objective_s == pytest.approx(1.75 * 1672.6062591467464)
+
+
+@pytest.mark.parametrize("gap", [0.0, 1e-12, 1e-9])
+def test_more_than_floats_prove_is_proven_as_far_as_they_do(gap: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a level hardly depends on the prices that nearly prove it, they prove much less than the level below it."""
+    monkeypatch.setattr(compiled, "usable", lambda _: True)
+    tables = {
+        "fixed_s": [[0.0914, 0.151, 0.0, 0.0298], [0.124, 0.0941, 0.0689, 0.162]],
+        "uplink_bit": [[0.0, 6.417274334840201, 0.0, 7.478417586412896],
+                       [6.787186526884156, 14.720776605204783, 1.8861431984444594, 9.137211138366137]],
+        "downlink_bit": [[3.3930122993732476e-05, 0.0, 1.6403384515536377e-05, 2.5772469295292412e-05],
+                         [1.3329587958382948e-05, 3.464739008000948e-05, 1.0029572857451715e-05, 3.17093683015639e-05]],
+        "edge_work_s": [[20097376.151014853, 12966560.350319568, 26552182.47303357, 21014581.79911178],
+                        [4963934.492867697, 23732481.118565474, 12131594.603708744, 22008402.059128623]],
+        "uplink_airtime_max_s": [[1.0, 13159192.473090436, 1.000000001, 30670322.376919962],
+                                 [0.015460749539284334, 0.0335329284402783, 0.0, 20813945.857870936]],
+    }  # fmt: skip
+    problem = AllocationProblem(
+        **tables, downlink_hz=9.395285605490407e-12, uplink_hz=1.873982245723024e-08,
+        edge_capacity=1.727668863943819e-08, uplink_snr_hz=[1.2777402686644366, 0.2111655838188853],
+        downlink_efficiency=[115.62003058194915, 312.2440309012527], edge_share_max=[1.0, 0.3], objective="max",
+    )  # fmt: skip
+    assert solve(problem, "prices", gap=gap).gap <= max(gap, EXACT)

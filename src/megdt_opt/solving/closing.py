@@ -329,10 +329,11 @@ def _begin(
     if found.choice is not None:
         incumbent.offer(engine.head[np.arange(problem.users), found.choice])
         if not np.isfinite(incumbent.objective) and found.x is not None:
-            # within rounding of a deadline: the shares as they are
+            # within rounding of a deadline: the shares as they are, and for a sum the prices that ask for nothing
             seen = evaluate_shares(problem, found.choice, in_units(problem, found.x)[0])
+            prices = incumbent.prices * float(problem.objective == "max")
             if seen.violation <= LIMIT_SLACK:
-                incumbent.take(Settled(seen.objective_s, incumbent.prices, found.x, found.choice))
+                incumbent.take(Settled(seen.objective_s, prices, found.x, found.choice))
         if np.isfinite(incumbent.objective):
             return
     if not found.ruled_out:

@@ -43,6 +43,9 @@ _CUT_TURNS = 6
 _AT_ONCE = 100_000
 """Choices, of all parts together, that are sealed in no time worth keeping back [1]."""
 
+_BELOW = tuple(10.0**n for n in range(-11, 0))
+"""How far below the goal it is looked for what prices prove that do not prove it, relatively [1]."""
+
 _FRACTION = 1e-3
 """Distance of a count from an integer from which on it is divided there [1]."""
 
@@ -231,8 +234,18 @@ class Tree:
             peak = self._engine_of(node).climb(node.mask, *self.goal(), box, _LEAF_PASSES, start)
             self.passes += peak.passes
             if peak.value >= self.goal()[1] or not self.in_time:
-                break
-        return peak.prices
+                return peak.prices
+        return self._nearest(node, np.array([own, peak.prices]))
+
+    def _nearest(self, node: _Node, tried: Array) -> Array:
+        """Those of some prices, (N, M), of which none proves the goal, that come nearest: the last but for "max", where
+        those that cost the most at a level may be far from proving a level close below it."""
+        for off in _BELOW if self.objective.leveled and not node.limits else ():
+            level, goal = self.objective.goal(self.incumbent.objective * (1.0 - off), self.gap)
+            at = self.engine.proving(node.mask, tried, level, goal)
+            if at is not None:
+                return np.asarray(tried[at])
+        return np.asarray(tried[-1])
 
     def _divide(self, node: _Node, peak: Peak) -> list[_Node]:
         """The two parts of a node, first that in which the better set is expected."""
