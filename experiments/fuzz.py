@@ -1,6 +1,9 @@
 """Fuzzing: malformed and extreme problems by every route; is every answer right, or a clear error?
 
-    python experiments/fuzz.py --count 10000 --seed 0 --jobs 2 --log fuzz.jsonl
+    python experiments/fuzz.py --count 10000 --seed 0 --jobs 2 --log fuzz.jsonl [--limited]
+
+With --limited they are of ordinary numbers, of every objective, with limits that are just kept or just not, and an
+answer whose gap is not closed is wrong as well.
 
 Each problem is judged in a child process that is ended when one problem takes longer than --limit-s. With --log the
 reports are written as they come, and a second run goes on where the first was stopped. Prints a table of outcomes and
@@ -39,17 +42,17 @@ def routes_of(number: int) -> tuple[str, ...]:
     return tuple(r for r in ROUTES if r not in skipped)
 
 
-def _child(pipe: Connection, seed: int) -> None:
+def _child(pipe: Connection, seed: int, limited: bool) -> None:
     while (number := pipe.recv()) is not None:
-        pipe.send(judge(draw_case(number, seed), routes_of(number)))
+        pipe.send(judge(draw_case(number, seed, limited=limited), routes_of(number)))
 
 
 class _Worker:
     """One child with the case that it judges."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, limited: bool) -> None:
         self.pipe, end = mp.get_context("spawn").Pipe()
-        self.process = mp.get_context("spawn").Process(target=_child, args=(end, seed), daemon=True)
+        self.process = mp.get_context("spawn").Process(target=_child, args=(end, seed, limited), daemon=True)
         self.process.start()
         end.close()
         self.number: int | None = None
@@ -65,17 +68,17 @@ class _Worker:
         self.pipe.close()
 
 
-def run(numbers: list[int], seed: int, jobs: int, limit_s: float) -> Iterator[Report]:
+def run(numbers: list[int], seed: int, jobs: int, limit_s: float, limited: bool) -> Iterator[Report]:
     """Reports on the cases as they come; a case over the limit, or one that ends its process, is wrong."""
     waiting = list(reversed(numbers))
-    workers = [_Worker(seed) for _ in range(jobs)]
+    workers = [_Worker(seed, limited) for _ in range(jobs)]
     try:
         while waiting or any(w.number is not None for w in workers):
             for place, worker in enumerate(workers):
                 if worker.number is not None and time.monotonic() - worker.since > limit_s:
-                    yield Report(worker.number, "extreme", {"process": "WRONG"}, [f"no end within {limit_s:g} s"])
+                    yield Report(worker.number, "without end", {"process": "WRONG"}, [f"no end within {limit_s:g} s"])
                     worker.end()
-                    workers[place] = worker = _Worker(seed)
+                    workers[place] = worker = _Worker(seed, limited)
                 if worker.number is None and waiting:
                     worker.give(waiting.pop())
             ready = wait([w.pipe for w in workers if w.number is not None], timeout=1.0)
@@ -86,9 +89,9 @@ def run(numbers: list[int], seed: int, jobs: int, limit_s: float) -> Iterator[Re
                     yield worker.pipe.recv()
                     worker.number = None
                 except EOFError:
-                    yield Report(worker.number, "extreme", {"process": "WRONG"}, ["its process ended"])
+                    yield Report(worker.number, "without end", {"process": "WRONG"}, ["its process ended"])
                     worker.end()
-                    workers[place] = _Worker(seed)
+                    workers[place] = _Worker(seed, limited)
     finally:
         for worker in workers:
             worker.end()
@@ -120,6 +123,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="child processes")
     parser.add_argument("--limit-s", type=float, default=120.0, help="after this a case counts as without end")
+    parser.add_argument("--limited", action="store_true", help="ordinary problems with limits that are just kept")
     parser.add_argument("--log", type=Path, help="JSON lines to add to, and to go on from")
     args = parser.parse_args()
     reports: list[Report] = []
@@ -129,7 +133,7 @@ def main() -> int:
     numbers = [n for n in range(args.first, args.first + args.count) if n not in known]
     with Progress() as bar:
         task = bar.add_task("problems", total=len(numbers))
-        for report in run(numbers, args.seed, args.jobs, args.limit_s):
+        for report in run(numbers, args.seed, args.jobs, args.limit_s, args.limited):
             reports.append(report)
             bar.update(task, advance=1)
             if args.log is not None:

@@ -12,7 +12,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from fuzz_problems import Case
+from fuzz_problems import LIMITED, Case
+from numpy.typing import NDArray
 
 from megdt_opt import (
     Allocation,
@@ -25,8 +26,9 @@ from megdt_opt import (
     explain,
     solve,
 )
-from megdt_opt.pricing.scaled import Resources
+from megdt_opt.pricing.scaled import UPLINK, Resources
 from megdt_opt.problem.checks import LARGEST, SMALLEST
+from megdt_opt.radio.rates import speed
 from megdt_opt.shares.interior import latencies
 from megdt_opt.solving import compiled
 from megdt_opt.solving.tried import Tried
@@ -48,7 +50,7 @@ class Report:
     ----------
     number : int
     kind : str
-        "malformed" or "extreme".
+        That of the case.
     outcomes : dict
         Outcome per route: "optimal", "to rounding" (the gap not closed, but less than what rounding may leave), "open"
         (feasible, the gap not closed), "cut short" (by the time limit),
@@ -68,7 +70,7 @@ class Report:
 
 def judge(case: Case, routes: tuple[str, ...] = ROUTES, *, timed: bool = True) -> Report:
     """Run one case by every route; warnings of numpy inside the package count as wrong, and lateness where `timed`."""
-    report = Report(case.number, "malformed" if case.malformed else "extreme")
+    report = Report(case.number, case.kind)
     begin = time.perf_counter()
     with warnings.catch_warnings():
         warnings.filterwarnings("error", module=r"megdt_opt(\.|$)")
@@ -88,6 +90,8 @@ def _judge(case: Case, routes: tuple[str, ...], report: Report, timed: bool) -> 
         return
     if case.near is not None:
         problem = _with_near_deadlines(problem, case.near) or problem
+    if case.deadlines is not None or case.airtimes is not None:
+        problem = _with_limits(problem, case)
     found: dict[str, Allocation] = {}
     for route in routes:
         if route == "explain":
@@ -185,6 +189,8 @@ def _wrong(problem: AllocationProblem, case: Case, answer: Allocation, least: fl
             wrong.append(f"optimal with a gap of {answer.gap:.1e}, {case.gap:g} being asked")
         if answer.objective_s * (1 - case.gap) > least * (1 + BOUND) and not within:
             wrong.append(f"optimal at {answer.objective_s!r}, but an allocation of {least!r} exists")
+    elif case.kind == LIMITED and case.time_limit_s is None:
+        wrong.append(f"the gap is not closed: {answer.gap:.1e}, {case.gap:g} being asked")
     if answer.certificate is not None:
         verdict = answer.certificate.verify(problem)
         if not verdict.holds:
@@ -242,13 +248,29 @@ def _with_near_deadlines(problem: AllocationProblem, factor: float) -> Allocatio
     """Deadlines of a factor times the latencies of a best allocation: just, or just not, to be kept."""
     if problem.objective not in ("max", "sum"):
         return None
-    free = replace(problem, deadline_s=None)
-    best = _best(free)
+    best = _best(replace(problem, deadline_s=None))
     if not np.isfinite(best.objective):
         return None
-    rows = np.arange(problem.users)
-    option = best.option[None]
-    a, gamma, _, _ = best.resources.pick(option)
-    latency = latencies(a, gamma, best.x[None], problem.fixed_s[rows, option], problem.branch_s[rows, option])[0]
+    latency = _latencies(problem, best)
     within = (latency > 2.0 * SMALLEST) & (latency < 0.5 * LARGEST)  # what a problem takes
     return replace(problem, deadline_s=latency * factor) if within.all() else None
+
+
+def _with_limits(problem: AllocationProblem, case: Case) -> AllocationProblem:
+    """Deadlines and limits on airtime that are factors times what an allocation with the least sum has."""
+    free = replace(problem, objective="sum", max_weight=None, deadline_s=None)
+    best, changes = _best(free), {}
+    if case.deadlines is not None:
+        changes["deadline_s"] = np.maximum(_latencies(problem, best) * case.deadlines, 1e-3)
+    if case.airtimes is not None:
+        share = np.maximum(best.x[UPLINK], 1e-3)[:, None]
+        airtime_s = best.resources.a[UPLINK] / speed(share, best.resources.gamma[UPLINK][:, None])
+        changes["uplink_airtime_max_s"] = np.where(airtime_s > 0.0, airtime_s * case.airtimes, LARGEST)
+    return replace(problem, **changes)
+
+
+def _latencies(problem: AllocationProblem, best: Tried) -> NDArray[np.float64]:
+    """Of what was tried best, (K,) [s]."""
+    rows, option = np.arange(problem.users), best.option[None]
+    a, gamma, _, _ = best.resources.pick(option)
+    return latencies(a, gamma, best.x[None], problem.fixed_s[rows, option], problem.branch_s[rows, option])[0]

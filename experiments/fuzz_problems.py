@@ -1,4 +1,4 @@
-"""Seeded problems that are malformed or extreme: what `experiments/fuzz.py` feeds to every route."""
+"""Seeded problems that are malformed, extreme, or limited: what `experiments/fuzz.py` feeds to every route."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 Rng = np.random.Generator
 Fields = dict[str, Any]
 
+MALFORMED, EXTREME, LIMITED = "malformed", "extreme", "limited"
+"""Kinds of cases."""
+
 _TABLES = ("fixed_s", "downlink_bit", "uplink_bit", "edge_work_s")
 
 
@@ -22,8 +25,8 @@ class Case:
     Parameters
     ----------
     number : int
-    malformed : bool
-        Whether something in it cannot be used.
+    kind : str
+        One of `MALFORMED` (something in it cannot be used), `EXTREME` and `LIMITED`.
     traits : tuple of str
         What it is made of.
     fields : dict
@@ -32,22 +35,71 @@ class Case:
         Arguments of `solve`, in a malformed case of any type.
     near : float or None
         Where the deadlines are this factor times the latencies of an allocation that `fuzz_judge` works out.
+    deadlines, airtimes : array, (K,) and (K, O), or None
+        Where deadlines, and limits on airtime, are these factors times the latencies and airtimes of such an
+        allocation.
     """
 
     number: int
-    malformed: bool
+    kind: str
     traits: tuple[str, ...]
     fields: Fields
     gap: Any = 1e-6
     time_limit_s: Any = None
     method: Any = "prices"
     near: float | None = None
+    deadlines: NDArray[np.float64] | None = None
+    airtimes: NDArray[np.float64] | None = None
+
+    @property
+    def malformed(self) -> bool:
+        """Whether something in it cannot be used."""
+        return self.kind == MALFORMED
 
 
-def draw_case(number: int, seed: int = 0) -> Case:
-    """Case `number` of a seed; two of five are malformed."""
+def draw_case(number: int, seed: int = 0, *, limited: bool = False) -> Case:
+    """Case `number` of a seed: a limited one, or else one of which two of five are malformed."""
     rng = np.random.default_rng([seed, number, 77])
+    if limited:
+        return _limited(number, rng)
     return _malformed(number, rng) if number % 5 < 2 else _extreme(number, rng)
+
+
+# ---- limited
+
+
+def _limited(number: int, rng: Rng) -> Case:
+    """Numbers as people have them, every objective, and limits at and about what an allocation just keeps: all of them
+    are to be closed."""
+    shape = int(rng.integers(1, 5)), int(rng.integers(1, 4))
+    users = shape[0]
+    spread, there = float(rng.choice([0.3, 1.0, 3.0])), float(rng.choice([0.5, 0.8, 1.0]))
+    objective = str(rng.choice(["sum", "max", "mixed", "missed"]))
+    f: Fields = {"objective": objective, "downlink_hz": 1.0, "uplink_hz": 1.0}
+    f["edge_capacity"] = float(rng.choice([0.3, 1.0, 2.0]))
+    f |= {name: rng.lognormal(0.0, spread, shape) * (rng.random(shape) < there) for name in _TABLES}
+    for side in ("downlink", "uplink"):
+        if rng.random() < 0.5:
+            f[f"{side}_snr_hz"] = 10.0 ** rng.uniform(-6, 3, users)
+        else:
+            f[f"{side}_efficiency"] = rng.lognormal(0.0, 1.0, users)
+    if rng.random() < 0.4:
+        f["edge_share_max"] = rng.choice([0.2, 0.5, 1e9], users)
+    if rng.random() < 0.6:
+        f["weight"] = rng.lognormal(0.0, 1.0, users)
+    if rng.random() < 0.3:
+        f["device_branch_s"] = rng.lognormal(0.0, spread, shape)
+    if objective == "mixed":
+        f["max_weight"] = float(rng.lognormal(0.0, 1.5))
+    deadlines = airtimes = None
+    if objective == "missed":
+        deadlines = rng.choice([0.5, 0.8, 1.0, 1.01, 1.5], users)
+        f["deadline_s"] = np.ones(users)  # in place of those that follow
+    elif rng.random() < 0.5:
+        deadlines = rng.choice([0.7, 0.9, 0.99, 1.0, 1.0 + 1e-9, 1.001, 1.1, 2.0, 1e6], users)
+    if rng.random() < 0.3:
+        airtimes = rng.choice([0.9, 1.0, 1.0, 1.2, 3.0], shape)
+    return Case(number, LIMITED, (objective,), f, deadlines=deadlines, airtimes=airtimes)
 
 
 # ---- extreme
@@ -82,7 +134,7 @@ def _extreme(number: int, rng: Rng) -> Case:
     limit = rng.choice([None, None, None, None, 1e-9, 1e-3, 5.0])
     return Case(
         number,
-        False,
+        EXTREME,
         tuple(dict.fromkeys(traits)),
         fields,
         gap,
@@ -267,7 +319,7 @@ def _malformed(number: int, rng: Rng) -> Case:
         bads = {"gap": _WRONG_GAPS, "time_limit_s": _WRONG_LIMITS, "method": _WRONG_METHODS}[which]
         call[which] = bads[int(rng.integers(len(bads)))]
         trait = f"{which} = {call[which]!r}"[:40]
-    return Case(number, True, (trait,), f, **call)
+    return Case(number, MALFORMED, (trait,), f, **call)
 
 
 _WRONG_VALUES: tuple[Any, ...] = (

@@ -33,6 +33,21 @@ def test_extreme_problems(number: int) -> None:
     assert not report.wrong
 
 
+@pytest.mark.parametrize("number", [256, 298, 385, 604, 1049, 1255])
+def test_limited_problems_that_were_not_closed_once(number: int) -> None:
+    """Levels that were taken for proven though limits alone used up a budget; multipliers that rounding put beside the
+    weight, which a certificate then did without."""
+    assert not judge(draw_case(number, 2, limited=True), ("compiled", "enumerate"), timed=False).wrong
+
+
+@pytest.mark.long_list
+@pytest.mark.parametrize("number", range(300))
+def test_limited_problems(number: int) -> None:
+    report = judge(draw_case(number, SEED, limited=True), ("compiled", "enumerate"), timed=False)
+    assert report.kind == "limited"
+    assert not report.wrong
+
+
 def test_the_judge_sees_what_is_wrong() -> None:
     """A route whose answer is worse, or whose error is foreign, does not pass."""
     case = replace(draw_case(2, SEED), gap=1e-6)
@@ -45,6 +60,9 @@ def test_the_judge_sees_what_is_wrong() -> None:
     assert fuzz_judge._wrong(usual, case, best, best.objective_s * 0.9)
     assert fuzz_judge._wrong(usual, case, replace(best, objective_s=best.objective_s * 0.9), best.objective_s)
     assert fuzz_judge._wrong(usual, case, replace(best, certificate=None), best.objective_s)
+    wide = replace(best, lower_bound_s=best.lower_bound_s * 0.9, gap=0.1, status="feasible")
+    assert not fuzz_judge._wrong(usual, case, wide, best.objective_s)
+    assert fuzz_judge._wrong(usual, replace(case, kind="limited"), wide, best.objective_s)
     report = Report(0, "extreme")
 
     def fail() -> None:

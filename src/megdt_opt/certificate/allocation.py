@@ -20,7 +20,10 @@ from megdt_opt.problem.allocation_problem import AllocationProblem
 _ROUNDING = 1e-15
 """Relative: by what a cap is loosened where a float is to be no less than it."""
 
-_FAR = 1e-9
+_SAME = 1 + Fraction(1, 10**14)
+"""A multiplier that is so much of the weight is the weight, rounded [1]."""
+
+_FAR = 1e-13
 """Relative: a cost proven by so much less than floats see calls for another multiplier."""
 
 
@@ -293,22 +296,27 @@ class ExactTable:
             return weight * fixed + total + (weight - mu) * left
 
         mu, plain = Fraction(float(self.hint.mu[k, o])), Fraction(0) if in_time else weight
-        if limit is None and not in_time:  # no multiplier above the weight is needed without a limit
+        if not in_time and (limit is None or mu <= weight * _SAME):
+            # no multiplier above the weight is needed without a limit, nor one that rounding alone puts there
             mu = min(mu, weight)
         found = proven(mu)
         if mu != plain and found < float(self.hint.cost[k, o]) * (1.0 - _FAR):
-            # where a limit leaves next to nothing, or rates hardly grow, the multiplier in floats may be far off
+            # where a limit leaves next to nothing, or rates hardly grow, the multiplier in floats may be far off; and
+            # where it is the plain one, a little off
             found = max(found, proven(plain))
         return found
 
-    def _late(self, k: int) -> Fraction:
-        """The weight, and the price of the least uplink share that the limits on airtime leave."""
+    def _late(self, k: int) -> Fraction | float:
+        """The weight, and the price of the least uplink share that the limits on airtime leave; infinite where they
+        leave none."""
         least = []
         for o in np.flatnonzero(self.problem.open_options[k]):
             part = self._part(UPLINK, k, int(o))
             if part is None or not part.closed:
                 least.append(Fraction(0) if part is None else part.lo)
-        return Fraction(float(self.problem.weights[k])) + self.prices[UPLINK] * min(least, default=Fraction(0))
+        if not least:
+            return float("inf")
+        return Fraction(float(self.problem.weights[k])) + self.prices[UPLINK] * min(least)
 
     def _part(self, i: int, k: int, o: int) -> Stage | None:
         p = self.problem

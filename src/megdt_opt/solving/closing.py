@@ -316,6 +316,16 @@ def _offer_cheap(incumbent: Incumbent, problem: AllocationProblem, resources: Re
         incumbent.offer(incumbent.engine.head[np.arange(problem.users), option])
 
 
+def _of_nothing_shared(problem: AllocationProblem, latency_s: Array, budgets: int) -> Array:
+    """Prices that prove what users need who share nothing: 0, with the weight of the largest latency on the latest."""
+    if problem.tilts is None:
+        return np.zeros(budgets)
+    tilts = np.zeros(problem.users)
+    if problem.objective == "mixed":
+        tilts[np.argmax(problem.weights * latency_s)] = problem.tilts.total
+    return np.concatenate((np.zeros(budgets), tilts))
+
+
 def _begin(
     engine: Engine, problem: AllocationProblem, resources: Resources, incumbent: Incumbent, deadline: float
 ) -> None:
@@ -329,10 +339,10 @@ def _begin(
     if found.choice is not None:
         incumbent.offer(engine.head[np.arange(problem.users), found.choice])
         if not np.isfinite(incumbent.objective) and found.x is not None:
-            # within rounding of a deadline: the shares as they are, and for a sum the prices that ask for nothing
+            # within rounding of a deadline: the shares as they are
             seen = evaluate_shares(problem, found.choice, in_units(problem, found.x)[0])
-            prices = incumbent.prices * float(problem.objective == "max")
             if seen.violation <= LIMIT_SLACK:
+                prices = _of_nothing_shared(problem, seen.latency_s, engine.budgets)
                 incumbent.take(Settled(seen.objective_s, prices, found.x, found.choice))
         if np.isfinite(incumbent.objective):
             return

@@ -229,12 +229,9 @@ def best_of_set(
             put(price, found)
             return objective_of(kind, terms, option, shares), True
         return HUGE, False
-    how, level, value = settle(kind, terms, option, ceiling, hint, found, shares)
+    how, value = settle(kind, terms, option, ceiling, hint, found, shares)
     put(price, found)
     if how == TOO_HIGH:
         return HUGE, True
     result = objective_of(kind, terms, option, shares)
-    if kind == MAX:
-        # a level that the prices do not prove says nothing, as where they ask for less than there is
-        value = level if value >= 1.0 - CLOSED else 0.0
     return result, result <= max(alone, value) * (1.0 + CLOSED)

@@ -31,6 +31,10 @@ _MARGIN = 1e-10
 _NOTHING = 1e-14
 _ROUNDING = 1e-14
 _CLIMBS = 1e-10
+_BELOW, _CLEARLY = 1e-9, 1e-12
+"""How far below a level it is looked for whether prices prove it, and what costs exceed these by there, relatively
+[1]."""
+
 _FIRM, _SOFT, _SOFTEST = 1e-9, 1e-2, 1.0
 """What is taken off the slopes of the logarithms, from step to step: little where Newton's steps help, more where they
 do not, as where all shares are at a bound or hang on the prices' proportions alone."""
@@ -160,9 +164,9 @@ def off_by(usage: F, price: F, worth: float, active: I, count: int) -> float:
 @making
 def settle(
     kind: int, terms: Terms, option: Option, ceiling: float, hint: float, price: F, shares: F
-) -> tuple[int, float, float]:
-    """Newton's method on the used budgets of given options: how it ends, the level, and the value of the prices, for
-    "max" over their sum: from 1 on they prove the level.
+) -> tuple[int, float]:
+    """Newton's method on the used budgets of given options: how it ends, and the value of the prices; for "max" the
+    level, where they prove one just below it, else 0.
 
     `price` (3,) starts and ends as prices (for "max" with sum 1), `shares` (3, K) gets the shares. TOO_HIGH where the
     prices prove that the objective is above `ceiling`, or that the limits cannot be kept. `hint` is a level to begin
@@ -192,23 +196,23 @@ def settle(
     value = set_at(kind, terms, option, level, price, guess, usage, slopes, drift, shares)
     if kind == MAX:
         if known and value > price[0] + price[1] + price[2] + _MARGIN:
-            return TOO_HIGH, level, value
+            return TOO_HIGH, value
         for _ in range(60):
             if value < HUGE or known:
                 break
             level *= 2.0
             value = set_at(kind, terms, option, level, price, guess, usage, slopes, drift, shares)
     if value >= HUGE:
-        return (TOO_HIGH if kind == SUM else LOST), level, value
+        return (TOO_HIGH, value) if kind == SUM else (LOST, 0.0)
     worth = max(value, worth) if kind == SUM else 1.0
     far = off_by(usage, price, worth, active, count)
     damping = _FIRM
     for _ in range(_STEPS):
         if kind == SUM and value >= worst * (1.0 + _NEAR):
-            return TOO_HIGH, level, value
+            return TOO_HIGH, value
         if kind == MAX and level >= worst and value > (price[0] + price[1] + price[2]) * (1.0 + _MARGIN):
             price /= price[0] + price[1] + price[2]
-            return TOO_HIGH, level, value
+            return TOO_HIGH, value
         if far <= _NEAR or far == np.inf:
             break
         fill_table(matrix, 0.0)
@@ -256,9 +260,12 @@ def settle(
     value = set_at(kind, terms, option, level, price, guess, usage, slopes, drift, shares)
     if kind == MAX:
         total = price[0] + price[1] + price[2]
+        # where limits alone use up a budget, costs hardly hang on the level, and prove none
+        below = level * (1.0 - _BELOW)
+        value = set_at(kind, terms, option, below, price, guess, usage, slopes, drift, np.empty_like(shares))
+        value = level if value > total * (1.0 + _CLEARLY) else 0.0
         if total > 0.0:
             price /= total
-            value /= total
         else:
             fill(price, 1.0 / 3.0)
-    return (SETTLED if far <= _ENOUGH else LOST), level, value
+    return (SETTLED if far <= _ENOUGH else LOST), value
