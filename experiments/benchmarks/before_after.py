@@ -41,8 +41,12 @@ GAP = 1e-6
 OBJECTIVES = ("sum", "max")
 SIDES = ("before", "after")
 
-REPEATS = 15
-"""Runs of one problem, each less than a second, of which the least time counts: most take a millisecond [1]."""
+REPEATS, ROUNDS = 4, 12
+"""Runs of one problem at a time, each less than a second, and how often the versions take turns at it: the least time
+counts, since most take a millisecond and the machine has its phases [1]."""
+
+_SHORT_S = 0.2
+"""Up to here a time is taken in rounds [s]."""
 
 Row = dict[str, Any]
 
@@ -59,10 +63,17 @@ class Run:
         return write_instance(self.folder / f"{name}.npz", problem)
 
     def both(self, task: str, path: Path, **settings: Any) -> dict[str, Row]:
-        """What both versions answer, now one first and then the other."""
-        self._turn += 1
-        order = SIDES if self._turn % 2 else SIDES[::-1]
-        return {side: self.versions[side].ask(task, path, **settings) for side in order}
+        """What both versions answer, now one first and then the other; what is repeated is so in rounds."""
+        found: dict[str, Row] = {}
+        for _ in range(ROUNDS if "repeats" in settings else 1):
+            self._turn += 1
+            for side in SIDES if self._turn % 2 else SIDES[::-1]:
+                answer = self.versions[side].ask(task, path, **settings)
+                if side not in found or _time_of(answer) < _time_of(found[side]):
+                    found[side] = answer
+            if max(map(_time_of, found.values())) > _SHORT_S:
+                break
+        return found
 
     def warm(self, users: tuple[int, ...] = (100,), others: Sequence[AllocationProblem] = ()) -> None:
         """Have all compiled code loaded before anything is timed, with that of other problems."""
@@ -73,6 +84,11 @@ class Run:
         paths += [self.file(problem, f"warm_other_{n}") for n, problem in enumerate(others)]
         for version in self.versions.values():
             version.warm(paths)
+
+
+def _time_of(answer: Row) -> float:
+    """Processor time of an answer; infinite where there is none [s]."""
+    return float(answer.get("processor_s", np.inf))
 
 
 def _ratio(first: float | None, second: float | None) -> float | None:
