@@ -40,6 +40,10 @@ def test_limited_problems_that_were_not_closed_once(number: int) -> None:
     assert not judge(draw_case(number, 2, limited=True), ("compiled", "enumerate"), timed=False).wrong
 
 
+def test_a_level_that_leaves_next_to_no_time_warns_of_nothing() -> None:
+    assert not judge(draw_case(737, 3, limited=True), ("compiled", "enumerate"), timed=False).wrong
+
+
 @pytest.mark.long_list
 @pytest.mark.parametrize("number", range(300))
 def test_limited_problems(number: int) -> None:

@@ -43,6 +43,7 @@ from megdt_opt.radio.rates import shannon_minimiser, speed, time_and_slopes
 _STEPS = 400
 _ROUNDING = 1e-15
 _SPAN = 1e36
+_MOST = 1e300
 _SETTLED = 2e-13
 """Relative distance from a wanted time that the rounding of Shannon rates leaves; costs are exact to as much."""
 
@@ -247,7 +248,8 @@ def _match(
     )
     goal, prices = wanted[k, o][:, None], _own(prices, k)
     root = np.sqrt(_of_users(prices) * part.a).sum(axis=0)
-    guess = (root / goal) ** 2
+    with np.errstate(over="ignore"):  # where a level leaves next to no time
+        guess = np.minimum((root / goal) ** 2, _MOST)
     xs, t = _minimisers(part, prices, guess)
     good = np.abs(t - goal) <= 1e-14 * goal
     if not good.all():

@@ -179,7 +179,7 @@ def alone_of(kind: int, terms: Terms, option: NDArray[np.int32]) -> float:
         t = terms.up[k, j] ** 2 * terms.full[k, 1] + terms.down[k, j] ** 2 * terms.full[k, 0]
         t += terms.edge[k, j] ** 2 / terms.cap[k]
         latency = terms.fixed[k, j] + max(branch, t)
-        if latency > terms.limit[k]:
+        if latency > terms.limit[k] * (1.0 + LIMIT_SLACK):
             return HUGE
         cost = terms.weight[k] * latency
         result = result + cost if kind == SUM else max(result, cost)

@@ -203,7 +203,7 @@ def settle(
             level *= 2.0
             value = set_at(kind, terms, option, level, price, guess, usage, slopes, drift, shares)
     if value >= HUGE:
-        return (TOO_HIGH, value) if kind == SUM else (LOST, 0.0)
+        return LOST, 0.0  # a limit that is kept within rounding only
     worth = max(value, worth) if kind == SUM else 1.0
     far = off_by(usage, price, worth, active, count)
     damping = _FIRM
