@@ -44,6 +44,8 @@ _STEPS = 400
 _ROUNDING = 1e-15
 _SPAN = 1e36
 _MOST = 1e300
+"""The largest multiplier of a time [s or 1]."""
+
 _SETTLED = 2e-13
 """Relative distance from a wanted time that the rounding of Shannon rates leaves; costs are exact to as much."""
 

@@ -203,7 +203,8 @@ def settle(
             level *= 2.0
             value = set_at(kind, terms, option, level, price, guess, usage, slopes, drift, shares)
     if value >= HUGE:
-        return LOST, 0.0  # a limit that is kept within rounding only
+        fill_table(shares, 0.0)  # none are known: a limit is kept within rounding only
+        return LOST, 0.0
     worth = max(value, worth) if kind == SUM else 1.0
     far = off_by(usage, price, worth, active, count)
     damping = _FIRM

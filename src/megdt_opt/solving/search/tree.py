@@ -235,7 +235,7 @@ class Tree:
             self.passes += peak.passes
             if peak.value >= self.goal()[1] or not self.in_time:
                 return peak.prices
-        return self._nearest(node, np.array([own, peak.prices]))
+        return self._nearest(node, np.array([starts[0], peak.prices]))
 
     def _nearest(self, node: _Node, tried: Array) -> Array:
         """Those of some prices, (N, M), of which none proves the goal, that come nearest: the last but for "max", where
